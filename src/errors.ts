@@ -1,0 +1,129 @@
+/**
+ * Every failure this project knows by name, with the exit code that the command line gives it.
+ *
+ * 1 unexpected fault · 2 usage · 3 verification failed · 4 registry or network ·
+ * 5 authentication or permission · 6 incomplete, can be taken up again · 7 local file or disk
+ */
+export const EXIT_CODES = {
+  INTERNAL: 1,
+
+  USAGE: 2,
+  INVALID_REFERENCE: 2,
+  INVALID_LIST: 2,
+  INVALID_LOCK: 2,
+  INVALID_PLATFORM: 2,
+  INVALID_DIGEST: 2,
+  UNKNOWN_KUBEADM_RELEASE: 2,
+  NAME_CONFLICT: 2,
+  INVALID_TARGET_NAME: 2,
+  TAG_WOULD_MOVE: 2,
+
+  VERIFICATION_FAILED: 3,
+  INVALID_CONTENT: 3,
+
+  NETWORK: 4,
+  TLS: 4,
+  REGISTRY: 4,
+  NOT_FOUND: 4,
+  RATE_LIMITED: 4,
+  CONTENT_MISMATCH: 4,
+  UNSUPPORTED_CONTENT: 4,
+  PLATFORM_MISSING: 4,
+
+  UNAUTHORIZED: 5,
+  DENIED: 5,
+  CREDENTIALS: 5,
+  PASSWORD: 5,
+
+  INTERRUPTED: 6,
+
+  FILE: 7,
+  OUTPUT_EXISTS: 7,
+  OUTPUT_UNSAFE: 7,
+  DISK_FULL: 7,
+  INVALID_KEY: 7,
+} as const
+
+export type ErrorCode = keyof typeof EXIT_CODES
+
+/** One fault among several that are reported together. `entry` is the bundle entry or image concerned. */
+export interface Problem {
+  entry: string
+  message: string
+}
+
+export interface AirgapErrorOptions {
+  /** What the reader can do about it: one or two sentences, or a command line. */
+  hint?: string | undefined
+  /** All the faults, where a run found more than one. */
+  problems?: Problem[] | undefined
+  cause?: unknown
+}
+
+/**
+ * The one error class. `message` says what happened, to which image, file and registry;
+ * `hint` says what to do. Never holds a secret or a URL's query.
+ */
+export class AirgapError extends Error {
+  override readonly name = 'AirgapError'
+  readonly code: ErrorCode
+  readonly hint: string | undefined
+  readonly problems: Problem[]
+
+  constructor(code: ErrorCode, message: string, options: AirgapErrorOptions = {}) {
+    super(message, options.cause === undefined ? {} : { cause: options.cause })
+    this.code = code
+    this.hint = options.hint
+    this.problems = options.problems ?? []
+  }
+
+  get exitCode(): number {
+    return EXIT_CODES[this.code]
+  }
+}
+
+/** The message of anything that was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
+
+/** Node's system error code (`ENOENT`, `ECONNREFUSED`, …) of anything that was thrown, if it has one. */
+export function systemCode(error: unknown): string | undefined {
+  if (typeof error !== 'object' || error === null || !('code' in error)) return undefined
+  return typeof error.code === 'string' ? error.code : undefined
+}
+
+/**
+ * Turns a fault of the file system into an {@link AirgapError} that names the path. Errors that are already
+ * ours pass through.
+ */
+export function fileError(error: unknown, action: string, path: string): AirgapError {
+  if (error instanceof AirgapError) return error
+  const code = systemCode(error)
+  const reasons: Record<string, [ErrorCode, string, string?]> = {
+    ENOENT: ['FILE', 'there is no such file or folder'],
+    EISDIR: ['FILE', 'that is a folder'],
+    ENOTDIR: ['FILE', 'a part of the path is not a folder'],
+    EACCES: ['FILE', 'permission denied'],
+    EPERM: ['FILE', 'the operation is not permitted'],
+    EROFS: ['FILE', 'the file system is read-only'],
+    EEXIST: ['OUTPUT_EXISTS', 'it exists already', 'Choose another name, or move the old file away.'],
+    ELOOP: ['OUTPUT_UNSAFE', 'it is a symbolic link'],
+    ENOSPC: ['DISK_FULL', 'the disk is full', 'Free some space, or write to another disk.'],
+    EDQUOT: ['DISK_FULL', 'the disk quota is used up', 'Free some space, or write to another disk.'],
+    EFBIG: [
+      'DISK_FULL',
+      'the file system cannot hold a file of that size',
+      'FAT32 ends at 4 GiB a file: format the medium as exFAT, ext4 or NTFS, or make smaller bundles.',
+    ],
+    EIO: ['FILE', 'the disk reports a read or write error (EIO)'],
+  }
+  const known = code === undefined ? undefined : reasons[code]
+  if (known) {
+    return new AirgapError(known[0], `cannot ${action} ${path}: ${known[1]}`, {
+      hint: known[2],
+      cause: error,
+    })
+  }
+  return new AirgapError('FILE', `cannot ${action} ${path}: ${messageOf(error)}`, { cause: error })
+}
