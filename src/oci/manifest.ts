@@ -15,8 +15,8 @@ export interface Descriptor {
   /** Bytes. */
   size: number
   platform?: Platform | undefined
-  annotations?: Record<string, string> | undefined
-  urls?: string[] | undefined
+  annotations?: Record<string, string> | null | undefined
+  urls?: string[] | null | undefined
   artifactType?: string | undefined
   data?: string | undefined
 }
@@ -134,13 +134,13 @@ export function parseManifest(bytes: Uint8Array, what: string, statedType?: stri
   const digest = digestOf(bytes)
   if (looksLikeIndex) {
     const parsed = checkShape(IndexSchema, value, what)
-    const manifests = parsed.manifests as Descriptor[]
+    // The descriptors as they were parsed, not as the schema rebuilt them: they are passed on verbatim.
+    const { manifests } = value as { manifests: Descriptor[] }
     for (const [i, child] of manifests.entries()) checkDescriptor(child, `${what}, manifests[${i}]`)
     return { kind: 'index', mediaType: ownType, bytes, digest, manifests, ...shared(parsed, what) }
   }
   const parsed = checkShape(ManifestSchema, value, what)
-  const config = parsed.config as Descriptor
-  const layers = parsed.layers as Descriptor[]
+  const { config, layers } = value as { config: Descriptor; layers: Descriptor[] }
   checkDescriptor(config, `${what}, config`)
   for (const [i, layer] of layers.entries()) checkDescriptor(layer, `${what}, layers[${i}]`)
   return { kind: 'manifest', mediaType: ownType, bytes, digest, config, layers, ...shared(parsed, what) }

@@ -1,0 +1,15 @@
+#!/usr/bin/env node
+// Runs on any Node far enough to say what it needs; so nothing may be imported before the check.
+const [major, minor, patch] = process.versions.node.split('.').map(Number)
+const atLeast = (m, n, p) => major === m && (minor > n || (minor === n && patch >= p))
+
+if (major >= 26 || atLeast(24, 15, 0) || atLeast(22, 22, 2)) {
+  const { execute } = await import('@oclif/core')
+  await execute({ dir: import.meta.url })
+} else {
+  process.stderr.write(
+    `airgap needs Node.js 22.22.2 or newer, 24.15.0 or newer, or 26; this is ${process.versions.node} (${process.execPath}).\n` +
+      'In a checkout, `npx airgap` uses the Node.js that `npm ci` has installed beside it.\n',
+  )
+  process.exitCode = 2
+}

@@ -1,0 +1,85 @@
+import type { Digest } from '../oci/digest.ts'
+import { canonicalJson, compareBytes } from '../oci/json.ts'
+import { isRunnable, type Descriptor, type Manifest, type ManifestOrIndex } from '../oci/manifest.ts'
+import { OCI_INDEX } from '../oci/media-types.ts'
+import { formatReference, nameOf, parseReference } from '../oci/reference.ts'
+import type { ImageEntry } from './description.ts'
+import { blobName } from './names.ts'
+
+/**
+ * The files that make the archive loadable by other tools: `oci-layout`, `index.json` (OCI image-spec
+ * image-layout.md) and Docker's `manifest.json`. All three follow from the images and their manifests alone, so
+ * a reader makes them again and compares the bytes.
+ */
+export const OCI_LAYOUT_BYTES: Buffer = Buffer.from('{"imageLayoutVersion":"1.0.0"}\n')
+
+/** Looks up a manifest or index that the bundle holds. */
+export type DocumentLookup = (digest: Digest) => ManifestOrIndex | undefined
+
+/**
+ * The names under which an image is delivered: with the tag, and with the delivered digest where the reference
+ * carried a digest.
+ */
+export function deliveredNames(image: Pick<ImageEntry, 'source' | 'digest'>): string[] {
+  const reference = parseReference(image.source)
+  const names: string[] = []
+  const base = { registry: reference.registry, repository: reference.repository }
+  if (reference.tag !== undefined) names.push(formatReference({ ...base, tag: reference.tag }))
+  if (reference.digest !== undefined) names.push(formatReference({ ...base, digest: image.digest }))
+  return names
+}
+
+/** Images first, artifacts last (ctr 1.6 stops at an artifact), each group by name. */
+export function sortImages(images: readonly ImageEntry[]): ImageEntry[] {
+  return images.toSorted((a, b) => {
+    if (a.kind !== b.kind) return a.kind === 'image' ? -1 : 1
+    return compareBytes(a.source, b.source)
+  })
+}
+
+/** `index.json`: one descriptor a name, annotated so that ctr, podman and skopeo each find it. */
+export function indexJson(images: readonly ImageEntry[], documentSize: (digest: Digest) => number): Buffer {
+  const manifests: Descriptor[] = []
+  const seen = new Set<string>()
+  for (const image of sortImages(images)) {
+    for (const name of deliveredNames(image)) {
+      if (seen.has(name)) continue
+      seen.add(name)
+      manifests.push({
+        mediaType: image.mediaType,
+        digest: image.digest,
+        size: documentSize(image.digest),
+        annotations: { 'io.containerd.image.name': name, 'org.opencontainers.image.ref.name': name },
+      })
+    }
+  }
+  return canonicalJson({ schemaVersion: 2, mediaType: OCI_INDEX, manifests })
+}
+
+/**
+ * Docker's load file: one platform an image (linux/amd64 where there is one, else the first), `RepoTags`
+ * holding tags only, because one name with a digest fails the whole `docker load`.
+ *
+ * @returns undefined when nothing in the bundle is loadable.
+ */
+export function dockerManifestJson(images: readonly ImageEntry[], lookup: DocumentLookup): Buffer | undefined {
+  const entries = []
+  for (const image of sortImages(images)) {
+    const manifest = image.kind === 'image' ? manifestToLoad(image, lookup) : undefined
+    if (!manifest) continue
+    const reference = parseReference(image.source)
+    entries.push({
+      Config: blobName(manifest.config.digest),
+      Layers: manifest.layers.map((layer) => blobName(layer.digest)),
+      RepoTags: reference.tag === undefined ? [] : [`${nameOf(reference)}:${reference.tag}`],
+    })
+  }
+  return entries.length === 0 ? undefined : canonicalJson(entries)
+}
+
+function manifestToLoad(image: ImageEntry, lookup: DocumentLookup): Manifest | undefined {
+  const choice =
+    image.platforms.find(({ platform }) => platform === 'linux/amd64') ?? image.platforms[0]
+  const document = choice && lookup(choice.digest)
+  return document?.kind === 'manifest' && isRunnable(document) ? document : undefined
+}

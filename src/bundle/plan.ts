@@ -1,0 +1,108 @@
+import { digestOf, type Digest } from '../oci/digest.ts'
+import { compareBytes } from '../oci/json.ts'
+import { formatChecksums } from './checksums.ts'
+import { blobName, CHECKSUMS, RAW_SIGNATURE, SIGSTORE_SIGNATURE } from './names.ts'
+import { encodeHeader, END_SIZE, entryLength, headerLength } from './tar.ts'
+
+/** A signature over `SHA256SUMS`, in the two forms that a bundle carries. */
+export interface BundleSignature {
+  /** Sigstore bundle v0.3, JSON. */
+  sigstore: Buffer
+  /** The same signature, raw DER; only for a plain key. */
+  raw?: Buffer | undefined
+}
+
+/** A blob that the bundle will hold. `bytes` where they are known already (manifests). */
+export interface PlannedBlob {
+  digest: Digest
+  /** Bytes. */
+  size: number
+  /** Manifests, indexes and configs stand in front of everything else. */
+  first: boolean
+  bytes?: Uint8Array | undefined
+}
+
+/** One entry of the archive, at its place. Offsets and sizes in bytes. */
+export interface PlannedEntry {
+  name: string
+  size: number
+  headerOffset: number
+  contentOffset: number
+  /** The blob's digest; undefined for the files that describe the bundle. */
+  digest: Digest | undefined
+  /** Content that is known when the plan is made; undefined for what is fetched. */
+  bytes: Uint8Array | undefined
+  /** Written last of all, so that an unfinished file is never a signed one. */
+  isSignature: boolean
+}
+
+/** The whole archive before its first byte is written. */
+export interface BundlePlan {
+  entries: PlannedEntry[]
+  /** Bytes of the finished file. */
+  totalSize: number
+  /** SHA-256 of `SHA256SUMS`: the identity that people quote, approve and sign. */
+  bundleDigest: Digest
+  checksums: Buffer
+}
+
+/** Manifests and configs first, then the rest, each group sorted by digest. */
+export function orderBlobs<T extends { digest: Digest; first: boolean }>(blobs: readonly T[]): T[] {
+  return blobs.toSorted((a, b) => {
+    if (a.first !== b.first) return a.first ? -1 : 1
+    return compareBytes(a.digest, b.digest)
+  })
+}
+
+/** `SHA256SUMS` for a bundle of these files and blobs. */
+export function checksumsOf(
+  files: readonly { name: string; bytes: Uint8Array }[],
+  blobs: readonly PlannedBlob[],
+): Buffer {
+  return formatChecksums([
+    ...files.map(({ name, bytes }) => [name, digestOf(bytes)] as const),
+    ...blobs.map(({ digest }) => [blobName(digest), digest] as const),
+  ])
+}
+
+/**
+ * Lays out the archive: every entry's offset, the total size and the bundle digest.
+ *
+ * @param files `airgap.json`, `oci-layout`, `index.json` and, where there is one, `manifest.json`, in that order.
+ * @param blobs each digest once, in any order.
+ * @param checksums what {@link checksumsOf} gave for the same arguments, and `signature` was made over.
+ */
+export function planBundle(
+  files: readonly { name: string; bytes: Uint8Array }[],
+  blobs: readonly PlannedBlob[],
+  checksums: Buffer,
+  signature?: BundleSignature,
+): BundlePlan {
+  const entries: PlannedEntry[] = []
+  let offset = 0
+  const add = (name: string, size: number, bytes?: Uint8Array, digest?: Digest, isSignature = false): void => {
+    entries.push({
+      name,
+      size,
+      headerOffset: offset,
+      contentOffset: offset + headerLength(size),
+      digest,
+      bytes,
+      isSignature,
+    })
+    offset += entryLength(size)
+  }
+  add(CHECKSUMS, checksums.length, checksums)
+  if (signature) {
+    add(SIGSTORE_SIGNATURE, signature.sigstore.length, signature.sigstore, undefined, true)
+    if (signature.raw) add(RAW_SIGNATURE, signature.raw.length, signature.raw, undefined, true)
+  }
+  for (const { name, bytes } of files) add(name, bytes.length, bytes)
+  for (const blob of orderBlobs(blobs)) add(blobName(blob.digest), blob.size, blob.bytes, blob.digest)
+  return { entries, totalSize: offset + END_SIZE, bundleDigest: digestOf(checksums), checksums }
+}
+
+/** The header of a planned entry. */
+export function headerOf(entry: PlannedEntry): Buffer {
+  return encodeHeader(entry.name, entry.size)
+}

@@ -1,0 +1,208 @@
+import { createHash } from 'node:crypto'
+import { constants } from 'node:fs'
+import { open, type FileHandle } from 'node:fs/promises'
+import { AirgapError, fileError, messageOf, type Problem } from '../errors.ts'
+import type { Digest } from '../oci/digest.ts'
+import {
+  CHECKSUMS,
+  MAX_CHECKSUMS,
+  MAX_RAW_SIGNATURE,
+  MAX_SIGSTORE_SIGNATURE,
+  RAW_SIGNATURE,
+  SIGSTORE_SIGNATURE,
+} from './names.ts'
+import { BLOCK, decodeHeader, END_SIZE, isZero, paddingLength } from './tar.ts'
+
+/** Where an entry's content lies. Bytes. */
+export interface BundleEntry {
+  name: string
+  size: number
+  contentOffset: number
+}
+
+/** The first entries: what is signed, and the signatures. */
+export interface BundleHead {
+  checksums: Buffer
+  sigstore?: Buffer | undefined
+  raw?: Buffer | undefined
+}
+
+const LONGEST_HEADER = 3 * BLOCK
+const CHUNK = 1024 * 1024
+/** A hostile archive can hold any number of wrong entries; these are enough to say what is wrong. */
+const MAX_PROBLEMS = 100
+
+/**
+ * Reads a bundle where it lies: nothing is extracted. The file is opened once, and everything that is checked
+ * and everything that is used comes through this one handle.
+ */
+export class BundleReader {
+  readonly path: string
+  readonly fileSize: number
+  readonly #handle: FileHandle
+
+  private constructor(path: string, fileSize: number, handle: FileHandle) {
+    this.path = path
+    this.fileSize = fileSize
+    this.#handle = handle
+  }
+
+  /** @throws AirgapError `FILE` */
+  static async open(path: string): Promise<BundleReader> {
+    try {
+      // Without O_NONBLOCK, opening a pipe would wait for its writer.
+      const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
+      const info = await handle.stat()
+      if (!info.isFile()) {
+        await handle.close()
+        throw new AirgapError('FILE', `cannot read ${path}: it is not an ordinary file`, {
+          hint: 'A bundle is read at many places at once. Save the stream to a file first.',
+        })
+      }
+      return new BundleReader(path, info.size, handle)
+    } catch (error) {
+      throw fileError(error, 'read', path)
+    }
+  }
+
+  /** For threads that read the same open file. */
+  get fd(): number {
+    return this.#handle.fd
+  }
+
+  async close(): Promise<void> {
+    await this.#handle.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  /**
+   * Reads `SHA256SUMS` and the signature entries behind it, all capped, and nothing else: what has to be
+   * checked before any other byte is looked at.
+   * @throws AirgapError `INVALID_CONTENT`
+   */
+  async readHead(): Promise<BundleHead> {
+    const first = await this.#headerAt(0)
+    if (first?.name !== CHECKSUMS) {
+      throw new AirgapError('INVALID_CONTENT', `the first entry is not ${CHECKSUMS}`, {
+        hint: `Is ${this.path} an airgap bundle? Compressed archives have to be unpacked first.`,
+      })
+    }
+    const head: BundleHead = { checksums: await this.read(first, MAX_CHECKSUMS) }
+    const second = await this.#headerAt(next(first))
+    if (second?.name !== SIGSTORE_SIGNATURE) return head
+    head.sigstore = await this.read(second, MAX_SIGSTORE_SIGNATURE)
+    const third = await this.#headerAt(next(second))
+    if (third?.name === RAW_SIGNATURE) head.raw = await this.read(third, MAX_RAW_SIGNATURE)
+    return head
+  }
+
+  /**
+   * Walks all headers from the first to the end of the file and checks every byte that is not content: headers,
+   * padding, the two zero blocks, and that nothing follows. Goes on after a fault where that is possible.
+   *
+   * @returns the entries in file order, and the faults found.
+   */
+  async scan(): Promise<{ entries: BundleEntry[]; problems: Problem[] }> {
+    const entries: BundleEntry[] = []
+    const problems: Problem[] = []
+    let offset = 0
+    let where = 'the first header'
+    while (problems.length < MAX_PROBLEMS) {
+      let entry: BundleEntry | undefined
+      try {
+        entry = await this.#headerAt(offset)
+      } catch (error) {
+        problems.push({ entry: where, message: `${messageOf(error)} (at byte ${offset})` })
+        return { entries, problems }
+      }
+      if (!entry) {
+        const fault = await this.#checkEnd(offset)
+        if (fault !== undefined) problems.push({ entry: 'end of the archive', message: fault })
+        return { entries, problems }
+      }
+      const end = next(entry)
+      if (end > this.fileSize) {
+        const missing = end - this.fileSize
+        problems.push({
+          entry: entry.name,
+          message: `the file is cut off: ${missing} bytes of this entry and everything after it are missing`,
+        })
+        return { entries, problems }
+      }
+      const padding = await this.#readAt(entry.contentOffset + entry.size, paddingLength(entry.size))
+      if (!isZero(padding)) problems.push({ entry: entry.name, message: 'the padding behind it is not zero' })
+      entries.push(entry)
+      where = `the header after ${entry.name}`
+      offset = end
+    }
+    problems.push({ entry: 'the archive', message: 'too many faults; the rest was not looked at' })
+    return { entries, problems }
+  }
+
+  /**
+   * Reads an entry's whole content into memory.
+   * @param limit the most that this entry may have, in bytes.
+   * @throws AirgapError `INVALID_CONTENT` when it is larger or cut off.
+   */
+  async read(entry: BundleEntry, limit: number): Promise<Buffer> {
+    if (entry.size > limit) {
+      throw new AirgapError('INVALID_CONTENT', `${entry.name} has ${entry.size} bytes, and ${limit} are the most`)
+    }
+    if (entry.contentOffset + entry.size > this.fileSize) {
+      throw new AirgapError('INVALID_CONTENT', `the file is cut off in ${entry.name}`)
+    }
+    return this.#readAt(entry.contentOffset, entry.size)
+  }
+
+  /** An entry's content in chunks of up to 1 MiB. */
+  async *stream(entry: BundleEntry): AsyncGenerator<Buffer, void, undefined> {
+    for (let done = 0; done < entry.size; done += CHUNK) {
+      yield await this.#readAt(entry.contentOffset + done, Math.min(CHUNK, entry.size - done))
+    }
+  }
+
+  /** Hashes an entry's content as it lies in the file. */
+  async hash(entry: BundleEntry): Promise<Digest> {
+    const hash = createHash('sha256')
+    for await (const chunk of this.stream(entry)) hash.update(chunk)
+    return `sha256:${hash.digest('hex')}`
+  }
+
+  async #headerAt(offset: number): Promise<BundleEntry | undefined> {
+    const bytes = await this.#readAt(offset, Math.min(LONGEST_HEADER, Math.max(this.fileSize - offset, 0)))
+    const header = decodeHeader(bytes)
+    return header && { name: header.name, size: header.size, contentOffset: offset + header.headerLength }
+  }
+
+  async #checkEnd(offset: number): Promise<string | undefined> {
+    const rest = this.fileSize - offset
+    if (rest < END_SIZE) return `the file is cut off: ${END_SIZE - rest} bytes of the end mark are missing`
+    if (!isZero(await this.#readAt(offset, END_SIZE))) return 'the end mark is not two zero blocks'
+    if (rest > END_SIZE) return `${rest - END_SIZE} bytes follow after the end`
+    return undefined
+  }
+
+  async #readAt(offset: number, length: number): Promise<Buffer> {
+    const buffer = Buffer.allocUnsafe(length)
+    let done = 0
+    try {
+      while (done < length) {
+        const { bytesRead } = await this.#handle.read(buffer, done, length - done, offset + done)
+        if (bytesRead === 0) {
+          throw new AirgapError('INVALID_CONTENT', `${this.path} became shorter while it was read`)
+        }
+        done += bytesRead
+      }
+    } catch (error) {
+      throw fileError(error, 'read', this.path)
+    }
+    return buffer
+  }
+}
+
+function next(entry: BundleEntry): number {
+  return entry.contentOffset + entry.size + paddingLength(entry.size)
+}

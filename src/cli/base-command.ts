@@ -1,0 +1,58 @@
+import { Command, Flags } from '@oclif/core'
+import { AirgapError } from '../errors.ts'
+import { escapeForeign } from './format.ts'
+import { classify, errorDocument, formatError } from './report-error.ts'
+
+/**
+ * What all commands share: results on standard output, everything else on standard error, `--json`, `--quiet`,
+ * errors with their exit codes, and a signal that Ctrl-C sets off.
+ */
+export abstract class BaseCommand extends Command {
+  static override enableJsonFlag = true
+
+  static override baseFlags = {
+    quiet: Flags.boolean({ char: 'q', description: 'Print results and errors only', helpGroup: 'GLOBAL' }),
+  }
+
+  readonly #abort = new AbortController()
+
+  /** Set off by Ctrl-C or a termination signal; a second one ends the process at once. */
+  protected get signal(): AbortSignal {
+    return this.#abort.signal
+  }
+
+  protected override async init(): Promise<void> {
+    await super.init()
+    for (const name of ['SIGINT', 'SIGTERM'] as const) {
+      process.once(name, () => {
+        this.#abort.abort(new AirgapError('INTERRUPTED', `interrupted (${name})`))
+      })
+    }
+  }
+
+  /** A result for people, on standard output; nothing under `--json`. */
+  protected print(text: string): void {
+    if (!this.jsonEnabled()) process.stdout.write(`${escapeForeign(text)}\n`)
+  }
+
+  /** Something to know beside the result, on standard error. */
+  protected note(text: string): void {
+    if (!this.argv.includes('--quiet') && !this.argv.includes('-q')) process.stderr.write(`${text}\n`)
+  }
+
+  protected warning(message: string): void {
+    process.stderr.write(`Warning: ${escapeForeign(message)}\n`)
+  }
+
+  protected override async catch(thrown: unknown): Promise<void> {
+    const reason = this.signal.aborted && !(thrown instanceof AirgapError) ? this.signal.reason : thrown
+    const { error, exitCode } = classify(reason)
+    if (this.jsonEnabled()) process.stdout.write(`${JSON.stringify(errorDocument(error), null, 2)}\n`)
+    else process.stderr.write(`${formatError(error)}\n`)
+    process.exitCode = exitCode
+  }
+
+  protected override logJson(json: unknown): void {
+    process.stdout.write(`${JSON.stringify(json, null, 2)}\n`)
+  }
+}

@@ -1,0 +1,137 @@
+import { Flags } from '@oclif/core'
+
+/** Flags of several commands, under their contractual names. */
+
+const many = { multiple: true, multipleNonGreedy: true } as const
+
+export const inputFlags = {
+  'images-from': Flags.string({
+    ...many,
+    description: 'File with one image reference a line; - is standard input',
+    helpValue: 'FILE',
+    helpGroup: 'INPUT',
+  }),
+  kubeadm: Flags.string({
+    ...many,
+    description: "kubeadm's own images for a Kubernetes release",
+    helpValue: 'VERSION',
+    helpGroup: 'INPUT',
+  }),
+  'kubeadm-repository': Flags.string({
+    description: "Registry and path of kubeadm's images, where they are not the release's own",
+    helpValue: 'REPOSITORY',
+    helpGroup: 'INPUT',
+  }),
+  exclude: Flags.string({
+    ...many,
+    description: 'Leave out references that match; * stands for any characters',
+    helpValue: 'PATTERN',
+    helpGroup: 'INPUT',
+  }),
+}
+
+export const platformFlags = {
+  platform: Flags.string({
+    ...many,
+    description: 'Platform to take, OS/ARCH[/VARIANT]; all platforms unless given',
+    helpValue: 'PLATFORM',
+    helpGroup: 'PLATFORM',
+  }),
+  'rewrite-digests': Flags.boolean({
+    description: 'Take only these platforms of references with a digest too, which changes their digest',
+    helpGroup: 'PLATFORM',
+  }),
+  'allow-missing-platform': Flags.boolean({
+    description: 'Take what there is where an image lacks a platform',
+    helpGroup: 'PLATFORM',
+  }),
+}
+
+/** For every command that talks to a registry. */
+export const registryFlags = {
+  'plain-http': Flags.string({
+    ...many,
+    description: 'Registry that may be spoken to without TLS',
+    helpValue: 'HOST[:PORT]',
+    helpGroup: 'REGISTRY',
+  }),
+  'ca-file': Flags.string({
+    description: 'PEM file of certificate authorities to trust besides the usual ones',
+    helpValue: 'FILE',
+    helpGroup: 'REGISTRY',
+  }),
+  'insecure-skip-tls-verify': Flags.string({
+    ...many,
+    description: 'Registry whose certificate is not checked',
+    helpValue: 'HOST',
+    helpGroup: 'REGISTRY',
+  }),
+  'auth-file': Flags.string({
+    description: "File with credentials in Docker's or Podman's format",
+    helpValue: 'FILE',
+    helpGroup: 'REGISTRY',
+  }),
+  'allow-token-realm': Flags.string({
+    ...many,
+    description: 'Host on a private address that may issue tokens for a public registry',
+    helpValue: 'HOST',
+    helpGroup: 'REGISTRY',
+  }),
+}
+
+export const mirrorFlags = {
+  mirror: Flags.string({
+    ...many,
+    description: 'Read what begins with FROM from TO; several are tried in order, then the source',
+    helpValue: 'FROM=TO',
+    helpGroup: 'REGISTRY',
+  }),
+  'resolve-from': Flags.option({
+    options: ['source', 'mirror'] as const,
+    default: 'source',
+    description: 'Who may turn a tag into a digest',
+    helpGroup: 'REGISTRY',
+  })(),
+}
+
+/** For verify and push. */
+export const trustFlags = {
+  key: Flags.string({
+    ...many,
+    description: 'Public key that the bundle has to be signed with; any one of several suffices',
+    helpValue: 'PUB',
+    helpGroup: 'TRUST',
+  }),
+  signature: Flags.string({
+    ...many,
+    description: 'Detached signature over SHA256SUMS',
+    helpValue: 'FILE',
+    helpGroup: 'TRUST',
+  }),
+  'expect-digest': Flags.string({
+    description: 'The bundle digest that was approved',
+    helpValue: 'SHA256',
+    helpGroup: 'TRUST',
+  }),
+  'expect-name': Flags.string({ description: "The bundle's name", helpValue: 'NAME', helpGroup: 'TRUST' }),
+  'min-sequence': Flags.integer({
+    description: 'The least sequence that is accepted',
+    min: 0,
+    helpValue: 'NUMBER',
+    helpGroup: 'TRUST',
+  }),
+}
+
+export const concurrencyFlag = {
+  concurrency: Flags.integer({
+    description: 'Transfers at a time',
+    default: 6,
+    min: 1,
+    max: 64,
+    helpValue: 'NUMBER',
+  }),
+}
+
+export const outputForceFlag = {
+  force: Flags.boolean({ description: 'Replace the output if it exists' }),
+}

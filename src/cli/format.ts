@@ -1,0 +1,65 @@
+import { styleText } from 'node:util'
+
+/**
+ * Text that comes from outside (names, annotations, registries' answers) with every character escaped that
+ * could move the cursor, change colours, hide text or turn its direction.
+ */
+export function escapeForeign(text: string): string {
+  return text.replaceAll(HARMFUL, (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`)
+}
+
+// Control characters but newline and tab, bidirectional and invisible formatting, line separators, lone surrogates.
+const HARMFUL =
+  // oxlint-disable-next-line no-control-regex
+  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|\p{Surrogate}|[\u{e0000}-\u{e007f}]/gu
+
+/** For text that has to stay on one line. */
+export function escapeLine(text: string): string {
+  return escapeForeign(text).replaceAll('\n', '\\n').replaceAll('\t', ' ')
+}
+
+const UNITS = ['kB', 'MB', 'GB', 'TB']
+
+/** `1.2 GB`, in units of 1,000 as disks are sold. */
+export function formatBytes(bytes: number): string {
+  if (bytes < 1000) return `${bytes} B`
+  let value = bytes
+  let unit = -1
+  do {
+    value /= 1000
+    unit += 1
+  } while (value >= 999.5 && unit < UNITS.length - 1)
+  return `${value < 9.95 ? value.toFixed(1) : Math.round(value)} ${UNITS[unit]}`
+}
+
+/** `1,234,567`. */
+export function formatCount(value: number): string {
+  return value.toLocaleString('en-US')
+}
+
+/** `1 image`, `2 images`. */
+export function plural(count: number, one: string, many = `${one}s`): string {
+  return `${formatCount(count)} ${count === 1 ? one : many}`
+}
+
+/** `45 s`, `3 min 20 s`. */
+export function formatDuration(milliseconds: number): string {
+  const seconds = Math.round(milliseconds / 1000)
+  if (seconds < 60) return `${seconds} s`
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`
+  return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`
+}
+
+/** Lines of `label  value`, the values in one column. */
+export function formatFields(fields: readonly (readonly [label: string, value: string])[]): string {
+  const width = Math.max(...fields.map(([label]) => label.length))
+  return fields.map(([label, value]) => `  ${label.padEnd(width)}  ${value}`).join('\n')
+}
+
+type Style = Parameters<typeof styleText>[0]
+
+/** Colours for one stream; none where it is not a terminal, under NO_COLOR, or in CI. */
+export function styler(stream: NodeJS.WriteStream): (style: Style, text: string) => string {
+  const isColoured = stream.isTTY && !process.env.NO_COLOR && !process.env.CI
+  return (style, text) => (isColoured ? styleText(style, text, { validateStream: false }) : text)
+}

@@ -1,0 +1,45 @@
+import { buffer } from 'node:stream/consumers'
+import { AirgapError } from '../errors.ts'
+import { MAX_LIST_SIZE } from '../intake/image-list.ts'
+import { collectImages, type NamedImage } from '../intake/inputs.ts'
+
+/** The values of `inputFlags` and the image arguments. */
+export interface InputFlagValues {
+  'images-from'?: string[] | undefined
+  kubeadm?: string[] | undefined
+  'kubeadm-repository'?: string | undefined
+  exclude?: string[] | undefined
+}
+
+/** The images that a command line names. */
+export async function imagesOf(
+  images: readonly string[],
+  flags: InputFlagValues,
+  warn: (message: string) => void,
+): Promise<NamedImage[]> {
+  return collectImages(
+    {
+      images,
+      imagesFrom: flags['images-from'] ?? [],
+      kubeadm: flags.kubeadm ?? [],
+      kubeadmRepository: flags['kubeadm-repository'],
+      exclude: flags.exclude ?? [],
+    },
+    readStandardInput,
+    warn,
+  )
+}
+
+async function readStandardInput(): Promise<Uint8Array> {
+  if (process.stdin.isTTY) {
+    throw new AirgapError('USAGE', '--images-from - reads standard input, and nothing is piped into it')
+  }
+  let size = 0
+  return buffer(
+    process.stdin.map((chunk: Buffer) => {
+      size += chunk.length
+      if (size > MAX_LIST_SIZE) throw new AirgapError('INVALID_LIST', 'standard input: too large for a list of images')
+      return chunk
+    }),
+  )
+}

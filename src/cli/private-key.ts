@@ -1,0 +1,35 @@
+import { AirgapError } from '../errors.ts'
+import type { SigningKey } from '../trust/keys.ts'
+import { canPrompt, promptPassword } from './prompt.ts'
+
+/** Opens the private key for signing; its password comes from the environment, the file given, or a prompt. */
+export async function openSigningKey(path: string, passwordFile: string | undefined): Promise<SigningKey> {
+  const { readPrivateKey } = await import('../trust/keys.ts')
+  const { passwordSource } = await import('../trust/password.ts')
+  const prompt = canPrompt() ? () => promptPassword(`Password for ${path}: `) : undefined
+  return readPrivateKey(path, passwordSource({ env: process.env, file: passwordFile, ...(prompt ? { prompt } : {}) }))
+}
+
+/**
+ * The password for a new key: from the environment, the file given, or typed twice.
+ * @throws AirgapError `USAGE` where there is none and nobody can be asked.
+ */
+export async function newPassword(passwordFile: string | undefined): Promise<string> {
+  const { passwordSource } = await import('../trust/password.ts')
+  const given = await passwordSource({
+    env: process.env,
+    file: passwordFile,
+    ...(canPrompt() ? { prompt: typedTwice } : {}),
+  })()
+  if (given !== undefined) return given
+  throw new AirgapError('USAGE', 'the new private key needs a password, and there is no terminal to ask on', {
+    hint: 'Set AIRGAP_PASSWORD, or name a file with --password-file. An empty AIRGAP_PASSWORD is an empty password.',
+  })
+}
+
+async function typedTwice(): Promise<string> {
+  const first = await promptPassword('Password for the new private key: ')
+  const second = await promptPassword('The same again: ')
+  if (first !== second) throw new AirgapError('PASSWORD', 'the two passwords differ', { hint: 'No key was made. Try again.' })
+  return first
+}

@@ -1,0 +1,10 @@
+/**
+ * Where a receipt goes: the file given, or one in the present folder that says which bundle and when, so that
+ * no push overwrites the receipt of another.
+ */
+export function receiptPath(given: string | undefined, bundleName: string, now: Date): string {
+  if (given !== undefined) return given
+  const name = bundleName.replaceAll(/[^A-Za-z0-9._-]+/g, '_').replace(/^[.-]+/, '').slice(0, 100) || 'bundle'
+  const time = now.toISOString().replaceAll(/[-:]/g, '').replace(/\.(\d{3})Z$/, '$1Z')
+  return `${name}.${time}.receipt.json`
+}

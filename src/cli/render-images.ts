@@ -1,0 +1,33 @@
+import type { ImageEntry } from '../bundle/description.ts'
+import { formatBytes, plural } from './format.ts'
+
+/** The images of a lock or a bundle as people read them: name, digest, platforms and size; three lines each. */
+export function renderImages(images: readonly ImageEntry[]): string {
+  return images
+    .flatMap((image) => {
+      const platforms = image.platforms.map(({ platform }) => platform).join(', ')
+      const about = [image.kind === 'artifact' ? 'artifact' : platforms || 'no platform stated', formatBytes(image.size)]
+      return [image.source, `    ${image.digest}`, `    ${about.join(' · ')}`, ...remarks(image).map((text) => `    ${text}`)]
+    })
+    .join('\n')
+}
+
+/** What a reader must not overlook about an image. */
+function remarks(image: ImageEntry): string[] {
+  const lines: string[] = []
+  if (image.digest !== image.sourceDigest) {
+    lines.push('a part of the source, and so under another digest than the source:')
+    lines.push(`  source ${image.sourceDigest}`)
+  }
+  if (image.resolvedFrom !== 'source') lines.push(`digest named by the mirror ${image.resolvedFrom}`)
+  return lines
+}
+
+/** `9 images and 1 artifact`. */
+export function countImages(images: readonly ImageEntry[]): string {
+  const artifacts = images.filter(({ kind }) => kind === 'artifact').length
+  const parts = []
+  if (images.length > artifacts) parts.push(plural(images.length - artifacts, 'image'))
+  if (artifacts > 0) parts.push(plural(artifacts, 'artifact'))
+  return parts.length === 0 ? 'no images' : parts.join(' and ')
+}

@@ -1,0 +1,123 @@
+import type { PushPlan } from '../transfer/push/plan.ts'
+import type { Receipt } from '../transfer/push/receipt.ts'
+import { kubeadmSettings, registryMirrors } from '../transfer/push/next-steps.ts'
+import { escapeLine, formatBytes, formatFields, plural } from './format.ts'
+
+/** What `push --dry-run --json` gives. */
+export interface PushPlanDocument {
+  dryRun: true
+  bundleDigest: string
+  images: { source: string; target: string; digest: string; tag: 'created' | 'unchanged' | 'moved' }[]
+  upload: { count: number; bytes: number }
+  mount: { count: number }
+}
+
+export function planDocument(bundleDigest: string, plan: PushPlan): PushPlanDocument {
+  return {
+    dryRun: true,
+    bundleDigest,
+    images: plan.images.map(({ image, repository, name, tagNow }) => ({
+      source: image.source,
+      target: `${repository.name}:${name.tag}`,
+      digest: image.digest,
+      tag: tagNow === undefined ? 'created' : tagNow === image.digest ? 'unchanged' : 'moved',
+    })),
+    upload: { count: plan.uploadCount, bytes: plan.uploadBytes },
+    mount: { count: plan.mountCount },
+  }
+}
+
+export function renderPushPlan(document: PushPlanDocument): string {
+  const lines = document.images.map(
+    ({ source, target, digest, tag }) => `${source}\n    ${target}\n    ${digest} · tag ${tag}`,
+  )
+  const { upload, mount } = document
+  return [
+    `Plan: ${plural(document.images.length, 'image')}. Nothing was sent.`,
+    `  to upload  ${plural(upload.count, 'blob')}, ${formatBytes(upload.bytes)}; to mount ${mount.count}`,
+    '',
+    ...lines,
+  ].join('\n')
+}
+
+/** What was done, and what the operator needs next. */
+export function renderReceipt(receipt: Receipt, receiptFile: string): string {
+  const { totals, images, authentication } = receipt
+  const count = ({ count: number, bytes }: { count: number; bytes: number }): string =>
+    `${number} (${formatBytes(bytes)})`
+  const fields: [string, string][] = [
+    ['bundle digest', receipt.bundle.digest],
+    [
+      'signed by',
+      authentication.state === 'signed' ? (authentication.keyFingerprint ?? '') : 'NOT CHECKED (--allow-unsigned)',
+    ],
+    ['uploaded', count(totals.uploaded)],
+    ['mounted', count(totals.mounted)],
+    ['was there', count(totals.present)],
+    ['tags moved', String(totals.tagsMoved)],
+    ['receipt', receiptFile],
+  ]
+  const list = images.flatMap(({ target, digest, tag }) => [
+    target,
+    `    ${digest}${tag.state === 'moved' ? ` (moved from ${tag.previousDigest})` : ''}`,
+  ])
+  const { registry, prefix } = receipt.target
+  return [
+    `Pushed ${plural(images.length, 'image')} to ${[registry, prefix].filter(Boolean).join('/')}; every tag was read back`,
+    formatFields(fields),
+    '',
+    ...list,
+    ...kubeadmLines(receipt),
+    ...mirrorLines(receipt),
+  ].join('\n')
+}
+
+function kubeadmLines({ images }: Receipt): string[] {
+  const settings = kubeadmSettings(images)
+  if (!settings) return []
+  return [
+    '',
+    'For kubeadm (kubeadm init --config FILE):',
+    '',
+    '  apiVersion: kubeadm.k8s.io/v1beta4',
+    '  kind: ClusterConfiguration',
+    `  kubernetesVersion: ${escapeLine(settings.kubernetesVersion)}`,
+    `  imageRepository: ${settings.imageRepository}`,
+    ...(settings.dnsImageRepository === undefined
+      ? []
+      : ['  dns:', `    imageRepository: ${settings.dnsImageRepository}`]),
+    ...(settings.sandboxImage === undefined
+      ? []
+      : [
+          '',
+          "containerd pulls the pause image by its own setting, on every node (config.toml: 'sandbox' in",
+          "[plugins.'io.containerd.cri.v1.images'.pinned_images], or 'sandbox_image' before 2.0):",
+          '',
+          `  ${settings.sandboxImage}`,
+        ]),
+  ]
+}
+
+function mirrorLines({ images }: Receipt): string[] {
+  const { mirrors, others } = registryMirrors(images)
+  const lines: string[] = []
+  if (mirrors.length > 0) {
+    lines.push('', 'For nodes to find the images under their own names, one file each (containerd 1.5 or newer;')
+    lines.push("add ca = \"FILE\" below the host where the registry's certificate is from a private CA):")
+    for (const { registry, server, mirror } of mirrors) {
+      lines.push(
+        '',
+        `  /etc/containerd/certs.d/${registry}/hosts.toml`,
+        `    server = "${server}"`,
+        `    [host."${mirror}"]`,
+        '      capabilities = ["pull", "resolve"]',
+        '      override_path = true',
+      )
+    }
+  }
+  if (others.length > 0) {
+    lines.push('', 'No mirror setting leads to these; workloads have to name them as they are here:')
+    for (const { source, target } of others) lines.push(`  ${source}`, `    ${target}`)
+  }
+  return lines
+}

@@ -1,0 +1,57 @@
+import { AirgapError, messageOf, type Problem } from '../errors.ts'
+import { escapeForeign, escapeLine, styler } from './format.ts'
+
+/** So many problems are printed; `--json` has all of them. */
+const MAX_PRINTED = 50
+
+/** What `--json` gives on a failure. */
+export interface ErrorDocument {
+  error: { code: string; message: string; hint?: string; problems?: Problem[] }
+}
+
+/** Anything thrown, as the error and exit code that the user gets. */
+export function classify(error: unknown): { error: AirgapError; exitCode: number } {
+  if (error instanceof AirgapError) return { error, exitCode: error.exitCode }
+  if (isOclifError(error)) {
+    const message = messageOf(error).replace(/\nSee more help with --help\s*$/, '')
+    const usage = new AirgapError('USAGE', message, { hint: 'See --help.' })
+    return { error: usage, exitCode: usage.exitCode }
+  }
+  const fault = new AirgapError('INTERNAL', `unexpected fault: ${messageOf(error)}`, {
+    hint: 'This is a mistake in airgap itself. Please report it with the command line and the lines below.',
+    cause: error,
+  })
+  return { error: fault, exitCode: fault.exitCode }
+}
+
+/** A fault that oclif's parser found in the command line. */
+function isOclifError(error: unknown): boolean {
+  return error instanceof Error && 'oclif' in error
+}
+
+export function errorDocument(error: AirgapError): ErrorDocument {
+  return {
+    error: {
+      code: error.code,
+      message: error.message,
+      ...(error.hint === undefined ? {} : { hint: error.hint }),
+      ...(error.problems.length === 0 ? {} : { problems: error.problems }),
+    },
+  }
+}
+
+/** The error as people read it: what happened, every single case, and what to do. */
+export function formatError(error: AirgapError): string {
+  const style = styler(process.stderr)
+  const lines = [`${style(['red', 'bold'], 'Error:')} ${escapeForeign(error.message)}`]
+  for (const problem of error.problems.slice(0, MAX_PRINTED)) {
+    lines.push(`  - ${style('bold', escapeLine(problem.entry))}: ${escapeForeign(problem.message)}`)
+  }
+  const left = error.problems.length - MAX_PRINTED
+  if (left > 0) lines.push(`  … and ${left} more; --json lists all`)
+  if (error.hint !== undefined) lines.push(escapeForeign(error.hint))
+  if (error.code === 'INTERNAL' && error.cause instanceof Error && error.cause.stack) {
+    lines.push(escapeForeign(error.cause.stack))
+  }
+  return lines.join('\n')
+}

@@ -1,0 +1,35 @@
+import { Args } from '@oclif/core'
+import { BaseCommand } from '../cli/base-command.ts'
+import { evidenceOf, renderEvidence, type Evidence } from '../cli/render-evidence.ts'
+import { AirgapError } from '../errors.ts'
+
+export default class Inspect extends BaseCommand {
+  static override summary = 'Show what is in a bundle, without trusting it'
+  static override description =
+    'Reads the descriptions and the headers, not the layers, and checks that they agree with each other. No signature is checked and no layer is hashed: that is what `verify` does.'
+
+  static override examples = ['<%= config.bin %> <%= command.id %> k8s.tar']
+
+  static override args = {
+    bundle: Args.string({ description: 'The bundle file', required: true, ignoreStdin: true }),
+  }
+
+  async run(): Promise<Evidence> {
+    const { args } = await this.parse(Inspect)
+    const { openBundle } = await import('../transfer/check/open.ts')
+    const opened = await openBundle(args.bundle, { keys: [], unauthenticated: true, now: 0 })
+    try {
+      const evidence = evidenceOf(opened, false)
+      if (evidence) this.print(renderEvidence(evidence))
+      if (opened.problems.length > 0 || !evidence) {
+        throw new AirgapError('VERIFICATION_FAILED', `${args.bundle} is not a sound bundle`, {
+          problems: opened.problems,
+          hint: 'Do not use it.',
+        })
+      }
+      return evidence
+    } finally {
+      await opened.reader.close()
+    }
+  }
+}

@@ -1,0 +1,43 @@
+import { Flags } from '@oclif/core'
+import { BaseCommand } from '../cli/base-command.ts'
+import { formatFields } from '../cli/format.ts'
+import { newPassword } from '../cli/private-key.ts'
+
+export default class Keygen extends BaseCommand {
+  static override summary = 'Make a key pair for signing bundles'
+  static override description =
+    "ECDSA P-256, the private key encrypted in cosign's own format, so that cosign can use both files too. Existing files are never overwritten. The password is asked for, or comes from AIRGAP_PASSWORD, COSIGN_PASSWORD or --password-file."
+
+  static override examples = [
+    '<%= config.bin %> <%= command.id %>',
+    '<%= config.bin %> <%= command.id %> --output-key-prefix release',
+  ]
+
+  static override flags = {
+    'output-key-prefix': Flags.string({
+      description: 'The files are PREFIX.key and PREFIX.pub',
+      default: 'airgap',
+      helpValue: 'PREFIX',
+    }),
+    'password-file': Flags.string({ description: 'File that holds the password', helpValue: 'FILE' }),
+  }
+
+  async run(): Promise<{ privateKeyFile: string; publicKeyFile: string; fingerprint: string }> {
+    const { flags } = await this.parse(Keygen)
+    const password = await newPassword(flags['password-file'])
+    if (password === '') this.warning('the password is empty: whoever gets the private key file can sign')
+    const { writeKeyPair } = await import('../trust/key-files.ts')
+    const { privateKeyFile, publicKeyFile, fingerprint } = await writeKeyPair({
+      prefix: flags['output-key-prefix'],
+      password,
+    })
+    this.print(
+      formatFields([
+        ['private key', `${privateKeyFile}  (stays here; needs its password)`],
+        ['public key', `${publicKeyFile}  (goes to those who check, by another way than the bundle)`],
+        ['fingerprint', fingerprint],
+      ]),
+    )
+    return { privateKeyFile, publicKeyFile, fingerprint }
+  }
+}

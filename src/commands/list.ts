@@ -1,0 +1,32 @@
+import { Args } from '@oclif/core'
+import { BaseCommand } from '../cli/base-command.ts'
+import { inputFlags } from '../cli/flags.ts'
+import { imagesOf } from '../cli/inputs.ts'
+import { formatReference } from '../oci/reference.ts'
+
+export default class List extends BaseCommand {
+  static override summary = 'Print the image references that the inputs name'
+  static override description =
+    'Fully qualified, sorted, each once, one a line. Nothing is asked of any registry. The output is itself a list that --images-from reads.'
+
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> nginx:1.29 ghcr.io/example/app:1.0',
+    '<%= config.bin %> <%= command.id %> --kubeadm v1.36.3',
+    'kubeadm config images list | <%= config.bin %> <%= command.id %> --images-from -',
+    "<%= config.bin %> <%= command.id %> --images-from images.txt --exclude 'docker.io/library/*'",
+  ]
+
+  static override args = {
+    image: Args.string({ description: 'Image reference', multiple: true, ignoreStdin: true }),
+  }
+
+  static override flags = { ...inputFlags }
+
+  async run(): Promise<{ images: { reference: string; from: string }[] }> {
+    const { args, flags } = await this.parse(List)
+    const images = await imagesOf(args.image ?? [], flags, (message) => this.warning(message))
+    const listed = images.map(({ reference, from }) => ({ reference: formatReference(reference), from }))
+    this.print(listed.map(({ reference }) => reference).join('\n'))
+    return { images: listed }
+  }
+}

@@ -1,0 +1,161 @@
+import { Args, Flags } from '@oclif/core'
+import { BaseCommand } from '../cli/base-command.ts'
+import { concurrencyFlag, inputFlags, mirrorFlags, outputForceFlag, platformFlags, registryFlags } from '../cli/flags.ts'
+import { imagesOf } from '../cli/inputs.ts'
+import { describeBundle } from '../cli/pack-inputs.ts'
+import { openSigningKey } from '../cli/private-key.ts'
+import { Progress } from '../cli/progress.ts'
+import { openClient, parseMirrors, parsePlatforms } from '../cli/registries.ts'
+import { packResult, renderPack, type PackResult } from '../cli/render-pack.ts'
+import { AirgapError } from '../errors.ts'
+import { OutputFile } from '../files/output-file.ts'
+import { readSmallFile } from '../files/small-file.ts'
+import { parsePattern } from '../oci/pattern.ts'
+import { parseReference } from '../oci/reference.ts'
+import type { RegistryClient } from '../registry/client.ts'
+import type { Lock } from '../transfer/pack/lock.ts'
+
+const MAX_LOCK_SIZE = 64 * 1024 * 1024
+
+export default class Pack extends BaseCommand {
+  static override summary = 'Fetch images and write them as one signed bundle'
+  static override description =
+    'Resolves the images (or takes a lock), fetches every blob once and writes it straight to its place in the bundle, hashed on arrival. The file gets its name only when it is complete, checked and synced. With -o - the bundle goes to standard output.'
+
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> --kubeadm v1.36.3 --platform linux/amd64 -o k8s.tar --key airgap.key',
+    '<%= config.bin %> <%= command.id %> --images-from images.txt -o apps.tar --key airgap.key --name apps',
+    '<%= config.bin %> <%= command.id %> --lock airgap.lock -o apps.tar --key airgap.key',
+    '<%= config.bin %> <%= command.id %> nginx:1.29 -o - --no-sign | ssh host "cat > nginx.tar"',
+  ]
+
+  static override args = {
+    image: Args.string({ description: 'Image reference', multiple: true, ignoreStdin: true }),
+  }
+
+  static override flags = {
+    output: Flags.string({
+      char: 'o',
+      required: true,
+      description: 'The bundle; - is standard output',
+      helpValue: 'FILE',
+    }),
+    ...outputForceFlag,
+    key: Flags.string({ description: 'Private key to sign with', exclusive: ['no-sign'], helpValue: 'FILE' }),
+    'password-file': Flags.string({ description: "File that holds the key's password", helpValue: 'FILE' }),
+    'no-sign': Flags.boolean({ description: 'Leave the bundle unsigned' }),
+    name: Flags.string({ description: "The bundle's name; by default the output's", helpValue: 'NAME' }),
+    'bundle-version': Flags.string({ description: 'A version to show, free text', helpValue: 'TEXT' }),
+    sequence: Flags.integer({
+      description: 'Number that grows with every bundle of that name; by default the time',
+      min: 0,
+      helpValue: 'NUMBER',
+    }),
+    expires: Flags.string({ description: 'When the bundle is no longer to be accepted', helpValue: 'DATE' }),
+    lock: Flags.string({ description: 'Pack exactly what this lock says', helpValue: 'FILE', helpGroup: 'INPUT' }),
+    'dry-run': Flags.boolean({ description: 'Print the plan with its exact size, and fetch manifests only' }),
+    ...inputFlags,
+    ...platformFlags,
+    ...registryFlags,
+    ...mirrorFlags,
+    ...concurrencyFlag,
+  }
+
+  async run(): Promise<PackResult> {
+    const { args, flags } = await this.parse(Pack)
+    this.#checkUsage(flags, args.image ?? [])
+    const toStandardOutput = flags.output === '-'
+    const description = describeBundle(flags, process.env, Date.now())
+    const key = flags.key === undefined ? undefined : await openSigningKey(flags.key, flags['password-file'])
+    for (const message of key?.warnings ?? []) this.warning(message)
+    const lockFile = flags.lock === undefined ? undefined : await this.#readLock(flags.lock, flags.exclude ?? [])
+    const images = lockFile ? [] : await imagesOf(args.image ?? [], flags, (message) => this.warning(message))
+    const output =
+      toStandardOutput || flags['dry-run'] ? undefined : await OutputFile.reserve(flags.output, { force: flags.force })
+
+    const progress = new Progress({ quiet: flags.quiet })
+    let client: RegistryClient | undefined
+    try {
+      const onEvent = await progress.start()
+      client = await openClient(flags, onEvent)
+      const shared = { client, mirrors: await parseMirrors(flags.mirror), concurrency: flags.concurrency, onEvent, signal: this.signal }
+      const { DocumentCache } = await import('../transfer/pack/sources.ts')
+      const { packToFile, packToStream, planPack } = await import('../transfer/pack/pack.ts')
+      const { resolveImages } = await import('../transfer/pack/resolve.ts')
+      const cache = new DocumentCache()
+      const lock =
+        lockFile ??
+        (await resolveImages({
+          ...shared,
+          images,
+          cache,
+          platforms: parsePlatforms(flags.platform),
+          rewriteDigests: flags['rewrite-digests'],
+          allowMissingPlatform: flags['allow-missing-platform'],
+          resolveFrom: flags['resolve-from'],
+        }))
+      const plan = await planPack({ ...shared, lock, description, cache, key })
+      if (output) await packToFile(plan, output, shared)
+      else if (!flags['dry-run']) await packToStream(plan, process.stdout, shared)
+      progress.stop()
+      const result = packResult(plan, { file: flags.output, isDryRun: flags['dry-run'], key })
+      const text = renderPack(result, plan, flags.key)
+      if (toStandardOutput) this.note(text)
+      else this.print(text)
+      return result
+    } catch (error) {
+      await output?.discard()
+      throw error
+    } finally {
+      progress.stop()
+      await client?.close()
+    }
+  }
+
+  #checkUsage(
+    flags: {
+      output: string
+      key?: string | undefined
+      'no-sign': boolean
+      lock?: string | undefined
+      kubeadm?: string[] | undefined
+      'images-from'?: string[] | undefined
+      platform?: string[] | undefined
+      'rewrite-digests': boolean
+      'allow-missing-platform': boolean
+    },
+    images: readonly string[],
+  ): void {
+    if (flags.output === '-' && this.jsonEnabled()) {
+      throw new AirgapError('USAGE', '-o - and --json both want standard output')
+    }
+    if (flags.output === '-' && process.stdout.isTTY) {
+      throw new AirgapError('USAGE', '-o - would write the bundle to the terminal', { hint: 'Pipe it, or name a file.' })
+    }
+    if (flags.key === undefined && !flags['no-sign']) {
+      throw new AirgapError('USAGE', 'one of --key FILE and --no-sign has to be given', {
+        hint: 'With --key the bundle is signed, and those who receive it can check who made it (`airgap keygen` makes a key pair). With --no-sign nobody can; push then needs --allow-unsigned.',
+      })
+    }
+    if (flags.lock === undefined) return
+    const others = [
+      ...(images.length > 0 ? ['image arguments'] : []),
+      ...(['images-from', 'kubeadm', 'platform'] as const).filter((name) => (flags[name]?.length ?? 0) > 0).map((name) => `--${name}`),
+      ...(['rewrite-digests', 'allow-missing-platform'] as const).filter((name) => flags[name]).map((name) => `--${name}`),
+    ]
+    if (others.length > 0) {
+      throw new AirgapError('USAGE', `--lock says which images and platforms are packed; ${others.join(', ')} cannot be given with it`, {
+        hint: 'To change what is packed, make a new lock with `airgap resolve`.',
+      })
+    }
+  }
+
+  async #readLock(file: string, exclude: readonly string[]): Promise<Lock> {
+    const { parseLock } = await import('../transfer/pack/lock.ts')
+    const lock = parseLock(await readSmallFile(file, MAX_LOCK_SIZE), file)
+    const patterns = exclude.map((text) => parsePattern(text))
+    const images = lock.images.filter(({ source }) => !patterns.some((pattern) => pattern(parseReference(source))))
+    if (images.length === 0) throw new AirgapError('USAGE', 'every image of the lock is excluded')
+    return { ...lock, images }
+  }
+}

@@ -1,0 +1,133 @@
+import { Args, Flags } from '@oclif/core'
+import { BaseCommand } from '../cli/base-command.ts'
+import { concurrencyFlag, registryFlags, trustFlags } from '../cli/flags.ts'
+import { Progress } from '../cli/progress.ts'
+import { receiptPath } from '../cli/receipt-path.ts'
+import { openClient } from '../cli/registries.ts'
+import { planDocument, renderPushPlan, renderReceipt, type PushPlanDocument } from '../cli/render-push.ts'
+import { trustFrom } from '../cli/trust.ts'
+import { OutputFile } from '../files/output-file.ts'
+import { parsePattern } from '../oci/pattern.ts'
+import { parseReference } from '../oci/reference.ts'
+import type { ImageEntry } from '../bundle/description.ts'
+import type { RegistryClient } from '../registry/client.ts'
+import type { OpenedBundle } from '../transfer/check/open.ts'
+import type { Receipt } from '../transfer/push/receipt.ts'
+
+export default class Push extends BaseCommand {
+  static override summary = 'Verify a bundle and put it into a private registry'
+  static override description =
+    'Verifies the bundle and plans everything before anything is sent. Uploads what the registry lacks, then manifests, children before parents; tags come last, when every byte of the bundle has been checked, and each is read back. A second push of the same bundle uploads nothing.'
+
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> k8s.tar registry.internal:5000 --key airgap.pub',
+    '<%= config.bin %> <%= command.id %> k8s.tar harbor.internal/mirror --key airgap.pub --ca-file ca.crt --dry-run',
+    '<%= config.bin %> <%= command.id %> k8s.tar harbor.internal --key airgap.pub --map registry.k8s.io/coredns=k8s --map registry.k8s.io=k8s',
+  ]
+
+  static override args = {
+    bundle: Args.string({ description: 'The bundle file', required: true, ignoreStdin: true }),
+    registry: Args.string({ description: 'REGISTRY or REGISTRY/PREFIX', required: true, ignoreStdin: true }),
+  }
+
+  static override flags = {
+    path: Flags.option({
+      options: ['full', 'strip-host'] as const,
+      default: 'full',
+      description: "Keep the source's registry as a part of the path, or leave it out",
+    })(),
+    map: Flags.string({
+      multiple: true,
+      multipleNonGreedy: true,
+      description: 'Names that begin with FROM begin with TO in the target; the longest FROM wins',
+      helpValue: 'FROM=TO',
+    }),
+    include: Flags.string({
+      multiple: true,
+      multipleNonGreedy: true,
+      description: 'Push only what matches; * stands for any characters',
+      helpValue: 'PATTERN',
+    }),
+    exclude: Flags.string({
+      multiple: true,
+      multipleNonGreedy: true,
+      description: 'Leave out what matches',
+      helpValue: 'PATTERN',
+    }),
+    'move-tags': Flags.boolean({ description: 'Let tags move that point to another digest now' }),
+    'verify-target': Flags.boolean({ description: "Read the target's blobs back and hash them before tags are set" }),
+    'dry-run': Flags.boolean({ description: 'Print the plan and send nothing' }),
+    receipt: Flags.string({
+      description: 'Where the receipt goes; by default a new file in the present folder',
+      helpValue: 'FILE',
+    }),
+    'allow-unsigned': Flags.boolean({
+      description: 'Push without knowing who made the bundle',
+      helpGroup: 'TRUST',
+    }),
+    ...trustFlags,
+    ...registryFlags,
+    ...concurrencyFlag,
+  }
+
+  async run(): Promise<Receipt | PushPlanDocument> {
+    const { args, flags } = await this.parse(Push)
+    const { parseNameMap, parseTarget } = await import('../transfer/push/names.ts')
+    const target = parseTarget(args.registry)
+    const maps = (flags.map ?? []).map((text) => parseNameMap(text))
+    const select = selection(flags.include, flags.exclude)
+    const trust = await trustFrom(flags, { flag: '--allow-unsigned', isSet: flags['allow-unsigned'] })
+
+    const { openBundle } = await import('../transfer/check/open.ts')
+    const { verificationError } = await import('../transfer/check/verify.ts')
+    const { executePush } = await import('../transfer/push/push.ts')
+    const { planPush } = await import('../transfer/push/plan.ts')
+    const { serializeReceipt } = await import('../transfer/push/receipt.ts')
+    const progress = new Progress({ quiet: flags.quiet })
+    let opened: OpenedBundle | undefined
+    let client: RegistryClient | undefined
+    let output: OutputFile | undefined
+    try {
+      opened = await openBundle(args.bundle, trust)
+      if (opened.problems.length > 0 || !opened.description) throw verificationError(args.bundle, opened)
+      if (opened.authentication.state !== 'signed') {
+        this.warning('the bundle was not authenticated (--allow-unsigned): nobody was asked who made it')
+      }
+      const path = flags['dry-run'] ? '' : receiptPath(flags.receipt, opened.description.name, new Date())
+      if (path !== '') output = await OutputFile.reserve(path)
+      const onEvent = await progress.start()
+      client = await openClient(flags, onEvent)
+      const shared = { client, target, concurrency: flags.concurrency, signal: this.signal, onEvent }
+      const plan = await planPush(opened, { ...shared, path: flags.path, maps, select, moveTags: flags['move-tags'] })
+      if (!output) {
+        const document = planDocument(opened.bundleDigest, plan)
+        this.print(renderPushPlan(document))
+        return document
+      }
+      const receipt = await executePush(opened, plan, { ...shared, verifyTarget: flags['verify-target'] })
+      await output.write(serializeReceipt(receipt), 0)
+      await output.commit()
+      progress.stop()
+      this.print(renderReceipt(receipt, path))
+      return receipt
+    } catch (error) {
+      await output?.discard()
+      throw error
+    } finally {
+      progress.stop()
+      await client?.close()
+      await opened?.reader.close()
+    }
+  }
+}
+
+/** Which images `--include` and `--exclude` leave. */
+function selection(include: string[] | undefined, exclude: string[] | undefined): (image: ImageEntry) => boolean {
+  const included = (include ?? []).map((text) => parsePattern(text))
+  const excluded = (exclude ?? []).map((text) => parsePattern(text))
+  return ({ source }) => {
+    const reference = parseReference(source)
+    if (excluded.some((pattern) => pattern(reference))) return false
+    return included.length === 0 || included.some((pattern) => pattern(reference))
+  }
+}

@@ -1,0 +1,88 @@
+import { Args, Flags } from '@oclif/core'
+import { BaseCommand } from '../cli/base-command.ts'
+import { concurrencyFlag, inputFlags, mirrorFlags, outputForceFlag, platformFlags, registryFlags } from '../cli/flags.ts'
+import { imagesOf } from '../cli/inputs.ts'
+import { Progress } from '../cli/progress.ts'
+import { openClient, parseMirrors, parsePlatforms } from '../cli/registries.ts'
+import { countImages, renderImages } from '../cli/render-images.ts'
+import { AirgapError } from '../errors.ts'
+import { OutputFile } from '../files/output-file.ts'
+import type { Lock } from '../transfer/pack/lock.ts'
+
+export default class Resolve extends BaseCommand {
+  static override summary = 'Pin image references to digests'
+  static override description =
+    'Asks the registries for the manifests of every image and prints digest, platforms and size of what a bundle would deliver. With -o the result is kept as a lock, which `pack --lock` packs without resolving anything again.'
+
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> nginx:1.29 --platform linux/amd64',
+    '<%= config.bin %> <%= command.id %> --kubeadm v1.36.3 --platform linux/amd64 --platform linux/arm64 -o airgap.lock',
+  ]
+
+  static override args = {
+    image: Args.string({ description: 'Image reference', multiple: true, ignoreStdin: true }),
+  }
+
+  static override flags = {
+    output: Flags.string({ char: 'o', description: 'Write the lock here; - is standard output', helpValue: 'FILE' }),
+    ...outputForceFlag,
+    ...inputFlags,
+    ...platformFlags,
+    ...registryFlags,
+    ...mirrorFlags,
+    ...concurrencyFlag,
+  }
+
+  async run(): Promise<Lock> {
+    const { args, flags } = await this.parse(Resolve)
+    const toStandardOutput = flags.output === '-'
+    if (toStandardOutput && this.jsonEnabled()) {
+      throw new AirgapError('USAGE', '-o - and --json both want standard output', {
+        hint: 'The lock is JSON already: either one gives it.',
+      })
+    }
+    const images = await imagesOf(args.image ?? [], flags, (message) => this.warning(message))
+    const platforms = parsePlatforms(flags.platform)
+    const mirrors = await parseMirrors(flags.mirror)
+    const { resolveImages } = await import('../transfer/pack/resolve.ts')
+    const { serializeLock } = await import('../transfer/pack/lock.ts')
+
+    const progress = new Progress({ quiet: flags.quiet })
+    const onEvent = await progress.start()
+    const output =
+      flags.output === undefined || toStandardOutput
+        ? undefined
+        : await OutputFile.reserve(flags.output, { force: flags.force })
+    const client = await openClient(flags, onEvent)
+    try {
+      const lock = await resolveImages({
+        images,
+        platforms,
+        rewriteDigests: flags['rewrite-digests'],
+        allowMissingPlatform: flags['allow-missing-platform'],
+        client,
+        mirrors,
+        resolveFrom: flags['resolve-from'],
+        concurrency: flags.concurrency,
+        signal: this.signal,
+        onEvent,
+      })
+      progress.stop()
+      const bytes = serializeLock(lock)
+      if (output) {
+        await output.write(bytes, 0)
+        await output.commit()
+      }
+      if (toStandardOutput) process.stdout.write(bytes)
+      else this.print(renderImages(lock.images))
+      if (output) this.note(`Pinned ${countImages(lock.images)} in ${output.path}. Next: airgap pack --lock ${output.path} -o FILE --key KEY`)
+      return lock
+    } catch (error) {
+      await output?.discard()
+      throw error
+    } finally {
+      progress.stop()
+      await client.close()
+    }
+  }
+}

@@ -1,0 +1,48 @@
+import { Args, Flags } from '@oclif/core'
+import { BaseCommand } from '../cli/base-command.ts'
+import { trustFlags } from '../cli/flags.ts'
+import { Progress } from '../cli/progress.ts'
+import { evidenceOf, renderEvidence, type Evidence } from '../cli/render-evidence.ts'
+import { trustFrom } from '../cli/trust.ts'
+
+export default class Verify extends BaseCommand {
+  static override summary = 'Verify a bundle completely, offline'
+  static override description =
+    'Checks the signature with the key given, then that the archive holds exactly what is signed, that its descriptions agree, and that every byte is unaltered. All problems are reported together. Nothing inside the bundle is a source of trust, and nothing is asked of any network.'
+
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> k8s.tar --key airgap.pub',
+    '<%= config.bin %> <%= command.id %> k8s.tar --key airgap.pub --expect-name k8s.tar --min-sequence 42',
+    '<%= config.bin %> <%= command.id %> k8s.tar --integrity-only',
+  ]
+
+  static override args = {
+    bundle: Args.string({ description: 'The bundle file', required: true, ignoreStdin: true }),
+  }
+
+  static override flags = {
+    ...trustFlags,
+    'integrity-only': Flags.boolean({
+      description: 'Check that the bundle is complete and unaltered, but not who made it',
+      helpGroup: 'TRUST',
+    }),
+  }
+
+  async run(): Promise<Evidence> {
+    const { args, flags } = await this.parse(Verify)
+    const trust = await trustFrom(flags, { flag: '--integrity-only', isSet: flags['integrity-only'] })
+    const { verifyBundle, verificationError } = await import('../transfer/check/verify.ts')
+    const progress = new Progress({ quiet: flags.quiet })
+    try {
+      const opened = await verifyBundle(args.bundle, trust, { onEvent: await progress.start(), signal: this.signal })
+      await opened.reader.close()
+      progress.stop()
+      const evidence = evidenceOf(opened, true)
+      if (opened.problems.length > 0 || !evidence) throw verificationError(args.bundle, opened)
+      this.print(renderEvidence(evidence))
+      return evidence
+    } finally {
+      progress.stop()
+    }
+  }
+}

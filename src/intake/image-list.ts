@@ -1,0 +1,53 @@
+import { AirgapError } from '../errors.ts'
+import { parseReference, type Reference } from '../oci/reference.ts'
+
+/** Bytes. */
+export const MAX_LIST_SIZE = 16 * 1024 * 1024
+
+/**
+ * Reads a list of image references: one a line, `#` comments, blank lines; a byte order mark and Windows line
+ * ends are allowed. What `kubeadm config images list` prints is such a list.
+ *
+ * @param where the list's file name, for errors.
+ * @throws AirgapError `INVALID_LIST` naming every bad line with its number and reason.
+ */
+export function parseImageList(bytes: Uint8Array, where: string): Reference[] {
+  if (bytes.length > MAX_LIST_SIZE) {
+    throw new AirgapError('INVALID_LIST', `${where}: larger than ${MAX_LIST_SIZE} bytes, which is no list of images`)
+  }
+  let text: string
+  try {
+    // Drops a UTF-8 byte order mark by itself.
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    throw new AirgapError('INVALID_LIST', `${where}: it is not UTF-8 text`, {
+      hint: 'Save the list as UTF-8 (PowerShell 5 writes UTF-16 by ">": use Out-File -Encoding utf8).',
+    })
+  }
+  const references: Reference[] = []
+  const problems = []
+  for (const [i, line] of text.split(/\r\n|\n|\r/).entries()) {
+    // A reference holds no "#", so a comment may also stand behind one.
+    const content = line.replace(/#.*$/, '').trim()
+    if (content === '') continue
+    try {
+      references.push(parseReference(content))
+    } catch (error) {
+      if (!(error instanceof AirgapError)) throw error
+      const reason = error.hint === undefined ? error.message : `${error.message}. ${error.hint}`
+      problems.push({ entry: `${where}:${i + 1}`, message: reason })
+    }
+  }
+  if (problems.length > 0) {
+    const [first] = problems
+    const message =
+      problems.length === 1 && first
+        ? `${first.entry}: ${first.message}`
+        : `${where}: ${problems.length} lines are not image references`
+    throw new AirgapError('INVALID_LIST', message, {
+      problems: problems.length === 1 ? [] : problems,
+      hint: 'A list has one reference a line; comments begin with #.',
+    })
+  }
+  return references
+}

@@ -1,0 +1,84 @@
+import { AirgapError } from '../errors.ts'
+import { readSmallFile } from '../files/small-file.ts'
+import { compareBytes } from '../oci/json.ts'
+import { parsePattern } from '../oci/pattern.ts'
+import { formatReference, parseReference, type Reference } from '../oci/reference.ts'
+import { MAX_LIST_SIZE, parseImageList } from './image-list.ts'
+import { kubeadmImages } from './kubeadm.ts'
+
+/** Everything that can name images on the command line. */
+export interface Inputs {
+  images?: readonly string[]
+  /** Files; `-` is standard input. */
+  imagesFrom?: readonly string[]
+  /** Kubernetes releases. */
+  kubeadm?: readonly string[]
+  kubeadmRepository?: string | undefined
+  /** Patterns of references to leave out. */
+  exclude?: readonly string[]
+}
+
+/** A reference, and the kind of input that named it first. */
+export interface NamedImage {
+  reference: Reference
+  from: 'argument' | 'list' | 'kubeadm'
+}
+
+/**
+ * Collects what the inputs name: fully qualified, each reference once, sorted.
+ *
+ * @param readStandardInput is called for `-`.
+ * @param warn is told of patterns that exclude nothing.
+ * @throws AirgapError `INVALID_REFERENCE`, `INVALID_LIST`, `UNKNOWN_KUBEADM_RELEASE`, `USAGE`, `FILE`
+ */
+export async function collectImages(
+  inputs: Inputs,
+  readStandardInput: () => Promise<Uint8Array>,
+  warn: (message: string) => void = () => {},
+): Promise<NamedImage[]> {
+  const named: NamedImage[] = []
+  for (const text of inputs.images ?? []) named.push({ reference: parseReference(text), from: 'argument' })
+  const lists = inputs.imagesFrom ?? []
+  if (lists.filter((file) => file === '-').length > 1) {
+    throw new AirgapError('USAGE', 'standard input can be read once only, and --images-from - is given twice')
+  }
+  for (const file of lists) {
+    const isStandardInput = file === '-'
+    const bytes = isStandardInput ? await readStandardInput() : await readSmallFile(file, MAX_LIST_SIZE)
+    const references = parseImageList(bytes, isStandardInput ? 'standard input' : file)
+    if (references.length === 0) warn(`${isStandardInput ? 'standard input' : file} names no image`)
+    for (const reference of references) named.push({ reference, from: 'list' })
+  }
+  for (const version of inputs.kubeadm ?? []) {
+    for (const reference of kubeadmImages(version, inputs.kubeadmRepository)) named.push({ reference, from: 'kubeadm' })
+  }
+  if (inputs.kubeadmRepository !== undefined && (inputs.kubeadm ?? []).length === 0) {
+    throw new AirgapError('USAGE', '--kubeadm-repository says where kubeadm images are, and no --kubeadm VERSION is given')
+  }
+  if (named.length === 0) {
+    throw new AirgapError('USAGE', 'no image is named', {
+      hint: 'Name images as arguments, by --images-from FILE, or by --kubeadm VERSION.',
+    })
+  }
+  return excludeAndSort(named, inputs.exclude ?? [], warn)
+}
+
+function excludeAndSort(
+  named: readonly NamedImage[],
+  exclude: readonly string[],
+  warn: (message: string) => void,
+): NamedImage[] {
+  const unique = new Map<string, NamedImage>()
+  for (const image of named) {
+    const text = formatReference(image.reference)
+    if (!unique.has(text)) unique.set(text, image)
+  }
+  for (const text of exclude) {
+    const pattern = parsePattern(text)
+    const excluded = [...unique].filter(([, { reference }]) => pattern(reference))
+    if (excluded.length === 0) warn(`--exclude ${text} leaves nothing out`)
+    for (const [key] of excluded) unique.delete(key)
+  }
+  if (unique.size === 0) throw new AirgapError('USAGE', 'every image is excluded')
+  return [...unique].toSorted(([a], [b]) => compareBytes(a, b)).map(([, image]) => image)
+}

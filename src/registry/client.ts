@@ -1,0 +1,102 @@
+import { AirgapError } from '../errors.ts'
+import { isRegistryHost, isRepository } from '../oci/reference.ts'
+import { Authenticator } from './auth.ts'
+import { Connection, type Shared } from './connection.ts'
+import { CredentialStore } from './credentials.ts'
+import { Endpoints } from './endpoint.ts'
+import { authorityOf } from './hosts.ts'
+import type { RegistryNotice } from './notices.ts'
+import { RemoteRepository, type Repository } from './repository.ts'
+import { DEFAULT_RETRY, type RetryPolicy } from './retry.ts'
+import { secureContextWith } from './tls.ts'
+import { Transport } from './transport.ts'
+
+export type { RegistryNotice } from './notices.ts'
+
+export interface RegistryOptions {
+  /** `HOST` or `HOST:PORT` that may be spoken to in plain HTTP. */
+  plainHttp?: string[]
+  /** PEM file of certificates to trust besides the default roots. */
+  caFile?: string
+  /** `HOST` or `HOST:PORT` whose certificate is not checked. */
+  insecureSkipTlsVerify?: string[]
+  /** Credentials file in Docker's or Podman's form, asked before all other sources. */
+  authFile?: string
+  /** `HOST` or `HOST:PORT` that may be a token realm though private. */
+  allowTokenRealm?: string[]
+  /** Default: `process.env`. */
+  env?: NodeJS.ProcessEnv
+  retry?: Partial<RetryPolicy>
+  onNotice?: (notice: RegistryNotice) => void
+}
+
+/** Speaks to any number of registries (OCI distribution-spec 1.1, Docker Registry HTTP API V2). */
+export class RegistryClient {
+  readonly #shared: Shared
+  readonly #connections = new Map<string, Connection>()
+  readonly #repositories = new Map<string, Repository>()
+
+  /** @throws AirgapError `FILE` when `caFile` is of no use. */
+  constructor(options: RegistryOptions = {}) {
+    const { plainHttp = [], insecureSkipTlsVerify = [], authFile, env = process.env } = options
+    const onNotice = options.onNotice ?? (() => {})
+    const transport = new Transport({
+      insecureSkipTlsVerify,
+      plainHttp,
+      secureContext: options.caFile === undefined ? undefined : secureContextWith(options.caFile),
+    })
+    this.#shared = {
+      transport,
+      endpoints: new Endpoints({ plainHttp, insecureSkipTlsVerify, onNotice }),
+      authenticator: new Authenticator(transport, new CredentialStore({ authFile, env }), {
+        allowed: options.allowTokenRealm ?? [],
+        plainHttp,
+      }),
+      policy: { ...DEFAULT_RETRY, ...options.retry },
+      onNotice,
+    }
+  }
+
+  /** What downloads that go over several registries need of the client. */
+  get shared(): Shared {
+    return this.#shared
+  }
+
+  /**
+   * One repository of one registry; nothing is sent yet.
+   * @throws AirgapError `INVALID_REFERENCE`
+   */
+  repository(registry: string, repository: string): Repository {
+    if (!isRegistryHost(registry)) {
+      throw new AirgapError('INVALID_REFERENCE', `${JSON.stringify(registry)} is not a registry host`)
+    }
+    if (!isRepository(repository)) {
+      throw new AirgapError(
+        'INVALID_REFERENCE',
+        `${JSON.stringify(repository)} is not a repository of ${registry}: lower-case path parts, at most 255 characters`,
+      )
+    }
+    const name = `${registry}/${repository}`
+    let found = this.#repositories.get(name)
+    if (!found) {
+      found = new RemoteRepository(this.#connection(registry), repository, this)
+      this.#repositories.set(name, found)
+    }
+    return found
+  }
+
+  #connection(registry: string): Connection {
+    const authority = authorityOf(registry)
+    let connection = this.#connections.get(authority)
+    if (!connection) {
+      connection = new Connection(registry, this.#shared)
+      this.#connections.set(authority, connection)
+    }
+    return connection
+  }
+
+  /** Closes all connections; requests under way fail. */
+  async close(): Promise<void> {
+    await this.#shared.transport.close()
+  }
+}

@@ -1,0 +1,130 @@
+import type { Readable } from 'node:stream'
+import type { Authenticator, Grant } from './auth.ts'
+import type { Endpoint, Endpoints } from './endpoint.ts'
+import { oneLine, transportError, type AuthState } from './http-errors.ts'
+import type { Context, OnNotice } from './notices.ts'
+import { withRetry, type RetryPolicy } from './retry.ts'
+import { discard, failure, type HttpRequest, type HttpResponse, type Transport } from './transport.ts'
+
+export interface Call {
+  method: HttpRequest['method']
+  /** A path below the registry's origin, or a URL that the registry gave. */
+  target: string | URL
+  repository: string
+  /** The needed scope first, others that would help after it. */
+  scopes: readonly string[]
+  context: Context
+  headers?: Record<string, string>
+  /** Called once for each time the request is sent. */
+  body?: (() => Readable | Uint8Array) | undefined
+  answerTimeoutMs?: number | undefined
+  signal?: AbortSignal | undefined
+}
+
+/** An answer, and with what the request for it was sent. */
+export interface Answer extends HttpResponse {
+  auth: AuthState
+}
+
+export interface Shared {
+  transport: Transport
+  endpoints: Endpoints
+  authenticator: Authenticator
+  policy: RetryPolicy
+  onNotice: OnNotice
+}
+
+/** One registry: requests with authentication, each answered once, and a retry loop to put around them. */
+export class Connection {
+  readonly registry: string
+  readonly #shared: Shared
+  readonly #warned = new Set<string>()
+
+  constructor(registry: string, shared: Shared) {
+    this.registry = registry
+    this.#shared = shared
+  }
+
+  get transport(): Transport {
+    return this.#shared.transport
+  }
+
+  /** Runs `attempt` under the client's retry policy. */
+  retrying<T>(
+    context: Context,
+    signal: AbortSignal | undefined,
+    attempt: (n: number) => Promise<T>,
+  ): Promise<T> {
+    const { policy, onNotice } = this.#shared
+    return withRetry({ policy, context, onNotice, signal }, attempt)
+  }
+
+  /**
+   * Sends a request, with credentials only if it goes to the registry's own origin. A 401 from there is answered
+   * once with what the challenge asks for; a 401 to that is returned like any other status.
+   * @throws AirgapError for faults of the transport, of credentials and of the token service.
+   */
+  async send(call: Call): Promise<Answer> {
+    const { context, repository, scopes } = call
+    const endpoint = await this.#endpoint(context)
+    const url = typeof call.target === 'string' ? new URL(call.target, endpoint.url) : call.target
+    const isOwn = url.origin === endpoint.url.origin
+    const auth = { endpoint, repository, scopes, context }
+    const first = isOwn ? await this.#shared.authenticator.grant(auth) : undefined
+    const response = await this.#request(call, url, first)
+    // A 401 from where a redirect led is not the registry's, and its challenge is nobody we give credentials to.
+    const isChallenge = response.status === 401 && isOwn && response.url.origin === endpoint.url.origin
+    if (!isChallenge) return this.#answer(response, first)
+    const second = await this.#shared.authenticator.answer(response.headers['www-authenticate'], first, auth)
+    if (second === undefined) return this.#answer(response, first)
+    discard(response)
+    return this.#answer(await this.#request(call, url, second), second)
+  }
+
+  /** Like {@link send}, for one status only: any other becomes an error. */
+  async expect(statuses: readonly number[], call: Call): Promise<Answer> {
+    const answer = await this.send(call)
+    if (statuses.includes(answer.status)) return answer
+    throw await failure(answer, answer.auth, call.context)
+  }
+
+  async #endpoint(context: Context): Promise<Endpoint> {
+    try {
+      return await this.#shared.endpoints.resolve(this.registry)
+    } catch (error) {
+      throw transportError(error, context, this.registry)
+    }
+  }
+
+  #request(call: Call, url: URL, grant: Grant | undefined): Promise<HttpResponse> {
+    const { method, context, headers, signal, answerTimeoutMs } = call
+    return this.#shared.transport.request({
+      method,
+      url,
+      context,
+      ...(headers === undefined ? {} : { headers }),
+      authorization: grant?.header,
+      body: call.body?.(),
+      answerTimeoutMs,
+      signal,
+    })
+  }
+
+  #answer(response: HttpResponse, grant: Grant | undefined): Answer {
+    this.#showWarnings(response)
+    return { ...response, auth: grant?.state ?? { kind: 'none' } }
+  }
+
+  /** Passes on what a registry wants its users to read (distribution-spec § Warnings), each text once. */
+  #showWarnings(response: HttpResponse): void {
+    for (const line of [response.headers['warning'] ?? []].flat()) {
+      const text = /^299 - "((?:[^"\\]|\\.)*)"/.exec(line)?.[1]
+      if (text === undefined || this.#warned.has(text) || this.#warned.size >= 100) continue
+      this.#warned.add(text)
+      this.#shared.onNotice({
+        type: 'warning',
+        message: `${this.registry} says: ${oneLine(text.replace(/\\(.)/g, '$1'))}`,
+      })
+    }
+  }
+}

@@ -1,0 +1,160 @@
+import { createHash } from 'node:crypto'
+import { readFile, stat } from 'node:fs/promises'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { AirgapError, fileError } from '../errors.ts'
+import {
+  basicOrIdentity,
+  entryFor,
+  normalHost,
+  readAuthFile,
+  secretOf,
+  type AuthFile,
+  type Secret,
+} from './auth-file.ts'
+import { askCredentialHelper, type HelperAnswer } from './credential-helper.ts'
+
+const MAX_PASSWORD_FILE = 64 * 1024
+
+export type Credentials = Secret & {
+  /** Where they were found, for messages. */
+  source: string
+  /** Differs between different credentials; tells nothing about them. */
+  id: string
+}
+
+export interface CredentialOptions {
+  authFile?: string | undefined
+  env: NodeJS.ProcessEnv
+}
+
+/**
+ * Finds credentials for a registry, by the host that is contacted. The first source that has some is used:
+ * the file that was given, `AIRGAP_REGISTRY` with its companions (for that one host), `$REGISTRY_AUTH_FILE`,
+ * Docker's configuration (`$DOCKER_CONFIG/config.json` or `~/.docker/config.json`), Podman's
+ * (`${XDG_RUNTIME_DIR}/containers/auth.json`, `~/.config/containers/auth.json`).
+ */
+export class CredentialStore {
+  readonly #options: CredentialOptions
+  readonly #found = new Map<string, Promise<Credentials | undefined>>()
+  readonly #files = new Map<string, Promise<AuthFile | undefined>>()
+  readonly #helpers = new Map<string, Promise<HelperAnswer | undefined>>()
+
+  constructor(options: CredentialOptions) {
+    this.#options = options
+  }
+
+  /**
+   * @returns undefined when no source has any.
+   * @throws AirgapError `CREDENTIALS` or `FILE` when a source is damaged or a helper fails.
+   */
+  find(registry: string, repository: string): Promise<Credentials | undefined> {
+    const key = `${normalHost(registry)}/${repository}`
+    let found = this.#found.get(key)
+    if (!found) {
+      found = this.#search(registry, repository)
+      this.#found.set(key, found)
+      // A failure is not remembered: a helper may have been locked.
+      found.catch(() => this.#found.delete(key))
+    }
+    return found
+  }
+
+  async #search(registry: string, repository: string): Promise<Credentials | undefined> {
+    const { authFile, env } = this.#options
+    if (authFile !== undefined) {
+      const given = await this.#fromFile(authFile, true, registry, repository)
+      if (given) return given
+    }
+    const own = await fromEnvironment(registry, env)
+    if (own) return own
+    for (const [path, required] of this.#places()) {
+      const found = await this.#fromFile(path, required, registry, repository)
+      if (found) return found
+    }
+    return undefined
+  }
+
+  #places(): [path: string, required: boolean][] {
+    const { env } = this.#options
+    const home = env['HOME'] ?? env['USERPROFILE'] ?? (env === process.env ? homedir() : undefined)
+    const places: [string, boolean][] = []
+    if (env['REGISTRY_AUTH_FILE']) places.push([env['REGISTRY_AUTH_FILE'], true])
+    if (env['DOCKER_CONFIG']) places.push([join(env['DOCKER_CONFIG'], 'config.json'), false])
+    else if (home) places.push([join(home, '.docker', 'config.json'), false])
+    if (env['XDG_RUNTIME_DIR']) places.push([join(env['XDG_RUNTIME_DIR'], 'containers', 'auth.json'), false])
+    if (home) places.push([join(home, '.config', 'containers', 'auth.json'), false])
+    return places
+  }
+
+  async #fromFile(
+    path: string,
+    required: boolean,
+    registry: string,
+    repository: string,
+  ): Promise<Credentials | undefined> {
+    let reading = this.#files.get(path)
+    if (!reading) {
+      reading = readAuthFile(path, required)
+      this.#files.set(path, reading)
+    }
+    const file = await reading
+    if (file === undefined) return undefined
+    const helper = entryFor(file.credHelpers, registry, repository)?.value ?? file.credsStore
+    if (helper) {
+      const host = normalHost(registry)
+      const server = host === 'docker.io' ? 'https://index.docker.io/v1/' : host
+      const answer = await this.#ask(helper, server)
+      if (answer) {
+        return identified(basicOrIdentity(answer.username, answer.secret), `the credential helper ${helper}`)
+      }
+    }
+    const secret = secretOf(file, registry, repository)
+    return secret && identified(secret, path)
+  }
+
+  /** One run of a helper serves all repositories of a registry. */
+  #ask(helper: string, server: string): Promise<HelperAnswer | undefined> {
+    const key = `${helper} ${server}`
+    let answer = this.#helpers.get(key)
+    if (!answer) {
+      answer = askCredentialHelper(helper, server, this.#options.env)
+      this.#helpers.set(key, answer)
+      answer.catch(() => this.#helpers.delete(key))
+    }
+    return answer
+  }
+}
+
+async function fromEnvironment(registry: string, env: NodeJS.ProcessEnv): Promise<Credentials | undefined> {
+  const host = env['AIRGAP_REGISTRY']
+  const username = env['AIRGAP_REGISTRY_USERNAME']
+  const passwordFile = env['AIRGAP_REGISTRY_PASSWORD_FILE']
+  if (!host && !username && !passwordFile) return undefined
+  if (!host || !username || !passwordFile) {
+    throw new AirgapError(
+      'CREDENTIALS',
+      'AIRGAP_REGISTRY, AIRGAP_REGISTRY_USERNAME and AIRGAP_REGISTRY_PASSWORD_FILE go together, and one is missing',
+      { hint: 'AIRGAP_REGISTRY names the one host that the user name and password are for.' },
+    )
+  }
+  if (normalHost(host) !== normalHost(registry)) return undefined
+  let password: string
+  try {
+    if ((await stat(passwordFile)).size > MAX_PASSWORD_FILE) {
+      throw new AirgapError(
+        'CREDENTIALS',
+        `the password file ${passwordFile} is larger than ${MAX_PASSWORD_FILE} bytes`,
+      )
+    }
+    password = (await readFile(passwordFile, 'utf8')).replace(/\r?\n$/, '')
+  } catch (error) {
+    throw fileError(error, 'read the password file', passwordFile)
+  }
+  if (password === '') throw new AirgapError('CREDENTIALS', `the password file ${passwordFile} is empty`)
+  return identified(basicOrIdentity(username, password), 'AIRGAP_REGISTRY_USERNAME')
+}
+
+function identified(secret: Secret, source: string): Credentials {
+  return { ...secret, source, id: createHash('sha256').update(JSON.stringify(secret)).digest('hex') }
+}

@@ -1,0 +1,249 @@
+import { createHash } from 'node:crypto'
+import { AirgapError, type Problem } from '../errors.ts'
+import type { Descriptor } from '../oci/manifest.ts'
+import { openRanged, type BlobStream } from './blobs.ts'
+import type { RegistryClient } from './client.ts'
+import { printableUrl } from './hosts.ts'
+import { transportError } from './http-errors.ts'
+import type { Context } from './notices.ts'
+import type { Repository } from './repository.ts'
+import { markTransient, throwIfAborted, withRetry } from './retry.ts'
+import { failure } from './transport.ts'
+
+/** Where a download is written to. */
+export interface BlobSink {
+  /** Called in order, one at a time. After a restart positions begin at 0 again. */
+  write(chunk: Uint8Array, position: number): Promise<void>
+  /** False for a pipe: a wrong digest cannot be taken back. */
+  readonly restartable: boolean
+}
+
+export interface DownloadOptions {
+  client: RegistryClient
+  signal?: AbortSignal | undefined
+  /** Gets the bytes of this blob written so far; a restart begins again at 0. */
+  onProgress?: ((bytes: number) => void) | undefined
+}
+
+/** So many new bytes make a broken transfer count as the first failure again, not as one more. */
+const REAL_PROGRESS = 16 * 1024 * 1024
+const WRONG_DIGESTS_PER_SOURCE = 2
+
+interface Origin {
+  /** For messages and the result. */
+  name: string
+  host: string
+  context: Context
+  open(offset: number, signal: AbortSignal | undefined): Promise<BlobStream>
+}
+
+/**
+ * Downloads a blob from the first source that delivers it. A broken transfer goes on from its last byte, a
+ * bounded number of times a source, then with the next source from the same byte. All bytes are hashed; more
+ * bytes than `descriptor.size` are an error at once; a wrong digest restarts from zero where the sink allows it.
+ * For a foreign layer (`descriptor.urls`) its http and https URLs follow, without credentials.
+ *
+ * @returns the name of the source that completed the blob.
+ * @throws AirgapError the last source's error, with all sources' as `problems` where there were several.
+ *   Errors of the sink pass through as they are.
+ */
+export async function downloadBlob(
+  sources: Repository[],
+  descriptor: Descriptor,
+  sink: BlobSink,
+  options: DownloadOptions,
+): Promise<{ source: string }> {
+  const origins = [
+    ...sources.map((source) => fromRepository(source, descriptor)),
+    ...foreignOrigins(descriptor, options),
+  ]
+  const download = new Download(descriptor, sink, options)
+  const failures: { problem: Problem; error: AirgapError }[] = []
+  for (const origin of origins) {
+    try {
+      await download.from(origin)
+      return { source: origin.name }
+    } catch (error) {
+      throwIfAborted(options.signal, origin.context)
+      if (download.isOver || !(error instanceof AirgapError)) throw error
+      failures.push({ problem: { entry: origin.name, message: error.message }, error })
+    }
+  }
+  throw summary(failures, descriptor)
+}
+
+function summary(failures: { problem: Problem; error: AirgapError }[], descriptor: Descriptor): AirgapError {
+  const last = failures.at(-1)?.error
+  if (last === undefined) {
+    return new AirgapError(
+      'NOT_FOUND',
+      `cannot fetch the blob ${descriptor.digest}: there is no source for it`,
+    )
+  }
+  if (failures.length === 1) return last
+  return new AirgapError(last.code, `${last.message} (the last of ${failures.length} sources tried)`, {
+    hint: last.hint,
+    problems: failures.map(({ problem }) => problem),
+    cause: last,
+  })
+}
+
+/** The state that goes from attempt to attempt and from source to source. */
+class Download {
+  /** No other source can help: the sink failed, or has got bytes that cannot be taken back. */
+  isOver = false
+  readonly #descriptor: Descriptor
+  readonly #sink: BlobSink
+  readonly #options: DownloadOptions
+  #hash = createHash('sha256')
+  #position = 0
+  #wrongDigests = 0
+
+  constructor(descriptor: Descriptor, sink: BlobSink, options: DownloadOptions) {
+    this.#descriptor = descriptor
+    this.#sink = sink
+    this.#options = options
+  }
+
+  async from(origin: Origin): Promise<void> {
+    const { client, signal } = this.#options
+    const { policy, onNotice } = client.shared
+    let mark = this.#position
+    this.#wrongDigests = 0
+    const progressed = (): boolean => {
+      const isReal = this.#position - mark >= REAL_PROGRESS
+      mark = this.#position
+      return isReal
+    }
+    await withRetry({ policy, onNotice, signal, context: origin.context, progressed }, async () => {
+      await this.#transfer(origin)
+      this.#finish(origin)
+    })
+  }
+
+  async #transfer(origin: Origin): Promise<void> {
+    const { size } = this.#descriptor
+    const { signal } = this.#options
+    const stream = await origin.open(this.#position, signal)
+    try {
+      if (stream.total !== undefined && stream.total !== size) {
+        throw this.#mismatch(origin, `it has ${stream.total} bytes there instead of ${size}`)
+      }
+      // A server that does not do ranges sends again what is here already.
+      let skip = this.#position - stream.start
+      for await (const chunk of this.#chunks(stream, origin)) {
+        const fresh = chunk.subarray(Math.min(skip, chunk.length))
+        skip -= chunk.length - fresh.length
+        if (fresh.length > 0) await this.#take(fresh, origin)
+      }
+    } finally {
+      stream.cancel()
+    }
+    if (this.#position < size) {
+      throw markTransient(
+        new AirgapError(
+          'NETWORK',
+          `cannot ${origin.context.operation}: ${origin.host} ended after ${this.#position} of ${size} bytes`,
+        ),
+      )
+    }
+  }
+
+  /** The stream's chunks, with its faults told apart from the sink's. A fault after the last byte is of no interest. */
+  async *#chunks(stream: BlobStream, origin: Origin): AsyncGenerator<Uint8Array> {
+    try {
+      for await (const chunk of stream.body) yield chunk
+    } catch (error) {
+      if (this.#position === this.#descriptor.size && this.#options.signal?.aborted !== true) return
+      throw transportError(error, origin.context, origin.host, this.#options.signal)
+    }
+  }
+
+  async #take(chunk: Uint8Array, origin: Origin): Promise<void> {
+    const { size } = this.#descriptor
+    if (this.#position + chunk.length > size) {
+      const error = this.#mismatch(origin, `more than the ${size} bytes stated come from there`)
+      // What came before the surplus may be right, but from a source like this nothing is kept.
+      if (this.#sink.restartable) this.#restart()
+      else this.isOver = true
+      throw error
+    }
+    try {
+      await this.#sink.write(chunk, this.#position)
+    } catch (error) {
+      this.isOver = true
+      throw error
+    }
+    this.#hash.update(chunk)
+    this.#position += chunk.length
+    this.#options.onProgress?.(this.#position)
+  }
+
+  #finish(origin: Origin): void {
+    const actual = `sha256:${this.#hash.digest('hex')}`
+    if (actual === this.#descriptor.digest) return
+    const error = this.#mismatch(origin, `its bytes have the digest ${actual}`)
+    if (!this.#sink.restartable) {
+      this.isOver = true
+      throw error
+    }
+    this.#restart()
+    this.#wrongDigests++
+    throw this.#wrongDigests < WRONG_DIGESTS_PER_SOURCE ? markTransient(error) : error
+  }
+
+  #restart(): void {
+    this.#hash = createHash('sha256')
+    this.#position = 0
+    this.#options.onProgress?.(0)
+  }
+
+  #mismatch(origin: Origin, reason: string): AirgapError {
+    return new AirgapError('CONTENT_MISMATCH', `cannot ${origin.context.operation}: ${reason}`, {
+      hint: `Either ${origin.host} is damaged, or something on the way changes what it sends.`,
+    })
+  }
+}
+
+function fromRepository(source: Repository, { digest }: Descriptor): Origin {
+  return {
+    name: source.name,
+    host: source.registry,
+    context: { registry: source.registry, operation: `fetch the blob ${digest} of ${source.name}` },
+    open: (offset, signal) => source.openBlob(digest, offset, signal),
+  }
+}
+
+/** The places outside registries that a foreign layer names. */
+function foreignOrigins({ digest, urls }: Descriptor, { client }: DownloadOptions): Origin[] {
+  const origins: Origin[] = []
+  for (const text of urls ?? []) {
+    const url = URL.canParse(text) ? new URL(text) : undefined
+    if (url?.protocol !== 'https:' && url?.protocol !== 'http:') continue
+    url.username = ''
+    url.password = ''
+    url.hash = ''
+    const context = {
+      registry: url.host,
+      operation: `fetch the foreign layer ${digest} from ${printableUrl(url)}`,
+    }
+    origins.push({
+      name: printableUrl(url),
+      host: url.host,
+      context,
+      open: (offset, signal) =>
+        openRanged(offset, context, async (headers) => {
+          const response = await client.shared.transport.request({
+            method: 'GET',
+            url,
+            headers,
+            context,
+            signal,
+          })
+          if (response.status === 200 || response.status === 206 || response.status === 416) return response
+          throw await failure(response, { kind: 'none' }, context)
+        }),
+    })
+  }
+  return origins
+}

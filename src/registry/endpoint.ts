@@ -1,0 +1,109 @@
+import { connect } from 'node:tls'
+import { AirgapError, systemCode } from '../errors.ts'
+import { authorityOf, bareHost, isListed, isLoopbackHost, portOf } from './hosts.ts'
+import type { OnNotice } from './notices.ts'
+
+/** Where a registry is spoken to. */
+export interface Endpoint {
+  registry: string
+  /** Scheme, host and port: the one origin that gets this registry's credentials. */
+  url: URL
+  /** Plain HTTP because the user allowed it, not because a loopback peer speaks no TLS. */
+  plainAllowed: boolean
+}
+
+export interface EndpointOptions {
+  plainHttp: readonly string[]
+  insecureSkipTlsVerify: readonly string[]
+  onNotice: OnNotice
+  probe?: typeof speaksTls
+}
+
+const PROBE_TIMEOUT_MS = 10_000
+const NO_TLS = new Set(['ERR_SSL_WRONG_VERSION_NUMBER', 'ERR_SSL_PACKET_LENGTH_TOO_LONG'])
+
+/** Finds and remembers how each registry is spoken to. */
+export class Endpoints {
+  readonly #options: EndpointOptions
+  readonly #known = new Map<string, Promise<Endpoint>>()
+
+  constructor(options: EndpointOptions) {
+    this.#options = options
+  }
+
+  /**
+   * HTTPS, except for hosts for which plain HTTP was allowed and for literal loopback hosts that speak no TLS.
+   * A certificate failure never leads to plain HTTP: whether a peer speaks TLS is asked before certificates are
+   * looked at.
+   * @throws Node's connection errors, from the probe of a loopback host.
+   */
+  resolve(registry: string): Promise<Endpoint> {
+    const authority = authorityOf(registry)
+    const known = this.#known.get(authority)
+    if (known) return known
+    const found = this.#find(registry, authority)
+    this.#known.set(authority, found)
+    // A failure is not remembered: the next attempt asks again.
+    found.catch(() => this.#known.delete(authority))
+    return found
+  }
+
+  async #find(registry: string, authority: string): Promise<Endpoint> {
+    const { plainHttp, insecureSkipTlsVerify, onNotice, probe = speaksTls } = this.#options
+    const plain = originUrl('http', authority)
+    const secure = originUrl('https', authority)
+    const loopback = isLoopbackHost(plain.hostname)
+    if (isListed(plainHttp, plain)) {
+      if (!loopback) onNotice({ type: 'insecure', registry })
+      return { registry, url: plain, plainAllowed: true }
+    }
+    if (isListed(insecureSkipTlsVerify, secure)) onNotice({ type: 'insecure', registry })
+    if (loopback && !(await probe(bareHost(secure.hostname), Number(portOf(secure))))) {
+      return { registry, url: plain, plainAllowed: false }
+    }
+    return { registry, url: secure, plainAllowed: false }
+  }
+}
+
+function originUrl(scheme: 'http' | 'https', authority: string): URL {
+  try {
+    return new URL(`${scheme}://${authority}`)
+  } catch (error) {
+    throw new AirgapError('INVALID_REFERENCE', `${JSON.stringify(authority)} is not a registry host`, {
+      cause: error,
+    })
+  }
+}
+
+/**
+ * Whether the peer answers a TLS greeting with TLS. Certificates are not judged here, and nothing is sent.
+ * @throws Node's connection errors when there is no peer or it does not answer in time.
+ */
+export function speaksTls(host: string, port: number, timeoutMs = PROBE_TIMEOUT_MS): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    let ended = false
+    // Only the question "is this TLS?" is asked on this connection; it is closed before anything is sent.
+    const socket = connect({ host, port, rejectUnauthorized: false, ALPNProtocols: ['http/1.1'] })
+    const settle = (action: () => void): void => {
+      clearTimeout(timer)
+      socket.destroy()
+      action()
+    }
+    const timer = setTimeout(() => {
+      const error = new Error(`no answer from ${host}:${port}`)
+      settle(() => reject(Object.assign(error, { code: 'ETIMEDOUT' })))
+    }, timeoutMs)
+    socket.once('secureConnect', () => settle(() => resolve(true)))
+    socket.once('end', () => {
+      ended = true
+    })
+    socket.on('error', (error) => {
+      const code = systemCode(error) ?? ''
+      const hungUp = socket.bytesRead === 0 && (ended || /before secure TLS connection/.test(error.message))
+      if (NO_TLS.has(code) || hungUp) settle(() => resolve(false))
+      // An alert or any other TLS fault comes from a peer that speaks TLS.
+      else if (code.startsWith('ERR_SSL_')) settle(() => resolve(true))
+      else settle(() => reject(error))
+    })
+  })
+}

@@ -1,0 +1,75 @@
+import { BlockList, isIP } from 'node:net'
+
+const DOCKER_HUB = new Set(['docker.io', 'index.docker.io', 'registry-1.docker.io'])
+
+/** `docker.io` under each of the names that it goes by. */
+export function isDockerHub(registry: string): boolean {
+  return DOCKER_HUB.has(registry.toLowerCase())
+}
+
+/** Host and port that are contacted for a registry: its own, except for `docker.io`. */
+export function authorityOf(registry: string): string {
+  return isDockerHub(registry) ? 'registry-1.docker.io' : registry.toLowerCase()
+}
+
+/** Host name or address without the brackets that URLs put around IPv6. */
+export function bareHost(hostname: string): string {
+  return hostname.replace(/^\[(.*)\]$/, '$1')
+}
+
+/** The port that a URL means, its scheme's default included. */
+export function portOf(url: URL): string {
+  return url.port === '' ? (url.protocol === 'http:' ? '80' : '443') : url.port
+}
+
+/** A URL as messages show it: no user part, no query. */
+export function printableUrl(url: URL): string {
+  return `${url.origin}${url.pathname}`
+}
+
+const LOOPBACK = new BlockList()
+LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4')
+LOOPBACK.addAddress('::1', 'ipv6')
+
+const PRIVATE = new BlockList()
+for (const [network, prefix] of [
+  ['0.0.0.0', 8],
+  ['10.0.0.0', 8],
+  ['100.64.0.0', 10],
+  ['127.0.0.0', 8],
+  ['169.254.0.0', 16],
+  ['172.16.0.0', 12],
+  ['192.168.0.0', 16],
+] as const) {
+  PRIVATE.addSubnet(network, prefix, 'ipv4')
+}
+PRIVATE.addAddress('::', 'ipv6')
+PRIVATE.addAddress('::1', 'ipv6')
+PRIVATE.addSubnet('fc00::', 7, 'ipv6')
+PRIVATE.addSubnet('fe80::', 10, 'ipv6')
+
+/** Whether a URL's host is literally this machine: `localhost`, `127.0.0.0/8` or `[::1]`. No name is looked up. */
+export function isLoopbackHost(hostname: string): boolean {
+  return hostname.toLowerCase() === 'localhost' || contains(LOOPBACK, bareHost(hostname))
+}
+
+/** Whether an IP address is one that only means something inside a network: private, link-local, loopback. */
+export function isPrivateAddress(address: string): boolean {
+  return contains(PRIVATE, address)
+}
+
+function contains(list: BlockList, address: string): boolean {
+  const family = isIP(address)
+  if (family === 0) return false
+  // BlockList sees through IPv4-mapped IPv6 addresses (::ffff:10.0.0.1) by itself.
+  return list.check(address, family === 6 ? 'ipv6' : 'ipv4')
+}
+
+/** Whether a URL's host is in a list of `HOST` (any port) and `HOST:PORT` entries. */
+export function isListed(list: readonly string[], url: URL): boolean {
+  const host = url.hostname.toLowerCase()
+  return list.some((entry) => {
+    const wanted = authorityOf(entry)
+    return wanted === host || wanted === `${host}:${portOf(url)}`
+  })
+}

@@ -1,0 +1,148 @@
+import * as v from 'valibot'
+import { AirgapError } from '../errors.ts'
+import type { Credentials } from './credentials.ts'
+import type { Endpoint } from './endpoint.ts'
+import type { Context } from './notices.ts'
+import { checkRealm, type RealmRules } from './realm.ts'
+import {
+  contentTypeOf,
+  discard,
+  failure,
+  readCapped,
+  type HttpResponse,
+  type Transport,
+} from './transport.ts'
+
+const MAX_TOKEN_ANSWER = 256 * 1024
+/** Some services state less, or nothing, and clocks differ: a token is taken to last this long at least. */
+const MIN_LIFETIME_S = 60
+const MAX_LIFETIME_S = 24 * 60 * 60
+
+export interface TokenRequest {
+  transport: Transport
+  endpoint: Endpoint
+  rules: RealmRules
+  /** As the challenge has it; may be relative to the registry. */
+  realm: string
+  service: string | undefined
+  /** The needed one first. */
+  scopes: readonly string[]
+  credentials: Credentials | undefined
+  context: Context
+}
+
+export interface Token {
+  value: string
+  /** From when the answer arrived. */
+  lifetimeMs: number
+}
+
+const TokenAnswer = v.object({
+  token: v.optional(v.nullable(v.string())),
+  access_token: v.optional(v.nullable(v.string())),
+  expires_in: v.optional(v.nullable(v.number())),
+})
+
+/**
+ * Gets a Bearer token (distribution-spec's token authentication): GET with Basic credentials where there are
+ * any; for an identity token POST, and GET where the service has no POST.
+ * When the service refuses several scopes together, the first is asked for alone.
+ *
+ * @throws AirgapError `UNAUTHORIZED`, `DENIED`, `CREDENTIALS` (a realm that is refused), `REGISTRY`, `NETWORK`, `TLS`
+ */
+export async function fetchToken(request: TokenRequest): Promise<Token> {
+  const { endpoint, rules, context } = request
+  let realm: URL
+  try {
+    realm = new URL(request.realm, endpoint.url)
+  } catch {
+    throw new AirgapError(
+      'REGISTRY',
+      `cannot ${context.operation}: ${endpoint.registry} names an unreadable token realm`,
+    )
+  }
+  realm.username = ''
+  realm.password = ''
+  realm.hash = ''
+  await checkRealm(realm, endpoint, rules, context)
+  const response = await ask(request, realm, request.scopes)
+  if ((response.status === 401 || response.status === 403) && request.scopes.length > 1) {
+    discard(response)
+    return readToken(request, await ask(request, realm, request.scopes.slice(0, 1)))
+  }
+  return readToken(request, response)
+}
+
+async function ask(request: TokenRequest, realm: URL, scopes: readonly string[]): Promise<HttpResponse> {
+  const { transport, endpoint, rules, credentials, context, service } = request
+  if (credentials?.kind === 'identity') {
+    const form = new URLSearchParams({ grant_type: 'refresh_token', client_id: 'airgap' })
+    if (service !== undefined) form.set('service', service)
+    form.set('scope', scopes.join(' '))
+    form.set('refresh_token', credentials.token)
+    const response = await transport.request({
+      method: 'POST',
+      url: realm,
+      headers: { 'content-type': 'application/x-www-form-urlencoded', accept: 'application/json' },
+      body: form.toString(),
+      context,
+    })
+    if (response.status !== 404 && response.status !== 405) return response
+    discard(response)
+  }
+  const url = new URL(realm)
+  const query = new URLSearchParams()
+  if (service !== undefined && !url.searchParams.has('service')) query.set('service', service)
+  for (const scope of scopes) query.append('scope', scope)
+  // Appended as text: what the realm's own query holds stays as it is.
+  url.search = [url.search.slice(1), query.toString()].filter(Boolean).join('&')
+  return transport.request({
+    method: 'GET',
+    url,
+    headers: { accept: 'application/json' },
+    authorization: credentials && basicHeader(credentials),
+    context,
+    checkRedirect: (to) => checkRealm(to, endpoint, rules, context),
+  })
+}
+
+/** The Basic header for credentials; an identity token takes the password's place. */
+export function basicHeader(credentials: Credentials): string | undefined {
+  if (credentials.kind === 'bearer') return undefined
+  const { username } = credentials
+  const password = credentials.kind === 'basic' ? credentials.password : credentials.token
+  return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`
+}
+
+async function readToken(request: TokenRequest, response: HttpResponse): Promise<Token> {
+  const { credentials, endpoint, context } = request
+  if (response.status !== 200) {
+    throw await failure(
+      response,
+      credentials === undefined ? { kind: 'anonymous' } : { kind: 'basic', source: credentials.source },
+      context,
+      true,
+    )
+  }
+  const fail = (reason: string): never => {
+    throw new AirgapError(
+      'REGISTRY',
+      `cannot ${context.operation}: the token service of ${endpoint.registry} ${reason}`,
+    )
+  }
+  const bytes = await readCapped(response, MAX_TOKEN_ANSWER, context)
+  if (bytes === undefined) return fail(`answers with more than ${MAX_TOKEN_ANSWER} bytes`)
+  let answer: v.InferOutput<typeof TokenAnswer>
+  try {
+    answer = v.parse(TokenAnswer, JSON.parse(bytes.toString('utf8')))
+  } catch {
+    // No cause: a parser's message would quote the token.
+    const type = contentTypeOf(response)
+    return fail(`does not answer with a token${type === 'text/html' ? ' but with an HTML page' : ''}`)
+  }
+  const value = answer.token || answer.access_token
+  if (!value) return fail('answers without a token')
+  if (!/^[\x21-\x7e]+$/.test(value)) return fail('answers with a token that no header can hold')
+  const seconds = Math.min(Math.max(answer.expires_in ?? 0, MIN_LIFETIME_S), MAX_LIFETIME_S)
+  return { value, lifetimeMs: seconds * 1000 }
+}

@@ -1,0 +1,252 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Readable } from 'node:stream'
+import type { SecureContext } from 'node:tls'
+import { Agent, type Dispatcher } from 'undici'
+import { AirgapError } from '../errors.ts'
+import { isListed, isLoopbackHost, printableUrl } from './hosts.ts'
+import { MAX_ERROR_BODY, statusError, transportError, type AuthState } from './http-errors.ts'
+import type { Context } from './notices.ts'
+
+const MAX_REDIRECTS = 5
+const CONNECT_TIMEOUT_MS = 10_000
+/** How long a peer may be silent. */
+const STALL_TIMEOUT_MS = 60_000
+const REDIRECTS = new Set([301, 302, 303, 307, 308])
+
+export interface HttpRequest {
+  method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE'
+  url: URL
+  context: Context
+  headers?: Record<string, string>
+  /** Sent to the origin of `url` only, never along a redirect that leaves it. */
+  authorization?: string | undefined
+  body?: Readable | Uint8Array | string | undefined
+  /** How long the answer may take after the request is sent, where that is longer than the stall timeout. */
+  answerTimeoutMs?: number | undefined
+  signal?: AbortSignal | undefined
+  /** Called before a redirect is followed; throws to refuse it. */
+  checkRedirect?: ((to: URL) => Promise<void>) | undefined
+}
+
+export interface HttpResponse {
+  status: number
+  headers: IncomingHttpHeaders
+  body: Dispatcher.ResponseData['body']
+  /** Where the answer came from, after redirects. */
+  url: URL
+  requested: URL
+}
+
+export interface TransportOptions {
+  secureContext?: SecureContext | undefined
+  insecureSkipTlsVerify: readonly string[]
+  plainHttp: readonly string[]
+  stallTimeoutMs?: number
+}
+
+/** HTTP/1.1 over undici, with redirects followed by rules of our own. One pool of connections a kind of TLS. */
+export class Transport {
+  readonly stallTimeoutMs: number
+  readonly #options: TransportOptions
+  readonly #verified: Agent
+  #unverified: Agent | undefined
+
+  constructor(options: TransportOptions) {
+    this.#options = options
+    this.stallTimeoutMs = options.stallTimeoutMs ?? STALL_TIMEOUT_MS
+    this.#verified = this.#agent(
+      options.secureContext === undefined ? {} : { secureContext: options.secureContext },
+    )
+  }
+
+  #agent(tls: { secureContext?: SecureContext; rejectUnauthorized?: boolean }): Agent {
+    return new Agent({
+      allowH2: false,
+      headersTimeout: this.stallTimeoutMs,
+      bodyTimeout: this.stallTimeoutMs,
+      connect: { timeout: CONNECT_TIMEOUT_MS, ...tls },
+    })
+  }
+
+  #agentFor(url: URL): Agent {
+    if (url.protocol !== 'https:' || !isListed(this.#options.insecureSkipTlsVerify, url))
+      return this.#verified
+    this.#unverified ??= this.#agent({ rejectUnauthorized: false })
+    return this.#unverified
+  }
+
+  /**
+   * Makes one request and follows up to five redirects of GET and HEAD. Authorization is dropped for good where
+   * a redirect leaves the origin, and a redirect from HTTPS to plain HTTP is refused. Any other status is
+   * returned; the caller must consume or discard the body.
+   * @throws AirgapError `NETWORK`, `TLS`, `REGISTRY` (a bad redirect), `INTERRUPTED`
+   */
+  async request(request: HttpRequest): Promise<HttpResponse> {
+    let { url, authorization } = request
+    for (let hops = 0; ; hops++) {
+      const { statusCode, headers, body } = await this.#once(request, url, authorization)
+      const response: HttpResponse = { status: statusCode, headers, body, url, requested: request.url }
+      const follows = request.method === 'GET' || request.method === 'HEAD'
+      if (!REDIRECTS.has(statusCode) || !follows) return response
+      discard(response)
+      const fail = (reason: string, hint?: string): never => {
+        throw new AirgapError('REGISTRY', `cannot ${request.context.operation}: ${reason}`, { hint })
+      }
+      if (hops === MAX_REDIRECTS)
+        fail(`more than ${MAX_REDIRECTS} redirects, the last from ${printableUrl(url)}`)
+      const to = locationOf(response, request.context)
+      if (this.isDowngrade(url, to)) {
+        fail(`${printableUrl(url)} redirects from HTTPS to plain HTTP (${printableUrl(to)})`)
+      }
+      await request.checkRedirect?.(to)
+      if (to.origin !== url.origin) authorization = undefined
+      url = to
+    }
+  }
+
+  /** Whether going on from one URL to another would give up encryption that the user did not give up. */
+  isDowngrade(from: URL, to: URL): boolean {
+    if (from.protocol !== 'https:' || to.protocol === 'https:') return false
+    const local = isLoopbackHost(from.hostname) && isLoopbackHost(to.hostname)
+    return !local && !isListed(this.#options.plainHttp, to)
+  }
+
+  async #once(
+    request: HttpRequest,
+    url: URL,
+    authorization: string | undefined,
+  ): Promise<Dispatcher.ResponseData> {
+    const { method, body = null, signal, context } = request
+    try {
+      const response = await this.#agentFor(url).request({
+        origin: url.origin,
+        path: `${url.pathname}${url.search}`,
+        method,
+        headers: {
+          'user-agent': 'airgap',
+          'accept-encoding': 'identity',
+          ...request.headers,
+          ...(authorization === undefined ? {} : { authorization }),
+        },
+        body,
+        ...(signal === undefined ? {} : { signal }),
+        ...(request.answerTimeoutMs === undefined ? {} : { headersTimeout: request.answerTimeoutMs }),
+      })
+      // A body that is given up early emits an error; whoever reads it gets that error from the reading.
+      response.body.on('error', () => {})
+      return response
+    } catch (error) {
+      throw transportError(error, context, url.host, signal)
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#verified.destroy(), this.#unverified?.destroy()])
+  }
+}
+
+/**
+ * The Location of an answer, absolute, without a user part.
+ * @throws AirgapError `REGISTRY` when it is missing, unreadable or not HTTP.
+ */
+export function locationOf(response: HttpResponse, context: Context): URL {
+  const { location } = response.headers
+  const fail = (reason: string): never => {
+    throw new AirgapError('REGISTRY', `cannot ${context.operation}: ${context.registry} ${reason}`)
+  }
+  if (location === undefined || location === '') return fail('answers without a Location')
+  let url: URL
+  try {
+    url = new URL(location, response.url)
+  } catch {
+    return fail('answers with an unreadable Location')
+  }
+  if (url.protocol !== 'https:' && url.protocol !== 'http:') {
+    return fail(`answers with a Location of the kind ${url.protocol}`)
+  }
+  url.username = ''
+  url.password = ''
+  url.hash = ''
+  return url
+}
+
+/** One header as a single text. */
+export function headerOf(response: HttpResponse, name: string): string | undefined {
+  const value = response.headers[name]
+  return Array.isArray(value) ? value[0] : value
+}
+
+/** The Content-Type without parameters, lower case; empty when there is none. */
+export function contentTypeOf(response: HttpResponse): string {
+  return (headerOf(response, 'content-type') ?? '').replace(/;.*$/s, '').trim().toLowerCase()
+}
+
+/** Content-Length, where it is a plain number. */
+export function contentLengthOf(response: HttpResponse): number | undefined {
+  const text = headerOf(response, 'content-length') ?? ''
+  return /^[0-9]{1,15}$/.test(text) ? Number(text) : undefined
+}
+
+/** Gives up an answer's body; a short one is read to its end so that the connection can be used again. */
+export function discard(response: HttpResponse): void {
+  // dump() reads a bounded amount and then closes; a failure while nobody wants the bytes is of no interest.
+  response.body.dump({ limit: 16 * 1024 }).catch(() => {})
+}
+
+/**
+ * Reads a body into memory, up to `limit` bytes.
+ * @returns undefined when there is more than that.
+ * @throws AirgapError `NETWORK`
+ */
+export async function readCapped(
+  response: HttpResponse,
+  limit: number,
+  context: Context,
+  signal?: AbortSignal,
+): Promise<Buffer | undefined> {
+  const chunks: Uint8Array[] = []
+  let length = 0
+  try {
+    for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
+      length += chunk.length
+      if (length > limit) return undefined
+      chunks.push(chunk)
+    }
+  } catch (error) {
+    throw transportError(error, context, response.url.host, signal)
+  }
+  return Buffer.concat(chunks)
+}
+
+/** Turns an answer into the error that it means; reads at most {@link MAX_ERROR_BODY} of it. */
+export async function failure(
+  response: HttpResponse,
+  auth: AuthState,
+  context: Context,
+  isTokenService = false,
+): Promise<AirgapError> {
+  const chunks: Uint8Array[] = []
+  try {
+    let length = 0
+    for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
+      chunks.push(chunk)
+      length += chunk.length
+      if (length >= MAX_ERROR_BODY) break
+    }
+  } catch {
+    // The status tells enough; what was readable of the explanation is quoted.
+  }
+  const elsewhere = response.url.origin !== response.requested.origin
+  return statusError(
+    {
+      status: response.status,
+      contentType: contentTypeOf(response),
+      retryAfter: headerOf(response, 'retry-after'),
+      body: Buffer.concat(chunks).subarray(0, MAX_ERROR_BODY),
+      redirectedTo: elsewhere && !isTokenService ? response.url.host : undefined,
+      tokenService: isTokenService ? response.url.host : undefined,
+      auth,
+    },
+    context,
+  )
+}

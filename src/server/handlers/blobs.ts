@@ -1,0 +1,41 @@
+import type { Digest } from '../../oci/digest.ts'
+import { parseRange } from '../range.ts'
+import { empty, fault, notAllowed, type Reply } from '../reply.ts'
+import type { RegistryRequest } from '../request.ts'
+import { isWritable, type ContentStore } from '../storage.ts'
+
+type Route = { repository: string; digest: Digest }
+
+/** `GET`, `HEAD` and `DELETE /v2/<name>/blobs/<digest>`, with ranges (distribution-spec § Pulling blobs). */
+export async function blobs(request: RegistryRequest, route: Route, store: ContentStore): Promise<Reply> {
+  const { repository, digest } = route
+  const unknown = (): Reply => fault(404, 'BLOB_UNKNOWN', `${repository} has no blob ${digest}`)
+  if (request.method === 'DELETE' && isWritable(store)) {
+    return (await store.deleteBlob(repository, digest)) ? empty(202) : unknown()
+  }
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    return notAllowed(isWritable(store) ? 'GET, HEAD, DELETE' : 'GET, HEAD')
+  }
+  const blob = await store.blob(repository, digest)
+  if (!blob) return unknown()
+
+  const range = request.method === 'GET' ? parseRange(request.headers.range, blob.size) : undefined
+  if (range === 'unsatisfiable') {
+    return fault(416, 'SIZE_INVALID', `the blob has ${blob.size} bytes`, {
+      'Content-Range': `bytes */${blob.size}`,
+    })
+  }
+  const { start, end } = range ?? { start: 0, end: blob.size }
+  return {
+    status: range ? 206 : 200,
+    headers: {
+      'Content-Type': 'application/octet-stream',
+      'Content-Length': String(end - start),
+      'Accept-Ranges': 'bytes',
+      'Docker-Content-Digest': digest,
+      ...(range ? { 'Content-Range': `bytes ${start}-${end - 1}/${blob.size}` } : {}),
+    },
+    body: () => blob.read(start, end),
+    content: { kind: 'blob', digest, offset: start, size: blob.size },
+  }
+}

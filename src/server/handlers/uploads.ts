@@ -1,0 +1,161 @@
+import { digestFault, digestOf, isDigest, type Digest } from '../../oci/digest.ts'
+import { isRepository } from '../../oci/reference.ts'
+import { parseChunkRange } from '../range.ts'
+import { empty, fault, notAllowed, type Reply } from '../reply.ts'
+import type { RegistryRequest } from '../request.ts'
+import { isWritable, type ContentStore, type WritableStore } from '../storage.ts'
+import type { UploadSession, UploadSessions } from '../upload-sessions.ts'
+
+export interface UploadContext {
+  store: ContentStore
+  sessions: UploadSessions
+  /** Bytes. */
+  maxBlobSize: number
+}
+
+/**
+ * `POST /v2/<name>/blobs/uploads/`: mounts a blob, takes a whole one, or opens a session (distribution-spec
+ * § Pushing a blob monolithically, § Mounting a blob from another repository).
+ */
+export async function startUpload(
+  request: RegistryRequest,
+  repository: string,
+  context: UploadContext,
+): Promise<Reply> {
+  const { store, sessions, maxBlobSize } = context
+  if (!isWritable(store)) return fault(405, 'UNSUPPORTED', 'this registry is read-only', { Allow: '' })
+  if (request.method !== 'POST') return notAllowed('POST')
+
+  const mount = request.query.get('mount')
+  const from = request.query.get('from')
+  if (mount !== null) {
+    if (!isDigest(mount)) return badDigest(mount)
+    if (from !== null && !isRepository(from))
+      return fault(400, 'NAME_INVALID', 'from is not a repository name')
+    if (from !== null && (await store.mountBlob(from, repository, mount))) {
+      return created(request, repository, mount)
+    }
+  }
+  const digest = request.query.get('digest')
+  if (mount === null && digest !== null) {
+    if (!isDigest(digest)) return badDigest(digest)
+    const chunks = await request.readBody(maxBlobSize)
+    return chunks ? await finish(request, repository, digest, chunks, store) : tooLarge(maxBlobSize)
+  }
+  const session = sessions.start(repository)
+  return session
+    ? progress(request, session, 202)
+    : fault(429, 'TOOMANYREQUESTS', 'too many uploads are open', { 'Retry-After': '1' })
+}
+
+/** `GET`, `PATCH`, `PUT` and `DELETE` on the Location of an upload session (§ Pushing a blob in chunks). */
+export async function continueUpload(
+  request: RegistryRequest,
+  route: { repository: string; id: string },
+  context: UploadContext,
+): Promise<Reply> {
+  const { store, sessions } = context
+  if (!isWritable(store)) return fault(405, 'UNSUPPORTED', 'this registry is read-only', { Allow: '' })
+  const session = sessions.find(route.repository, route.id)
+  if (!session) return fault(404, 'BLOB_UPLOAD_UNKNOWN', 'there is no such upload')
+  if (request.method === 'GET') return progress(request, session, 204)
+  if (request.method === 'DELETE') {
+    sessions.end(session)
+    return empty(204)
+  }
+  if (request.method !== 'PATCH' && request.method !== 'PUT') return notAllowed('GET, PATCH, PUT, DELETE')
+
+  const digest = request.query.get('digest')
+  if (request.method === 'PATCH') {
+    return (await append(request, session, context)) ?? progress(request, session, 202)
+  }
+  if (digest === null || !isDigest(digest)) return badDigest(digest ?? '')
+  const refusal = await append(request, session, context)
+  if (refusal) return refusal
+  sessions.end(session)
+  return await finish(request, session.repository, digest, session.chunks, store)
+}
+
+/**
+ * Adds the request's body to the session as a whole: a body that breaks off adds nothing, so that the client
+ * can ask where to go on. A later request takes over from one still under way, which this server may not yet
+ * know to be dead.
+ * @returns the refusal, or undefined where it was added.
+ */
+async function append(
+  request: RegistryRequest,
+  session: UploadSession,
+  context: UploadContext,
+): Promise<Reply | undefined> {
+  const header = request.headers['content-range']
+  const range = header === undefined ? undefined : parseChunkRange(header)
+  if (header !== undefined && !range) return fault(400, 'BLOB_UPLOAD_INVALID', 'Content-Range is FIRST-LAST')
+  if (range && range.start !== session.size) {
+    return fault(
+      416,
+      'BLOB_UPLOAD_INVALID',
+      `the next byte expected is ${session.size}`,
+      where(request, session),
+    )
+  }
+  const turn = ++session.turn
+  const chunks = await request.readBody(context.maxBlobSize - session.size)
+  if (session.turn !== turn)
+    return fault(409, 'BLOB_UPLOAD_INVALID', 'another request has taken over this upload')
+  if (!chunks) {
+    context.sessions.end(session)
+    return tooLarge(context.maxBlobSize)
+  }
+  const size = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+  if (range && size !== range.end - range.start) {
+    return fault(
+      400,
+      'SIZE_INVALID',
+      `Content-Range announced ${range.end - range.start} bytes, ${size} came`,
+    )
+  }
+  for (const chunk of chunks) session.chunks.push(chunk)
+  session.size += size
+  return undefined
+}
+
+async function finish(
+  request: RegistryRequest,
+  repository: string,
+  digest: Digest,
+  chunks: Uint8Array[],
+  store: WritableStore,
+): Promise<Reply> {
+  const bytes = Buffer.concat(chunks)
+  const actual = digestOf(bytes)
+  if (actual !== digest) return fault(400, 'DIGEST_INVALID', `the content's digest is ${actual}`)
+  await store.putBlob(repository, bytes, actual)
+  return created(request, repository, digest)
+}
+
+function created(request: RegistryRequest, repository: string, digest: Digest): Reply {
+  return empty(201, {
+    Location: `${request.origin}/v2/${repository}/blobs/${digest}`,
+    'Docker-Content-Digest': digest,
+  })
+}
+
+function progress(request: RegistryRequest, session: UploadSession, status: number): Reply {
+  return empty(status, where(request, session))
+}
+
+function where(request: RegistryRequest, session: UploadSession): Record<string, string> {
+  return {
+    Location: `${request.origin}/v2/${session.repository}/blobs/uploads/${session.id}`,
+    Range: `0-${Math.max(0, session.size - 1)}`,
+    'Docker-Upload-UUID': session.id,
+  }
+}
+
+function badDigest(text: string): Reply {
+  return fault(400, 'DIGEST_INVALID', digestFault(text))
+}
+
+function tooLarge(limit: number): Reply {
+  return fault(413, 'SIZE_INVALID', `a blob has at most ${limit} bytes here`)
+}

@@ -1,0 +1,224 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import { AirgapError, messageOf, systemCode } from '../errors.ts'
+import { isRegistryHost } from '../oci/reference.ts'
+import { authenticator, type AuthOptions } from './auth.ts'
+import { blobs } from './handlers/blobs.ts'
+import { listReferrers, listRepositories, listTags } from './handlers/lists.ts'
+import { manifests } from './handlers/manifests.ts'
+import { continueUpload, startUpload, type UploadContext } from './handlers/uploads.ts'
+import { MemoryStore } from './memory-store.ts'
+import { quirkSet, type Quirk } from './quirks.ts'
+import { fault, json, notAllowed, type Reply } from './reply.ts'
+import { logEntry, readBody, type RegistryRequest, type RequestLogEntry } from './request.ts'
+import { parseRoute } from './routes.ts'
+import type { ContentStore } from './storage.ts'
+import { UploadSessions } from './upload-sessions.ts'
+import { send } from './wire.ts'
+
+export interface ServerOptions {
+  /** PEM. Without it the server speaks plain HTTP. */
+  tls?: { key: string | Buffer; cert: string | Buffer }
+  auth?: AuthOptions
+  /** Named misbehaviours, for tests. */
+  quirks?: readonly Quirk[]
+  /** Where the quirk `redirect-blobs` sends clients: `http://host:port`. */
+  redirectTo?: string
+  /** 127.0.0.1 and any free port where left out. */
+  listen?: { host?: string; port?: number }
+  /** Bytes of the largest blob that is taken; 1 GiB where left out. */
+  maxBlobSize?: number
+  /** Called once for each request, when it is over. */
+  onRequest?: (entry: RequestLogEntry) => void
+}
+
+export interface RunningServer {
+  /** `http://127.0.0.1:PORT` */
+  url: string
+  /** `127.0.0.1:PORT` */
+  host: string
+  /** Makes every bearer token given out so far worthless, as if it had expired. */
+  revokeTokens(): void
+  /** Ends the server and the connections that are still open. */
+  close(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+export interface EmbeddedRegistryOptions extends ServerOptions {
+  /** What to serve, for instance one that another registry serves too; an empty one where left out. */
+  store?: MemoryStore
+}
+
+export interface EmbeddedRegistry extends RunningServer {
+  store: MemoryStore
+  /** Every request in order of arrival; an entry is there from the start and is filled in as it goes. */
+  requests: RequestLogEntry[]
+}
+
+/**
+ * Starts a registry that keeps its content in memory and takes pulls and pushes (OCI distribution-spec v1.1).
+ * @throws AirgapError `NETWORK` where the address cannot be listened on, `TLS` where key or certificate are bad.
+ */
+export async function startRegistry(options: EmbeddedRegistryOptions = {}): Promise<EmbeddedRegistry> {
+  const store = options.store ?? new MemoryStore()
+  const requests: RequestLogEntry[] = []
+  const server = await serve(store, options, (entry) => requests.push(entry))
+  return { ...server, store, requests }
+}
+
+/**
+ * Serves a store; one that cannot be written is served read-only.
+ * @param onArrival called with each request's log entry as it begins.
+ * @throws AirgapError as {@link startRegistry}.
+ */
+export async function serve(
+  store: ContentStore,
+  options: ServerOptions = {},
+  onArrival?: (entry: RequestLogEntry) => void,
+): Promise<RunningServer> {
+  const scheme = options.tls ? 'https' : 'http'
+  const auth = authenticator(options.auth)
+  const quirks = quirkSet(options.quirks ?? [], options.redirectTo)
+  const uploads: UploadContext = {
+    store,
+    sessions: new UploadSessions(),
+    maxBlobSize: options.maxBlobSize ?? 1024 ** 3,
+  }
+  let host = ''
+
+  async function answer(request: RegistryRequest): Promise<Reply> {
+    const first = quirks.front(request)
+    if (first) return first
+    const reply =
+      (await auth.token(request)) ??
+      auth.check(request) ??
+      quirks.inside(request) ??
+      (await dispatch(request, store, uploads))
+    return quirks.after(request, reply)
+  }
+
+  async function handle(message: IncomingMessage, response: ServerResponse): Promise<void> {
+    const [path, search] = splitOnce(message.url ?? '', '?')
+    const query = new URLSearchParams(search)
+    const entry = logEntry(message, path, query)
+    onArrival?.(entry)
+    const named = message.headers.host ?? ''
+    const request: RegistryRequest = {
+      method: entry.method,
+      path,
+      query,
+      headers: message.headers,
+      route: parseRoute(path),
+      origin: `${scheme}://${isRegistryHost(named) ? named : host}`,
+      readBody: async (limit) => await readBody(message, limit, entry),
+    }
+    let reply: Reply
+    try {
+      reply = await answer(request)
+    } catch (error) {
+      entry.error = messageOf(error)
+      reply = fault(500, 'UNKNOWN', 'a fault inside the registry')
+    }
+    try {
+      if (message.socket.destroyed) response.destroy()
+      else await send(entry.method, response, reply, entry)
+    } catch (error) {
+      entry.error = messageOf(error)
+      response.destroy()
+    }
+    options.onRequest?.(entry)
+  }
+
+  const listener = (message: IncomingMessage, response: ServerResponse): void => {
+    void handle(message, response)
+  }
+  const server = create(options.tls, listener)
+  host = await listen(server, options.listen)
+  const close = async (): Promise<void> => {
+    if (!server.listening) return
+    const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+    server.closeAllConnections()
+    await closed
+  }
+  return {
+    url: `${scheme}://${host}`,
+    host,
+    revokeTokens: () => auth.revokeTokens(),
+    close,
+    [Symbol.asyncDispose]: close,
+  }
+}
+
+async function dispatch(
+  request: RegistryRequest,
+  store: ContentStore,
+  uploads: UploadContext,
+): Promise<Reply> {
+  const { route, method } = request
+  switch (route.kind) {
+    case 'base':
+      return method === 'GET' || method === 'HEAD' ? json({}) : notAllowed('GET, HEAD')
+    case 'catalog':
+      return await listRepositories(request, store)
+    case 'tags':
+      return await listTags(request, route.repository, store)
+    case 'manifest':
+      return await manifests(request, route, store)
+    case 'blob':
+      return await blobs(request, route, store)
+    case 'uploads':
+      return await startUpload(request, route.repository, uploads)
+    case 'upload':
+      return await continueUpload(request, route, uploads)
+    case 'referrers':
+      return await listReferrers(request, route, store)
+    case 'invalid':
+      return fault(400, route.code, route.message)
+    case 'unknown':
+      return fault(404, 'UNSUPPORTED', 'there is nothing at this path')
+  }
+}
+
+function create(
+  tls: ServerOptions['tls'],
+  listener: (message: IncomingMessage, response: ServerResponse) => void,
+): Server {
+  if (!tls) return createServer(listener)
+  try {
+    return createTlsServer({ key: tls.key, cert: tls.cert, minVersion: 'TLSv1.2' }, listener)
+  } catch (error) {
+    throw new AirgapError('TLS', `the TLS key and certificate cannot be used: ${messageOf(error)}`, {
+      hint: 'Give a PEM private key and the PEM certificate that belongs to it.',
+      cause: error,
+    })
+  }
+}
+
+async function listen(server: Server, options: ServerOptions['listen'] = {}): Promise<string> {
+  const { host = '127.0.0.1', port = 0 } = options
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject)
+      server.listen(port, host, () => {
+        server.off('error', reject)
+        resolve()
+      })
+    })
+  } catch (error) {
+    const isTaken = systemCode(error) === 'EADDRINUSE'
+    throw new AirgapError('NETWORK', `cannot listen on ${host}:${port}: ${messageOf(error)}`, {
+      hint: isTaken ? 'Another program listens there. Choose another port.' : undefined,
+      cause: error,
+    })
+  }
+  const address = server.address() as AddressInfo
+  return address.family === 'IPv6'
+    ? `[${address.address}]:${address.port}`
+    : `${address.address}:${address.port}`
+}
+
+function splitOnce(text: string, separator: string): [string, string] {
+  const at = text.indexOf(separator)
+  return at < 0 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)]
+}

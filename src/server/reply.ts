@@ -1,0 +1,69 @@
+import type { Digest } from '../oci/digest.ts'
+
+/** A whole answer as a value, so that it can be looked at and changed before a byte of it is sent. */
+export interface Reply {
+  status: number
+  headers: Record<string, string>
+  body?: Uint8Array | (() => AsyncIterable<Uint8Array>)
+  /** For a manifest's or blob's content: which one, and where in it the body begins. */
+  content?: { kind: 'manifest' | 'blob'; digest: Digest; offset: number; size: number }
+  /** Send only that many bytes of the body, then destroy the connection. */
+  breakAfter?: number
+}
+
+/** Error codes of distribution-spec § Error Codes, and those that docker-registry adds. */
+export type FaultCode =
+  | 'BLOB_UNKNOWN'
+  | 'BLOB_UPLOAD_INVALID'
+  | 'BLOB_UPLOAD_UNKNOWN'
+  | 'DIGEST_INVALID'
+  | 'MANIFEST_BLOB_UNKNOWN'
+  | 'MANIFEST_INVALID'
+  | 'MANIFEST_UNKNOWN'
+  | 'NAME_INVALID'
+  | 'NAME_UNKNOWN'
+  | 'PAGINATION_NUMBER_INVALID'
+  | 'SIZE_INVALID'
+  | 'TAG_INVALID'
+  | 'TOOMANYREQUESTS'
+  | 'UNAUTHORIZED'
+  | 'UNAVAILABLE'
+  | 'UNKNOWN'
+  | 'UNSUPPORTED'
+
+export function json(value: unknown, headers: Record<string, string> = {}, status = 200): Reply {
+  const body = Buffer.from(JSON.stringify(value))
+  return {
+    status,
+    headers: { 'Content-Type': 'application/json', 'Content-Length': String(body.length), ...headers },
+    body,
+  }
+}
+
+export interface Fault {
+  code: FaultCode
+  message: string
+  detail?: unknown
+}
+
+export function faults(status: number, errors: Fault[], headers: Record<string, string> = {}): Reply {
+  return json({ errors }, headers, status)
+}
+
+export function fault(
+  status: number,
+  code: FaultCode,
+  message: string,
+  headers: Record<string, string> = {},
+): Reply {
+  return faults(status, [{ code, message }], headers)
+}
+
+/** An answer without a body. */
+export function empty(status: number, headers: Record<string, string> = {}): Reply {
+  return { status, headers: status === 204 ? headers : { 'Content-Length': '0', ...headers } }
+}
+
+export function notAllowed(allow: string): Reply {
+  return fault(405, 'UNSUPPORTED', `this takes ${allow}`, { Allow: allow })
+}

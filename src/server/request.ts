@@ -1,0 +1,80 @@
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import { AirgapError } from '../errors.ts'
+import type { Route } from './routes.ts'
+
+export interface RegistryRequest {
+  method: string
+  /** The raw path, without the query. */
+  path: string
+  query: URLSearchParams
+  headers: IncomingHttpHeaders
+  route: Route
+  /** `http://host:port` as the client addressed this server, for absolute URLs in answers. */
+  origin: string
+  /**
+   * Reads the whole body.
+   * @param limit bytes
+   * @returns undefined where it is longer; what is left of it is then thrown away unread.
+   */
+  readBody(limit: number): Promise<Uint8Array[] | undefined>
+}
+
+/** One request, as a test or a user wants to see it. Holds no secret: neither query nor credentials. */
+export interface RequestLogEntry {
+  method: string
+  path: string
+  /** Names of the query's parameters and their values, without those that could hold a secret. */
+  query: Record<string, string>
+  /** 0 until answered, and where the client went away before. */
+  status: number
+  /** The scheme of the Authorization header, in lower case: `basic`, `bearer`; undefined without one. */
+  authorization: string | undefined
+  range: string | undefined
+  /** Bytes of the bodies. */
+  bytesSent: number
+  bytesReceived: number
+  /** A fault of the connection or of this server. */
+  error?: string
+}
+
+const HARMLESS_PARAMETERS = ['artifactType', 'digest', 'from', 'last', 'mount', 'n', 'scope', 'service']
+
+export function logEntry(message: IncomingMessage, path: string, query: URLSearchParams): RequestLogEntry {
+  return {
+    method: message.method ?? '',
+    path,
+    query: Object.fromEntries([...query].filter(([name]) => HARMLESS_PARAMETERS.includes(name))),
+    status: 0,
+    authorization: /^[a-z]+/i.exec(message.headers.authorization ?? '')?.[0].toLowerCase(),
+    range: message.headers.range,
+    bytesSent: 0,
+    bytesReceived: 0,
+  }
+}
+
+/** See {@link RegistryRequest.readBody}. Throws where the client breaks off. */
+export async function readBody(
+  message: IncomingMessage,
+  limit: number,
+  entry: RequestLogEntry,
+): Promise<Uint8Array[] | undefined> {
+  if (Number(message.headers['content-length'] ?? 0) > limit) return undefined
+  const chunks: Uint8Array[] = []
+  let size = 0
+  return await new Promise((resolve, reject) => {
+    message.on('data', (chunk: Uint8Array) => {
+      size += chunk.length
+      entry.bytesReceived += chunk.length
+      if (size <= limit) {
+        chunks.push(chunk)
+        return
+      }
+      // The rest is read and dropped: closing a connection on unread data may lose the answer (RFC 9112 § 9.6).
+      chunks.length = 0
+      resolve(undefined)
+    })
+    message.once('end', () => resolve(chunks))
+    message.once('error', reject)
+    message.once('close', () => reject(new AirgapError('NETWORK', 'the client closed the connection')))
+  })
+}

@@ -1,0 +1,52 @@
+import type { Digest } from '../oci/digest.ts'
+import type { Descriptor } from '../oci/manifest.ts'
+
+/** A value, or a promise of one: a store in memory answers at once, a store in a file does not. */
+type Awaitable<T> = T | Promise<T>
+
+export interface StoredManifest {
+  digest: Digest
+  mediaType: string
+  bytes: Uint8Array
+}
+
+export interface StoredBlob {
+  digest: Digest
+  /** Bytes. */
+  size: number
+  /** The bytes from `start` up to and without `end`, in pieces. Both are within the size. */
+  read(start: number, end: number): AsyncIterable<Uint8Array>
+}
+
+/**
+ * What a registry can be read from. Every name and digest given has passed the checkers of `src/oci`.
+ * A repository, tag or digest that is not there is `undefined`, not an error.
+ */
+export interface ContentStore {
+  /** All repositories, sorted bytewise. */
+  repositories(): Awaitable<string[]>
+  /** The repository's tags, sorted bytewise; undefined where there is no such repository. */
+  tags(repository: string): Awaitable<string[] | undefined>
+  /** @param reference a tag or a digest */
+  manifest(repository: string, reference: string): Awaitable<StoredManifest | undefined>
+  blob(repository: string, digest: Digest): Awaitable<StoredBlob | undefined>
+  /** Descriptors of the repository's manifests whose `subject` is `digest`. */
+  referrers(repository: string, digest: Digest): Awaitable<Descriptor[]>
+}
+
+/** A store that takes pushes as well. */
+export interface WritableStore extends ContentStore {
+  /** @param digest what the caller has computed from `bytes` */
+  putBlob(repository: string, bytes: Uint8Array, digest: Digest): Awaitable<Digest>
+  /** Makes a blob of one repository known in another. False where the source does not have it. */
+  mountBlob(from: string, to: string, digest: Digest): Awaitable<boolean>
+  putManifest(repository: string, bytes: Uint8Array, mediaType: string, tag?: string): Awaitable<Digest>
+  /** Each answers whether there was something to delete. A manifest's tags go with it. */
+  deleteBlob(repository: string, digest: Digest): Awaitable<boolean>
+  deleteManifest(repository: string, digest: Digest): Awaitable<boolean>
+  deleteTag(repository: string, tag: string): Awaitable<boolean>
+}
+
+export function isWritable(store: ContentStore): store is WritableStore {
+  return 'putBlob' in store && 'putManifest' in store
+}

@@ -1,0 +1,76 @@
+import type { BundleHead } from '../../bundle/reader.ts'
+import { CHECKSUMS, SIGSTORE_SIGNATURE } from '../../bundle/names.ts'
+import type { Problem } from '../../errors.ts'
+import type { Digest } from '../../oci/digest.ts'
+import type { DetachedSignature } from '../../trust/detached.ts'
+import type { PublicKey } from '../../trust/keys.ts'
+import { verifySignature } from '../../trust/verify.ts'
+
+/** What the caller trusts and expects. Nothing in a bundle adds to it. */
+export interface TrustOptions {
+  /** Any one of them suffices. Empty only together with `unauthenticated`. */
+  keys: readonly PublicKey[]
+  /** Check integrity alone: whoever made the file could have written anything into it. */
+  unauthenticated: boolean
+  /** Signatures from beside the bundle, tried after its own. */
+  signatures?: readonly { file: string; signature: DetachedSignature }[]
+  /** The bundle digest that was approved. */
+  expectDigest?: Digest | undefined
+  expectName?: string | undefined
+  minSequence?: number | undefined
+  /** Milliseconds since 1970, for `expires`. */
+  now: number
+}
+
+/** Who answers for the list of digests. */
+export type Authentication =
+  | { state: 'signed'; key: PublicKey; signature: string }
+  /** Nothing was authenticated; `hasSignature` says whether the bundle carries a signature. */
+  | { state: 'not-checked'; hasSignature: boolean }
+  | { state: 'failed' }
+
+/**
+ * Step 1: checks the bytes of `SHA256SUMS` against the caller's keys and the digest that the caller expects,
+ * before they are parsed.
+ */
+export function authenticate(
+  head: BundleHead,
+  bundleDigest: Digest,
+  trust: TrustOptions,
+  problems: Problem[],
+): Authentication {
+  let result: Authentication
+  if (trust.unauthenticated) {
+    result = { state: 'not-checked', hasSignature: head.sigstore !== undefined }
+  } else {
+    result = checkSignatures(head, trust, problems)
+  }
+  if (trust.expectDigest !== undefined && trust.expectDigest !== bundleDigest) {
+    problems.push({
+      entry: CHECKSUMS,
+      message: `the bundle digest is ${bundleDigest}, not ${trust.expectDigest} as expected: this is another bundle than the one approved`,
+    })
+    return { state: 'failed' }
+  }
+  return result
+}
+
+function checkSignatures(head: BundleHead, trust: TrustOptions, problems: Problem[]): Authentication {
+  const reasons: Problem[] = []
+  const offered = [
+    ...(head.sigstore
+      ? [{ name: SIGSTORE_SIGNATURE, signature: { bundleJson: head.sigstore, ...(head.raw ? { der: head.raw } : {}) } }]
+      : []),
+    ...(trust.signatures ?? []).map(({ file, signature }) => ({ name: file, signature })),
+  ]
+  for (const { name, signature } of offered) {
+    const verdict = verifySignature({ payload: head.checksums, signature, keys: [...trust.keys] })
+    if (verdict.ok) return { state: 'signed', key: verdict.key, signature: name }
+    reasons.push({ entry: name, message: verdict.reason })
+  }
+  if (reasons.length === 0) {
+    reasons.push({ entry: SIGSTORE_SIGNATURE, message: 'the bundle is not signed, and a signature by your key is required' })
+  }
+  problems.push(...reasons)
+  return { state: 'failed' }
+}

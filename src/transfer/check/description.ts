@@ -1,0 +1,69 @@
+import { parseDescription, type BundleDescription } from '../../bundle/description.ts'
+import { deliveredNames, sortImages } from '../../bundle/layout.ts'
+import { DESCRIPTION, MAX_JSON_ENTRY } from '../../bundle/names.ts'
+import { AirgapError, type Problem } from '../../errors.ts'
+import { digestOf, type Digest } from '../../oci/digest.ts'
+import { checkNames } from '../pack/lock.ts'
+import type { TrustOptions } from './authenticate.ts'
+import { asProblem, type OpenedBundle } from './open.ts'
+
+/**
+ * Reads an entry once, hashes these bytes against the list, and returns the same bytes for parsing.
+ * @returns undefined, with a problem noted, when the entry is missing, too large or altered.
+ */
+export async function readChecked(opened: OpenedBundle, name: string, limit: number): Promise<Buffer | undefined> {
+  const entry = opened.entries.get(name)
+  const expected = opened.checksums.get(name)
+  // Missing entries have been reported by the walk over the archive.
+  if (!entry || !expected) return undefined
+  try {
+    const bytes = await opened.reader.read(entry, limit)
+    const actual = digestOf(bytes)
+    if (actual === expected) return bytes
+    opened.problems.push({ entry: name, message: alteredMessage(actual, expected) })
+  } catch (error) {
+    opened.problems.push(asProblem(name, error))
+  }
+  return undefined
+}
+
+export function alteredMessage(actual: Digest, expected: Digest): string {
+  return `its content has been altered: it hashes to ${actual}, and the list says ${expected}`
+}
+
+/** Step 3 for `airgap.json`. */
+export async function readDescription(opened: OpenedBundle): Promise<BundleDescription | undefined> {
+  const bytes = await readChecked(opened, DESCRIPTION, MAX_JSON_ENTRY)
+  if (!bytes) return undefined
+  try {
+    return parseDescription(bytes)
+  } catch (error) {
+    opened.problems.push(asProblem(DESCRIPTION, error))
+    return undefined
+  }
+}
+
+/** Step 4: what the caller expects of name, sequence and expiry, and that the images' names are in order. */
+export function checkDescription(description: BundleDescription, trust: TrustOptions, problems: Problem[]): void {
+  const report = (message: string): void => {
+    problems.push({ entry: DESCRIPTION, message })
+  }
+  const { name, sequence, expires, images } = description
+  if (trust.expectName !== undefined && trust.expectName !== name) {
+    report(`the bundle's name is ${JSON.stringify(name)}, not ${JSON.stringify(trust.expectName)} as expected`)
+  }
+  if (trust.minSequence !== undefined && sequence < trust.minSequence) {
+    report(`the bundle's sequence is ${sequence}, and at least ${trust.minSequence} is expected: it is an older bundle`)
+  }
+  if (expires !== undefined && Date.parse(expires) <= trust.now) report(`the bundle has expired: ${expires}`)
+  if (sortImages(images).some((image, i) => image !== images[i])) report('its images are not in order')
+  try {
+    checkNames(images)
+  } catch (error) {
+    if (!(error instanceof AirgapError)) throw error
+    for (const problem of error.problems) report(`${problem.entry}: ${problem.message}`)
+  }
+  for (const image of images) {
+    if (deliveredNames(image).length === 0) report(`${image.source} has neither tag nor digest`)
+  }
+}

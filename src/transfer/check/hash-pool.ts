@@ -1,0 +1,91 @@
+import { availableParallelism } from 'node:os'
+import { extname } from 'node:path'
+import { Worker } from 'node:worker_threads'
+import type { BundleEntry, BundleReader } from '../../bundle/reader.ts'
+import { AirgapError, messageOf } from '../../errors.ts'
+import type { Digest } from '../../oci/digest.ts'
+
+/** A part of an open file to hash. Bytes. */
+export interface HashTask {
+  id: number
+  fd: number
+  offset: number
+  length: number
+}
+
+export type HashReply =
+  | { id: number; type: 'progress'; bytes: number }
+  | { id: number; type: 'done'; digest: Digest }
+  | { id: number; type: 'failed'; message: string }
+
+/** Below this, starting threads takes longer than hashing here. Bytes. */
+const WORTH_THREADS = 32 * 1024 * 1024
+
+/**
+ * Hashes entries of a bundle on all cores, largest first.
+ *
+ * @param onEntry is told of each entry when its digest is known, in the order in which they finish.
+ * @throws AirgapError `FILE` when the disk fails; the signal's reason when called off.
+ */
+export async function hashEntries(
+  reader: BundleReader,
+  entries: readonly BundleEntry[],
+  onEntry: (entry: BundleEntry, digest: Digest) => void,
+  options: { onProgress?: (bytes: number) => void; signal?: AbortSignal; threads?: number } = {},
+): Promise<void> {
+  const total = entries.reduce((sum, { size }) => sum + size, 0)
+  const threads = options.threads ?? Math.min(availableParallelism(), entries.length)
+  if (total < WORTH_THREADS && options.threads === undefined) {
+    for (const entry of entries) {
+      options.signal?.throwIfAborted()
+      onEntry(entry, await reader.hash(entry))
+      options.onProgress?.(entry.size)
+    }
+    return
+  }
+  const queue = entries.toSorted((a, b) => b.size - a.size)
+  const workers = Array.from({ length: Math.max(1, Math.min(threads, queue.length)) }, newWorker)
+  try {
+    await Promise.all(workers.map((worker) => drain(worker, queue, reader, onEntry, options)))
+  } finally {
+    await Promise.all(workers.map((worker) => worker.terminate()))
+  }
+}
+
+function newWorker(): Worker {
+  // Beside this file, and with its extension: the sources run as they are, too.
+  return new Worker(new URL(`./hash-worker${extname(import.meta.url)}`, import.meta.url))
+}
+
+/** Gives one worker after the other entry until none is left. */
+function drain(
+  worker: Worker,
+  queue: BundleEntry[],
+  reader: BundleReader,
+  onEntry: (entry: BundleEntry, digest: Digest) => void,
+  { onProgress, signal }: { onProgress?: (bytes: number) => void; signal?: AbortSignal },
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let current: BundleEntry | undefined
+    let id = 0
+    const giveNext = (): void => {
+      if (signal?.aborted) return reject(signal.reason as Error)
+      current = queue.shift()
+      if (!current) return resolve()
+      id += 1
+      worker.postMessage({ id, fd: reader.fd, offset: current.contentOffset, length: current.size } satisfies HashTask)
+    }
+    worker.on('message', (reply: HashReply) => {
+      if (reply.type === 'progress') {
+        onProgress?.(reply.bytes)
+      } else if (reply.type === 'failed') {
+        reject(new AirgapError('FILE', `cannot read ${reader.path}: ${reply.message}`))
+      } else if (current) {
+        onEntry(current, reply.digest)
+        giveNext()
+      }
+    })
+    worker.on('error', (error) => reject(new AirgapError('INTERNAL', `a hashing thread failed: ${messageOf(error)}`)))
+    giveNext()
+  })
+}

@@ -1,0 +1,190 @@
+import type { BundleDescription, ImageEntry } from '../../bundle/description.ts'
+import { blobName, DESCRIPTION, DOCKER_MANIFEST_LIST, INDEX, MAX_JSON_ENTRY } from '../../bundle/names.ts'
+import { AirgapError, type Problem } from '../../errors.ts'
+import type { Digest } from '../../oci/digest.ts'
+import {
+  MAX_MANIFEST_SIZE,
+  parseManifest,
+  platformOfConfig,
+  type Manifest,
+  type ManifestOrIndex,
+} from '../../oci/manifest.ts'
+import type { Platform } from '../../oci/platform.ts'
+import { closureOf, closureSize, type Closure, type KnownSizes, type LoadDocument } from '../graph.ts'
+import { describingFiles } from '../pack/contents.ts'
+import { kindOf } from '../pack/resolve.ts'
+import { repeatSelection } from '../pack/select.ts'
+import { readChecked } from './description.ts'
+import { asProblem, type OpenedBundle } from './open.ts'
+
+/** One image of an opened bundle, with everything that its delivered digest reaches. */
+export interface ImageGraph {
+  image: ImageEntry
+  closure: Closure
+}
+
+interface Walk {
+  images: ImageGraph[]
+  /** Every blob that some image delivers or that is kept as evidence. */
+  needed: Set<Digest>
+  /** The blobs that stand in the first group: manifests, indexes, configs. */
+  first: Set<Digest>
+}
+
+/**
+ * Step 5: walks the graphs from the description, and makes `index.json`, `manifest.json` and `oci-layout`
+ * again from it: they agree when the bytes are equal.
+ */
+export async function walkImages(opened: OpenedBundle, description: BundleDescription): Promise<Walk> {
+  const { problems } = opened
+  const documents = new BundleDocuments(opened)
+  const sizes: KnownSizes = new Map()
+  const walk: Walk = { images: [], needed: new Set(), first: new Set() }
+
+  for (const image of description.images) {
+    const before = problems.length
+    try {
+      const { closure, evidence } = await walkImage(image, documents, sizes)
+      for (const digest of [...closure.documents.keys(), ...evidence, ...closure.configs]) walk.first.add(digest)
+      for (const digest of [...closure.documents.keys(), ...evidence, ...closure.blobs.keys()]) walk.needed.add(digest)
+      checkBlobs(closure, opened, image.source)
+      walk.images.push({ image, closure })
+    } catch (error) {
+      // Where an entry is missing or altered that has been said already, under the entry's own name.
+      if (error instanceof EntryFault && problems.length > before) continue
+      if (error instanceof EntryFault) problems.push({ entry: image.source, message: error.message })
+      else problems.push(asProblem(image.source, error))
+    }
+  }
+  await compareDescribingFiles(opened, description, documents)
+  return walk
+}
+
+/** An entry that cannot be used; the problem may have been noted when it was read. */
+class EntryFault extends Error {}
+
+/** Reads a bundle's manifests, indexes and configs, each once. */
+class BundleDocuments {
+  readonly #opened: OpenedBundle
+  readonly #read = new Map<Digest, Buffer | undefined>()
+  readonly #parsed = new Map<Digest, ManifestOrIndex>()
+
+  constructor(opened: OpenedBundle) {
+    this.#opened = opened
+  }
+
+  peek(digest: Digest): ManifestOrIndex | undefined {
+    return this.#parsed.get(digest)
+  }
+
+  /** An entry's size; zero when it is not there. */
+  sizeOf(digest: Digest): number {
+    return this.#opened.entries.get(blobName(digest))?.size ?? 0
+  }
+
+  load: LoadDocument = async ({ digest, mediaType }) => {
+    const known = this.#parsed.get(digest)
+    if (known) {
+      if (known.mediaType === mediaType) return known
+      throw new AirgapError(
+        'INVALID_CONTENT',
+        `${blobName(digest)} is of type ${known.mediaType}, but a descriptor says ${mediaType}`,
+      )
+    }
+    const document = parseManifest(await this.#bytes(digest), blobName(digest), mediaType)
+    this.#parsed.set(digest, document)
+    return document
+  }
+
+  /** A source that is kept as evidence: nothing has given its media type. */
+  async loadUntyped(digest: Digest): Promise<ManifestOrIndex> {
+    const document = this.#parsed.get(digest) ?? parseManifest(await this.#bytes(digest), blobName(digest))
+    this.#parsed.set(digest, document)
+    return document
+  }
+
+  configPlatform = async ({ config }: Manifest): Promise<Platform | undefined> =>
+    platformOfConfig(await this.#bytes(config.digest), blobName(config.digest))
+
+  async #bytes(digest: Digest): Promise<Buffer> {
+    if (!this.#read.has(digest)) {
+      this.#read.set(digest, await readChecked(this.#opened, blobName(digest), MAX_MANIFEST_SIZE))
+    }
+    const bytes = this.#read.get(digest)
+    if (!bytes) throw new EntryFault(`${blobName(digest)} is missing or altered`)
+    return bytes
+  }
+}
+
+async function walkImage(
+  image: ImageEntry,
+  documents: BundleDocuments,
+  sizes: KnownSizes,
+): Promise<{ closure: Closure; evidence: Digest[] }> {
+  const what = image.source
+  const { load, configPlatform } = documents
+  const source =
+    image.digest === image.sourceDigest
+      ? await load({ digest: image.digest, mediaType: image.mediaType, size: documents.sizeOf(image.digest) })
+      : await documents.loadUntyped(image.sourceDigest)
+  const keptManifests = image.platforms.map(({ digest }) => digest)
+  const selection = await repeatSelection(source, image.digest, keptManifests, { load, configPlatform, what })
+  const { delivered } = selection
+  // The derived index as it lies in the file, not as we made it again: it has to be there.
+  const root = { mediaType: image.mediaType, digest: delivered.digest, size: documents.sizeOf(delivered.digest) }
+  const closure = await closureOf(root, load, what, sizes)
+
+  const fail = (field: string, says: unknown, is: unknown): never => {
+    throw new AirgapError(
+      'INVALID_CONTENT',
+      `${DESCRIPTION}: ${what}: ${field} says ${JSON.stringify(says)}, and its content is ${JSON.stringify(is)}`,
+    )
+  }
+  const kind = kindOf(closure)
+  if (kind !== image.kind) fail('kind', image.kind, kind)
+  const size = closureSize(closure)
+  if (size !== image.size) fail('size', image.size, size)
+  const says = image.platforms.map(({ platform, digest }) => `${platform} ${digest}`)
+  const is = selection.platforms.map(({ platform, digest }) => `${platform} ${digest}`)
+  if (says.join() !== is.join()) fail('platforms', says, is)
+  return { closure, evidence: selection.evidence.map(({ digest }) => digest) }
+}
+
+/** Each blob that manifests point to is there, with the size that they say. */
+function checkBlobs(closure: Closure, { entries, checksums, problems }: OpenedBundle, what: string): void {
+  for (const [digest, { size }] of closure.blobs) {
+    const name = blobName(digest)
+    const entry = entries.get(name)
+    if (!checksums.has(name)) {
+      problems.push({ entry: name, message: `${what} needs it, and the bundle does not have it` })
+    } else if (entry && entry.size !== size) {
+      problems.push({ entry: name, message: `it has ${entry.size} bytes, and ${what} says ${size}` })
+    }
+  }
+}
+
+async function compareDescribingFiles(
+  opened: OpenedBundle,
+  description: BundleDescription,
+  documents: BundleDocuments,
+): Promise<void> {
+  const expected = describingFiles(description, (digest) => documents.peek(digest))
+  const named = new Map(expected.map(({ name, bytes }) => [name, bytes]))
+  for (const [name, bytes] of named) {
+    if (name === DESCRIPTION) continue
+    if (name === DOCKER_MANIFEST_LIST && !opened.checksums.has(name)) {
+      opened.problems.push({ entry: name, message: `it is missing, though ${DESCRIPTION} names images that can be loaded` })
+      continue
+    }
+    const actual = await readChecked(opened, name, MAX_JSON_ENTRY)
+    if (actual && !actual.equals(bytes)) opened.problems.push(disagreement(name))
+  }
+  if (opened.checksums.has(DOCKER_MANIFEST_LIST) && !named.has(DOCKER_MANIFEST_LIST)) {
+    opened.problems.push(disagreement(DOCKER_MANIFEST_LIST))
+  }
+}
+
+function disagreement(name: string): Problem {
+  const what = name === INDEX || name === DOCKER_MANIFEST_LIST ? `with the images in ${DESCRIPTION}` : 'with the format'
+  return { entry: name, message: `it does not agree ${what}: other tools would find other content in this file` }
+}

@@ -1,0 +1,156 @@
+import type { BundleDescription } from '../../bundle/description.ts'
+import { parseChecksums, type Checksums } from '../../bundle/checksums.ts'
+import {
+  blobName,
+  CHECKSUMS,
+  digestOfBlobName,
+  FIXED_NAMES,
+  RAW_SIGNATURE,
+  SIGSTORE_SIGNATURE,
+} from '../../bundle/names.ts'
+import { orderBlobs } from '../../bundle/plan.ts'
+import { BundleReader, type BundleEntry } from '../../bundle/reader.ts'
+import { AirgapError, messageOf, type Problem } from '../../errors.ts'
+import { digestOf, type Digest } from '../../oci/digest.ts'
+import { authenticate, type Authentication, type TrustOptions } from './authenticate.ts'
+import { checkDescription, readDescription } from './description.ts'
+import { walkImages, type ImageGraph } from './images.ts'
+
+/**
+ * A bundle after the checks that need no hashing of layers: steps 1 to 5 of the format's verification. What is
+ * here has been authenticated as far as `authentication` says, and is consistent unless `problems` says not.
+ */
+export interface OpenedBundle {
+  reader: BundleReader
+  bundleDigest: Digest
+  authentication: Authentication
+  checksums: Checksums
+  entries: Map<string, BundleEntry>
+  /** Undefined when it could not be read; then `problems` says why. */
+  description: BundleDescription | undefined
+  /** One for each image of the description. */
+  images: ImageGraph[]
+  problems: Problem[]
+}
+
+/**
+ * Opens a bundle and checks everything about it but the content of its layers.
+ *
+ * The signature is checked before anything that it covers is parsed: where it fails, nothing more is read.
+ * Trust comes from `trust` alone, never from the file.
+ *
+ * @throws AirgapError `FILE` when the file cannot be read; everything else is a problem in the result.
+ */
+export async function openBundle(path: string, trust: TrustOptions): Promise<OpenedBundle> {
+  const reader = await BundleReader.open(path)
+  try {
+    return await check(reader, trust)
+  } catch (error) {
+    await reader.close()
+    throw error
+  }
+}
+
+async function check(reader: BundleReader, trust: TrustOptions): Promise<OpenedBundle> {
+  const opened: OpenedBundle = {
+    reader,
+    bundleDigest: digestOf(''),
+    authentication: { state: 'failed' },
+    checksums: new Map(),
+    entries: new Map(),
+    description: undefined,
+    images: [],
+    problems: [],
+  }
+  const { problems } = opened
+  try {
+    const head = await reader.readHead()
+    opened.bundleDigest = digestOf(head.checksums)
+    opened.authentication = authenticate(head, opened.bundleDigest, trust, problems)
+    if (opened.authentication.state === 'failed') return opened
+    opened.checksums = parseChecksums(head.checksums)
+  } catch (error) {
+    opened.authentication = { state: 'failed' }
+    problems.push(asProblem(CHECKSUMS, error))
+    return opened
+  }
+
+  const scan = await reader.scan()
+  problems.push(...scan.problems)
+  opened.entries = checkNames(scan.entries, opened.checksums, problems)
+
+  const description = await readDescription(opened)
+  if (!description) return opened
+  opened.description = description
+  checkDescription(description, trust, problems)
+  const found = await walkImages(opened, description)
+  opened.images = found.images
+  checkUse(opened, found.needed)
+  checkOrder(scan.entries, found.first, problems)
+  return opened
+}
+
+/** Step 2: exactly the listed names and the signature files, each once, the describing files in their order. */
+function checkNames(
+  found: readonly BundleEntry[],
+  checksums: Checksums,
+  problems: Problem[],
+): Map<string, BundleEntry> {
+  const entries = new Map<string, BundleEntry>()
+  const signatures = new Set([CHECKSUMS, SIGSTORE_SIGNATURE, RAW_SIGNATURE])
+  for (const entry of found) {
+    if (entries.has(entry.name)) {
+      problems.push({ entry: entry.name, message: 'it occurs twice in the archive' })
+    } else if (checksums.has(entry.name) || signatures.has(entry.name)) {
+      entries.set(entry.name, entry)
+    } else {
+      problems.push({ entry: entry.name, message: `it is not listed in ${CHECKSUMS}` })
+    }
+  }
+  for (const name of checksums.keys()) {
+    if (!entries.has(name)) problems.push({ entry: name, message: `it is listed in ${CHECKSUMS}, but is not in the archive` })
+  }
+  for (const name of FIXED_NAMES.slice(0, 3)) {
+    if (!checksums.has(name)) problems.push({ entry: name, message: `${CHECKSUMS} does not list it, and every bundle has it` })
+  }
+  const head = [...entries.keys()].filter((name) => digestOfBlobName(name) === undefined)
+  const order = [CHECKSUMS, SIGSTORE_SIGNATURE, RAW_SIGNATURE, ...FIXED_NAMES].filter((name) => entries.has(name))
+  const names = [...entries.keys()]
+  for (const [i, name] of order.entries()) {
+    if (names[i] === name) continue
+    problems.push({ entry: names[i] ?? name, message: `it is out of order: ${name} belongs here` })
+    break
+  }
+  if (head.includes(RAW_SIGNATURE) && !head.includes(SIGSTORE_SIGNATURE)) {
+    problems.push({ entry: RAW_SIGNATURE, message: `it is there without ${SIGSTORE_SIGNATURE}` })
+  }
+  return entries
+}
+
+/** Nothing in the list that no image needs. */
+function checkUse({ checksums, problems }: OpenedBundle, needed: ReadonlySet<Digest>): void {
+  for (const [name, digest] of checksums) {
+    if (digestOfBlobName(name) !== undefined && !needed.has(digest)) {
+      problems.push({ entry: name, message: 'no image of the bundle needs it' })
+    }
+  }
+}
+
+/** Manifests and configs first, then the rest, each group sorted: the only order that a bundle can have. */
+function checkOrder(found: readonly BundleEntry[], first: ReadonlySet<Digest>, problems: Problem[]): void {
+  const blobs = found.flatMap(({ name }) => {
+    const digest = digestOfBlobName(name)
+    return digest === undefined ? [] : [{ digest, first: first.has(digest) }]
+  })
+  const expected = orderBlobs(blobs)
+  const odd = blobs.find((blob, i) => blob !== expected[i])
+  if (odd) problems.push({ entry: blobName(odd.digest), message: 'it is not at its place in the order of entries' })
+}
+
+/** Any error as a problem of an entry. Faults of the file system are not problems of the bundle: they are thrown. */
+export function asProblem(entry: string, error: unknown): Problem {
+  if (error instanceof AirgapError && (error.code === 'INVALID_CONTENT' || error.code === 'UNSUPPORTED_CONTENT')) {
+    return { entry, message: error.hint === undefined ? messageOf(error) : `${messageOf(error)}. ${error.hint}` }
+  }
+  throw error
+}

@@ -1,0 +1,90 @@
+import { digestOfBlobName, RAW_SIGNATURE, SIGSTORE_SIGNATURE } from '../../bundle/names.ts'
+import type { BundleEntry } from '../../bundle/reader.ts'
+import { AirgapError, type Problem } from '../../errors.ts'
+import type { OnEvent } from '../events.ts'
+import type { TrustOptions } from './authenticate.ts'
+import { alteredMessage } from './description.ts'
+import { hashEntries } from './hash-pool.ts'
+import { openBundle, type OpenedBundle } from './open.ts'
+
+export interface VerifyOptions {
+  signal?: AbortSignal
+  onEvent?: OnEvent
+  /** Hashing threads; default one a core. */
+  threads?: number
+}
+
+/**
+ * The full verification of a bundle, offline: signature, archive, descriptions, graphs, and the content of every
+ * entry. All problems found are in the result, each with its entry; a bundle without any is good.
+ *
+ * The caller closes `reader`.
+ *
+ * @throws AirgapError `FILE` when the file cannot be read.
+ */
+export async function verifyBundle(path: string, trust: TrustOptions, options: VerifyOptions = {}): Promise<OpenedBundle> {
+  const opened = await openBundle(path, trust)
+  try {
+    if (opened.authentication.state !== 'failed') {
+      const altered = await hashContent(opened, contentEntries(opened), options)
+      opened.problems.push(...altered)
+    }
+    return opened
+  } catch (error) {
+    await opened.reader.close()
+    throw error
+  }
+}
+
+/** The entries whose content has not been hashed by the checks before: all blobs. */
+export function contentEntries(opened: OpenedBundle): BundleEntry[] {
+  return [...opened.entries.values()].filter(({ name }) => digestOfBlobName(name) !== undefined)
+}
+
+/** Step 6: hashes entries against the list. */
+export async function hashContent(
+  opened: OpenedBundle,
+  entries: readonly BundleEntry[],
+  { onEvent, signal, threads }: VerifyOptions,
+): Promise<Problem[]> {
+  const problems: Problem[] = []
+  const known = new Set(opened.problems.map(({ entry }) => entry))
+  const bytes = entries.reduce((sum, { size }) => sum + size, 0)
+  onEvent?.({ type: 'phase', phase: 'check', items: entries.length, bytes })
+  await hashEntries(
+    opened.reader,
+    entries,
+    (entry, digest) => {
+      const expected = opened.checksums.get(entry.name)
+      if (expected !== undefined && digest !== expected && !known.has(entry.name)) {
+        problems.push({ entry: entry.name, message: alteredMessage(digest, expected) })
+      }
+      onEvent?.({ type: 'item', name: entry.name, bytes: entry.size, outcome: 'checked' })
+    },
+    {
+      ...(onEvent ? { onProgress: (done: number) => onEvent({ type: 'progress', bytes: done }) } : {}),
+      ...(signal ? { signal } : {}),
+      ...(threads === undefined ? {} : { threads }),
+    },
+  )
+  return problems.toSorted((a, b) => (a.entry < b.entry ? -1 : 1))
+}
+
+/** The error for a bundle that is not good. */
+export function verificationError(path: string, opened: OpenedBundle): AirgapError {
+  const { problems, authentication } = opened
+  const isSignature = problems.some(({ entry }) => entry === SIGSTORE_SIGNATURE || entry === RAW_SIGNATURE)
+  const hint =
+    authentication.state === 'failed' && isSignature
+      ? 'Nothing in it was looked at further. Check that the key is the right one for this bundle; if it is, do not use the bundle.'
+      : 'Do not use it. Compare its SHA-256 with the one on the other side, and bring it across again.'
+  return new AirgapError('VERIFICATION_FAILED', `${path} is not a good bundle: ${countProblems(problems)}`, {
+    problems: [...problems],
+    hint,
+  })
+}
+
+function countProblems(problems: readonly Problem[]): string {
+  return problems.length === 1 ? '1 problem' : `${problems.length} problems`
+}
+

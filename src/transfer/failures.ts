@@ -1,0 +1,22 @@
+import { AirgapError, messageOf, type ErrorCode, type Problem } from '../errors.ts'
+
+/**
+ * One error for everything that failed. A single failure is passed on as it is.
+ * @param summary the message when there are several, like `3 of 20 images could not be resolved`.
+ */
+export function combineFailures(failures: { name: string; error: unknown }[], summary: string): unknown {
+  const [first] = failures
+  if (failures.length <= 1) return first?.error
+  const codes = new Set(failures.map(({ error }) => (error instanceof AirgapError ? error.code : 'INTERNAL')))
+  const [only] = codes
+  const code: ErrorCode = codes.size === 1 && only !== undefined ? only : mixedCode(codes)
+  const problems: Problem[] = failures.map(({ name, error }) => ({ entry: name, message: messageOf(error) }))
+  const hints = new Set(failures.flatMap(({ error }) => (error instanceof AirgapError ? (error.hint ?? []) : [])))
+  return new AirgapError(code, summary, { problems, hint: [...hints].join('\n') || undefined })
+}
+
+/** An unexpected fault must not hide behind expected ones; otherwise it is the registry's answers that failed. */
+function mixedCode(codes: ReadonlySet<ErrorCode>): ErrorCode {
+  if (codes.has('INTERNAL')) return 'INTERNAL'
+  return 'REGISTRY'
+}

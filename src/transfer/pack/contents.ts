@@ -1,0 +1,174 @@
+import pLimit from 'p-limit'
+import type { BundleDescription, ImageEntry } from '../../bundle/description.ts'
+import { serializeDescription } from '../../bundle/description.ts'
+import { dockerManifestJson, indexJson, OCI_LAYOUT_BYTES } from '../../bundle/layout.ts'
+import { DESCRIPTION, DOCKER_MANIFEST_LIST, INDEX, OCI_LAYOUT } from '../../bundle/names.ts'
+import { checksumsOf, type PlannedBlob } from '../../bundle/plan.ts'
+import { AirgapError } from '../../errors.ts'
+import type { Digest } from '../../oci/digest.ts'
+import type { Descriptor, ManifestOrIndex } from '../../oci/manifest.ts'
+import { parseReference } from '../../oci/reference.ts'
+import type { RegistryClient } from '../../registry/client.ts'
+import { sourcesFor, type Mirror } from '../../registry/mirrors.ts'
+import type { Repository } from '../../registry/repository.ts'
+import { combineFailures } from '../failures.ts'
+import { DEFAULT_CONCURRENCY } from '../parallel.ts'
+import { closureOf, closureSize, type Closure, type KnownSizes } from '../graph.ts'
+import type { Lock } from './lock.ts'
+import { kindOf } from './resolve.ts'
+import { repeatSelection } from './select.ts'
+import { DocumentCache, firstThatHas, isAbort } from './sources.ts'
+
+/** A blob that has to be fetched, and the repositories that may have it, in the order to try. */
+export interface BlobToFetch {
+  descriptor: Descriptor
+  sources: Repository[]
+}
+
+/** All that a bundle will hold, with every digest and size known and no layer fetched yet. */
+export interface BundleContents {
+  files: { name: string; bytes: Buffer }[]
+  blobs: PlannedBlob[]
+  toFetch: Map<Digest, BlobToFetch>
+  checksums: Buffer
+  description: BundleDescription
+}
+
+export interface ContentsOptions {
+  lock: Lock
+  /** Everything in `airgap.json` but the images, which come from the lock. */
+  description: Omit<BundleDescription, 'images' | 'platforms'>
+  client: RegistryClient
+  mirrors?: readonly Mirror[]
+  concurrency?: number
+  cache?: DocumentCache
+  signal?: AbortSignal
+}
+
+/**
+ * Reads the manifests that a lock names, by digest, and works out the bundle's contents from them.
+ * @throws AirgapError when a registry answers otherwise than the lock says, naming every image concerned.
+ */
+export async function gatherContents(options: ContentsOptions): Promise<BundleContents> {
+  const { lock } = options
+  const cache = options.cache ?? new DocumentCache()
+  const limit = pLimit(options.concurrency ?? DEFAULT_CONCURRENCY)
+  const sizes: KnownSizes = new Map()
+  const failures: { name: string; error: unknown }[] = []
+  const gathered = await Promise.all(
+    lock.images.map((image) =>
+      limit(async () => {
+        try {
+          return await gatherImage(image, options, cache, sizes)
+        } catch (error) {
+          if (isAbort(error)) throw error
+          failures.push({ name: image.source, error })
+          return undefined
+        }
+      }),
+    ),
+  )
+  if (failures.length > 0) {
+    throw combineFailures(failures, `${failures.length} of ${lock.images.length} images do not answer to the lock`)
+  }
+
+  const documents = new Map<Digest, ManifestOrIndex>()
+  const configs = new Set<Digest>()
+  const toFetch = new Map<Digest, BlobToFetch>()
+  for (const image of gathered.filter((one) => one !== undefined)) {
+    for (const document of [...image.closure.documents.values(), ...image.evidence]) {
+      documents.set(document.digest, document)
+    }
+    for (const digest of image.closure.configs) configs.add(digest)
+    for (const [digest, descriptor] of image.closure.blobs) addSource(toFetch, digest, descriptor, image.repositories)
+  }
+  const blobs: PlannedBlob[] = [...documents.values()].map(({ digest, bytes }) => ({
+    digest,
+    size: bytes.length,
+    first: true,
+    bytes,
+  }))
+  for (const [digest, { descriptor }] of toFetch) {
+    if (documents.has(digest)) {
+      toFetch.delete(digest)
+      continue
+    }
+    const bytes = await cache.config(descriptor)
+    if (bytes) toFetch.delete(digest)
+    blobs.push({ digest, size: descriptor.size, first: configs.has(digest), bytes })
+  }
+
+  const description: BundleDescription = { ...options.description, platforms: lock.platforms, images: lock.images }
+  const files = describingFiles(description, (digest) => documents.get(digest))
+  return { files, blobs, toFetch, checksums: checksumsOf(files, blobs), description }
+}
+
+/** `airgap.json`, `oci-layout`, `index.json` and, where something can be loaded by Docker, `manifest.json`. */
+export function describingFiles(
+  description: BundleDescription,
+  lookup: (digest: Digest) => ManifestOrIndex | undefined,
+): { name: string; bytes: Buffer }[] {
+  const { images } = description
+  const docker = dockerManifestJson(images, lookup)
+  return [
+    { name: DESCRIPTION, bytes: serializeDescription(description) },
+    { name: OCI_LAYOUT, bytes: OCI_LAYOUT_BYTES },
+    { name: INDEX, bytes: indexJson(images, (digest) => lookup(digest)?.bytes.length ?? 0) },
+    ...(docker ? [{ name: DOCKER_MANIFEST_LIST, bytes: docker }] : []),
+  ]
+}
+
+interface GatheredImage {
+  closure: Closure
+  evidence: ManifestOrIndex[]
+  repositories: Repository[]
+}
+
+async function gatherImage(
+  image: ImageEntry,
+  options: ContentsOptions,
+  cache: DocumentCache,
+  sizes: KnownSizes,
+): Promise<GatheredImage> {
+  const { source, mirrors } = sourcesFor(options.client, parseReference(image.source), options.mirrors ?? [])
+  const repositories = [...mirrors, source]
+  const load = cache.loader(repositories, options.signal)
+  const document =
+    cache.peek(image.sourceDigest) ??
+    (await firstThatHas(repositories, (repository) => repository.fetchManifest(image.sourceDigest, options.signal)))
+  cache.add(document)
+  const what = image.source
+  const { delivered, evidence, platforms } = await repeatSelection(
+    document,
+    image.digest,
+    image.platforms.map(({ digest }) => digest),
+    { load, configPlatform: cache.configPlatform(repositories, options.signal), what },
+  )
+  cache.add(delivered)
+  const root = { mediaType: delivered.mediaType, digest: delivered.digest, size: delivered.bytes.length }
+  const closure = await closureOf(root, load, what, sizes)
+  const found = { mediaType: delivered.mediaType, kind: kindOf(closure), size: closureSize(closure), platforms }
+  const { mediaType, kind, size } = image
+  const listed = { mediaType, kind, size, platforms: image.platforms.map(({ platform, digest }) => ({ platform, digest })) }
+  if (JSON.stringify(found) !== JSON.stringify(listed)) {
+    throw new AirgapError('INVALID_LOCK', `${what}: the lock describes it otherwise than the registry does`, {
+      hint: `The registry gives ${JSON.stringify(found)}. Make the lock again with \`airgap resolve\`.`,
+    })
+  }
+  return { closure, evidence, repositories }
+}
+
+function addSource(
+  toFetch: Map<Digest, BlobToFetch>,
+  digest: Digest,
+  descriptor: Descriptor,
+  repositories: readonly Repository[],
+): void {
+  const known = toFetch.get(digest)
+  if (!known) {
+    toFetch.set(digest, { descriptor, sources: [...repositories] })
+    return
+  }
+  const names = new Set(known.sources.map(({ name }) => name))
+  known.sources.push(...repositories.filter(({ name }) => !names.has(name)))
+}

@@ -1,0 +1,167 @@
+import pLimit from 'p-limit'
+import { sortImages } from '../../bundle/layout.ts'
+import { FORMAT_VERSION, type ImageEntry } from '../../bundle/description.ts'
+import { AirgapError } from '../../errors.ts'
+import { isRunnable, type ManifestOrIndex } from '../../oci/manifest.ts'
+import { formatPlatform, type Platform } from '../../oci/platform.ts'
+import { formatReference, type Reference } from '../../oci/reference.ts'
+import type { RegistryClient } from '../../registry/client.ts'
+import { sourcesFor, type Mirror } from '../../registry/mirrors.ts'
+import type { Repository } from '../../registry/repository.ts'
+import type { OnEvent } from '../events.ts'
+import { DEFAULT_CONCURRENCY } from '../parallel.ts'
+import { combineFailures } from '../failures.ts'
+import { closureOf, closureSize, type Closure } from '../graph.ts'
+import { checkNames, LOCK_TYPE, type Lock } from './lock.ts'
+import { selectPlatforms } from './select.ts'
+import { DocumentCache, firstThatHas, isAbort } from './sources.ts'
+
+/** An image that an input named, and the kind of input. */
+export interface RequestedImage {
+  reference: Reference
+  from: ImageEntry['from']
+}
+
+export interface ResolveOptions {
+  images: readonly RequestedImage[]
+  platforms: 'all' | Platform[]
+  /** Allow a subset of platforms for references that carry a digest too. */
+  rewriteDigests?: boolean
+  allowMissingPlatform?: boolean
+  client: RegistryClient
+  mirrors?: readonly Mirror[]
+  /** Who may turn a tag into a digest. Default `source`. */
+  resolveFrom?: 'source' | 'mirror'
+  /** Images resolved at a time. */
+  concurrency?: number
+  cache?: DocumentCache
+  signal?: AbortSignal
+  onEvent?: OnEvent
+}
+
+/**
+ * Pins every image to a digest, and finds out what a bundle would deliver for it. Reads manifests, and the
+ * configs of images that are not in an index; nothing else is fetched.
+ *
+ * @throws AirgapError when any image cannot be resolved; with several, `problems` names each.
+ */
+export async function resolveImages(options: ResolveOptions): Promise<Lock> {
+  const { images, onEvent } = options
+  const cache = options.cache ?? new DocumentCache()
+  const limit = pLimit(options.concurrency ?? DEFAULT_CONCURRENCY)
+  onEvent?.({ type: 'phase', phase: 'resolve', items: images.length, bytes: 0 })
+
+  const failures: { name: string; error: unknown }[] = []
+  const entries = await Promise.all(
+    images.map((image) =>
+      limit(async () => {
+        const name = formatReference(image.reference)
+        try {
+          const entry = await resolveOne(image, options, cache)
+          onEvent?.({ type: 'item', name, bytes: entry.size, outcome: 'resolved' })
+          return entry
+        } catch (error) {
+          if (isAbort(error)) throw error
+          failures.push({ name, error })
+          return undefined
+        }
+      }),
+    ),
+  )
+  if (failures.length > 0) {
+    throw combineFailures(failures, `${failures.length} of ${images.length} images could not be resolved`)
+  }
+  const resolved = entries.filter((entry) => entry !== undefined)
+  checkNames(resolved)
+  return {
+    type: LOCK_TYPE,
+    formatVersion: FORMAT_VERSION,
+    platforms: options.platforms === 'all' ? 'all' : options.platforms.map(formatPlatform),
+    images: sortImages(resolved),
+  }
+}
+
+async function resolveOne(
+  { reference, from }: RequestedImage,
+  options: ResolveOptions,
+  cache: DocumentCache,
+): Promise<ImageEntry> {
+  const name = formatReference(reference)
+  const { source, mirrors } = sourcesFor(options.client, reference, options.mirrors ?? [])
+  const repositories = [...mirrors, source]
+  const { document, resolvedFrom } = await readSource(reference, source, mirrors, options)
+  cache.add(document)
+
+  const load = cache.loader(repositories, options.signal)
+  const configPlatform = cache.configPlatform(repositories, options.signal)
+  const selection = await selectPlatforms(document, {
+    wanted: options.platforms,
+    isPinned: reference.digest !== undefined,
+    rewriteDigests: options.rewriteDigests ?? false,
+    allowMissing: options.allowMissingPlatform ?? false,
+    load,
+    configPlatform,
+    what: name,
+  })
+  for (const platform of selection.missing) {
+    options.onEvent?.({ type: 'warning', message: `${name} does not have ${formatPlatform(platform)}` })
+  }
+  const { delivered } = selection
+  cache.add(delivered)
+  const root = { mediaType: delivered.mediaType, digest: delivered.digest, size: delivered.bytes.length }
+  const closure = await closureOf(root, load, name)
+  return {
+    source: name,
+    resolvedFrom,
+    sourceDigest: document.digest,
+    digest: delivered.digest,
+    mediaType: delivered.mediaType,
+    kind: kindOf(closure),
+    platforms: selection.platforms,
+    size: closureSize(closure),
+    from,
+  }
+}
+
+/** `image` when anything in it can be run, else `artifact`. */
+export function kindOf(closure: Pick<Closure, 'documents'>): 'image' | 'artifact' {
+  for (const document of closure.documents.values()) {
+    if (document.kind === 'manifest' && isRunnable(document)) return 'image'
+  }
+  return 'artifact'
+}
+
+/**
+ * Reads the document that the reference names. A digest may come from anywhere, because it is compared. A tag
+ * is turned into a digest by the source alone, unless mirrors were allowed to.
+ */
+async function readSource(
+  reference: Reference,
+  source: Repository,
+  mirrors: readonly Repository[],
+  options: ResolveOptions,
+): Promise<{ document: ManifestOrIndex; resolvedFrom: string }> {
+  const { signal } = options
+  const { digest, tag } = reference
+  const all = [...mirrors, source]
+  if (digest !== undefined) {
+    const document = await firstThatHas(all, (repository) => repository.fetchManifest(digest, signal))
+    return { document, resolvedFrom: 'source' }
+  }
+  if (tag === undefined) throw new AirgapError('INTERNAL', `${source.name} has neither tag nor digest`)
+  if (options.resolveFrom === 'mirror' && mirrors.length > 0) {
+    return firstThatHas(all, async (repository) => ({
+      document: await repository.fetchManifest(tag, signal),
+      resolvedFrom: repository === source ? 'source' : repository.name,
+    }))
+  }
+  if (mirrors.length === 0) return { document: await source.fetchManifest(tag, signal), resolvedFrom: 'source' }
+  const named = await source.resolveManifest(tag, signal)
+  if (!named) {
+    throw new AirgapError('NOT_FOUND', `${formatReference(reference)}: ${source.registry} has no such image or tag`, {
+      hint: 'Look at the spelling of name and tag.',
+    })
+  }
+  const document = await firstThatHas(all, (repository) => repository.fetchManifest(named.digest, signal))
+  return { document, resolvedFrom: 'source' }
+}

@@ -1,0 +1,216 @@
+import type { ImagePlatform } from '../../bundle/description.ts'
+import { AirgapError } from '../../errors.ts'
+import type { Digest } from '../../oci/digest.ts'
+import { compareBytes } from '../../oci/json.ts'
+import { isRunnable, parseManifest, type Descriptor, type Index, type ManifestOrIndex } from '../../oci/manifest.ts'
+import { isIndexType, OCI_INDEX } from '../../oci/media-types.ts'
+import { formatPlatform, matchesPlatform, normalizePlatform, type Platform } from '../../oci/platform.ts'
+import type { LoadDocument } from '../graph.ts'
+import {
+  leavesOf,
+  openedIndexes,
+  platformsOfLeaves,
+  platformsOfManifest,
+  type ConfigPlatform,
+  type Leaf,
+} from '../platforms.ts'
+
+/** Stands in a derived index and names the source that it is a subset of. */
+const SOURCE_DIGEST = 'dev.airgap.source.digest'
+
+export interface SelectOptions {
+  wanted: 'all' | Platform[]
+  /** Whether the reference carries a digest: then workloads pin it, and it is delivered under exactly that. */
+  isPinned: boolean
+  rewriteDigests: boolean
+  allowMissing: boolean
+  load: LoadDocument
+  configPlatform: ConfigPlatform
+  /** Names the image in errors. */
+  what: string
+}
+
+/** What a bundle delivers for a source. */
+export interface Selection {
+  delivered: ManifestOrIndex
+  /** Indexes that are kept as evidence that what is delivered is a subset of the source. */
+  evidence: Index[]
+  platforms: ImagePlatform[]
+  /** Wanted, but not to be had (only with `allowMissing`). */
+  missing: Platform[]
+}
+
+/**
+ * Applies the platform rules to a source.
+ * @throws AirgapError `PLATFORM_MISSING` naming what the image has.
+ */
+export async function selectPlatforms(source: ManifestOrIndex, options: SelectOptions): Promise<Selection> {
+  const { wanted, configPlatform } = options
+  if (source.kind === 'manifest') {
+    const platforms = await platformsOfManifest(source, configPlatform)
+    const config = isRunnable(source) ? await configPlatform(source) : undefined
+    const missing = config ? missingPlatforms(wanted, [config], options) : []
+    return { delivered: source, evidence: [], platforms, missing }
+  }
+  const leaves = await leavesOf(source, options.load, configPlatform)
+  const whole = { delivered: source, evidence: [], platforms: platformsOfLeaves(leaves) }
+  const available = leaves.flatMap((leaf) => leaf.platform ?? [])
+  // Nothing in it states a platform: an index of artifacts, which stays whole.
+  if (wanted === 'all' || available.length === 0) return { ...whole, missing: [] }
+
+  const missing = missingPlatforms(wanted, available, options)
+  if (options.isPinned && !options.rewriteDigests) return { ...whole, missing }
+
+  const isWanted = (leaf: Leaf): boolean =>
+    leaf.platform !== undefined && wanted.some((platform) => matchesPlatform(platform, leaf.platform as Platform))
+  const kept = new Set<string>()
+  for (const leaf of leaves) {
+    if (leaf.attests === undefined && (!leaf.isSelectable || isWanted(leaf))) kept.add(leaf.descriptor.digest)
+  }
+  const chosen = [...kept]
+  for (const leaf of leaves) {
+    if (leaf.attests !== undefined && kept.has(leaf.attests)) kept.add(leaf.descriptor.digest)
+  }
+  const isEveryRunnable = leaves.every((leaf) => leaf.attests !== undefined || kept.has(leaf.descriptor.digest))
+  if (isEveryRunnable) return { ...whole, missing }
+
+  const only = chosen.length === 1 ? leaves.find((leaf) => leaf.descriptor.digest === chosen[0]) : undefined
+  if (only) {
+    const delivered = await options.load(only.descriptor)
+    return {
+      delivered,
+      evidence: openedIndexes(source, new Set([delivered.digest]), leaves),
+      platforms: platformsOfLeaves([only]),
+      missing,
+    }
+  }
+  return { ...(await derive(source, kept, options)), missing }
+}
+
+/**
+ * Makes the index that holds only some of a source's children: their descriptors verbatim, in source order, the
+ * source's annotations and its digest, no `subject`. A nested index of which everything is kept stays as it is;
+ * of another one the kept children move up.
+ */
+export async function derive(
+  source: Index,
+  kept: ReadonlySet<string>,
+  options: Pick<SelectOptions, 'load' | 'configPlatform' | 'what'>,
+): Promise<Omit<Selection, 'missing'>> {
+  const manifests = await keptDescriptors(source, kept, options)
+  const annotations: Record<string, string> = Object.create(null) as Record<string, string>
+  const all = Object.entries({ ...source.annotations, [SOURCE_DIGEST]: source.digest })
+  for (const [key, value] of all.sort(([a], [b]) => compareBytes(a, b))) annotations[key] = value
+  const document = { schemaVersion: 2, mediaType: OCI_INDEX, manifests, annotations }
+  const delivered = parseManifest(Buffer.from(JSON.stringify(document)), `${options.what} (derived index)`) as Index
+  const leaves = await leavesOf(source, options.load, options.configPlatform)
+  const keptLeaves = leaves.filter(({ descriptor }) => kept.has(descriptor.digest))
+  const digests = new Set<Digest>(
+    [...keptLeaves.map(({ descriptor }) => descriptor), ...manifests].map(({ digest }) => digest),
+  )
+  return {
+    delivered,
+    evidence: openedIndexes(source, digests, leaves),
+    platforms: platformsOfLeaves(keptLeaves),
+  }
+}
+
+async function keptDescriptors(
+  index: Index,
+  kept: ReadonlySet<string>,
+  options: Pick<SelectOptions, 'load' | 'configPlatform'>,
+): Promise<Descriptor[]> {
+  const result: Descriptor[] = []
+  for (const descriptor of index.manifests) {
+    if (kept.has(descriptor.digest)) {
+      result.push(descriptor)
+      continue
+    }
+    const nested = await openNested(descriptor, options)
+    if (!nested) continue
+    const below = await leavesOf(nested, options.load, options.configPlatform)
+    const isWhole = below.length > 0 && below.every((leaf) => kept.has(leaf.descriptor.digest))
+    if (isWhole) result.push(descriptor)
+    else result.push(...(await keptDescriptors(nested, kept, options)))
+  }
+  return result
+}
+
+async function openNested(
+  descriptor: Descriptor,
+  { load }: Pick<SelectOptions, 'load'>,
+): Promise<Index | undefined> {
+  if (!isIndexType(descriptor.mediaType)) return undefined
+  const document = await load(descriptor)
+  return document.kind === 'index' ? document : undefined
+}
+
+/**
+ * Finds out again what a lock's image delivers, from the source's own documents: what the lock says must come
+ * out, or the lock and the source do not belong together.
+ *
+ * @param digest what the lock says is delivered.
+ * @param keptManifests the manifests that the lock lists as the image's platforms.
+ */
+export async function repeatSelection(
+  source: ManifestOrIndex,
+  digest: Digest,
+  keptManifests: readonly Digest[],
+  options: Pick<SelectOptions, 'load' | 'configPlatform' | 'what'>,
+): Promise<Omit<Selection, 'missing'>> {
+  if (digest === source.digest) {
+    const whole = await selectPlatforms(source, {
+      ...options,
+      wanted: 'all',
+      isPinned: true,
+      rewriteDigests: false,
+      allowMissing: true,
+    })
+    return whole
+  }
+  if (source.kind === 'index') {
+    const leaves = await leavesOf(source, options.load, options.configPlatform)
+    const child = leaves.find((leaf) => leaf.descriptor.digest === digest)
+    if (child) {
+      const delivered = await options.load(child.descriptor)
+      return {
+        delivered,
+        evidence: openedIndexes(source, new Set([digest]), leaves),
+        platforms: platformsOfLeaves([child]),
+      }
+    }
+    const kept = new Set<string>(keptManifests)
+    for (const leaf of leaves) {
+      if (leaf.attests === undefined ? !leaf.isSelectable : kept.has(leaf.attests)) kept.add(leaf.descriptor.digest)
+    }
+    const derived = await derive(source, kept, options)
+    if (derived.delivered.digest === digest) return derived
+  }
+  throw new AirgapError('INVALID_CONTENT', `${options.what}: ${digest} is not what its platforms give of ${source.digest}`, {
+    hint: 'The lock was edited, or made by another release. Make it again with `airgap resolve`.',
+  })
+}
+
+function missingPlatforms(
+  wanted: 'all' | Platform[],
+  available: readonly Platform[],
+  { allowMissing, what }: SelectOptions,
+): Platform[] {
+  if (wanted === 'all') return []
+  const missing = wanted.filter((platform) => !available.some((have) => matchesPlatform(platform, have)))
+  if (missing.length === 0) return []
+  const names = missing.map(formatPlatform).join(', ')
+  const has = [...new Set(available.map((platform) => formatPlatform(normalizePlatform(platform))))].join(', ')
+  if (missing.length === wanted.length) {
+    throw new AirgapError('PLATFORM_MISSING', `${what} has none of the platforms asked for (${names}); it has ${has}`, {
+      hint: 'Ask for a platform that it has, or leave the image out with --exclude.',
+    })
+  }
+  if (!allowMissing) {
+    throw new AirgapError('PLATFORM_MISSING', `${what} does not have ${names}; it has ${has}`, {
+      hint: 'Use --allow-missing-platform to take what there is.',
+    })
+  }
+  return missing
+}
+

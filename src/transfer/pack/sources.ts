@@ -1,0 +1,103 @@
+import { AirgapError, messageOf } from '../../errors.ts'
+import type { Digest } from '../../oci/digest.ts'
+import { MAX_MANIFEST_SIZE, platformOfConfig, type Descriptor, type Manifest, type ManifestOrIndex } from '../../oci/manifest.ts'
+import type { Platform } from '../../oci/platform.ts'
+import type { Repository } from '../../registry/repository.ts'
+import type { LoadDocument } from '../graph.ts'
+
+/**
+ * Manifests, indexes and small configs, read from registries by digest and kept for the length of one run, so
+ * that a document which several images share is asked for once.
+ */
+export class DocumentCache {
+  readonly #documents = new Map<Digest, Promise<ManifestOrIndex>>()
+  readonly #present = new Map<Digest, ManifestOrIndex>()
+  readonly #configs = new Map<Digest, Promise<Buffer>>()
+
+  /** Puts in a document that was read by tag. */
+  add(document: ManifestOrIndex): void {
+    this.#present.set(document.digest, document)
+    this.#documents.set(document.digest, Promise.resolve(document))
+  }
+
+  /** A document that was put in with {@link add}. */
+  peek(digest: Digest): ManifestOrIndex | undefined {
+    return this.#present.get(digest)
+  }
+
+  /** A loader that asks `repositories` in order for what is not here yet. */
+  loader(repositories: readonly Repository[], signal?: AbortSignal): LoadDocument {
+    return async (descriptor) => {
+      const document = await remember(this.#documents, descriptor.digest, () =>
+        firstThatHas(repositories, (repository) => repository.fetchManifest(descriptor.digest, signal)),
+      )
+      if (document.mediaType !== descriptor.mediaType) {
+        throw new AirgapError(
+          'INVALID_CONTENT',
+          `${repositories.at(-1)?.name}: ${descriptor.digest} is of type ${document.mediaType}, but its descriptor says ${descriptor.mediaType}`,
+        )
+      }
+      return document
+    }
+  }
+
+  /** Reads the platform from a manifest's config. */
+  configPlatform(repositories: readonly Repository[], signal?: AbortSignal) {
+    return async (manifest: Manifest): Promise<Platform | undefined> => {
+      const { config } = manifest
+      const bytes = await remember(this.#configs, config.digest, () =>
+        firstThatHas(repositories, (repository) => repository.fetchSmallBlob(config, MAX_MANIFEST_SIZE, signal)),
+      )
+      return platformOfConfig(bytes, `${repositories.at(-1)?.name}: config ${config.digest}`)
+    }
+  }
+
+  /** A config's bytes, if they were read. */
+  async config(descriptor: Pick<Descriptor, 'digest'>): Promise<Buffer | undefined> {
+    return this.#configs.get(descriptor.digest)
+  }
+}
+
+/** Caches the promise, and forgets it when it fails, so that another image's sources are asked anew. */
+function remember<K, V>(cache: Map<K, Promise<V>>, key: K, make: () => Promise<V>): Promise<V> {
+  const known = cache.get(key)
+  if (known) return known
+  const made = make()
+  cache.set(key, made)
+  made.catch(() => cache.delete(key))
+  return made
+}
+
+/**
+ * Tries each repository in order, until one answers.
+ * @throws the last one's error; what the others said is told in its hint.
+ */
+export async function firstThatHas<T>(
+  repositories: readonly Repository[],
+  ask: (repository: Repository) => Promise<T>,
+): Promise<T> {
+  const failures: string[] = []
+  let last: unknown
+  for (const repository of repositories) {
+    try {
+      return await ask(repository)
+    } catch (error) {
+      if (isAbort(error)) throw error
+      last = error
+      failures.push(messageOf(error))
+    }
+  }
+  if (failures.length > 1 && last instanceof AirgapError) {
+    const others = failures.slice(0, -1).join('; ')
+    throw new AirgapError(last.code, last.message, {
+      hint: [last.hint, `Tried before: ${others}`].filter(Boolean).join(' '),
+      cause: last,
+    })
+  }
+  throw last
+}
+
+/** Whether this is the work being called off, rather than a fault. */
+export function isAbort(error: unknown): boolean {
+  return error instanceof Error && (error.name === 'AbortError' || (error instanceof AirgapError && error.code === 'INTERRUPTED'))
+}

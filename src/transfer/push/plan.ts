@@ -1,0 +1,190 @@
+import pLimit from 'p-limit'
+import type { ImageEntry } from '../../bundle/description.ts'
+import { AirgapError, type Problem } from '../../errors.ts'
+import type { Digest } from '../../oci/digest.ts'
+import type { ManifestOrIndex } from '../../oci/manifest.ts'
+import type { RegistryClient } from '../../registry/client.ts'
+import type { Repository } from '../../registry/repository.ts'
+import type { OpenedBundle } from '../check/open.ts'
+import type { ImageGraph } from '../check/images.ts'
+import { DEFAULT_CONCURRENCY } from '../parallel.ts'
+import { nameImages, type NamingOptions, type TargetName } from './names.ts'
+
+/** An image on its way to the target. */
+export interface PlannedImage {
+  image: ImageEntry
+  graph: ImageGraph
+  name: TargetName
+  repository: Repository
+  /** What the tag points to now; undefined when there is no such tag. */
+  tagNow: Digest | undefined
+}
+
+/** A blob, and the target's repositories that need it. */
+export interface PlannedBlobTransfer {
+  digest: Digest
+  /** Bytes. */
+  size: number
+  present: Repository[]
+  missing: Repository[]
+  /** Repositories that claim to have it with another length: what they have is damaged. */
+  damaged: Repository[]
+}
+
+/** A manifest or index, and a repository that needs it. */
+export interface PlannedManifest {
+  document: ManifestOrIndex
+  repository: Repository
+  isPresent: boolean
+}
+
+/** What a push will do, found out without sending anything. */
+export interface PushPlan {
+  images: PlannedImage[]
+  blobs: PlannedBlobTransfer[]
+  /** Children before parents. */
+  manifests: PlannedManifest[]
+  /** Bytes that will be uploaded; what can be mounted is not among them. */
+  uploadBytes: number
+  uploadCount: number
+  mountCount: number
+}
+
+export interface PlanPushOptions extends NamingOptions {
+  client: RegistryClient
+  /** Which of the bundle's images to push. */
+  select?: (image: ImageEntry) => boolean
+  moveTags?: boolean
+  concurrency?: number
+  signal?: AbortSignal
+}
+
+/**
+ * Names the images, asks the target what it has, and lists what is missing. Sends nothing.
+ *
+ * @throws AirgapError `NAME_CONFLICT`, `INVALID_TARGET_NAME`, `TAG_WOULD_MOVE`, `USAGE`, each with every case;
+ * and the registry's errors.
+ */
+export async function planPush(opened: OpenedBundle, options: PlanPushOptions): Promise<PushPlan> {
+  const graphs = opened.images.filter(({ image }) => options.select?.(image) ?? true)
+  if (graphs.length === 0) {
+    throw new AirgapError('USAGE', 'no image of the bundle is left to push', {
+      hint: 'Look at --include and --exclude; `airgap inspect` shows the names that they are compared with.',
+    })
+  }
+  const names = nameImages(
+    graphs.map(({ image }) => image),
+    options,
+  )
+  const repositories = new Map<string, Repository>()
+  const repositoryOf = (path: string): Repository => {
+    const known = repositories.get(path) ?? options.client.repository(options.target.registry, path)
+    repositories.set(path, known)
+    return known
+  }
+  const limit = pLimit(options.concurrency ?? DEFAULT_CONCURRENCY)
+  const images = await Promise.all(
+    graphs.map((graph) =>
+      limit(async (): Promise<PlannedImage> => {
+        const name = names.get(graph.image) as TargetName
+        const repository = repositoryOf(name.repository)
+        const now = await repository.resolveManifest(name.tag, options.signal)
+        return { image: graph.image, graph, name, repository, tagNow: now?.digest }
+      }),
+    ),
+  )
+  if (!options.moveTags) refuseMovedTags(images)
+
+  const blobs = await Promise.all(
+    blobNeeds(images).map((need) => limit(() => locateBlob(need, options.signal))),
+  )
+  const manifests = await Promise.all(
+    manifestNeeds(images).map((need) =>
+      limit(async (): Promise<PlannedManifest> => {
+        const there = await need.repository.resolveManifest(need.document.digest, options.signal)
+        return { ...need, isPresent: there?.digest === need.document.digest }
+      }),
+    ),
+  )
+  const uploads = blobs.filter(needsUpload)
+  return {
+    images,
+    blobs,
+    manifests,
+    uploadCount: uploads.reduce((sum, blob) => sum + uploadsOf(blob).length, 0),
+    uploadBytes: uploads.reduce((sum, blob) => sum + blob.size * uploadsOf(blob).length, 0),
+    mountCount: blobs.reduce((sum, blob) => sum + mountsOf(blob).length, 0),
+  }
+}
+
+function refuseMovedTags(images: readonly PlannedImage[]): void {
+  const problems: Problem[] = images.flatMap(({ image, repository, name, tagNow }) =>
+    tagNow === undefined || tagNow === image.digest
+      ? []
+      : [{ entry: `${repository.name}:${name.tag}`, message: `is ${tagNow}, and ${image.source} would make it ${image.digest}` }],
+  )
+  if (problems.length === 0) return
+  throw new AirgapError('TAG_WOULD_MOVE', `${problems.length === 1 ? 'a tag' : `${problems.length} tags`} in the target would move to another digest`, {
+    problems,
+    hint: 'Nothing was sent. If the tags are to move, use --move-tags; the receipt then records the old digests.',
+  })
+}
+
+interface BlobNeed {
+  digest: Digest
+  size: number
+  repositories: Set<Repository>
+}
+
+/** Each blob once, with the repositories that need it, in a fixed order. */
+function blobNeeds(images: readonly PlannedImage[]): BlobNeed[] {
+  const needs = new Map<Digest, BlobNeed>()
+  for (const { graph, repository } of images) {
+    for (const [digest, { size }] of graph.closure.blobs) {
+      const need = needs.get(digest) ?? { digest, size, repositories: new Set() }
+      need.repositories.add(repository)
+      needs.set(digest, need)
+    }
+  }
+  return [...needs.values()]
+}
+
+function manifestNeeds(images: readonly PlannedImage[]): { document: ManifestOrIndex; repository: Repository }[] {
+  const needs = new Map<string, { document: ManifestOrIndex; repository: Repository }>()
+  for (const { graph, repository } of images) {
+    for (const document of graph.closure.documents.values()) {
+      const key = `${repository.name} ${document.digest}`
+      if (!needs.has(key)) needs.set(key, { document, repository })
+    }
+  }
+  return [...needs.values()]
+}
+
+/** A registry that says it has a blob may have a damaged one: at least the length has to be right. */
+async function locateBlob(need: BlobNeed, signal: AbortSignal | undefined): Promise<PlannedBlobTransfer> {
+  const found: PlannedBlobTransfer = { digest: need.digest, size: need.size, present: [], missing: [], damaged: [] }
+  for (const repository of need.repositories) {
+    const there = await repository.statBlob(need.digest, signal)
+    if (!there) found.missing.push(repository)
+    else if (there.size !== undefined && there.size !== need.size) found.damaged.push(repository)
+    else found.present.push(repository)
+  }
+  return found
+}
+
+/** Whether any bytes of it have to be sent: it is nowhere in the target to be mounted from, or damaged. */
+export function needsUpload(blob: PlannedBlobTransfer): boolean {
+  return uploadsOf(blob).length > 0
+}
+
+/** The repositories that get the bytes; the other missing ones mount them from there. */
+export function uploadsOf({ present, missing, damaged }: PlannedBlobTransfer): Repository[] {
+  if (damaged.length > 0) return damaged
+  return present.length > 0 ? [] : missing.slice(0, 1)
+}
+
+/** The repositories that mount it from another one of the target. */
+export function mountsOf(blob: PlannedBlobTransfer): Repository[] {
+  const uploads = new Set(uploadsOf(blob))
+  return blob.missing.filter((repository) => !uploads.has(repository))
+}

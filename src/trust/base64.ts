@@ -1,0 +1,12 @@
+/**
+ * Decodes base64 (RFC 4648 § 4) that is written in its one canonical way: standard alphabet, padded, no spare
+ * bits, no white space, not empty. `Buffer.from` would skip whatever it does not know, so that two readers
+ * could see different bytes in one text.
+ *
+ * @returns nothing when `text` is anything else.
+ */
+export function decodeBase64(text: string): Buffer | undefined {
+  if (text === '') return undefined
+  const bytes = Buffer.from(text, 'base64')
+  return bytes.toString('base64') === text ? bytes : undefined
+}

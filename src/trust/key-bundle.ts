@@ -1,0 +1,170 @@
+import {
+  BUNDLE_V01_MEDIA_TYPE,
+  BUNDLE_V02_MEDIA_TYPE,
+  BUNDLE_V03_LEGACY_MEDIA_TYPE,
+  BUNDLE_V03_MEDIA_TYPE,
+  bundleFromJSON,
+  isBundleWithMessageSignature,
+  isBundleWithPublicKey,
+  type Bundle,
+} from '@sigstore/bundle'
+import * as v from 'valibot'
+import { AirgapError } from '../errors.ts'
+import { checkShape, parseStrictJson } from '../oci/json.ts'
+import { decodeBase64 } from './base64.ts'
+
+/** The most that a Sigstore bundle may take. */
+export const BUNDLE_JSON_LIMIT = 1024 * 1024
+
+/** A list and not a pattern: the library also takes versions that nobody has written yet. */
+const MEDIA_TYPES = [
+  BUNDLE_V03_MEDIA_TYPE,
+  BUNDLE_V03_LEGACY_MEDIA_TYPE,
+  BUNDLE_V02_MEDIA_TYPE,
+  BUNDLE_V01_MEDIA_TYPE,
+]
+
+/** A Sigstore bundle that holds a signature by a bare key over a message. */
+export interface KeyBundle {
+  ok: true
+  /** For the library; without log entries and timestamps, which say nothing about a bare key. */
+  bundle: Bundle
+  /** What the bundle says its key is; unauthenticated, and often empty. */
+  hint: string
+  /** The SHA-256 that the bundle says it signs. */
+  digest: Buffer
+  /** The signature alone. */
+  signature: Buffer
+}
+
+/** Why a Sigstore bundle is none with a key signature. */
+export interface NoKeyBundle {
+  ok: false
+  fault: 'malformed' | 'certificate'
+  reason: string
+}
+
+const base64 = v.pipe(
+  v.string('a base64 string is expected'),
+  v.check((text) => decodeBase64(text) !== undefined, 'it is not canonical base64'),
+)
+
+const MEMBERS = 'a member is missing, unknown or of the wrong kind'
+
+// The members of the protobuf messages and no others, as Go's decoder has it. Strings only where strings
+// belong: the library would turn an array into one.
+const KeyBundleShape = v.strictObject(
+  {
+    mediaType: v.picklist(MEDIA_TYPES, 'it is not a known kind of Sigstore bundle'),
+    verificationMaterial: v.strictObject(
+      {
+        publicKey: v.strictObject({ hint: v.optional(v.string('a string is expected')) }, MEMBERS),
+        tlogEntries: v.optional(v.array(v.unknown(), 'a list is expected')),
+        timestampVerificationData: v.optional(v.unknown()),
+      },
+      MEMBERS,
+    ),
+    messageSignature: v.strictObject(
+      {
+        messageDigest: v.strictObject(
+          {
+            algorithm: v.literal('SHA2_256', 'only SHA2_256 is accepted'),
+            digest: v.pipe(
+              base64,
+              v.check((text) => Buffer.from(text, 'base64').length === 32, 'it is not 32 bytes long'),
+            ),
+          },
+          MEMBERS,
+        ),
+        signature: base64,
+      },
+      MEMBERS,
+    ),
+  },
+  MEMBERS,
+)
+
+/**
+ * Reads a Sigstore bundle (sigstore/protobuf-specs, `sigstore_bundle.proto`) that must hold a message
+ * signature by a bare key. Never throws for anything that the bytes may hold.
+ *
+ * The insistence on a key is ours: the library verifies a bundle by whatever it holds, so one with a
+ * certificate would be measured against certificate authorities and never against the key.
+ */
+export function readKeyBundle(json: Uint8Array): KeyBundle | NoKeyBundle {
+  if (json.length > BUNDLE_JSON_LIMIT) return malformed('it is larger than 1 MiB')
+  try {
+    const value = parseStrictJson(json, 'Sigstore bundle')
+    const other = otherContent(value)
+    if (other) return other
+    return toKeyBundle(bundleFromJSON(checkShape(KeyBundleShape, value, 'Sigstore bundle')))
+  } catch (error) {
+    // Everything in the try block is a parser at work on foreign bytes; the libraries among them throw
+    // plain errors and TypeErrors too, whose texts are not for operators.
+    if (error instanceof AirgapError) return malformed(error.message.replace(/^Sigstore bundle: /, ''))
+    return malformed('its contents do not make a Sigstore bundle')
+  }
+}
+
+function toKeyBundle(bundle: Bundle): KeyBundle | NoKeyBundle {
+  if (!isBundleWithPublicKey(bundle)) return certificate()
+  if (!isBundleWithMessageSignature(bundle)) return attestation()
+  const { messageDigest, signature } = bundle.content.messageSignature
+  const material = { ...bundle.verificationMaterial, tlogEntries: [], timestampVerificationData: undefined }
+  return {
+    ok: true,
+    bundle: { ...bundle, verificationMaterial: material },
+    hint: bundle.verificationMaterial.content.publicKey.hint,
+    digest: messageDigest.digest,
+    signature,
+  }
+}
+
+/** What is sound and not a key signature deserves a better answer than a schema's. */
+function otherContent(value: unknown): NoKeyBundle | undefined {
+  const material = member(value, 'verificationMaterial')
+  const certified = has(material, 'certificate') || has(material, 'x509CertificateChain')
+  if (certified && has(material, 'publicKey')) {
+    return malformed('it names both a key and a certificate as its signer')
+  }
+  if (certified) return certificate()
+  if (has(value, 'dsseEnvelope')) {
+    return has(value, 'messageSignature')
+      ? malformed('it holds both a message signature and an attestation')
+      : attestation()
+  }
+  return undefined
+}
+
+function certificate(): NoKeyBundle {
+  return {
+    ok: false,
+    fault: 'certificate',
+    reason:
+      'it was made with a certificate (keyless signing) where a signature by a key is required; ' +
+      '--key does not accept keyless signatures, whoever made them',
+  }
+}
+
+function attestation(): NoKeyBundle {
+  return malformed('it holds an attestation (DSSE envelope), not a signature over these bytes')
+}
+
+function malformed(reason: string): NoKeyBundle {
+  return { ok: false, fault: 'malformed', reason: `it is not a usable Sigstore bundle: ${printable(reason)}` }
+}
+
+function member(value: unknown, key: string): unknown {
+  return has(value, key) ? value[key] : undefined
+}
+
+function has<K extends string>(value: unknown, key: K): value is Record<K, unknown> {
+  return typeof value === 'object' && value !== null && Object.hasOwn(value, key)
+}
+
+/** Reasons may quote the file: nothing of it but plain characters reaches the reader. */
+function printable(text: string): string {
+  return text.slice(0, 300).replace(/[^\x20-\x7e]/g, (char) => {
+    return `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`
+  })
+}

@@ -1,0 +1,58 @@
+import { decodeBase64 } from './base64.ts'
+
+/** One block of a PEM file (RFC 7468). */
+export interface PemBlock {
+  /** What stands after `BEGIN`. */
+  label: string
+  /** The decoded body; nothing when it is not base64, or carries headers (RFC 1421, OpenSSL's old encryption). */
+  der: Buffer | undefined
+  /** Whether the body has headers that say it is encrypted the old way (`Proc-Type: 4,ENCRYPTED`). */
+  oldEncryption: boolean
+  /** The block as text, with `\n` line ends. */
+  text: string
+}
+
+const BEGIN = /^-----BEGIN ([A-Z0-9][A-Z0-9 ]{0,60})-----$/
+
+/**
+ * Reads the blocks of a PEM file. Text outside the blocks is explanatory (RFC 7468 § 5.2) and passed over;
+ * Windows line ends and a byte order mark do no harm. A block without its end is not a block.
+ */
+export function pemBlocks(bytes: Uint8Array): PemBlock[] {
+  const lines = Buffer.from(bytes).toString('latin1').split('\n')
+  const blocks: PemBlock[] = []
+  let label: string | undefined
+  let body: string[] = []
+  for (const raw of lines) {
+    const line = raw.trim().replace(/^\xef\xbb\xbf/, '')
+    const begin = BEGIN.exec(line)
+    if (begin) {
+      label = begin[1]
+      body = []
+    } else if (label !== undefined && line === `-----END ${label}-----`) {
+      blocks.push(toBlock(label, body))
+      label = undefined
+    } else {
+      body.push(line)
+    }
+  }
+  return blocks
+}
+
+function toBlock(label: string, body: string[]): PemBlock {
+  const oldEncryption = body.some((line) => /^Proc-Type:\s*4,\s*ENCRYPTED$/.test(line))
+  return {
+    label,
+    der: decodeBase64(body.join('')),
+    oldEncryption,
+    text: [`-----BEGIN ${label}-----`, ...body, `-----END ${label}-----`, ''].join('\n'),
+  }
+}
+
+/** `der` as a PEM block with lines of 64 characters, as Go and OpenSSL write them. */
+export function toPem(label: string, der: Uint8Array): string {
+  const lines = Buffer.from(der)
+    .toString('base64')
+    .match(/.{1,64}/g)
+  return [`-----BEGIN ${label}-----`, ...(lines ?? []), `-----END ${label}-----`, ''].join('\n')
+}

@@ -1,0 +1,160 @@
+import { createHash, verify } from 'node:crypto'
+import type { Bundle } from '@sigstore/bundle'
+import { TrustedRoot } from '@sigstore/protobuf-specs'
+import { toSignedEntity, toTrustMaterial, VerificationError, Verifier } from '@sigstore/verify'
+import { decodeBase64 } from './base64.ts'
+import { readKeyBundle } from './key-bundle.ts'
+import { acceptedKind } from './key-kinds.ts'
+import type { PublicKey } from './keys.ts'
+
+/** The most that a raw signature may take. */
+export const DER_LIMIT = 4 * 1024
+
+/** A signature in one of its forms, or the same one in both. */
+export interface GivenSignature {
+  bundleJson?: Uint8Array | undefined
+  der?: Uint8Array | undefined
+}
+
+/**
+ * What is wrong with a signature:
+ * `no-key` nothing to check against · `no-signature` nothing to check · `malformed` not readable as one ·
+ * `certificate` keyless · `forms-differ` the two forms are two signatures · `other-content` made over other
+ * bytes · `wrong-key` made with a key that was not given · `invalid` neither, as far as it says: forged or damaged
+ */
+export type SignatureFault =
+  | 'no-key'
+  | 'no-signature'
+  | 'malformed'
+  | 'certificate'
+  | 'forms-differ'
+  | 'other-content'
+  | 'wrong-key'
+  | 'invalid'
+
+export type SignatureVerdict =
+  | { ok: true; key: PublicKey; form: 'sigstore-bundle' | 'raw' }
+  | { ok: false; fault: SignatureFault; reason: string }
+
+/**
+ * Checks a signature over `payload` against the keys given; any one of them suffices. When both forms are
+ * given, both must be sound and hold the same signature. Trust comes from `keys` alone: nothing that the
+ * signature says about itself (hint, log entries, timestamps) can make it pass.
+ *
+ * Never throws for anything that the signature may hold. `reason` is a clause about the signature ("it was
+ * made with another key: …"), fit to be printed.
+ *
+ * @throws AirgapError `INVALID_KEY` for a key of a kind that is not accepted.
+ */
+export function verifySignature({
+  payload,
+  signature,
+  keys,
+}: {
+  payload: Uint8Array
+  signature: GivenSignature
+  keys: readonly PublicKey[]
+}): SignatureVerdict {
+  const { bundleJson, der } = signature
+  if (keys.length === 0) return refuse('no-key', 'no public key was given to check it against')
+  for (const key of keys) acceptedKind(key.keyObject, key.source)
+  if (der && der.length === 0) return refuse('malformed', 'the raw signature is empty')
+  if (der && der.length > DER_LIMIT) {
+    return refuse('malformed', 'the raw signature is larger than 4 KiB, so it is none')
+  }
+  if (bundleJson) return verifyBundle(payload, bundleJson, der, keys)
+  if (der) return verifyRaw(payload, der, keys)
+  return refuse('no-signature', 'there is no signature')
+}
+
+function verifyBundle(
+  payload: Uint8Array,
+  bundleJson: Uint8Array,
+  der: Uint8Array | undefined,
+  keys: readonly PublicKey[],
+): SignatureVerdict {
+  const read = readKeyBundle(bundleJson)
+  if (!read.ok) return refuse(read.fault, read.reason)
+  const { bundle, hint } = read
+  if (der && !read.signature.equals(der)) {
+    return refuse(
+      'forms-differ',
+      'the Sigstore bundle and the raw signature beside it are not the same signature',
+    )
+  }
+  // The library compares this only with a log entry's, and there are none.
+  const digest = createHash('sha256').update(payload).digest()
+  if (!read.digest.equals(digest)) {
+    const also = isForeign(hint, keys) ? `, and with another key: ${hintAndKeys(hint, keys)}` : ''
+    return refuse(
+      'other-content',
+      `it was made over other content: it signs SHA-256 ${read.digest.toString('hex')}, ` +
+        `these bytes have ${digest.toString('hex')}${also}`,
+    )
+  }
+  // The hint is unauthenticated and every tool may word it its own way, so it explains failures and decides
+  // nothing.
+  const key = keys.find((each) => verifiesWith(bundle, payload, each))
+  if (key) return { ok: true, key, form: 'sigstore-bundle' }
+  if (hint === '') {
+    return refuse('wrong-key', `it was made with none of the keys given, or it was altered: ${keyList(keys)}`)
+  }
+  if (isForeign(hint, keys)) {
+    return refuse('wrong-key', `it was made with another key: ${hintAndKeys(hint, keys)}`)
+  }
+  return refuse(
+    'invalid',
+    'it does not match these bytes, although it names a key that was given: ' +
+      `it is forged or damaged (${hintInWords(hint)})`,
+  )
+}
+
+function verifiesWith(bundle: Bundle, payload: Uint8Array, key: PublicKey): boolean {
+  const finder = () => ({ publicKey: key.keyObject, validFor: () => true })
+  // All three must be said: the one for timestamps is 1 otherwise.
+  const thresholds = { tlogThreshold: 0, ctlogThreshold: 0, timestampThreshold: 0 }
+  const verifier = new Verifier(toTrustMaterial(TrustedRoot.fromJSON({}), finder), thresholds)
+  try {
+    verifier.verify(toSignedEntity(bundle, Buffer.from(payload)))
+    return true
+  } catch (error) {
+    if (error instanceof VerificationError) return false
+    throw error
+  }
+}
+
+function verifyRaw(payload: Uint8Array, der: Uint8Array, keys: readonly PublicKey[]): SignatureVerdict {
+  const key = keys.find((each) => {
+    const { hash } = acceptedKind(each.keyObject, each.source)
+    return verify(hash, payload, each.keyObject, der)
+  })
+  if (key) return { ok: true, key, form: 'raw' }
+  return refuse(
+    'wrong-key',
+    'it was made with none of the keys given or over other bytes; a raw signature does not say which ' +
+      `(${keyList(keys)})`,
+  )
+}
+
+function isForeign(hint: string, keys: readonly PublicKey[]): boolean {
+  return hint !== '' && !keys.some((key) => key.hint === hint)
+}
+
+function hintAndKeys(hint: string, keys: readonly PublicKey[]): string {
+  return `${hintInWords(hint)}; ${keyList(keys)}`
+}
+
+/** As a fingerprint where it is one, so that it can be compared with the keys'. */
+function hintInWords(hint: string): string {
+  const hash = decodeBase64(hint)
+  if (hash?.length === 32) return `hint ${hint}, that is the key ${hash.toString('hex')}`
+  return /^[A-Za-z0-9+/=_.:-]{1,128}$/.test(hint) ? `hint ${hint}` : 'a hint that is no key name'
+}
+
+function keyList(keys: readonly PublicKey[]): string {
+  return `keys given: ${keys.map((key) => `${key.fingerprint} (${key.source})`).join(', ')}`
+}
+
+function refuse(fault: SignatureFault, reason: string): SignatureVerdict {
+  return { ok: false, fault, reason }
+}
