@@ -67,5 +67,7 @@ export function renderPack(result: PackResult, { toFetch }: PackPlan, keyFile: s
     dryRun || file === undefined || file === '-'
       ? []
       : ['', `Next: airgap verify ${file} ${keyFile === undefined ? '--integrity-only' : `--key ${keyFile.replace(/\.key$/, '')}.pub`}`]
-  return [head, formatFields(fields), '', renderImages(result.images), ...next].join('\n')
+  const marked = dryRun ? result.images : result.images.filter(({ digest, sourceDigest }) => digest !== sourceDigest)
+  const images = marked.length === 0 ? [] : ['', renderImages(marked)]
+  return [head, formatFields(fields), ...images, ...next].join('\n')
 }

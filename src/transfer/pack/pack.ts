@@ -4,7 +4,7 @@ import { planBundle, type BundlePlan, type BundleSignature, type PlannedEntry } 
 import { FileWriter, StreamWriter } from '../../bundle/writer.ts'
 import { AirgapError } from '../../errors.ts'
 import type { OutputFile } from '../../files/output-file.ts'
-import type { Digest } from '../../oci/digest.ts'
+import { shortHex, type Digest } from '../../oci/digest.ts'
 import type { RegistryClient } from '../../registry/client.ts'
 import { downloadBlob } from '../../registry/download.ts'
 import type { SigningKey } from '../../trust/keys.ts'
@@ -75,7 +75,7 @@ export async function packToFile(pack: PackPlan, output: OutputFile, options: Pa
         write: (chunk: Uint8Array, position: number) => writer.writeContent(entry, chunk, position),
       }
       await downloadBlob(blob.sources, blob.descriptor, sink, { client: options.client, signal, ...blobProgress(onEvent) })
-      onEvent?.({ type: 'item', name: nameOfBlob(entry, blob), bytes: entry.size, outcome: 'fetched' })
+      onEvent?.({ type: 'item', name: nameOfBlob(blob), bytes: entry.size, outcome: 'fetched' })
     })
     await writer.finish()
   } catch (error) {
@@ -105,7 +105,7 @@ export async function packToStream(pack: PackPlan, stream: Writable, options: Pa
         ...(signal ? { signal } : {}),
         ...blobProgress(onEvent),
       })
-      onEvent?.({ type: 'item', name: nameOfBlob(entry, blob), bytes: entry.size, outcome: 'fetched' })
+      onEvent?.({ type: 'item', name: nameOfBlob(blob), bytes: entry.size, outcome: 'fetched' })
     } else {
       throw new AirgapError('INTERNAL', `nothing is planned for ${entry.name}`)
     }
@@ -125,6 +125,6 @@ function entriesToFetch(pack: PackPlan): { entry: PlannedEntry; blob: BlobToFetc
   })
 }
 
-function nameOfBlob(entry: PlannedEntry, blob: BlobToFetch): string {
-  return `${entry.digest ?? entry.name} of ${blob.sources.at(-1)?.name ?? 'its image'}`
+function nameOfBlob({ descriptor, sources }: BlobToFetch): string {
+  return `${shortHex(descriptor.digest)} of ${sources.at(-1)?.name ?? 'its image'}`
 }

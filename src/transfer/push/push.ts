@@ -1,6 +1,6 @@
 import { blobName } from '../../bundle/names.ts'
 import { AirgapError, type Problem } from '../../errors.ts'
-import type { Digest } from '../../oci/digest.ts'
+import { shortHex, type Digest } from '../../oci/digest.ts'
 import { downloadBlob } from '../../registry/download.ts'
 import type { RegistryClient } from '../../registry/client.ts'
 import type { Repository } from '../../registry/repository.ts'
@@ -97,7 +97,7 @@ async function mountOrUpload(
     const isMounted = from !== undefined && (await repository.mountBlob(blob.digest, from.repository, signal))
     if (isMounted) {
       outcomes.set(repository.name, blob.digest, blob.size, 'mounted')
-      options.onEvent?.({ type: 'item', name: `${blob.digest} in ${repository.name}`, bytes: blob.size, outcome: 'mounted' })
+      options.onEvent?.({ type: 'item', name: `${shortHex(blob.digest)} in ${repository.name}`, bytes: blob.size, outcome: 'mounted' })
     } else {
       await upload(opened, blob, repository, options, signal)
       outcomes.set(repository.name, blob.digest, blob.size, 'uploaded')
@@ -116,7 +116,7 @@ async function upload(
   if (!entry) throw new AirgapError('INTERNAL', `${blob.digest} is not in the bundle`)
   const { onProgress } = blobProgress(onEvent)
   await repository.uploadBlob(blob, () => opened.reader.stream(entry), signal, onProgress)
-  onEvent?.({ type: 'item', name: `${blob.digest} to ${repository.name}`, bytes: blob.size, outcome: 'uploaded' })
+  onEvent?.({ type: 'item', name: `${shortHex(blob.digest)} to ${repository.name}`, bytes: blob.size, outcome: 'uploaded' })
 }
 
 /** Children before parents: a registry refuses an index whose children it does not have. */
@@ -155,7 +155,7 @@ async function readBack(plan: PushPlan, options: PushOptions, outcomes: Outcomes
       ...blobProgress(onEvent),
     })
     outcomes.markRead(blob.digest)
-    onEvent?.({ type: 'item', name: `${blob.digest} in ${source.name}`, bytes: blob.size, outcome: 'confirmed' })
+    onEvent?.({ type: 'item', name: `${shortHex(blob.digest)} in ${source.name}`, bytes: blob.size, outcome: 'confirmed' })
   })
 }
 
