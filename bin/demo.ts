@@ -45,7 +45,19 @@ async function show(): Promise<void> {
   say('On the connected side: make a key pair, see what is meant, pack it into one signed file.')
   await airgap('keygen')
   await airgap('list', ...kube, ...others)
-  await airgap('pack', ...kube, ...others, ...platforms, ...mirrors, '--resolve-from', 'mirror', '-o', BUNDLE, '--key', 'airgap.key')
+  await airgap(
+    'pack',
+    ...kube,
+    ...others,
+    ...platforms,
+    ...mirrors,
+    '--resolve-from',
+    'mirror',
+    '-o',
+    BUNDLE,
+    '--key',
+    'airgap.key',
+  )
   say('Anybody can look into the file; an auditor checks it with the public key, without a network.')
   await airgap('inspect', BUNDLE)
   await airgap('verify', BUNDLE, '--key', 'airgap.pub')
@@ -57,7 +69,9 @@ async function show(): Promise<void> {
   say('Did it arrive? The tags are read from the private registry, and every blob is compared byte by byte.')
   const arrived = await proveArrival()
   await keepBundle()
-  say(`All of it: ${arrived.tags} tags, ${arrived.blobs} blobs, ${arrived.bytes} bytes equal to their sources.`)
+  say(
+    `All of it: ${arrived.tags} tags, ${arrived.blobs} blobs, ${arrived.bytes} bytes equal to their sources.`,
+  )
   say(
     `The bundle is here for you to look at: ${BUNDLE} (tar -tvf ${BUNDLE}). Nothing else was left behind.`,
     'Next, with registries of your own:',
@@ -74,7 +88,9 @@ function say(...lines: string[]): void {
 }
 
 function style(format: 'cyan' | 'bold', text: string): string {
-  return process.stdout.isTTY && !process.env.NO_COLOR ? styleText(format, text, { validateStream: false }) : text
+  return process.stdout.isTTY && !process.env.NO_COLOR
+    ? styleText(format, text, { validateStream: false })
+    : text
 }
 
 /** Prints the command as one would type it, then runs it with its output shown. */

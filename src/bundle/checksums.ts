@@ -9,7 +9,7 @@ export type Checksums = Map<string, Digest>
 /** The file that `sha256sum -c` reads: one line an entry, sorted bytewise by name. */
 export function formatChecksums(entries: Iterable<readonly [name: string, digest: Digest]>): Buffer {
   const lines = [...entries]
-    .sort(([a], [b]) => compareBytes(a, b))
+    .toSorted(([a], [b]) => compareBytes(a, b))
     .map(([name, digest]) => `${hexOf(digest)}  ${name}\n`)
   return Buffer.from(lines.join(''))
 }
@@ -31,17 +31,22 @@ export function parseChecksums(bytes: Uint8Array): Checksums {
   const checksums: Checksums = new Map()
   let previous = ''
   let number = 0
-  for (const line of text.slice(0, -1).split('\n')) {
+  // Line by line, and not split at once: 64 MiB of line ends would make a list of 64 million texts.
+  for (let start = 0, end = 0; start < text.length; start = end + 1) {
     number += 1
-    const match = LINE.exec(line)
+    end = text.indexOf('\n', start)
+    const match = LINE.exec(text.slice(start, end))
     const hex = match?.[1]
     const name = match?.[2]
-    if (hex === undefined || name === undefined) return fail(number, 'it is not 64 digits, two spaces and a name')
+    if (hex === undefined || name === undefined)
+      return fail(number, 'it is not 64 digits, two spaces and a name')
     const blob = digestOfBlobName(name)
     if (blob === undefined && !FIXED_NAMES.includes(name)) fail(number, `${name} is not an entry of a bundle`)
-    if (blob !== undefined && hexOf(blob) !== hex) fail(number, `${name} is listed with another digest than its name`)
+    if (blob !== undefined && hexOf(blob) !== hex)
+      fail(number, `${name} is listed with another digest than its name`)
     // All accepted names are ASCII, where comparing code units is comparing bytes.
-    if (previous >= name) fail(number, previous === name ? `${name} is listed twice` : `${name} is out of order`)
+    if (previous >= name)
+      fail(number, previous === name ? `${name} is listed twice` : `${name} is out of order`)
     previous = name
     checksums.set(name, `sha256:${hex}`)
   }

@@ -60,10 +60,7 @@ const wholeNumber = v.pipe(
   v.minValue(0, 'must not be negative'),
 )
 /** RFC 3339 in UTC with whole seconds: one spelling for one moment. */
-const moment = v.pipe(
-  v.string(),
-  v.check(isMoment, 'must be a moment like 2026-01-31T12:00:00Z'),
-)
+const moment = v.pipe(v.string(), v.check(isMoment, 'must be a moment like 2026-01-31T12:00:00Z'))
 const platform = v.pipe(
   v.string(),
   v.check((value) => {
@@ -89,7 +86,10 @@ export const ImageEntrySchema = v.looseObject({
   resolvedFrom: text,
   sourceDigest: digest,
   digest,
-  mediaType: v.pipe(v.string(), v.check(isManifestOrIndexType, 'must be the media type of a manifest or an index')),
+  mediaType: v.pipe(
+    v.string(),
+    v.check(isManifestOrIndexType, 'must be the media type of a manifest or an index'),
+  ),
   kind: v.picklist(['image', 'artifact']),
   platforms: v.array(v.looseObject({ platform, digest })),
   size: wholeNumber,
@@ -113,6 +113,8 @@ const DescriptionSchema = v.looseObject({
 })
 
 const KNOWN_KEYS = Object.keys(DescriptionSchema.entries)
+const TOOL_KEYS = ['name', 'version']
+const PLATFORM_KEYS = ['platform', 'digest']
 export const IMAGE_KEYS = Object.keys(ImageEntrySchema.entries)
 
 /** Whether `value` is RFC 3339 in UTC with whole seconds, and a moment that exists. */
@@ -140,12 +142,21 @@ export function parseDescription(bytes: Uint8Array): BundleDescription {
   const value = parseStrictJson(bytes, DESCRIPTION)
   if (typeof value === 'object' && value !== null) checkKeyCase(value, KNOWN_KEYS, DESCRIPTION)
   const description = checkShape(DescriptionSchema, value, DESCRIPTION)
-  for (const image of description.images) checkKeyCase(image, IMAGE_KEYS, `${DESCRIPTION}, ${image.source}`)
+  checkKeyCase(description.tool, TOOL_KEYS, `${DESCRIPTION}, tool`)
+  for (const image of description.images) {
+    const what = `${DESCRIPTION}, ${image.source}`
+    checkKeyCase(image, IMAGE_KEYS, what)
+    for (const one of image.platforms) checkKeyCase(one, PLATFORM_KEYS, what)
+  }
   const unknown = description.requires.filter((feature) => !KNOWN_FEATURES.has(feature))
   if (unknown.length > 0) {
-    throw new AirgapError('INVALID_CONTENT', `${DESCRIPTION}: the bundle requires ${unknown.join(', ')}`, {
-      hint: 'It was made by a newer airgap; bring a release that knows these features.',
-    })
+    throw new AirgapError(
+      'INVALID_CONTENT',
+      `${DESCRIPTION}: the bundle requires ${unknown.slice(0, 10).join(', ')}`,
+      {
+        hint: 'It was made by a newer airgap; bring a release that knows these features.',
+      },
+    )
   }
   if (!canonicalJson(value).equals(bytes)) {
     throw new AirgapError(

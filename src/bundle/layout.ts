@@ -62,7 +62,10 @@ export function indexJson(images: readonly ImageEntry[], documentSize: (digest: 
  *
  * @returns undefined when nothing in the bundle is loadable.
  */
-export function dockerManifestJson(images: readonly ImageEntry[], lookup: DocumentLookup): Buffer | undefined {
+export function dockerManifestJson(
+  images: readonly ImageEntry[],
+  lookup: DocumentLookup,
+): Buffer | undefined {
   const entries = []
   for (const image of sortImages(images)) {
     const manifest = image.kind === 'image' ? manifestToLoad(image, lookup) : undefined
@@ -78,8 +81,7 @@ export function dockerManifestJson(images: readonly ImageEntry[], lookup: Docume
 }
 
 function manifestToLoad(image: ImageEntry, lookup: DocumentLookup): Manifest | undefined {
-  const choice =
-    image.platforms.find(({ platform }) => platform === 'linux/amd64') ?? image.platforms[0]
+  const choice = image.platforms.find(({ platform }) => platform === 'linux/amd64') ?? image.platforms[0]
   const document = choice && lookup(choice.digest)
   return document?.kind === 'manifest' && isRunnable(document) ? document : undefined
 }

@@ -80,7 +80,13 @@ export function planBundle(
 ): BundlePlan {
   const entries: PlannedEntry[] = []
   let offset = 0
-  const add = (name: string, size: number, bytes?: Uint8Array, digest?: Digest, isSignature = false): void => {
+  const add = (
+    name: string,
+    size: number,
+    bytes?: Uint8Array,
+    digest?: Digest,
+    isSignature = false,
+  ): void => {
     entries.push({
       name,
       size,

@@ -103,14 +103,15 @@ export class BundleReader {
    * Walks all headers from the first to the end of the file and checks every byte that is not content: headers,
    * padding, the two zero blocks, and that nothing follows. Goes on after a fault where that is possible.
    *
+   * @param listed how many entries there may be; some more are read, to name them, and no further ones.
    * @returns the entries in file order, and the faults found.
    */
-  async scan(): Promise<{ entries: BundleEntry[]; problems: Problem[] }> {
+  async scan(listed: number): Promise<{ entries: BundleEntry[]; problems: Problem[] }> {
     const entries: BundleEntry[] = []
     const problems: Problem[] = []
     let offset = 0
     let where = 'the first header'
-    while (problems.length < MAX_PROBLEMS) {
+    while (problems.length < MAX_PROBLEMS && entries.length < listed + MAX_PROBLEMS) {
       let entry: BundleEntry | undefined
       try {
         entry = await this.#headerAt(offset)
@@ -138,7 +139,10 @@ export class BundleReader {
       where = `the header after ${entry.name}`
       offset = end
     }
-    problems.push({ entry: 'the archive', message: 'too many faults; the rest was not looked at' })
+    problems.push({
+      entry: 'the archive',
+      message: `too many faults; nothing from byte ${offset} on was looked at`,
+    })
     return { entries, problems }
   }
 
@@ -149,7 +153,10 @@ export class BundleReader {
    */
   async read(entry: BundleEntry, limit: number): Promise<Buffer> {
     if (entry.size > limit) {
-      throw new AirgapError('INVALID_CONTENT', `${entry.name} has ${entry.size} bytes, and ${limit} are the most`)
+      throw new AirgapError(
+        'INVALID_CONTENT',
+        `${entry.name} has ${entry.size} bytes, and ${limit} are the most`,
+      )
     }
     if (entry.contentOffset + entry.size > this.fileSize) {
       throw new AirgapError('INVALID_CONTENT', `the file is cut off in ${entry.name}`)

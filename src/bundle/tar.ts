@@ -22,8 +22,12 @@ export function encodeHeader(name: string, size: number): Buffer {
   const record = sizeRecord(size)
   const body = Buffer.alloc(BLOCK)
   body.write(record, 'ascii')
-  const base = name.slice(name.lastIndexOf('/') + 1)
-  return Buffer.concat([block(`PaxHeaders/${base}`, record.length, 'x'), body, block(name, 0, '0')])
+  return Buffer.concat([block(paxName(name), record.length, 'x'), body, block(name, 0, '0')])
+}
+
+/** What the pax header of an entry is called. */
+function paxName(name: string): string {
+  return `PaxHeaders/${name.slice(name.lastIndexOf('/') + 1)}`
 }
 
 export function headerLength(size: number): number {
@@ -41,7 +45,8 @@ export function entryLength(size: number): number {
 }
 
 function block(name: string, size: number, type: '0' | 'x'): Buffer {
-  if (Buffer.byteLength(name) > MAX_NAME) throw new AirgapError('INTERNAL', `${name} is too long for a tar header`)
+  if (Buffer.byteLength(name) > MAX_NAME)
+    throw new AirgapError('INTERNAL', `${name} is too long for a tar header`)
   const header = Buffer.alloc(BLOCK)
   header.write(name, 0)
   header.write('0000644\0' + '0000000\0' + '0000000\0', 100, 'ascii')
@@ -93,12 +98,17 @@ export function decodeHeader(bytes: Uint8Array): DecodedHeader | undefined {
   const name = cString(main.subarray(0, MAX_NAME))
   const size = isPax ? paxSize(buffer.subarray(BLOCK, 2 * BLOCK)) : octalField(main.subarray(124, 136))
   const length = isPax ? 3 * BLOCK : BLOCK
-  if (name === '' || size === undefined || Buffer.byteLength(name) > MAX_NAME) {
+  const longest = isPax
+    ? Math.max(Buffer.byteLength(name), Buffer.byteLength(paxName(name)))
+    : Buffer.byteLength(name)
+  if (name === '' || size === undefined || longest > MAX_NAME) {
     throw invalid(`the header is not one that airgap writes (${whatIsOdd(main, isPax)})`)
   }
   const expected = encodeHeader(name, size)
   if (expected.length !== length || !expected.equals(buffer.subarray(0, length))) {
-    throw invalid(`the header of ${JSON.stringify(name)} is not the one that airgap writes (${whatIsOdd(main, isPax)})`)
+    throw invalid(
+      `the header of ${JSON.stringify(name)} is not the one that airgap writes (${whatIsOdd(main, isPax)})`,
+    )
   }
   return { name, size, headerLength: length }
 }

@@ -94,10 +94,14 @@ export class StreamWriter {
 
 function streamError(error: unknown): AirgapError {
   if (systemCode(error) === 'EPIPE') {
-    return new AirgapError('FILE', 'the reader of standard output has gone away before the bundle was complete', {
-      hint: 'What it has received is not a whole bundle. Look at the other command of the pipe.',
-      cause: error,
-    })
+    return new AirgapError(
+      'FILE',
+      'the reader of standard output has gone away before the bundle was complete',
+      {
+        hint: 'What it has received is not a whole bundle. Look at the other command of the pipe.',
+        cause: error,
+      },
+    )
   }
   return fileError(error, 'write to', 'standard output')
 }

@@ -38,7 +38,8 @@ async function readStandardInput(): Promise<Uint8Array> {
   return buffer(
     process.stdin.map((chunk: Buffer) => {
       size += chunk.length
-      if (size > MAX_LIST_SIZE) throw new AirgapError('INVALID_LIST', 'standard input: too large for a list of images')
+      if (size > MAX_LIST_SIZE)
+        throw new AirgapError('INVALID_LIST', 'standard input: too large for a list of images')
       return chunk
     }),
   )

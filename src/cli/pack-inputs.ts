@@ -1,5 +1,11 @@
 import { basename } from 'node:path'
-import { FORMAT_VERSION, BUNDLE_TYPE, formatMoment, isMoment, type BundleDescription } from '../bundle/description.ts'
+import {
+  FORMAT_VERSION,
+  BUNDLE_TYPE,
+  formatMoment,
+  isMoment,
+  type BundleDescription,
+} from '../bundle/description.ts'
 import { AirgapError } from '../errors.ts'
 import { TOOL } from '../version.ts'
 
@@ -32,7 +38,8 @@ export function describeBundle(
   }
   if (flags.name === '') throw new AirgapError('USAGE', '--name is empty')
   const sequence = flags.sequence ?? seconds
-  if (!Number.isSafeInteger(sequence)) throw new AirgapError('USAGE', '--sequence has to be a whole number below 2^53')
+  if (!Number.isSafeInteger(sequence))
+    throw new AirgapError('USAGE', '--sequence has to be a whole number below 2^53')
   return {
     type: BUNDLE_TYPE,
     formatVersion: FORMAT_VERSION,
@@ -51,7 +58,10 @@ function creationTime(env: NodeJS.ProcessEnv, now: number): number {
   const epoch = env.SOURCE_DATE_EPOCH
   if (epoch === undefined || epoch === '') return now
   if (!/^[0-9]{1,11}$/.test(epoch)) {
-    throw new AirgapError('USAGE', `SOURCE_DATE_EPOCH is ${JSON.stringify(epoch)}, and has to be seconds since 1970`)
+    throw new AirgapError(
+      'USAGE',
+      `SOURCE_DATE_EPOCH is ${JSON.stringify(epoch)}, and has to be seconds since 1970`,
+    )
   }
   return Number(epoch) * 1000
 }

@@ -7,7 +7,10 @@ export async function openSigningKey(path: string, passwordFile: string | undefi
   const { readPrivateKey } = await import('../trust/keys.ts')
   const { passwordSource } = await import('../trust/password.ts')
   const prompt = canPrompt() ? () => promptPassword(`Password for ${path}: `) : undefined
-  return readPrivateKey(path, passwordSource({ env: process.env, file: passwordFile, ...(prompt ? { prompt } : {}) }))
+  return readPrivateKey(
+    path,
+    passwordSource({ env: process.env, file: passwordFile, ...(prompt ? { prompt } : {}) }),
+  )
 }
 
 /**
@@ -30,6 +33,7 @@ export async function newPassword(passwordFile: string | undefined): Promise<str
 async function typedTwice(): Promise<string> {
   const first = await promptPassword('Password for the new private key: ')
   const second = await promptPassword('The same again: ')
-  if (first !== second) throw new AirgapError('PASSWORD', 'the two passwords differ', { hint: 'No key was made. Try again.' })
+  if (first !== second)
+    throw new AirgapError('PASSWORD', 'the two passwords differ', { hint: 'No key was made. Try again.' })
   return first
 }

@@ -87,7 +87,9 @@ export class Progress {
       this.#draw()
     } else {
       const [one, many] = WORDS[phase].items
-      this.#line(`${WORDS[phase].doing} ${plural(items, one, many)}${bytes > 0 ? `, ${formatBytes(bytes)}` : ''}`)
+      this.#line(
+        `${WORDS[phase].doing} ${plural(items, one, many)}${bytes > 0 ? `, ${formatBytes(bytes)}` : ''}`,
+      )
       this.#heartbeat = setInterval(() => this.#line(`… ${this.#summary()}`), HEARTBEAT_MS)
       this.#heartbeat.unref()
     }

@@ -4,7 +4,14 @@
  */
 export function receiptPath(given: string | undefined, bundleName: string, now: Date): string {
   if (given !== undefined) return given
-  const name = bundleName.replaceAll(/[^A-Za-z0-9._-]+/g, '_').replace(/^[.-]+/, '').slice(0, 100) || 'bundle'
-  const time = now.toISOString().replaceAll(/[-:]/g, '').replace(/\.(\d{3})Z$/, '$1Z')
+  const name =
+    bundleName
+      .replaceAll(/[^A-Za-z0-9._-]+/g, '_')
+      .replace(/^[.-]+/, '')
+      .slice(0, 100) || 'bundle'
+  const time = now
+    .toISOString()
+    .replaceAll(/[-:]/g, '')
+    .replace(/\.(\d{3})Z$/, '$1Z')
   return `${name}.${time}.receipt.json`
 }

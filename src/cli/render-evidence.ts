@@ -63,8 +63,12 @@ export function evidenceOf(opened: OpenedBundle, isVerified: boolean): Evidence 
     platforms,
     images,
     blobs: { count: blobs.length, bytes: blobs.reduce((sum, { size }) => sum + size, 0) },
-    resolvedByMirror: images.filter(({ resolvedFrom }) => resolvedFrom !== 'source').map(({ source }) => source),
-    digestChanged: images.filter(({ digest, sourceDigest }) => digest !== sourceDigest).map(({ source }) => source),
+    resolvedByMirror: images
+      .filter(({ resolvedFrom }) => resolvedFrom !== 'source')
+      .map(({ source }) => source),
+    digestChanged: images
+      .filter(({ digest, sourceDigest }) => digest !== sourceDigest)
+      .map(({ source }) => source),
   }
 }
 
@@ -75,7 +79,8 @@ export function renderEvidence(evidence: Evidence): string {
   const heads: Record<Evidence['verdict'], string> = {
     good: `${style(['green', 'bold'], 'GOOD')}: complete, unaltered, and signed by the key given`,
     'integrity-only': `${style(['yellow', 'bold'], 'COMPLETE AND UNALTERED, BUT NOT AUTHENTICATED')}: nobody was asked who made it`,
-    'not-verified': 'What the bundle says of itself. NOTHING HERE WAS VERIFIED; that is what `airgap verify` does.',
+    'not-verified':
+      'What the bundle says of itself. NOTHING HERE WAS VERIFIED; that is what `airgap verify` does.',
   }
   let signature = 'none'
   if (signedBy) signature = `key ${signedBy.keyFingerprint}`
@@ -83,20 +88,30 @@ export function renderEvidence(evidence: Evidence): string {
   const fields: [string, string][] = [
     ['bundle digest', evidence.bundleDigest],
     ['name', escapeLine(evidence.name)],
-    ...(evidence.version === undefined ? [] : [['version', escapeLine(evidence.version)] as [string, string]]),
+    ...(evidence.version === undefined
+      ? []
+      : [['version', escapeLine(evidence.version)] as [string, string]]),
     ['sequence', String(evidence.sequence)],
     ['created', evidence.created],
     ...(evidence.expires === undefined ? [] : [['expires', evidence.expires] as [string, string]]),
     ['signature', signature],
     ['made by', escapeLine(`${evidence.tool.name} ${evidence.tool.version}`)],
     ['platforms', evidence.platforms === 'all' ? 'all' : evidence.platforms.join(', ')],
-    ['size', `${formatBytes(evidence.size)} (${formatCount(evidence.size)} bytes, ${plural(evidence.entries, 'entry', 'entries')})`],
+    [
+      'size',
+      `${formatBytes(evidence.size)} (${formatCount(evidence.size)} bytes, ${plural(evidence.entries, 'entry', 'entries')})`,
+    ],
     ['blobs', `${plural(evidence.blobs.count, 'blob')}, ${formatCount(evidence.blobs.bytes)} bytes`],
     ['holds', countImages(evidence.images)],
     ['named by a mirror', countOf(evidence.resolvedByMirror)],
     ['digest changed', countOf(evidence.digestChanged)],
   ]
-  return [`${escapeLine(evidence.file)}: ${heads[evidence.verdict]}`, formatFields(fields), '', renderImages(evidence.images)].join('\n')
+  return [
+    `${escapeLine(evidence.file)}: ${heads[evidence.verdict]}`,
+    formatFields(fields),
+    '',
+    renderImages(evidence.images),
+  ].join('\n')
 }
 
 function countOf(names: readonly string[]): string {

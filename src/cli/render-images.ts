@@ -6,8 +6,16 @@ export function renderImages(images: readonly ImageEntry[]): string {
   return images
     .flatMap((image) => {
       const platforms = image.platforms.map(({ platform }) => platform).join(', ')
-      const about = [image.kind === 'artifact' ? 'artifact' : platforms || 'no platform stated', formatBytes(image.size)]
-      return [image.source, `    ${image.digest}`, `    ${about.join(' · ')}`, ...remarks(image).map((text) => `    ${text}`)]
+      const about = [
+        image.kind === 'artifact' ? 'artifact' : platforms || 'no platform stated',
+        formatBytes(image.size),
+      ]
+      return [
+        image.source,
+        `    ${image.digest}`,
+        `    ${about.join(' · ')}`,
+        ...remarks(image).map((text) => `    ${text}`),
+      ]
     })
     .join('\n')
 }

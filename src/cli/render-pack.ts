@@ -56,7 +56,10 @@ export function renderPack(result: PackResult, { toFetch }: PackPlan, keyFile: s
     ['sequence', String(result.sequence)],
     ['created', result.created],
     ...(result.expires === undefined ? [] : [['expires', result.expires] as [string, string]]),
-    ['size', `${formatBytes(result.size)} (${formatCount(result.size)} bytes, ${plural(result.entries, 'entry', 'entries')})`],
+    [
+      'size',
+      `${formatBytes(result.size)} (${formatCount(result.size)} bytes, ${plural(result.entries, 'entry', 'entries')})`,
+    ],
     [dryRun ? 'to fetch' : 'fetched', `${plural(toFetch.size, 'blob')}, ${formatBytes(result.fetchedBytes)}`],
     ['signed by', result.keyFingerprint ?? 'NOBODY: this bundle is not signed'],
   ]
@@ -66,8 +69,13 @@ export function renderPack(result: PackResult, { toFetch }: PackPlan, keyFile: s
   const next =
     dryRun || file === undefined || file === '-'
       ? []
-      : ['', `Next: airgap verify ${file} ${keyFile === undefined ? '--integrity-only' : `--key ${keyFile.replace(/\.key$/, '')}.pub`}`]
-  const marked = dryRun ? result.images : result.images.filter(({ digest, sourceDigest }) => digest !== sourceDigest)
+      : [
+          '',
+          `Next: airgap verify ${file} ${keyFile === undefined ? '--integrity-only' : `--key ${keyFile.replace(/\.key$/, '')}.pub`}`,
+        ]
+  const marked = dryRun
+    ? result.images
+    : result.images.filter(({ digest, sourceDigest }) => digest !== sourceDigest)
   const images = marked.length === 0 ? [] : ['', renderImages(marked)]
   return [head, formatFields(fields), ...images, ...next].join('\n')
 }

@@ -49,7 +49,9 @@ export function renderReceipt(receipt: Receipt, receiptFile: string): string {
     ['bundle digest', receipt.bundle.digest],
     [
       'signed by',
-      authentication.state === 'signed' ? (authentication.keyFingerprint ?? '') : 'NOT CHECKED (--allow-unsigned)',
+      authentication.state === 'signed'
+        ? (authentication.keyFingerprint ?? '')
+        : 'NOT CHECKED (--allow-unsigned)',
     ],
     ['uploaded', count(totals.uploaded)],
     ['mounted', count(totals.mounted)],
@@ -98,12 +100,15 @@ function kubeadmLines({ images }: Receipt): string[] {
   ]
 }
 
-function mirrorLines({ images }: Receipt): string[] {
-  const { mirrors, others } = registryMirrors(images)
+function mirrorLines(receipt: Receipt): string[] {
+  const { mirrors, others } = registryMirrors(receipt)
   const lines: string[] = []
   if (mirrors.length > 0) {
-    lines.push('', 'For nodes to find the images under their own names, one file each (containerd 1.5 or newer;')
-    lines.push("add ca = \"FILE\" below the host where the registry's certificate is from a private CA):")
+    lines.push(
+      '',
+      'For nodes to find the images under their own names, one file each (containerd 1.5 or newer;',
+    )
+    lines.push('add ca = "FILE" below the host where the registry\'s certificate is from a private CA):')
     for (const { registry, server, mirror } of mirrors) {
       lines.push(
         '',

@@ -57,7 +57,10 @@ export async function trustFrom(
 /** With or without `sha256:`, in either case of letters, as people paste it. */
 function parseExpectedDigest(text: string | undefined): Digest | undefined {
   if (text === undefined) return undefined
-  const digest = `sha256:${text.trim().toLowerCase().replace(/^sha256:/, '')}`
+  const digest = `sha256:${text
+    .trim()
+    .toLowerCase()
+    .replace(/^sha256:/, '')}`
   if (isDigest(digest)) return digest
   throw new AirgapError('INVALID_DIGEST', `--expect-digest ${text}: ${digestFault(digest)}`)
 }

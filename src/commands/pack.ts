@@ -1,6 +1,13 @@
 import { Args, Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
-import { concurrencyFlag, inputFlags, mirrorFlags, outputForceFlag, platformFlags, registryFlags } from '../cli/flags.ts'
+import {
+  concurrencyFlag,
+  inputFlags,
+  mirrorFlags,
+  outputForceFlag,
+  platformFlags,
+  registryFlags,
+} from '../cli/flags.ts'
 import { imagesOf } from '../cli/inputs.ts'
 import { describeBundle } from '../cli/pack-inputs.ts'
 import { openSigningKey } from '../cli/private-key.ts'
@@ -52,7 +59,11 @@ export default class Pack extends BaseCommand {
       helpValue: 'NUMBER',
     }),
     expires: Flags.string({ description: 'When the bundle is no longer to be accepted', helpValue: 'DATE' }),
-    lock: Flags.string({ description: 'Pack exactly what this lock says', helpValue: 'FILE', helpGroup: 'INPUT' }),
+    lock: Flags.string({
+      description: 'Pack exactly what this lock says',
+      helpValue: 'FILE',
+      helpGroup: 'INPUT',
+    }),
     'dry-run': Flags.boolean({ description: 'Print the plan with its exact size, and fetch manifests only' }),
     ...inputFlags,
     ...platformFlags,
@@ -68,17 +79,26 @@ export default class Pack extends BaseCommand {
     const description = describeBundle(flags, process.env, Date.now())
     const key = flags.key === undefined ? undefined : await openSigningKey(flags.key, flags['password-file'])
     for (const message of key?.warnings ?? []) this.warning(message)
-    const lockFile = flags.lock === undefined ? undefined : await this.#readLock(flags.lock, flags.exclude ?? [])
+    const lockFile =
+      flags.lock === undefined ? undefined : await this.#readLock(flags.lock, flags.exclude ?? [])
     const images = lockFile ? [] : await imagesOf(args.image ?? [], flags, (message) => this.warning(message))
     const output =
-      toStandardOutput || flags['dry-run'] ? undefined : await OutputFile.reserve(flags.output, { force: flags.force })
+      toStandardOutput || flags['dry-run']
+        ? undefined
+        : await OutputFile.reserve(flags.output, { force: flags.force })
 
     const progress = new Progress({ quiet: flags.quiet })
     let client: RegistryClient | undefined
     try {
       const onEvent = await progress.start()
       client = await openClient(flags, onEvent)
-      const shared = { client, mirrors: await parseMirrors(flags.mirror), concurrency: flags.concurrency, onEvent, signal: this.signal }
+      const shared = {
+        client,
+        mirrors: await parseMirrors(flags.mirror),
+        concurrency: flags.concurrency,
+        onEvent,
+        signal: this.signal,
+      }
       const { DocumentCache } = await import('../transfer/pack/sources.ts')
       const { packToFile, packToStream, planPack } = await import('../transfer/pack/pack.ts')
       const { resolveImages } = await import('../transfer/pack/resolve.ts')
@@ -130,7 +150,9 @@ export default class Pack extends BaseCommand {
       throw new AirgapError('USAGE', '-o - and --json both want standard output')
     }
     if (flags.output === '-' && process.stdout.isTTY) {
-      throw new AirgapError('USAGE', '-o - would write the bundle to the terminal', { hint: 'Pipe it, or name a file.' })
+      throw new AirgapError('USAGE', '-o - would write the bundle to the terminal', {
+        hint: 'Pipe it, or name a file.',
+      })
     }
     if (flags.key === undefined && !flags['no-sign']) {
       throw new AirgapError('USAGE', 'one of --key FILE and --no-sign has to be given', {
@@ -140,13 +162,21 @@ export default class Pack extends BaseCommand {
     if (flags.lock === undefined) return
     const others = [
       ...(images.length > 0 ? ['image arguments'] : []),
-      ...(['images-from', 'kubeadm', 'platform'] as const).filter((name) => (flags[name]?.length ?? 0) > 0).map((name) => `--${name}`),
-      ...(['rewrite-digests', 'allow-missing-platform'] as const).filter((name) => flags[name]).map((name) => `--${name}`),
+      ...(['images-from', 'kubeadm', 'platform'] as const)
+        .filter((name) => (flags[name]?.length ?? 0) > 0)
+        .map((name) => `--${name}`),
+      ...(['rewrite-digests', 'allow-missing-platform'] as const)
+        .filter((name) => flags[name])
+        .map((name) => `--${name}`),
     ]
     if (others.length > 0) {
-      throw new AirgapError('USAGE', `--lock says which images and platforms are packed; ${others.join(', ')} cannot be given with it`, {
-        hint: 'To change what is packed, make a new lock with `airgap resolve`.',
-      })
+      throw new AirgapError(
+        'USAGE',
+        `--lock says which images and platforms are packed; ${others.join(', ')} cannot be given with it`,
+        {
+          hint: 'To change what is packed, make a new lock with `airgap resolve`.',
+        },
+      )
     }
   }
 
@@ -154,7 +184,9 @@ export default class Pack extends BaseCommand {
     const { parseLock } = await import('../transfer/pack/lock.ts')
     const lock = parseLock(await readSmallFile(file, MAX_LOCK_SIZE), file)
     const patterns = exclude.map((text) => parsePattern(text))
-    const images = lock.images.filter(({ source }) => !patterns.some((pattern) => pattern(parseReference(source))))
+    const images = lock.images.filter(
+      ({ source }) => !patterns.some((pattern) => pattern(parseReference(source))),
+    )
     if (images.length === 0) throw new AirgapError('USAGE', 'every image of the lock is excluded')
     return { ...lock, images }
   }

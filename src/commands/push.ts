@@ -55,7 +55,9 @@ export default class Push extends BaseCommand {
       helpValue: 'PATTERN',
     }),
     'move-tags': Flags.boolean({ description: 'Let tags move that point to another digest now' }),
-    'verify-target': Flags.boolean({ description: "Read the target's blobs back and hash them before tags are set" }),
+    'verify-target': Flags.boolean({
+      description: "Read the target's blobs back and hash them before tags are set",
+    }),
     'dry-run': Flags.boolean({ description: 'Print the plan and send nothing' }),
     receipt: Flags.string({
       description: 'Where the receipt goes; by default a new file in the present folder',
@@ -98,7 +100,13 @@ export default class Push extends BaseCommand {
       const onEvent = await progress.start()
       client = await openClient(flags, onEvent)
       const shared = { client, target, concurrency: flags.concurrency, signal: this.signal, onEvent }
-      const plan = await planPush(opened, { ...shared, path: flags.path, maps, select, moveTags: flags['move-tags'] })
+      const plan = await planPush(opened, {
+        ...shared,
+        path: flags.path,
+        maps,
+        select,
+        moveTags: flags['move-tags'],
+      })
       if (!output) {
         const document = planDocument(opened.bundleDigest, plan)
         this.print(renderPushPlan(document))
@@ -122,7 +130,10 @@ export default class Push extends BaseCommand {
 }
 
 /** Which images `--include` and `--exclude` leave. */
-function selection(include: string[] | undefined, exclude: string[] | undefined): (image: ImageEntry) => boolean {
+function selection(
+  include: string[] | undefined,
+  exclude: string[] | undefined,
+): (image: ImageEntry) => boolean {
   const included = (include ?? []).map((text) => parsePattern(text))
   const excluded = (exclude ?? []).map((text) => parsePattern(text))
   return ({ source }) => {

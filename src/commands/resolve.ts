@@ -1,6 +1,13 @@
 import { Args, Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
-import { concurrencyFlag, inputFlags, mirrorFlags, outputForceFlag, platformFlags, registryFlags } from '../cli/flags.ts'
+import {
+  concurrencyFlag,
+  inputFlags,
+  mirrorFlags,
+  outputForceFlag,
+  platformFlags,
+  registryFlags,
+} from '../cli/flags.ts'
 import { imagesOf } from '../cli/inputs.ts'
 import { Progress } from '../cli/progress.ts'
 import { openClient, parseMirrors, parsePlatforms } from '../cli/registries.ts'
@@ -24,7 +31,11 @@ export default class Resolve extends BaseCommand {
   }
 
   static override flags = {
-    output: Flags.string({ char: 'o', description: 'Write the lock here; - is standard output', helpValue: 'FILE' }),
+    output: Flags.string({
+      char: 'o',
+      description: 'Write the lock here; - is standard output',
+      helpValue: 'FILE',
+    }),
     ...outputForceFlag,
     ...inputFlags,
     ...platformFlags,
@@ -75,7 +86,10 @@ export default class Resolve extends BaseCommand {
       }
       if (toStandardOutput) process.stdout.write(bytes)
       else this.print(renderImages(lock.images))
-      if (output) this.note(`Pinned ${countImages(lock.images)} in ${output.path}. Next: airgap pack --lock ${output.path} -o FILE --key KEY`)
+      if (output)
+        this.note(
+          `Pinned ${countImages(lock.images)} in ${output.path}. Next: airgap pack --lock ${output.path} -o FILE --key KEY`,
+        )
       return lock
     } catch (error) {
       await output?.discard()

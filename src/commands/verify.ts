@@ -34,7 +34,10 @@ export default class Verify extends BaseCommand {
     const { verifyBundle, verificationError } = await import('../transfer/check/verify.ts')
     const progress = new Progress({ quiet: flags.quiet })
     try {
-      const opened = await verifyBundle(args.bundle, trust, { onEvent: await progress.start(), signal: this.signal })
+      const opened = await verifyBundle(args.bundle, trust, {
+        onEvent: await progress.start(),
+        signal: this.signal,
+      })
       await opened.reader.close()
       progress.stop()
       const evidence = evidenceOf(opened, true)

@@ -114,25 +114,6 @@ export class OutputFile {
   }
 }
 
-/**
- * Writes a small file in one go, under the rules of {@link OutputFile}.
- * @throws AirgapError `OUTPUT_EXISTS`, `OUTPUT_UNSAFE`, `FILE`, `DISK_FULL`
- */
-export async function writeOutput(
-  path: string,
-  bytes: Uint8Array,
-  options: { force?: boolean; mode?: number } = {},
-): Promise<void> {
-  const file = await OutputFile.reserve(path, options)
-  try {
-    await file.write(bytes, 0)
-    await file.commit()
-  } catch (error) {
-    await file.discard()
-    throw error
-  }
-}
-
 function ignoreClosed(error: unknown): void {
   if (systemCode(error) !== 'EBADF') throw error
 }
@@ -209,9 +190,13 @@ async function removeStale(partial: string): Promise<void> {
   })
   if (!info) return
   if (!info.isFile() || info.nlink !== 1 || info.uid !== process.getuid?.()) {
-    throw new AirgapError('OUTPUT_UNSAFE', `${basename(partial)} is in the way and is not an unfinished file of ours`, {
-      hint: `Look at ${partial} and move it away.`,
-    })
+    throw new AirgapError(
+      'OUTPUT_UNSAFE',
+      `${basename(partial)} is in the way and is not an unfinished file of ours`,
+      {
+        hint: `Look at ${partial} and move it away.`,
+      },
+    )
   }
   await unlink(partial)
 }

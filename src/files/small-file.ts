@@ -15,7 +15,10 @@ export async function readSmallFile(path: string, limit: number): Promise<Buffer
       for await (const chunk of handle.createReadStream({ autoClose: false }) as AsyncIterable<Buffer>) {
         size += chunk.length
         if (size > limit) {
-          throw new AirgapError('FILE', `cannot read ${path}: it is larger than ${limit} bytes, the most that makes sense here`)
+          throw new AirgapError(
+            'FILE',
+            `cannot read ${path}: it is larger than ${limit} bytes, the most that makes sense here`,
+          )
         }
         chunks.push(chunk)
       }

@@ -13,7 +13,10 @@ export const MAX_LIST_SIZE = 16 * 1024 * 1024
  */
 export function parseImageList(bytes: Uint8Array, where: string): Reference[] {
   if (bytes.length > MAX_LIST_SIZE) {
-    throw new AirgapError('INVALID_LIST', `${where}: larger than ${MAX_LIST_SIZE} bytes, which is no list of images`)
+    throw new AirgapError(
+      'INVALID_LIST',
+      `${where}: larger than ${MAX_LIST_SIZE} bytes, which is no list of images`,
+    )
   }
   let text: string
   try {

@@ -50,10 +50,14 @@ export async function collectImages(
     for (const reference of references) named.push({ reference, from: 'list' })
   }
   for (const version of inputs.kubeadm ?? []) {
-    for (const reference of kubeadmImages(version, inputs.kubeadmRepository)) named.push({ reference, from: 'kubeadm' })
+    for (const reference of kubeadmImages(version, inputs.kubeadmRepository))
+      named.push({ reference, from: 'kubeadm' })
   }
   if (inputs.kubeadmRepository !== undefined && (inputs.kubeadm ?? []).length === 0) {
-    throw new AirgapError('USAGE', '--kubeadm-repository says where kubeadm images are, and no --kubeadm VERSION is given')
+    throw new AirgapError(
+      'USAGE',
+      '--kubeadm-repository says where kubeadm images are, and no --kubeadm VERSION is given',
+    )
   }
   if (named.length === 0) {
     throw new AirgapError('USAGE', 'no image is named', {

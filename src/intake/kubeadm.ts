@@ -37,9 +37,13 @@ export function kubeadmImages(
 ): Reference[] {
   const match = /^v?(\d{1,3})\.(\d{1,3})\.(\d{1,4})$/.exec(version)
   if (!match) {
-    throw new AirgapError('UNKNOWN_KUBEADM_RELEASE', `${JSON.stringify(version)} is not a Kubernetes release`, {
-      hint: `Write it like v1.36.3. ${WAY_OUT}`,
-    })
+    throw new AirgapError(
+      'UNKNOWN_KUBEADM_RELEASE',
+      `${JSON.stringify(version)} is not a Kubernetes release`,
+      {
+        hint: `Write it like v1.36.3. ${WAY_OUT}`,
+      },
+    )
   }
   const [major, minor, patch] = [Number(match[1]), Number(match[2]), Number(match[3])]
   const entry = major === 1 ? known.minors[`1.${minor}`] : undefined

@@ -4,9 +4,12 @@ import { AirgapError } from '../errors.ts'
 /** Deep enough for every document we know, shallow enough for every parser after us. */
 const MAX_DEPTH = 64
 
+/** More than the largest bundle's description holds; few enough that a small document cannot fill the memory. */
+const MAX_VALUES = 4_000_000
+
 /**
- * Parses JSON in the one way that every reader agrees on: valid UTF-8 without a byte order mark, no key twice
- * in an object, no number that does not fit a double exactly, at most 64 levels deep. Documents that two
+ * Parses JSON in the one way that every reader agrees on: valid UTF-8 without a byte order mark, no half
+ * surrogate pairs, no key twice in an object, no number beyond 2^53, at most 64 levels deep. Documents that two
  * parsers could read differently are refused, because what was verified here is parsed again by others
  * (registries and runtimes written in Go).
  *
@@ -20,49 +23,97 @@ export function parseStrictJson(bytes: Uint8Array, what: string): unknown {
   } catch {
     throw invalid(what, 'it is not valid UTF-8')
   }
+  if (/^\s*<(?:!doctype|html)/i.test(text.slice(0, 200))) throw invalid(what, 'it is an HTML page, not JSON')
+  checkExtent(text, what)
   let value: unknown
   try {
     value = JSON.parse(text)
   } catch (error) {
-    const looksLikeHtml = /^\s*<(?:!doctype|html)/i.test(text.slice(0, 200))
-    throw invalid(what, looksLikeHtml ? 'it is an HTML page, not JSON' : 'it is not JSON', error)
+    throw invalid(what, 'it is not JSON', error)
   }
   checkTokens(text, what)
   return value
 }
 
+/** Bounds what `JSON.parse` will build, before it builds it. The text may be anything. */
+function checkExtent(text: string, what: string): void {
+  let depth = 0
+  let values = 0
+  for (let at = 0; at < text.length; at += 1) {
+    const first = text[at]
+    if (first === '"') {
+      at = endOfString(text, at) - 1
+    } else if (first === '{' || first === '[') {
+      depth += 1
+      values += 1
+      if (depth > MAX_DEPTH) throw invalid(what, `it is nested deeper than ${MAX_DEPTH} levels`)
+    } else if (first === '}' || first === ']') {
+      depth -= 1
+    } else if (first === ',') {
+      values += 1
+    }
+    if (values > MAX_VALUES) throw invalid(what, `it holds more than ${MAX_VALUES} values`)
+  }
+}
+
 /**
  * One pass over text that `JSON.parse` has accepted, for what `JSON.parse` lets through: keys given twice,
- * numbers that lose precision, excessive depth.
+ * halves of surrogate pairs (which Go replaces), numbers that lose precision. Without regular expressions for
+ * strings: theirs would need a stack as long as the string.
  */
 function checkTokens(text: string, what: string): void {
-  const token = /"(?:[^"\\]|\\.)*"|[{}[\],:]|-?[0-9][0-9.eE+-]*/g
   // One level an open bracket: the keys seen, for an object; nothing, for an array.
   const levels: (Set<string> | undefined)[] = []
   let previous = ''
-  for (let match = token.exec(text); match; match = token.exec(text)) {
-    const part = match[0]
-    const first = part[0]
+  for (let at = 0; at < text.length;) {
+    const start = at
+    const first = text[at] ?? ''
+    at += 1
     if (first === '{' || first === '[') {
       levels.push(first === '{' ? new Set() : undefined)
-      if (levels.length > MAX_DEPTH) throw invalid(what, `it is nested deeper than ${MAX_DEPTH} levels`)
     } else if (first === '}' || first === ']') {
       levels.pop()
     } else if (first === '"') {
-      const keys = levels.at(-1)
-      if (keys && (previous === '{' || previous === ',')) {
-        const key = JSON.parse(part) as string
-        if (keys.has(key)) throw invalid(what, `the key ${JSON.stringify(key)} occurs twice in one object`)
-        keys.add(key)
+      at = endOfString(text, start)
+      const keys = previous === '{' || previous === ',' ? levels.at(-1) : undefined
+      const string = stringOf(text.slice(start, at))
+      if (!string.isWellFormed()) throw invalid(what, 'a text in it holds half a surrogate pair')
+      if (keys?.has(string)) {
+        throw invalid(what, `the key ${clip(JSON.stringify(string))} occurs twice in one object`)
       }
-    } else if (first !== ',' && first !== ':') {
+      keys?.add(string)
+    } else if (first === '-' || (first >= '0' && first <= '9')) {
+      while (at < text.length && '0123456789.eE+-'.includes(text[at] ?? ' ')) at += 1
+      const part = text.slice(start, at)
       const number = Number(part)
       if (Math.abs(number) > Number.MAX_SAFE_INTEGER || !Number.isFinite(number)) {
         throw invalid(what, `the number ${part.slice(0, 40)} is beyond 2^53`)
       }
+    } else if (first !== ',' && first !== ':') {
+      // White space and the letters of true, false and null.
+      continue
     }
-    previous = first ?? ''
+    previous = first
   }
+}
+
+/** Where the string that begins at `start` ends: behind its closing quote, or at the end of the text. */
+function endOfString(text: string, start: number): number {
+  for (let quote = text.indexOf('"', start + 1); quote >= 0; quote = text.indexOf('"', quote + 1)) {
+    let backslashes = 0
+    while (text[quote - 1 - backslashes] === '\\') backslashes += 1
+    if (backslashes % 2 === 0) return quote + 1
+  }
+  return text.length
+}
+
+function stringOf(token: string): string {
+  return token.includes('\\') ? (JSON.parse(token) as string) : token.slice(1, -1)
+}
+
+/** Foreign text for a message: enough of it to be found. */
+function clip(text: string): string {
+  return text.length > 200 ? `${text.slice(0, 200)}…` : text
 }
 
 /**
@@ -98,7 +149,7 @@ export function checkShape<S extends v.GenericSchema>(
   if (result.success) return result.output
   const issue = result.issues[0]
   const path = v.getDotPath(issue)
-  throw invalid(what, path === null ? issue.message : `${path}: ${issue.message}`)
+  throw invalid(what, path === null ? clip(issue.message) : `${clip(path)}: ${clip(issue.message)}`)
 }
 
 /** JSON with sorted keys, two-space indent and a newline at the end: one byte sequence for one value. */
@@ -110,7 +161,7 @@ function sortKeys(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(sortKeys)
   if (typeof value !== 'object' || value === null) return value
   const sorted = Object.create(null) as Record<string, unknown>
-  const entries = Object.entries(value).sort(([a], [b]) => compareBytes(a, b))
+  const entries = Object.entries(value).toSorted(([a], [b]) => compareBytes(a, b))
   for (const [key, child] of entries) sorted[key] = sortKeys(child)
   return sorted
 }

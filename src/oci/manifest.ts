@@ -67,7 +67,11 @@ const PlatformSchema = v.looseObject({
 const DescriptorSchema = v.looseObject({
   mediaType: v.pipe(text, v.minLength(1, 'a media type is missing')),
   digest: DigestSchema,
-  size: v.pipe(v.number(), v.safeInteger('a size is a whole number'), v.minValue(0, 'a size is not negative')),
+  size: v.pipe(
+    v.number(),
+    v.safeInteger('a size is a whole number'),
+    v.minValue(0, 'a size is not negative'),
+  ),
   platform: v.optional(PlatformSchema),
   annotations: v.optional(v.nullable(annotations)),
   urls: v.optional(v.nullable(v.array(text))),
@@ -82,11 +86,33 @@ const common = {
   subject: v.optional(v.nullable(DescriptorSchema)),
   annotations: v.optional(v.nullable(annotations)),
 }
-const ManifestSchema = v.looseObject({ ...common, config: DescriptorSchema, layers: v.array(DescriptorSchema) })
+const ManifestSchema = v.looseObject({
+  ...common,
+  config: DescriptorSchema,
+  layers: v.array(DescriptorSchema),
+})
 const IndexSchema = v.looseObject({ ...common, manifests: v.array(DescriptorSchema) })
 
-const TOP_KEYS = ['schemaVersion', 'mediaType', 'artifactType', 'config', 'layers', 'manifests', 'subject', 'annotations']
-const DESCRIPTOR_KEYS = ['mediaType', 'digest', 'size', 'urls', 'annotations', 'data', 'platform', 'artifactType']
+const TOP_KEYS = [
+  'schemaVersion',
+  'mediaType',
+  'artifactType',
+  'config',
+  'layers',
+  'manifests',
+  'subject',
+  'annotations',
+]
+const DESCRIPTOR_KEYS = [
+  'mediaType',
+  'digest',
+  'size',
+  'urls',
+  'annotations',
+  'data',
+  'platform',
+  'artifactType',
+]
 const PLATFORM_KEYS = ['architecture', 'os', 'os.version', 'os.features', 'variant', 'features']
 
 /**
@@ -106,7 +132,8 @@ export function parseManifest(bytes: Uint8Array, what: string, statedType?: stri
   }
   if (bytes.length > MAX_MANIFEST_SIZE) fail(`it is larger than ${MAX_MANIFEST_SIZE} bytes`)
   const value = parseStrictJson(bytes, what)
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return fail('it is not a JSON object')
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    return fail('it is not a JSON object')
   checkKeyCase(value, TOP_KEYS, what)
   const has = (key: string): boolean => Object.hasOwn(value, key)
 
@@ -125,7 +152,9 @@ export function parseManifest(bytes: Uint8Array, what: string, statedType?: stri
   if (declared !== undefined && typeof declared !== 'string') fail('its mediaType is not text')
   const ownType = (declared as string | undefined) ?? (looksLikeIndex ? OCI_INDEX : OCI_MANIFEST)
   if (!(looksLikeIndex ? isIndexType(ownType) : isManifestType(ownType))) {
-    fail(`its media type ${JSON.stringify(ownType)} does not go with its form (${looksLikeIndex ? 'an index' : 'a manifest'})`)
+    fail(
+      `its media type ${JSON.stringify(ownType)} does not go with its form (${looksLikeIndex ? 'an index' : 'a manifest'})`,
+    )
   }
   if (statedType !== undefined && statedType !== ownType) {
     fail(`its media type is ${ownType}, but it was announced as ${JSON.stringify(statedType)}`)
@@ -150,7 +179,7 @@ function shared(
   parsed: v.InferOutput<typeof ManifestSchema> | v.InferOutput<typeof IndexSchema>,
   what: string,
 ): Pick<Document, 'artifactType' | 'subject' | 'annotations'> {
-  if (parsed.subject) checkDescriptor(parsed.subject as Descriptor, `${what}, subject`)
+  if (parsed.subject) checkDescriptor(parsed.subject, `${what}, subject`)
   return {
     artifactType: parsed.artifactType,
     subject: (parsed.subject as Descriptor | null | undefined) ?? undefined,
@@ -194,7 +223,8 @@ export function attestationSubject(child: Descriptor): string | undefined {
   const { platform, annotations: notes } = child
   const subject = notes?.['vnd.docker.reference.digest']
   if (subject === undefined) return undefined
-  const isUnknown = platform === undefined || (platform.os === 'unknown' && platform.architecture === 'unknown')
+  const isUnknown =
+    platform === undefined || (platform.os === 'unknown' && platform.architecture === 'unknown')
   return isUnknown || notes?.['vnd.docker.reference.type'] === 'attestation-manifest' ? subject : undefined
 }
 

@@ -46,9 +46,13 @@ export function isTag(text: string): boolean {
  */
 export function parseReference(text: string): Reference {
   const fail = (reason: string, hint?: string): never => {
-    throw new AirgapError('INVALID_REFERENCE', `${JSON.stringify(text)} is not an image reference: ${reason}`, {
-      hint,
-    })
+    throw new AirgapError(
+      'INVALID_REFERENCE',
+      `${JSON.stringify(text)} is not an image reference: ${reason}`,
+      {
+        hint,
+      },
+    )
   }
   if (text === '') fail('it is empty')
   if (/\s/.test(text)) fail('it holds white space')
@@ -57,7 +61,10 @@ export function parseReference(text: string): Reference {
     fail(`it begins with ${scheme}://`, 'Leave the scheme out: registry.example/app:1.0.')
   }
   if (/^[0-9a-f]{64}$/.test(text)) {
-    fail('64 hexadecimal digits would be an image ID, which no registry can resolve', 'Write NAME@sha256:DIGEST.')
+    fail(
+      '64 hexadecimal digits would be an image ID, which no registry can resolve',
+      'Write NAME@sha256:DIGEST.',
+    )
   }
 
   let rest = text
@@ -89,7 +96,8 @@ export function parseReference(text: string): Reference {
   for (const part of repository.split('/')) {
     if (PATH_COMPONENT.test(part)) continue
     if (part === '') fail('a path part is empty')
-    if (PATH_COMPONENT.test(part.toLowerCase())) fail(`repository names are lower case, and ${JSON.stringify(part)} is not`)
+    if (PATH_COMPONENT.test(part.toLowerCase()))
+      fail(`repository names are lower case, and ${JSON.stringify(part)} is not`)
     fail(
       `the path part ${JSON.stringify(part)} is not made of lower-case letters and digits, joined by ".", "_", "__" or dashes`,
     )

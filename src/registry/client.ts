@@ -5,6 +5,7 @@ import { Connection, type Shared } from './connection.ts'
 import { CredentialStore } from './credentials.ts'
 import { Endpoints } from './endpoint.ts'
 import { authorityOf } from './hosts.ts'
+import { transportError } from './http-errors.ts'
 import type { RegistryNotice } from './notices.ts'
 import { RemoteRepository, type Repository } from './repository.ts'
 import { DEFAULT_RETRY, type RetryPolicy } from './retry.ts'
@@ -83,6 +84,18 @@ export class RegistryClient {
       this.#repositories.set(name, found)
     }
     return found
+  }
+
+  /**
+   * The origin that a registry is spoken to at, such as `https://registry.internal:5000`.
+   * @throws AirgapError when a loopback registry cannot be reached to find out.
+   */
+  async originOf(registry: string): Promise<string> {
+    try {
+      return (await this.#shared.endpoints.resolve(registry)).url.origin
+    } catch (error) {
+      throw transportError(error, { registry, operation: 'reach the registry' }, registry)
+    }
   }
 
   #connection(registry: string): Connection {

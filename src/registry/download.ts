@@ -220,9 +220,6 @@ function foreignOrigins({ digest, urls }: Descriptor, { client }: DownloadOption
   for (const text of urls ?? []) {
     const url = URL.canParse(text) ? new URL(text) : undefined
     if (url?.protocol !== 'https:' && url?.protocol !== 'http:') continue
-    url.username = ''
-    url.password = ''
-    url.hash = ''
     const context = {
       registry: url.host,
       operation: `fetch the foreign layer ${digest} from ${printableUrl(url)}`,

@@ -61,9 +61,6 @@ export async function fetchToken(request: TokenRequest): Promise<Token> {
       `cannot ${context.operation}: ${endpoint.registry} names an unreadable token realm`,
     )
   }
-  realm.username = ''
-  realm.password = ''
-  realm.hash = ''
   await checkRealm(realm, endpoint, rules, context)
   const response = await ask(request, realm, request.scopes)
   if ((response.status === 401 || response.status === 403) && request.scopes.length > 1) {

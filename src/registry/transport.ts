@@ -146,7 +146,7 @@ export class Transport {
 }
 
 /**
- * The Location of an answer, absolute, without a user part.
+ * The Location of an answer, absolute. A user part is of no effect: requests use origin, path and query only.
  * @throws AirgapError `REGISTRY` when it is missing, unreadable or not HTTP.
  */
 export function locationOf(response: HttpResponse, context: Context): URL {
@@ -164,9 +164,6 @@ export function locationOf(response: HttpResponse, context: Context): URL {
   if (url.protocol !== 'https:' && url.protocol !== 'http:') {
     return fail(`answers with a Location of the kind ${url.protocol}`)
   }
-  url.username = ''
-  url.password = ''
-  url.hash = ''
   return url
 }
 

@@ -232,7 +232,7 @@ class VerifiedBody {
     for await (const chunk of this.#verified()) void chunk
   }
 
-  /** Lets go of the source, also where the request ended before it. */
+  /** Lets go of the source, whichever way the request ended. */
   close(): void {
     for (const stream of this.#streams) stream.destroy()
   }

@@ -20,12 +20,12 @@ export class MemoryStore implements WritableStore {
   readonly #repositories = new Map<string, Repository>()
 
   repositories(): string[] {
-    return [...this.#repositories.keys()].sort(compareBytes)
+    return [...this.#repositories.keys()].toSorted(compareBytes)
   }
 
   tags(repository: string): string[] | undefined {
     const found = this.#repositories.get(repository)
-    return found && [...found.tags.keys()].sort(compareBytes)
+    return found && [...found.tags.keys()].toSorted(compareBytes)
   }
 
   manifest(repository: string, reference: string): StoredManifest | undefined {

@@ -37,13 +37,22 @@ export interface RequestLogEntry {
   error?: string
 }
 
-const HARMLESS_PARAMETERS = ['artifactType', 'digest', 'from', 'last', 'mount', 'n', 'scope', 'service']
+const HARMLESS_PARAMETERS = new Set([
+  'artifactType',
+  'digest',
+  'from',
+  'last',
+  'mount',
+  'n',
+  'scope',
+  'service',
+])
 
 export function logEntry(message: IncomingMessage, path: string, query: URLSearchParams): RequestLogEntry {
   return {
     method: message.method ?? '',
     path,
-    query: Object.fromEntries([...query].filter(([name]) => HARMLESS_PARAMETERS.includes(name))),
+    query: Object.fromEntries([...query].filter(([name]) => HARMLESS_PARAMETERS.has(name))),
     status: 0,
     authorization: /^[a-z]+/i.exec(message.headers.authorization ?? '')?.[0].toLowerCase(),
     range: message.headers.range,

@@ -18,14 +18,7 @@ export type TransferEvent =
 export type Phase = 'resolve' | 'fetch' | 'check' | 'upload' | 'tag' | 'read-back'
 
 export type ItemOutcome =
-  | 'resolved'
-  | 'fetched'
-  | 'checked'
-  | 'uploaded'
-  | 'mounted'
-  | 'present'
-  | 'tagged'
-  | 'confirmed'
+  'resolved' | 'fetched' | 'checked' | 'uploaded' | 'mounted' | 'present' | 'tagged' | 'confirmed'
 
 export type OnEvent = (event: TransferEvent) => void
 

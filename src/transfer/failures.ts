@@ -11,7 +11,9 @@ export function combineFailures(failures: { name: string; error: unknown }[], su
   const [only] = codes
   const code: ErrorCode = codes.size === 1 && only !== undefined ? only : mixedCode(codes)
   const problems: Problem[] = failures.map(({ name, error }) => ({ entry: name, message: messageOf(error) }))
-  const hints = new Set(failures.flatMap(({ error }) => (error instanceof AirgapError ? (error.hint ?? []) : [])))
+  const hints = new Set(
+    failures.flatMap(({ error }) => (error instanceof AirgapError ? (error.hint ?? []) : [])),
+  )
   return new AirgapError(code, summary, { problems, hint: [...hints].join('\n') || undefined })
 }
 

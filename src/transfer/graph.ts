@@ -10,7 +10,9 @@ export const MAX_DEPTH = 8
  * Reads the manifest or index that a descriptor points to, checked against its digest. A registry and a bundle
  * both give one, so that the same walk serves either side.
  */
-export type LoadDocument = (descriptor: Pick<Descriptor, 'digest' | 'mediaType' | 'size'>) => Promise<ManifestOrIndex>
+export type LoadDocument = (
+  descriptor: Pick<Descriptor, 'digest' | 'mediaType' | 'size'>,
+) => Promise<ManifestOrIndex>
 
 /** Everything that a root descriptor reaches, each thing once. */
 export interface Closure {
@@ -41,7 +43,10 @@ export async function closureOf(
   const closure: Closure = { documents: new Map(), blobs: new Map(), configs: new Set() }
   const visiting = new Set<Digest>()
 
-  const visit = async (descriptor: Pick<Descriptor, 'digest' | 'mediaType' | 'size'>, depth: number): Promise<void> => {
+  const visit = async (
+    descriptor: Pick<Descriptor, 'digest' | 'mediaType' | 'size'>,
+    depth: number,
+  ): Promise<void> => {
     noteSize(sizes, descriptor, what)
     if (closure.documents.has(descriptor.digest) || visiting.has(descriptor.digest)) return
     if (depth > MAX_DEPTH) {
@@ -84,12 +89,19 @@ export function checkChildType(child: Descriptor, what: string): void {
 }
 
 /** Remembers a descriptor's size; one digest with two sizes is a lie in one of the two places. */
-function noteSize(sizes: KnownSizes, { digest, size }: Pick<Descriptor, 'digest' | 'size'>, what: string): void {
+function noteSize(
+  sizes: KnownSizes,
+  { digest, size }: Pick<Descriptor, 'digest' | 'size'>,
+  what: string,
+): void {
   const known = sizes.get(digest)
   if (known === undefined) {
     sizes.set(digest, size)
   } else if (known !== size) {
-    throw new AirgapError('INVALID_CONTENT', `${what}: ${digest} is given two sizes, ${known} and ${size} bytes`)
+    throw new AirgapError(
+      'INVALID_CONTENT',
+      `${what}: ${digest} is given two sizes, ${known} and ${size} bytes`,
+    )
   }
 }
 

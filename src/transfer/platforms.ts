@@ -1,7 +1,13 @@
 import type { ImagePlatform } from '../bundle/description.ts'
 import { AirgapError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
-import { attestationSubject, isRunnable, type Descriptor, type Index, type Manifest } from '../oci/manifest.ts'
+import {
+  attestationSubject,
+  isRunnable,
+  type Descriptor,
+  type Index,
+  type Manifest,
+} from '../oci/manifest.ts'
 import { isIndexType } from '../oci/media-types.ts'
 import { formatPlatform, type Platform } from '../oci/platform.ts'
 import { MAX_DEPTH, type LoadDocument } from './graph.ts'
@@ -39,7 +45,10 @@ export async function leavesOf(
   for (const descriptor of index.manifests) {
     if (isIndexType(descriptor.mediaType)) {
       if (path.length >= MAX_DEPTH) {
-        throw new AirgapError('INVALID_CONTENT', `${descriptor.digest}: indexes are nested deeper than ${MAX_DEPTH} levels`)
+        throw new AirgapError(
+          'INVALID_CONTENT',
+          `${descriptor.digest}: indexes are nested deeper than ${MAX_DEPTH} levels`,
+        )
       }
       const nested = await load(descriptor)
       if (nested.kind === 'index') {
@@ -95,7 +104,11 @@ export async function platformsOfManifest(
 }
 
 /** The indexes that were opened to reach the delivered leaves: kept in the bundle as evidence. */
-export function openedIndexes(source: Index, delivered: ReadonlySet<Digest>, leaves: readonly Leaf[]): Index[] {
+export function openedIndexes(
+  source: Index,
+  delivered: ReadonlySet<Digest>,
+  leaves: readonly Leaf[],
+): Index[] {
   const opened = new Map<Digest, Index>([[source.digest, source]])
   for (const leaf of leaves) {
     if (!delivered.has(leaf.descriptor.digest)) continue

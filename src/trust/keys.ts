@@ -56,7 +56,7 @@ export function generateKeyPair(password: Uint8Array | string): {
   try {
     return {
       privateKeyPem: toPem(ENCRYPTED_KEY_LABEL, encryptKey(pkcs8, Buffer.from(password))),
-      publicKeyPem: publicKey.export({ type: 'spki', format: 'pem' }).toString(),
+      publicKeyPem: publicKey.export({ type: 'spki', format: 'pem' }),
     }
   } finally {
     pkcs8.fill(0)

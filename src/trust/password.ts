@@ -16,8 +16,8 @@ export interface PasswordOptions {
 }
 
 /**
- * Where the password of a key comes from: `AIRGAP_PASSWORD`, else `COSIGN_PASSWORD`, else the file, else the
- * prompt. A variable that is set but empty is an empty password, as it is for cosign. Nothing is read or
+ * Where the password of a key comes from: the file, which somebody has named on the spot, else
+ * `AIRGAP_PASSWORD`, else `COSIGN_PASSWORD`, else the prompt. A variable that is set but empty is an empty password, as it is for cosign. Nothing is read or
  * asked before the returned function is called.
  *
  * The returned function throws AirgapError `FILE` or `PASSWORD` when the file cannot be used. One line end
@@ -25,9 +25,9 @@ export interface PasswordOptions {
  */
 export function passwordSource({ env, file, prompt }: PasswordOptions): PasswordSource {
   return async () => {
+    if (file !== undefined) return await readPasswordFile(file)
     const given = env[PASSWORD_VARIABLE] ?? env[COSIGN_PASSWORD_VARIABLE]
     if (given !== undefined) return given
-    if (file !== undefined) return await readPasswordFile(file)
     return await prompt?.()
   }
 }

@@ -39,7 +39,10 @@ async function guardedRegistry(
     if (options.token) return options.token(seen, response, request)
     const token = `token-${++count}`
     valid.add(`Bearer ${token}`)
-    json(response, 200, { token, ...(options.expiresIn === undefined ? {} : { expires_in: options.expiresIn }) })
+    json(response, 200, {
+      token,
+      ...(options.expiresIn === undefined ? {} : { expires_in: options.expiresIn }),
+    })
   })
   const memory = memoryRegistry()
   memory.manifests.set('1', manifest).set('2', manifest)
@@ -76,7 +79,10 @@ test('Basic: no credentials, and wrong ones, are told apart; a secret is never q
     response.setHeader('www-authenticate', 'Basic realm="r"')
     registryError(response, 401, 'UNAUTHORIZED', 'authentication required')
   })
-  const none = await failureOf(makeClient().repository(registry.host, 'app').fetchManifest('1'), 'UNAUTHORIZED')
+  const none = await failureOf(
+    makeClient().repository(registry.host, 'app').fetchManifest('1'),
+    'UNAUTHORIZED',
+  )
   expect(none.message).toBe(
     `cannot fetch the manifest ${registry.host}/app:1: credentials are needed: ${registry.host} answers 401 Unauthorized (UNAUTHORIZED: authentication required)`,
   )
@@ -102,7 +108,9 @@ test('Bearer: many requests at once mean one token, later ones none', async () =
   const repository = clientWith(registry.host, basicEntry('user', 'pw')).repository(registry.host, 'app')
   await Promise.all(Array.from({ length: 20 }, () => repository.fetchManifest('1')))
   await Promise.all(Array.from({ length: 20 }, () => repository.resolveManifest('2')))
-  expect(tokens.seen.map(({ headers }) => headers.authorization)).toEqual([`Basic ${basicEntry('user', 'pw').auth}`])
+  expect(tokens.seen.map(({ headers }) => headers.authorization)).toEqual([
+    `Basic ${basicEntry('user', 'pw').auth}`,
+  ])
 })
 
 test('Bearer: another scope is another token', async () => {
@@ -165,12 +173,18 @@ test('Bearer: a token that ends on the way is renewed once', async () => {
   const repository = makeClient().repository(registry.host, 'app')
   await repository.fetchManifest('1')
   valid.clear()
-  await Promise.all([repository.fetchManifest('1'), repository.fetchManifest('1'), repository.fetchManifest('1')])
+  await Promise.all([
+    repository.fetchManifest('1'),
+    repository.fetchManifest('1'),
+    repository.fetchManifest('1'),
+  ])
   expect(tokens.seen).toHaveLength(2)
 })
 
 test('Bearer: a 401 to a fresh token is a denial, not a loop', async () => {
-  const { registry, tokens } = await guardedRegistry({ token: (_, response) => json(response, 200, { token: 'useless' }) })
+  const { registry, tokens } = await guardedRegistry({
+    token: (_, response) => json(response, 200, { token: 'useless' }),
+  })
   const client = clientWith(registry.host, basicEntry('user', 'pw'))
   const repository = client.repository(registry.host, 'app')
   const error = await failureOf(repository.fetchManifest('1'), 'DENIED')
@@ -236,7 +250,9 @@ test.each([404, 405])('identity token: %i to the POST leads to GET', async (stat
 test('a stored registry token is used as it is', async () => {
   const { registry, tokens, valid } = await guardedRegistry()
   valid.add('Bearer ready')
-  await clientWith(registry.host, { registrytoken: 'ready' }).repository(registry.host, 'app').fetchManifest('1')
+  await clientWith(registry.host, { registrytoken: 'ready' })
+    .repository(registry.host, 'app')
+    .fetchManifest('1')
   expect(tokens.seen).toEqual([])
 })
 
@@ -286,13 +302,18 @@ test.each([
     if (challenge !== undefined) response.setHeader('www-authenticate', challenge)
     registryError(response, 401, 'UNAUTHORIZED')
   })
-  await failureOf(clientWith(registry.host, basicEntry('u', 'p')).repository(registry.host, 'app').fetchManifest('1'), 'UNAUTHORIZED')
+  await failureOf(
+    clientWith(registry.host, basicEntry('u', 'p')).repository(registry.host, 'app').fetchManifest('1'),
+    'UNAUTHORIZED',
+  )
   expect(registry.seen).toHaveLength(1)
 })
 
 test('a mirror gets its own credentials, not the source’s', async () => {
   const { registry: mirror, tokens } = await guardedRegistry()
-  const client = makeClient({ authFile: authFileWith({ auths: { '127.0.0.1:1': basicEntry('u', 'source-secret') } }) })
+  const client = makeClient({
+    authFile: authFileWith({ auths: { '127.0.0.1:1': basicEntry('u', 'source-secret') } }),
+  })
   await client.repository(mirror.host, 'hub/app').fetchManifest('1')
   expect(tokens.seen.map(({ headers }) => headers.authorization)).toEqual([undefined])
 })

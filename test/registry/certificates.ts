@@ -21,9 +21,14 @@ export function makeCertificate(options: {
   notAfter?: Date
 }): Certificate {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-  const subject = tlv(0x30, tlv(0x31, tlv(0x30, Buffer.from('0603550403', 'hex'), tlv(0x0c, Buffer.from(options.name)))))
+  const subject = tlv(
+    0x30,
+    tlv(0x31, tlv(0x30, Buffer.from('0603550403', 'hex'), tlv(0x0c, Buffer.from(options.name)))),
+  )
   const notAfter = options.notAfter ?? new Date(Date.now() + 86_400_000)
-  const extensions = [extension('551d13', tlv(0x30, ...(options.names ? [] : [Buffer.from('0101ff', 'hex')])))]
+  const extensions = [
+    extension('551d13', tlv(0x30, ...(options.names ? [] : [Buffer.from('0101ff', 'hex')]))),
+  ]
   if (options.names) extensions.push(extension('551d11', tlv(0x30, ...options.names.map(alternativeName))))
   const tbs = tlv(
     0x30,
@@ -50,7 +55,11 @@ export function makeCertificate(options: {
 function tlv(tag: number, ...parts: Buffer[]): Buffer {
   const body = Buffer.concat(parts)
   const length =
-    body.length < 128 ? [body.length] : body.length < 256 ? [0x81, body.length] : [0x82, body.length >> 8, body.length & 255]
+    body.length < 128
+      ? [body.length]
+      : body.length < 256
+        ? [0x81, body.length]
+        : [0x82, body.length >> 8, body.length & 255]
   return Buffer.concat([Buffer.from([tag, ...length]), body])
 }
 

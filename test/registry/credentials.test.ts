@@ -13,7 +13,11 @@ function put(path: string, content: unknown): string {
 }
 
 /** `user` of the credentials found, with `:password`. */
-async function find(options: ConstructorParameters<typeof CredentialStore>[0], registry: string, repository = 'app') {
+async function find(
+  options: ConstructorParameters<typeof CredentialStore>[0],
+  registry: string,
+  repository = 'app',
+) {
   const found = await new CredentialStore(options).find(registry, repository)
   return found?.kind === 'basic' ? `${found.username}:${found.password}` : found?.kind
 }
@@ -73,9 +77,16 @@ test('the environment’s credentials are for its one host', async () => {
 })
 
 test('the environment’s credentials must be complete and readable', async () => {
-  const incomplete = await failureOf(find({ env: { AIRGAP_REGISTRY_USERNAME: 'u' } }, 'r.example'), 'CREDENTIALS')
+  const incomplete = await failureOf(
+    find({ env: { AIRGAP_REGISTRY_USERNAME: 'u' } }, 'r.example'),
+    'CREDENTIALS',
+  )
   expect(incomplete.message).toContain('AIRGAP_REGISTRY_PASSWORD_FILE')
-  const env = { AIRGAP_REGISTRY: 'r.example', AIRGAP_REGISTRY_USERNAME: 'u', AIRGAP_REGISTRY_PASSWORD_FILE: '/nowhere/pw' }
+  const env = {
+    AIRGAP_REGISTRY: 'r.example',
+    AIRGAP_REGISTRY_USERNAME: 'u',
+    AIRGAP_REGISTRY_PASSWORD_FILE: '/nowhere/pw',
+  }
   expect((await failureOf(find({ env }, 'r.example'), 'FILE')).message).toContain('/nowhere/pw')
   env.AIRGAP_REGISTRY_PASSWORD_FILE = put(join(scratch(), 'pw'), '\n')
   expect((await failureOf(find({ env }, 'r.example'), 'CREDENTIALS')).message).toContain('empty')
@@ -106,7 +117,9 @@ test.each([
   ['r.example', 'r.example/team/app/more'],
   ['docker.io', 'docker.io.evil'],
 ])('%s does not have the entry %s', async (registry, key) => {
-  expect(await find({ env: {}, authFile: authFileWith(auths('u', key)) }, registry, 'team/app')).toBeUndefined()
+  expect(
+    await find({ env: {}, authFile: authFileWith(auths('u', key)) }, registry, 'team/app'),
+  ).toBeUndefined()
 })
 
 test('the longest path wins', async () => {
@@ -135,7 +148,8 @@ test('any user and password come out as they went in', async () => {
 })
 
 test('username and password in the clear, and identity tokens', async () => {
-  const one = (entry: unknown) => find({ env: {}, authFile: authFileWith({ auths: { 'r.example': entry } }) }, 'r.example')
+  const one = (entry: unknown) =>
+    find({ env: {}, authFile: authFileWith({ auths: { 'r.example': entry } }) }, 'r.example')
   expect(await one({ username: 'u', password: 'p' })).toBe('u:p')
   expect(await one({ identitytoken: 't' })).toBe('identity')
   expect(await one(basicEntry('<token>', 't'))).toBe('identity')
@@ -163,7 +177,10 @@ test('a file that was named must exist', async () => {
 })
 
 test('credHelpers before credsStore before auths; one run serves all repositories', async () => {
-  const one = helper('one', 'read server; echo run >> "$0.log"; echo "{\\"Username\\":\\"one\\",\\"Secret\\":\\"$server\\"}"')
+  const one = helper(
+    'one',
+    'read server; echo run >> "$0.log"; echo "{\\"Username\\":\\"one\\",\\"Secret\\":\\"$server\\"}"',
+  )
   const two = helper('two', 'read server; echo "{\\"Username\\":\\"two\\",\\"Secret\\":\\"$server\\"}"')
   const none = helper('none', 'echo "credentials not found in native keychain"; exit 1')
   const env = { PATH: [one.folder, two.folder, none.folder, '/usr/bin', '/bin'].join(':') }
@@ -176,29 +193,37 @@ test('credHelpers before credsStore before auths; one run serves all repositorie
   expect(await store.find('one.example', 'a')).toMatchObject({ username: 'one', password: 'one.example' })
   expect(await store.find('one.example', 'b')).toMatchObject({ username: 'one' })
   expect(readFileSync(join(one.folder, 'docker-credential-one.log'), 'utf8')).toBe('run\n')
-  expect(await store.find('docker.io', 'a')).toMatchObject({ username: 'two', password: 'https://index.docker.io/v1/' })
+  expect(await store.find('docker.io', 'a')).toMatchObject({
+    username: 'two',
+    password: 'https://index.docker.io/v1/',
+  })
   expect(await store.find('plain.example', 'a')).toMatchObject({ username: 'two' })
   expect(await store.find('r.example', 'a')).toMatchObject({ username: 'file' })
 })
 
 test('a helper does not get our own secrets', async () => {
   const { env } = helper('env', 'echo "{\\"Username\\":\\"u\\",\\"Secret\\":\\"$(env | tr "\\n" " ")\\"}"')
-  const answer = await askCredentialHelper(
-    'env',
-    'r.example',
-    { ...env, AIRGAP_PASSWORD: 'x', COSIGN_PASSWORD: 'y', airgap_small: 'z', KEPT: 'k' },
-  )
+  const answer = await askCredentialHelper('env', 'r.example', {
+    ...env,
+    AIRGAP_PASSWORD: 'x',
+    COSIGN_PASSWORD: 'y',
+    airgap_small: 'z',
+    KEPT: 'k',
+  })
   expect(answer?.secret).toContain('KEPT=k')
   expect(answer?.secret).not.toMatch(/AIRGAP|COSIGN|airgap_/)
 })
 
-test.each(['../evil', 'a/b', '', 'a b', 'x;id', '$(id)', 'a\0b', 'é'])('a helper named %j is not run', async (name) => {
-  const folder = scratch()
-  const { env } = helper('evil', `echo ran > ${folder}/ran`)
-  const error = await failureOf(askCredentialHelper(name, 'r.example', env), 'CREDENTIALS')
-  expect(error.message).toContain('not a credential helper')
-  expect(existsSync(join(folder, 'ran'))).toBe(false)
-})
+test.each(['../evil', 'a/b', '', 'a b', 'x;id', '$(id)', 'a\0b', 'é'])(
+  'a helper named %j is not run',
+  async (name) => {
+    const folder = scratch()
+    const { env } = helper('evil', `echo ran > ${folder}/ran`)
+    const error = await failureOf(askCredentialHelper(name, 'r.example', env), 'CREDENTIALS')
+    expect(error.message).toContain('not a credential helper')
+    expect(existsSync(join(folder, 'ran'))).toBe(false)
+  },
+)
 
 test('a helper is looked for in absolute folders only', async () => {
   const { folder } = helper('here', 'echo "{}"')
@@ -218,7 +243,10 @@ test.each<[string, string, RegExp]>([
   ['never answers', 'exec sleep 60', /did not answer within 0\.3 s/],
 ])('a helper that %s', async (_, script, message) => {
   const { env } = helper('x', script)
-  const error = await failureOf(askCredentialHelper('x', 'r.example', env, /sleep/.test(script) ? 300 : 30_000), 'CREDENTIALS')
+  const error = await failureOf(
+    askCredentialHelper('x', 'r.example', env, /sleep/.test(script) ? 300 : 30_000),
+    'CREDENTIALS',
+  )
   expect(error.message).toMatch(message)
   expect(error.message).not.toContain('s3cret')
 })

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo, type Socket } from 'node:net'
 import { join } from 'node:path'
+import { createServer as createTlsServer } from 'node:tls'
 import { expect, onTestFinished, test } from 'vitest'
 import { Endpoints, speaksTls } from '../../src/registry/endpoint.ts'
 import { authorityOf, isListed, isLoopbackHost, isPrivateAddress } from '../../src/registry/hosts.ts'
@@ -11,7 +12,12 @@ import { failureOf, makeClient, memoryRegistry, sampleManifest, scratch, serve }
 
 const ca = makeCertificate({ name: 'test authority' })
 const own = makeCertificate({ name: 'registry', names: ['127.0.0.1', 'localhost'], issuer: ca })
-const expired = makeCertificate({ name: 'old', names: ['127.0.0.1'], issuer: ca, notAfter: new Date(Date.now() - 1000) })
+const expired = makeCertificate({
+  name: 'old',
+  names: ['127.0.0.1'],
+  issuer: ca,
+  notAfter: new Date(Date.now() - 1000),
+})
 const other = makeCertificate({ name: 'other', names: ['registry.example'], issuer: ca })
 
 function caFile(): string {
@@ -80,27 +86,42 @@ test('a loopback host that speaks TLS is spoken to in TLS', async () => {
 
 test('what is loopback, what is private, what is listed', () => {
   expect(['localhost', '127.0.0.1', '127.255.0.9', '[::1]', '::1'].every(isLoopbackHost)).toBe(true)
-  expect(['localhost.example', '128.0.0.1', '[::2]', '10.0.0.1', '127.0.0.1.example'].some(isLoopbackHost)).toBe(false)
   expect(
-    ['10.1.2.3', '172.31.0.1', '192.168.1.1', '169.254.169.254', '127.0.0.1', '::1', 'fd00::1', 'fe80::1', '::ffff:10.0.0.1'].filter(
-      (address) => !isPrivateAddress(address),
-    ),
+    ['localhost.example', '128.0.0.1', '[::2]', '10.0.0.1', '127.0.0.1.example'].some(isLoopbackHost),
+  ).toBe(false)
+  expect(
+    [
+      '10.1.2.3',
+      '172.31.0.1',
+      '192.168.1.1',
+      '169.254.169.254',
+      '127.0.0.1',
+      '::1',
+      'fd00::1',
+      'fe80::1',
+      '::ffff:10.0.0.1',
+    ].filter((address) => !isPrivateAddress(address)),
   ).toEqual([])
   expect(['8.8.8.8', '172.32.0.1', '2606:4700::1', 'registry.example'].some(isPrivateAddress)).toBe(false)
   const url = new URL('https://r.example/x')
-  expect([isListed(['R.example'], url), isListed(['r.example:443'], url), isListed(['r.example:80'], url)]).toEqual([
-    true,
-    true,
-    false,
-  ])
+  expect([
+    isListed(['R.example'], url),
+    isListed(['r.example:443'], url),
+    isListed(['r.example:80'], url),
+  ]).toEqual([true, true, false])
 })
 
 test('the probe tells TLS from what is not', async () => {
   const secure = await serve(() => {}, { tls: other })
   const plain = await serve(() => {})
   const hangsUp = await tcp((socket) => void socket.once('data', () => socket.end()))
+  const refuses = createTlsServer({}).listen(0, '127.0.0.1')
+  await once(refuses, 'listening')
+  onTestFinished(() => void refuses.close())
   const talksFirst = await tcp((socket) => void socket.write(`220 ${'mail '.repeat(30)}\r\n`))
   expect(await speaksTls('127.0.0.1', secure.port)).toBe(true)
+  // It has no certificate, so all it can answer is a TLS alert.
+  expect(await speaksTls('127.0.0.1', (refuses.address() as AddressInfo).port)).toBe(true)
   expect(await speaksTls('127.0.0.1', plain.port)).toBe(false)
   expect(await speaksTls('127.0.0.1', hangsUp)).toBe(false)
   expect(await speaksTls('127.0.0.1', talksFirst)).toBe(false)
@@ -111,21 +132,27 @@ test('the probe does not wait for ever, and nobody there is not "no TLS"', async
   await expect(speaksTls('127.0.0.1', silent, 50)).rejects.toMatchObject({ code: 'ETIMEDOUT' })
   const client = makeClient({ plainHttp: [] })
   const error = await failureOf(client.repository('127.0.0.1:1', 'app').resolveManifest('1.0'), 'NETWORK')
-  expect(error.message).toBe('cannot resolve 127.0.0.1:1/app:1.0: 127.0.0.1:1: nothing listens there (connection refused)')
+  expect(error.message).toBe(
+    'cannot resolve 127.0.0.1:1/app:1.0: 127.0.0.1:1: nothing listens there (connection refused)',
+  )
   expect(client.notices).toHaveLength(2)
 })
 
 test('plain HTTP on a loopback host works by itself', async () => {
   const server = await serve(registry().handle)
   const client = makeClient({ plainHttp: [] })
-  expect(await client.repository(server.host, 'app').resolveManifest('1.0')).toMatchObject({ digest: sampleManifest().digest })
+  expect(await client.repository(server.host, 'app').resolveManifest('1.0')).toMatchObject({
+    digest: sampleManifest().digest,
+  })
   expect(client.notices).toEqual([])
 })
 
 test('a private authority is trusted with --ca-file', async () => {
   const server = await serve(registry().handle, { tls: own })
   const client = makeClient({ plainHttp: [], caFile: caFile() })
-  expect(await client.repository(server.host, 'app').resolveManifest('1.0')).toMatchObject({ digest: sampleManifest().digest })
+  expect(await client.repository(server.host, 'app').resolveManifest('1.0')).toMatchObject({
+    digest: sampleManifest().digest,
+  })
 })
 
 test.each([
@@ -167,7 +194,10 @@ test('a CA file that is none is refused before anything is sent', async () => {
     [join(folder, 'absent.pem'), /cannot read the CA file .*absent\.pem: there is no such file/],
     [folder, /that is a folder/],
     [file('text.pem', 'hello'), /holds no PEM certificate/],
-    [file('bad.pem', `${ca.cert}\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n`), /certificate 2 is damaged/],
+    [
+      file('bad.pem', `${ca.cert}\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n`),
+      /certificate 2 is damaged/,
+    ],
   ]
   for (const [path, message] of cases) {
     expect((await failureOf(() => makeClient({ caFile: path }), 'FILE')).message).toMatch(message)

@@ -117,7 +117,10 @@ export function basicEntry(user: string, password: string): { auth: string } {
 }
 
 /** The AirgapError that `action` fails with, its code checked. */
-export async function failureOf(action: Promise<unknown> | (() => unknown), code: ErrorCode): Promise<AirgapError> {
+export async function failureOf(
+  action: Promise<unknown> | (() => unknown),
+  code: ErrorCode,
+): Promise<AirgapError> {
   try {
     await (typeof action === 'function' ? action() : action)
   } catch (error) {
@@ -129,7 +132,12 @@ export async function failureOf(action: Promise<unknown> | (() => unknown), code
   throw new Error(`expected a failure ${code}, and there was none`)
 }
 
-export function json(response: ServerResponse, status: number, value: unknown, headers: Record<string, string> = {}): void {
+export function json(
+  response: ServerResponse,
+  status: number,
+  value: unknown,
+  headers: Record<string, string> = {},
+): void {
   response.writeHead(status, { 'content-type': 'application/json', ...headers })
   response.end(JSON.stringify(value))
 }

@@ -2,7 +2,15 @@ import { expect, test } from 'vitest'
 import { digestOf } from '../../src/oci/digest.ts'
 import { MAX_MANIFEST_SIZE } from '../../src/oci/manifest.ts'
 import { ACCEPTED_MANIFESTS, DOCKER_LIST, OCI_INDEX, OCI_MANIFEST } from '../../src/oci/media-types.ts'
-import { failureOf, makeClient, memoryRegistry, registryError, sampleManifest, serve, type Handler } from './helpers.ts'
+import {
+  failureOf,
+  makeClient,
+  memoryRegistry,
+  registryError,
+  sampleManifest,
+  serve,
+  type Handler,
+} from './helpers.ts'
 
 const manifest = sampleManifest()
 const other = sampleManifest({ annotations: { a: 'b' } })
@@ -51,7 +59,10 @@ test.each([
   ['an unusable digest', { 'docker-content-digest': 'sha256:ABC' }],
   ['another algorithm', { 'docker-content-digest': `sha512:${'a'.repeat(128)}` }],
   ['no length', { 'docker-content-digest': manifest.digest }],
-  ['an unknown type', { 'docker-content-digest': manifest.digest, 'content-type': 'text/plain', 'content-length': 5 }],
+  [
+    'an unknown type',
+    { 'docker-content-digest': manifest.digest, 'content-type': 'text/plain', 'content-length': 5 },
+  ],
 ])('HEAD with %s leads to GET and hashing', async (_, headers) => {
   const { server, repository } = await repositoryOn((seen, response, request) =>
     answer(manifest.bytes, seen.method === 'HEAD' ? headers : {})(seen, response, request),
@@ -67,14 +78,18 @@ test.each([
 test('a registry without HEAD', async () => {
   const { repository } = await repositoryOn((seen, response, request) => {
     if (seen.method === 'HEAD') return void response.writeHead(405).end()
-    return seen.path.endsWith('/1') ? answer(manifest.bytes)(seen, response, request) : registryError(response, 404, 'X')
+    return seen.path.endsWith('/1')
+      ? answer(manifest.bytes)(seen, response, request)
+      : registryError(response, 404, 'X')
   })
   expect(await repository.resolveManifest('1')).toMatchObject({ digest: manifest.digest })
   expect(await repository.resolveManifest('2')).toBeUndefined()
 })
 
 test('the digest asked for is the one compared, never a header’s', async () => {
-  const { repository, server } = await repositoryOn(answer(other.bytes, { 'docker-content-digest': manifest.digest }))
+  const { repository, server } = await repositoryOn(
+    answer(other.bytes, { 'docker-content-digest': manifest.digest }),
+  )
   const error = await failureOf(repository.fetchManifest(manifest.digest), 'CONTENT_MISMATCH')
   expect(error.message).toContain(other.digest)
   expect(error.message).toContain(manifest.digest)
@@ -98,7 +113,11 @@ test('the Content-Type must agree with the body, where it is one that we know', 
     list: DOCKER_LIST,
   }
   const { repository } = await repositoryOn((seen, response, request) =>
-    answer(manifest.bytes, { 'content-type': kinds[seen.path.replace(/.*\//, '')] ?? '' })(seen, response, request),
+    answer(manifest.bytes, { 'content-type': kinds[seen.path.replace(/.*\//, '')] ?? '' })(
+      seen,
+      response,
+      request,
+    ),
   )
   for (const tag of ['charset', 'unknown', 'plain']) {
     expect(await repository.fetchManifest(tag)).toMatchObject({ digest: manifest.digest })
@@ -110,6 +129,7 @@ test('no more is read than a manifest may have, announced or not', async () => {
   let sent = 0
   const endless: Handler = async (_, response) => {
     response.writeHead(200, { 'content-type': OCI_MANIFEST })
+    response.setMaxListeners(0)
     const chunk = Buffer.alloc(256 * 1024, 0x20)
     while (!response.destroyed && sent < 40 * MAX_MANIFEST_SIZE) {
       sent += chunk.length
@@ -125,14 +145,18 @@ test('no more is read than a manifest may have, announced or not', async () => {
   const { repository, server } = await repositoryOn((seen, response, request) =>
     (seen.path.endsWith('endless') ? endless : announced)(seen, response, request),
   )
-  expect((await failureOf(repository.fetchManifest('endless'), 'INVALID_CONTENT')).message).toContain('larger than')
+  expect((await failureOf(repository.fetchManifest('endless'), 'INVALID_CONTENT')).message).toContain(
+    'larger than',
+  )
   expect(sent).toBeLessThan(3 * MAX_MANIFEST_SIZE)
   await failureOf(repository.fetchManifest('announced'), 'INVALID_CONTENT')
   expect(server.seen).toHaveLength(2)
 })
 
 test('a login page is named as one', async () => {
-  const { repository } = await repositoryOn(answer('<!DOCTYPE html><p>Sign in', { 'content-type': 'text/html' }))
+  const { repository } = await repositoryOn(
+    answer('<!DOCTYPE html><p>Sign in', { 'content-type': 'text/html' }),
+  )
   const error = await failureOf(repository.fetchManifest('1.0'), 'REGISTRY')
   expect(error.message).toContain('an HTML page')
 })
@@ -182,27 +206,38 @@ test('bytes under a digest that is not theirs are not sent', async () => {
   expect(server.seen).toEqual([])
 })
 
-test.each([400, 500])('%i to a manifest with foreign layers names docker-registry’s setting', async (status) => {
-  const foreign = sampleManifest({
-    layers: [
-      {
-        mediaType: 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip',
-        digest: digestOf('layer'),
-        size: 5,
-        urls: ['https://example.com/layer'],
-      },
-    ],
-  })
-  const { repository, server } = await repositoryOn((_, response) => registryError(response, status, 'MANIFEST_INVALID'))
-  const error = await failureOf(repository.putManifest('1.0', foreign), 'REGISTRY')
-  expect(error.hint).toContain('validation.manifests.urls.allow')
-  expect(server.seen).toHaveLength(status === 500 ? 2 : 1)
-  expect((await failureOf(repository.putManifest('1.0', manifest), 'REGISTRY')).hint ?? '').not.toContain('urls')
-})
+test.each([400, 500])(
+  '%i to a manifest with foreign layers names docker-registry’s setting',
+  async (status) => {
+    const foreign = sampleManifest({
+      layers: [
+        {
+          mediaType: 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip',
+          digest: digestOf('layer'),
+          size: 5,
+          urls: ['https://example.com/layer'],
+        },
+      ],
+    })
+    const { repository, server } = await repositoryOn((_, response) =>
+      registryError(response, status, 'MANIFEST_INVALID'),
+    )
+    const error = await failureOf(repository.putManifest('1.0', foreign), 'REGISTRY')
+    expect(error.hint).toContain('validation.manifests.urls.allow')
+    expect(server.seen).toHaveLength(status === 500 ? 2 : 1)
+    expect((await failureOf(repository.putManifest('1.0', manifest), 'REGISTRY')).hint ?? '').not.toContain(
+      'urls',
+    )
+  },
+)
 
 test('what a registry wants its users to read is passed on once, made harmless', async () => {
-  const { repository, client } = await repositoryOn(answer(manifest.bytes, { warning: '299 - "This \\"tag\\" ends\tsoon"' }))
+  const { repository, client } = await repositoryOn(
+    answer(manifest.bytes, { warning: '299 - "This \\"tag\\" ends\tsoon"' }),
+  )
   await repository.fetchManifest('1.0')
   await repository.fetchManifest('1.0')
-  expect(client.notices).toEqual([{ type: 'warning', message: `${repository.registry} says: This "tag" ends soon` }])
+  expect(client.notices).toEqual([
+    { type: 'warning', message: `${repository.registry} says: This "tag" ends soon` },
+  ])
 })

@@ -12,8 +12,16 @@ const ADDRESSES: Record<string, string[]> = {
   'both.example': ['203.0.114.5', '10.1.1.1'],
 }
 
-function check(registry: string, realm: string, options: { allowed?: string[]; plainHttp?: string[]; plain?: boolean } = {}) {
-  const endpoint: Endpoint = { registry: new URL(registry).host, url: new URL(registry), plainAllowed: options.plain ?? false }
+function check(
+  registry: string,
+  realm: string,
+  options: { allowed?: string[]; plainHttp?: string[]; plain?: boolean } = {},
+) {
+  const endpoint: Endpoint = {
+    registry: new URL(registry).host,
+    url: new URL(registry),
+    plainAllowed: options.plain ?? false,
+  }
   return checkRealm(
     new URL(realm),
     endpoint,
@@ -71,9 +79,14 @@ test.each([
 test('what the user allows is allowed', async () => {
   await check('https://public.example', 'https://auth.inside.example/t', { allowed: ['auth.inside.example'] })
   await check('https://public.example', 'https://10.0.0.1:8443/t', { allowed: ['10.0.0.1:8443'] })
-  await failureOf(check('https://public.example', 'https://10.0.0.1:8444/t', { allowed: ['10.0.0.1:8443'] }), 'CREDENTIALS')
+  await failureOf(
+    check('https://public.example', 'https://10.0.0.1:8444/t', { allowed: ['10.0.0.1:8443'] }),
+    'CREDENTIALS',
+  )
   await check('http://inside.example', 'http://auth.inside.example/t', { plain: true })
-  await check('https://inside.example', 'http://auth.inside.example/t', { plainHttp: ['auth.inside.example'] })
+  await check('https://inside.example', 'http://auth.inside.example/t', {
+    plainHttp: ['auth.inside.example'],
+  })
   await failureOf(check('https://public.example', 'ftp://auth.example/t'), 'CREDENTIALS')
 })
 
@@ -82,7 +95,10 @@ test('a refused realm gets no request, and the message shows neither its query n
     response.setHeader('www-authenticate', 'Bearer realm="http://u:p4ss@10.255.255.1/token?key=k3y"')
     registryError(response, 401, 'UNAUTHORIZED')
   })
-  const client = makeClient({ plainHttp: [], authFile: authFileWith({ auths: { [registry.host]: basicEntry('u', 'p') } }) })
+  const client = makeClient({
+    plainHttp: [],
+    authFile: authFileWith({ auths: { [registry.host]: basicEntry('u', 'p') } }),
+  })
   const error = await failureOf(client.repository(registry.host, 'app').fetchManifest('1'), 'CREDENTIALS')
   expect(error.message).toContain('http://10.255.255.1/token, where')
   expect(error.message).not.toMatch(/p4ss|k3y/)

@@ -36,7 +36,9 @@ function clientFor(host: string) {
 }
 
 test('credentials do not go along a redirect to another origin, nor come back with one', async () => {
-  const cdn = await serve((_, response) => response.writeHead(307, { location: `${registry.origin}/v2/back` }).end())
+  const cdn = await serve(
+    (_, response) => void response.writeHead(307, { location: `${registry.origin}/v2/back` }).end(),
+  )
   const registry = await serve(
     guarded((seen, response) => {
       if (seen.path === '/v2/back') response.end(blob)
@@ -55,7 +57,8 @@ test('credentials stay on along a redirect within the origin', async () => {
   const manifest = sampleManifest()
   const registry = await serve(
     guarded((seen, response) => {
-      if (seen.path === '/v2/app/manifests/1') return void response.writeHead(302, { location: '/moved?x=1' }).end()
+      if (seen.path === '/v2/app/manifests/1')
+        return void response.writeHead(302, { location: '/moved?x=1' }).end()
       response.writeHead(200, { 'content-type': manifest.mediaType }).end(manifest.bytes)
     }),
   )
@@ -69,13 +72,12 @@ test('a challenge from where a redirect leads is not answered', async () => {
     response.setHeader('www-authenticate', `Bearer realm="${tokens.origin}/token"`)
     registryError(response, 401, 'UNAUTHORIZED')
   })
-  const registry = await serve(guarded((_, response) => response.writeHead(307, { location: cdn.origin }).end()))
-  const error = await failureOf(
-    clientFor(registry.host).repository(registry.host, 'app').openBlob(digest, 0),
-    'REGISTRY',
-  )
+  const registry = await serve((_, response) => void response.writeHead(307, { location: cdn.origin }).end())
+  const repository = clientFor(registry.host).repository(registry.host, 'app')
+  const error = await failureOf(repository.openBlob(digest, 0), 'REGISTRY')
   expect(error.message).toContain(`${cdn.host} (where ${registry.host} redirects to) answers 401`)
   expect(tokens.seen).toEqual([])
+  expect([registry.seen.length, cdn.seen.length]).toEqual([1, 1])
 })
 
 test('no more than five redirects', async () => {
@@ -95,9 +97,15 @@ test('no more than five redirects', async () => {
 
 test('a redirect away from HTTPS is refused', async () => {
   const tls = makeCertificate({ name: 'x', names: ['127.0.0.1'] })
-  const server = await serve((_, response) => response.writeHead(307, { location: 'http://cdn.example/x?sig=abc' }).end(), { tls })
+  const server = await serve(
+    (_, response) => void response.writeHead(307, { location: 'http://cdn.example/x?sig=abc' }).end(),
+    { tls },
+  )
   const transport = new Transport({ insecureSkipTlsVerify: ['127.0.0.1'], plainHttp: [] })
-  const error = await failureOf(transport.request({ method: 'GET', url: new URL(server.origin), context }), 'REGISTRY')
+  const error = await failureOf(
+    transport.request({ method: 'GET', url: new URL(server.origin), context }),
+    'REGISTRY',
+  )
   expect(error.message).toBe(
     `cannot look: ${server.origin}/ redirects from HTTPS to plain HTTP (http://cdn.example/x)`,
   )
@@ -120,7 +128,7 @@ test.each([
   ['ftp://x.example/', 'of the kind ftp:'],
   ['http://[', 'unreadable'],
 ])('a redirect to %s is an error', async (location, message) => {
-  const server = await serve((_, response) => response.writeHead(302, { location }).end())
+  const server = await serve((_, response) => void response.writeHead(302, { location }).end())
   const client = makeClient()
   const error = await failureOf(client.repository(server.host, 'app').fetchManifest('1'), 'REGISTRY')
   expect(error.message).toContain(message)
@@ -130,8 +138,13 @@ test('an upload Location on another origin gets the bytes but no credentials', a
   const memory = memoryRegistry()
   const storage = await serve(memory.handle)
   const registry = await serve(
-    guarded((_, response) =>
-      response.writeHead(202, { location: `${storage.origin.replace('//', '//u:p@')}/v2/upload/session?state=a%2Fb%20c` }).end(),
+    guarded(
+      (_, response) =>
+        void response
+          .writeHead(202, {
+            location: `${storage.origin.replace('//', '//u:p@')}/v2/upload/session?state=a%2Fb%20c`,
+          })
+          .end(),
     ),
   )
   await clientFor(registry.host)
@@ -146,7 +159,10 @@ test('an upload Location on another origin gets the bytes but no credentials', a
 test('a silent peer is given up', async () => {
   const server = await serve(() => {})
   const transport = new Transport({ insecureSkipTlsVerify: [], plainHttp: [], stallTimeoutMs: 50 })
-  const error = await failureOf(transport.request({ method: 'GET', url: new URL(server.origin), context }), 'NETWORK')
+  const error = await failureOf(
+    transport.request({ method: 'GET', url: new URL(server.origin), context }),
+    'NETWORK',
+  )
   expect(error.message).toContain('it stopped answering')
   await transport.close()
 })

@@ -2,12 +2,19 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { AirgapError } from '../../src/errors.ts'
 import type { RegistryNotice } from '../../src/registry/notices.ts'
-import { DEFAULT_RETRY, delayAfter, markTransient, parseRetryAfter, withRetry } from '../../src/registry/retry.ts'
+import {
+  DEFAULT_RETRY,
+  delayAfter,
+  markTransient,
+  parseRetryAfter,
+  withRetry,
+} from '../../src/registry/retry.ts'
 import { failureOf } from './helpers.ts'
 
 const context = { registry: 'r.example', operation: 'do it' }
 const policy = { attempts: 4, baseDelayMs: 1, maxDelayMs: 2, maxRetryAfterMs: 3 }
-const passing = (attempts?: number): AirgapError => markTransient(new AirgapError('NETWORK', 'broken'), { attempts })
+const passing = (attempts?: number): AirgapError =>
+  markTransient(new AirgapError('NETWORK', 'broken'), { attempts })
 
 async function run(fail: (n: number) => unknown, extra: { progressed?: () => boolean } = {}) {
   const notices: RegistryNotice[] = []
@@ -50,23 +57,30 @@ test('an abort ends the wait at once', async () => {
   const abort = new AbortController()
   const slow = { ...policy, baseDelayMs: 1e9, maxDelayMs: 1e9 }
   const onNotice = (): void => abort.abort()
-  const result = withRetry({ policy: slow, context, onNotice, signal: abort.signal }, () => Promise.reject(passing()))
+  const result = withRetry({ policy: slow, context, onNotice, signal: abort.signal }, () =>
+    Promise.reject(passing()),
+  )
   const error = await failureOf(result, 'INTERRUPTED')
   expect(error.message).toBe('cannot do it: it was interrupted')
 })
 
 test('the delay is anywhere below a bound that doubles up to a limit', () => {
   fc.assert(
-    fc.property(fc.integer({ min: 1, max: 60 }), fc.double({ min: 0, max: 0.999, noNaN: true }), (failures, random) => {
-      const delay = delayAfter(failures, {}, DEFAULT_RETRY, () => random)
-      const bound = Math.min(30_000, 500 * 2 ** (failures - 1))
-      expect(delay).toBe(Math.round(random * bound))
-    }),
+    fc.property(
+      fc.integer({ min: 1, max: 60 }),
+      fc.double({ min: 0, max: 0.999, noNaN: true }),
+      (failures, random) => {
+        const delay = delayAfter(failures, {}, DEFAULT_RETRY, () => random)
+        const bound = Math.min(30_000, 500 * 2 ** (failures - 1))
+        expect(delay).toBe(Math.round(random * bound))
+      },
+    ),
   )
 })
 
 test('Retry-After is obeyed up to the cap, never undercut', () => {
-  const asked = (ms: number, random: number): number => delayAfter(1, { retryAfterMs: ms }, DEFAULT_RETRY, () => random)
+  const asked = (ms: number, random: number): number =>
+    delayAfter(1, { retryAfterMs: ms }, DEFAULT_RETRY, () => random)
   expect(asked(7000, 0)).toBe(7000)
   expect(asked(7000, 0.9)).toBe(7450)
   expect(asked(3_600_000, 0)).toBe(120_000)

@@ -1,4 +1,4 @@
-import { generateKeyPairSync } from 'node:crypto'
+import { createHash, generateKeyPairSync } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { encryptKey, readEncryptedKey } from '../../src/trust/encrypted-key.ts'
@@ -6,7 +6,7 @@ import { readPrivateKey } from '../../src/trust/keys.ts'
 import { toPem } from '../../src/trust/pem.ts'
 import { errorOf, temporaryFile } from './helpers.ts'
 
-const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
 const PKCS8 = privateKey.export({ type: 'pkcs8', format: 'der' })
 const PASSWORD = Buffer.from('fixture')
 const SEALED = encryptKey(PKCS8, PASSWORD, 32768)
@@ -31,7 +31,7 @@ describe('the encrypted key', () => {
         const envelope = readEncryptedKey(encryptKey(bytes, password, 32768), 'k')
         expect(envelope.open(password)).toEqual(Buffer.from(bytes))
       }),
-      { numRuns: 12 },
+      { numRuns: 6 },
     )
   })
 
@@ -44,17 +44,20 @@ describe('the encrypted key', () => {
     }
   })
 
-  it.each([32768, 65536, 131072] as const)('reads N %i under either label', async (cost) => {
+  it.each([
+    [32768, 'ENCRYPTED COSIGN PRIVATE KEY'],
+    [65536, 'ENCRYPTED SIGSTORE PRIVATE KEY'],
+    [131072, 'ENCRYPTED SIGSTORE PRIVATE KEY'],
+  ] as const)('reads N %i under %s', async (cost, label) => {
     const json = encryptKey(PKCS8, PASSWORD, cost)
     expect(JSON.parse(json.toString())).toMatchObject({
       kdf: { name: 'scrypt', params: { N: cost, r: 8, p: 1 } },
       cipher: { name: 'nacl/secretbox' },
     })
-    for (const label of ['ENCRYPTED SIGSTORE PRIVATE KEY', 'ENCRYPTED COSIGN PRIVATE KEY']) {
-      const path = await temporaryFile(toPem(label, json))
-      const key = await readPrivateKey(path, () => Promise.resolve('fixture'))
-      expect(key.warnings).toEqual([])
-    }
+    const path = await temporaryFile(toPem(label, json))
+    const key = await readPrivateKey(path, () => Promise.resolve('fixture'))
+    const spki = publicKey.export({ type: 'spki', format: 'der' })
+    expect(key.publicKey.fingerprint).toBe(createHash('sha256').update(spki).digest('hex'))
   })
 
   it('never uses a salt or nonce twice', () => {

@@ -292,6 +292,13 @@ describe('one key has one encoding', () => {
     expect(error.hint).toContain('-conv_form uncompressed')
   })
 
+  it('and so are bytes that follow the key', async () => {
+    const spki = p256().publicKey.export({ type: 'spki', format: 'der' })
+    const longer = Buffer.concat([spki, Buffer.from([0])])
+    const error = await errorOf(() => parsePublicKey(Buffer.from(toPem('PUBLIC KEY', longer)), 'k.pub'))
+    expect(error.code).toBe('INVALID_KEY')
+  })
+
   it('and its fingerprint is the SHA-256 of that', () => {
     const { publicKey } = p256()
     const spki = publicKey.export({ type: 'spki', format: 'der' })

@@ -6,13 +6,13 @@ import { errorOf, temporaryFile, temporaryFolder } from './helpers.ts'
 const prompt = () => Promise.resolve('from the prompt')
 
 describe('passwordSource', () => {
-  it('takes our variable, then cosign’s, then the file, then the prompt', async () => {
+  it('takes the file, then our variable, then cosign’s, then the prompt', async () => {
     const file = await temporaryFile('from the file\n')
     const ours = { AIRGAP_PASSWORD: 'ours' }
     const cosigns = { COSIGN_PASSWORD: "cosign's" }
-    expect(await passwordSource({ env: { ...ours, ...cosigns }, file, prompt })()).toBe('ours')
-    expect(await passwordSource({ env: cosigns, file, prompt })()).toBe("cosign's")
-    expect(await passwordSource({ env: {}, file, prompt })()).toBe('from the file')
+    expect(await passwordSource({ env: { ...ours, ...cosigns }, file, prompt })()).toBe('from the file')
+    expect(await passwordSource({ env: { ...ours, ...cosigns }, prompt })()).toBe('ours')
+    expect(await passwordSource({ env: cosigns, prompt })()).toBe("cosign's")
     expect(await passwordSource({ env: {}, prompt })()).toBe('from the prompt')
     expect(await passwordSource({ env: {} })()).toBeUndefined()
   })

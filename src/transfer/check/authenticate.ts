@@ -1,9 +1,10 @@
 import type { BundleHead } from '../../bundle/reader.ts'
-import { CHECKSUMS, SIGSTORE_SIGNATURE } from '../../bundle/names.ts'
+import { CHECKSUMS, RAW_SIGNATURE, SIGSTORE_SIGNATURE } from '../../bundle/names.ts'
 import type { Problem } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { DetachedSignature } from '../../trust/detached.ts'
 import type { PublicKey } from '../../trust/keys.ts'
+import { signBytes } from '../../trust/signature.ts'
 import { verifySignature } from '../../trust/verify.ts'
 
 /** What the caller trusts and expects. Nothing in a bundle adds to it. */
@@ -59,18 +60,46 @@ function checkSignatures(head: BundleHead, trust: TrustOptions, problems: Proble
   const reasons: Problem[] = []
   const offered = [
     ...(head.sigstore
-      ? [{ name: SIGSTORE_SIGNATURE, signature: { bundleJson: head.sigstore, ...(head.raw ? { der: head.raw } : {}) } }]
+      ? [
+          {
+            name: SIGSTORE_SIGNATURE,
+            signature: { bundleJson: head.sigstore, ...(head.raw ? { der: head.raw } : {}) },
+          },
+        ]
       : []),
     ...(trust.signatures ?? []).map(({ file, signature }) => ({ name: file, signature })),
   ]
   for (const { name, signature } of offered) {
     const verdict = verifySignature({ payload: head.checksums, signature, keys: [...trust.keys] })
-    if (verdict.ok) return { state: 'signed', key: verdict.key, signature: name }
+    if (verdict.ok) {
+      if (name === SIGSTORE_SIGNATURE) checkForms(head, verdict.key, problems)
+      return { state: 'signed', key: verdict.key, signature: name }
+    }
     reasons.push({ entry: name, message: verdict.reason })
   }
   if (reasons.length === 0) {
-    reasons.push({ entry: SIGSTORE_SIGNATURE, message: 'the bundle is not signed, and a signature by your key is required' })
+    reasons.push({
+      entry: SIGSTORE_SIGNATURE,
+      message: 'the bundle is not signed, and a signature by your key is required',
+    })
   }
   problems.push(...reasons)
   return { state: 'failed' }
+}
+
+/**
+ * A bundle's own signature stands there in both forms, spelled as the writer spells them. The signature says
+ * nothing about the hint, white space or log entries around it: without this they could be altered unnoticed.
+ */
+function checkForms(head: BundleHead, key: PublicKey, problems: Problem[]): void {
+  const { raw } = head
+  if (!raw) {
+    const message = `it is missing: a signature by a key has both ${SIGSTORE_SIGNATURE} and ${RAW_SIGNATURE}`
+    problems.push({ entry: RAW_SIGNATURE, message })
+    return
+  }
+  const { bundleJson } = signBytes(head.checksums, { publicKey: key, sign: () => raw, warnings: [] })
+  if (head.sigstore?.equals(bundleJson)) return
+  const message = 'it holds the right signature, but is not spelled as airgap writes it: it has been altered'
+  problems.push({ entry: SIGSTORE_SIGNATURE, message })
 }

@@ -11,7 +11,11 @@ import { asProblem, type OpenedBundle } from './open.ts'
  * Reads an entry once, hashes these bytes against the list, and returns the same bytes for parsing.
  * @returns undefined, with a problem noted, when the entry is missing, too large or altered.
  */
-export async function readChecked(opened: OpenedBundle, name: string, limit: number): Promise<Buffer | undefined> {
+export async function readChecked(
+  opened: OpenedBundle,
+  name: string,
+  limit: number,
+): Promise<Buffer | undefined> {
   const entry = opened.entries.get(name)
   const expected = opened.checksums.get(name)
   // Missing entries have been reported by the walk over the archive.
@@ -44,16 +48,24 @@ export async function readDescription(opened: OpenedBundle): Promise<BundleDescr
 }
 
 /** Step 4: what the caller expects of name, sequence and expiry, and that the images' names are in order. */
-export function checkDescription(description: BundleDescription, trust: TrustOptions, problems: Problem[]): void {
+export function checkDescription(
+  description: BundleDescription,
+  trust: TrustOptions,
+  problems: Problem[],
+): void {
   const report = (message: string): void => {
     problems.push({ entry: DESCRIPTION, message })
   }
   const { name, sequence, expires, images } = description
   if (trust.expectName !== undefined && trust.expectName !== name) {
-    report(`the bundle's name is ${JSON.stringify(name)}, not ${JSON.stringify(trust.expectName)} as expected`)
+    report(
+      `the bundle's name is ${JSON.stringify(name)}, not ${JSON.stringify(trust.expectName)} as expected`,
+    )
   }
   if (trust.minSequence !== undefined && sequence < trust.minSequence) {
-    report(`the bundle's sequence is ${sequence}, and at least ${trust.minSequence} is expected: it is an older bundle`)
+    report(
+      `the bundle's sequence is ${sequence}, and at least ${trust.minSequence} is expected: it is an older bundle`,
+    )
   }
   if (expires !== undefined && Date.parse(expires) <= trust.now) report(`the bundle has expired: ${expires}`)
   if (sortImages(images).some((image, i) => image !== images[i])) report('its images are not in order')

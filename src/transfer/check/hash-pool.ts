@@ -73,7 +73,12 @@ function drain(
       current = queue.shift()
       if (!current) return resolve()
       id += 1
-      worker.postMessage({ id, fd: reader.fd, offset: current.contentOffset, length: current.size } satisfies HashTask)
+      worker.postMessage({
+        id,
+        fd: reader.fd,
+        offset: current.contentOffset,
+        length: current.size,
+      } satisfies HashTask)
     }
     worker.on('message', (reply: HashReply) => {
       if (reply.type === 'progress') {
@@ -85,7 +90,9 @@ function drain(
         giveNext()
       }
     })
-    worker.on('error', (error) => reject(new AirgapError('INTERNAL', `a hashing thread failed: ${messageOf(error)}`)))
+    worker.on('error', (error) =>
+      reject(new AirgapError('INTERNAL', `a hashing thread failed: ${messageOf(error)}`)),
+    )
     giveNext()
   })
 }

@@ -15,7 +15,7 @@ port.on('message', (task: HashTask) => {
   try {
     const hash = createHash('sha256')
     let told = 0
-    for (let done = 0; done < task.length; ) {
+    for (let done = 0; done < task.length;) {
       const read = readSync(task.fd, buffer, 0, Math.min(CHUNK, task.length - done), task.offset + done)
       if (read === 0) throw new Error('the file became shorter while it was read')
       hash.update(buffer.subarray(0, read))

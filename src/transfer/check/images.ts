@@ -9,6 +9,7 @@ import {
   type Manifest,
   type ManifestOrIndex,
 } from '../../oci/manifest.ts'
+import { isIndexType } from '../../oci/media-types.ts'
 import type { Platform } from '../../oci/platform.ts'
 import { closureOf, closureSize, type Closure, type KnownSizes, type LoadDocument } from '../graph.ts'
 import { describingFiles } from '../pack/contents.ts'
@@ -45,8 +46,10 @@ export async function walkImages(opened: OpenedBundle, description: BundleDescri
     const before = problems.length
     try {
       const { closure, evidence } = await walkImage(image, documents, sizes)
-      for (const digest of [...closure.documents.keys(), ...evidence, ...closure.configs]) walk.first.add(digest)
-      for (const digest of [...closure.documents.keys(), ...evidence, ...closure.blobs.keys()]) walk.needed.add(digest)
+      for (const digest of [...closure.documents.keys(), ...evidence, ...closure.configs])
+        walk.first.add(digest)
+      for (const digest of [...closure.documents.keys(), ...evidence, ...closure.blobs.keys()])
+        walk.needed.add(digest)
       checkBlobs(closure, opened, image.source)
       walk.images.push({ image, closure })
     } catch (error) {
@@ -96,6 +99,18 @@ class BundleDocuments {
     return document
   }
 
+  /**
+   * For finding out what a source's platforms give. A nested index that nothing is delivered of need not be in
+   * the bundle, and then takes part in nothing; what is delivered is walked by `load` alone.
+   */
+  loadOfSource: LoadDocument = async (descriptor) => {
+    const { digest, mediaType } = descriptor
+    if (isIndexType(mediaType) && !this.#opened.checksums.has(blobName(digest))) {
+      return { kind: 'index', mediaType, digest, bytes: Buffer.alloc(0), manifests: [] }
+    }
+    return this.load(descriptor)
+  }
+
   /** A source that is kept as evidence: nothing has given its media type. */
   async loadUntyped(digest: Digest): Promise<ManifestOrIndex> {
     const document = this.#parsed.get(digest) ?? parseManifest(await this.#bytes(digest), blobName(digest))
@@ -122,16 +137,24 @@ async function walkImage(
   sizes: KnownSizes,
 ): Promise<{ closure: Closure; evidence: Digest[] }> {
   const what = image.source
-  const { load, configPlatform } = documents
+  const { load, loadOfSource, configPlatform } = documents
   const source =
     image.digest === image.sourceDigest
       ? await load({ digest: image.digest, mediaType: image.mediaType, size: documents.sizeOf(image.digest) })
       : await documents.loadUntyped(image.sourceDigest)
   const keptManifests = image.platforms.map(({ digest }) => digest)
-  const selection = await repeatSelection(source, image.digest, keptManifests, { load, configPlatform, what })
+  const selection = await repeatSelection(source, image.digest, keptManifests, {
+    load: loadOfSource,
+    configPlatform,
+    what,
+  })
   const { delivered } = selection
   // The derived index as it lies in the file, not as we made it again: it has to be there.
-  const root = { mediaType: image.mediaType, digest: delivered.digest, size: documents.sizeOf(delivered.digest) }
+  const root = {
+    mediaType: image.mediaType,
+    digest: delivered.digest,
+    size: documents.sizeOf(delivered.digest),
+  }
   const closure = await closureOf(root, load, what, sizes)
 
   const fail = (field: string, says: unknown, is: unknown): never => {
@@ -173,7 +196,10 @@ async function compareDescribingFiles(
   for (const [name, bytes] of named) {
     if (name === DESCRIPTION) continue
     if (name === DOCKER_MANIFEST_LIST && !opened.checksums.has(name)) {
-      opened.problems.push({ entry: name, message: `it is missing, though ${DESCRIPTION} names images that can be loaded` })
+      opened.problems.push({
+        entry: name,
+        message: `it is missing, though ${DESCRIPTION} names images that can be loaded`,
+      })
       continue
     }
     const actual = await readChecked(opened, name, MAX_JSON_ENTRY)
@@ -185,6 +211,10 @@ async function compareDescribingFiles(
 }
 
 function disagreement(name: string): Problem {
-  const what = name === INDEX || name === DOCKER_MANIFEST_LIST ? `with the images in ${DESCRIPTION}` : 'with the format'
-  return { entry: name, message: `it does not agree ${what}: other tools would find other content in this file` }
+  const what =
+    name === INDEX || name === DOCKER_MANIFEST_LIST ? `with the images in ${DESCRIPTION}` : 'with the format'
+  return {
+    entry: name,
+    message: `it does not agree ${what}: other tools would find other content in this file`,
+  }
 }

@@ -75,7 +75,7 @@ async function check(reader: BundleReader, trust: TrustOptions): Promise<OpenedB
     return opened
   }
 
-  const scan = await reader.scan()
+  const scan = await reader.scan(opened.checksums.size + SIGNED_AND_SIGNATURES.length)
   problems.push(...scan.problems)
   opened.entries = checkNames(scan.entries, opened.checksums, problems)
 
@@ -90,6 +90,9 @@ async function check(reader: BundleReader, trust: TrustOptions): Promise<OpenedB
   return opened
 }
 
+/** The entries that `SHA256SUMS` does not list, in their order. */
+const SIGNED_AND_SIGNATURES = [CHECKSUMS, SIGSTORE_SIGNATURE, RAW_SIGNATURE]
+
 /** Step 2: exactly the listed names and the signature files, each once, the describing files in their order. */
 function checkNames(
   found: readonly BundleEntry[],
@@ -97,31 +100,31 @@ function checkNames(
   problems: Problem[],
 ): Map<string, BundleEntry> {
   const entries = new Map<string, BundleEntry>()
-  const signatures = new Set([CHECKSUMS, SIGSTORE_SIGNATURE, RAW_SIGNATURE])
   for (const entry of found) {
     if (entries.has(entry.name)) {
       problems.push({ entry: entry.name, message: 'it occurs twice in the archive' })
-    } else if (checksums.has(entry.name) || signatures.has(entry.name)) {
+    } else if (checksums.has(entry.name) || SIGNED_AND_SIGNATURES.includes(entry.name)) {
       entries.set(entry.name, entry)
     } else {
       problems.push({ entry: entry.name, message: `it is not listed in ${CHECKSUMS}` })
     }
   }
   for (const name of checksums.keys()) {
-    if (!entries.has(name)) problems.push({ entry: name, message: `it is listed in ${CHECKSUMS}, but is not in the archive` })
+    if (!entries.has(name))
+      problems.push({ entry: name, message: `it is listed in ${CHECKSUMS}, but is not in the archive` })
   }
   for (const name of FIXED_NAMES.slice(0, 3)) {
-    if (!checksums.has(name)) problems.push({ entry: name, message: `${CHECKSUMS} does not list it, and every bundle has it` })
+    if (!checksums.has(name))
+      problems.push({ entry: name, message: `${CHECKSUMS} does not list it, and every bundle has it` })
   }
-  const head = [...entries.keys()].filter((name) => digestOfBlobName(name) === undefined)
-  const order = [CHECKSUMS, SIGSTORE_SIGNATURE, RAW_SIGNATURE, ...FIXED_NAMES].filter((name) => entries.has(name))
+  const order = [...SIGNED_AND_SIGNATURES, ...FIXED_NAMES].filter((name) => entries.has(name))
   const names = [...entries.keys()]
   for (const [i, name] of order.entries()) {
     if (names[i] === name) continue
     problems.push({ entry: names[i] ?? name, message: `it is out of order: ${name} belongs here` })
     break
   }
-  if (head.includes(RAW_SIGNATURE) && !head.includes(SIGSTORE_SIGNATURE)) {
+  if (entries.has(RAW_SIGNATURE) && !entries.has(SIGSTORE_SIGNATURE)) {
     problems.push({ entry: RAW_SIGNATURE, message: `it is there without ${SIGSTORE_SIGNATURE}` })
   }
   return entries
@@ -144,13 +147,20 @@ function checkOrder(found: readonly BundleEntry[], first: ReadonlySet<Digest>, p
   })
   const expected = orderBlobs(blobs)
   const odd = blobs.find((blob, i) => blob !== expected[i])
-  if (odd) problems.push({ entry: blobName(odd.digest), message: 'it is not at its place in the order of entries' })
+  if (odd)
+    problems.push({ entry: blobName(odd.digest), message: 'it is not at its place in the order of entries' })
 }
 
 /** Any error as a problem of an entry. Faults of the file system are not problems of the bundle: they are thrown. */
 export function asProblem(entry: string, error: unknown): Problem {
-  if (error instanceof AirgapError && (error.code === 'INVALID_CONTENT' || error.code === 'UNSUPPORTED_CONTENT')) {
-    return { entry, message: error.hint === undefined ? messageOf(error) : `${messageOf(error)}. ${error.hint}` }
+  if (
+    error instanceof AirgapError &&
+    (error.code === 'INVALID_CONTENT' || error.code === 'UNSUPPORTED_CONTENT')
+  ) {
+    return {
+      entry,
+      message: error.hint === undefined ? messageOf(error) : `${messageOf(error)}. ${error.hint}`,
+    }
   }
   throw error
 }

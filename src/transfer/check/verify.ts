@@ -22,7 +22,11 @@ export interface VerifyOptions {
  *
  * @throws AirgapError `FILE` when the file cannot be read.
  */
-export async function verifyBundle(path: string, trust: TrustOptions, options: VerifyOptions = {}): Promise<OpenedBundle> {
+export async function verifyBundle(
+  path: string,
+  trust: TrustOptions,
+  options: VerifyOptions = {},
+): Promise<OpenedBundle> {
   const opened = await openBundle(path, trust)
   try {
     if (opened.authentication.state !== 'failed') {
@@ -87,4 +91,3 @@ export function verificationError(path: string, opened: OpenedBundle): AirgapErr
 function countProblems(problems: readonly Problem[]): string {
   return problems.length === 1 ? '1 problem' : `${problems.length} problems`
 }
-

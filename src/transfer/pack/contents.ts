@@ -69,7 +69,10 @@ export async function gatherContents(options: ContentsOptions): Promise<BundleCo
     ),
   )
   if (failures.length > 0) {
-    throw combineFailures(failures, `${failures.length} of ${lock.images.length} images do not answer to the lock`)
+    throw combineFailures(
+      failures,
+      `${failures.length} of ${lock.images.length} images do not answer to the lock`,
+    )
   }
 
   const documents = new Map<Digest, ManifestOrIndex>()
@@ -80,7 +83,8 @@ export async function gatherContents(options: ContentsOptions): Promise<BundleCo
       documents.set(document.digest, document)
     }
     for (const digest of image.closure.configs) configs.add(digest)
-    for (const [digest, descriptor] of image.closure.blobs) addSource(toFetch, digest, descriptor, image.repositories)
+    for (const [digest, descriptor] of image.closure.blobs)
+      addSource(toFetch, digest, descriptor, image.repositories)
   }
   const blobs: PlannedBlob[] = [...documents.values()].map(({ digest, bytes }) => ({
     digest,
@@ -98,7 +102,11 @@ export async function gatherContents(options: ContentsOptions): Promise<BundleCo
     blobs.push({ digest, size: descriptor.size, first: configs.has(digest), bytes })
   }
 
-  const description: BundleDescription = { ...options.description, platforms: lock.platforms, images: lock.images }
+  const description: BundleDescription = {
+    ...options.description,
+    platforms: lock.platforms,
+    images: lock.images,
+  }
   const files = describingFiles(description, (digest) => documents.get(digest))
   return { files, blobs, toFetch, checksums: checksumsOf(files, blobs), description }
 }
@@ -135,7 +143,9 @@ async function gatherImage(
   const load = cache.loader(repositories, options.signal)
   const document =
     cache.peek(image.sourceDigest) ??
-    (await firstThatHas(repositories, (repository) => repository.fetchManifest(image.sourceDigest, options.signal)))
+    (await firstThatHas(repositories, (repository) =>
+      repository.fetchManifest(image.sourceDigest, options.signal),
+    ))
   cache.add(document)
   const what = image.source
   const { delivered, evidence, platforms } = await repeatSelection(
@@ -147,9 +157,19 @@ async function gatherImage(
   cache.add(delivered)
   const root = { mediaType: delivered.mediaType, digest: delivered.digest, size: delivered.bytes.length }
   const closure = await closureOf(root, load, what, sizes)
-  const found = { mediaType: delivered.mediaType, kind: kindOf(closure), size: closureSize(closure), platforms }
+  const found = {
+    mediaType: delivered.mediaType,
+    kind: kindOf(closure),
+    size: closureSize(closure),
+    platforms,
+  }
   const { mediaType, kind, size } = image
-  const listed = { mediaType, kind, size, platforms: image.platforms.map(({ platform, digest }) => ({ platform, digest })) }
+  const listed = {
+    mediaType,
+    kind,
+    size,
+    platforms: image.platforms.map(({ platform, digest }) => ({ platform, digest })),
+  }
   if (JSON.stringify(found) !== JSON.stringify(listed)) {
     throw new AirgapError('INVALID_LOCK', `${what}: the lock describes it otherwise than the registry does`, {
       hint: `The registry gives ${JSON.stringify(found)}. Make the lock again with \`airgap resolve\`.`,

@@ -29,7 +29,9 @@ export interface PackPlan {
  *
  * @param key signs `SHA256SUMS`; undefined leaves the bundle unsigned.
  */
-export async function planPack(options: ContentsOptions & { key?: SigningKey | undefined }): Promise<PackPlan> {
+export async function planPack(
+  options: ContentsOptions & { key?: SigningKey | undefined },
+): Promise<PackPlan> {
   const contents = await gatherContents(options)
   const signature = options.key && signContents(contents, options.key)
   const plan = planBundle(contents.files, contents.blobs, contents.checksums, signature)
@@ -74,7 +76,11 @@ export async function packToFile(pack: PackPlan, output: OutputFile, options: Pa
         restartable: true,
         write: (chunk: Uint8Array, position: number) => writer.writeContent(entry, chunk, position),
       }
-      await downloadBlob(blob.sources, blob.descriptor, sink, { client: options.client, signal, ...blobProgress(onEvent) })
+      await downloadBlob(blob.sources, blob.descriptor, sink, {
+        client: options.client,
+        signal,
+        ...blobProgress(onEvent),
+      })
       onEvent?.({ type: 'item', name: nameOfBlob(blob), bytes: entry.size, outcome: 'fetched' })
     })
     await writer.finish()

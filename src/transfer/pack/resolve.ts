@@ -155,12 +155,17 @@ async function readSource(
       resolvedFrom: repository === source ? 'source' : repository.name,
     }))
   }
-  if (mirrors.length === 0) return { document: await source.fetchManifest(tag, signal), resolvedFrom: 'source' }
+  if (mirrors.length === 0)
+    return { document: await source.fetchManifest(tag, signal), resolvedFrom: 'source' }
   const named = await source.resolveManifest(tag, signal)
   if (!named) {
-    throw new AirgapError('NOT_FOUND', `${formatReference(reference)}: ${source.registry} has no such image or tag`, {
-      hint: 'Look at the spelling of name and tag.',
-    })
+    throw new AirgapError(
+      'NOT_FOUND',
+      `${formatReference(reference)}: ${source.registry} has no such image or tag`,
+      {
+        hint: 'Look at the spelling of name and tag.',
+      },
+    )
   }
   const document = await firstThatHas(all, (repository) => repository.fetchManifest(named.digest, signal))
   return { document, resolvedFrom: 'source' }

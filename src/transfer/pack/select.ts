@@ -2,7 +2,13 @@ import type { ImagePlatform } from '../../bundle/description.ts'
 import { AirgapError } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
 import { compareBytes } from '../../oci/json.ts'
-import { isRunnable, parseManifest, type Descriptor, type Index, type ManifestOrIndex } from '../../oci/manifest.ts'
+import {
+  isRunnable,
+  parseManifest,
+  type Descriptor,
+  type Index,
+  type ManifestOrIndex,
+} from '../../oci/manifest.ts'
 import { isIndexType, OCI_INDEX } from '../../oci/media-types.ts'
 import { formatPlatform, matchesPlatform, normalizePlatform, type Platform } from '../../oci/platform.ts'
 import type { LoadDocument } from '../graph.ts'
@@ -62,7 +68,8 @@ export async function selectPlatforms(source: ManifestOrIndex, options: SelectOp
   if (options.isPinned && !options.rewriteDigests) return { ...whole, missing }
 
   const isWanted = (leaf: Leaf): boolean =>
-    leaf.platform !== undefined && wanted.some((platform) => matchesPlatform(platform, leaf.platform as Platform))
+    leaf.platform !== undefined &&
+    wanted.some((platform) => matchesPlatform(platform, leaf.platform as Platform))
   const kept = new Set<string>()
   for (const leaf of leaves) {
     if (leaf.attests === undefined && (!leaf.isSelectable || isWanted(leaf))) kept.add(leaf.descriptor.digest)
@@ -71,7 +78,9 @@ export async function selectPlatforms(source: ManifestOrIndex, options: SelectOp
   for (const leaf of leaves) {
     if (leaf.attests !== undefined && kept.has(leaf.attests)) kept.add(leaf.descriptor.digest)
   }
-  const isEveryRunnable = leaves.every((leaf) => leaf.attests !== undefined || kept.has(leaf.descriptor.digest))
+  const isEveryRunnable = leaves.every(
+    (leaf) => leaf.attests !== undefined || kept.has(leaf.descriptor.digest),
+  )
   if (isEveryRunnable) return { ...whole, missing }
 
   const only = chosen.length === 1 ? leaves.find((leaf) => leaf.descriptor.digest === chosen[0]) : undefined
@@ -100,9 +109,12 @@ export async function derive(
   const manifests = await keptDescriptors(source, kept, options)
   const annotations: Record<string, string> = Object.create(null) as Record<string, string>
   const all = Object.entries({ ...source.annotations, [SOURCE_DIGEST]: source.digest })
-  for (const [key, value] of all.sort(([a], [b]) => compareBytes(a, b))) annotations[key] = value
+  for (const [key, value] of all.toSorted(([a], [b]) => compareBytes(a, b))) annotations[key] = value
   const document = { schemaVersion: 2, mediaType: OCI_INDEX, manifests, annotations }
-  const delivered = parseManifest(Buffer.from(JSON.stringify(document)), `${options.what} (derived index)`) as Index
+  const delivered = parseManifest(
+    Buffer.from(JSON.stringify(document)),
+    `${options.what} (derived index)`,
+  ) as Index
   const leaves = await leavesOf(source, options.load, options.configPlatform)
   const keptLeaves = leaves.filter(({ descriptor }) => kept.has(descriptor.digest))
   const digests = new Set<Digest>(
@@ -181,14 +193,19 @@ export async function repeatSelection(
     }
     const kept = new Set<string>(keptManifests)
     for (const leaf of leaves) {
-      if (leaf.attests === undefined ? !leaf.isSelectable : kept.has(leaf.attests)) kept.add(leaf.descriptor.digest)
+      if (leaf.attests === undefined ? !leaf.isSelectable : kept.has(leaf.attests))
+        kept.add(leaf.descriptor.digest)
     }
     const derived = await derive(source, kept, options)
     if (derived.delivered.digest === digest) return derived
   }
-  throw new AirgapError('INVALID_CONTENT', `${options.what}: ${digest} is not what its platforms give of ${source.digest}`, {
-    hint: 'The lock was edited, or made by another release. Make it again with `airgap resolve`.',
-  })
+  throw new AirgapError(
+    'INVALID_CONTENT',
+    `${options.what}: ${digest} is not what its platforms give of ${source.digest}`,
+    {
+      hint: 'The lock was edited, or made by another release. Make it again with `airgap resolve`.',
+    },
+  )
 }
 
 function missingPlatforms(
@@ -200,11 +217,17 @@ function missingPlatforms(
   const missing = wanted.filter((platform) => !available.some((have) => matchesPlatform(platform, have)))
   if (missing.length === 0) return []
   const names = missing.map(formatPlatform).join(', ')
-  const has = [...new Set(available.map((platform) => formatPlatform(normalizePlatform(platform))))].join(', ')
+  const has = [...new Set(available.map((platform) => formatPlatform(normalizePlatform(platform))))].join(
+    ', ',
+  )
   if (missing.length === wanted.length) {
-    throw new AirgapError('PLATFORM_MISSING', `${what} has none of the platforms asked for (${names}); it has ${has}`, {
-      hint: 'Ask for a platform that it has, or leave the image out with --exclude.',
-    })
+    throw new AirgapError(
+      'PLATFORM_MISSING',
+      `${what} has none of the platforms asked for (${names}); it has ${has}`,
+      {
+        hint: 'Ask for a platform that it has, or leave the image out with --exclude.',
+      },
+    )
   }
   if (!allowMissing) {
     throw new AirgapError('PLATFORM_MISSING', `${what} does not have ${names}; it has ${has}`, {
@@ -213,4 +236,3 @@ function missingPlatforms(
   }
   return missing
 }
-

@@ -1,6 +1,12 @@
 import { AirgapError, messageOf } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
-import { MAX_MANIFEST_SIZE, platformOfConfig, type Descriptor, type Manifest, type ManifestOrIndex } from '../../oci/manifest.ts'
+import {
+  MAX_MANIFEST_SIZE,
+  platformOfConfig,
+  type Descriptor,
+  type Manifest,
+  type ManifestOrIndex,
+} from '../../oci/manifest.ts'
 import type { Platform } from '../../oci/platform.ts'
 import type { Repository } from '../../registry/repository.ts'
 import type { LoadDocument } from '../graph.ts'
@@ -46,7 +52,9 @@ export class DocumentCache {
     return async (manifest: Manifest): Promise<Platform | undefined> => {
       const { config } = manifest
       const bytes = await remember(this.#configs, config.digest, () =>
-        firstThatHas(repositories, (repository) => repository.fetchSmallBlob(config, MAX_MANIFEST_SIZE, signal)),
+        firstThatHas(repositories, (repository) =>
+          repository.fetchSmallBlob(config, MAX_MANIFEST_SIZE, signal),
+        ),
       )
       return platformOfConfig(bytes, `${repositories.at(-1)?.name}: config ${config.digest}`)
     }
@@ -99,5 +107,8 @@ export async function firstThatHas<T>(
 
 /** Whether this is the work being called off, rather than a fault. */
 export function isAbort(error: unknown): boolean {
-  return error instanceof Error && (error.name === 'AbortError' || (error instanceof AirgapError && error.code === 'INTERRUPTED'))
+  return (
+    error instanceof Error &&
+    (error.name === 'AbortError' || (error instanceof AirgapError && error.code === 'INTERRUPTED'))
+  )
 }

@@ -41,7 +41,8 @@ export function parseTarget(text: string): Target {
   const registry = slash < 0 ? text : text.slice(0, slash)
   const prefix = slash < 0 ? '' : text.slice(slash + 1).replace(/\/$/, '')
   if (!isRegistryHost(registry)) fail(`${JSON.stringify(registry)} is not a host name with an optional port`)
-  if (prefix !== '' && !isRepository(prefix)) fail(`${JSON.stringify(prefix)} is not a path of lower-case names`)
+  if (prefix !== '' && !isRepository(prefix))
+    fail(`${JSON.stringify(prefix)} is not a path of lower-case names`)
   return { registry, prefix }
 }
 
@@ -62,14 +63,18 @@ export function parseNameMap(text: string): NameMap {
  * Names every image in the target.
  * @throws AirgapError `NAME_CONFLICT` or `INVALID_TARGET_NAME`, listing every case.
  */
-export function nameImages(images: readonly ImageEntry[], options: NamingOptions): Map<ImageEntry, TargetName> {
+export function nameImages(
+  images: readonly ImageEntry[],
+  options: NamingOptions,
+): Map<ImageEntry, TargetName> {
   const names = new Map<ImageEntry, TargetName>()
   const invalid: Problem[] = []
   for (const image of images) {
     const name = nameImage(image, options)
     names.set(image, name)
     const reason = faultOf(name.repository)
-    if (reason !== undefined) invalid.push({ entry: image.source, message: `would be ${name.repository}: ${reason}` })
+    if (reason !== undefined)
+      invalid.push({ entry: image.source, message: `would be ${name.repository}: ${reason}` })
   }
   if (invalid.length > 0) {
     throw new AirgapError('INVALID_TARGET_NAME', 'not every image can have its name in the target', {
@@ -79,10 +84,14 @@ export function nameImages(images: readonly ImageEntry[], options: NamingOptions
   }
   const conflicts = conflictsAmong(names)
   if (conflicts.length > 0) {
-    throw new AirgapError('NAME_CONFLICT', 'two images with different digests would get one name in the target', {
-      problems: conflicts,
-      hint: 'Use --path full, another --map, or leave one out with --exclude.',
-    })
+    throw new AirgapError(
+      'NAME_CONFLICT',
+      'two images with different digests would get one name in the target',
+      {
+        problems: conflicts,
+        hint: 'Use --path full, another --map, or leave one out with --exclude.',
+      },
+    )
   }
   return names
 }
@@ -91,7 +100,9 @@ export function nameImages(images: readonly ImageEntry[], options: NamingOptions
 function nameImage({ source, digest }: ImageEntry, options: NamingOptions): TargetName {
   const reference = parseReference(source)
   return {
-    repository: [options.target.prefix, mapName(nameOf(reference), reference.registry, options)].filter(Boolean).join('/'),
+    repository: [options.target.prefix, mapName(nameOf(reference), reference.registry, options)]
+      .filter(Boolean)
+      .join('/'),
     tag: reference.tag ?? `airgap-${shortHex(digest)}`,
   }
 }

@@ -20,7 +20,14 @@ export interface RegistryMirror {
   mirror: string
 }
 
-const COMPONENTS = ['kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'kube-proxy', 'etcd', 'pause']
+const COMPONENTS = [
+  'kube-apiserver',
+  'kube-controller-manager',
+  'kube-scheduler',
+  'kube-proxy',
+  'etcd',
+  'pause',
+]
 
 /**
  * kubeadm's settings, when its images were pushed under names that it can build: it asks for
@@ -47,7 +54,11 @@ export function kubeadmSettings(images: Receipt['images']): KubeadmSettings | un
 function splitTarget(target: string): { parent: string; base: string; tag: string } {
   const colon = target.lastIndexOf(':')
   const slash = target.lastIndexOf('/', colon)
-  return { parent: target.slice(0, slash), base: target.slice(slash + 1, colon), tag: target.slice(colon + 1) }
+  return {
+    parent: target.slice(0, slash),
+    base: target.slice(slash + 1, colon),
+    tag: target.slice(colon + 1),
+  }
 }
 
 /**
@@ -57,14 +68,14 @@ function splitTarget(target: string): { parent: string; base: string; tag: strin
  * @returns those, and the sources that a mirror cannot express (mapped names, tags made up for bare digests):
  * workloads have to name these as they are in the target.
  */
-export function registryMirrors(images: Receipt['images']): {
+export function registryMirrors({ images, target: { origin } }: Pick<Receipt, 'images' | 'target'>): {
   mirrors: RegistryMirror[]
   others: { source: string; target: string }[]
 } {
   const mirrors: RegistryMirror[] = []
   const others: { source: string; target: string }[] = []
   for (const [registry, group] of Map.groupBy(images, ({ source }) => parseReference(source).registry)) {
-    const prefixes = new Set(group.map((image) => mirrorPath(image)))
+    const prefixes = new Set(group.map((image) => mirrorUrl(image, origin)))
     const [prefix] = prefixes
     if (prefixes.size === 1 && prefix !== undefined) {
       mirrors.push({ registry, server: upstream(registry), mirror: prefix })
@@ -75,14 +86,12 @@ export function registryMirrors(images: Receipt['images']): {
   return { mirrors, others }
 }
 
-/** `https://HOST/v2/PATH` such that PATH and the source's own repository give the target's repository. */
-function mirrorPath({ source, target }: Receipt['images'][number]): string | undefined {
+/** `ORIGIN/v2/PATH` such that PATH and the source's own repository give the target's repository. */
+function mirrorUrl({ source, target }: Receipt['images'][number], origin: string): string | undefined {
   const { repository } = parseReference(source)
-  const name = target.slice(0, target.lastIndexOf(':'))
-  const slash = name.indexOf('/')
-  const [host, path] = [name.slice(0, slash), name.slice(slash + 1)]
-  if (path === repository) return `https://${host}/v2`
-  return path.endsWith(`/${repository}`) ? `https://${host}/v2/${path.slice(0, -repository.length - 1)}` : undefined
+  const path = target.slice(target.indexOf('/') + 1, target.lastIndexOf(':'))
+  if (path === repository) return `${origin}/v2`
+  return path.endsWith(`/${repository}`) ? `${origin}/v2/${path.slice(0, -repository.length - 1)}` : undefined
 }
 
 function upstream(registry: string): string {

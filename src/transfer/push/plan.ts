@@ -121,13 +121,22 @@ function refuseMovedTags(images: readonly PlannedImage[]): void {
   const problems: Problem[] = images.flatMap(({ image, repository, name, tagNow }) =>
     tagNow === undefined || tagNow === image.digest
       ? []
-      : [{ entry: `${repository.name}:${name.tag}`, message: `is ${tagNow}, and ${image.source} would make it ${image.digest}` }],
+      : [
+          {
+            entry: `${repository.name}:${name.tag}`,
+            message: `is ${tagNow}, and ${image.source} would make it ${image.digest}`,
+          },
+        ],
   )
   if (problems.length === 0) return
-  throw new AirgapError('TAG_WOULD_MOVE', `${problems.length === 1 ? 'a tag' : `${problems.length} tags`} in the target would move to another digest`, {
-    problems,
-    hint: 'Nothing was sent. If the tags are to move, use --move-tags; the receipt then records the old digests.',
-  })
+  throw new AirgapError(
+    'TAG_WOULD_MOVE',
+    `${problems.length === 1 ? 'a tag' : `${problems.length} tags`} in the target would move to another digest`,
+    {
+      problems,
+      hint: 'Nothing was sent. If the tags are to move, use --move-tags; the receipt then records the old digests.',
+    },
+  )
 }
 
 interface BlobNeed {
@@ -149,7 +158,9 @@ function blobNeeds(images: readonly PlannedImage[]): BlobNeed[] {
   return [...needs.values()]
 }
 
-function manifestNeeds(images: readonly PlannedImage[]): { document: ManifestOrIndex; repository: Repository }[] {
+function manifestNeeds(
+  images: readonly PlannedImage[],
+): { document: ManifestOrIndex; repository: Repository }[] {
   const needs = new Map<string, { document: ManifestOrIndex; repository: Repository }>()
   for (const { graph, repository } of images) {
     for (const document of graph.closure.documents.values()) {
@@ -162,7 +173,13 @@ function manifestNeeds(images: readonly PlannedImage[]): { document: ManifestOrI
 
 /** A registry that says it has a blob may have a damaged one: at least the length has to be right. */
 async function locateBlob(need: BlobNeed, signal: AbortSignal | undefined): Promise<PlannedBlobTransfer> {
-  const found: PlannedBlobTransfer = { digest: need.digest, size: need.size, present: [], missing: [], damaged: [] }
+  const found: PlannedBlobTransfer = {
+    digest: need.digest,
+    size: need.size,
+    present: [],
+    missing: [],
+    damaged: [],
+  }
   for (const repository of need.repositories) {
     const there = await repository.statBlob(need.digest, signal)
     if (!there) found.missing.push(repository)

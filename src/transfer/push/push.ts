@@ -29,7 +29,11 @@ export interface PushOptions {
  *
  * @throws AirgapError `VERIFICATION_FAILED` when the bundle's content is altered: no tag has been set then.
  */
-export async function executePush(opened: OpenedBundle, plan: PushPlan, options: PushOptions): Promise<Receipt> {
+export async function executePush(
+  opened: OpenedBundle,
+  plan: PushPlan,
+  options: PushOptions,
+): Promise<Receipt> {
   const { description } = opened
   if (!description) throw new AirgapError('INTERNAL', 'a bundle without a description was to be pushed')
   const started = new Date()
@@ -39,12 +43,18 @@ export async function executePush(opened: OpenedBundle, plan: PushPlan, options:
   await sendManifests(plan, options, outcomes)
   if (options.verifyTarget) await readBack(plan, options, outcomes)
   await setTags(plan, options)
-  return makeReceipt(opened, description, options.target, plan.images, outcomes, { started, finished: new Date() })
+  const origin = await options.client.originOf(options.target.registry)
+  return makeReceipt(opened, description, { ...options.target, origin }, plan.images, outcomes, {
+    started,
+    finished: new Date(),
+  })
 }
 
 /** Hashes the entries that are not going to be sent; those that are get hashed on their way. */
 async function checkWhatStays(opened: OpenedBundle, plan: PushPlan, options: PushOptions): Promise<void> {
-  const sent = new Set(plan.blobs.filter((blob) => uploadsOf(blob).length > 0).map(({ digest }) => blobName(digest)))
+  const sent = new Set(
+    plan.blobs.filter((blob) => uploadsOf(blob).length > 0).map(({ digest }) => blobName(digest)),
+  )
   const entries = contentEntries(opened).filter(({ name }) => !sent.has(name))
   failOn(opened, await hashContent(opened, entries, options))
 }
@@ -62,11 +72,17 @@ async function sendBlobs(
   outcomes: Outcomes,
 ): Promise<void> {
   const { onEvent } = options
-  onEvent?.({ type: 'phase', phase: 'upload', items: plan.uploadCount + plan.mountCount, bytes: plan.uploadBytes })
+  onEvent?.({
+    type: 'phase',
+    phase: 'upload',
+    items: plan.uploadCount + plan.mountCount,
+    bytes: plan.uploadBytes,
+  })
   const largestFirst = plan.blobs.toSorted((a, b) => b.size - a.size)
   const altered: Problem[] = []
   await inParallel(largestFirst, options, async (blob, signal) => {
-    for (const repository of blob.present) outcomes.set(repository.name, blob.digest, blob.size, 'present, not read')
+    for (const repository of blob.present)
+      outcomes.set(repository.name, blob.digest, blob.size, 'present, not read')
     try {
       for (const repository of uploadsOf(blob)) {
         await upload(opened, blob, repository, options, signal)
@@ -97,7 +113,12 @@ async function mountOrUpload(
     const isMounted = from !== undefined && (await repository.mountBlob(blob.digest, from.repository, signal))
     if (isMounted) {
       outcomes.set(repository.name, blob.digest, blob.size, 'mounted')
-      options.onEvent?.({ type: 'item', name: `${shortHex(blob.digest)} in ${repository.name}`, bytes: blob.size, outcome: 'mounted' })
+      options.onEvent?.({
+        type: 'item',
+        name: `${shortHex(blob.digest)} in ${repository.name}`,
+        bytes: blob.size,
+        outcome: 'mounted',
+      })
     } else {
       await upload(opened, blob, repository, options, signal)
       outcomes.set(repository.name, blob.digest, blob.size, 'uploaded')
@@ -116,7 +137,12 @@ async function upload(
   if (!entry) throw new AirgapError('INTERNAL', `${blob.digest} is not in the bundle`)
   const { onProgress } = blobProgress(onEvent)
   await repository.uploadBlob(blob, () => opened.reader.stream(entry), signal, onProgress)
-  onEvent?.({ type: 'item', name: `${shortHex(blob.digest)} to ${repository.name}`, bytes: blob.size, outcome: 'uploaded' })
+  onEvent?.({
+    type: 'item',
+    name: `${shortHex(blob.digest)} to ${repository.name}`,
+    bytes: blob.size,
+    outcome: 'uploaded',
+  })
 }
 
 /** Children before parents: a registry refuses an index whose children it does not have. */
@@ -155,7 +181,12 @@ async function readBack(plan: PushPlan, options: PushOptions, outcomes: Outcomes
       ...blobProgress(onEvent),
     })
     outcomes.markRead(blob.digest)
-    onEvent?.({ type: 'item', name: `${shortHex(blob.digest)} in ${source.name}`, bytes: blob.size, outcome: 'confirmed' })
+    onEvent?.({
+      type: 'item',
+      name: `${shortHex(blob.digest)} in ${source.name}`,
+      bytes: blob.size,
+      outcome: 'confirmed',
+    })
   })
 }
 
@@ -163,7 +194,9 @@ async function readBack(plan: PushPlan, options: PushOptions, outcomes: Outcomes
 async function setTags(plan: PushPlan, options: PushOptions): Promise<void> {
   const { onEvent } = options
   onEvent?.({ type: 'phase', phase: 'tag', items: plan.images.length, bytes: 0 })
-  const unique = new Map(plan.images.map((planned) => [`${planned.repository.name}:${planned.name.tag}`, planned]))
+  const unique = new Map(
+    plan.images.map((planned) => [`${planned.repository.name}:${planned.name.tag}`, planned]),
+  )
   await inParallel([...unique], options, async ([name, planned], signal) => {
     const { image, repository, tagNow } = planned
     if (tagNow !== image.digest) await repository.putManifest(planned.name.tag, rootOf(planned), signal)

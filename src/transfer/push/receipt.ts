@@ -32,7 +32,12 @@ export const ReceiptSchema = v.object({
     /** SHA-256 of the public key that the signature was checked with. */
     keyFingerprint: v.optional(v.string()),
   }),
-  target: v.object({ registry: v.string(), prefix: v.string() }),
+  target: v.object({
+    registry: v.string(),
+    prefix: v.string(),
+    /** The origin that it was spoken to at, like `https://registry.internal:5000`. */
+    origin: v.string(),
+  }),
   started: moment,
   finished: moment,
   images: v.array(
@@ -84,7 +89,8 @@ export class Outcomes {
   /** Turns what was only found present into what was read back and hashed. */
   markRead(digest: string): void {
     for (const entry of this.#outcomes.values()) {
-      if (entry.digest === digest && entry.outcome === 'present, not read') entry.outcome = 'present, read back'
+      if (entry.digest === digest && entry.outcome === 'present, not read')
+        entry.outcome = 'present, read back'
     }
   }
 
@@ -106,7 +112,7 @@ function sum(): { count: number; bytes: number } {
 export function makeReceipt(
   opened: OpenedBundle,
   description: BundleDescription,
-  target: Target,
+  target: Target & { origin: string },
   images: readonly PlannedImage[],
   outcomes: Outcomes,
   times: { started: Date; finished: Date },

@@ -1,0 +1,85 @@
+import { AirgapError } from '../errors.ts'
+import { parseImageList } from './image-list.ts'
+import type { KubeadmRow, KubeadmTable } from './kubeadm.ts'
+
+/** What one release of kubeadm pulls. */
+export interface KubeadmRelease {
+  minor: string
+  patch: number
+  images: Omit<KubeadmRow, 'fromPatch'>
+}
+
+/**
+ * Reads what `kubeadm config images list` printed; the release is the one that kube-apiserver carries.
+ * @param where names the output in errors.
+ * @throws AirgapError `INVALID_LIST`
+ */
+export function readKubeadmOutput(bytes: Uint8Array, where: string): KubeadmRelease {
+  const fail = (reason: string): never => {
+    throw new AirgapError('INVALID_LIST', `${where}: ${reason}`, {
+      hint: 'It has to be the output of: kubeadm config images list --kubernetes-version VERSION',
+    })
+  }
+  const images = parseImageList(bytes, where)
+  const tagOf = (pattern: RegExp): { repository: string; tag: string } => {
+    const found = images.find(({ repository }) => pattern.test(repository))
+    if (found?.tag === undefined) return fail(`no image is called ${pattern.source}`)
+    return { repository: found.repository, tag: found.tag }
+  }
+  const release = /^v1\.(\d+)\.(\d+)$/.exec(tagOf(/^kube-apiserver$/).tag)
+  if (!release) return fail('kube-apiserver does not carry a stable release as its tag')
+  const coredns = tagOf(/^coredns(\/coredns)?$/)
+  return {
+    minor: `1.${release[1]}`,
+    patch: Number(release[2]),
+    images: {
+      etcd: tagOf(/^etcd$/).tag,
+      coredns: coredns.tag,
+      corednsImage: coredns.repository,
+      pause: tagOf(/^pause$/).tag,
+    },
+  }
+}
+
+/**
+ * The table with a release added or corrected. A row holds up to the next row's release, so releases have to be
+ * added without gaps.
+ * @throws AirgapError `USAGE` naming the release that is missing in between.
+ */
+export function addRelease(table: KubeadmTable, { minor, patch, images }: KubeadmRelease): KubeadmTable {
+  const entry = table.minors[minor]
+  if (!entry)
+    return withMinor(table, minor, { lastKnownPatch: patch, releases: [{ fromPatch: patch, ...images }] })
+  if (patch > entry.lastKnownPatch + 1) {
+    throw new AirgapError(
+      'USAGE',
+      `v${minor}.${patch} cannot follow v${minor}.${entry.lastKnownPatch} in the table`,
+      {
+        hint: `Give the output for v${minor}.${entry.lastKnownPatch + 1} too.`,
+      },
+    )
+  }
+  const lastKnownPatch = Math.max(entry.lastKnownPatch, patch)
+  // One row a release, then equal neighbours are joined: whatever was there, this comes out right.
+  const first = Math.min(patch, entry.releases[0]?.fromPatch ?? patch)
+  const rows: KubeadmRow[] = []
+  for (let at = first; at <= lastKnownPatch; at += 1) {
+    const known = entry.releases.findLast(({ fromPatch }) => fromPatch <= at)
+    const row = at === patch ? { fromPatch: at, ...images } : known && { ...known, fromPatch: at }
+    const last = rows.at(-1)
+    if (row && !(last && isSame(last, row))) rows.push(row)
+  }
+  return withMinor(table, minor, { lastKnownPatch, releases: rows })
+}
+
+function isSame(a: KubeadmRow, b: KubeadmRow): boolean {
+  return (
+    a.etcd === b.etcd && a.coredns === b.coredns && a.corednsImage === b.corednsImage && a.pause === b.pause
+  )
+}
+
+function withMinor(table: KubeadmTable, minor: string, entry: KubeadmTable['minors'][string]): KubeadmTable {
+  const minors = Object.entries({ ...table.minors, [minor]: entry })
+  minors.sort(([a], [b]) => Number(a.split('.')[1]) - Number(b.split('.')[1]))
+  return { ...table, minors: Object.fromEntries(minors) }
+}

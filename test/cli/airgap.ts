@@ -1,0 +1,57 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { buffer } from 'node:stream/consumers'
+
+const RUN = join(import.meta.dirname, '../../bin/run.js')
+
+export interface Outcome {
+  code: number | null
+  stdout: string
+  stdoutBytes: Buffer
+  stderr: string
+  /** Standard output as JSON. */
+  json<T = Record<string, unknown>>(): T
+}
+
+export interface RunOptions {
+  cwd?: string
+  env?: Record<string, string>
+  stdin?: string
+}
+
+/** Runs the built command as a user would, with nothing of this machine's credentials in its environment. */
+export async function airgap(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
+  const child = spawn(process.execPath, [RUN, ...args], {
+    cwd: options.cwd,
+    env: { PATH: process.env.PATH, HOME: '/nonexistent', ...options.env },
+    stdio: ['pipe', 'pipe', 'pipe'],
+  })
+  child.stdin.on('error', () => {})
+  child.stdin.end(options.stdin ?? '')
+  const [stdout, stderr, [code]] = await Promise.all([
+    buffer(child.stdout),
+    buffer(child.stderr),
+    once(child, 'close') as Promise<[number | null]>,
+  ])
+  const text = stdout.toString()
+  return {
+    code,
+    stdout: text,
+    stdoutBytes: stdout,
+    stderr: stderr.toString(),
+    json: <T>() => JSON.parse(text) as T,
+  }
+}
+
+/** A folder that goes away with the test. */
+export async function scratch(): Promise<AsyncDisposable & { path: string; file(name: string): string }> {
+  const path = await mkdtemp(join(tmpdir(), 'airgap-test-'))
+  return {
+    path,
+    file: (name) => join(path, name),
+    [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }),
+  }
+}

@@ -1,0 +1,374 @@
+import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import {
+  buildkitIndex,
+  dockerList,
+  image,
+  seedRegistry,
+  singleManifest,
+  standIns,
+  AMD64,
+} from '../../fixtures/images/index.ts'
+import { digestOf } from '../../src/oci/digest.ts'
+import { MemoryStore } from '../../src/server/memory-store.ts'
+import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
+import type { Receipt } from '../../src/transfer/push/receipt.ts'
+import { airgap, scratch, type Outcome } from './airgap.ts'
+
+const ENV = { AIRGAP_PASSWORD: 'a password' }
+const KEY = ['--key', 'airgap.pub']
+
+let folder: Awaited<ReturnType<typeof scratch>>
+let internet: EmbeddedRegistry
+let mirrors: string[]
+let receipts = 0
+
+async function run(args: string[], env: Record<string, string> = {}): Promise<Outcome> {
+  return airgap(args, { cwd: folder.path, env: { ...ENV, ...env } })
+}
+
+async function good(args: string[]): Promise<Outcome> {
+  const outcome = await run(args)
+  expect(outcome.stderr).not.toContain('Error')
+  expect(outcome.code).toBe(0)
+  return outcome
+}
+
+/** Pushes, and returns the receipt with what was printed. */
+async function push(
+  bundle: string,
+  target: string,
+  ...flags: string[]
+): Promise<Outcome & { receipt: Receipt }> {
+  receipts += 1
+  const file = `receipt-${receipts}.json`
+  const outcome = await good(['push', bundle, target, ...KEY, '--receipt', file, ...flags])
+  return { ...outcome, receipt: JSON.parse(await readFile(folder.file(file), 'utf8')) as Receipt }
+}
+
+/** The digest that a tag has in an embedded registry. */
+function tagOf(registry: EmbeddedRegistry, repository: string, tag: string): string | undefined {
+  return registry.store.manifest(repository, tag)?.digest
+}
+
+beforeAll(async () => {
+  folder = await scratch()
+  const { store } = await standIns()
+  internet = await startRegistry({ store })
+  mirrors = ['registry.k8s.io', 'docker.io', 'ghcr.io'].flatMap((host) => [
+    '--mirror',
+    `${host}=${internet.host}/${host}`,
+  ])
+  mirrors.push('--resolve-from', 'mirror')
+  await good(['keygen'])
+  await good([
+    'pack',
+    '--kubeadm',
+    'v1.36.3',
+    'nginx:1.29',
+    ...mirrors,
+    '-o',
+    'k8s.tar',
+    '--key',
+    'airgap.key',
+  ])
+})
+
+afterAll(async () => {
+  await internet.close()
+  await folder[Symbol.asyncDispose]()
+})
+
+describe('push', () => {
+  it('puts every image under its own name, digests unchanged, and writes a receipt', async () => {
+    await using target = await startRegistry()
+    const { receipt, stdout } = await push('k8s.tar', `${target.host}/mirror`)
+    for (const { source, target: name, digest, tag } of receipt.images) {
+      const repository = name.slice(target.host.length + 1, name.lastIndexOf(':'))
+      expect(repository).toBe(`mirror/${source.slice(0, source.lastIndexOf(':'))}`)
+      expect(tagOf(target, repository, tag.name)).toBe(digest)
+      expect(tag.state).toBe('created')
+    }
+    expect(receipt.images).toHaveLength(8)
+    expect(receipt.authentication.state).toBe('signed')
+    expect(receipt.totals.present.count).toBe(0)
+    expect(receipt.totals.mounted.count).toBeGreaterThan(0)
+    expect(stdout).toContain('every tag was read back')
+  })
+
+  it('uploads nothing the second time', async () => {
+    await using target = await startRegistry()
+    await push('k8s.tar', target.host)
+    const before = target.requests.length
+    const { receipt } = await push('k8s.tar', target.host)
+    const methods = new Set(target.requests.slice(before).map(({ method }) => method))
+    expect([...methods].sort()).toEqual(['GET', 'HEAD'])
+    expect(receipt.totals.uploaded.count).toBe(0)
+    expect(receipt.totals.mounted.count).toBe(0)
+    expect(receipt.images.every(({ tag }) => tag.state === 'unchanged')).toBe(true)
+    expect(receipt.images[0]?.content.every(({ outcome }) => outcome === 'present, not read')).toBe(true)
+  })
+
+  it('sends nothing with --dry-run and shows the plan', async () => {
+    await using target = await startRegistry()
+    const { json } = await good(['push', 'k8s.tar', target.host, ...KEY, '--dry-run', '--json'])
+    expect(json<{ images: unknown[] }>().images).toHaveLength(8)
+    expect(new Set(target.requests.map(({ method }) => method))).toEqual(new Set(['HEAD']))
+    expect((await readdir(folder.path)).some((name) => name.endsWith('.receipt.json'))).toBe(false)
+  })
+
+  it('puts the receipt into the present folder unless told otherwise, and never over a file', async () => {
+    await using target = await startRegistry()
+    await good(['push', 'k8s.tar', target.host, ...KEY])
+    const written = (await readdir(folder.path)).filter((name) => name.endsWith('.receipt.json'))
+    expect(written).toEqual([expect.stringMatching(/^k8s\.tar\.\d{8}T\d{9}Z\.receipt\.json$/)])
+    await writeFile(folder.file('taken.json'), 'mine')
+    const { code } = await run(['push', 'k8s.tar', target.host, ...KEY, '--receipt', 'taken.json'])
+    expect(code).toBe(7)
+    expect(await readFile(folder.file('taken.json'), 'utf8')).toBe('mine')
+  })
+
+  it('leaves the registry out of the path with --path strip-host', async () => {
+    await using target = await startRegistry()
+    const { receipt } = await push('k8s.tar', target.host, '--path', 'strip-host')
+    expect(receipt.images.map(({ target: name }) => name)).toContain(`${target.host}/library/nginx:1.29`)
+    expect(receipt.images.map(({ target: name }) => name)).toContain(`${target.host}/coredns/coredns:v1.14.2`)
+  })
+
+  it('maps prefixes, the longest first, so that kubeadm finds all its images', async () => {
+    await using target = await startRegistry()
+    const maps = ['--map', 'registry.k8s.io=k8s', '--map', 'registry.k8s.io/coredns=k8s']
+    const { receipt, stdout } = await push('k8s.tar', `${target.host}/p`, ...maps)
+    const names = receipt.images.map(({ target: name }) => name.slice(target.host.length))
+    expect(names).toContain('/p/k8s/coredns:v1.14.2')
+    expect(names).toContain('/p/k8s/kube-apiserver:v1.36.3')
+    expect(names).toContain('/p/docker.io/library/nginx:1.29')
+    expect(stdout).toContain(
+      `  imageRepository: ${target.host}/p/k8s\n  dns:\n    imageRepository: ${target.host}/p/k8s\n`,
+    )
+    expect(stdout).toContain(`${target.host}/p/k8s/pause:3.10.2`)
+  })
+
+  it('prints what kubeadm and containerd need', async () => {
+    await using target = await startRegistry()
+    const { stdout } = await push('k8s.tar', target.host)
+    expect(stdout).toContain(
+      `  imageRepository: ${target.host}/registry.k8s.io\n  dns:\n    imageRepository: ${target.host}/registry.k8s.io/coredns\n`,
+    )
+    expect(stdout).toContain('/etc/containerd/certs.d/docker.io/hosts.toml')
+    expect(stdout).toContain(`[host."http://${target.host}/v2/docker.io"]`)
+  })
+
+  it('pushes what --include and --exclude leave', async () => {
+    await using target = await startRegistry()
+    const { receipt } = await push(
+      'k8s.tar',
+      target.host,
+      '--include',
+      'registry.k8s.io/*',
+      '--exclude',
+      '*/kube-*',
+    )
+    expect(receipt.images.map(({ source }) => source)).toEqual([
+      'registry.k8s.io/coredns/coredns:v1.14.2',
+      'registry.k8s.io/etcd:3.6.8-0',
+      'registry.k8s.io/pause:3.10.2',
+    ])
+    const none = await run(['push', 'k8s.tar', target.host, ...KEY, '--include', 'nothing'])
+    expect(none.code).toBe(2)
+  })
+
+  it('reads blobs back with --verify-target, and sets no tag when one is damaged there', async () => {
+    await using target = await startRegistry()
+    const { receipt } = await push('k8s.tar', target.host)
+    expect(receipt.images[0]?.content.some(({ outcome }) => outcome === 'present, read back')).toBe(false)
+    const second = await push('k8s.tar', target.host, '--verify-target')
+    const blobs = second.receipt.images
+      .flatMap(({ content }) => content)
+      .filter(({ kind }) => kind === 'blob')
+    expect(new Set(blobs.map(({ outcome }) => outcome))).toEqual(new Set(['present, read back']))
+
+    await using damaged = await startRegistry({ quirks: ['corrupt-blob'] })
+    const refused = await run([
+      'push',
+      'k8s.tar',
+      damaged.host,
+      ...KEY,
+      '--verify-target',
+      '--receipt',
+      'damaged.json',
+    ])
+    expect(refused.code).toBe(4)
+    expect(refused.stderr).toContain(damaged.host)
+    expect(damaged.store.repositories().flatMap((name) => damaged.store.tags(name) ?? [])).toEqual([])
+    expect(await readdir(folder.path)).not.toContain('damaged.json')
+  })
+
+  it('sends again what the registry has with another length', async () => {
+    await using target = await startRegistry({ quirks: ['stored-blob-empty'] })
+    const store = new MemoryStore()
+    const single = await singleManifest()
+    seedRegistry(store, 'app:1', single)
+    await using source = await startRegistry({ store })
+    await good(['pack', `${source.host}/app:1`, '--key', 'airgap.key', '-o', 'single.tar'])
+    seedRegistry(target.store, `${source.host.replace(':', '_')}/app:1`, single)
+    const { receipt } = await push('single.tar', target.host)
+    expect(receipt.totals.uploaded.count).toBeGreaterThan(0)
+  })
+})
+
+describe('names of references with digests', () => {
+  it('a digest alone is put by digest and tagged, tag and digest keep the tag', async () => {
+    const store = new MemoryStore()
+    const list = await dockerList()
+    seedRegistry(store, 'team/app:1.0', list)
+    await using source = await startRegistry({ store })
+    await using target = await startRegistry()
+    const { digest } = list.descriptor
+    const name = `${source.host}/team/app`
+    await good([
+      'pack',
+      `${name}@${digest}`,
+      '--key',
+      'airgap.key',
+      '-o',
+      'digest.tar',
+      '--platform',
+      'linux/amd64',
+    ])
+    await push('digest.tar', target.host)
+    const path = `${source.host.replace(':', '_')}/team/app`
+    expect(tagOf(target, path, `airgap-${digest.slice(7, 19)}`)).toBe(digest)
+    expect(tagOf(target, path, digest)).toBe(digest)
+
+    await good(['pack', `${name}:1.0@${digest}`, '--key', 'airgap.key', '-o', 'both.tar'])
+    const both = await push('both.tar', target.host)
+    expect(tagOf(target, path, '1.0')).toBe(digest)
+    expect(both.receipt.images[0]?.target).toBe(`${target.host}/${path}:1.0`)
+  })
+})
+
+describe('what is refused before anything is sent', () => {
+  it('two sources with different digests on one name, every case listed', async () => {
+    const store = new MemoryStore()
+    seedRegistry(store, 'app:1', await singleManifest('oci'))
+    const other = new MemoryStore()
+    seedRegistry(other, 'app:1', await singleManifest('docker'))
+    await using first = await startRegistry({ store })
+    await using second = await startRegistry({ store: other })
+    await using target = await startRegistry()
+    const images = [`${first.host}/app:1`, `${second.host}/app:1`]
+    await good(['pack', ...images, '--key', 'airgap.key', '-o', 'two.tar'])
+    const { code, stderr } = await run(['push', 'two.tar', target.host, ...KEY, '--path', 'strip-host'])
+    expect(code).toBe(2)
+    for (const image of images) expect(stderr).toContain(image)
+    expect(target.requests).toEqual([])
+    await push('two.tar', target.host)
+  })
+
+  it('a name that is too long or beyond the grammar', async () => {
+    await using target = await startRegistry()
+    const { code, stderr } = await run(['push', 'k8s.tar', `${target.host}/${'a'.repeat(240)}`, ...KEY])
+    expect(code).toBe(2)
+    expect(stderr).toContain('255 are the most')
+    expect(stderr).toContain('registry.k8s.io/kube-apiserver:v1.36.3')
+    expect(target.requests).toEqual([])
+  })
+
+  it('a tag that would move, unless --move-tags says so; the receipt then has the old digest', async () => {
+    await using target = await startRegistry()
+    const old = await buildkitIndex('old')
+    seedRegistry(target.store, 'docker.io/library/nginx:1.29', old)
+    const refused = await run(['push', 'k8s.tar', target.host, ...KEY])
+    expect(refused.code).toBe(2)
+    expect(refused.stderr).toContain(`${target.host}/docker.io/library/nginx:1.29`)
+    expect(refused.stderr).toContain(old.descriptor.digest)
+    expect(refused.stderr).toContain('--move-tags')
+    expect(target.requests.every(({ method }) => method === 'HEAD')).toBe(true)
+    const { receipt } = await push('k8s.tar', target.host, '--move-tags')
+    const moved = receipt.images.find(({ tag }) => tag.state === 'moved')
+    expect(moved?.tag.previousDigest).toBe(old.descriptor.digest)
+    expect(receipt.totals.tagsMoved).toBe(1)
+  })
+
+  it('a bundle that nobody answers for', async () => {
+    await using target = await startRegistry()
+    await good(['pack', 'nginx:1.29', ...mirrors, '--no-sign', '-o', 'unsigned.tar'])
+    const noKey = await run(['push', 'unsigned.tar', target.host])
+    expect(noKey.code).toBe(2)
+    expect(noKey.stderr).toContain('--allow-unsigned')
+    const unsigned = await run(['push', 'unsigned.tar', target.host, ...KEY])
+    expect(unsigned.code).toBe(3)
+    const both = await run(['push', 'unsigned.tar', target.host, ...KEY, '--allow-unsigned'])
+    expect(both.code).toBe(2)
+    expect(target.requests).toEqual([])
+    const allowed = await good([
+      'push',
+      'unsigned.tar',
+      target.host,
+      '--allow-unsigned',
+      '--receipt',
+      'allowed.json',
+    ])
+    expect(allowed.stderr).toContain('not authenticated')
+    expect(allowed.stdout).toContain('NOT CHECKED')
+  })
+
+  it('an altered bundle: exit code 3, and the target has no tag, wherever the byte is', async () => {
+    const original = await readFile(folder.file('k8s.tar'))
+    const layer = digestOf((await image('x', AMD64)).bytes)
+    expect(layer).toMatch(/^sha256/)
+    for (const [place, offset] of [
+      ['header', 100],
+      ['list', 600],
+      ['near the end, in a layer', original.length - 30_000],
+      ['end mark', original.length - 1],
+    ] as const) {
+      await using target = await startRegistry()
+      const altered = Buffer.from(original)
+      altered.writeUInt8((altered[offset] ?? 0) ^ 1, offset)
+      await writeFile(folder.file('altered.tar'), altered)
+      const { code, stderr } = await run(['push', 'altered.tar', target.host, ...KEY])
+      expect({ place, code }).toEqual({ place, code: 3 })
+      expect(stderr).toContain('altered.tar is not a good bundle')
+      expect(target.store.repositories().flatMap((name) => target.store.tags(name) ?? [])).toEqual([])
+    }
+  })
+
+  it.each(['https://registry.internal', 'bad host/x', 'registry.internal/Upper'])(
+    'the target %j',
+    async (target) => {
+      const { code, stderr } = await run(['push', 'k8s.tar', target, ...KEY])
+      expect(code).toBe(2)
+      expect(stderr).toContain('REGISTRY/PREFIX')
+    },
+  )
+})
+
+describe('registries that refuse', () => {
+  it('a registry that is not there: 4, named', async () => {
+    const { code, stderr } = await run(['push', 'k8s.tar', '127.0.0.1:1', ...KEY])
+    expect(code).toBe(4)
+    expect(stderr).toContain('127.0.0.1:1')
+  })
+
+  it('no credentials: 5, and none of them is printed when they are wrong', async () => {
+    await using target = await startRegistry({ auth: { basic: { robot: 'right' } } })
+    const none = await run(['push', 'k8s.tar', target.host, ...KEY])
+    expect(none.code).toBe(5)
+    expect(none.stderr).toContain(target.host)
+    await writeFile(folder.file('password'), 'hunter2\n')
+    const credentials = {
+      AIRGAP_REGISTRY: target.host,
+      AIRGAP_REGISTRY_USERNAME: 'robot',
+      AIRGAP_REGISTRY_PASSWORD_FILE: folder.file('password'),
+    }
+    const wrong = await run(['push', 'k8s.tar', target.host, ...KEY], credentials)
+    expect(wrong.code).toBe(5)
+    expect(wrong.stderr + wrong.stdout).not.toContain('hunter2')
+    await writeFile(folder.file('password'), 'right\n')
+    const right = await run(['push', 'k8s.tar', target.host, ...KEY, '--receipt', 'right.json'], credentials)
+    expect(right.stderr).not.toContain('Error')
+    expect(right.code).toBe(0)
+  })
+})

@@ -1,0 +1,182 @@
+import { mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type PushReceipt } from './parts/airgap.ts'
+import { startContainerd } from './parts/containerd.ts'
+import { CHART, DOCKER_LIST, IMAGES, ZSTD } from './parts/images.ts'
+import { attempt, run } from './parts/processes.ts'
+import { expectSkopeoToRead, skopeoFlags, tagsOf } from './parts/readers.ts'
+import {
+  logged,
+  PASSWORD,
+  requestsIn,
+  startCraneRegistry,
+  startDistribution3,
+  startZot,
+  USER,
+  type Registry,
+} from './parts/registries.ts'
+import { withParts } from './parts/tools.ts'
+import { openWorld, WORLD_PARTS, type Packed, type World } from './parts/world.ts'
+
+withParts('from a registry to a registry', WORLD_PARTS, () => {
+  let world: World
+  let packed: Packed
+
+  beforeAll(async () => {
+    world = await openWorld()
+    packed = await world.pack('all', [...IMAGES, CHART])
+  })
+  afterAll(() => world?.[Symbol.asyncDispose]())
+
+  const push = (host: string, name: string): Promise<PushReceipt> =>
+    world.airgap.json<PushReceipt>(
+      ...['push', packed.bundle, host, '--key', world.publicKey, '--receipt', world.path(`${name}.receipt.json`)],
+      ...world.writing,
+    )
+
+  test('the sources are what the suite says that they are', async () => {
+    const raw = async (reference: string): Promise<string> =>
+      run('skopeo', ['inspect', '--raw', ...inspectFlags(world), `docker://${world.source.host}/${reference}`])
+    expect(await raw(ZSTD)).toContain('application/vnd.oci.image.layer.v1.tar+zstd')
+    expect(await raw(DOCKER_LIST)).toContain('application/vnd.docker.distribution.manifest.list.v2+json')
+    const types = new Set(packed.images.map(({ mediaType }) => mediaType))
+    expect([...types].toSorted()).toEqual([
+      'application/vnd.docker.distribution.manifest.list.v2+json',
+      'application/vnd.docker.distribution.manifest.v2+json',
+      'application/vnd.oci.image.index.v1+json',
+      'application/vnd.oci.image.manifest.v1+json',
+    ])
+    expect(packed.images.find(({ source }) => source === CHART)?.kind).toBe('artifact')
+  })
+
+  test('without the password nothing is read, and without the authority nothing is sent', async () => {
+    const pack = ['pack', ...IMAGES, '--no-sign', '-o', world.path('none.tar'), '--resolve-from', 'mirror']
+    const mirrors = world.reading().filter((flag, i, all) => flag === '--mirror' || all[i - 1] === '--mirror')
+    const anonymous = await world.airgap.attempt(...pack, ...mirrors, '--ca-file', world.certificates.ca)
+    expect(anonymous.code, anonymous.stderr).toBe(5)
+    const untrusting = await world.airgap.attempt(...pack, ...mirrors, '--auth-file', world.authFile)
+    expect(untrusting.code, untrusting.stderr).toBe(4)
+    expect(untrusting.stderr).toContain('--ca-file')
+  })
+
+  describe('by way of a second docker-registry', () => {
+    let target: Registry
+    let receipt: PushReceipt
+
+    beforeAll(async () => {
+      target = await world.target()
+      receipt = await push(target.host, 'first')
+    })
+
+    test('skopeo reads every image back with the digest of the lock', async () => {
+      await expectSkopeoToRead(world, receipt, packed.images)
+    })
+
+    test('there are exactly the tags that the receipt names', async () => {
+      const tags = receipt.images.map(({ target: name }) => name.slice(name.indexOf('/') + 1))
+      expect((await tagsOf(world, target)).toSorted()).toEqual(tags.toSorted())
+    })
+
+    withParts('containerd', ['containerd', 'ctr'], () => {
+      test('pulls every image by its name in the target, with the digest of the lock', async () => {
+        await using containerd = await startContainerd(await mkdtemp(join(world.folder, 'containerd-')))
+        for (const { source, target: name } of receipt.images) {
+          await containerd.ctr(...pullCommand(source), '--user', `${USER}:${PASSWORD}`, '--tlscacert', world.certificates.ca, name)
+        }
+        expect(await containerd.images()).toEqual(
+          new Map(receipt.images.map(({ source, target: name }) => [name, lockedDigest(source)])),
+        )
+      })
+
+      test('pulls every image by its own name through the hosts.toml that push prints', async () => {
+        const text = await world.airgap.run(
+          ...['push', packed.bundle, target.host, '--key', world.publicKey, '--receipt', world.path('hosts.json')],
+          ...world.writing,
+        )
+        const hosts = world.path('certs.d')
+        for (const [file, content] of hostsFilesIn(text)) {
+          await mkdir(join(hosts, file, '..'), { recursive: true })
+          await writeFile(join(hosts, file), `${content}  ca = "${world.certificates.ca}"\n`)
+        }
+        await using containerd = await startContainerd(await mkdtemp(join(world.folder, 'containerd-')))
+        for (const { source } of receipt.images) {
+          await containerd.ctr(...pullCommand(source), '--user', `${USER}:${PASSWORD}`, '--hosts-dir', hosts, source)
+        }
+        expect(await containerd.images()).toEqual(
+          new Map(receipt.images.map(({ source }) => [source, lockedDigest(source)])),
+        )
+      })
+    })
+
+    test('a second push uploads nothing', async () => {
+      const before = requestsIn(target.output()).length
+      const again = await push(target.host, 'second')
+      expect(again.totals.uploaded).toEqual({ count: 0, bytes: 0 })
+      expect(again.totals.mounted).toEqual({ count: 0, bytes: 0 })
+      expect(again.images.map(({ tag }) => tag.state)).toEqual(packed.images.map(() => 'unchanged'))
+      // The log is written after the answer: one more request marks its end.
+      await attempt('skopeo', ['inspect', ...inspectFlags(world), '--raw', `docker://${target.host}/end/of:log`])
+      await logged(target, 'GET /v2/end/of/manifests/log')
+      const requests = requestsIn(target.output()).slice(before)
+      expect(requests.length).toBeGreaterThan(packed.images.length)
+      expect(requests.filter((request) => !/^(GET|HEAD) /.test(request))).toEqual([])
+    })
+
+    test('the receipt on the disk is the one that is printed', async () => {
+      const onDisk = JSON.parse(await readFile(world.path('first.receipt.json'), 'utf8')) as PushReceipt
+      expect(onDisk).toEqual(receipt)
+      expect(receipt.totals.uploaded.count).toBeGreaterThan(packed.images.length)
+    })
+  })
+
+  const others = [
+    ['distribution 3', 'registry', (folder: string) => startDistribution3({ store: join(folder, 'store'), scratch: folder })],
+    ["crane's registry", 'crane', (folder: string) => startCraneRegistry(join(folder, 'store'))],
+    ['zot', 'zot', (folder: string) => startZot(join(folder, 'store'), folder)],
+  ] as const
+  for (const [name, part, startOther] of others) {
+    withParts(name, [part], () => {
+      test('takes every image, and skopeo reads it back with the digest of the lock', async () => {
+        await using other = await startOther(await mkdtemp(join(world.folder, `${part}-`)))
+        const receipt = await push(other.host, part)
+        await expectSkopeoToRead(world, receipt, packed.images, ['--src-tls-verify=false'])
+        const again = await push(other.host, `${part}-again`)
+        expect(again.totals.uploaded.count).toBe(0)
+      })
+
+      withParts('containerd', ['containerd', 'ctr'], () => {
+        test('pulls every image from it', async () => {
+          await using other = await startOther(await mkdtemp(join(world.folder, `${part}-`)))
+          const receipt = await push(other.host, `${part}-containerd`)
+          await using containerd = await startContainerd(await mkdtemp(join(world.folder, 'containerd-')))
+          for (const { source, target } of receipt.images) {
+            await containerd.ctr(...pullCommand(source), '--plain-http', target)
+          }
+          expect(await containerd.images()).toEqual(
+            new Map(receipt.images.map(({ source, target }) => [target, lockedDigest(source)])),
+          )
+        })
+      })
+    })
+  }
+
+  function lockedDigest(source: string): string | undefined {
+    return packed.images.find((image) => image.source === source)?.digest
+  }
+})
+
+/** An artifact cannot be unpacked, so it is only fetched. */
+function pullCommand(source: string): string[] {
+  return source === CHART ? ['content', 'fetch'] : ['images', 'pull', '--snapshotter', 'native', '--platform', 'linux/amd64']
+}
+
+function inspectFlags(world: World): string[] {
+  return skopeoFlags(world).map((flag) => flag.replace('--src-', '--'))
+}
+
+/** The files that push prints: a line with the path below certs.d, then indented lines. */
+function hostsFilesIn(text: string): Map<string, string> {
+  const files = [...text.matchAll(/^ {2}\/etc\/containerd\/certs\.d\/(\S+)\n((?: {4}.*\n?)+)/gm)]
+  return new Map(files.map((match) => [match[1] ?? '', `${match[2] ?? ''}\n`]))
+}

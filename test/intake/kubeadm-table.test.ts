@@ -1,0 +1,57 @@
+import { describe, expect, it } from 'vitest'
+import { addRelease, readKubeadmOutput } from '../../src/intake/kubeadm-table.ts'
+import { kubeadmImages, type KubeadmTable } from '../../src/intake/kubeadm.ts'
+import table from '../../src/intake/kubeadm-images.json' with { type: 'json' }
+import { formatReference } from '../../src/oci/reference.ts'
+
+const printed = (version: string, etcd: string): Buffer =>
+  Buffer.from(
+    ['apiserver', 'controller-manager', 'scheduler', 'proxy']
+      .map((name) => `registry.k8s.io/kube-${name}:${version}\n`)
+      .join('') +
+      `registry.k8s.io/coredns/coredns:v1.14.2\nregistry.k8s.io/pause:3.10.2\nregistry.k8s.io/etcd:${etcd}\n`,
+  )
+const add = (to: KubeadmTable, version: string, etcd: string): KubeadmTable =>
+  addRelease(to, readKubeadmOutput(printed(version, etcd), 'output'))
+
+describe('the table is renewed from what kubeadm prints', () => {
+  it('so that the release then gives exactly that', () => {
+    const renewed = add(table, 'v1.36.4', '3.6.9-0')
+    const images = kubeadmImages('1.36.4', undefined, renewed).map(formatReference)
+    expect(images.toSorted()).toEqual(printed('v1.36.4', '3.6.9-0').toString().trim().split('\n').toSorted())
+    expect(kubeadmImages('1.36.3', undefined, renewed)).toEqual(kubeadmImages('1.36.3'))
+  })
+
+  it('without a new row where nothing has changed', () => {
+    const renewed = add(table, 'v1.36.4', '3.6.8-0')
+    expect(renewed.minors['1.36']).toEqual({ ...table.minors['1.36'], lastKnownPatch: 4 })
+  })
+
+  it('with a new minor, in order', () => {
+    const renewed = add(table, 'v1.37.0', '3.7.0-0')
+    expect(Object.keys(renewed.minors).at(-1)).toBe('1.37')
+    expect(kubeadmImages('1.37.0', undefined, renewed)).toHaveLength(7)
+  })
+
+  it('in the middle, leaving the releases around it as they were', () => {
+    const renewed = add(table, 'v1.36.1', '9.9.9-0')
+    const etcd = ['1.36.0', '1.36.1', '1.36.2'].map((version) =>
+      kubeadmImages(version, undefined, renewed)
+        .map(formatReference)
+        .find((name) => name.includes('etcd')),
+    )
+    expect(etcd).toEqual(['3.6.8-0', '9.9.9-0', '3.6.8-0'].map((tag) => `registry.k8s.io/etcd:${tag}`))
+  })
+
+  it('is the same table when it says what is known', () => {
+    expect(add(table, 'v1.36.3', '3.6.8-0')).toEqual(table)
+  })
+
+  it('refuses to leave a gap, and names the release that is missing', () => {
+    expect(() => add(table, 'v1.36.9', '3.6.8-0')).toThrow('cannot follow v1.36.3')
+  })
+
+  it.each(['', 'nginx:1\n', 'registry.k8s.io/kube-apiserver:latest\n'])('refuses %j', (text) => {
+    expect(() => readKubeadmOutput(Buffer.from(text), 'output')).toThrow('output: ')
+  })
+})
