@@ -50,10 +50,17 @@ export function formatDuration(milliseconds: number): string {
   return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`
 }
 
-/** Lines of `label  value`, the values in one column. */
+const NARROW = 80
+
+/** Lines of `label  value`, the values in one column; one that would not fit a narrow terminal stands below. */
 export function formatFields(fields: readonly (readonly [label: string, value: string])[]): string {
   const width = Math.max(...fields.map(([label]) => label.length))
-  return fields.map(([label, value]) => `  ${label.padEnd(width)}  ${value}`).join('\n')
+  return fields
+    .map(([label, value]) => {
+      const line = `  ${label.padEnd(width)}  ${value}`
+      return line.length > NARROW && value.length <= NARROW - 4 ? `  ${label}\n    ${value}` : line
+    })
+    .join('\n')
 }
 
 type Style = Parameters<typeof styleText>[0]

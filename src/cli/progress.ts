@@ -98,7 +98,7 @@ export class Progress {
   #notice(notice: Extract<TransferEvent, { type: 'registry' }>['notice']): void {
     if (notice.type === 'retry') {
       const wait = notice.delayMs >= 1000 ? ` in ${formatDuration(notice.delayMs)}` : ''
-      this.#line(`Retrying${wait}: cannot ${escapeLine(notice.operation)}: ${escapeLine(notice.reason)}`)
+      this.#line(`Retrying${wait}: ${escapeLine(notice.reason)}`)
     } else if (notice.type === 'insecure') {
       this.#always(`Warning: ${escapeLine(notice.registry)} is spoken to without checking who it is`)
     } else {

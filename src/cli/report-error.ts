@@ -13,7 +13,10 @@ export interface ErrorDocument {
 export function classify(error: unknown): { error: AirgapError; exitCode: number } {
   if (error instanceof AirgapError) return { error, exitCode: error.exitCode }
   if (isOclifError(error)) {
-    const message = messageOf(error).replace(/\nSee more help with --help\s*$/, '')
+    // The parser's advice on flags with several values does not hold here: they take one at a time.
+    const message = messageOf(error)
+      .replace(/\n\nNote: [^]*$/, '')
+      .replace(/\nSee more help with --help\s*$/, '')
     const usage = new AirgapError('USAGE', message, { hint: 'See --help.' })
     return { error: usage, exitCode: usage.exitCode }
   }

@@ -4,9 +4,8 @@ import { evidenceOf, renderEvidence, type Evidence } from '../cli/render-evidenc
 import { AirgapError } from '../errors.ts'
 
 export default class Inspect extends BaseCommand {
-  static override summary = 'Show what is in a bundle, without trusting it'
   static override description =
-    'Reads the descriptions and the headers, not the layers, and checks that they agree with each other. No signature is checked and no layer is hashed: that is what `verify` does.'
+    'Show what is in a bundle, without trusting it\nReads the descriptions and the headers, not the layers, and checks that they agree with each other. No signature is checked and no layer is hashed: that is what `verify` does.'
 
   static override examples = ['<%= config.bin %> <%= command.id %> k8s.tar']
 

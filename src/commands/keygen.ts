@@ -4,9 +4,8 @@ import { formatFields } from '../cli/format.ts'
 import { newPassword } from '../cli/private-key.ts'
 
 export default class Keygen extends BaseCommand {
-  static override summary = 'Make a key pair for signing bundles'
   static override description =
-    "ECDSA P-256, the private key encrypted in cosign's own format, so that cosign can use both files too. Existing files are never overwritten. The password is asked for, or comes from AIRGAP_PASSWORD, COSIGN_PASSWORD or --password-file."
+    "Make a key pair for signing bundles\nECDSA P-256, the private key encrypted in cosign's own format, so that cosign can use both files too. Existing files are never overwritten. The password is asked for, or comes from AIRGAP_PASSWORD, COSIGN_PASSWORD or --password-file."
 
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
@@ -33,10 +32,13 @@ export default class Keygen extends BaseCommand {
     })
     this.print(
       formatFields([
-        ['private key', `${privateKeyFile}  (stays here; needs its password)`],
-        ['public key', `${publicKeyFile}  (goes to those who check, by another way than the bundle)`],
+        ['private key', privateKeyFile],
+        ['public key', publicKeyFile],
         ['fingerprint', fingerprint],
       ]),
+    )
+    this.note(
+      'The private key stays here. Hand the public key to those who check, by another way than the bundles.',
     )
     return { privateKeyFile, publicKeyFile, fingerprint }
   }

@@ -5,9 +5,8 @@ import { imagesOf } from '../cli/inputs.ts'
 import { formatReference } from '../oci/reference.ts'
 
 export default class List extends BaseCommand {
-  static override summary = 'Print the image references that the inputs name'
   static override description =
-    'Fully qualified, sorted, each once, one a line. Nothing is asked of any registry. The output is itself a list that --images-from reads.'
+    'Print the image references that the inputs name\nFully qualified, sorted, each once, one a line. Nothing is asked of any registry. The output is itself a list that --images-from reads.'
 
   static override examples = [
     '<%= config.bin %> <%= command.id %> nginx:1.29 ghcr.io/example/app:1.0',

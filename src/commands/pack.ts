@@ -25,9 +25,8 @@ import type { Lock } from '../transfer/pack/lock.ts'
 const MAX_LOCK_SIZE = 64 * 1024 * 1024
 
 export default class Pack extends BaseCommand {
-  static override summary = 'Fetch images and write them as one signed bundle'
   static override description =
-    'Resolves the images (or takes a lock), fetches every blob once and writes it straight to its place in the bundle, hashed on arrival. The file gets its name only when it is complete, checked and synced. With -o - the bundle goes to standard output.'
+    'Fetch images and write them as one signed bundle\nResolves the images (or takes a lock), fetches every blob once and writes it straight to its place in the bundle, hashed on arrival. The file gets its name only when it is complete, checked and synced. With -o - the bundle goes to standard output.'
 
   static override examples = [
     '<%= config.bin %> <%= command.id %> --kubeadm v1.36.3 --platform linux/amd64 -o k8s.tar --key airgap.key',

@@ -15,9 +15,8 @@ import type { OpenedBundle } from '../transfer/check/open.ts'
 import type { Receipt } from '../transfer/push/receipt.ts'
 
 export default class Push extends BaseCommand {
-  static override summary = 'Verify a bundle and put it into a private registry'
   static override description =
-    'Verifies the bundle and plans everything before anything is sent. Uploads what the registry lacks, then manifests, children before parents; tags come last, when every byte of the bundle has been checked, and each is read back. A second push of the same bundle uploads nothing.'
+    'Verify a bundle and put it into a private registry\nVerifies the bundle and plans everything before anything is sent. Uploads what the registry lacks, then manifests, children before parents; tags come last, when every byte of the bundle has been checked, and each is read back. A second push of the same bundle uploads nothing.'
 
   static override examples = [
     '<%= config.bin %> <%= command.id %> k8s.tar registry.internal:5000 --key airgap.pub',

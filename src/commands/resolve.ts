@@ -17,9 +17,8 @@ import { OutputFile } from '../files/output-file.ts'
 import type { Lock } from '../transfer/pack/lock.ts'
 
 export default class Resolve extends BaseCommand {
-  static override summary = 'Pin image references to digests'
   static override description =
-    'Asks the registries for the manifests of every image and prints digest, platforms and size of what a bundle would deliver. With -o the result is kept as a lock, which `pack --lock` packs without resolving anything again.'
+    'Pin image references to digests\nAsks the registries for the manifests of every image and prints digest, platforms and size of what a bundle would deliver. With -o the result is kept as a lock, which `pack --lock` packs without resolving anything again.'
 
   static override examples = [
     '<%= config.bin %> <%= command.id %> nginx:1.29 --platform linux/amd64',

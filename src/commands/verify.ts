@@ -6,9 +6,8 @@ import { evidenceOf, renderEvidence, type Evidence } from '../cli/render-evidenc
 import { trustFrom } from '../cli/trust.ts'
 
 export default class Verify extends BaseCommand {
-  static override summary = 'Verify a bundle completely, offline'
   static override description =
-    'Checks the signature with the key given, then that the archive holds exactly what is signed, that its descriptions agree, and that every byte is unaltered. All problems are reported together. Nothing inside the bundle is a source of trust, and nothing is asked of any network.'
+    'Verify a bundle completely, offline\nChecks the signature with the key given, then that the archive holds exactly what is signed, that its descriptions agree, and that every byte is unaltered. All problems are reported together. Nothing inside the bundle is a source of trust, and nothing is asked of any network.'
 
   static override examples = [
     '<%= config.bin %> <%= command.id %> k8s.tar --key airgap.pub',

@@ -58,8 +58,7 @@ function checkExtent(text: string, what: string): void {
 
 /**
  * One pass over text that `JSON.parse` has accepted, for what `JSON.parse` lets through: keys given twice,
- * halves of surrogate pairs (which Go replaces), numbers that lose precision. Without regular expressions for
- * strings: theirs would need a stack as long as the string.
+ * halves of surrogate pairs (which Go replaces), numbers that lose precision.
  */
 function checkTokens(text: string, what: string): void {
   // One level an open bracket: the keys seen, for an object; nothing, for an array.

@@ -22,3 +22,13 @@ function mixedCode(codes: ReadonlySet<ErrorCode>): ErrorCode {
   if (codes.has('INTERNAL')) return 'INTERNAL'
   return 'REGISTRY'
 }
+
+/**
+ * An image's fault as the registry's: content that a registry gave and that cannot be used is no bundle that failed
+ * its verification. The message names the image.
+ */
+export function asRegistryFault(error: unknown, image: string): unknown {
+  if (!(error instanceof AirgapError) || error.code !== 'INVALID_CONTENT') return error
+  const message = error.message.includes(image) ? error.message : `${image}: ${error.message}`
+  return new AirgapError('UNSUPPORTED_CONTENT', message, { hint: error.hint, problems: error.problems, cause: error })
+}

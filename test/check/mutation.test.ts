@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest'
 import { singleManifest } from '../../fixtures/images/index.ts'
 import { BLOCK } from '../../src/bundle/tar.ts'
 import { verifyBundle } from '../../src/transfer/check/verify.ts'
-import { bundleOf, draftOf, entriesOf, signer, temporaryFolder } from '../bundle/build-bundle.ts'
+import { archiveOf, bundleOf, draftOf, entriesOf, temporaryFolder, type Entry } from '../bundle/build-bundle.ts'
 import { problemsOf, TRUST } from './check-bundle.ts'
 
 async function smallBundle(): Promise<Buffer> {
@@ -67,7 +67,7 @@ describe('an altered bundle never passes', () => {
       const fd = openSync(path, 'r+')
       for (let at = start + lane; at < end; at += lanes) {
         const original = bytes[at] ?? 0
-        for (const changed of [0x20, 0x0a, 0x41]) {
+        for (const changed of [0x20, 0x0a]) {
           if (changed === original) continue
           writeSync(fd, Buffer.of(changed), 0, 1, at)
           if (await passes(path)) passed.push(`byte ${at}: ${original} -> ${changed}`)
@@ -121,7 +121,7 @@ describe('an altered bundle never passes', () => {
   })
 
   test('entries of two bundles of one signer, mixed', async () => {
-    const make = async (tag: string, platform: string): Promise<Awaited<ReturnType<typeof entriesOf>>> =>
+    const make = async (tag: string, platform: string): Promise<Entry[]> =>
       entriesOf(
         await draftOf([
           {
@@ -129,25 +129,23 @@ describe('an altered bundle never passes', () => {
             built: await singleManifest('oci', { os: 'linux', architecture: platform }),
           },
         ]),
-        signer,
       )
     const [left, right] = [await make('1.0', 'amd64'), await make('2.0', 'arm64')]
-    const { archiveOf } = await import('../bundle/build-bundle.ts')
-    const passed: number[] = []
-    // Every choice of left or right for each entry but the two that take all from one side.
-    for (let choice = 1; choice < 2 ** left.length - 1; choice += 1) {
-      const mixed = left.map((one, i) => ((choice >> i) & 1 ? (right[i] ?? one) : one))
-      // oci-layout is the same in both.
-      const differs = (side: typeof left): boolean => mixed.some((one, i) => !sameEntry(one, side[i]))
-      if (!differs(left) || !differs(right)) continue
-      if (choice % 3 === 0 && (await problemsOf(archiveOf(mixed))).length === 0) passed.push(choice)
+    const passed: string[] = []
+    for (let i = 0; i < left.length; i += 1) {
+      for (let j = i; j < left.length; j += 1) {
+        const mixed = left.map((one, at) => (at === i || at === j ? (right[at] ?? one) : one))
+        // oci-layout is the same in both.
+        if (mixed.every((one, at) => sameEntry(one, left[at]))) continue
+        if ((await problemsOf(archiveOf(mixed))).length === 0) passed.push(`${left[i]?.name} and ${left[j]?.name}`)
+      }
     }
     expect(passed).toEqual([])
   })
 })
 
-function sameEntry(a: { name: string; content: Uint8Array }, b?: { name: string; content: Uint8Array }): boolean {
-  return a.name === b?.name && Buffer.from(a.content).equals(b.content)
+function sameEntry(a: Entry, b: Entry | undefined): boolean {
+  return b !== undefined && a.name === b.name && Buffer.from(a.content).equals(b.content)
 }
 
 type Edit = { kind: string; at: number; with?: Uint8Array; length?: number; to?: number }

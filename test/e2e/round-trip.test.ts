@@ -1,9 +1,9 @@
-import { mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type PushReceipt } from './parts/airgap.ts'
-import { startContainerd } from './parts/containerd.ts'
-import { CHART, DOCKER_LIST, IMAGES, ZSTD } from './parts/images.ts'
+import { startContainerd, writeHostsFiles } from './parts/containerd.ts'
+import { CHART, DOCKER_LIST, IMAGES, PRIVATE, ZSTD } from './parts/images.ts'
 import { attempt, run } from './parts/processes.ts'
 import { expectSkopeoToRead, skopeoFlags, tagsOf } from './parts/readers.ts'
 import {
@@ -50,12 +50,11 @@ withParts('from a registry to a registry', WORLD_PARTS, () => {
     expect(packed.images.find(({ source }) => source === CHART)?.kind).toBe('artifact')
   })
 
-  test('without the password nothing is read, and without the authority nothing is sent', async () => {
-    const pack = ['pack', ...IMAGES, '--no-sign', '-o', world.path('none.tar'), '--resolve-from', 'mirror']
-    const mirrors = world.reading().filter((flag, i, all) => flag === '--mirror' || all[i - 1] === '--mirror')
-    const anonymous = await world.airgap.attempt(...pack, ...mirrors, '--ca-file', world.certificates.ca)
+  test('without the password nothing is read, and without the authority nobody is spoken to', async () => {
+    const resolve = ['resolve', `${world.source.host}/${PRIVATE}`]
+    const anonymous = await world.airgap.attempt(...resolve, '--ca-file', world.certificates.ca)
     expect(anonymous.code, anonymous.stderr).toBe(5)
-    const untrusting = await world.airgap.attempt(...pack, ...mirrors, '--auth-file', world.authFile)
+    const untrusting = await world.airgap.attempt(...resolve, '--auth-file', world.authFile)
     expect(untrusting.code, untrusting.stderr).toBe(4)
     expect(untrusting.stderr).toContain('--ca-file')
   })
@@ -80,9 +79,12 @@ withParts('from a registry to a registry', WORLD_PARTS, () => {
 
     withParts('containerd', ['containerd', 'ctr'], () => {
       test('pulls every image by its name in the target, with the digest of the lock', async () => {
+        const hosts = world.path('own-names.d')
+        const own = `[host."https://${target.host}"]\n  ca = "${world.certificates.ca}"\n`
+        await writeHostsFiles(hosts, new Map([[target.host, own]]))
         await using containerd = await startContainerd(await mkdtemp(join(world.folder, 'containerd-')))
         for (const { source, target: name } of receipt.images) {
-          await containerd.ctr(...pullCommand(source), '--user', `${USER}:${PASSWORD}`, '--tlscacert', world.certificates.ca, name)
+          await containerd.ctr(...pullCommand(source), '--user', `${USER}:${PASSWORD}`, '--hosts-dir', hosts, name)
         }
         expect(await containerd.images()).toEqual(
           new Map(receipt.images.map(({ source, target: name }) => [name, lockedDigest(source)])),
@@ -94,11 +96,8 @@ withParts('from a registry to a registry', WORLD_PARTS, () => {
           ...['push', packed.bundle, target.host, '--key', world.publicKey, '--receipt', world.path('hosts.json')],
           ...world.writing,
         )
-        const hosts = world.path('certs.d')
-        for (const [file, content] of hostsFilesIn(text)) {
-          await mkdir(join(hosts, file, '..'), { recursive: true })
-          await writeFile(join(hosts, file), `${content}  ca = "${world.certificates.ca}"\n`)
-        }
+        const hosts = world.path('source-names.d')
+        await writeHostsFiles(hosts, hostsFilesIn(text, `  ca = "${world.certificates.ca}"\n`))
         await using containerd = await startContainerd(await mkdtemp(join(world.folder, 'containerd-')))
         for (const { source } of receipt.images) {
           await containerd.ctr(...pullCommand(source), '--user', `${USER}:${PASSWORD}`, '--hosts-dir', hosts, source)
@@ -175,8 +174,8 @@ function inspectFlags(world: World): string[] {
   return skopeoFlags(world).map((flag) => flag.replace('--src-', '--'))
 }
 
-/** The files that push prints: a line with the path below certs.d, then indented lines. */
-function hostsFilesIn(text: string): Map<string, string> {
-  const files = [...text.matchAll(/^ {2}\/etc\/containerd\/certs\.d\/(\S+)\n((?: {4}.*\n?)+)/gm)]
-  return new Map(files.map((match) => [match[1] ?? '', `${match[2] ?? ''}\n`]))
+/** The files that push prints: a line with the path below certs.d, then indented lines; `more` is put below each. */
+function hostsFilesIn(text: string, more: string): Map<string, string> {
+  const files = text.matchAll(/^ {2}\/etc\/containerd\/certs\.d\/(\S+)\/hosts\.toml\n((?: {4}.*\n?)+)/gm)
+  return new Map([...files].map((match) => [match[1] ?? '', `${(match[2] ?? '').trimEnd()}\n${more}`]))
 }

@@ -11,7 +11,7 @@ import { parseReference } from '../../oci/reference.ts'
 import type { RegistryClient } from '../../registry/client.ts'
 import { sourcesFor, type Mirror } from '../../registry/mirrors.ts'
 import type { Repository } from '../../registry/repository.ts'
-import { combineFailures } from '../failures.ts'
+import { asRegistryFault, combineFailures } from '../failures.ts'
 import { DEFAULT_CONCURRENCY } from '../parallel.ts'
 import { closureOf, closureSize, type Closure, type KnownSizes } from '../graph.ts'
 import type { Lock } from './lock.ts'
@@ -62,7 +62,7 @@ export async function gatherContents(options: ContentsOptions): Promise<BundleCo
           return await gatherImage(image, options, cache, sizes)
         } catch (error) {
           if (isAbort(error)) throw error
-          failures.push({ name: image.source, error })
+          failures.push({ name: image.source, error: asRegistryFault(error, image.source) })
           return undefined
         }
       }),

@@ -10,7 +10,7 @@ import { sourcesFor, type Mirror } from '../../registry/mirrors.ts'
 import type { Repository } from '../../registry/repository.ts'
 import type { OnEvent } from '../events.ts'
 import { DEFAULT_CONCURRENCY } from '../parallel.ts'
-import { combineFailures } from '../failures.ts'
+import { asRegistryFault, combineFailures } from '../failures.ts'
 import { closureOf, closureSize, type Closure } from '../graph.ts'
 import { checkNames, LOCK_TYPE, type Lock } from './lock.ts'
 import { selectPlatforms } from './select.ts'
@@ -62,7 +62,7 @@ export async function resolveImages(options: ResolveOptions): Promise<Lock> {
           return entry
         } catch (error) {
           if (isAbort(error)) throw error
-          failures.push({ name, error })
+          failures.push({ name, error: asRegistryFault(error, name) })
           return undefined
         }
       }),

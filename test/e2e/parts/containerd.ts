@@ -1,5 +1,5 @@
 import { access, mkdir, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { attempt, run, startServer, type Ended } from './processes.ts'
 
 /** A containerd of one's own, with an empty store. */
@@ -47,5 +47,14 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
       )
     },
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+  }
+}
+
+/** Adds `HOST/hosts.toml` files to a folder for `ctr --hosts-dir`. */
+export async function writeHostsFiles(folder: string, files: ReadonlyMap<string, string>): Promise<void> {
+  for (const [host, content] of files) {
+    const file = join(folder, host, 'hosts.toml')
+    await mkdir(dirname(file), { recursive: true })
+    await writeFile(file, content)
   }
 }

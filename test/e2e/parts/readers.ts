@@ -43,7 +43,7 @@ export function sha256(bytes: Uint8Array): string {
 
 /** All tags of a registry of ours, as `REPOSITORY:TAG`. */
 export async function tagsOf(world: World, { host }: Registry): Promise<string[]> {
-  await using agent = new Agent({ connect: { ca: await readFile(world.certificates.ca, 'utf8') } })
+  const agent = new Agent({ connect: { ca: await readFile(world.certificates.ca, 'utf8') } })
   const authorization = `Basic ${Buffer.from(`${USER}:${PASSWORD}`).toString('base64')}`
   const get = async (path: string): Promise<{ repositories?: string[] | null; tags?: string[] | null }> => {
     const { statusCode, body } = await request(`https://${host}/v2/${path}`, { dispatcher: agent, headers: { authorization } })
@@ -53,9 +53,13 @@ export async function tagsOf(world: World, { host }: Registry): Promise<string[]
     expect(statusCode, text).toBe(200)
     return JSON.parse(text) as { repositories?: string[] | null; tags?: string[] | null }
   }
-  const { repositories } = await get('_catalog?n=1000')
-  const tags = (repositories ?? []).map(async (repository) =>
-    ((await get(`${repository}/tags/list`)).tags ?? []).map((tag) => `${repository}:${tag}`),
-  )
-  return (await Promise.all(tags)).flat()
+  try {
+    const { repositories } = await get('_catalog?n=1000')
+    const tags = (repositories ?? []).map(async (repository) =>
+      ((await get(`${repository}/tags/list`)).tags ?? []).map((tag) => `${repository}:${tag}`),
+    )
+    return (await Promise.all(tags)).flat()
+  } finally {
+    await agent.close()
+  }
 }
