@@ -91,7 +91,8 @@ export const ImageEntrySchema = v.looseObject({
     v.check(isManifestOrIndexType, 'must be the media type of a manifest or an index'),
   ),
   kind: v.picklist(['image', 'artifact']),
-  platforms: v.array(v.looseObject({ platform, digest })),
+  // Whatever the image's own documents state, in the form of `formatPlatform`: compared with them later.
+  platforms: v.array(v.looseObject({ platform: text, digest })),
   size: wholeNumber,
   from: v.picklist(['argument', 'list', 'kubeadm', 'config']),
 })

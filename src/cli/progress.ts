@@ -61,7 +61,8 @@ export class Progress {
         break
       case 'item':
         this.#items += 1
-        if (!this.#spinner) this.#line(itemLine(event))
+        // Entries that are as they should be are many, and say nothing; those that are not are in the result.
+        if (!this.#spinner && event.outcome !== 'checked') this.#line(itemLine(event))
         this.#draw()
         break
       case 'warning':

@@ -1,7 +1,7 @@
 import { AirgapError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Context } from './notices.ts'
-import type { RemoteRepository } from './repository.ts'
+import type { Location } from './location.ts'
 import { contentLengthOf, discard, failure, headerOf, type HttpResponse } from './transport.ts'
 
 /** A blob being read. */
@@ -17,7 +17,7 @@ export interface BlobStream {
 
 /** See {@link Repository.statBlob}. */
 export async function statBlob(
-  repository: RemoteRepository,
+  repository: Location,
   digest: Digest,
   signal?: AbortSignal,
 ): Promise<{ size: number | undefined } | undefined> {
@@ -29,7 +29,7 @@ export async function statBlob(
 
 /** {@link statBlob} for use inside another operation's retry loop. */
 export async function statBlobOnce(
-  repository: RemoteRepository,
+  repository: Location,
   digest: Digest,
   context: Context,
   signal?: AbortSignal,
@@ -49,7 +49,7 @@ export async function statBlobOnce(
 
 /** See {@link Repository.openBlob}. */
 export async function openBlob(
-  repository: RemoteRepository,
+  repository: Location,
   digest: Digest,
   offset: number,
   signal?: AbortSignal,

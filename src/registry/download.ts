@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { AirgapError, type Problem } from '../errors.ts'
 import type { Descriptor } from '../oci/manifest.ts'
 import { openRanged, type BlobStream } from './blobs.ts'
-import type { RegistryClient } from './client.ts'
+import type { Shared } from './connection.ts'
 import { printableUrl } from './hosts.ts'
 import { transportError } from './http-errors.ts'
 import type { Context } from './notices.ts'
@@ -19,7 +19,8 @@ export interface BlobSink {
 }
 
 export interface DownloadOptions {
-  client: RegistryClient
+  /** The client that the sources belong to. */
+  client: { readonly shared: Shared }
   signal?: AbortSignal | undefined
   /** Gets the bytes of this blob written so far; a restart begins again at 0. */
   onProgress?: ((bytes: number) => void) | undefined

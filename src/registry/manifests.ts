@@ -4,7 +4,7 @@ import { MAX_MANIFEST_SIZE, parseManifest, type ManifestOrIndex } from '../oci/m
 import { ACCEPTED_MANIFESTS, isManifestOrIndexType } from '../oci/media-types.ts'
 import type { Answer, Call } from './connection.ts'
 import type { Context } from './notices.ts'
-import type { RemoteRepository } from './repository.ts'
+import type { Location } from './location.ts'
 import { markTransient } from './retry.ts'
 import { contentLengthOf, contentTypeOf, discard, failure, headerOf, readCapped } from './transport.ts'
 
@@ -18,7 +18,7 @@ export interface ManifestInfo {
 
 /** See {@link Repository.resolveManifest}. */
 export async function resolveManifest(
-  repository: RemoteRepository,
+  repository: Location,
   ref: string,
   signal?: AbortSignal,
 ): Promise<ManifestInfo | undefined> {
@@ -56,7 +56,7 @@ function infoFromHeaders(answer: Answer, ref: string, context: Context): Manifes
 
 /** See {@link Repository.fetchManifest}. */
 export async function fetchManifest(
-  repository: RemoteRepository,
+  repository: Location,
   ref: string,
   signal?: AbortSignal,
 ): Promise<ManifestOrIndex> {
@@ -95,7 +95,7 @@ function otherDigest(wanted: Digest, got: string, { registry, operation }: Conte
 }
 
 function readCall(
-  repository: RemoteRepository,
+  repository: Location,
   ref: string,
   method: 'GET' | 'HEAD',
   context: Context,
@@ -114,7 +114,7 @@ function readCall(
 
 /** See {@link Repository.putManifest}. */
 export async function putManifest(
-  repository: RemoteRepository,
+  repository: Location,
   ref: string,
   document: { bytes: Uint8Array; mediaType: string; digest: Digest },
   signal?: AbortSignal,

@@ -7,7 +7,7 @@ import { statBlobOnce } from './blobs.ts'
 import type { Answer } from './connection.ts'
 import { printableUrl } from './hosts.ts'
 import type { Context } from './notices.ts'
-import type { RemoteRepository } from './repository.ts'
+import type { Location } from './location.ts'
 import { markTransient } from './retry.ts'
 import { discard, failure, headerOf, locationOf } from './transport.ts'
 
@@ -22,7 +22,7 @@ export interface UploadSource {
 
 /** See {@link Repository.mountBlob}; distribution-spec § Mounting a blob from another repository. */
 export async function mountBlob(
-  repository: RemoteRepository,
+  repository: Location,
   digest: Digest,
   fromRepository: string,
   signal?: AbortSignal,
@@ -68,7 +68,7 @@ const SESSION_GONE = new Set([400, 404, 410, 416])
 
 /** See {@link Repository.uploadBlob}; distribution-spec § Pushing a blob monolithically, POST then PUT. */
 export async function uploadBlob(
-  repository: RemoteRepository,
+  repository: Location,
   descriptor: UploadSource,
   open: () => AsyncIterable<Uint8Array>,
   signal?: AbortSignal,
@@ -103,7 +103,7 @@ export async function uploadBlob(
 }
 
 async function startSession(
-  repository: RemoteRepository,
+  repository: Location,
   context: Context,
   signal: AbortSignal | undefined,
 ): Promise<URL> {
@@ -120,7 +120,7 @@ async function startSession(
 }
 
 /** Where to upload to. Credentials go there only if it is the registry's own origin, which `send` sees to. */
-function sessionUrl(repository: RemoteRepository, answer: Answer, context: Context): URL {
+function sessionUrl(repository: Location, answer: Answer, context: Context): URL {
   const url = locationOf(answer, context)
   if (repository.connection.transport.isDowngrade(answer.url, url)) {
     throw new AirgapError(
@@ -135,7 +135,7 @@ function sessionUrl(repository: RemoteRepository, answer: Answer, context: Conte
 }
 
 async function send(
-  repository: RemoteRepository,
+  repository: Location,
   session: URL,
   descriptor: UploadSource,
   open: () => AsyncIterable<Uint8Array>,

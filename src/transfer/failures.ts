@@ -30,5 +30,9 @@ function mixedCode(codes: ReadonlySet<ErrorCode>): ErrorCode {
 export function asRegistryFault(error: unknown, image: string): unknown {
   if (!(error instanceof AirgapError) || error.code !== 'INVALID_CONTENT') return error
   const message = error.message.includes(image) ? error.message : `${image}: ${error.message}`
-  return new AirgapError('UNSUPPORTED_CONTENT', message, { hint: error.hint, problems: error.problems, cause: error })
+  return new AirgapError('UNSUPPORTED_CONTENT', message, {
+    hint: error.hint,
+    problems: error.problems,
+    cause: error,
+  })
 }

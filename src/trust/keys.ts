@@ -16,7 +16,7 @@ import {
   wrongPassword,
 } from './encrypted-key.ts'
 import { acceptedKind, acceptedNames, checkEncoding } from './key-kinds.ts'
-import { COSIGN_PASSWORD_VARIABLE, PASSWORD_VARIABLE } from './password.ts'
+import { COSIGN_PASSWORD_VARIABLE, PASSWORD_VARIABLE, type PasswordSource } from './password.ts'
 import { pemBlocks, toPem, type PemBlock } from './pem.ts'
 import { readSmallFile } from './small-file.ts'
 
@@ -39,9 +39,6 @@ export interface SigningKey {
   /** What the owner of the key should know, such as a file that others can read. */
   readonly warnings: string[]
 }
-
-/** Asked for a password only when one is needed; nothing means that there is none to be had. */
-export type PasswordSource = () => Promise<string | undefined>
 
 /**
  * Makes an ECDSA P-256 key pair in cosign's own format: the private half encrypted with `password` (a string

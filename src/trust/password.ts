@@ -1,11 +1,13 @@
 import { AirgapError } from '../errors.ts'
-import type { PasswordSource } from './keys.ts'
 import { readSmallFile } from './small-file.ts'
 
 /** The environment variable that holds a private key's password. */
 export const PASSWORD_VARIABLE = 'AIRGAP_PASSWORD'
 /** cosign's variable for the same, taken when ours is not set. */
 export const COSIGN_PASSWORD_VARIABLE = 'COSIGN_PASSWORD'
+
+/** Asked for a password only when one is needed; nothing means that there is none to be had. */
+export type PasswordSource = () => Promise<string | undefined>
 
 export interface PasswordOptions {
   env: Readonly<Record<string, string | undefined>>

@@ -108,7 +108,10 @@ export interface DraftImage {
 }
 
 /** An honest draft, made with the engines' own rules and without a registry. */
-export async function draftOf(images: readonly DraftImage[], more: Partial<BundleDescription> = {}): Promise<Draft> {
+export async function draftOf(
+  images: readonly DraftImage[],
+  more: Partial<BundleDescription> = {},
+): Promise<Draft> {
   const blobs: Draft['blobs'] = new Map()
   const entries: ImageEntry[] = []
   for (const image of images) entries.push(await draftImage(image, blobs))
@@ -129,19 +132,28 @@ export async function draftOf(images: readonly DraftImage[], more: Partial<Bundl
   return { description, blobs, files: {} }
 }
 
-async function draftImage({ source, built, platforms }: DraftImage, blobs: Draft['blobs']): Promise<ImageEntry> {
+async function draftImage(
+  { source, built, platforms }: DraftImage,
+  blobs: Draft['blobs'],
+): Promise<ImageEntry> {
   const pieces = new Map<Digest, Uint8Array>()
   collect(built, pieces)
-  const load: LoadDocument = async ({ digest }) => parseManifest(pieces.get(digest) ?? Buffer.alloc(0), digest)
+  const load: LoadDocument = async ({ digest }) =>
+    parseManifest(pieces.get(digest) ?? Buffer.alloc(0), digest)
   const reference = parseReference(source)
   const sourceDocument = parseManifest(built.bytes, source)
-  const { delivered, evidence, platforms: kept } = await selectPlatforms(sourceDocument, {
+  const {
+    delivered,
+    evidence,
+    platforms: kept,
+  } = await selectPlatforms(sourceDocument, {
     wanted: platforms?.map((platform) => parsePlatform(platform)) ?? 'all',
     isPinned: reference.digest !== undefined,
     rewriteDigests: true,
     allowMissing: false,
     load,
-    configPlatform: async ({ config }) => platformOfConfig(pieces.get(config.digest) ?? Buffer.alloc(0), 'config'),
+    configPlatform: async ({ config }) =>
+      platformOfConfig(pieces.get(config.digest) ?? Buffer.alloc(0), 'config'),
     what: source,
   })
   pieces.set(delivered.digest, delivered.bytes)
@@ -171,7 +183,8 @@ async function draftImage({ source, built, platforms }: DraftImage, blobs: Draft
 function collect(built: Built, pieces: Map<Digest, Uint8Array>): void {
   pieces.set(built.descriptor.digest, built.bytes)
   if (built.kind === 'index') for (const child of built.children) collect(child, pieces)
-  else for (const { descriptor, bytes } of [built.config, ...built.layers]) pieces.set(descriptor.digest, bytes)
+  else
+    for (const { descriptor, bytes } of [built.config, ...built.layers]) pieces.set(descriptor.digest, bytes)
 }
 
 /** All entries of a draft but checksums and signatures, in their order. */
@@ -201,7 +214,12 @@ export function signEntries(
   checksums: Uint8Array = formatChecksums(content.map(({ name, content: bytes }) => [name, digestOf(bytes)])),
 ): Entry[] {
   const { bundleJson, der } = signBytes(checksums, key)
-  return [entry(CHECKSUMS, checksums), entry(SIGSTORE_SIGNATURE, bundleJson), entry(RAW_SIGNATURE, der), ...content]
+  return [
+    entry(CHECKSUMS, checksums),
+    entry(SIGSTORE_SIGNATURE, bundleJson),
+    entry(RAW_SIGNATURE, der),
+    ...content,
+  ]
 }
 
 /** A draft as a signed bundle's entries. */
@@ -246,7 +264,10 @@ export async function packBundle(
   const mirrors = [parseMirror(`example.test=${registry.host}`)]
   try {
     const lock = await resolveImages({
-      images: images.map(({ reference }) => ({ reference: parseReference(`example.test/${reference}`), from: 'argument' })),
+      images: images.map(({ reference }) => ({
+        reference: parseReference(`example.test/${reference}`),
+        from: 'argument',
+      })),
       platforms: platforms === 'all' ? 'all' : platforms.map((platform) => parsePlatform(platform)),
       client,
       mirrors,

@@ -45,7 +45,20 @@ describe('SHA256SUMS', () => {
   test('of arbitrary text is refused, or is exactly what the writer makes', () => {
     const text = fc.oneof(
       fc.string({ unit: 'binary' }),
-      fc.string({ unit: fc.constantFrom(A, B, ' ', '  ', '\n', '\r\n', 'airgap.json', 'index.json', `blobs/sha256/${A}`, '\\') }),
+      fc.string({
+        unit: fc.constantFrom(
+          A,
+          B,
+          ' ',
+          '  ',
+          '\n',
+          '\r\n',
+          'airgap.json',
+          'index.json',
+          `blobs/sha256/${A}`,
+          '\\',
+        ),
+      }),
     )
     fc.assert(
       fc.property(text, (one) => {

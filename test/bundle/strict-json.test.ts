@@ -46,7 +46,25 @@ describe('strict JSON', () => {
   })
 
   test('refuses what JSON.parse refuses, with our own error', () => {
-    const piece = fc.constantFrom('{', '}', '[', ']', ',', ':', '"', '"a"', '\\', '1', '-', 'e', '.', 'true', 'null', ' ', 'x')
+    const piece = fc.constantFrom(
+      '{',
+      '}',
+      '[',
+      ']',
+      ',',
+      ':',
+      '"',
+      '"a"',
+      '\\',
+      '1',
+      '-',
+      'e',
+      '.',
+      'true',
+      'null',
+      ' ',
+      'x',
+    )
     fc.assert(
       fc.property(fc.string({ unit: piece }), (json) => {
         let isJson = true
@@ -63,13 +81,23 @@ describe('strict JSON', () => {
 
   test('refuses a key twice in one object, anywhere and however spelled', () => {
     fc.assert(
-      fc.property(anyValue, text, anyValue, anyValue, fc.boolean(), (inside, key, first, second, isEscaped) => {
-        const spelled = isEscaped
-          ? `"${[...key].map((one) => [...Array(one.length).keys()].map((i) => `\\u${one.charCodeAt(i).toString(16).padStart(4, '0')}`).join('')).join('')}"`
-          : JSON.stringify(key)
-        const twice = `{${JSON.stringify(key)}:${JSON.stringify(first)},${spelled}:${JSON.stringify(second)}}`
-        expect(refusal(`{"x":[${JSON.stringify(inside)},${twice}]}`)).toContain('occurs twice in one object')
-      }),
+      fc.property(
+        anyValue,
+        text,
+        anyValue,
+        anyValue,
+        fc.boolean(),
+        (inside, key, first, second, isEscaped) => {
+          const units = Array.from({ length: key.length }, (_, i) =>
+            key.charCodeAt(i).toString(16).padStart(4, '0'),
+          )
+          const spelled = isEscaped ? `"${units.map((unit) => `\\u${unit}`).join('')}"` : JSON.stringify(key)
+          const twice = `{${JSON.stringify(key)}:${JSON.stringify(first)},${spelled}:${JSON.stringify(second)}}`
+          expect(refusal(`{"x":[${JSON.stringify(inside)},${twice}]}`)).toContain(
+            'occurs twice in one object',
+          )
+        },
+      ),
     )
   })
 
@@ -78,7 +106,9 @@ describe('strict JSON', () => {
       { a: 'a' },
       { a: { a: ['a', 'a'] } },
     ])
-    expect(Object.keys(parseStrictJson(Buffer.from('{"__proto__":1}'), 'doc') as object)).toEqual(['__proto__'])
+    expect(Object.keys(parseStrictJson(Buffer.from('{"__proto__":1}'), 'doc') as object)).toEqual([
+      '__proto__',
+    ])
   })
 
   test.each([
@@ -105,11 +135,9 @@ describe('strict JSON', () => {
   })
 
   test('takes the largest exact integers and whole surrogate pairs', () => {
-    expect(parseStrictJson(Buffer.from('[9007199254740991,-9007199254740991,"\\ud83d\\ude00"]'), 'doc')).toEqual([
-      Number.MAX_SAFE_INTEGER,
-      -Number.MAX_SAFE_INTEGER,
-      '😀',
-    ])
+    expect(
+      parseStrictJson(Buffer.from('[9007199254740991,-9007199254740991,"\\ud83d\\ude00"]'), 'doc'),
+    ).toEqual([Number.MAX_SAFE_INTEGER, -Number.MAX_SAFE_INTEGER, '😀'])
   })
 
   test.each([
@@ -153,7 +181,9 @@ describe('strict JSON', () => {
 
 describe('keys that differ from a known one in case alone', () => {
   test.each(['Layers', 'LAYERS', 'layerS', 'layer\u017f'])('%s is refused', (key) => {
-    expect(() => checkKeyCase({ [key]: 1 }, ['layers', 'config'], 'doc')).toThrow('differs only in case from "layers"')
+    expect(() => checkKeyCase({ [key]: 1 }, ['layers', 'config'], 'doc')).toThrow(
+      'differs only in case from "layers"',
+    )
   })
 
   test('the Kelvin sign is a k to Go', () => {

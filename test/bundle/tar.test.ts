@@ -68,24 +68,31 @@ describe('headers', () => {
   test('are accepted only as the writer makes them: any change of any byte is refused', () => {
     const at = fc.nat(3 * BLOCK - 1)
     fc.assert(
-      fc.property(name, size, at, fc.integer({ min: 1, max: 255 }), fc.boolean(), (aName, aSize, place, flip, fix) => {
-        const original = encodeHeader(aName, aSize)
-        const header = Buffer.from(original)
-        const where = place % header.length
-        header[where] = (header[where] ?? 0) ^ flip
-        // An attacker makes the header's checksum right again.
-        const bytes = fix ? patchHeader(header, 0, '') : header
-        let decoded
-        try {
-          decoded = decodeHeader(bytes)
-        } catch (error) {
-          expect(error).toBeInstanceOf(AirgapError)
-          return
-        }
-        // A change of name or size with the right checksum makes another header of the writer's.
-        expect(decoded).toBeDefined()
-        if (decoded) expect(encodeHeader(decoded.name, decoded.size).equals(bytes)).toBe(true)
-      }),
+      fc.property(
+        name,
+        size,
+        at,
+        fc.integer({ min: 1, max: 255 }),
+        fc.boolean(),
+        (aName, aSize, place, flip, fix) => {
+          const original = encodeHeader(aName, aSize)
+          const header = Buffer.from(original)
+          const where = place % header.length
+          header[where] = (header[where] ?? 0) ^ flip
+          // An attacker makes the header's checksum right again.
+          const bytes = fix ? patchHeader(header, 0, '') : header
+          let decoded
+          try {
+            decoded = decodeHeader(bytes)
+          } catch (error) {
+            expect(error).toBeInstanceOf(AirgapError)
+            return
+          }
+          // A change of name or size with the right checksum makes another header of the writer's.
+          expect(decoded).toBeDefined()
+          if (decoded) expect(encodeHeader(decoded.name, decoded.size).equals(bytes)).toBe(true)
+        },
+      ),
       { numRuns: 3000 },
     )
   })
@@ -101,7 +108,12 @@ describe('headers', () => {
     ['a size ended by a space', 124, '00000000005 ', 'size is not plain octal'],
     ['a size without leading zeros', 124, '5\0\0\0\0\0\0\0\0\0\0\0', 'size is not plain octal'],
     ['a size in base-256', 124, '\x80\0\0\0\0\0\0\0\0\0\0\x05', 'size is not plain octal'],
-    ['a negative size in base-256', 124, '\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xfb', 'size is not plain octal'],
+    [
+      'a negative size in base-256',
+      124,
+      '\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xfb',
+      'size is not plain octal',
+    ],
     ['a size of twelve digits', 124, '000000000005', 'size is not plain octal'],
     ['the old type of a regular file', 156, '\0', 'its bytes differ'],
     ['a hard link', 156, '1', 'a hard link'],
@@ -170,11 +182,15 @@ describe('pax headers', () => {
     ['a time', '17 mtime=1234567\n'],
     ['a comment', `${size8}13 comment=x\n`],
   ])('with %s are refused', (_, records) => {
-    expect(refusal(withRecords(records))).toMatch(/extended header holds more than|not one that airgap writes/)
+    expect(refusal(withRecords(records))).toMatch(
+      /extended header holds more than|not one that airgap writes/,
+    )
   })
 
   test('with a claimed length that hides records from some readers are refused', () => {
-    expect(refusal(withRecords(`${size8}15 path=passwd\n`, size8.length))).toContain('not one that airgap writes')
+    expect(refusal(withRecords(`${size8}15 path=passwd\n`, size8.length))).toContain(
+      'not one that airgap writes',
+    )
     expect(refusal(withRecords(size8, 3 * BLOCK))).toContain('not the one that airgap writes')
   })
 
@@ -187,7 +203,9 @@ describe('pax headers', () => {
   test('in front of another entry’s header, or of another pax header, are refused', () => {
     const parts = [large.subarray(0, 2 * BLOCK), encodeHeader('blobs/x', 5)]
     expect(refusal(Buffer.concat(parts))).toContain('not the one that airgap writes')
-    expect(refusal(Buffer.concat([large.subarray(0, 2 * BLOCK), large.subarray(0, BLOCK)]))).not.toMatch(/^accepted/)
+    expect(refusal(Buffer.concat([large.subarray(0, 2 * BLOCK), large.subarray(0, BLOCK)]))).not.toMatch(
+      /^accepted/,
+    )
     expect(refusal(large.subarray(0, 2 * BLOCK))).toContain('ends in the middle of a header')
   })
 })
@@ -195,7 +213,10 @@ describe('pax headers', () => {
 test('tar-stream reads the same names and contents', async () => {
   await fc.assert(
     fc.asyncProperty(
-      fc.uniqueArray(fc.tuple(name, fc.uint8Array({ maxLength: 1200 })), { selector: ([one]) => one, maxLength: 5 }),
+      fc.uniqueArray(fc.tuple(name, fc.uint8Array({ maxLength: 1200 })), {
+        selector: ([one]) => one,
+        maxLength: 5,
+      }),
       async (files) => {
         const bytes = archiveOf(files.map(([one, content]) => entry(one, content)))
         const found: [string, Uint8Array][] = []
@@ -204,7 +225,14 @@ test('tar-stream reads the same names and contents', async () => {
           const chunks: Uint8Array[] = []
           for await (const chunk of one) chunks.push(chunk as Uint8Array)
           found.push([one.header.name, new Uint8Array(Buffer.concat(chunks))])
-          expect(one.header).toMatchObject({ type: 'file', mode: 0o644, uid: 0, gid: 0, uname: '', gname: '' })
+          expect(one.header).toMatchObject({
+            type: 'file',
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            uname: '',
+            gname: '',
+          })
           expect(one.header.mtime?.getTime()).toBe(0)
         }
         expect(found).toEqual(files)

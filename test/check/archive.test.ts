@@ -64,7 +64,11 @@ describe('after signing', () => {
       [entries.length, entry('../escape', 'evil')],
       [5, entry('AIRGAP.json', '{}')],
     ] as const) {
-      await expectRefusal(archiveOf(entries.toSpliced(place, 0, added)), added.name, 'it is not listed in SHA256SUMS')
+      await expectRefusal(
+        archiveOf(entries.toSpliced(place, 0, added)),
+        added.name,
+        'it is not listed in SHA256SUMS',
+      )
     }
     const first = entry('evil.sh', 'evil')
     await expectRefusal(archiveOf([first, ...entries]), CHECKSUMS, 'the first entry is not SHA256SUMS')
@@ -75,7 +79,8 @@ describe('after signing', () => {
     for (const [i, { name }] of entries.entries()) {
       const bytes = archiveOf(entries.toSpliced(i, 1))
       if (name === CHECKSUMS) await expectRefusal(bytes, CHECKSUMS, 'the first entry is not SHA256SUMS')
-      else if (name === SIGSTORE_SIGNATURE) await expectRefusal(bytes, SIGSTORE_SIGNATURE, 'the bundle is not signed')
+      else if (name === SIGSTORE_SIGNATURE)
+        await expectRefusal(bytes, SIGSTORE_SIGNATURE, 'the bundle is not signed')
       else if (name === RAW_SIGNATURE) await expectRefusal(bytes, RAW_SIGNATURE, 'it is missing')
       else await expectRefusal(bytes, name, 'it is listed in SHA256SUMS, but is not in the archive')
     }
@@ -115,7 +120,10 @@ describe('after signing', () => {
           const message = 'it is not at its place in the order of entries'
           expect(problems).toContainEqual({ entry: at(swapped, i).name, message })
         } else if (i > 2) {
-          expect(problems).toContainEqual({ entry: at(swapped, i).name, message: `it is out of order: ${at(entries, i).name} belongs here` })
+          expect(problems).toContainEqual({
+            entry: at(swapped, i).name,
+            message: `it is out of order: ${at(entries, i).name} belongs here`,
+          })
         }
       }
     }
@@ -127,7 +135,11 @@ describe('after signing', () => {
       if (i < 3) continue
       const changed = Buffer.from(one.content)
       changed[0] = (changed[0] ?? 0) ^ 1
-      await expectRefusal(archiveOf(entries.with(i, { ...one, content: changed })), one.name, 'its content has been altered')
+      await expectRefusal(
+        archiveOf(entries.with(i, { ...one, content: changed })),
+        one.name,
+        'its content has been altered',
+      )
       const longer = Buffer.concat([one.content, Buffer.from(' ')])
       const problems = await problemsOf(archiveOf(entries.with(i, { ...one, content: longer })))
       expect(problems.map((problem) => problem.entry)).toContain(one.name)
@@ -153,15 +165,36 @@ describe('the frame of the archive', () => {
   test('one zero block, none, and a part of one', async () => {
     const entries = await honest()
     const last = `the header after ${at(entries, -1).name}`
-    await expectRefusal(archiveOf(entries, Buffer.alloc(BLOCK)), 'end of the archive', '512 bytes of the end mark are missing')
-    await expectRefusal(archiveOf(entries, Buffer.alloc(END_SIZE - 1)), 'end of the archive', '1 bytes of the end mark are missing')
-    await expectRefusal(archiveOf(entries, Buffer.alloc(0)), last, 'the archive ends in the middle of a header')
-    await expectRefusal(archiveOf(entries, Buffer.alloc(100)), last, 'the archive ends in the middle of a header')
+    await expectRefusal(
+      archiveOf(entries, Buffer.alloc(BLOCK)),
+      'end of the archive',
+      '512 bytes of the end mark are missing',
+    )
+    await expectRefusal(
+      archiveOf(entries, Buffer.alloc(END_SIZE - 1)),
+      'end of the archive',
+      '1 bytes of the end mark are missing',
+    )
+    await expectRefusal(
+      archiveOf(entries, Buffer.alloc(0)),
+      last,
+      'the archive ends in the middle of a header',
+    )
+    await expectRefusal(
+      archiveOf(entries, Buffer.alloc(100)),
+      last,
+      'the archive ends in the middle of a header',
+    )
   })
 
   test('a zero block between entries, behind which some programs go on', async () => {
     const entries = await honest()
-    const hidden = { name: '', content: Buffer.alloc(0), header: Buffer.alloc(BLOCK), padding: Buffer.alloc(0) }
+    const hidden = {
+      name: '',
+      content: Buffer.alloc(0),
+      header: Buffer.alloc(BLOCK),
+      padding: Buffer.alloc(0),
+    }
     const bytes = archiveOf([...entries, hidden, entry('evil.sh', 'evil')])
     await expectRefusal(bytes, 'end of the archive', 'the end mark is not two zero blocks')
   })
@@ -174,7 +207,11 @@ describe('the frame of the archive', () => {
       for (const place of [0, length - 1]) {
         const padding = Buffer.alloc(length)
         padding[place] = 1
-        await expectRefusal(archiveOf(entries.with(i, { ...one, padding })), one.name, 'the padding behind it is not zero')
+        await expectRefusal(
+          archiveOf(entries.with(i, { ...one, padding })),
+          one.name,
+          'the padding behind it is not zero',
+        )
       }
     }
   })
@@ -192,7 +229,8 @@ describe('the frame of the archive', () => {
     for (const [i, one] of entries.entries()) {
       for (const [place, text, reason] of changes) {
         const header = patchHeader(encodeHeader(one.name, one.content.length), place, text)
-        const where = i === 0 || i === 1 || i === 2 ? CHECKSUMS : `the header after ${at(entries, i - 1).name}`
+        const where =
+          i === 0 || i === 1 || i === 2 ? CHECKSUMS : `the header after ${at(entries, i - 1).name}`
         await expectRefusal(archiveOf(entries.with(i, { ...one, header })), where, reason)
       }
     }
@@ -224,13 +262,21 @@ describe('the frame of the archive', () => {
     const entries = await honest()
     const last = at(entries, -1)
     for (const size of [1024 ** 2, 8 * 1024 ** 3, Number.MAX_SAFE_INTEGER]) {
-      const bytes = archiveOf(entries.with(-1, { ...last, header: encodeHeader(last.name, size) }))
+      const bytes = archiveOf(
+        entries.with(entries.length - 1, { ...last, header: encodeHeader(last.name, size) }),
+      )
       await expectRefusal(bytes, last.name, /the file is cut off: \d+ bytes of this entry/)
     }
-    for (const [i, size] of [[0, 32 * 1024 ** 2], [1, 1024 ** 2], [2, 4096]] as const) {
+    for (const [i, size] of [
+      [0, 32 * 1024 ** 2],
+      [1, 1024 ** 2],
+      [2, 4096],
+    ] as const) {
       const one = at(entries, i)
       const bytes = archiveOf(entries.with(i, { ...one, header: encodeHeader(one.name, size) }))
-      expect((await problemsOf(bytes)).map(({ message }) => message).join()).toContain(i === 2 ? '' : 'the file is cut off')
+      expect((await problemsOf(bytes)).map(({ message }) => message).join()).toContain(
+        i === 2 ? '' : 'the file is cut off',
+      )
       expect(await problemsOf(bytes)).not.toEqual([])
     }
   })
@@ -245,8 +291,16 @@ describe('the frame of the archive', () => {
   test('no bundle at all', async () => {
     await expectRefusal(Buffer.alloc(0), CHECKSUMS, 'the archive ends in the middle of a header')
     await expectRefusal(Buffer.alloc(10 * 1024), CHECKSUMS, 'the first entry is not SHA256SUMS')
-    await expectRefusal(Buffer.from('\x1f\x8b'.repeat(1000), 'latin1'), CHECKSUMS, 'not one that airgap writes')
-    await expectRefusal(archiveOf([entry('oci-layout', '{}')]), CHECKSUMS, 'Compressed archives have to be unpacked first')
+    await expectRefusal(
+      Buffer.from('\x1f\x8b'.repeat(1000), 'latin1'),
+      CHECKSUMS,
+      'not one that airgap writes',
+    )
+    await expectRefusal(
+      archiveOf([entry('oci-layout', '{}')]),
+      CHECKSUMS,
+      'Compressed archives have to be unpacked first',
+    )
   })
 })
 
@@ -256,18 +310,32 @@ describe('the list, signed', () => {
     const list = content.map(({ name, content: bytes }) => [name, digestOf(bytes)] as const)
     const ghost = digestOf('ghost')
     const longer = formatChecksums([...list, [blobName(ghost), ghost]])
-    await expectRefusal(archiveOf(signEntries(content, undefined, longer)), blobName(ghost), 'but is not in the archive')
+    await expectRefusal(
+      archiveOf(signEntries(content, undefined, longer)),
+      blobName(ghost),
+      'but is not in the archive',
+    )
     const shorter = formatChecksums(list.slice(0, -1))
-    await expectRefusal(archiveOf(signEntries(content, undefined, shorter)), at(content, -1).name, 'it is not listed')
+    await expectRefusal(
+      archiveOf(signEntries(content, undefined, shorter)),
+      at(content, -1).name,
+      'it is not listed',
+    )
     for (const name of ['airgap.json', 'oci-layout', 'index.json', 'manifest.json']) {
       const left = content.filter((one) => one.name !== name)
-      await expectRefusal(archiveOf(signEntries(left)), name, /does not list it, and every bundle has it|it is missing/)
+      await expectRefusal(
+        archiveOf(signEntries(left)),
+        name,
+        /does not list it, and every bundle has it|it is missing/,
+      )
     }
   })
 
   test('breaks its grammar', async () => {
     const content = contentEntries(await draft())
-    const good = formatChecksums(content.map(({ name, content: bytes }) => [name, digestOf(bytes)])).toString()
+    const good = formatChecksums(
+      content.map(({ name, content: bytes }) => [name, digestOf(bytes)]),
+    ).toString()
     const lines = good.trimEnd().split('\n')
     for (const [bad, reason] of [
       [good.replaceAll('  ', ' *'), 'line 1: it is not 64 digits'],
@@ -308,14 +376,18 @@ describe('sizes beyond the caps are refused unread', () => {
     image.digest = digestOf(big)
     image.sourceDigest = image.digest
     one.blobs.set(image.digest, { bytes: big, first: true })
-    await expectRefusal(archiveOf(entriesOf(one)), blobName(image.digest), '8388609 bytes, and 8388608 are the most')
+    await expectRefusal(
+      archiveOf(entriesOf(one)),
+      blobName(image.digest),
+      '8388609 bytes, and 8388608 are the most',
+    )
 
     const content = contentEntries(await draft())
     const huge = 64 * 1024 ** 2 + 512
     const i = indexOf(content, 'airgap.json')
     const listed = formatChecksums(content.map(({ name, content: bytes }) => [name, digestOf(bytes)]))
     const entries = signEntries(content, undefined, listed)
-    const before = archiveOf([...entries.slice(0, i + 3)], Buffer.alloc(0))
+    const before = archiveOf(entries.slice(0, i + 3), Buffer.alloc(0))
     const path = await temporaryBundle(Buffer.concat([before, encodeHeader('airgap.json', huge)]))
     await truncate(path, before.length + BLOCK + huge)
     await appendFile(path, archiveOf(content.slice(i + 1)))
@@ -337,6 +409,9 @@ test('a bundle of which a part is lost while it is read is an error that names t
   await handle.close()
   const last = found.at(-1)
   if (!last) throw new Error('nothing found')
-  await expect(reader.hash(last)).rejects.toMatchObject({ code: 'INVALID_CONTENT', message: `${path} became shorter while it was read` })
+  await expect(reader.hash(last)).rejects.toMatchObject({
+    code: 'INVALID_CONTENT',
+    message: `${path} became shorter while it was read`,
+  })
   await reader.close()
 })

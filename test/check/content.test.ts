@@ -31,7 +31,10 @@ async function single(): Promise<Draft> {
 
 async function subset(): Promise<{ draft: Draft; built: Built }> {
   const built = await buildkitIndex('three', [AMD64, ARM64, ARM_V7])
-  return { built, draft: await draftOf([{ source: SOURCE, built, platforms: ['linux/amd64', 'linux/arm64'] }]) }
+  return {
+    built,
+    draft: await draftOf([{ source: SOURCE, built, platforms: ['linux/amd64', 'linux/arm64'] }]),
+  }
 }
 
 function imageOf(draft: Draft, i = 0): BundleDescription['images'][number] {
@@ -49,9 +52,14 @@ function fileOf(draft: Draft, name: string): string {
 type Json = Record<string, unknown>
 
 /** Changes the one manifest of a draft made by {@link single}, and all that names it. */
-function changeManifest(draft: Draft, change: (manifest: Json & { config: Json; layers: Json[] }) => void): Digest {
+function changeManifest(
+  draft: Draft,
+  change: (manifest: Json & { config: Json; layers: Json[] }) => void,
+): Digest {
   const old = imageOf(draft).digest
-  const manifest = JSON.parse(Buffer.from(draft.blobs.get(old)?.bytes ?? '').toString()) as Parameters<typeof change>[0]
+  const manifest = JSON.parse(Buffer.from(draft.blobs.get(old)?.bytes ?? '').toString()) as Parameters<
+    typeof change
+  >[0]
   change(manifest)
   return replaceBlob(draft, old, Buffer.from(JSON.stringify(manifest)))
 }
@@ -68,17 +76,45 @@ function changeManifestText(draft: Draft, change: (text: string) => string): Dig
 describe('index.json, manifest.json and oci-layout follow from airgap.json', () => {
   const edits: [name: string, what: string, change: (text: string) => string][] = [
     ['index.json', 'another name', (text) => text.replaceAll('app:1.0', 'app:2.0')],
-    ['index.json', 'only the name that skopeo reads', (text) => text.replace(/("org[^"]+name": ")[^"]+/, '$1example.test/evil:1')],
-    ['index.json', 'only the name that containerd reads', (text) => text.replace(/("io[^"]+name": ")[^"]+/, '$1example.test/evil:1')],
-    ['index.json', 'another digest', (text) => text.replace(/sha256:[0-9a-f]{64}/, `sha256:${'0'.repeat(64)}`)],
+    [
+      'index.json',
+      'only the name that skopeo reads',
+      (text) => text.replace(/("org[^"]+name": ")[^"]+/, '$1example.test/evil:1'),
+    ],
+    [
+      'index.json',
+      'only the name that containerd reads',
+      (text) => text.replace(/("io[^"]+name": ")[^"]+/, '$1example.test/evil:1'),
+    ],
+    [
+      'index.json',
+      'another digest',
+      (text) => text.replace(/sha256:[0-9a-f]{64}/, `sha256:${'0'.repeat(64)}`),
+    ],
     ['index.json', 'another size', (text) => text.replace(/"size": \d+/, '"size": 1')],
     ['index.json', 'another media type', (text) => text.replace(OCI_MANIFEST, OCI_INDEX)],
     ['index.json', 'no image', () => '{"schemaVersion":2,"manifests":[]}'],
-    ['index.json', 'a second image', (text) => JSON.stringify({ ...(JSON.parse(text) as Json), manifests: Array(2).fill((JSON.parse(text) as { manifests: Json[] }).manifests[0]) })],
+    [
+      'index.json',
+      'a second image',
+      (text) =>
+        JSON.stringify({
+          ...(JSON.parse(text) as Json),
+          manifests: Array(2).fill((JSON.parse(text) as { manifests: Json[] }).manifests[0]),
+        }),
+    ],
     ['index.json', 'another spelling', (text) => `${text}\n`],
-    ['index.json', 'a key twice', (text) => text.replace('"schemaVersion": 2', '"schemaVersion": 2,\n  "manifests": []')],
+    [
+      'index.json',
+      'a key twice',
+      (text) => text.replace('"schemaVersion": 2', '"schemaVersion": 2,\n  "manifests": []'),
+    ],
     ['manifest.json', 'another tag', (text) => text.replace('app:1.0', 'app:evil')],
-    ['manifest.json', 'another config', (text) => text.replace(/blobs\/sha256\/[0-9a-f]{64}/, 'blobs/sha256/../../etc/passwd')],
+    [
+      'manifest.json',
+      'another config',
+      (text) => text.replace(/blobs\/sha256\/[0-9a-f]{64}/, 'blobs/sha256/../../etc/passwd'),
+    ],
     ['manifest.json', 'no layers', (text) => text.replace(/"Layers": \[[^\]]*\]/, '"Layers": []')],
     ['manifest.json', 'nothing', () => '[]\n'],
     ['oci-layout', 'another version', (text) => text.replace('1.0.0', '2.0.0')],
@@ -114,28 +150,101 @@ describe('airgap.json', () => {
 
   const spellings: [what: string, change: (text: string) => string, words: string][] = [
     ['without indent', (text) => `${JSON.stringify(JSON.parse(text))}\n`, 'not spelled as airgap writes it'],
-    ['with four spaces', (text) => `${JSON.stringify(JSON.parse(text), null, 4)}\n`, 'not spelled as airgap writes it'],
+    [
+      'with four spaces',
+      (text) => `${JSON.stringify(JSON.parse(text), null, 4)}\n`,
+      'not spelled as airgap writes it',
+    ],
     ['without a newline at the end', (text) => text.trimEnd(), 'not spelled as airgap writes it'],
-    ['with another order of keys', (text) => `${JSON.stringify(Object.fromEntries(Object.entries(JSON.parse(text) as Json).reverse()), null, 2)}\n`, 'not spelled as airgap writes it'],
-    ['with an escape that is not needed', (text) => text.replace('test.tar', '\\u0074est.tar'), 'not spelled as airgap writes it'],
-    ['with a number spelled otherwise', (text) => text.replace('"sequence": 7', '"sequence": 7.0'), 'not spelled as airgap writes it'],
-    ['with a key twice', (text) => text.replace('"sequence": 7', '"sequence": 7,\n  "sequence": 8'), 'the key "sequence" occurs twice'],
-    ['with a key in another case', (text) => text.replace('"sequence": 7', '"Sequence": 8,\n  "sequence": 7'), 'the key "Sequence" differs only in case'],
-    ['with an image’s key in another case', (text) => text.replace('"digest"', '"Digest": "x",\n      "digest"'), 'the key "Digest" differs only in case'],
-    ['with a platform’s key in another case', (text) => text.replace('"platform": "', '"Platform": "x",\n          "platform": "'), 'the key "Platform" differs only in case'],
-    ['with the tool’s key in another case', (text) => text.replace('"version": "0', '"Version": "9",\n    "version": "0'), 'the key "Version" differs only in case'],
+    [
+      'with another order of keys',
+      (text) =>
+        `${JSON.stringify(Object.fromEntries(Object.entries(JSON.parse(text) as Json).toReversed()), null, 2)}\n`,
+      'not spelled as airgap writes it',
+    ],
+    [
+      'with an escape that is not needed',
+      (text) => text.replace('test.tar', '\\u0074est.tar'),
+      'not spelled as airgap writes it',
+    ],
+    [
+      'with a number spelled otherwise',
+      (text) => text.replace('"sequence": 7', '"sequence": 7.0'),
+      'not spelled as airgap writes it',
+    ],
+    [
+      'with a key twice',
+      (text) => text.replace('"sequence": 7', '"sequence": 7,\n  "sequence": 8'),
+      'the key "sequence" occurs twice',
+    ],
+    [
+      'with a key in another case',
+      (text) => text.replace('"sequence": 7', '"Sequence": 8,\n  "sequence": 7'),
+      'the key "Sequence" differs only in case',
+    ],
+    [
+      'with an image’s key in another case',
+      (text) => text.replace('"digest"', '"Digest": "x",\n      "digest"'),
+      'the key "Digest" differs only in case',
+    ],
+    [
+      'with a platform’s key in another case',
+      (text) => text.replace('"platform": "', '"Platform": "x",\n          "platform": "'),
+      'the key "Platform" differs only in case',
+    ],
+    [
+      'with the tool’s key in another case',
+      (text) => text.replace('"version": "0', '"Version": "9",\n    "version": "0'),
+      'the key "Version" differs only in case',
+    ],
     ['with a byte order mark', (text) => `\ufeff${text}`, 'it is not JSON'],
-    ['with a number beyond 2^53', (text) => text.replace('"sequence": 7', '"sequence": 9007199254740993'), 'is beyond 2^53'],
-    ['with a fraction', (text) => text.replace('"sequence": 7', '"sequence": 7.5'), 'sequence: must be a whole number'],
-    ['with a negative sequence', (text) => text.replace('"sequence": 7', '"sequence": -1'), 'sequence: must not be negative'],
-    ['of another type', (text) => text.replace('dev.airgap.bundle', 'dev.airgap.lock'), 'type: must be dev.airgap.bundle'],
-    ['of a future format', (text) => text.replace('"formatVersion": "1.0"', '"formatVersion": "2.0"'), 'this release reads format 1'],
-    ['that needs an unknown feature', (text) => text.replace('"requires": []', '"requires": [\n    "encryption"\n  ]'), 'the bundle requires encryption'],
+    [
+      'with a number beyond 2^53',
+      (text) => text.replace('"sequence": 7', '"sequence": 9007199254740993'),
+      'is beyond 2^53',
+    ],
+    [
+      'with a fraction',
+      (text) => text.replace('"sequence": 7', '"sequence": 7.5'),
+      'sequence: must be a whole number',
+    ],
+    [
+      'with a negative sequence',
+      (text) => text.replace('"sequence": 7', '"sequence": -1'),
+      'sequence: must not be negative',
+    ],
+    [
+      'of another type',
+      (text) => text.replace('dev.airgap.bundle', 'dev.airgap.lock'),
+      'type: must be dev.airgap.bundle',
+    ],
+    [
+      'of a future format',
+      (text) => text.replace('"formatVersion": "1.0"', '"formatVersion": "2.0"'),
+      'this release reads format 1',
+    ],
+    [
+      'that needs an unknown feature',
+      (text) => text.replace('"requires": []', '"requires": [\n    "encryption"\n  ]'),
+      'the bundle requires encryption',
+    ],
     ['without a name', (text) => text.replace('"name": "test.tar"', '"name": ""'), 'name'],
-    ['with a moment that does not exist', (text) => text.replace('2026-01-01T00', '2026-02-31T00'), 'must be a moment'],
-    ['with an unqualified reference', (text) => text.replace(`"${SOURCE}"`, '"app"'), 'must be a fully qualified image reference'],
+    [
+      'with a moment that does not exist',
+      (text) => text.replace('2026-01-01T00', '2026-02-31T00'),
+      'must be a moment',
+    ],
+    [
+      'with an unqualified reference',
+      (text) => text.replace(`"${SOURCE}"`, '"app"'),
+      'must be a fully qualified image reference',
+    ],
     ['with a SHA-512 digest', (text) => text.replace('sha256:', 'sha512:'), 'must be sha256:'],
-    ['with an image that is a list', (text) => text.replace('"kind": "image"', '"kind": [\n        "image"\n      ]'), 'kind'],
+    [
+      'with an image that is a list',
+      (text) => text.replace('"kind": "image"', '"kind": [\n        "image"\n      ]'),
+      'kind',
+    ],
     ['that is no object', () => '[]\n', 'airgap.json'],
   ]
   test.each(spellings)('%s', async (_, change, words) => {
@@ -156,11 +265,32 @@ describe('airgap.json', () => {
   const lies: [what: string, change: (draft: Draft) => void, entry: string, words: string][] = [
     ['another size', (draft) => void (imageOf(draft).size += 1), SOURCE, 'size says'],
     ['another kind', (draft) => void (imageOf(draft).kind = 'artifact'), SOURCE, 'kind says "artifact"'],
-    ['another platform', (draft) => void (imageOf(draft).platforms[0] = { platform: 'linux/s390x', digest: imageOf(draft).digest }), SOURCE, 'platforms says'],
+    [
+      'another platform',
+      (draft) =>
+        void (imageOf(draft).platforms[0] = { platform: 'linux/s390x', digest: imageOf(draft).digest }),
+      SOURCE,
+      'platforms says',
+    ],
     ['no platform', (draft) => void (imageOf(draft).platforms = []), SOURCE, 'platforms says'],
-    ['another media type', (draft) => void (imageOf(draft).mediaType = OCI_INDEX), SOURCE, 'but it was announced as'],
-    ['a digest that is not there', (draft) => void (imageOf(draft).digest = imageOf(draft).sourceDigest = digestOf('x')), SOURCE, 'is missing or altered'],
-    ['a source that is not there', (draft) => void (imageOf(draft).sourceDigest = digestOf('x')), SOURCE, 'is missing or altered'],
+    [
+      'another media type',
+      (draft) => void (imageOf(draft).mediaType = OCI_INDEX),
+      SOURCE,
+      'but it was announced as',
+    ],
+    [
+      'a digest that is not there',
+      (draft) => void (imageOf(draft).digest = imageOf(draft).sourceDigest = digestOf('x')),
+      SOURCE,
+      'is missing or altered',
+    ],
+    [
+      'a source that is not there',
+      (draft) => void (imageOf(draft).sourceDigest = digestOf('x')),
+      SOURCE,
+      'is missing or altered',
+    ],
   ]
   test.each(lies)('an image with %s', async (_, change, entry, words) => {
     const draft = await single()
@@ -174,7 +304,11 @@ describe('airgap.json', () => {
       { source: SOURCE, built: left },
       { source: `${SOURCE}@${right.descriptor.digest}`, built: right },
     ])
-    await expectRefusal(bundleOf(draft), 'airgap.json', /app:1\.0: .* gives it sha256:.*, .* gives it sha256:/)
+    await expectRefusal(
+      bundleOf(draft),
+      'airgap.json',
+      /app:1\.0: .* gives it sha256:.*, .* gives it sha256:/,
+    )
     const twice = await single()
     twice.description.images.push(imageOf(twice))
     await expectRefusal(bundleOf(twice), 'airgap.json', 'it is listed twice')
@@ -206,9 +340,18 @@ describe('what the caller expects', () => {
     const before = Date.parse('2026-05-31T23:59:59Z')
     expect(await problemsOf(bytes, { now: before, expectName: 'test.tar', minSequence: 7 })).toEqual([])
     await expectRefusal(bytes, 'airgap.json', 'the bundle has expired: 2026-06-01T00:00:00Z')
-    await expectRefusal(bytes, 'airgap.json', '"test.tar", not "other.tar" as expected', { now: before, expectName: 'other.tar' })
-    await expectRefusal(bytes, 'airgap.json', 'sequence is 7, and at least 8 is expected', { now: before, minSequence: 8 })
-    await expectRefusal(bytes, 'SHA256SUMS', 'another bundle than the one approved', { now: before, expectDigest: digestOf('x') })
+    await expectRefusal(bytes, 'airgap.json', '"test.tar", not "other.tar" as expected', {
+      now: before,
+      expectName: 'other.tar',
+    })
+    await expectRefusal(bytes, 'airgap.json', 'sequence is 7, and at least 8 is expected', {
+      now: before,
+      minSequence: 8,
+    })
+    await expectRefusal(bytes, 'SHA256SUMS', 'another bundle than the one approved', {
+      now: before,
+      expectDigest: digestOf('x'),
+    })
   })
 
   test('all faults are reported together', async () => {
@@ -230,20 +373,77 @@ describe('what the caller expects', () => {
 
 describe('manifests', () => {
   const changes: [what: string, change: (draft: Draft) => Digest, words: string][] = [
-    ['that is an index too', (draft) => changeManifest(draft, (one) => void (one.manifests = [])), 'both as an index and as a manifest'],
-    ['of schema 1', (draft) => changeManifest(draft, (one) => void (one.schemaVersion = 1)), 'Docker schema 1'],
-    ['of another media type', (draft) => changeManifest(draft, (one) => void (one.mediaType = OCI_INDEX)), 'does not go with its form'],
-    ['of an unknown media type', (draft) => changeManifest(draft, (one) => void (one.mediaType = 'text/html')), 'does not go with its form'],
-    ['with a key twice', (draft) => changeManifestText(draft, (text) => text.replace('"layers":', '"layers":[],"layers":')), 'the key "layers" occurs twice'],
-    ['with a key in another case', (draft) => changeManifestText(draft, (text) => text.replace('"layers":', '"Layers":[],"layers":')), 'the key "Layers" differs only in case'],
-    ['with a key that Go folds', (draft) => changeManifestText(draft, (text) => text.replace('"layers":', '"layer\u017f":[],"layers":')), 'differs only in case'],
-    ['with a descriptor’s key in another case', (draft) => changeManifestText(draft, (text) => text.replace('"digest":', '"DIGEST":"x","digest":')), 'the key "DIGEST" differs only in case'],
-    ['with a number beyond 2^53', (draft) => changeManifest(draft, (one) => void (one.config.size = 2 ** 60)), 'is beyond 2^53'],
-    ['with a negative size', (draft) => changeManifest(draft, (one) => void (one.config.size = -1)), 'a size is not negative'],
-    ['with a path for a digest', (draft) => changeManifest(draft, (one) => void (one.config.digest = 'sha256:../../etc/passwd')), 'sha256 is followed by exactly 64'],
-    ['with a digest in capitals', (draft) => changeManifest(draft, (one) => void (one.config.digest = String(one.config.digest).toUpperCase())), 'config.digest'],
-    ['with data that is not its digest’s', (draft) => changeManifest(draft, (one) => void (one.config.data = 'e30=')), 'embedded data is not what its digest says'],
-    ['nested too deep', (draft) => changeManifest(draft, (one) => void (one.deep = deep(70))), 'nested deeper than 64 levels'],
+    [
+      'that is an index too',
+      (draft) => changeManifest(draft, (one) => void (one.manifests = [])),
+      'both as an index and as a manifest',
+    ],
+    [
+      'of schema 1',
+      (draft) => changeManifest(draft, (one) => void (one.schemaVersion = 1)),
+      'Docker schema 1',
+    ],
+    [
+      'of another media type',
+      (draft) => changeManifest(draft, (one) => void (one.mediaType = OCI_INDEX)),
+      'does not go with its form',
+    ],
+    [
+      'of an unknown media type',
+      (draft) => changeManifest(draft, (one) => void (one.mediaType = 'text/html')),
+      'does not go with its form',
+    ],
+    [
+      'with a key twice',
+      (draft) => changeManifestText(draft, (text) => text.replace('"layers":', '"layers":[],"layers":')),
+      'the key "layers" occurs twice',
+    ],
+    [
+      'with a key in another case',
+      (draft) => changeManifestText(draft, (text) => text.replace('"layers":', '"Layers":[],"layers":')),
+      'the key "Layers" differs only in case',
+    ],
+    [
+      'with a key that Go folds',
+      (draft) => changeManifestText(draft, (text) => text.replace('"layers":', '"layer\u017f":[],"layers":')),
+      'differs only in case',
+    ],
+    [
+      'with a descriptor’s key in another case',
+      (draft) => changeManifestText(draft, (text) => text.replace('"digest":', '"DIGEST":"x","digest":')),
+      'the key "DIGEST" differs only in case',
+    ],
+    [
+      'with a number beyond 2^53',
+      (draft) => changeManifest(draft, (one) => void (one.config.size = 2 ** 60)),
+      'is beyond 2^53',
+    ],
+    [
+      'with a negative size',
+      (draft) => changeManifest(draft, (one) => void (one.config.size = -1)),
+      'a size is not negative',
+    ],
+    [
+      'with a path for a digest',
+      (draft) => changeManifest(draft, (one) => void (one.config.digest = 'sha256:../../etc/passwd')),
+      'sha256 is followed by exactly 64',
+    ],
+    [
+      'with a digest in capitals',
+      (draft) =>
+        changeManifest(draft, (one) => void (one.config.digest = String(one.config.digest).toUpperCase())),
+      'config.digest',
+    ],
+    [
+      'with data that is not its digest’s',
+      (draft) => changeManifest(draft, (one) => void (one.config.data = 'e30=')),
+      'embedded data is not what its digest says',
+    ],
+    [
+      'nested too deep',
+      (draft) => changeManifest(draft, (one) => void (one.deep = deep(70))),
+      'nested deeper than 64 levels',
+    ],
     ['that is not JSON', (draft) => changeManifestText(draft, () => 'not JSON'), 'it is not JSON'],
     ['that is a list', (draft) => changeManifestText(draft, () => '[]'), 'it is not a JSON object'],
   ]
@@ -262,7 +462,11 @@ describe('manifests', () => {
       layer = String(first.digest)
     })
     imageOf(draft).size += 1
-    await expectRefusal(bundleOf(draft), blobName(layer as Digest), /it has \d+ bytes, and example\.test\/app:1\.0 says \d+/)
+    await expectRefusal(
+      bundleOf(draft),
+      blobName(layer as Digest),
+      /it has \d+ bytes, and example\.test\/app:1\.0 says \d+/,
+    )
   })
 
   test('one that gives one digest two sizes', async () => {
@@ -304,7 +508,7 @@ describe('indexes', () => {
     const draft = await draftOf([{ source: SOURCE, built, platforms: ['linux/amd64'] }])
     const evil = await draftOf([{ source: SOURCE, built: await image('evil', AMD64) }])
     for (const [digest, blob] of evil.blobs) draft.blobs.set(digest, blob)
-    draft.description.images = evil.description.images.map((one) => ({ ...one, sourceDigest: built.descriptor.digest }))
+    draft.description.images = [{ ...imageOf(evil), sourceDigest: built.descriptor.digest }]
     await expectRefusal(bundleOf(draft), SOURCE, 'is not what its platforms give of')
   })
 
@@ -314,7 +518,9 @@ describe('indexes', () => {
     const evilDraft = await draftOf([{ source: SOURCE, built: evil }])
     for (const [digest, blob] of evilDraft.blobs) draft.blobs.set(digest, blob)
     const old = imageOf(draft).digest
-    const index = JSON.parse(Buffer.from(draft.blobs.get(old)?.bytes ?? '').toString()) as { manifests: Json[] }
+    const index = JSON.parse(Buffer.from(draft.blobs.get(old)?.bytes ?? '').toString()) as {
+      manifests: Json[]
+    }
     index.manifests[1] = { ...evil.descriptor }
     replaceBlob(draft, old, Buffer.from(JSON.stringify(index)))
     await expectRefusal(bundleOf(draft), SOURCE, 'is not what its platforms give of')
@@ -325,9 +531,12 @@ describe('indexes', () => {
       (index: Json) => void (index.annotations = { 'dev.airgap.source.digest': digestOf('x') }),
       (index: Json) => void (index.annotations = {}),
       (index: Json) => void (index.artifactType = 'x'),
-      (index: Json) => void (index.manifests as Json[]).reverse(),
+      (index: Json) => void (index.manifests = (index.manifests as Json[]).toReversed()),
       (index: Json) => void Object.assign((index.manifests as Json[])[0] ?? {}, { annotations: { a: 'b' } }),
-      (index: Json) => void Object.assign((index.manifests as Json[])[0] ?? {}, { platform: { os: 'linux', architecture: 's390x' } }),
+      (index: Json) =>
+        void Object.assign((index.manifests as Json[])[0] ?? {}, {
+          platform: { os: 'linux', architecture: 's390x' },
+        }),
     ]) {
       const { draft } = await subset()
       const old = imageOf(draft).digest
@@ -360,6 +569,31 @@ describe('indexes', () => {
       replaceBlob(draft, built.descriptor.digest, Buffer.from(JSON.stringify(index)))
       await expectRefusal(bundleOf(draft), SOURCE, words)
     }
+  })
+
+  test('that list one another a billion times are refused soon', async () => {
+    let built: Built = await singleManifest()
+    const draft = await draftOf([{ source: SOURCE, built }])
+    for (let i = 0; i < 8; i += 1) {
+      built = buildIndex(Array.from({ length: 100 }, () => built))
+      draft.blobs.set(built.descriptor.digest, { bytes: built.bytes, first: true })
+    }
+    Object.assign(imageOf(draft), {
+      digest: built.descriptor.digest,
+      sourceDigest: built.descriptor.digest,
+      mediaType: OCI_INDEX,
+    })
+    await expectRefusal(bundleOf(draft), SOURCE, 'list one another too many times')
+  })
+
+  test('platforms that read as others when they are written in one line', async () => {
+    const draft = await draftOf([{ source: SOURCE, built: await buildkitIndex() }])
+    const [first, second] = imageOf(draft).platforms
+    if (!first || !second) throw new Error('no platforms')
+    imageOf(draft).platforms = [
+      { platform: `${first.platform} ${first.digest},${second.platform}`, digest: second.digest },
+    ]
+    await expectRefusal(bundleOf(draft), SOURCE, 'platforms says')
   })
 
   test('nested too deep', async () => {

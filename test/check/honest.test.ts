@@ -36,10 +36,27 @@ async function twoNestedIndexes(): Promise<Built> {
   ])
 }
 
+async function oddPlatforms(): Promise<Built> {
+  return buildIndex([
+    await image('odd', AMD64),
+    await image('odd', { os: 'linux', architecture: '' }),
+    await image('odd', { os: 'linux', architecture: 'arm', variant: 'v7+neon, fast' }),
+    await image('odd', { os: 'windows', architecture: 'amd64', 'os.version': '10.0 (preview)' }),
+  ])
+}
+
 async function emptyBlobArtifact(): Promise<Built> {
-  const empty = { descriptor: { mediaType: 'text/plain', digest: digestOf(''), size: 0 }, bytes: Buffer.alloc(0) }
+  const empty = {
+    descriptor: { mediaType: 'text/plain', digest: digestOf(''), size: 0 },
+    bytes: Buffer.alloc(0),
+  }
   const config = {
-    descriptor: { mediaType: 'application/vnd.oci.empty.v1+json', digest: digestOf('{}'), size: 2, data: 'e30=' },
+    descriptor: {
+      mediaType: 'application/vnd.oci.empty.v1+json',
+      digest: digestOf('{}'),
+      size: 2,
+      data: 'e30=',
+    },
     bytes: Buffer.from('{}'),
   }
   return assemble({ mediaType: OCI_MANIFEST, artifactType: 'text/plain', config, layers: [empty] })
@@ -63,13 +80,17 @@ const shapes: [name: string, make: () => Promise<Built>, platforms: string[] | u
   ['an index without mediaType', () => umociIndex(), ONE],
   ['an index with a child without platform', () => indexWithPlatformlessChild(), ONE],
   ['a Helm chart', () => helmChart(), undefined],
+  ['platforms that nobody would ask for', () => oddPlatforms(), undefined],
+  ['platforms that nobody would ask for, beside one', () => oddPlatforms(), ONE],
   ['an empty blob and an embedded config', () => emptyBlobArtifact(), undefined],
 ]
 
 describe('an honest bundle is good', () => {
   test.each(shapes)('%s', async (_, make, platforms) => {
     const path = join(await temporaryFolder(), 'bundle.tar')
-    await packBundle(path, [{ reference: 'team/app:1.0', built: await make() }], { platforms: platforms ?? 'all' })
+    await packBundle(path, [{ reference: 'team/app:1.0', built: await make() }], {
+      platforms: platforms ?? 'all',
+    })
     expect(await problemsAt(path)).toEqual([])
   })
 
@@ -89,17 +110,14 @@ describe('an honest bundle is good', () => {
     const app = await buildkitIndex('app')
     const single = await singleManifest()
     const path = join(await temporaryFolder(), 'bundle.tar')
-    await packBundle(
-      path,
-      [
-        { reference: 'z/app:1.0', built: app },
-        { reference: 'a/app:1.0', built: app },
-        { reference: 'a/app:2.0', built: single },
-        { reference: 'a/chart:0.1.0', built: await helmChart() },
-        { reference: 'a/sbom:1', built: referrerTo(single.descriptor, 'text/plain', 'a bill of materials') },
-        { reference: 'w/windows:1', built: await windowsIndex() },
-      ],
-    )
+    await packBundle(path, [
+      { reference: 'z/app:1.0', built: app },
+      { reference: 'a/app:1.0', built: app },
+      { reference: 'a/app:2.0', built: single },
+      { reference: 'a/chart:0.1.0', built: await helmChart() },
+      { reference: 'a/sbom:1', built: referrerTo(single.descriptor, 'text/plain', 'a bill of materials') },
+      { reference: 'w/windows:1', built: await windowsIndex() },
+    ])
     expect(await problemsAt(path)).toEqual([])
   })
 

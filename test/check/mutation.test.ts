@@ -5,7 +5,14 @@ import { describe, expect, test } from 'vitest'
 import { singleManifest } from '../../fixtures/images/index.ts'
 import { BLOCK } from '../../src/bundle/tar.ts'
 import { verifyBundle } from '../../src/transfer/check/verify.ts'
-import { archiveOf, bundleOf, draftOf, entriesOf, temporaryFolder, type Entry } from '../bundle/build-bundle.ts'
+import {
+  archiveOf,
+  bundleOf,
+  draftOf,
+  entriesOf,
+  temporaryFolder,
+  type Entry,
+} from '../bundle/build-bundle.ts'
 import { problemsOf, TRUST } from './check-bundle.ts'
 
 async function smallBundle(): Promise<Buffer> {
@@ -20,7 +27,10 @@ async function passes(path: string): Promise<boolean> {
 }
 
 /** Runs `attack` on several copies of the file at a time: most of each run is waiting for the file. */
-async function onCopies(bytes: Buffer, attack: (path: string, lane: number, lanes: number) => Promise<void>): Promise<void> {
+async function onCopies(
+  bytes: Buffer,
+  attack: (path: string, lane: number, lanes: number) => Promise<void>,
+): Promise<void> {
   const folder = await temporaryFolder()
   const lanes = 4
   await Promise.all(
@@ -97,11 +107,22 @@ describe('an altered bundle never passes', () => {
     const bytes = await smallBundle()
     const path = join(await temporaryFolder(), 'bundle.tar')
     const place = fc.nat(bytes.length - 1)
-    const length = fc.oneof(fc.constantFrom(1, BLOCK, 2 * BLOCK, 3 * BLOCK), fc.integer({ min: 1, max: 2000 }))
+    const length = fc.oneof(
+      fc.constantFrom(1, BLOCK, 2 * BLOCK, 3 * BLOCK),
+      fc.integer({ min: 1, max: 2000 }),
+    )
     const blockOf = fc.nat(bytes.length / BLOCK - 1)
     const edit = fc.oneof(
-      fc.record({ kind: fc.constant('change'), at: place, with: fc.uint8Array({ minLength: 1, maxLength: 64 }) }),
-      fc.record({ kind: fc.constant('insert'), at: place, with: fc.uint8Array({ minLength: 1, maxLength: 600 }) }),
+      fc.record({
+        kind: fc.constant('change'),
+        at: place,
+        with: fc.uint8Array({ minLength: 1, maxLength: 64 }),
+      }),
+      fc.record({
+        kind: fc.constant('insert'),
+        at: place,
+        with: fc.uint8Array({ minLength: 1, maxLength: 600 }),
+      }),
       fc.record({ kind: fc.constant('zero'), at: place, length }),
       fc.record({ kind: fc.constant('remove'), at: place, length }),
       fc.record({ kind: fc.constant('repeat'), at: place, length }),
@@ -137,7 +158,8 @@ describe('an altered bundle never passes', () => {
         const mixed = left.map((one, at) => (at === i || at === j ? (right[at] ?? one) : one))
         // oci-layout is the same in both.
         if (mixed.every((one, at) => sameEntry(one, left[at]))) continue
-        if ((await problemsOf(archiveOf(mixed))).length === 0) passed.push(`${left[i]?.name} and ${left[j]?.name}`)
+        if ((await problemsOf(archiveOf(mixed))).length === 0)
+          passed.push(`${left[i]?.name} and ${left[j]?.name}`)
       }
     }
     expect(passed).toEqual([])
@@ -150,7 +172,10 @@ function sameEntry(a: Entry, b: Entry | undefined): boolean {
 
 type Edit = { kind: string; at: number; with?: Uint8Array; length?: number; to?: number }
 
-function apply(bytes: Buffer, { kind, at, with: insert = Buffer.alloc(0), length = 0, to = 0 }: Edit): Buffer {
+function apply(
+  bytes: Buffer,
+  { kind, at, with: insert = Buffer.alloc(0), length = 0, to = 0 }: Edit,
+): Buffer {
   const block = (i: number): Buffer => bytes.subarray(i * BLOCK, (i + 1) * BLOCK)
   const blocks = Array.from({ length: bytes.length / BLOCK }, (_, i) => block(i))
   switch (kind) {

@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
+import { expect } from 'vitest'
 
 const RUN = join(import.meta.dirname, '../../bin/run.js')
 
@@ -53,5 +54,25 @@ export async function scratch(): Promise<AsyncDisposable & { path: string; file(
     path,
     file: (name) => join(path, name),
     [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }),
+  }
+}
+
+export interface Session {
+  run(args: readonly string[], env?: Record<string, string>): Promise<Outcome>
+  /** Runs a command that has to succeed. */
+  good(args: readonly string[], env?: Record<string, string>): Promise<Outcome>
+}
+
+/** Commands that run in one folder, with the same variables. */
+export function session(cwd: string, common: Record<string, string> = {}): Session {
+  const run: Session['run'] = (args, env = {}) => airgap(args, { cwd, env: { ...common, ...env } })
+  return {
+    run,
+    good: async (args, env) => {
+      const outcome = await run(args, env)
+      expect(outcome.stderr).not.toContain('Error')
+      expect(outcome.code).toBe(0)
+      return outcome
+    },
   }
 }

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { seedRegistry, singleManifest, standIns } from '../../fixtures/images/index.ts'
 import { MemoryStore } from '../../src/server/memory-store.ts'
 import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
-import { airgap, scratch, type Outcome } from './airgap.ts'
+import { airgap, scratch, session, type Session } from './airgap.ts'
 
 /** The whole way as a user goes it, against embedded registries; one bundle serves most tests. */
 
@@ -16,19 +16,12 @@ let folder: Awaited<ReturnType<typeof scratch>>
 let internet: EmbeddedRegistry
 let mirrors: string[]
 
-async function run(args: string[], env: Record<string, string> = {}): Promise<Outcome> {
-  return airgap(args, { cwd: folder.path, env: { ...PASSWORD, ...env } })
-}
-
-async function good(args: string[]): Promise<Outcome> {
-  const outcome = await run(args)
-  expect(outcome.stderr).not.toContain('Error')
-  expect(outcome.code).toBe(0)
-  return outcome
-}
+let run: Session['run']
+let good: Session['good']
 
 beforeAll(async () => {
   folder = await scratch()
+  ;({ run, good } = session(folder.path, PASSWORD))
   const { store } = await standIns()
   internet = await startRegistry({ store })
   mirrors = ['registry.k8s.io', 'docker.io', 'ghcr.io'].flatMap((host) => [

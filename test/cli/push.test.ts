@@ -13,7 +13,7 @@ import { digestOf } from '../../src/oci/digest.ts'
 import { MemoryStore } from '../../src/server/memory-store.ts'
 import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
 import type { Receipt } from '../../src/transfer/push/receipt.ts'
-import { airgap, scratch, type Outcome } from './airgap.ts'
+import { scratch, session, type Outcome, type Session } from './airgap.ts'
 
 const ENV = { AIRGAP_PASSWORD: 'a password' }
 const KEY = ['--key', 'airgap.pub']
@@ -23,16 +23,8 @@ let internet: EmbeddedRegistry
 let mirrors: string[]
 let receipts = 0
 
-async function run(args: string[], env: Record<string, string> = {}): Promise<Outcome> {
-  return airgap(args, { cwd: folder.path, env: { ...ENV, ...env } })
-}
-
-async function good(args: string[]): Promise<Outcome> {
-  const outcome = await run(args)
-  expect(outcome.stderr).not.toContain('Error')
-  expect(outcome.code).toBe(0)
-  return outcome
-}
+let run: Session['run']
+let good: Session['good']
 
 /** Pushes, and returns the receipt with what was printed. */
 async function push(
@@ -53,6 +45,7 @@ function tagOf(registry: EmbeddedRegistry, repository: string, tag: string): str
 
 beforeAll(async () => {
   folder = await scratch()
+  ;({ run, good } = session(folder.path, ENV))
   const { store } = await standIns()
   internet = await startRegistry({ store })
   mirrors = ['registry.k8s.io', 'docker.io', 'ghcr.io'].flatMap((host) => [

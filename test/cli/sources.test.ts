@@ -15,7 +15,7 @@ import { MemoryStore } from '../../src/server/memory-store.ts'
 import type { Quirk } from '../../src/server/quirks.ts'
 import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
 import { selfSigned } from '../server/self-signed.ts'
-import { airgap, scratch, type Outcome } from './airgap.ts'
+import { scratch, session, type Outcome, type Session } from './airgap.ts'
 
 /** Where images come from: mirrors, registries that misbehave, and registries that refuse. */
 
@@ -23,14 +23,13 @@ let folder: Awaited<ReturnType<typeof scratch>>
 
 beforeAll(async () => {
   folder = await scratch()
+  ;({ run } = session(folder.path))
 })
 afterAll(async () => {
   await folder[Symbol.asyncDispose]()
 })
 
-async function run(args: string[], env: Record<string, string> = {}): Promise<Outcome> {
-  return airgap(args, { cwd: folder.path, env })
-}
+let run: Session['run']
 
 async function registryWith(
   image: Built,
@@ -53,10 +52,16 @@ describe('mirrors', () => {
     const image = await dockerList()
     await using source = await registryWith(image)
     await using mirror = await registryWith(image)
-    const lock = await run(['resolve', `${source.host}/app:1`, '--mirror', `${source.host}=${mirror.host}`, '--json'])
+    const lock = await run([
+      'resolve',
+      `${source.host}/app:1`,
+      '--mirror',
+      `${source.host}=${mirror.host}`,
+      '--json',
+    ])
     expect(lock.code).toBe(0)
     expect(lock.json<{ images: { resolvedFrom: string }[] }>().images[0]?.resolvedFrom).toBe('source')
-    expect(source.requests.filter(({ method }) => method === 'GET' )).toEqual([])
+    expect(source.requests.filter(({ method }) => method === 'GET')).toEqual([])
     expect(mirror.requests.some(({ path }) => path.includes('/manifests/sha256:'))).toBe(true)
     expect(mirror.requests.some(({ path }) => path.endsWith('/manifests/1'))).toBe(false)
   })
@@ -127,10 +132,20 @@ describe('registries that are not believed', () => {
     ['schema 1', { schemaVersion: 1, name: 'app', fsLayers: [] }, 'schema 1'],
     [
       'index and manifest in one',
-      { schemaVersion: 2, mediaType: OCI_INDEX, manifests: [], config: { mediaType: OCI_CONFIG, digest: '', size: 0 }, layers: [] },
+      {
+        schemaVersion: 2,
+        mediaType: OCI_INDEX,
+        manifests: [],
+        config: { mediaType: OCI_CONFIG, digest: '', size: 0 },
+        layers: [],
+      },
       'both as an index and as a manifest',
     ],
-    ['layers and Layers', { schemaVersion: 2, mediaType: OCI_MANIFEST, config: {}, layers: [], Layers: [] }, 'differs only in case'],
+    [
+      'layers and Layers',
+      { schemaVersion: 2, mediaType: OCI_MANIFEST, config: {}, layers: [], Layers: [] },
+      'differs only in case',
+    ],
     [
       'sha512',
       {
@@ -144,7 +159,9 @@ describe('registries that are not believed', () => {
   ])('%s is refused with words', async (_name, document, words) => {
     await using server = await answering((request, response) => {
       if (!request.url?.includes('/manifests/')) return response.writeHead(200).end()
-      const type = (document as { mediaType?: string }).mediaType ?? 'application/vnd.docker.distribution.manifest.v1+json'
+      const type =
+        (document as { mediaType?: string }).mediaType ??
+        'application/vnd.docker.distribution.manifest.v1+json'
       return response.writeHead(200, { 'content-type': type }).end(JSON.stringify(document))
     })
     const { code, stderr } = await run(['resolve', `${server.host}/app:1`])

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest'
 import { digestOf } from '../../src/oci/digest.ts'
 import { Connection } from '../../src/registry/connection.ts'
-import { RemoteRepository, type Repository } from '../../src/registry/repository.ts'
+import { RemoteRepository } from '../../src/registry/remote-repository.ts'
+import type { Repository } from '../../src/registry/repository.ts'
 import { Transport } from '../../src/registry/transport.ts'
 import {
   failureOf,

@@ -1,0 +1,91 @@
+import { AirgapError } from '../errors.ts'
+import type { Digest } from '../oci/digest.ts'
+import type { Descriptor, ManifestOrIndex } from '../oci/manifest.ts'
+import { openBlob, statBlob, type BlobStream } from './blobs.ts'
+import type { Connection, Shared } from './connection.ts'
+import { downloadBlob } from './download.ts'
+import { Location } from './location.ts'
+import { fetchManifest, putManifest, resolveManifest, type ManifestInfo } from './manifests.ts'
+import type { Repository } from './repository.ts'
+import { mountBlob, uploadBlob } from './uploads.ts'
+
+/** A repository that is spoken to over the network. */
+export class RemoteRepository implements Repository {
+  readonly registry: string
+  readonly repository: string
+  readonly name: string
+  readonly #location: Location
+  readonly #client: { readonly shared: Shared }
+
+  constructor(connection: Connection, repository: string, client: { readonly shared: Shared }) {
+    this.#location = new Location(connection, repository)
+    this.#client = client
+    this.registry = this.#location.registry
+    this.repository = repository
+    this.name = this.#location.name
+  }
+
+  async resolveManifest(ref: string, signal?: AbortSignal): Promise<ManifestInfo | undefined> {
+    return resolveManifest(this.#location, ref, signal)
+  }
+
+  async fetchManifest(ref: string, signal?: AbortSignal): Promise<ManifestOrIndex> {
+    return fetchManifest(this.#location, ref, signal)
+  }
+
+  async statBlob(digest: Digest, signal?: AbortSignal): Promise<{ size: number | undefined } | undefined> {
+    return statBlob(this.#location, digest, signal)
+  }
+
+  async fetchSmallBlob(
+    descriptor: Pick<Descriptor, 'digest' | 'size'>,
+    maxBytes: number,
+    signal?: AbortSignal,
+  ): Promise<Buffer> {
+    const { digest, size } = descriptor
+    if (size > maxBytes) {
+      throw new AirgapError(
+        'INVALID_CONTENT',
+        `the blob ${digest} of ${this.name} is stated to have ${size} bytes; ${maxBytes} is the most for its kind`,
+      )
+    }
+    const chunks: Uint8Array[] = []
+    const sink = {
+      restartable: true,
+      write: async (chunk: Uint8Array, position: number): Promise<void> => {
+        if (position === 0) chunks.length = 0
+        chunks.push(chunk)
+      },
+    }
+    await downloadBlob([this], { mediaType: 'application/octet-stream', digest, size }, sink, {
+      client: this.#client,
+      signal,
+    })
+    return Buffer.concat(chunks)
+  }
+
+  async openBlob(digest: Digest, offset: number, signal?: AbortSignal): Promise<BlobStream> {
+    return openBlob(this.#location, digest, offset, signal)
+  }
+
+  async putManifest(
+    ref: string,
+    document: { bytes: Uint8Array; mediaType: string; digest: Digest },
+    signal?: AbortSignal,
+  ): Promise<void> {
+    return putManifest(this.#location, ref, document, signal)
+  }
+
+  async mountBlob(digest: Digest, fromRepository: string, signal?: AbortSignal): Promise<boolean> {
+    return mountBlob(this.#location, digest, fromRepository, signal)
+  }
+
+  async uploadBlob(
+    descriptor: { digest: Digest; size: number },
+    open: () => AsyncIterable<Uint8Array>,
+    signal?: AbortSignal,
+    onProgress?: (bytes: number) => void,
+  ): Promise<void> {
+    return uploadBlob(this.#location, descriptor, open, signal, onProgress)
+  }
+}
