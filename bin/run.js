@@ -5,7 +5,9 @@ const atLeast = (m, n, p) => major === m && (minor > n || (minor === n && patch 
 
 if (major >= 26 || atLeast(24, 15, 0) || atLeast(22, 22, 2)) {
   const { execute } = await import('@oclif/core')
-  await execute({ dir: import.meta.url })
+  const args = process.argv.slice(2)
+  // `airgap help pack`, as many tools have it.
+  await execute({ dir: import.meta.url, args: args[0] === 'help' ? [...args.slice(1), '--help'] : args })
 } else {
   process.stderr.write(
     `airgap needs Node.js 22.22.2 or newer, 24.15.0 or newer, or 26; this is ${process.versions.node} (${process.execPath}).\n` +

@@ -3,6 +3,9 @@ import { AirgapError } from '../errors.ts'
 import { escapeForeign } from './format.ts'
 import { classify, errorDocument, formatError } from './report-error.ts'
 
+/** The exit code of a process that a second Ctrl-C has ended, as shells have it. */
+const SIGNAL_EXIT = 130
+
 /**
  * What all commands share: results on standard output, everything else on standard error, `--json`, `--quiet`,
  * errors with their exit codes, and a signal that Ctrl-C sets off.
@@ -23,9 +26,15 @@ export abstract class BaseCommand extends Command {
 
   protected override async init(): Promise<void> {
     await super.init()
+    // Listeners that stay: the terminal's spinner would end the process if it found none but its own.
     for (const name of ['SIGINT', 'SIGTERM'] as const) {
-      process.once(name, () => {
-        this.#abort.abort(new AirgapError('INTERRUPTED', `interrupted (${name})`))
+      process.on(name, () => {
+        if (this.#abort.signal.aborted) process.exit(SIGNAL_EXIT)
+        this.#abort.abort(
+          new AirgapError('INTERRUPTED', `interrupted (${name})`, {
+            hint: 'Nothing half-done was left. Run the same command again.',
+          }),
+        )
       })
     }
   }

@@ -37,7 +37,7 @@ describe('SHA256SUMS', () => {
         const read = parseChecksums(bytes)
         expect(new Map(read)).toEqual(new Map(entries))
         expect(formatChecksums(read)).toEqual(bytes)
-        expect([...read.keys()]).toEqual(entries.map(([name]) => name).sort())
+        expect([...read.keys()]).toEqual(entries.map(([name]) => name).toSorted())
       }),
     )
   })

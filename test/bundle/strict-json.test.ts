@@ -198,7 +198,7 @@ describe('keys that differ from a known one in case alone', () => {
 test('canonical JSON is the same for every order of keys, and reads back', () => {
   fc.assert(
     fc.property(fc.dictionary(text, anyValue), (value) => {
-      const reversed = Object.fromEntries(Object.entries(value).reverse())
+      const reversed = Object.fromEntries(Object.entries(value).toReversed())
       expect(canonicalJson(reversed)).toEqual(canonicalJson(value))
       expect(parseStrictJson(canonicalJson(value), 'doc')).toEqual(JSON.parse(JSON.stringify(value)))
     }),

@@ -180,7 +180,10 @@ describe('the signature’s entry says nothing that is not checked', () => {
     ['indent', (json) => JSON.stringify(json, null, 2)],
     ['no newline', (_, text) => text.trimEnd()],
     ['white space behind', (_, text) => `${text}   `],
-    ['another order of keys', (json) => JSON.stringify(Object.fromEntries(Object.entries(json).reverse()))],
+    [
+      'another order of keys',
+      (json) => JSON.stringify(Object.fromEntries(Object.entries(json).toReversed())),
+    ],
     [
       'an older media type',
       (_, text) =>

@@ -92,7 +92,7 @@ describe('mirrors', () => {
   })
 })
 
-describe('registries that misbehave and are got along with', () => {
+describe.concurrent('registries that misbehave and are got along with', () => {
   it.each<Quirk[]>([
     ['no-digest-header'],
     ['wrong-digest-header'],
@@ -110,7 +110,7 @@ describe('registries that misbehave and are got along with', () => {
   })
 })
 
-describe('registries that are not believed', () => {
+describe.concurrent('registries that are not believed', () => {
   it.each<[Quirk, string]>([
     ['corrupt-manifest', 'other content'],
     ['corrupt-blob', 'sha256:'],
@@ -171,7 +171,7 @@ describe('registries that are not believed', () => {
   })
 })
 
-describe('registries that refuse', () => {
+describe.concurrent('registries that refuse', () => {
   it.each([
     [401, 5, 'AIRGAP_REGISTRY'],
     [403, 5, 'app:1'],
