@@ -52,7 +52,10 @@ export interface BundleDescription {
   images: ImageEntry[]
 }
 
-const text = v.pipe(v.string(), v.maxLength(4096, 'longer than 4096 characters'))
+/** The most characters that a text in the description may have. */
+export const MAX_TEXT = 4096
+
+const text = v.pipe(v.string(), v.maxLength(MAX_TEXT, `longer than ${MAX_TEXT} characters`))
 const digest = v.custom<Digest>(isDigest, 'must be sha256: and 64 hexadecimal digits')
 const wholeNumber = v.pipe(
   v.number('must be a number'),

@@ -1,5 +1,6 @@
 import { basename } from 'node:path'
 import {
+  MAX_TEXT,
   FORMAT_VERSION,
   BUNDLE_TYPE,
   formatMoment,
@@ -37,6 +38,11 @@ export function describeBundle(
     throw new AirgapError('USAGE', `--expires ${flags.expires} is not after the bundle's creation`)
   }
   if (flags.name === '') throw new AirgapError('USAGE', '--name is empty')
+  for (const name of ['name', 'bundle-version'] as const) {
+    if ((flags[name]?.length ?? 0) > MAX_TEXT) {
+      throw new AirgapError('USAGE', `--${name} has more than ${MAX_TEXT} characters`)
+    }
+  }
   const sequence = flags.sequence ?? seconds
   if (!Number.isSafeInteger(sequence))
     throw new AirgapError('USAGE', '--sequence has to be a whole number below 2^53')

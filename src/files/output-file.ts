@@ -32,7 +32,9 @@ export class OutputFile {
    * @param mode permission bits, before the process's umask.
    * @throws AirgapError `OUTPUT_EXISTS`, `OUTPUT_UNSAFE`, `FILE`, `DISK_FULL`
    */
-  static async reserve(path: string, options: { force?: boolean; mode?: number } = {}): Promise<OutputFile> {
+  static async reserve(name: string, options: { force?: boolean; mode?: number } = {}): Promise<OutputFile> {
+    // What is checked has to be what is opened: "link/../x" is not "x" to the file system.
+    const path = resolve(name)
     const force = options.force ?? false
     const partial = `${path}${PARTIAL_SUFFIX}`
     await checkOutput(path, force)

@@ -88,6 +88,10 @@ function checkTokens(text: string, what: string): void {
       if (Math.abs(number) > Number.MAX_SAFE_INTEGER || !Number.isFinite(number)) {
         throw invalid(what, `the number ${part.slice(0, 40)} is beyond 2^53`)
       }
+      if (Number.isInteger(number) && /[.eE]/.test(part)) {
+        // Go reads 1e3 into no integer.
+        throw invalid(what, `the whole number ${part.slice(0, 40)} is not written as one`)
+      }
     } else if (first !== ',' && first !== ':') {
       // White space and the letters of true, false and null.
       continue

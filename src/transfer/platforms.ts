@@ -34,16 +34,23 @@ function statedPlatform(descriptor: Descriptor): Platform | undefined {
   return platform === undefined || platform.os === 'unknown' || platform.os === '' ? undefined : platform
 }
 
-/** The leaves of an index, in source order, with nested indexes descended. */
+/**
+ * The leaves of an index, in source order, with nested indexes descended.
+ * @param path the indexes that lead here.
+ * @param opened nested indexes met so far: each is descended once, however often it is listed.
+ */
 export async function leavesOf(
   index: Index,
   load: LoadDocument,
   configPlatform: ConfigPlatform,
   path: Index[] = [],
+  opened = new Set<Digest>(),
 ): Promise<Leaf[]> {
   const leaves: Leaf[] = []
   for (const descriptor of index.manifests) {
     if (isIndexType(descriptor.mediaType)) {
+      if (opened.has(descriptor.digest)) continue
+      opened.add(descriptor.digest)
       if (path.length >= MAX_DEPTH) {
         throw new AirgapError(
           'INVALID_CONTENT',
@@ -52,7 +59,7 @@ export async function leavesOf(
       }
       const nested = await load(descriptor)
       if (nested.kind === 'index') {
-        leaves.push(...(await leavesOf(nested, load, configPlatform, [...path, nested])))
+        leaves.push(...(await leavesOf(nested, load, configPlatform, [...path, nested], opened)))
       }
       continue
     }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { bundleToJSON, toMessageSignatureBundle } from '@sigstore/bundle'
 import type { SigningKey } from './keys.ts'
+import { lowS } from './low-s.ts'
 
 /** One signature in its two forms. */
 export interface Signature {
@@ -11,11 +12,11 @@ export interface Signature {
 }
 
 /**
- * Signs `bytes`. The Sigstore bundle names the key by its hint, as cosign does, and holds neither log entries
+ * Signs `bytes`, in the one spelling that {@link lowS} leaves. The Sigstore bundle names the key by its hint, as cosign does, and holds neither log entries
  * nor timestamps.
  */
 export function signBytes(bytes: Uint8Array, key: SigningKey): Signature {
-  const der = key.sign(bytes)
+  const der = lowS(key.sign(bytes))
   const bundle = toMessageSignatureBundle({
     digest: createHash('sha256').update(bytes).digest(),
     signature: der,

@@ -18,6 +18,7 @@ export class Documents {
 
   /** Takes in a fixture with everything below it. */
   add(built: Built): this {
+    if (this.#documents.has(built.descriptor.digest)) return this
     this.#documents.set(
       built.descriptor.digest,
       parseManifest(built.bytes, built.descriptor.digest, built.descriptor.mediaType),

@@ -14,6 +14,7 @@ import {
   AMD64,
   ARM64,
   ARM_V7,
+  type Built,
 } from '../../fixtures/images/index.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import type { ManifestOrIndex } from '../../src/oci/manifest.ts'
@@ -254,5 +255,20 @@ describe('a lock is repeated', () => {
     await expect(repeatSelection(source, other, [], options)).rejects.toThrow(
       'is not what its platforms give',
     )
+  })
+})
+
+describe('indexes that list one another over and over', () => {
+  it('are descended once each', async () => {
+    let built: Built = await image('deep', AMD64)
+    for (let i = 0; i < 8; i += 1) built = buildIndex(Array.from({ length: 50 }, () => built))
+    const { listed } = await select(built, ['linux/amd64'])
+    expect(listed).toEqual(['linux/amd64'])
+  })
+
+  it('are refused when they are nested too deep', async () => {
+    let built: Built = await image('deep', AMD64)
+    for (let i = 0; i < 12; i += 1) built = buildIndex([built])
+    await expect(select(built, ['linux/arm64'])).rejects.toThrow('nested deeper than')
   })
 })

@@ -62,7 +62,7 @@ export async function gatherContents(options: ContentsOptions): Promise<BundleCo
           return await gatherImage(image, options, cache, sizes)
         } catch (error) {
           if (isAbort(error)) throw error
-          failures.push({ name: image.source, error: asRegistryFault(error, image.source) })
+          failures.push({ name: image.source, error: asLockFault(error, image.source) })
           return undefined
         }
       }),
@@ -124,6 +124,16 @@ export function describingFiles(
     { name: INDEX, bytes: indexJson(images, (digest) => lookup(digest)?.bytes.length ?? 0) },
     ...(docker ? [{ name: DOCKER_MANIFEST_LIST, bytes: docker }] : []),
   ]
+}
+
+/** What does not come out as the lock says is told with the way out of it. */
+function asLockFault(error: unknown, image: string): unknown {
+  const fault = asRegistryFault(error, image)
+  if (!(fault instanceof AirgapError) || fault.code !== 'UNSUPPORTED_CONTENT' || fault.hint) return fault
+  return new AirgapError(fault.code, fault.message, {
+    hint: 'If the lock was edited or made by another release, make it again with `airgap resolve`.',
+    cause: fault,
+  })
 }
 
 interface GatheredImage {

@@ -75,9 +75,7 @@ export async function selectPlatforms(source: ManifestOrIndex, options: SelectOp
     if (leaf.attests === undefined && (!leaf.isSelectable || isWanted(leaf))) kept.add(leaf.descriptor.digest)
   }
   const chosen = [...kept]
-  for (const leaf of leaves) {
-    if (leaf.attests !== undefined && kept.has(leaf.attests)) kept.add(leaf.descriptor.digest)
-  }
+  addAttestations(leaves, kept)
   const isEveryRunnable = leaves.every(
     (leaf) => leaf.attests !== undefined || kept.has(leaf.descriptor.digest),
   )
@@ -94,6 +92,13 @@ export async function selectPlatforms(source: ManifestOrIndex, options: SelectOp
     }
   }
   return { ...(await derive(source, kept, options)), missing }
+}
+
+/** Attestations follow the child that they describe, wherever in the index they stand. */
+function addAttestations(leaves: readonly Leaf[], kept: Set<string>): void {
+  for (const leaf of leaves) {
+    if (leaf.attests !== undefined && kept.has(leaf.attests)) kept.add(leaf.descriptor.digest)
+  }
 }
 
 /**
@@ -131,6 +136,7 @@ async function keptDescriptors(
   index: Index,
   kept: ReadonlySet<string>,
   options: Pick<SelectOptions, 'load' | 'configPlatform'>,
+  opened = new Set<Digest>(),
 ): Promise<Descriptor[]> {
   const result: Descriptor[] = []
   for (const descriptor of index.manifests) {
@@ -138,12 +144,13 @@ async function keptDescriptors(
       result.push(descriptor)
       continue
     }
-    const nested = await openNested(descriptor, options)
+    const nested = opened.has(descriptor.digest) ? undefined : await openNested(descriptor, options)
     if (!nested) continue
+    opened.add(nested.digest)
     const below = await leavesOf(nested, options.load, options.configPlatform)
     const isWhole = below.length > 0 && below.every((leaf) => kept.has(leaf.descriptor.digest))
     if (isWhole) result.push(descriptor)
-    else result.push(...(await keptDescriptors(nested, kept, options)))
+    else result.push(...(await keptDescriptors(nested, kept, options, opened)))
   }
   return result
 }
@@ -193,18 +200,15 @@ export async function repeatSelection(
     }
     const kept = new Set<string>(keptManifests)
     for (const leaf of leaves) {
-      if (leaf.attests === undefined ? !leaf.isSelectable : kept.has(leaf.attests))
-        kept.add(leaf.descriptor.digest)
+      if (leaf.attests === undefined && !leaf.isSelectable) kept.add(leaf.descriptor.digest)
     }
+    addAttestations(leaves, kept)
     const derived = await derive(source, kept, options)
     if (derived.delivered.digest === digest) return derived
   }
   throw new AirgapError(
     'INVALID_CONTENT',
     `${options.what}: ${digest} is not what its platforms give of ${source.digest}`,
-    {
-      hint: 'The lock was edited, or made by another release. Make it again with `airgap resolve`.',
-    },
   )
 }
 
