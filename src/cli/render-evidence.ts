@@ -1,4 +1,4 @@
-import type { OpenedBundle } from '../transfer/check/open.ts'
+import type { OpenedBundle } from '../transfer/check/opened-bundle.ts'
 import type { ImageEntry } from '../bundle/description.ts'
 import { SIGSTORE_SIGNATURE } from '../bundle/names.ts'
 import { escapeLine, formatBytes, formatCount, formatFields, plural, styler } from './format.ts'

@@ -11,7 +11,7 @@ import { parsePattern } from '../oci/pattern.ts'
 import { parseReference } from '../oci/reference.ts'
 import type { ImageEntry } from '../bundle/description.ts'
 import type { RegistryClient } from '../registry/client.ts'
-import type { OpenedBundle } from '../transfer/check/open.ts'
+import type { OpenedBundle } from '../transfer/check/opened-bundle.ts'
 import type { Receipt } from '../transfer/push/receipt.ts'
 
 export default class Push extends BaseCommand {

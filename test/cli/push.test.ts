@@ -95,7 +95,7 @@ describe('push', () => {
     const before = target.requests.length
     const { receipt } = await push('k8s.tar', target.host)
     const methods = new Set(target.requests.slice(before).map(({ method }) => method))
-    expect([...methods].sort()).toEqual(['GET', 'HEAD'])
+    expect([...methods].toSorted()).toEqual(['GET', 'HEAD'])
     expect(receipt.totals.uploaded.count).toBe(0)
     expect(receipt.totals.mounted.count).toBe(0)
     expect(receipt.images.every(({ tag }) => tag.state === 'unchanged')).toBe(true)

@@ -186,7 +186,7 @@ describe.concurrent('registries that refuse', () => {
   })
 
   it('an unknown CA is named, with the flag that brings it', async () => {
-    const tls = await selfSigned()
+    const tls = selfSigned()
     const store = new MemoryStore()
     seedRegistry(store, 'app:1', await singleManifest())
     await using source = await startRegistry({ store, tls })

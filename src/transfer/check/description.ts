@@ -2,38 +2,9 @@ import { parseDescription, type BundleDescription } from '../../bundle/descripti
 import { deliveredNames, sortImages } from '../../bundle/layout.ts'
 import { DESCRIPTION, MAX_JSON_ENTRY } from '../../bundle/names.ts'
 import { AirgapError, type Problem } from '../../errors.ts'
-import { digestOf, type Digest } from '../../oci/digest.ts'
 import { checkNames } from '../pack/lock.ts'
 import type { TrustOptions } from './authenticate.ts'
-import { asProblem, type OpenedBundle } from './open.ts'
-
-/**
- * Reads an entry once, hashes these bytes against the list, and returns the same bytes for parsing.
- * @returns undefined, with a problem noted, when the entry is missing, too large or altered.
- */
-export async function readChecked(
-  opened: OpenedBundle,
-  name: string,
-  limit: number,
-): Promise<Buffer | undefined> {
-  const entry = opened.entries.get(name)
-  const expected = opened.checksums.get(name)
-  // Missing entries have been reported by the walk over the archive.
-  if (!entry || !expected) return undefined
-  try {
-    const bytes = await opened.reader.read(entry, limit)
-    const actual = digestOf(bytes)
-    if (actual === expected) return bytes
-    opened.problems.push({ entry: name, message: alteredMessage(actual, expected) })
-  } catch (error) {
-    opened.problems.push(asProblem(name, error))
-  }
-  return undefined
-}
-
-export function alteredMessage(actual: Digest, expected: Digest): string {
-  return `its content has been altered: it hashes to ${actual}, and the list says ${expected}`
-}
+import { asProblem, readChecked, type OpenedBundle } from './opened-bundle.ts'
 
 /** Step 3 for `airgap.json`. */
 export async function readDescription(opened: OpenedBundle): Promise<BundleDescription | undefined> {

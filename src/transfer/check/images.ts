@@ -15,14 +15,7 @@ import { closureOf, closureSize, type Closure, type KnownSizes, type LoadDocumen
 import { describingFiles } from '../pack/contents.ts'
 import { kindOf } from '../pack/resolve.ts'
 import { repeatSelection } from '../pack/select.ts'
-import { readChecked } from './description.ts'
-import { asProblem, type OpenedBundle } from './open.ts'
-
-/** One image of an opened bundle, with everything that its delivered digest reaches. */
-export interface ImageGraph {
-  image: ImageEntry
-  closure: Closure
-}
+import { asProblem, readChecked, type ImageGraph, type OpenedBundle } from './opened-bundle.ts'
 
 interface Walk {
   images: ImageGraph[]

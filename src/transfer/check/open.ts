@@ -1,4 +1,3 @@
-import type { BundleDescription } from '../../bundle/description.ts'
 import { parseChecksums, type Checksums } from '../../bundle/checksums.ts'
 import {
   blobName,
@@ -10,28 +9,12 @@ import {
 } from '../../bundle/names.ts'
 import { orderBlobs } from '../../bundle/plan.ts'
 import { BundleReader, type BundleEntry } from '../../bundle/reader.ts'
-import { AirgapError, messageOf, type Problem } from '../../errors.ts'
+import type { Problem } from '../../errors.ts'
 import { digestOf, type Digest } from '../../oci/digest.ts'
-import { authenticate, type Authentication, type TrustOptions } from './authenticate.ts'
+import { authenticate, type TrustOptions } from './authenticate.ts'
 import { checkDescription, readDescription } from './description.ts'
-import { walkImages, type ImageGraph } from './images.ts'
-
-/**
- * A bundle after the checks that need no hashing of layers: steps 1 to 5 of the format's verification. What is
- * here has been authenticated as far as `authentication` says, and is consistent unless `problems` says not.
- */
-export interface OpenedBundle {
-  reader: BundleReader
-  bundleDigest: Digest
-  authentication: Authentication
-  checksums: Checksums
-  entries: Map<string, BundleEntry>
-  /** Undefined when it could not be read; then `problems` says why. */
-  description: BundleDescription | undefined
-  /** One for each image of the description. */
-  images: ImageGraph[]
-  problems: Problem[]
-}
+import { walkImages } from './images.ts'
+import { asProblem, type OpenedBundle } from './opened-bundle.ts'
 
 /**
  * Opens a bundle and checks everything about it but the content of its layers.
@@ -149,18 +132,4 @@ function checkOrder(found: readonly BundleEntry[], first: ReadonlySet<Digest>, p
   const odd = blobs.find((blob, i) => blob !== expected[i])
   if (odd)
     problems.push({ entry: blobName(odd.digest), message: 'it is not at its place in the order of entries' })
-}
-
-/** Any error as a problem of an entry. Faults of the file system are not problems of the bundle: they are thrown. */
-export function asProblem(entry: string, error: unknown): Problem {
-  if (
-    error instanceof AirgapError &&
-    (error.code === 'INVALID_CONTENT' || error.code === 'UNSUPPORTED_CONTENT')
-  ) {
-    return {
-      entry,
-      message: error.hint === undefined ? messageOf(error) : `${messageOf(error)}. ${error.hint}`,
-    }
-  }
-  throw error
 }

@@ -3,9 +3,9 @@ import type { BundleEntry } from '../../bundle/reader.ts'
 import { AirgapError, type Problem } from '../../errors.ts'
 import type { OnEvent } from '../events.ts'
 import type { TrustOptions } from './authenticate.ts'
-import { alteredMessage } from './description.ts'
 import { hashEntries } from './hash-pool.ts'
-import { openBundle, type OpenedBundle } from './open.ts'
+import { openBundle } from './open.ts'
+import { alteredMessage, type OpenedBundle } from './opened-bundle.ts'
 
 export interface VerifyOptions {
   signal?: AbortSignal

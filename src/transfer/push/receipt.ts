@@ -2,7 +2,7 @@ import * as v from 'valibot'
 import type { BundleDescription } from '../../bundle/description.ts'
 import { canonicalJson } from '../../oci/json.ts'
 import { TOOL } from '../../version.ts'
-import type { OpenedBundle } from '../check/open.ts'
+import type { OpenedBundle } from '../check/opened-bundle.ts'
 import type { Target } from './names.ts'
 import type { PlannedImage } from './plan.ts'
 

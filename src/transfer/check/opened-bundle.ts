@@ -1,0 +1,72 @@
+import type { Checksums } from '../../bundle/checksums.ts'
+import type { BundleDescription, ImageEntry } from '../../bundle/description.ts'
+import type { BundleEntry, BundleReader } from '../../bundle/reader.ts'
+import { AirgapError, messageOf, type Problem } from '../../errors.ts'
+import { digestOf, type Digest } from '../../oci/digest.ts'
+import type { Closure } from '../graph.ts'
+import type { Authentication } from './authenticate.ts'
+
+/** One image of an opened bundle, with everything that its delivered digest reaches. */
+export interface ImageGraph {
+  image: ImageEntry
+  closure: Closure
+}
+
+/**
+ * A bundle after the checks that need no hashing of layers: steps 1 to 5 of the format's verification. What is
+ * here has been authenticated as far as `authentication` says, and is consistent unless `problems` says not.
+ */
+export interface OpenedBundle {
+  reader: BundleReader
+  bundleDigest: Digest
+  authentication: Authentication
+  checksums: Checksums
+  entries: Map<string, BundleEntry>
+  /** Undefined when it could not be read; then `problems` says why. */
+  description: BundleDescription | undefined
+  /** One for each image of the description. */
+  images: ImageGraph[]
+  problems: Problem[]
+}
+
+/**
+ * Reads an entry once, hashes these bytes against the list, and returns the same bytes for parsing.
+ * @returns undefined, with a problem noted, when the entry is missing, too large or altered.
+ */
+export async function readChecked(
+  opened: OpenedBundle,
+  name: string,
+  limit: number,
+): Promise<Buffer | undefined> {
+  const entry = opened.entries.get(name)
+  const expected = opened.checksums.get(name)
+  // Missing entries have been reported by the walk over the archive.
+  if (!entry || !expected) return undefined
+  try {
+    const bytes = await opened.reader.read(entry, limit)
+    const actual = digestOf(bytes)
+    if (actual === expected) return bytes
+    opened.problems.push({ entry: name, message: alteredMessage(actual, expected) })
+  } catch (error) {
+    opened.problems.push(asProblem(name, error))
+  }
+  return undefined
+}
+
+export function alteredMessage(actual: Digest, expected: Digest): string {
+  return `its content has been altered: it hashes to ${actual}, and the list says ${expected}`
+}
+
+/** Any error as a problem of an entry. Faults of the file system are not problems of the bundle: they are thrown. */
+export function asProblem(entry: string, error: unknown): Problem {
+  if (
+    error instanceof AirgapError &&
+    (error.code === 'INVALID_CONTENT' || error.code === 'UNSUPPORTED_CONTENT')
+  ) {
+    return {
+      entry,
+      message: error.hint === undefined ? messageOf(error) : `${messageOf(error)}. ${error.hint}`,
+    }
+  }
+  throw error
+}
