@@ -17,6 +17,7 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
+          globalSetup: ['test/e2e/parts/announce.ts'],
           disableConsoleIntercept: true,
           fileParallelism: false,
           testTimeout: 600_000,

@@ -31,7 +31,10 @@ withParts('other tools load a bundle as it is', WORLD_PARTS, () => {
 
   /** Every name that the bundle delivers, with its digest. */
   const names = (): [string, string | undefined][] => [
-    ...[BUSYBOX, DOCKER_LIST, ZSTD, SCHEMA2].map((name): [string, string | undefined] => [name, digestOf(name)]),
+    ...[BUSYBOX, DOCKER_LIST, ZSTD, SCHEMA2].map((name): [string, string | undefined] => [
+      name,
+      digestOf(name),
+    ]),
     [TWELVE, digestOf(pinned)],
     [`${TWELVE.slice(0, TWELVE.lastIndexOf(':'))}@${digestOf(pinned)}`, digestOf(pinned)],
   ]
@@ -41,8 +44,11 @@ withParts('other tools load a bundle as it is', WORLD_PARTS, () => {
       await using containerd = await startContainerd(await mkdtemp(join(world.folder, 'containerd-')))
       await containerd.ctr('images', 'import', '--snapshotter', 'native', images.bundle)
       expect(await containerd.images()).toEqual(new Map(names()))
-      // One chain of snapshots for the images that are busybox alone, one for its zstd form, and one with eleven more.
-      const snapshots = (await containerd.ctr('snapshots', '--snapshotter', 'native', 'ls')).trim().split('\n').slice(1)
+      // All begin with the same layer, which is one snapshot however it is compressed; one image has eleven more.
+      const snapshots = (await containerd.ctr('snapshots', '--snapshotter', 'native', 'ls'))
+        .trim()
+        .split('\n')
+        .slice(1)
       expect(snapshots).toHaveLength(1 + 11)
     })
 
@@ -55,7 +61,14 @@ withParts('other tools load a bundle as it is', WORLD_PARTS, () => {
     })
 
     test('of a bundle for two platforms out of an index, with all platforms', async () => {
-      const both = await world.pack('both', [BUSYBOX], '--platform', 'linux/amd64', '--platform', 'linux/arm64')
+      const both = await world.pack(
+        'both',
+        [BUSYBOX],
+        '--platform',
+        'linux/amd64',
+        '--platform',
+        'linux/arm64',
+      )
       await using containerd = await startContainerd(await mkdtemp(join(world.folder, 'containerd-')))
       await containerd.ctr('images', 'import', '--all-platforms', '--no-unpack', both.bundle)
       expect(await containerd.images()).toEqual(new Map([[BUSYBOX, both.images[0]?.sourceDigest]]))
@@ -65,9 +78,18 @@ withParts('other tools load a bundle as it is', WORLD_PARTS, () => {
   withParts('podman load', ['podman'], () => {
     test('gives every image its name', async () => {
       const folder = await mkdtemp(join(world.folder, 'podman-'))
-      const storage = ['--storage-driver', 'vfs', '--root', join(folder, 'root'), '--runroot', join(folder, 'run')]
+      const storage = [
+        '--storage-driver',
+        'vfs',
+        '--root',
+        join(folder, 'root'),
+        '--runroot',
+        join(folder, 'run'),
+      ]
       await run('podman', [...storage, 'load', '--quiet', '--input', images.bundle])
-      const listed = JSON.parse(await run('podman', [...storage, 'images', '--format', 'json', '--no-trunc'])) as {
+      const listed = JSON.parse(
+        await run('podman', [...storage, 'images', '--format', 'json', '--no-trunc']),
+      ) as {
         Id: string
         Names?: string[]
       }[]
@@ -88,7 +110,13 @@ withParts('other tools load a bundle as it is', WORLD_PARTS, () => {
 
   test('skopeo copies the artifact by name', async () => {
     const folder = await mkdtemp(join(world.folder, 'skopeo-'))
-    await run('skopeo', ['copy', '--quiet', '--preserve-digests', `oci-archive:${withArtifact.bundle}:${CHART}`, `dir:${folder}`])
+    await run('skopeo', [
+      'copy',
+      '--quiet',
+      '--preserve-digests',
+      `oci-archive:${withArtifact.bundle}:${CHART}`,
+      `dir:${folder}`,
+    ])
     const chart = withArtifact.images.find(({ source }) => source === CHART)
     expect(sha256(await readFile(join(folder, 'manifest.json')))).toBe(chart?.digest)
   })
@@ -106,5 +134,7 @@ async function configDigests(bundle: string): Promise<Record<string, string>> {
     Config: string
     RepoTags: string[]
   }[]
-  return Object.fromEntries(list.flatMap(({ Config, RepoTags }) => RepoTags.map((tag) => [tag, Config.split('/').at(-1) ?? ''])))
+  return Object.fromEntries(
+    list.flatMap(({ Config, RepoTags }) => RepoTags.map((tag) => [tag, Config.split('/').at(-1) ?? ''])),
+  )
 }

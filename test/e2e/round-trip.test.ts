@@ -31,13 +31,24 @@ withParts('from a registry to a registry', WORLD_PARTS, () => {
 
   const push = (host: string, name: string): Promise<PushReceipt> =>
     world.airgap.json<PushReceipt>(
-      ...['push', packed.bundle, host, '--key', world.publicKey, '--receipt', world.path(`${name}.receipt.json`)],
+      'push',
+      packed.bundle,
+      host,
+      '--key',
+      world.publicKey,
+      '--receipt',
+      world.path(`${name}.receipt.json`),
       ...world.writing,
     )
 
   test('the sources are what the suite says that they are', async () => {
     const raw = async (reference: string): Promise<string> =>
-      run('skopeo', ['inspect', '--raw', ...inspectFlags(world), `docker://${world.source.host}/${reference}`])
+      run('skopeo', [
+        'inspect',
+        '--raw',
+        ...inspectFlags(world),
+        `docker://${world.source.host}/${reference}`,
+      ])
     expect(await raw(ZSTD)).toContain('application/vnd.oci.image.layer.v1.tar+zstd')
     expect(await raw(DOCKER_LIST)).toContain('application/vnd.docker.distribution.manifest.list.v2+json')
     const types = new Set(packed.images.map(({ mediaType }) => mediaType))
@@ -84,7 +95,14 @@ withParts('from a registry to a registry', WORLD_PARTS, () => {
         await writeHostsFiles(hosts, new Map([[target.host, own]]))
         await using containerd = await startContainerd(await mkdtemp(join(world.folder, 'containerd-')))
         for (const { source, target: name } of receipt.images) {
-          await containerd.ctr(...pullCommand(source), '--user', `${USER}:${PASSWORD}`, '--hosts-dir', hosts, name)
+          await containerd.ctr(
+            ...pullCommand(source),
+            '--user',
+            `${USER}:${PASSWORD}`,
+            '--hosts-dir',
+            hosts,
+            name,
+          )
         }
         expect(await containerd.images()).toEqual(
           new Map(receipt.images.map(({ source, target: name }) => [name, lockedDigest(source)])),
@@ -93,14 +111,27 @@ withParts('from a registry to a registry', WORLD_PARTS, () => {
 
       test('pulls every image by its own name through the hosts.toml that push prints', async () => {
         const text = await world.airgap.run(
-          ...['push', packed.bundle, target.host, '--key', world.publicKey, '--receipt', world.path('hosts.json')],
+          'push',
+          packed.bundle,
+          target.host,
+          '--key',
+          world.publicKey,
+          '--receipt',
+          world.path('hosts.json'),
           ...world.writing,
         )
         const hosts = world.path('source-names.d')
         await writeHostsFiles(hosts, hostsFilesIn(text, `  ca = "${world.certificates.ca}"\n`))
         await using containerd = await startContainerd(await mkdtemp(join(world.folder, 'containerd-')))
         for (const { source } of receipt.images) {
-          await containerd.ctr(...pullCommand(source), '--user', `${USER}:${PASSWORD}`, '--hosts-dir', hosts, source)
+          await containerd.ctr(
+            ...pullCommand(source),
+            '--user',
+            `${USER}:${PASSWORD}`,
+            '--hosts-dir',
+            hosts,
+            source,
+          )
         }
         expect(await containerd.images()).toEqual(
           new Map(receipt.images.map(({ source }) => [source, lockedDigest(source)])),
@@ -115,7 +146,12 @@ withParts('from a registry to a registry', WORLD_PARTS, () => {
       expect(again.totals.mounted).toEqual({ count: 0, bytes: 0 })
       expect(again.images.map(({ tag }) => tag.state)).toEqual(packed.images.map(() => 'unchanged'))
       // The log is written after the answer: one more request marks its end.
-      await attempt('skopeo', ['inspect', ...inspectFlags(world), '--raw', `docker://${target.host}/end/of:log`])
+      await attempt('skopeo', [
+        'inspect',
+        ...inspectFlags(world),
+        '--raw',
+        `docker://${target.host}/end/of:log`,
+      ])
       await logged(target, 'GET /v2/end/of/manifests/log')
       const requests = requestsIn(target.output()).slice(before)
       expect(requests.length).toBeGreaterThan(packed.images.length)
@@ -130,7 +166,11 @@ withParts('from a registry to a registry', WORLD_PARTS, () => {
   })
 
   const others = [
-    ['distribution 3', 'registry', (folder: string) => startDistribution3({ store: join(folder, 'store'), scratch: folder })],
+    [
+      'distribution 3',
+      'registry',
+      (folder: string) => startDistribution3({ store: join(folder, 'store'), scratch: folder }),
+    ],
     ["crane's registry", 'crane', (folder: string) => startCraneRegistry(join(folder, 'store'))],
     ['zot', 'zot', (folder: string) => startZot(join(folder, 'store'), folder)],
   ] as const
@@ -167,7 +207,9 @@ withParts('from a registry to a registry', WORLD_PARTS, () => {
 
 /** An artifact cannot be unpacked, so it is only fetched. */
 function pullCommand(source: string): string[] {
-  return source === CHART ? ['content', 'fetch'] : ['images', 'pull', '--snapshotter', 'native', '--platform', 'linux/amd64']
+  return source === CHART
+    ? ['content', 'fetch']
+    : ['images', 'pull', '--snapshotter', 'native', '--platform', 'linux/amd64']
 }
 
 function inspectFlags(world: World): string[] {

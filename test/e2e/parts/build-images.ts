@@ -49,7 +49,12 @@ async function fillStore(work: string): Promise<void> {
 }
 
 /** A root file system of busybox alone, as `layout:base-ARCHITECTURE`. */
-async function makeBase(work: string, layout: string, architecture: Architecture, busybox: string): Promise<void> {
+async function makeBase(
+  work: string,
+  layout: string,
+  architecture: Architecture,
+  busybox: string,
+): Promise<void> {
   const bin = join(work, `root-${architecture}`, 'bin')
   await mkdir(bin, { recursive: true })
   await copyFile(busybox, join(bin, 'busybox'))
@@ -59,8 +64,17 @@ async function makeBase(work: string, layout: string, architecture: Architecture
   await run('umoci', ['new', '--image', image])
   await run('umoci', ['insert', '--image', image, bin, '/bin'])
   await run('umoci', [
-    ...['config', '--image', image, '--os', 'linux', '--architecture', architecture],
-    ...['--config.entrypoint', '/bin/busybox', '--config.cmd', 'uname'],
+    'config',
+    '--image',
+    image,
+    '--os',
+    'linux',
+    '--architecture',
+    architecture,
+    '--config.entrypoint',
+    '/bin/busybox',
+    '--config.cmd',
+    'uname',
   ])
 }
 
@@ -107,7 +121,14 @@ function incompressible(size: number): Buffer {
 }
 
 async function pushList(work: string, layout: string, host: string, spec: ImageSpec): Promise<void> {
-  const storage = ['--storage-driver', 'vfs', '--root', join(work, 'buildah'), '--runroot', join(work, 'buildah-run')]
+  const storage = [
+    '--storage-driver',
+    'vfs',
+    '--root',
+    join(work, 'buildah'),
+    '--runroot',
+    join(work, 'buildah-run'),
+  ]
   const list = spec.reference.replaceAll(/[^a-z0-9]+/g, '-')
   const buildah = (...args: string[]): Promise<string> => run('buildah', [...storage, 'manifest', ...args])
   await buildah('create', list)
@@ -139,7 +160,10 @@ async function pushChart(work: string, host: string): Promise<void> {
     annotations: { 'org.opencontainers.image.title': 'demo' },
   })
   const headers = { 'content-type': mediaType }
-  await expectStatus(201, await fetch(`${url}/manifests/${CHART.slice(colon + 1)}`, { method: 'PUT', headers, body: manifest }))
+  await expectStatus(
+    201,
+    await fetch(`${url}/manifests/${CHART.slice(colon + 1)}`, { method: 'PUT', headers, body: manifest }),
+  )
 }
 
 async function pushBlob(url: string, bytes: Buffer): Promise<{ digest: string; size: number }> {
@@ -153,5 +177,6 @@ async function pushBlob(url: string, bytes: Buffer): Promise<{ digest: string; s
 }
 
 async function expectStatus(status: number, response: Response): Promise<void> {
-  if (response.status !== status) throw new Error(`${response.url}: ${response.status} ${await response.text()}`)
+  if (response.status !== status)
+    throw new Error(`${response.url}: ${response.status} ${await response.text()}`)
 }

@@ -29,7 +29,11 @@ export async function fetchBusybox(into: string): Promise<Record<Architecture, s
     ...ARCHITECTURES.map((architecture) => `APT::Architectures::=${architecture}`),
   ].flatMap((option) => ['-o', option])
   await run('apt-get', [...flags, '--quiet', '--error-on=any', 'update'])
-  await run('apt-get', [...flags, '--quiet', 'download', ...ARCHITECTURES.map((name) => `busybox-static:${name}`)], { cwd: into })
+  await run(
+    'apt-get',
+    [...flags, '--quiet', 'download', ...ARCHITECTURES.map((name) => `busybox-static:${name}`)],
+    { cwd: into },
+  )
   const packages = (await readdir(into)).filter((name) => name.endsWith('.deb'))
   const programs = await Promise.all(
     ARCHITECTURES.map(async (architecture) => {

@@ -51,12 +51,20 @@ export async function ended(child: ChildProcess): Promise<Ended> {
 }
 
 /** Runs a command to its end, however it ends. */
-export async function attempt(command: string, args: readonly string[], options: RunOptions = {}): Promise<Ended> {
+export async function attempt(
+  command: string,
+  args: readonly string[],
+  options: RunOptions = {},
+): Promise<Ended> {
   return ended(start(command, args, options))
 }
 
 /** Runs a command that has to succeed, and gives its standard output. */
-export async function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<string> {
+export async function run(
+  command: string,
+  args: readonly string[],
+  options: RunOptions = {},
+): Promise<string> {
   const { code, signal, stdout, stderr } = await attempt(command, args, options)
   if (code === 0) return stdout
   throw new Error(`${command} ${args.join(' ')}\nended with ${code ?? signal}\n${stdout}${stderr}`)

@@ -26,7 +26,15 @@ export async function expectSkopeoToRead(
   expect(pushed.images).toHaveLength(locked.length)
   for (const { source, target } of pushed.images) {
     const folder = await mkdtemp(join(world.folder, 'skopeo-'))
-    await run('skopeo', ['copy', '--quiet', '--all', '--preserve-digests', ...flags, `docker://${target}`, `dir:${folder}`])
+    await run('skopeo', [
+      'copy',
+      '--quiet',
+      '--all',
+      '--preserve-digests',
+      ...flags,
+      `docker://${target}`,
+      `dir:${folder}`,
+    ])
     const manifest = await readFile(join(folder, 'manifest.json'))
     expect(sha256(manifest), target).toBe(locked.find((image) => image.source === source)?.digest)
   }
@@ -46,7 +54,10 @@ export async function tagsOf(world: World, { host }: Registry): Promise<string[]
   const agent = new Agent({ connect: { ca: await readFile(world.certificates.ca, 'utf8') } })
   const authorization = `Basic ${Buffer.from(`${USER}:${PASSWORD}`).toString('base64')}`
   const get = async (path: string): Promise<{ repositories?: string[] | null; tags?: string[] | null }> => {
-    const { statusCode, body } = await request(`https://${host}/v2/${path}`, { dispatcher: agent, headers: { authorization } })
+    const { statusCode, body } = await request(`https://${host}/v2/${path}`, {
+      dispatcher: agent,
+      headers: { authorization },
+    })
     const text = await body.text()
     // A repository that has received blobs alone has no list of tags.
     if (statusCode === 404) return {}

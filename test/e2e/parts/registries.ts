@@ -68,7 +68,13 @@ async function startDistribution(program: string, options: RegistryOptions): Pro
 /** The registry of go-containerregistry. */
 export async function startCraneRegistry(store: string): Promise<Registry> {
   await mkdir(store, { recursive: true })
-  return asRegistry(await startServer('crane', ['registry', 'serve', '--address', '127.0.0.1:0', '--disk', store], listeningPort))
+  return asRegistry(
+    await startServer(
+      'crane',
+      ['registry', 'serve', '--address', '127.0.0.1:0', '--disk', store],
+      listeningPort,
+    ),
+  )
 }
 
 /** zot takes no port 0 that it would tell us about, so one is chosen here. */
@@ -123,11 +129,17 @@ export function requestsIn(log: string): string[] {
 
 /** Waits until the access log shows a request, because it is written after the answer is sent. */
 export function logged(registry: Registry, request: string): Promise<true> {
-  return poll(`${request} in the access log`, () => (requestsIn(registry.output()).includes(request) ? true : undefined))
+  return poll(`${request} in the access log`, () =>
+    requestsIn(registry.output()).includes(request) ? true : undefined,
+  )
 }
 
 /** Docker's credentials file with our user for some registries. */
 export async function writeAuthFile(path: string, hosts: readonly string[]): Promise<void> {
   const auth = Buffer.from(`${USER}:${PASSWORD}`).toString('base64')
-  await writeFile(path, JSON.stringify({ auths: Object.fromEntries(hosts.map((host) => [host, { auth }])) }), { mode: 0o600 })
+  await writeFile(
+    path,
+    JSON.stringify({ auths: Object.fromEntries(hosts.map((host) => [host, { auth }])) }),
+    { mode: 0o600 },
+  )
 }

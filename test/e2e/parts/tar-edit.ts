@@ -34,7 +34,11 @@ export function archiveOf(entries: readonly Buffer[]): Buffer {
 }
 
 /** An entry as GNU tar writes it in ustar form for owner 0 and time 0. */
-export function entry(name: string, content: Uint8Array, options: { type?: string; linkTo?: string } = {}): Buffer {
+export function entry(
+  name: string,
+  content: Uint8Array,
+  options: { type?: string; linkTo?: string } = {},
+): Buffer {
   const header = Buffer.alloc(BLOCK)
   header.write(name, 0)
   header.write('0000644\x000000000\x000000000\x00', 100, 'latin1')
@@ -70,7 +74,9 @@ export function sparseEntry(name: string, content: Uint8Array): Buffer {
 /** `LENGTH TEXT\n`, where LENGTH counts itself. */
 function paxRecord(text: string): string {
   const rest = ` ${text}\n`
-  const length = [1, 2, 3].map((digits) => rest.length + digits).find((all, i) => String(all).length === i + 1)
+  const length = [1, 2, 3]
+    .map((digits) => rest.length + digits)
+    .find((all, i) => String(all).length === i + 1)
   return `${length}${rest}`
 }
 

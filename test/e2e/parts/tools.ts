@@ -44,7 +44,8 @@ export function has(part: Part): boolean {
 function probe(part: Part): boolean {
   if (part === 'network namespaces') return succeeds('unshare', ['-n', 'true'])
   // In a mount namespace of its own, so that the probe leaves nothing mounted.
-  if (part === 'tmpfs') return succeeds('unshare', ['-m', 'mount', '-t', 'tmpfs', '-o', 'size=64k', 'none', '/mnt'])
+  if (part === 'tmpfs')
+    return succeeds('unshare', ['-m', 'mount', '-t', 'tmpfs', '-o', 'size=64k', 'none', '/mnt'])
   return isOnPath(part)
 }
 

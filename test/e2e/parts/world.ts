@@ -58,7 +58,9 @@ export async function openWorld(): Promise<World> {
   const { path: folder } = stack.use(await scratch())
   const path = (name: string): string => join(folder, name)
   const certificates = await makeCertificates(folder)
-  const source = stack.use(await startDockerRegistry({ store, scratch: folder, certificates, readOnly: true }))
+  const source = stack.use(
+    await startDockerRegistry({ store, scratch: folder, certificates, readOnly: true }),
+  )
   const authFile = path('auth.json')
   const hosts: string[] = []
   const allow = async (host: string): Promise<void> => {
@@ -90,14 +92,25 @@ export async function openWorld(): Promise<World> {
     async target() {
       const targetStore = path(`target-${hosts.length}`)
       await mkdir(targetStore)
-      const target = moved.use(await startDockerRegistry({ store: targetStore, scratch: folder, certificates }))
+      const target = moved.use(
+        await startDockerRegistry({ store: targetStore, scratch: folder, certificates }),
+      )
       await allow(target.host)
       return target
     },
     async pack(name, images, ...flags) {
       const lockFile = path(`${name}.lock`)
       const bundle = path(`${name}.tar`)
-      await airgap.run('resolve', ...images, '-o', lockFile, '--resolve-from', 'mirror', ...reading(), ...flags)
+      await airgap.run(
+        'resolve',
+        ...images,
+        '-o',
+        lockFile,
+        '--resolve-from',
+        'mirror',
+        ...reading(),
+        ...flags,
+      )
       await airgap.run('pack', '--lock', lockFile, '-o', bundle, '--key', path('airgap.key'), ...reading())
       const lock = JSON.parse(await readFile(lockFile, 'utf8')) as { images: LockedImage[] }
       return { lockFile, bundle, images: lock.images }
