@@ -151,7 +151,7 @@ test('the stand-ins are kubeadm’s images under their real names, and say what 
     'ghcr.io/example/charts/hello:0.1.0',
   ])
   expect(store.repositories()).toEqual(
-    references.map((reference) => reference.split(':')[0] ?? '').sort(compareBytes),
+    references.map((reference) => reference.split(':')[0] ?? '').toSorted(compareBytes),
   )
 
   const bases = new Set<string>()

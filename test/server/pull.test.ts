@@ -101,7 +101,7 @@ test('a blob of one repository is not there in another', async () => {
 })
 
 test('tags and repositories come sorted, in pages with a Link to the next', async () => {
-  const all = (await (await fetch(`${base}/tags/list`)).json()) as unknown
+  const all: unknown = await (await fetch(`${base}/tags/list`)).json()
   expect(all).toEqual({ name: 'team/app', tags: ['1.0', '1.1', '1.2', 'latest'] })
 
   const seen: string[] = []

@@ -16,7 +16,7 @@ describe('writeKeyPair', () => {
       publicKeyFile: `${prefix}.pub`,
       warnings: [],
     })
-    expect((await readdir(folder)).sort()).toEqual(['airgap.key', 'airgap.pub'])
+    expect((await readdir(folder)).toSorted()).toEqual(['airgap.key', 'airgap.pub'])
     const privateKey = await readPrivateKey(made.privateKeyFile, () => Promise.resolve('secret'))
     const publicKey = await readPublicKey(made.publicKeyFile)
     expect(privateKey.warnings).toEqual([])
@@ -46,7 +46,7 @@ describe('writeKeyPair', () => {
     for (const ending of ['key', 'pub']) {
       expect(error.message.includes(join(folder, `a.${ending}`))).toBe(endings.includes(ending))
     }
-    expect((await readdir(folder)).sort()).toEqual(endings.map((ending) => `a.${ending}`))
+    expect((await readdir(folder)).toSorted()).toEqual(endings.map((ending) => `a.${ending}`))
     for (const ending of endings) {
       expect(await readFile(join(folder, `a.${ending}`), 'utf8')).toBe('precious')
     }
