@@ -92,6 +92,17 @@ describe('mirrors', () => {
   })
 })
 
+describe('a mirror that refuses us', () => {
+  it('is what is told, when the source is only out of reach', async () => {
+    await using mirror = await answering((_request, response) => response.writeHead(401).end())
+    const flags = ['--mirror', `registry.invalid=${mirror.host}`, '--resolve-from', 'mirror']
+    const { code, stderr } = await run(['resolve', 'registry.invalid/app:1', ...flags])
+    expect(stderr).toContain(`${mirror.host}/app`)
+    expect(stderr).toContain('registry.invalid')
+    expect(code).toBe(5)
+  })
+})
+
 describe.concurrent('registries that misbehave and are got along with', () => {
   it.each<Quirk[]>([
     ['no-digest-header'],
@@ -105,6 +116,8 @@ describe.concurrent('registries that misbehave and are got along with', () => {
     await using source = await registryWith(await buildkitIndex(), { quirks: quirks.filter(Boolean) })
     const { file, code, stderr } = await pack(`${source.host}/app:1`, '--platform', 'linux/amd64')
     expect(stderr).not.toContain('Error')
+    // What was tried is told once a line.
+    expect(stderr).not.toMatch(/(cannot [^:]+): \1/)
     expect(code).toBe(0)
     expect((await run(['verify', file, '--integrity-only'])).code).toBe(0)
   })

@@ -4,5 +4,7 @@ import { ReceiptSchema } from '../../src/transfer/push/receipt.ts'
 
 it('the published schema of the receipt is the one in the code (vitest -u renews it)', async () => {
   const schema = { title: 'Receipt of an airgap push', ...toJsonSchema(ReceiptSchema) }
-  await expect(`${JSON.stringify(schema, null, 2)}\n`).toMatchFileSnapshot('../../docs/schemas/receipt.schema.json')
+  await expect(`${JSON.stringify(schema, null, 2)}\n`).toMatchFileSnapshot(
+    '../../docs/schemas/receipt.schema.json',
+  )
 })

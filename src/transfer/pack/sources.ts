@@ -76,33 +76,38 @@ function remember<K, V>(cache: Map<K, Promise<V>>, key: K, make: () => Promise<V
   return made
 }
 
+/** Faults that somebody can mend on the spot, where others are merely a host that is out of reach. */
+const TELLING = new Set(['UNAUTHORIZED', 'DENIED', 'CREDENTIALS', 'TLS'])
+
 /**
  * Tries each repository in order, until one answers.
- * @throws the last one's error; what the others said is told in its hint.
+ * @throws the last one's error; a mirror's own one where the last is just out of reach, and the mirror refused us.
+ * What the others said is told in its hint.
  */
 export async function firstThatHas<T>(
   repositories: readonly Repository[],
   ask: (repository: Repository) => Promise<T>,
 ): Promise<T> {
-  const failures: string[] = []
-  let last: unknown
+  const failures: unknown[] = []
   for (const repository of repositories) {
     try {
       return await ask(repository)
     } catch (error) {
       if (isAbort(error)) throw error
-      last = error
-      failures.push(messageOf(error))
+      failures.push(error)
     }
   }
-  if (failures.length > 1 && last instanceof AirgapError) {
-    const others = failures.slice(0, -1).join('; ')
-    throw new AirgapError(last.code, last.message, {
-      hint: [last.hint, `Tried before: ${others}`].filter(Boolean).join(' '),
-      cause: last,
-    })
-  }
-  throw last
+  const last = failures.at(-1)
+  const refusal = failures.find((error) => error instanceof AirgapError && TELLING.has(error.code))
+  const isOutOfReach = last instanceof AirgapError && last.code === 'NETWORK'
+  const chosen = isOutOfReach && refusal !== undefined ? refusal : last
+  const others = failures.filter((error) => error !== chosen).map((error) => messageOf(error))
+  if (others.length === 0 || !(chosen instanceof AirgapError)) throw chosen
+  throw new AirgapError(chosen.code, chosen.message, {
+    hint: [chosen.hint, `Tried too: ${others.join('; ')}`].filter(Boolean).join(' '),
+    problems: chosen.problems,
+    cause: chosen,
+  })
 }
 
 /** Whether this is the work being called off, rather than a fault. */
