@@ -4,7 +4,8 @@
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rename, rm, copyFile } from 'node:fs/promises'
+import { rmSync } from 'node:fs'
+import { copyFile, mkdtemp, rename, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { styleText } from 'node:util'
@@ -24,6 +25,12 @@ const folder = await mkdtemp(join(tmpdir(), 'airgap-demo-'))
 const { store, references } = await standIns({ kubernetesVersion: RELEASE })
 await using internet = await startRegistry({ store })
 await using inside = await startRegistry()
+for (const name of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(name, () => {
+    rmSync(folder, { recursive: true, force: true })
+    process.exit(130)
+  })
+}
 try {
   await show()
 } finally {

@@ -4,6 +4,10 @@ const [major, minor, patch] = process.versions.node.split('.').map(Number)
 const atLeast = (m, n, p) => major === m && (minor > n || (minor === n && patch >= p))
 
 if (major >= 26 || atLeast(24, 15, 0) || atLeast(22, 22, 2)) {
+  // Whoever read our output has had enough of it (`airgap list … | head`). A bundle that goes there minds for itself.
+  process.stdout.on('error', (error) => {
+    if (error.code === 'EPIPE' && process.stdout.listenerCount('error') === 1) process.exit()
+  })
   const { execute } = await import('@oclif/core')
   const args = process.argv.slice(2)
   // `airgap help pack`, as many tools have it.

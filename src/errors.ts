@@ -50,6 +50,8 @@ export type ErrorCode = keyof typeof EXIT_CODES
 export interface Problem {
   entry: string
   message: string
+  /** The thing is sound, and is not what the caller expects. */
+  kind?: 'expectation'
 }
 
 export interface AirgapErrorOptions {

@@ -27,4 +27,5 @@ export { verifyBundle, verificationError, type VerifyOptions } from './transfer/
 export { parseNameMap, parseTarget, type NameMap, type Target } from './transfer/push/names.ts'
 export { planPush, type PlanPushOptions, type PushPlan } from './transfer/push/plan.ts'
 export { executePush, type PushOptions } from './transfer/push/push.ts'
+export { PushRecord } from './transfer/push/record.ts'
 export { serializeReceipt, type Receipt } from './transfer/push/receipt.ts'

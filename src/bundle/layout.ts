@@ -1,10 +1,11 @@
+import { AirgapError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import { canonicalJson, compareBytes } from '../oci/json.ts'
 import { isRunnable, type Descriptor, type Manifest, type ManifestOrIndex } from '../oci/manifest.ts'
 import { OCI_INDEX } from '../oci/media-types.ts'
 import { formatReference, nameOf, parseReference } from '../oci/reference.ts'
-import type { ImageEntry } from './description.ts'
-import { blobName } from './names.ts'
+import { serializeDescription, type BundleDescription, type ImageEntry } from './description.ts'
+import { blobName, DESCRIPTION, DOCKER_MANIFEST_LIST, INDEX, OCI_LAYOUT } from './names.ts'
 
 /**
  * The files that make the archive loadable by other tools: `oci-layout`, `index.json` (OCI image-spec
@@ -84,4 +85,46 @@ function manifestToLoad(image: ImageEntry, lookup: DocumentLookup): Manifest | u
   const choice = image.platforms.find(({ platform }) => platform === 'linux/amd64') ?? image.platforms[0]
   const document = choice && lookup(choice.digest)
   return document?.kind === 'manifest' && isRunnable(document) ? document : undefined
+}
+
+/**
+ * Checks that no two images want one name for different content.
+ * @throws AirgapError `NAME_CONFLICT` listing every case.
+ */
+export function checkDeliveredNames(images: readonly ImageEntry[]): void {
+  const taken = new Map<string, { source: string; digest: Digest }>()
+  const problems = []
+  for (const image of images) {
+    for (const name of deliveredNames(image)) {
+      const other = taken.get(name)
+      if (!other) taken.set(name, image)
+      else if (other.source === image.source) problems.push({ entry: name, message: 'it is listed twice' })
+      else if (other.digest !== image.digest) {
+        problems.push({
+          entry: name,
+          message: `${other.source} gives it ${other.digest}, ${image.source} gives it ${image.digest}`,
+        })
+      }
+    }
+  }
+  if (problems.length === 0) return
+  throw new AirgapError('NAME_CONFLICT', 'two references want one name for different content', {
+    problems,
+    hint: 'Keep one of the two.',
+  })
+}
+
+/** `airgap.json`, `oci-layout`, `index.json` and, where something can be loaded by Docker, `manifest.json`. */
+export function describingFiles(
+  description: BundleDescription,
+  lookup: DocumentLookup,
+): { name: string; bytes: Buffer }[] {
+  const { images } = description
+  const docker = dockerManifestJson(images, lookup)
+  return [
+    { name: DESCRIPTION, bytes: serializeDescription(description) },
+    { name: OCI_LAYOUT, bytes: OCI_LAYOUT_BYTES },
+    { name: INDEX, bytes: indexJson(images, (digest) => lookup(digest)?.bytes.length ?? 0) },
+    ...(docker ? [{ name: DOCKER_MANIFEST_LIST, bytes: docker }] : []),
+  ]
 }

@@ -50,10 +50,12 @@ export class FileWriter {
 /** Writes the same bytes in order, to a pipe. */
 export class StreamWriter {
   readonly #stream: Writable
+  readonly #signal: AbortSignal | undefined
   #failure: Error | undefined
 
-  constructor(stream: Writable) {
+  constructor(stream: Writable, signal?: AbortSignal) {
     this.#stream = stream
+    this.#signal = signal
     stream.on('error', (error: Error) => {
       this.#failure ??= error
     })
@@ -68,8 +70,9 @@ export class StreamWriter {
     this.#check()
     if (this.#stream.write(bytes)) return
     try {
-      await once(this.#stream, 'drain')
+      await once(this.#stream, 'drain', this.#signal ? { signal: this.#signal } : {})
     } catch (error) {
+      this.#signal?.throwIfAborted()
       throw streamError(error)
     }
     this.#check()

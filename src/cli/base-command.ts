@@ -1,6 +1,6 @@
 import { Command, Flags } from '@oclif/core'
 import { AirgapError } from '../errors.ts'
-import { escapeForeign } from './format.ts'
+import { escapeForeign, jsonText } from './format.ts'
 import { classify, errorDocument, formatError } from './report-error.ts'
 
 /** The exit code of a process that a second Ctrl-C has ended, as shells have it. */
@@ -17,26 +17,28 @@ export abstract class BaseCommand extends Command {
     quiet: Flags.boolean({ char: 'q', description: 'Print results and errors only', helpGroup: 'GLOBAL' }),
   }
 
-  readonly #abort = new AbortController()
+  #abort: AbortController | undefined
 
-  /** Set off by Ctrl-C or a termination signal; a second one ends the process at once. */
+  /**
+   * Set off by Ctrl-C or a termination signal; a second one ends the process at once. Until a command asks for it,
+   * signals do what they always do.
+   */
   protected get signal(): AbortSignal {
-    return this.#abort.signal
-  }
-
-  protected override async init(): Promise<void> {
-    await super.init()
+    if (this.#abort) return this.#abort.signal
+    const abort = new AbortController()
+    this.#abort = abort
     // Listeners that stay: the terminal's spinner would end the process if it found none but its own.
     for (const name of ['SIGINT', 'SIGTERM'] as const) {
       process.on(name, () => {
-        if (this.#abort.signal.aborted) process.exit(SIGNAL_EXIT)
-        this.#abort.abort(
+        if (abort.signal.aborted) process.exit(SIGNAL_EXIT)
+        abort.abort(
           new AirgapError('INTERRUPTED', `interrupted (${name})`, {
-            hint: 'Nothing half-done was left. Run the same command again.',
+            hint: 'What was begun and not finished does not look finished. Run the same command again.',
           }),
         )
       })
     }
+    return abort.signal
   }
 
   /** A result for people, on standard output; nothing under `--json`. */
@@ -46,7 +48,8 @@ export abstract class BaseCommand extends Command {
 
   /** Something to know beside the result, on standard error. */
   protected note(text: string): void {
-    if (!this.argv.includes('--quiet') && !this.argv.includes('-q')) process.stderr.write(`${text}\n`)
+    if (!this.argv.includes('--quiet') && !this.argv.includes('-q'))
+      process.stderr.write(`${escapeForeign(text)}\n`)
   }
 
   protected warning(message: string): void {
@@ -54,14 +57,15 @@ export abstract class BaseCommand extends Command {
   }
 
   protected override async catch(thrown: unknown): Promise<void> {
-    const reason = this.signal.aborted && !(thrown instanceof AirgapError) ? this.signal.reason : thrown
+    const called = this.#abort?.signal
+    const reason = called?.aborted && !(thrown instanceof AirgapError) ? called.reason : thrown
     const { error, exitCode } = classify(reason)
-    if (this.jsonEnabled()) process.stdout.write(`${JSON.stringify(errorDocument(error), null, 2)}\n`)
+    if (this.jsonEnabled()) process.stdout.write(jsonText(errorDocument(error)))
     else process.stderr.write(`${formatError(error)}\n`)
     process.exitCode = exitCode
   }
 
   protected override logJson(json: unknown): void {
-    process.stdout.write(`${JSON.stringify(json, null, 2)}\n`)
+    process.stdout.write(jsonText(json))
   }
 }

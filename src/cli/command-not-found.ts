@@ -1,5 +1,6 @@
 import type { Hook } from '@oclif/core'
 import { AirgapError } from '../errors.ts'
+import { jsonText } from './format.ts'
 import { errorDocument, formatError } from './report-error.ts'
 
 /** Tells which commands there are, where one was named that there is not. */
@@ -8,7 +9,7 @@ const hook: Hook.CommandNotFound = async function ({ id, argv, config }) {
   const error = new AirgapError('USAGE', `there is no command ${JSON.stringify(id)}`, {
     hint: `There are ${commands}. \`airgap COMMAND --help\` says more.`,
   })
-  if (argv?.includes('--json')) process.stdout.write(`${JSON.stringify(errorDocument(error), null, 2)}\n`)
+  if (argv?.includes('--json')) process.stdout.write(jsonText(errorDocument(error)))
   else process.stderr.write(`${formatError(error)}\n`)
   this.exit(error.exitCode)
 }

@@ -13,6 +13,16 @@ const HARMFUL =
   // oxlint-disable-next-line no-control-regex
   /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|\p{Surrogate}|[\u{e0000}-\u{e007f}]/gu
 
+/** JSON for standard output, with what could harm a terminal written as escapes. */
+export function jsonText(value: unknown): string {
+  const text = JSON.stringify(value, null, 2).replaceAll(HARMFUL, (character) =>
+    [...Array(character.length).keys()]
+      .map((i) => `\\u${character.charCodeAt(i).toString(16).padStart(4, '0')}`)
+      .join(''),
+  )
+  return `${text}\n`
+}
+
 /** For text that has to stay on one line. */
 export function escapeLine(text: string): string {
   return escapeForeign(text).replaceAll('\n', '\\n').replaceAll('\t', ' ')

@@ -9,9 +9,14 @@ export function receiptPath(given: string | undefined, bundleName: string, now: 
       .replaceAll(/[^A-Za-z0-9._-]+/g, '_')
       .replace(/^[.-]+/, '')
       .slice(0, 100) || 'bundle'
-  const time = now
-    .toISOString()
-    .replaceAll(/[-:]/g, '')
-    .replace(/\.(\d{3})Z$/, '$1Z')
-  return `${name}.${time}.receipt.json`
+  return `${name}.${compact(now)}.receipt.json`
+}
+
+/** Where the receipt of a push goes that broke off. */
+export function incompletePath(receipt: string, now: Date): string {
+  return `${receipt}.${compact(now)}.incomplete`
+}
+
+function compact(time: Date): string {
+  return time.toISOString().replaceAll(/[-:.]/g, '')
 }

@@ -1,11 +1,11 @@
 import type { ImageEntry } from '../bundle/description.ts'
-import { formatBytes, plural } from './format.ts'
+import { escapeLine, formatBytes, plural } from './format.ts'
 
 /** The images of a lock or a bundle as people read them: name, digest, platforms and size; three lines each. */
 export function renderImages(images: readonly ImageEntry[]): string {
   return images
     .flatMap((image) => {
-      const platforms = image.platforms.map(({ platform }) => platform).join(', ')
+      const platforms = image.platforms.map(({ platform }) => escapeLine(platform)).join(', ')
       const about = [
         image.kind === 'artifact' ? 'artifact' : platforms || 'no platform stated',
         formatBytes(image.size),
@@ -27,7 +27,8 @@ function remarks(image: ImageEntry): string[] {
     lines.push('a part of the source, and so under another digest than the source:')
     lines.push(`  source ${image.sourceDigest}`)
   }
-  if (image.resolvedFrom !== 'source') lines.push(`digest named by the mirror ${image.resolvedFrom}`)
+  if (image.resolvedFrom !== 'source')
+    lines.push(`digest named by the mirror ${escapeLine(image.resolvedFrom)}`)
   return lines
 }
 

@@ -1,6 +1,7 @@
 import type { PushPlan } from '../transfer/push/plan.ts'
 import type { Receipt } from '../transfer/push/receipt.ts'
 import { kubeadmSettings, registryMirrors } from '../transfer/push/next-steps.ts'
+import { tagName } from '../transfer/push/record.ts'
 import { escapeLine, formatBytes, formatFields, plural } from './format.ts'
 
 /** What `push --dry-run --json` gives. */
@@ -18,7 +19,7 @@ export function planDocument(bundleDigest: string, plan: PushPlan): PushPlanDocu
     bundleDigest,
     images: plan.images.map(({ image, repository, name, tagNow }) => ({
       source: image.source,
-      target: `${repository.name}:${name.tag}`,
+      target: tagName({ repository, name }),
       digest: image.digest,
       tag: tagNow === undefined ? 'created' : tagNow === image.digest ? 'unchanged' : 'moved',
     })),

@@ -48,7 +48,7 @@ export function formatError(error: AirgapError): string {
   const style = styler(process.stderr)
   const lines = [`${style(['red', 'bold'], 'Error:')} ${escapeForeign(error.message)}`]
   for (const problem of error.problems.slice(0, MAX_PRINTED)) {
-    lines.push(`  - ${style('bold', escapeLine(problem.entry))}: ${escapeForeign(problem.message)}`)
+    lines.push(`  - ${style('bold', escapeLine(problem.entry))}: ${escapeLine(problem.message)}`)
   }
   const left = error.problems.length - MAX_PRINTED
   if (left > 0) lines.push(`  … and ${left} more; --json lists all`)

@@ -2,17 +2,19 @@ import { Args, Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
 import { concurrencyFlag, registryFlags, trustFlags } from '../cli/flags.ts'
 import { Progress } from '../cli/progress.ts'
-import { receiptPath } from '../cli/receipt-path.ts'
+import { jsonText } from '../cli/format.ts'
+import { incompletePath, receiptPath } from '../cli/receipt-path.ts'
 import { openClient } from '../cli/registries.ts'
 import { planDocument, renderPushPlan, renderReceipt, type PushPlanDocument } from '../cli/render-push.ts'
 import { trustFrom } from '../cli/trust.ts'
+import { messageOf } from '../errors.ts'
 import { OutputFile } from '../files/output-file.ts'
 import { parsePattern } from '../oci/pattern.ts'
 import { parseReference } from '../oci/reference.ts'
 import type { ImageEntry } from '../bundle/description.ts'
 import type { RegistryClient } from '../registry/client.ts'
 import type { OpenedBundle } from '../transfer/check/opened-bundle.ts'
-import type { Receipt } from '../transfer/push/receipt.ts'
+import { serializeReceipt, type Receipt } from '../transfer/push/receipt.ts'
 
 export default class Push extends BaseCommand {
   static override description =
@@ -83,7 +85,7 @@ export default class Push extends BaseCommand {
     const { verificationError } = await import('../transfer/check/verify.ts')
     const { executePush } = await import('../transfer/push/push.ts')
     const { planPush } = await import('../transfer/push/plan.ts')
-    const { serializeReceipt } = await import('../transfer/push/receipt.ts')
+    const { PushRecord } = await import('../transfer/push/record.ts')
     const progress = new Progress({ quiet: flags.quiet })
     let opened: OpenedBundle | undefined
     let client: RegistryClient | undefined
@@ -98,25 +100,37 @@ export default class Push extends BaseCommand {
       if (path !== '') output = await OutputFile.reserve(path)
       const onEvent = await progress.start()
       client = await openClient(flags, onEvent)
-      const shared = { client, target, concurrency: flags.concurrency, signal: this.signal, onEvent }
-      const plan = await planPush(opened, {
-        ...shared,
-        path: flags.path,
-        maps,
-        select,
+      const shared = {
+        client,
+        concurrency: flags.concurrency,
         moveTags: flags['move-tags'],
-      })
+        signal: this.signal,
+        onEvent,
+      }
+      const plan = await planPush(opened, { ...shared, target, path: flags.path, maps, select })
       if (!output) {
         const document = planDocument(opened.bundleDigest, plan)
         this.print(renderPushPlan(document))
         return document
       }
-      const receipt = await executePush(opened, plan, { ...shared, verifyTarget: flags['verify-target'] })
-      await output.write(serializeReceipt(receipt), 0)
-      await output.commit()
-      progress.stop()
-      this.print(renderReceipt(receipt, path))
-      return receipt
+      const record = new PushRecord(opened, plan, {
+        ...target,
+        origin: await client.originOf(target.registry),
+      })
+      try {
+        const receipt = await executePush(opened, plan, record, {
+          ...shared,
+          verifyTarget: flags['verify-target'],
+        })
+        await writeReceipt(output, receipt)
+        progress.stop()
+        this.print(renderReceipt(receipt, path))
+        return receipt
+      } catch (error) {
+        progress.stop()
+        if (record.hasSetTags) await this.#tellWhatWasDone(record.receipt(false), path)
+        throw error
+      }
     } catch (error) {
       await output?.discard()
       throw error
@@ -126,6 +140,26 @@ export default class Push extends BaseCommand {
       await opened?.reader.close()
     }
   }
+
+  /**
+   * Keeps the receipt of a push that broke off when tags were set: under a name of its own, so that the same command
+   * can be run again. Where even that cannot be written, it is printed.
+   */
+  async #tellWhatWasDone(receipt: Receipt, path: string): Promise<void> {
+    const file = incompletePath(path, new Date())
+    try {
+      await writeReceipt(await OutputFile.reserve(file), receipt)
+      this.warning(`the push broke off when tags had been set; which ones stands in ${file}`)
+    } catch (error) {
+      this.warning(`the receipt of what was done could not be written: ${messageOf(error)}; this is it`)
+      process.stderr.write(jsonText(receipt))
+    }
+  }
+}
+
+async function writeReceipt(output: OutputFile, receipt: Receipt): Promise<void> {
+  await output.write(serializeReceipt(receipt), 0)
+  await output.commit()
 }
 
 /** Which images `--include` and `--exclude` leave. */

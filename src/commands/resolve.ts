@@ -14,6 +14,7 @@ import { openClient, parseMirrors, parsePlatforms } from '../cli/registries.ts'
 import { countImages, renderImages } from '../cli/render-images.ts'
 import { AirgapError } from '../errors.ts'
 import { OutputFile } from '../files/output-file.ts'
+import type { RegistryClient } from '../registry/client.ts'
 import type { Lock } from '../transfer/pack/lock.ts'
 
 export default class Resolve extends BaseCommand {
@@ -63,8 +64,9 @@ export default class Resolve extends BaseCommand {
       flags.output === undefined || toStandardOutput
         ? undefined
         : await OutputFile.reserve(flags.output, { force: flags.force })
-    const client = await openClient(flags, onEvent)
+    let client: RegistryClient | undefined
     try {
+      client = await openClient(flags, onEvent)
       const lock = await resolveImages({
         images,
         platforms,
@@ -95,7 +97,7 @@ export default class Resolve extends BaseCommand {
       throw error
     } finally {
       progress.stop()
-      await client.close()
+      await client?.close()
     }
   }
 }

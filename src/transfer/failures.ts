@@ -10,11 +10,19 @@ export function combineFailures(failures: { name: string; error: unknown }[], su
   const codes = new Set(failures.map(({ error }) => (error instanceof AirgapError ? error.code : 'INTERNAL')))
   const [only] = codes
   const code: ErrorCode = codes.size === 1 && only !== undefined ? only : mixedCode(codes)
-  const problems: Problem[] = failures.map(({ name, error }) => ({ entry: name, message: messageOf(error) }))
+  const problems: Problem[] = failures.flatMap(({ name, error }) => [
+    { entry: name, message: messageOf(error) },
+    ...(error instanceof AirgapError ? error.problems : []),
+  ])
+  const fault = failures.find(({ error }) => !(error instanceof AirgapError))
   const hints = new Set(
     failures.flatMap(({ error }) => (error instanceof AirgapError ? (error.hint ?? []) : [])),
   )
-  return new AirgapError(code, summary, { problems, hint: [...hints].join('\n') || undefined })
+  return new AirgapError(code, summary, {
+    problems,
+    hint: [...hints].join('\n') || undefined,
+    cause: fault?.error,
+  })
 }
 
 /** An unexpected fault must not hide behind expected ones; otherwise it is the registry's answers that failed. */

@@ -1,6 +1,6 @@
 import { AirgapError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
-import type { Descriptor, ManifestOrIndex } from '../oci/manifest.ts'
+import { isRunnable, type Descriptor, type ManifestOrIndex } from '../oci/manifest.ts'
 import { isManifestOrIndexType } from '../oci/media-types.ts'
 
 /** Deeper nesting of indexes than any real image has. */
@@ -113,4 +113,12 @@ export function closureSize(closure: Closure): number {
   let total = 0
   for (const size of sizes.values()) total += size
   return total
+}
+
+/** `image` when anything in it can be run, else `artifact`. */
+export function kindOf(closure: Pick<Closure, 'documents'>): 'image' | 'artifact' {
+  for (const document of closure.documents.values()) {
+    if (document.kind === 'manifest' && isRunnable(document)) return 'image'
+  }
+  return 'artifact'
 }

@@ -7,23 +7,25 @@ export const DEFAULT_CONCURRENCY = 6
  * Runs `work` on every item, a bounded number at a time. The first failure calls the others off; it is thrown
  * when all have ended, so that nothing is still at work when a failure is handled.
  *
+ * @returns what `work` returned, in the order of the items.
  * @throws what `work` threw first, or the signal's reason.
  */
-export async function inParallel<T>(
+export async function inParallel<T, R>(
   items: readonly T[],
   { concurrency, signal }: { concurrency?: number; signal?: AbortSignal },
-  work: (item: T, signal: AbortSignal) => Promise<void>,
-): Promise<void> {
+  work: (item: T, signal: AbortSignal) => Promise<R>,
+): Promise<R[]> {
   const stop = new AbortController()
   const either = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal
   const limit = pLimit(concurrency ?? DEFAULT_CONCURRENCY)
   let failure: { error: unknown } | undefined
+  const results: R[] = []
   await Promise.all(
-    items.map((item) =>
+    items.map((item, i) =>
       limit(async () => {
         if (either.aborted) return
         try {
-          await work(item, either)
+          results[i] = await work(item, either)
         } catch (error) {
           failure ??= { error }
           stop.abort(error)
@@ -33,4 +35,5 @@ export async function inParallel<T>(
   )
   signal?.throwIfAborted()
   if (failure) throw failure.error
+  return results
 }

@@ -59,7 +59,9 @@ export async function leavesOf(
       }
       const nested = await load(descriptor)
       if (nested.kind === 'index') {
-        leaves.push(...(await leavesOf(nested, load, configPlatform, [...path, nested], opened)))
+        // Not spread into arguments: there may be more of them than a call can take.
+        for (const leaf of await leavesOf(nested, load, configPlatform, [...path, nested], opened))
+          leaves.push(leaf)
       }
       continue
     }

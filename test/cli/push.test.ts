@@ -99,7 +99,13 @@ describe('push', () => {
     expect(receipt.totals.uploaded.count).toBe(0)
     expect(receipt.totals.mounted.count).toBe(0)
     expect(receipt.images.every(({ tag }) => tag.state === 'unchanged')).toBe(true)
-    expect(receipt.images[0]?.content.every(({ outcome }) => outcome === 'present, not read')).toBe(true)
+    // The manifest under the tag is read back each time; the rest is not.
+    const outcomes = receipt.images[0]?.content.map(({ digest, outcome }) => [digest, outcome])
+    const root = receipt.images[0]?.digest
+    expect(outcomes).toEqual(
+      outcomes?.map(([digest]) => [digest, digest === root ? 'present, read back' : 'present, not read']),
+    )
+    expect(receipt.complete).toBe(true)
   })
 
   it('sends nothing with --dry-run and shows the plan', async () => {
@@ -336,6 +342,65 @@ describe('what is refused before anything is sent', () => {
       expect(stderr).toContain('REGISTRY/PREFIX')
     },
   )
+})
+
+describe('a push that breaks off', () => {
+  it('between tags leaves a record of the tags that it has moved, and can be run again', async () => {
+    const store = new MemoryStore()
+    await using target = await startRegistry({ store })
+    const old = await buildkitIndex('old')
+    for (const name of ['docker.io/library/nginx:1.29', 'registry.k8s.io/pause:3.10.2'])
+      seedRegistry(store, name, old)
+    // The registry takes one tag, and refuses the next one.
+    const { putManifest } = store
+    let refuse = true
+    let tags = 0
+    store.putManifest = (...args: Parameters<typeof putManifest>) => {
+      if (refuse && args[3] !== undefined && ++tags > 1) throw new Error('no more')
+      return putManifest.apply(store, args)
+    }
+    const args = [
+      'push',
+      'k8s.tar',
+      target.host,
+      ...KEY,
+      '--move-tags',
+      '--receipt',
+      'broken.json',
+      '--concurrency',
+      '1',
+    ]
+    const broken = await run(args)
+    expect(broken.code).toBe(4)
+    const [file] = (await readdir(folder.path)).filter((name) => name.startsWith('broken.json.'))
+    expect(broken.stderr).toContain(file)
+    const record = JSON.parse(await readFile(folder.file(file ?? ''), 'utf8')) as Receipt
+    expect(record.complete).toBe(false)
+    const states = record.images.map(({ tag }) => tag.state)
+    expect(states.filter((state) => state === 'not set')).toHaveLength(states.length - 1)
+    const [moved] = record.images.filter(({ tag }) => tag.state === 'moved')
+    expect(moved?.tag.previousDigest).toBe(old.descriptor.digest)
+    refuse = false
+    await good(args)
+  })
+
+  it('stops at a tag that somebody has set in the meantime', async () => {
+    const store = new MemoryStore()
+    const other = await buildkitIndex('other')
+    let isSeeded = false
+    await using target = await startRegistry({
+      store,
+      onRequest: ({ method }) => {
+        if (method !== 'POST' || isSeeded) return
+        isSeeded = true
+        seedRegistry(store, 'docker.io/library/nginx:1.29', other)
+      },
+    })
+    const { code, stderr } = await run(['push', 'k8s.tar', target.host, ...KEY, '--receipt', 'raced.json'])
+    expect(code).toBe(2)
+    expect(stderr).toContain('while this push was under way')
+    expect(tagOf(target, 'docker.io/library/nginx', '1.29')).toBe(other.descriptor.digest)
+  })
 })
 
 describe('registries that refuse', () => {

@@ -9,7 +9,7 @@ import {
 import { OCI_CONFIG, OCI_INDEX, OCI_MANIFEST } from '../../src/oci/media-types.ts'
 import { formatPlatform, parsePlatform, type Platform } from '../../src/oci/platform.ts'
 import type { Built } from '../../fixtures/images/index.ts'
-import { selectPlatforms, type SelectOptions, type Selection } from '../../src/transfer/pack/select.ts'
+import { selectPlatforms, type SelectOptions, type Selection } from '../../src/transfer/select.ts'
 
 /** Documents and configs in memory, as the platform rules read them. */
 export class Documents {

@@ -19,7 +19,7 @@ import {
 import { digestOf } from '../../src/oci/digest.ts'
 import type { ManifestOrIndex } from '../../src/oci/manifest.ts'
 import { OCI_INDEX } from '../../src/oci/media-types.ts'
-import { derive, repeatSelection } from '../../src/transfer/pack/select.ts'
+import { derive, repeatSelection } from '../../src/transfer/select.ts'
 import { childDigests, plainIndex, plainManifest, select } from './documents.ts'
 
 describe('a tag, delivered unchanged', () => {
@@ -237,8 +237,7 @@ describe('a lock is repeated', () => {
     ['several', ['linux/amd64', 'linux/arm64']],
   ])('to the same digest, platforms and evidence: %s', async (_name, wanted) => {
     const first = await select(await buildkitIndex('three', [AMD64, ARM_V7, ARM64]), wanted)
-    const kept = first.platforms.map(({ digest }) => digest)
-    const again = await repeatSelection(first.source, first.delivered.digest, kept, {
+    const again = await repeatSelection(first.source, first.delivered.digest, first.platforms, {
       load: first.documents.load,
       configPlatform: first.documents.configPlatform,
       what: 'the image',
@@ -270,5 +269,24 @@ describe('indexes that list one another over and over', () => {
     let built: Built = await image('deep', AMD64)
     for (let i = 0; i < 12; i += 1) built = buildIndex([built])
     await expect(select(built, ['linux/arm64'])).rejects.toThrow('nested deeper than')
+  })
+})
+
+describe('one manifest that is listed for two platforms', () => {
+  it('counts as the platform that was asked for, in the lock and when it is repeated', async () => {
+    const child = await image('both', ARM_V7)
+    const listed = (variant: string): Built => ({
+      ...child,
+      descriptor: { ...child.descriptor, platform: { os: 'linux', architecture: 'arm', variant } },
+    })
+    const built = buildIndex([listed('v6'), listed('v7'), await image('other', AMD64)])
+    const first = await select(built, ['linux/arm/v7'])
+    expect(first.listed).toEqual(['linux/arm/v7'])
+    const again = await repeatSelection(first.source, first.delivered.digest, first.platforms, {
+      load: first.documents.load,
+      configPlatform: first.documents.configPlatform,
+      what: 'the image',
+    })
+    expect(again.platforms).toEqual(first.platforms)
   })
 })

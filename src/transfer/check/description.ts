@@ -1,8 +1,7 @@
 import { parseDescription, type BundleDescription } from '../../bundle/description.ts'
-import { deliveredNames, sortImages } from '../../bundle/layout.ts'
+import { checkDeliveredNames, sortImages } from '../../bundle/layout.ts'
 import { DESCRIPTION, MAX_JSON_ENTRY } from '../../bundle/names.ts'
 import { AirgapError, type Problem } from '../../errors.ts'
-import { checkNames } from '../pack/lock.ts'
 import type { TrustOptions } from './authenticate.ts'
 import { asProblem, readChecked, type OpenedBundle } from './opened-bundle.ts'
 
@@ -27,26 +26,26 @@ export function checkDescription(
   const report = (message: string): void => {
     problems.push({ entry: DESCRIPTION, message })
   }
+  const expect = (message: string): void => {
+    problems.push({ entry: DESCRIPTION, message, kind: 'expectation' })
+  }
   const { name, sequence, expires, images } = description
   if (trust.expectName !== undefined && trust.expectName !== name) {
-    report(
+    expect(
       `the bundle's name is ${JSON.stringify(name)}, not ${JSON.stringify(trust.expectName)} as expected`,
     )
   }
   if (trust.minSequence !== undefined && sequence < trust.minSequence) {
-    report(
+    expect(
       `the bundle's sequence is ${sequence}, and at least ${trust.minSequence} is expected: it is an older bundle`,
     )
   }
-  if (expires !== undefined && Date.parse(expires) <= trust.now) report(`the bundle has expired: ${expires}`)
+  if (expires !== undefined && Date.parse(expires) <= trust.now) expect(`the bundle has expired: ${expires}`)
   if (sortImages(images).some((image, i) => image !== images[i])) report('its images are not in order')
   try {
-    checkNames(images)
+    checkDeliveredNames(images)
   } catch (error) {
     if (!(error instanceof AirgapError)) throw error
     for (const problem of error.problems) report(`${problem.entry}: ${problem.message}`)
-  }
-  for (const image of images) {
-    if (deliveredNames(image).length === 0) report(`${image.source} has neither tag nor digest`)
   }
 }

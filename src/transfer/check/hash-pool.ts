@@ -68,6 +68,8 @@ function drain(
   return new Promise((resolve, reject) => {
     let current: BundleEntry | undefined
     let id = 0
+    // A large entry is not waited for: the threads are ended as soon as this is rejected.
+    signal?.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
     const giveNext = (): void => {
       if (signal?.aborted) return reject(signal.reason as Error)
       current = queue.shift()

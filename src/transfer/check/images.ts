@@ -1,3 +1,4 @@
+import { describingFiles } from '../../bundle/layout.ts'
 import type { BundleDescription, ImageEntry } from '../../bundle/description.ts'
 import { blobName, DESCRIPTION, DOCKER_MANIFEST_LIST, INDEX, MAX_JSON_ENTRY } from '../../bundle/names.ts'
 import { AirgapError, type Problem } from '../../errors.ts'
@@ -11,10 +12,8 @@ import {
 } from '../../oci/manifest.ts'
 import { isIndexType } from '../../oci/media-types.ts'
 import type { Platform } from '../../oci/platform.ts'
-import { closureOf, closureSize, type Closure, type KnownSizes, type LoadDocument } from '../graph.ts'
-import { describingFiles } from '../pack/contents.ts'
-import { kindOf } from '../pack/resolve.ts'
-import { repeatSelection } from '../pack/select.ts'
+import { closureOf, closureSize, kindOf, type Closure, type KnownSizes, type LoadDocument } from '../graph.ts'
+import { repeatSelection } from '../select.ts'
 import { asProblem, readChecked, type ImageGraph, type OpenedBundle } from './opened-bundle.ts'
 
 interface Walk {
@@ -23,6 +22,8 @@ interface Walk {
   needed: Set<Digest>
   /** The blobs that stand in the first group: manifests, indexes, configs. */
   first: Set<Digest>
+  /** Whether every image could be walked. */
+  isComplete: boolean
 }
 
 /**
@@ -33,10 +34,9 @@ export async function walkImages(opened: OpenedBundle, description: BundleDescri
   const { problems } = opened
   const documents = new BundleDocuments(opened)
   const sizes: KnownSizes = new Map()
-  const walk: Walk = { images: [], needed: new Set(), first: new Set() }
+  const walk: Walk = { images: [], needed: new Set(), first: new Set(), isComplete: true }
 
   for (const image of description.images) {
-    const before = problems.length
     try {
       const { closure, evidence } = await walkImage(image, documents, sizes)
       for (const digest of [...closure.documents.keys(), ...evidence, ...closure.configs])
@@ -46,18 +46,27 @@ export async function walkImages(opened: OpenedBundle, description: BundleDescri
       checkBlobs(closure, opened, image.source)
       walk.images.push({ image, closure })
     } catch (error) {
-      // Where an entry is missing or altered that has been said already, under the entry's own name.
-      if (error instanceof EntryFault && problems.length > before) continue
-      if (error instanceof EntryFault) problems.push({ entry: image.source, message: error.message })
-      else problems.push(asProblem(image.source, error))
+      walk.isComplete = false
+      if (!(error instanceof EntryFault)) problems.push(asProblem(image.source, error))
+      // What is wrong with the entry is said once, under its own name, however many images need it.
+      else if (!problems.some(({ entry }) => entry === error.entry)) {
+        problems.push({ entry: image.source, message: error.message })
+      }
     }
   }
-  await compareDescribingFiles(opened, description, documents)
+  if (walk.isComplete) await compareDescribingFiles(opened, description, documents)
   return walk
 }
 
 /** An entry that cannot be used; the problem may have been noted when it was read. */
-class EntryFault extends Error {}
+class EntryFault extends Error {
+  readonly entry: string
+
+  constructor(entry: string) {
+    super(`${entry} is missing or altered`)
+    this.entry = entry
+  }
+}
 
 /** Reads a bundle's manifests, indexes and configs, each once. */
 class BundleDocuments {
@@ -119,7 +128,7 @@ class BundleDocuments {
       this.#read.set(digest, await readChecked(this.#opened, blobName(digest), MAX_MANIFEST_SIZE))
     }
     const bytes = this.#read.get(digest)
-    if (!bytes) throw new EntryFault(`${blobName(digest)} is missing or altered`)
+    if (!bytes) throw new EntryFault(blobName(digest))
     return bytes
   }
 }
@@ -135,8 +144,7 @@ async function walkImage(
     image.digest === image.sourceDigest
       ? await load({ digest: image.digest, mediaType: image.mediaType, size: documents.sizeOf(image.digest) })
       : await documents.loadUntyped(image.sourceDigest)
-  const keptManifests = image.platforms.map(({ digest }) => digest)
-  const selection = await repeatSelection(source, image.digest, keptManifests, {
+  const selection = await repeatSelection(source, image.digest, image.platforms, {
     load: loadOfSource,
     configPlatform,
     what,

@@ -68,6 +68,8 @@ async function check(reader: BundleReader, trust: TrustOptions): Promise<OpenedB
   checkDescription(description, trust, problems)
   const found = await walkImages(opened, description)
   opened.images = found.images
+  // What follows from all images together means nothing where one of them could not be walked.
+  if (!found.isComplete) return opened
   checkUse(opened, found.needed)
   checkOrder(scan.entries, found.first, problems)
   return opened

@@ -31,7 +31,7 @@ export async function verifyBundle(
   try {
     if (opened.authentication.state !== 'failed') {
       const altered = await hashContent(opened, contentEntries(opened), options)
-      opened.problems.push(...altered)
+      opened.problems = opened.problems.concat(altered)
     }
     return opened
   } catch (error) {
@@ -78,10 +78,14 @@ export async function hashContent(
 export function verificationError(path: string, opened: OpenedBundle): AirgapError {
   const { problems, authentication } = opened
   const isSignature = problems.some(({ entry }) => entry === SIGSTORE_SIGNATURE || entry === RAW_SIGNATURE)
-  const hint =
-    authentication.state === 'failed' && isSignature
-      ? 'Nothing in it was looked at further. Check that the key is the right one for this bundle; if it is, do not use the bundle.'
-      : 'Do not use it. Compare its SHA-256 with the one on the other side, and bring it across again.'
+  let hint = 'Do not use it. Compare its SHA-256 with the one on the other side, and bring it across again.'
+  if (authentication.state === 'failed' && isSignature) {
+    hint =
+      'Nothing in it was looked at further. Check that the key is the right one for this bundle; if it is, do not use the bundle.'
+  } else if (problems.every(({ kind }) => kind === 'expectation')) {
+    hint =
+      'The file is sound, and is not the bundle that is expected. Bring the right one; or, if this one is right, correct what is expected of it. An expired bundle has to be packed again.'
+  }
   return new AirgapError('VERIFICATION_FAILED', `${path} is not a good bundle: ${countProblems(problems)}`, {
     problems: [...problems],
     hint,

@@ -1,8 +1,6 @@
 import pLimit from 'p-limit'
 import type { BundleDescription, ImageEntry } from '../../bundle/description.ts'
-import { serializeDescription } from '../../bundle/description.ts'
-import { dockerManifestJson, indexJson, OCI_LAYOUT_BYTES } from '../../bundle/layout.ts'
-import { DESCRIPTION, DOCKER_MANIFEST_LIST, INDEX, OCI_LAYOUT } from '../../bundle/names.ts'
+import { describingFiles } from '../../bundle/layout.ts'
 import { checksumsOf, type PlannedBlob } from '../../bundle/plan.ts'
 import { AirgapError } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
@@ -13,10 +11,9 @@ import { sourcesFor, type Mirror } from '../../registry/mirrors.ts'
 import type { Repository } from '../../registry/repository.ts'
 import { asRegistryFault, combineFailures } from '../failures.ts'
 import { DEFAULT_CONCURRENCY } from '../parallel.ts'
-import { closureOf, closureSize, type Closure, type KnownSizes } from '../graph.ts'
+import { closureOf, closureSize, kindOf, type Closure, type KnownSizes } from '../graph.ts'
 import type { Lock } from './lock.ts'
-import { kindOf } from './resolve.ts'
-import { repeatSelection } from './select.ts'
+import { repeatSelection } from '../select.ts'
 import { DocumentCache, firstThatHas, isAbort } from './sources.ts'
 
 /** A blob that has to be fetched, and the repositories that may have it, in the order to try. */
@@ -111,21 +108,6 @@ export async function gatherContents(options: ContentsOptions): Promise<BundleCo
   return { files, blobs, toFetch, checksums: checksumsOf(files, blobs), description }
 }
 
-/** `airgap.json`, `oci-layout`, `index.json` and, where something can be loaded by Docker, `manifest.json`. */
-export function describingFiles(
-  description: BundleDescription,
-  lookup: (digest: Digest) => ManifestOrIndex | undefined,
-): { name: string; bytes: Buffer }[] {
-  const { images } = description
-  const docker = dockerManifestJson(images, lookup)
-  return [
-    { name: DESCRIPTION, bytes: serializeDescription(description) },
-    { name: OCI_LAYOUT, bytes: OCI_LAYOUT_BYTES },
-    { name: INDEX, bytes: indexJson(images, (digest) => lookup(digest)?.bytes.length ?? 0) },
-    ...(docker ? [{ name: DOCKER_MANIFEST_LIST, bytes: docker }] : []),
-  ]
-}
-
 /** What does not come out as the lock says is told with the way out of it. */
 function asLockFault(error: unknown, image: string): unknown {
   const fault = asRegistryFault(error, image)
@@ -158,12 +140,11 @@ async function gatherImage(
     ))
   cache.add(document)
   const what = image.source
-  const { delivered, evidence, platforms } = await repeatSelection(
-    document,
-    image.digest,
-    image.platforms.map(({ digest }) => digest),
-    { load, configPlatform: cache.configPlatform(repositories, options.signal), what },
-  )
+  const { delivered, evidence, platforms } = await repeatSelection(document, image.digest, image.platforms, {
+    load,
+    configPlatform: cache.configPlatform(repositories, options.signal),
+    what,
+  })
   cache.add(delivered)
   const root = { mediaType: delivered.mediaType, digest: delivered.digest, size: delivered.bytes.length }
   const closure = await closureOf(root, load, what, sizes)

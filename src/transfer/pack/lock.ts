@@ -1,8 +1,7 @@
 import * as v from 'valibot'
 import { ImageEntrySchema, IMAGE_KEYS, PlatformsSchema, type ImageEntry } from '../../bundle/description.ts'
-import { deliveredNames } from '../../bundle/layout.ts'
+import { checkDeliveredNames, sortImages } from '../../bundle/layout.ts'
 import { AirgapError, messageOf } from '../../errors.ts'
-import type { Digest } from '../../oci/digest.ts'
 import { canonicalJson, checkKeyCase, checkShape, parseStrictJson } from '../../oci/json.ts'
 
 export const LOCK_TYPE = 'dev.airgap.lock'
@@ -36,39 +35,12 @@ export function parseLock(bytes: Uint8Array, what: string): Lock {
     const lock = checkShape(LockSchema, parseStrictJson(bytes, what), what)
     checkKeyCase(lock, Object.keys(LockSchema.entries), what)
     for (const image of lock.images) checkKeyCase(image, IMAGE_KEYS, `${what}, ${image.source}`)
-    checkNames(lock.images)
-    return lock
+    checkDeliveredNames(lock.images)
+    return { ...lock, images: sortImages(lock.images) }
   } catch (error) {
     throw new AirgapError('INVALID_LOCK', messageOf(error), {
       hint: 'Make the lock again with `airgap resolve … -o FILE`.',
       cause: error,
     })
   }
-}
-
-/**
- * Checks that no two images want one name for different content.
- * @throws AirgapError `NAME_CONFLICT` listing every case.
- */
-export function checkNames(images: readonly ImageEntry[]): void {
-  const taken = new Map<string, { source: string; digest: Digest }>()
-  const problems = []
-  for (const image of images) {
-    for (const name of deliveredNames(image)) {
-      const other = taken.get(name)
-      if (!other) taken.set(name, image)
-      else if (other.source === image.source) problems.push({ entry: name, message: 'it is listed twice' })
-      else if (other.digest !== image.digest) {
-        problems.push({
-          entry: name,
-          message: `${other.source} gives it ${other.digest}, ${image.source} gives it ${image.digest}`,
-        })
-      }
-    }
-  }
-  if (problems.length === 0) return
-  throw new AirgapError('NAME_CONFLICT', 'two references want one name for different content', {
-    problems,
-    hint: 'Keep one of the two.',
-  })
 }

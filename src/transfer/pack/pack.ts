@@ -96,7 +96,7 @@ export async function packToFile(pack: PackPlan, output: OutputFile, options: Pa
  */
 export async function packToStream(pack: PackPlan, stream: Writable, options: PackOptions): Promise<void> {
   const { onEvent, client, signal } = options
-  const writer = new StreamWriter(stream)
+  const writer = new StreamWriter(stream, signal)
   announce(pack, onEvent)
   for (const entry of pack.plan.entries) {
     signal?.throwIfAborted()

@@ -1,8 +1,8 @@
 import pLimit from 'p-limit'
-import { sortImages } from '../../bundle/layout.ts'
+import { checkDeliveredNames, sortImages } from '../../bundle/layout.ts'
 import { FORMAT_VERSION, type ImageEntry } from '../../bundle/description.ts'
 import { AirgapError } from '../../errors.ts'
-import { isRunnable, type ManifestOrIndex } from '../../oci/manifest.ts'
+import type { ManifestOrIndex } from '../../oci/manifest.ts'
 import { formatPlatform, type Platform } from '../../oci/platform.ts'
 import { formatReference, type Reference } from '../../oci/reference.ts'
 import type { RegistryClient } from '../../registry/client.ts'
@@ -11,9 +11,9 @@ import type { Repository } from '../../registry/repository.ts'
 import type { OnEvent } from '../events.ts'
 import { DEFAULT_CONCURRENCY } from '../parallel.ts'
 import { asRegistryFault, combineFailures } from '../failures.ts'
-import { closureOf, closureSize, type Closure } from '../graph.ts'
-import { checkNames, LOCK_TYPE, type Lock } from './lock.ts'
-import { selectPlatforms } from './select.ts'
+import { closureOf, closureSize, kindOf } from '../graph.ts'
+import { LOCK_TYPE, type Lock } from './lock.ts'
+import { selectPlatforms } from '../select.ts'
 import { DocumentCache, firstThatHas, isAbort } from './sources.ts'
 
 /** An image that an input named, and the kind of input. */
@@ -72,7 +72,7 @@ export async function resolveImages(options: ResolveOptions): Promise<Lock> {
     throw combineFailures(failures, `${failures.length} of ${images.length} images could not be resolved`)
   }
   const resolved = entries.filter((entry) => entry !== undefined)
-  checkNames(resolved)
+  checkDeliveredNames(resolved)
   return {
     type: LOCK_TYPE,
     formatVersion: FORMAT_VERSION,
@@ -121,14 +121,6 @@ async function resolveOne(
     size: closureSize(closure),
     from,
   }
-}
-
-/** `image` when anything in it can be run, else `artifact`. */
-export function kindOf(closure: Pick<Closure, 'documents'>): 'image' | 'artifact' {
-  for (const document of closure.documents.values()) {
-    if (document.kind === 'manifest' && isRunnable(document)) return 'image'
-  }
-  return 'artifact'
 }
 
 /**

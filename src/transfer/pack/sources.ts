@@ -69,7 +69,8 @@ export class DocumentCache {
 /** Caches the promise, and forgets it when it fails, so that another image's sources are asked anew. */
 function remember<K, V>(cache: Map<K, Promise<V>>, key: K, make: () => Promise<V>): Promise<V> {
   const known = cache.get(key)
-  if (known) return known
+  // What another image's sources did not have, this one's may.
+  if (known) return known.catch((error: unknown) => (isAbort(error) ? known : remember(cache, key, make)))
   const made = make()
   cache.set(key, made)
   made.catch(() => cache.delete(key))

@@ -1,4 +1,3 @@
-import pLimit from 'p-limit'
 import type { ImageEntry } from '../../bundle/description.ts'
 import { AirgapError, type Problem } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
@@ -7,7 +6,7 @@ import type { RegistryClient } from '../../registry/client.ts'
 import type { Repository } from '../../registry/repository.ts'
 import type { OpenedBundle } from '../check/opened-bundle.ts'
 import type { ImageGraph } from '../check/opened-bundle.ts'
-import { DEFAULT_CONCURRENCY } from '../parallel.ts'
+import { inParallel } from '../parallel.ts'
 import { nameImages, type NamingOptions, type TargetName } from './names.ts'
 
 /** An image on its way to the target. */
@@ -82,29 +81,23 @@ export async function planPush(opened: OpenedBundle, options: PlanPushOptions): 
     repositories.set(path, known)
     return known
   }
-  const limit = pLimit(options.concurrency ?? DEFAULT_CONCURRENCY)
-  const images = await Promise.all(
-    graphs.map((graph) =>
-      limit(async (): Promise<PlannedImage> => {
-        const name = names.get(graph.image) as TargetName
-        const repository = repositoryOf(name.repository)
-        const now = await repository.resolveManifest(name.tag, options.signal)
-        return { image: graph.image, graph, name, repository, tagNow: now?.digest }
-      }),
-    ),
-  )
+  const images = await inParallel(graphs, options, async (graph, signal): Promise<PlannedImage> => {
+    const name = names.get(graph.image)
+    if (!name) throw new AirgapError('INTERNAL', `${graph.image.source} has got no name`)
+    const repository = repositoryOf(name.repository)
+    const now = await repository.resolveManifest(name.tag, signal)
+    return { image: graph.image, graph, name, repository, tagNow: now?.digest }
+  })
   if (!options.moveTags) refuseMovedTags(images)
 
-  const blobs = await Promise.all(
-    blobNeeds(images).map((need) => limit(() => locateBlob(need, options.signal))),
-  )
-  const manifests = await Promise.all(
-    manifestNeeds(images).map((need) =>
-      limit(async (): Promise<PlannedManifest> => {
-        const there = await need.repository.resolveManifest(need.document.digest, options.signal)
-        return { ...need, isPresent: there?.digest === need.document.digest }
-      }),
-    ),
+  const blobs = await inParallel(blobNeeds(images), options, locateBlob)
+  const manifests = await inParallel(
+    manifestNeeds(images),
+    options,
+    async (need, signal): Promise<PlannedManifest> => {
+      const there = await need.repository.resolveManifest(need.document.digest, signal)
+      return { ...need, isPresent: there?.digest === need.document.digest }
+    },
   )
   const uploads = blobs.filter(needsUpload)
   return {
@@ -172,7 +165,7 @@ function manifestNeeds(
 }
 
 /** A registry that says it has a blob may have a damaged one: at least the length has to be right. */
-async function locateBlob(need: BlobNeed, signal: AbortSignal | undefined): Promise<PlannedBlobTransfer> {
+async function locateBlob(need: BlobNeed, signal: AbortSignal): Promise<PlannedBlobTransfer> {
   const found: PlannedBlobTransfer = {
     digest: need.digest,
     size: need.size,

@@ -8,15 +8,16 @@ import { contentEntries, hashContent, verificationError } from '../check/verify.
 import type { OpenedBundle } from '../check/opened-bundle.ts'
 import { blobProgress, type OnEvent } from '../events.ts'
 import { inParallel } from '../parallel.ts'
-import type { Target } from './names.ts'
 import { mountsOf, uploadsOf, type PlannedBlobTransfer, type PlannedImage, type PushPlan } from './plan.ts'
-import { makeReceipt, Outcomes, type Receipt } from './receipt.ts'
+import { tagName, type PushRecord } from './record.ts'
+import type { Receipt } from './receipt.ts'
 
 export interface PushOptions {
   client: RegistryClient
-  target: Target
-  /** Read the target's blobs back and hash them before any tag is set. */
+  /** Read the target's content back and hash it before any tag is set. */
   verifyTarget?: boolean
+  /** Let tags move that point to another digest. */
+  moveTags?: boolean
   /** Blobs sent at a time. */
   concurrency?: number
   signal?: AbortSignal
@@ -27,27 +28,21 @@ export interface PushOptions {
  * Executes a plan: every entry of the bundle is hashed, whether it is sent or not; blobs go before manifests,
  * children before parents, and tags last, after everything else is in its place. Each tag is then read back.
  *
+ * @param record is told of everything that is done; after a failure it gives the receipt of what was.
  * @throws AirgapError `VERIFICATION_FAILED` when the bundle's content is altered: no tag has been set then.
  */
 export async function executePush(
   opened: OpenedBundle,
   plan: PushPlan,
+  record: PushRecord,
   options: PushOptions,
 ): Promise<Receipt> {
-  const { description } = opened
-  if (!description) throw new AirgapError('INTERNAL', 'a bundle without a description was to be pushed')
-  const started = new Date()
-  const outcomes = new Outcomes()
   await checkWhatStays(opened, plan, options)
-  await sendBlobs(opened, plan, options, outcomes)
-  await sendManifests(plan, options, outcomes)
-  if (options.verifyTarget) await readBack(plan, options, outcomes)
-  await setTags(plan, options)
-  const origin = await options.client.originOf(options.target.registry)
-  return makeReceipt(opened, description, { ...options.target, origin }, plan.images, outcomes, {
-    started,
-    finished: new Date(),
-  })
+  await sendBlobs(opened, plan, options, record)
+  await sendManifests(plan, options, record)
+  if (options.verifyTarget) await readBack(plan, options, record)
+  await setTags(plan, options, record)
+  return record.receipt(true)
 }
 
 /** Hashes the entries that are not going to be sent; those that are get hashed on their way. */
@@ -61,7 +56,7 @@ async function checkWhatStays(opened: OpenedBundle, plan: PushPlan, options: Pus
 
 function failOn(opened: OpenedBundle, problems: Problem[]): void {
   if (problems.length === 0) return
-  opened.problems.push(...problems)
+  opened.problems = opened.problems.concat(problems)
   throw verificationError(opened.reader.path, opened)
 }
 
@@ -69,7 +64,7 @@ async function sendBlobs(
   opened: OpenedBundle,
   plan: PushPlan,
   options: PushOptions,
-  outcomes: Outcomes,
+  record: PushRecord,
 ): Promise<void> {
   const { onEvent } = options
   onEvent?.({
@@ -81,12 +76,11 @@ async function sendBlobs(
   const largestFirst = plan.blobs.toSorted((a, b) => b.size - a.size)
   const altered: Problem[] = []
   await inParallel(largestFirst, options, async (blob, signal) => {
-    for (const repository of blob.present)
-      outcomes.set(repository.name, blob.digest, blob.size, 'present, not read')
+    for (const repository of blob.present) record.set(repository, blob.digest, blob.size, 'present, not read')
     try {
       for (const repository of uploadsOf(blob)) {
         await upload(opened, blob, repository, options, signal)
-        outcomes.set(repository.name, blob.digest, blob.size, 'uploaded')
+        record.set(repository, blob.digest, blob.size, 'uploaded')
       }
     } catch (error) {
       if (error instanceof AirgapError && error.code === 'INVALID_CONTENT') {
@@ -94,7 +88,7 @@ async function sendBlobs(
       }
       throw error
     }
-    await mountOrUpload(opened, blob, options, outcomes, signal)
+    await mountOrUpload(opened, blob, options, record, signal)
   }).catch((error: unknown) => {
     failOn(opened, altered)
     throw error
@@ -105,14 +99,14 @@ async function mountOrUpload(
   opened: OpenedBundle,
   blob: PlannedBlobTransfer,
   options: PushOptions,
-  outcomes: Outcomes,
+  record: PushRecord,
   signal: AbortSignal,
 ): Promise<void> {
   const from = blob.present[0] ?? uploadsOf(blob)[0]
   for (const repository of mountsOf(blob)) {
     const isMounted = from !== undefined && (await repository.mountBlob(blob.digest, from.repository, signal))
     if (isMounted) {
-      outcomes.set(repository.name, blob.digest, blob.size, 'mounted')
+      record.set(repository, blob.digest, blob.size, 'mounted')
       options.onEvent?.({
         type: 'item',
         name: `${shortHex(blob.digest)} in ${repository.name}`,
@@ -121,7 +115,7 @@ async function mountOrUpload(
       })
     } else {
       await upload(opened, blob, repository, options, signal)
-      outcomes.set(repository.name, blob.digest, blob.size, 'uploaded')
+      record.set(repository, blob.digest, blob.size, 'uploaded')
     }
   }
 }
@@ -146,64 +140,76 @@ async function upload(
 }
 
 /** Children before parents: a registry refuses an index whose children it does not have. */
-async function sendManifests(plan: PushPlan, options: PushOptions, outcomes: Outcomes): Promise<void> {
+async function sendManifests(plan: PushPlan, options: PushOptions, record: PushRecord): Promise<void> {
   const byRepository = Map.groupBy(plan.manifests, ({ repository }) => repository)
   await inParallel([...byRepository.values()], options, async (manifests, signal) => {
     for (const { document, repository, isPresent } of manifests) {
       const size = document.bytes.length
       if (isPresent) {
-        outcomes.set(repository.name, document.digest, size, 'present, not read')
+        record.set(repository, document.digest, size, 'present, not read')
         continue
       }
       await repository.putManifest(document.digest, document, signal)
-      outcomes.set(repository.name, document.digest, size, 'uploaded')
+      record.set(repository, document.digest, size, 'uploaded')
     }
   })
 }
 
-/** Reads every blob back once: a registry's word that it has one says nothing about its bytes. */
-async function readBack(plan: PushPlan, options: PushOptions, outcomes: Outcomes): Promise<void> {
+/**
+ * Reads everything back from every repository that has to have it: a registry's word that something is there says
+ * nothing about its bytes.
+ */
+async function readBack(plan: PushPlan, options: PushOptions, record: PushRecord): Promise<void> {
   const { client, onEvent } = options
-  onEvent?.({
-    type: 'phase',
-    phase: 'read-back',
-    items: plan.blobs.length,
-    bytes: plan.blobs.reduce((sum, { size }) => sum + size, 0),
-  })
-  await inParallel(plan.blobs, options, async (blob, signal) => {
-    const source = [...blob.present, ...blob.damaged, ...blob.missing][0]
-    if (!source) return
+  const blobs = plan.blobs.flatMap((blob) =>
+    [...blob.present, ...blob.damaged, ...blob.missing].map((repository) => ({ blob, repository })),
+  )
+  const bytes = blobs.reduce((sum, { blob }) => sum + blob.size, 0)
+  onEvent?.({ type: 'phase', phase: 'read-back', items: blobs.length, bytes })
+  await inParallel(blobs, options, async ({ blob, repository }, signal) => {
     const descriptor = { mediaType: 'application/octet-stream', digest: blob.digest, size: blob.size }
     const sink = { restartable: true, write: async () => {} }
-    await downloadBlob([source], descriptor, sink, {
-      client,
-      signal,
-      ...blobProgress(onEvent),
-    })
-    outcomes.markRead(blob.digest)
-    onEvent?.({
-      type: 'item',
-      name: `${shortHex(blob.digest)} in ${source.name}`,
-      bytes: blob.size,
-      outcome: 'confirmed',
-    })
+    await downloadBlob([repository], descriptor, sink, { client, signal, ...blobProgress(onEvent) })
+    record.markRead(repository, blob.digest)
+    const name = `${shortHex(blob.digest)} in ${repository.name}`
+    onEvent?.({ type: 'item', name, bytes: blob.size, outcome: 'confirmed' })
+  })
+  await inParallel(plan.manifests, options, async ({ document, repository }, signal) => {
+    await repository.fetchManifest(document.digest, signal)
+    record.markRead(repository, document.digest)
   })
 }
 
 /** Sets the tags, and confirms each by reading the manifest back under it and hashing it. */
-async function setTags(plan: PushPlan, options: PushOptions): Promise<void> {
+async function setTags(plan: PushPlan, options: PushOptions, record: PushRecord): Promise<void> {
   const { onEvent } = options
-  onEvent?.({ type: 'phase', phase: 'tag', items: plan.images.length, bytes: 0 })
-  const unique = new Map(
-    plan.images.map((planned) => [`${planned.repository.name}:${planned.name.tag}`, planned]),
-  )
+  const unique = new Map(plan.images.map((planned) => [tagName(planned), planned]))
+  onEvent?.({ type: 'phase', phase: 'tag', items: unique.size, bytes: 0 })
   await inParallel([...unique], options, async ([name, planned], signal) => {
     const { image, repository, tagNow } = planned
-    if (tagNow !== image.digest) await repository.putManifest(planned.name.tag, rootOf(planned), signal)
+    // Hours may have gone by since the plan was made.
+    const before = (await repository.resolveManifest(planned.name.tag, signal))?.digest
+    if (before !== image.digest) {
+      if (before !== undefined && before !== tagNow && !options.moveTags)
+        throw setBySomebody(name, before, image.digest)
+      await repository.putManifest(planned.name.tag, rootOf(planned), signal)
+    }
+    record.setTag(planned, before)
     const there = await repository.fetchManifest(planned.name.tag, signal)
     if (there.digest !== image.digest) throw notConfirmed(name, image.digest, there.digest)
+    record.markRead(repository, image.digest)
     onEvent?.({ type: 'item', name, bytes: 0, outcome: 'tagged' })
   })
+}
+
+function setBySomebody(name: string, before: Digest, wanted: Digest): AirgapError {
+  return new AirgapError(
+    'TAG_WOULD_MOVE',
+    `${name} has been set to ${before} while this push was under way; it would move to ${wanted}`,
+    {
+      hint: 'Find out who else pushes there. If the tag is to move, push again with --move-tags; what has arrived is not sent again.',
+    },
+  )
 }
 
 function rootOf({ image, graph }: PlannedImage): { bytes: Uint8Array; mediaType: string; digest: Digest } {

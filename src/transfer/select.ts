@@ -1,17 +1,17 @@
-import type { ImagePlatform } from '../../bundle/description.ts'
-import { AirgapError } from '../../errors.ts'
-import type { Digest } from '../../oci/digest.ts'
-import { compareBytes } from '../../oci/json.ts'
+import type { ImagePlatform } from '../bundle/description.ts'
+import { AirgapError } from '../errors.ts'
+import type { Digest } from '../oci/digest.ts'
+import { compareBytes } from '../oci/json.ts'
 import {
   isRunnable,
   parseManifest,
   type Descriptor,
   type Index,
   type ManifestOrIndex,
-} from '../../oci/manifest.ts'
-import { isIndexType, OCI_INDEX } from '../../oci/media-types.ts'
-import { formatPlatform, matchesPlatform, normalizePlatform, type Platform } from '../../oci/platform.ts'
-import type { LoadDocument } from '../graph.ts'
+} from '../oci/manifest.ts'
+import { isIndexType, OCI_INDEX } from '../oci/media-types.ts'
+import { formatPlatform, matchesPlatform, normalizePlatform, type Platform } from '../oci/platform.ts'
+import type { LoadDocument } from './graph.ts'
 import {
   leavesOf,
   openedIndexes,
@@ -19,7 +19,7 @@ import {
   platformsOfManifest,
   type ConfigPlatform,
   type Leaf,
-} from '../platforms.ts'
+} from './platforms.ts'
 
 /** Stands in a derived index and names the source that it is a subset of. */
 const SOURCE_DIGEST = 'dev.airgap.source.digest'
@@ -81,7 +81,9 @@ export async function selectPlatforms(source: ManifestOrIndex, options: SelectOp
   )
   if (isEveryRunnable) return { ...whole, missing }
 
-  const only = chosen.length === 1 ? leaves.find((leaf) => leaf.descriptor.digest === chosen[0]) : undefined
+  // One manifest may be listed for several platforms: the one asked for is meant.
+  const listings = chosen.length === 1 ? leaves.filter((leaf) => leaf.descriptor.digest === chosen[0]) : []
+  const only = listings.find(isWanted) ?? listings[0]
   if (only) {
     const delivered = await options.load(only.descriptor)
     return {
@@ -150,7 +152,7 @@ async function keptDescriptors(
     const below = await leavesOf(nested, options.load, options.configPlatform)
     const isWhole = below.length > 0 && below.every((leaf) => kept.has(leaf.descriptor.digest))
     if (isWhole) result.push(descriptor)
-    else result.push(...(await keptDescriptors(nested, kept, options, opened)))
+    else for (const one of await keptDescriptors(nested, kept, options, opened)) result.push(one)
   }
   return result
 }
@@ -169,12 +171,12 @@ async function openNested(
  * out, or the lock and the source do not belong together.
  *
  * @param digest what the lock says is delivered.
- * @param keptManifests the manifests that the lock lists as the image's platforms.
+ * @param listed the platforms that the lock lists for the image, with their manifests.
  */
 export async function repeatSelection(
   source: ManifestOrIndex,
   digest: Digest,
-  keptManifests: readonly Digest[],
+  listed: readonly ImagePlatform[],
   options: Pick<SelectOptions, 'load' | 'configPlatform' | 'what'>,
 ): Promise<Omit<Selection, 'missing'>> {
   if (digest === source.digest) {
@@ -189,7 +191,10 @@ export async function repeatSelection(
   }
   if (source.kind === 'index') {
     const leaves = await leavesOf(source, options.load, options.configPlatform)
-    const child = leaves.find((leaf) => leaf.descriptor.digest === digest)
+    const listings = leaves.filter((leaf) => leaf.descriptor.digest === digest)
+    const isListed = ({ platform }: Leaf): boolean =>
+      platform !== undefined && listed.some((one) => one.platform === formatPlatform(platform))
+    const child = listings.find(isListed) ?? listings[0]
     if (child) {
       const delivered = await options.load(child.descriptor)
       return {
@@ -198,7 +203,7 @@ export async function repeatSelection(
         platforms: platformsOfLeaves([child]),
       }
     }
-    const kept = new Set<string>(keptManifests)
+    const kept = new Set<string>(listed.map((one) => one.digest))
     for (const leaf of leaves) {
       if (leaf.attests === undefined && !leaf.isSelectable) kept.add(leaf.descriptor.digest)
     }

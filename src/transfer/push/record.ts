@@ -1,0 +1,134 @@
+import { AirgapError } from '../../errors.ts'
+import type { Digest } from '../../oci/digest.ts'
+import type { Repository } from '../../registry/repository.ts'
+import { TOOL } from '../../version.ts'
+import type { OpenedBundle } from '../check/opened-bundle.ts'
+import type { Target } from './names.ts'
+import type { PlannedImage, PushPlan } from './plan.ts'
+import type { ContentOutcome, Receipt, TagState } from './receipt.ts'
+
+interface ContentRecord {
+  outcome: ContentOutcome
+  /** Bytes. */
+  size: number
+}
+
+interface TagRecord {
+  state: TagState
+  previousDigest?: Digest
+}
+
+/**
+ * What became of each thing while a push runs, so that a receipt can be written of one that breaks off, too: tags
+ * that it has moved must not be forgotten.
+ */
+export class PushRecord {
+  readonly #opened: OpenedBundle
+  readonly #plan: PushPlan
+  readonly #target: Target & { origin: string }
+  readonly #started = new Date()
+  readonly #content = new Map<string, ContentRecord>()
+  readonly #tags = new Map<string, TagRecord>()
+
+  /** @param target with the origin that it is spoken to at, like `https://registry.internal:5000`. */
+  constructor(opened: OpenedBundle, plan: PushPlan, target: Target & { origin: string }) {
+    this.#opened = opened
+    this.#plan = plan
+    this.#target = target
+  }
+
+  /** Whether any tag in the target is another than before. */
+  get hasSetTags(): boolean {
+    return [...this.#tags.values()].some(({ state }) => state === 'created' || state === 'moved')
+  }
+
+  set({ name }: Repository, digest: Digest, size: number, outcome: ContentOutcome): void {
+    this.#content.set(`${name} ${digest}`, { outcome, size })
+  }
+
+  /** Turns what was only found present in a repository into what was read back from there and hashed. */
+  markRead({ name }: Repository, digest: Digest): void {
+    const record = this.#content.get(`${name} ${digest}`)
+    if (record?.outcome === 'present, not read') record.outcome = 'present, read back'
+  }
+
+  setTag(planned: PlannedImage, before: Digest | undefined): void {
+    const { digest } = planned.image
+    if (before === undefined) this.#tags.set(tagName(planned), { state: 'created' })
+    else if (before === digest) this.#tags.set(tagName(planned), { state: 'unchanged' })
+    else this.#tags.set(tagName(planned), { state: 'moved', previousDigest: before })
+  }
+
+  receipt(isComplete: boolean): Receipt {
+    const { authentication, description, bundleDigest } = this.#opened
+    if (!description) throw new AirgapError('INTERNAL', 'a bundle without a description was pushed')
+    const { name, version, sequence, created } = description
+    return {
+      type: 'dev.airgap.receipt',
+      formatVersion: '1.0',
+      tool: TOOL,
+      bundle: {
+        digest: bundleDigest,
+        name,
+        ...(version === undefined ? {} : { version }),
+        sequence,
+        created,
+      },
+      authentication:
+        authentication.state === 'signed'
+          ? { state: 'signed', keyFingerprint: authentication.key.fingerprint }
+          : { state: 'not checked' },
+      target: this.#target,
+      started: this.#started.toISOString(),
+      finished: new Date().toISOString(),
+      complete: isComplete,
+      images: this.#plan.images.map((planned) => this.#image(planned, isComplete)),
+      totals: this.#totals(),
+    }
+  }
+
+  #image(planned: PlannedImage, isComplete: boolean): Receipt['images'][number] {
+    const { image, graph, repository } = planned
+    const outcomeOf = (digest: Digest): ContentOutcome => {
+      const record = this.#content.get(`${repository.name} ${digest}`)
+      if (!record && isComplete) throw new AirgapError('INTERNAL', `${digest} was forgotten`)
+      return record?.outcome ?? 'not sent'
+    }
+    const documents = [...graph.closure.documents.values()].map(({ digest, bytes }) => ({
+      digest,
+      size: bytes.length,
+      kind: 'manifest' as const,
+      outcome: outcomeOf(digest),
+    }))
+    const blobs = [...graph.closure.blobs.values()].map(({ digest, size }) => ({
+      digest,
+      size,
+      kind: 'blob' as const,
+      outcome: outcomeOf(digest),
+    }))
+    return {
+      source: image.source,
+      target: tagName(planned),
+      digest: image.digest,
+      mediaType: image.mediaType,
+      tag: { name: planned.name.tag, ...(this.#tags.get(tagName(planned)) ?? { state: 'not set' }) },
+      content: [...documents, ...blobs],
+    }
+  }
+
+  #totals(): Receipt['totals'] {
+    const none = (): { count: number; bytes: number } => ({ count: 0, bytes: 0 })
+    const totals = { uploaded: none(), mounted: none(), present: none() }
+    for (const { outcome, size } of this.#content.values()) {
+      const part = outcome === 'uploaded' || outcome === 'mounted' ? totals[outcome] : totals.present
+      part.count += 1
+      part.bytes += size
+    }
+    return { ...totals, tagsMoved: [...this.#tags.values()].filter(({ state }) => state === 'moved').length }
+  }
+}
+
+/** The full name in the target, with the tag. */
+export function tagName({ repository, name }: Pick<PlannedImage, 'repository' | 'name'>): string {
+  return `${repository.name}:${name.tag}`
+}
