@@ -4,14 +4,12 @@ const [major, minor, patch] = process.versions.node.split('.').map(Number)
 const atLeast = (m, n, p) => major === m && (minor > n || (minor === n && patch >= p))
 
 if (major >= 26 || atLeast(24, 15, 0) || atLeast(22, 22, 2)) {
-  // Whoever read our output has had enough of it (`airgap list … | head`). A bundle that goes there minds for itself.
-  process.stdout.on('error', (error) => {
-    if (error.code === 'EPIPE' && process.stdout.listenerCount('error') === 1) process.exit()
-  })
   const { execute } = await import('@oclif/core')
   const args = process.argv.slice(2)
-  // `airgap help pack`, as many tools have it.
-  await execute({ dir: import.meta.url, args: args[0] === 'help' ? [...args.slice(1), '--help'] : args })
+  // Not awaited: when whoever reads our output has had enough of it (`airgap list … | head`), oclif waits for ever
+  // for the rest to be written; the process then ends by itself, with the exit code that was set.
+  // `airgap help pack` is `airgap pack --help`, as many tools have it.
+  void execute({ dir: import.meta.url, args: args[0] === 'help' ? [...args.slice(1), '--help'] : args })
 } else {
   process.stderr.write(
     `airgap needs Node.js 22.22.2 or newer, 24.15.0 or newer, or 26; this is ${process.versions.node} (${process.execPath}).\n` +

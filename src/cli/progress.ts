@@ -28,6 +28,7 @@ export class Progress {
   #totalItems = 0
   #bytes = 0
   #totalBytes = 0
+  #isStopped = false
 
   constructor({ quiet }: { quiet: boolean }) {
     this.#isQuiet = quiet
@@ -46,11 +47,14 @@ export class Progress {
 
   /** Ends the live line; what is printed afterwards stands alone. */
   stop(): void {
+    this.#isStopped = true
     clearInterval(this.#heartbeat)
     this.#spinner?.stop()
   }
 
   #on = (event: TransferEvent): void => {
+    // What still ends after a failure is of no interest any more.
+    if (this.#isStopped) return
     switch (event.type) {
       case 'phase':
         this.#begin(event)

@@ -76,29 +76,31 @@ export function renderReceipt(receipt: Receipt, receiptFile: string): string {
 }
 
 function kubeadmLines({ images }: Receipt): string[] {
-  const settings = kubeadmSettings(images)
-  if (!settings) return []
-  return [
-    '',
-    'For kubeadm (kubeadm init --config FILE):',
-    '',
-    '  apiVersion: kubeadm.k8s.io/v1beta4',
-    '  kind: ClusterConfiguration',
-    `  kubernetesVersion: ${escapeLine(settings.kubernetesVersion)}`,
-    `  imageRepository: ${settings.imageRepository}`,
-    ...(settings.dnsImageRepository === undefined
-      ? []
-      : ['  dns:', `    imageRepository: ${settings.dnsImageRepository}`]),
-    ...(settings.sandboxImage === undefined
-      ? []
-      : [
-          '',
-          "containerd pulls the pause image by its own setting, on every node (config.toml: 'sandbox' in",
-          "[plugins.'io.containerd.cri.v1.images'.pinned_images], or 'sandbox_image' before 2.0):",
-          '',
-          `  ${settings.sandboxImage}`,
-        ]),
-  ]
+  const all = kubeadmSettings(images)
+  if (all.length === 0) return []
+  const lines = ['', 'For kubeadm (kubeadm init --config FILE):']
+  for (const settings of all) {
+    lines.push(
+      '',
+      '  apiVersion: kubeadm.k8s.io/v1beta4',
+      '  kind: ClusterConfiguration',
+      `  kubernetesVersion: ${escapeLine(settings.kubernetesVersion)}`,
+      `  imageRepository: ${settings.imageRepository}`,
+    )
+    const { dnsImageRepository } = settings
+    if (dnsImageRepository !== undefined) lines.push('  dns:', `    imageRepository: ${dnsImageRepository}`)
+  }
+  const sandboxImages = new Set(all.flatMap((settings) => settings.sandboxImages))
+  if (sandboxImages.size > 0) {
+    lines.push(
+      '',
+      "containerd pulls the pause image by its own setting, on every node (config.toml: 'sandbox' in",
+      "[plugins.'io.containerd.cri.v1.images'.pinned_images], or 'sandbox_image' before 2.0):",
+      '',
+      ...[...sandboxImages].map((image) => `  ${image}`),
+    )
+  }
+  return lines
 }
 
 function mirrorLines(receipt: Receipt): string[] {

@@ -10,10 +10,11 @@ import { trustFrom } from '../cli/trust.ts'
 import { messageOf } from '../errors.ts'
 import { OutputFile } from '../files/output-file.ts'
 import { parsePattern } from '../oci/pattern.ts'
-import { parseReference } from '../oci/reference.ts'
+import { nameOf, parseReference } from '../oci/reference.ts'
 import type { ImageEntry } from '../bundle/description.ts'
 import type { RegistryClient } from '../registry/client.ts'
 import type { OpenedBundle } from '../transfer/check/opened-bundle.ts'
+import type { NameMap } from '../transfer/push/names.ts'
 import { serializeReceipt, type Receipt } from '../transfer/push/receipt.ts'
 
 export default class Push extends BaseCommand {
@@ -96,6 +97,7 @@ export default class Push extends BaseCommand {
       if (opened.authentication.state !== 'signed') {
         this.warning('the bundle was not authenticated (--allow-unsigned): nobody was asked who made it')
       }
+      this.#warnOfUnused(opened.description.images, flags.include, flags.exclude, maps)
       const path = flags['dry-run'] ? '' : receiptPath(flags.receipt, opened.description.name, new Date())
       if (path !== '') output = await OutputFile.reserve(path)
       const onEvent = await progress.start()
@@ -138,6 +140,29 @@ export default class Push extends BaseCommand {
       progress.stop()
       await client?.close()
       await opened?.reader.close()
+    }
+  }
+
+  /** A pattern or map that means nothing in this bundle is most likely mistyped. */
+  #warnOfUnused(
+    images: readonly ImageEntry[],
+    include: readonly string[] = [],
+    exclude: readonly string[] = [],
+    maps: readonly NameMap[] = [],
+  ): void {
+    const references = images.map(({ source }) => parseReference(source))
+    for (const [flag, texts] of [
+      ['--include', include],
+      ['--exclude', exclude],
+    ] as const) {
+      for (const text of texts) {
+        if (!references.some(parsePattern(text)))
+          this.warning(`${flag} ${text} matches no image of the bundle`)
+      }
+    }
+    for (const { from } of maps) {
+      const isUsed = references.some((reference) => `${nameOf(reference)}/`.startsWith(`${from}/`))
+      if (!isUsed) this.warning(`--map ${from}=…: no image of the bundle begins with ${from}`)
     }
   }
 

@@ -1,3 +1,6 @@
+import { execFile } from 'node:child_process'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { writeFile } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
 import { airgap, scratch } from './airgap.ts'
@@ -122,5 +125,14 @@ describe('foreign text', () => {
     const { stderr } = await airgap(['list', 'a\u001b[2J\u202eb'])
     expect(stderr).not.toContain('\u001b[2J')
     expect(stderr).not.toContain('\u202e')
+  })
+})
+
+describe('a reader that has had enough', () => {
+  it('is no error', async () => {
+    const run = join(import.meta.dirname, '../../bin/run.js')
+    const script = `"$1" "$2" list --kubeadm v1.36.3 | true; exit "\${PIPESTATUS[0]}"`
+    const { stderr } = await promisify(execFile)('bash', ['-c', script, 'bash', process.execPath, run])
+    expect(stderr).toBe('')
   })
 })

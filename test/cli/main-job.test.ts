@@ -258,6 +258,20 @@ describe('pack', () => {
     expect(mixed.code).toBe(2)
   })
 
+  it('takes a lock in any order, and its bundle is good', async () => {
+    const lock = JSON.parse(await readFile(folder.file('all.lock'), 'utf8')) as { images: unknown[] }
+    lock.images.reverse()
+    await writeFile(folder.file('reversed.lock'), JSON.stringify(lock))
+    await good(['pack', '--lock', 'reversed.lock', ...mirrors, '--no-sign', '-o', 'reversed.tar'])
+    await good(['verify', 'reversed.tar', '--integrity-only'])
+  })
+
+  it('leaves no unfinished file behind when a flag is of no use', async () => {
+    const { code } = await run(['resolve', 'nginx', '-o', 'never.lock', '--ca-file', '/nonexistent/ca.crt'])
+    expect(code).toBe(7)
+    expect((await readdir(folder.path)).filter((name) => name.startsWith('never'))).toEqual([])
+  })
+
   it('needs the right password', async () => {
     const { code, stderr } = await run(['pack', '--lock', 'all.lock', '-o', 'p.tar', '--key', 'airgap.key'], {
       AIRGAP_PASSWORD: 'wrong',
@@ -331,6 +345,27 @@ describe('verify', () => {
     const plain = await good(['verify', 'all.tar', '--integrity-only'])
     expect(plain.stdout).toContain('NOT AUTHENTICATED')
     expect(plain.stdout).not.toContain('GOOD')
+  })
+
+  it('finds one fault where there is one, however many images are behind it', async () => {
+    const altered = await readFile(folder.file('all.tar'))
+    const at = altered.indexOf('stand-in') > 0 ? altered.lastIndexOf('"schemaVersion":2') : -1
+    expect(at).toBeGreaterThan(0)
+    altered.write('"schemaVersion":3', at)
+    await writeFile(folder.file('one-fault.tar'), altered)
+    const { code, json } = await run(['verify', 'one-fault.tar', '--key', 'airgap.pub', '--json'])
+    expect(code).toBe(3)
+    expect(json<{ error: { problems: unknown[] } }>().error.problems).toHaveLength(1)
+  })
+
+  it('sees a signature entry that was altered, even without a key', async () => {
+    const altered = await readFile(folder.file('all.tar'))
+    const at = altered.indexOf('SHA256SUMS.sig\0') + 512 + 20
+    altered.writeUInt8((altered[at] ?? 0) ^ 1, at)
+    await writeFile(folder.file('other-signature.tar'), altered)
+    const { code, stderr } = await run(['verify', 'other-signature.tar', '--integrity-only'])
+    expect(code).toBe(3)
+    expect(stderr).toContain('SHA256SUMS.sig')
   })
 
   it('refuses another key, an unsigned bundle, another name and an older sequence with 3', async () => {

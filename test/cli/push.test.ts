@@ -9,7 +9,7 @@ import {
   standIns,
   AMD64,
 } from '../../fixtures/images/index.ts'
-import { digestOf } from '../../src/oci/digest.ts'
+import { digestOf, type Digest } from '../../src/oci/digest.ts'
 import { MemoryStore } from '../../src/server/memory-store.ts'
 import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
 import type { Receipt } from '../../src/transfer/push/receipt.ts'
@@ -203,6 +203,40 @@ describe('push', () => {
     expect(await readdir(folder.path)).not.toContain('damaged.json')
   })
 
+  it('reads back from every repository, because one may be damaged and the other not', async () => {
+    await using target = await startRegistry()
+    const { receipt } = await push('k8s.tar', target.host)
+    const shared = receipt.images
+      .flatMap(({ content }) => content)
+      .find(({ outcome }) => outcome === 'mounted')
+    const holders = receipt.images.filter(({ content }) =>
+      content.some(({ digest }) => digest === shared?.digest),
+    )
+    expect(holders.length).toBeGreaterThan(1)
+    const { target: name } = holders.at(-1) ?? { target: '' }
+    const repository = name.slice(target.host.length + 1, name.lastIndexOf(':'))
+    target.store.putBlob(repository, Buffer.alloc(shared?.size ?? 0), shared?.digest as Digest)
+    const refused = await run([
+      'push',
+      'k8s.tar',
+      target.host,
+      ...KEY,
+      '--verify-target',
+      '--receipt',
+      'one.json',
+    ])
+    expect(refused.code).toBe(4)
+    expect(refused.stderr).toContain(`${target.host}/${repository}`)
+  })
+
+  it('says which --map, --include and --exclude mean nothing in this bundle', async () => {
+    await using target = await startRegistry()
+    const flags = ['--map', 'registry.k8s.io/nothing=x', '--exclude', 'docker.io/nginx', '--dry-run']
+    const { stderr } = await good(['push', 'k8s.tar', target.host, ...KEY, ...flags])
+    expect(stderr).toContain('registry.k8s.io/nothing')
+    expect(stderr).toContain('--exclude docker.io/nginx matches no image')
+  })
+
   it('sends again what the registry has with another length', async () => {
     await using target = await startRegistry({ quirks: ['stored-blob-empty'] })
     const store = new MemoryStore()
@@ -372,13 +406,13 @@ describe('a push that breaks off', () => {
     ]
     const broken = await run(args)
     expect(broken.code).toBe(4)
-    const [file] = (await readdir(folder.path)).filter((name) => name.startsWith('broken.json.'))
+    const file = (await readdir(folder.path)).find((name) => name.startsWith('broken.json.'))
     expect(broken.stderr).toContain(file)
     const record = JSON.parse(await readFile(folder.file(file ?? ''), 'utf8')) as Receipt
     expect(record.complete).toBe(false)
     const states = record.images.map(({ tag }) => tag.state)
     expect(states.filter((state) => state === 'not set')).toHaveLength(states.length - 1)
-    const [moved] = record.images.filter(({ tag }) => tag.state === 'moved')
+    const moved = record.images.find(({ tag }) => tag.state === 'moved')
     expect(moved?.tag.previousDigest).toBe(old.descriptor.digest)
     refuse = false
     await good(args)

@@ -1,8 +1,10 @@
+import { createHash } from 'node:crypto'
 import type { BundleHead } from '../../bundle/reader.ts'
 import { CHECKSUMS, RAW_SIGNATURE, SIGSTORE_SIGNATURE } from '../../bundle/names.ts'
 import type { Problem } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { DetachedSignature } from '../../trust/detached.ts'
+import { readKeyBundle } from '../../trust/key-bundle.ts'
 import type { PublicKey } from '../../trust/keys.ts'
 import { signBytes } from '../../trust/signature.ts'
 import { verifySignature } from '../../trust/verify.ts'
@@ -42,6 +44,7 @@ export function authenticate(
 ): Authentication {
   let result: Authentication
   if (trust.unauthenticated) {
+    checkAgreement(head, problems)
     result = { state: 'not-checked', hasSignature: head.sigstore !== undefined }
   } else {
     result = checkSignatures(head, trust, problems)
@@ -102,4 +105,26 @@ function checkForms(head: BundleHead, key: PublicKey, problems: Problem[]): void
   if (head.sigstore?.equals(bundleJson)) return
   const message = 'it holds the right signature, but is not spelled as airgap writes it: it has been altered'
   problems.push({ entry: SIGSTORE_SIGNATURE, message })
+}
+
+/**
+ * Without a key nobody can say whether a signature is good; but the two signature entries hold one signature, and it
+ * says that it is over this list. Where they do not, the file has been altered.
+ */
+function checkAgreement(head: BundleHead, problems: Problem[]): void {
+  if (!head.sigstore) return
+  const found = readKeyBundle(head.sigstore)
+  if (!found.ok) {
+    if (found.fault === 'malformed') problems.push({ entry: SIGSTORE_SIGNATURE, message: found.reason })
+    return
+  }
+  if (!head.raw?.equals(found.signature)) {
+    problems.push({
+      entry: RAW_SIGNATURE,
+      message: `it is not the signature that ${SIGSTORE_SIGNATURE} holds`,
+    })
+  }
+  if (!createHash('sha256').update(head.checksums).digest().equals(found.digest)) {
+    problems.push({ entry: SIGSTORE_SIGNATURE, message: `it is not over this ${CHECKSUMS}` })
+  }
 }

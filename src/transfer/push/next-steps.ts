@@ -1,13 +1,13 @@
 import { parseReference } from '../../oci/reference.ts'
 import type { Receipt } from './receipt.ts'
 
-/** What kubeadm has to be told so that it finds its images in the target. */
+/** What kubeadm has to be told so that it finds the images of one release in the target. */
 export interface KubeadmSettings {
   kubernetesVersion: string
   imageRepository: string
   dnsImageRepository?: string
-  /** The pause image, which the container runtime pulls by its own setting. */
-  sandboxImage?: string
+  /** The pause images there, which the container runtime pulls by its own setting. */
+  sandboxImages: string[]
 }
 
 /** How nodes find a source registry's images in the target: one `hosts.toml`. */
@@ -20,35 +20,33 @@ export interface RegistryMirror {
   mirror: string
 }
 
-const COMPONENTS = [
-  'kube-apiserver',
-  'kube-controller-manager',
-  'kube-scheduler',
-  'kube-proxy',
-  'etcd',
-  'pause',
-]
+/** Those that carry the release as their tag; kube-apiserver stands for the release. */
+const COMPONENTS = ['kube-controller-manager', 'kube-scheduler', 'kube-proxy']
 
 /**
- * kubeadm's settings, when its images were pushed under names that it can build: it asks for
+ * kubeadm's settings, one for each release whose images were pushed under names that it can build: it asks for
  * `imageRepository/NAME`, and for `dns.imageRepository/coredns`.
  */
-export function kubeadmSettings(images: Receipt['images']): KubeadmSettings | undefined {
+export function kubeadmSettings(images: Receipt['images']): KubeadmSettings[] {
   const targets = images.map(({ target }) => splitTarget(target))
-  const apiServer = targets.find(({ base }) => base === 'kube-apiserver')
-  if (!apiServer) return undefined
-  const isComplete = COMPONENTS.every((name) =>
-    targets.some(({ base, parent }) => base === name && parent === apiServer.parent),
-  )
-  if (!isComplete) return undefined
-  const dns = targets.find(({ base }) => base === 'coredns')
-  const pause = targets.find(({ base, parent }) => base === 'pause' && parent === apiServer.parent)
-  return {
-    kubernetesVersion: apiServer.tag,
-    imageRepository: apiServer.parent,
-    ...(dns ? { dnsImageRepository: dns.parent } : {}),
-    ...(pause ? { sandboxImage: `${pause.parent}/pause:${pause.tag}` } : {}),
-  }
+  const tagsOf = (parent: string, base: string): string[] =>
+    targets.filter((target) => target.parent === parent && target.base === base).map(({ tag }) => tag)
+  return targets
+    .filter(({ base }) => base === 'kube-apiserver')
+    .flatMap(({ parent, tag }) => {
+      const isComplete =
+        COMPONENTS.every((base) => tagsOf(parent, base).includes(tag)) && tagsOf(parent, 'etcd').length > 0
+      if (!isComplete) return []
+      const dns = [parent, `${parent}/coredns`].find((place) => tagsOf(place, 'coredns').length > 0)
+      return [
+        {
+          kubernetesVersion: tag,
+          imageRepository: parent,
+          ...(dns === undefined ? {} : { dnsImageRepository: dns }),
+          sandboxImages: tagsOf(parent, 'pause').map((pause) => `${parent}/pause:${pause}`),
+        },
+      ]
+    })
 }
 
 function splitTarget(target: string): { parent: string; base: string; tag: string } {
@@ -65,8 +63,8 @@ function splitTarget(target: string): { parent: string; base: string; tag: strin
  * The mirrors to configure on nodes: one for each source registry whose images all lie below one path of the
  * target under their own names.
  *
- * @returns those, and the sources that a mirror cannot express (mapped names, tags made up for bare digests):
- * workloads have to name these as they are in the target.
+ * @returns those, and the sources that a mirror cannot express because they were mapped: workloads have to name
+ * these as they are in the target.
  */
 export function registryMirrors({ images, target: { origin } }: Pick<Receipt, 'images' | 'target'>): {
   mirrors: RegistryMirror[]
