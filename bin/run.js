@@ -4,6 +4,14 @@ const [major, minor, patch] = process.versions.node.split('.').map(Number)
 const atLeast = (m, n, p) => major === m && (minor > n || (minor === n && patch >= p))
 
 if (major >= 26 || atLeast(24, 15, 0) || atLeast(22, 22, 2)) {
+  process.on('uncaughtException', (error) => {
+    if (error.syscall === 'write') {
+      process.stderr.write(`Error: cannot write to standard output or standard error: ${error.message}\n`)
+      process.exit(7)
+    }
+    process.stderr.write(`${error.stack}\n`)
+    process.exit(1)
+  })
   const { execute } = await import('@oclif/core')
   const args = process.argv.slice(2)
   // Not awaited: when whoever reads our output has had enough of it (`airgap list … | head`), oclif waits for ever

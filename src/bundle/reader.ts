@@ -49,6 +49,11 @@ export class BundleReader {
 
   /** @throws AirgapError `FILE` */
   static async open(path: string): Promise<BundleReader> {
+    if (path === '-') {
+      throw new AirgapError('FILE', 'a bundle cannot be read from standard input', {
+        hint: 'It is read at many places at once. Save the stream to a file first.',
+      })
+    }
     try {
       // Without O_NONBLOCK, opening a pipe would wait for its writer.
       const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
@@ -84,6 +89,7 @@ export class BundleReader {
    * @throws AirgapError `INVALID_CONTENT`
    */
   async readHead(): Promise<BundleHead> {
+    await this.#refuseOtherFormats()
     const first = await this.#headerAt(0)
     if (first?.name !== CHECKSUMS) {
       throw new AirgapError('INVALID_CONTENT', `the first entry is not ${CHECKSUMS}`, {
@@ -176,6 +182,22 @@ export class BundleReader {
     const hash = createHash('sha256')
     for await (const chunk of this.stream(entry)) hash.update(chunk)
     return `sha256:${hash.digest('hex')}`
+  }
+
+  /** The mistakes that people make with files: another one, an empty one, one that was compressed on the way. */
+  async #refuseOtherFormats(): Promise<void> {
+    const start = await this.#readAt(0, Math.min(this.fileSize, CHECKSUMS.length))
+    if (start.toString('latin1') === CHECKSUMS) return
+    const magic = start.toString('hex')
+    let reason = 'it does not begin as an airgap bundle does'
+    let hint = 'Is it the right file?'
+    if (this.fileSize === 0) reason = 'it is empty'
+    const packed = magic.startsWith('1f8b') ? 'gzip' : magic.startsWith('28b52ffd') ? 'zstd' : undefined
+    if (packed !== undefined) {
+      reason = `it is compressed with ${packed}`
+      hint = 'Uncompress it first: a bundle is read where it lies.'
+    }
+    throw new AirgapError('INVALID_CONTENT', `${this.path} is not an airgap bundle: ${reason}`, { hint })
   }
 
   async #headerAt(offset: number): Promise<BundleEntry | undefined> {

@@ -1,10 +1,11 @@
 import { Command, Flags } from '@oclif/core'
 import { AirgapError } from '../errors.ts'
-import { escapeForeign, jsonText } from './format.ts'
+import { escapeForeign, jsonText, styler, type Highlight } from './format.ts'
 import { classify, errorDocument, formatError } from './report-error.ts'
 
 /** The exit code of a process that a second Ctrl-C has ended, as shells have it. */
 const SIGNAL_EXIT = 130
+const REPEAT_MS = 500
 
 /**
  * What all commands share: results on standard output, everything else on standard error, `--json`, `--quiet`,
@@ -27,10 +28,16 @@ export abstract class BaseCommand extends Command {
     if (this.#abort) return this.#abort.signal
     const abort = new AbortController()
     this.#abort = abort
+    let since = 0
     // Listeners that stay: the terminal's spinner would end the process if it found none but its own.
     for (const name of ['SIGINT', 'SIGTERM'] as const) {
       process.on(name, () => {
-        if (abort.signal.aborted) process.exit(SIGNAL_EXIT)
+        if (abort.signal.aborted) {
+          // `timeout` and some shells send the same signal twice at once: that is still one.
+          if (performance.now() - since > REPEAT_MS) process.exit(SIGNAL_EXIT)
+          return
+        }
+        since = performance.now()
         abort.abort(
           new AirgapError('INTERRUPTED', `interrupted (${name})`, {
             hint: 'What was begun and not finished does not look finished. Run the same command again.',
@@ -42,8 +49,14 @@ export abstract class BaseCommand extends Command {
   }
 
   /** A result for people, on standard output; nothing under `--json`. */
-  protected print(text: string): void {
-    if (!this.jsonEnabled()) process.stdout.write(`${escapeForeign(text)}\n`)
+  protected print(text: string, highlight?: Highlight): void {
+    if (this.jsonEnabled()) return
+    // Escaped first: what is coloured is ours.
+    const escaped = escapeForeign(text)
+    const styled = highlight && styler(process.stdout)(highlight.style, highlight.words)
+    process.stdout.write(
+      `${styled === undefined ? escaped : escaped.replace(highlight?.words ?? '', styled)}\n`,
+    )
   }
 
   /** Something to know beside the result, on standard error. */

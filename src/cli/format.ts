@@ -75,6 +75,12 @@ export function formatFields(fields: readonly (readonly [label: string, value: s
 
 type Style = Parameters<typeof styleText>[0]
 
+/** Words of a text that stand out on a terminal. */
+export interface Highlight {
+  words: string
+  style: Style
+}
+
 /** Colours for one stream; none where it is not a terminal, under NO_COLOR, or in CI. */
 export function styler(stream: NodeJS.WriteStream): (style: Style, text: string) => string {
   const isColoured = stream.isTTY && !process.env.NO_COLOR && !process.env.CI

@@ -1,7 +1,7 @@
 import type { OpenedBundle } from '../transfer/check/opened-bundle.ts'
 import type { ImageEntry } from '../bundle/description.ts'
 import { SIGSTORE_SIGNATURE } from '../bundle/names.ts'
-import { escapeLine, formatBytes, formatCount, formatFields, plural, styler } from './format.ts'
+import { escapeLine, formatBytes, formatCount, formatFields, plural, type Highlight } from './format.ts'
 import { countImages, renderImages } from './render-images.ts'
 
 /** What `verify --json` and `inspect --json` give. Sizes are bytes. */
@@ -72,13 +72,19 @@ export function evidenceOf(opened: OpenedBundle, isVerified: boolean): Evidence 
   }
 }
 
+/** What stands out of each verdict. */
+const VERDICTS = {
+  good: { words: 'GOOD', style: ['green', 'bold'] },
+  'integrity-only': { words: 'COMPLETE AND UNALTERED, BUT NOT AUTHENTICATED', style: ['yellow', 'bold'] },
+  'not-verified': { words: 'NOTHING HERE WAS VERIFIED', style: ['bold'] },
+} as const satisfies Record<Evidence['verdict'], { words: string; style: readonly string[] }>
+
 /** The evidence as an auditor reads it. */
 export function renderEvidence(evidence: Evidence): string {
-  const style = styler(process.stdout)
   const { signedBy } = evidence
   const heads: Record<Evidence['verdict'], string> = {
-    good: `${style(['green', 'bold'], 'GOOD')}: complete, unaltered, and signed by the key given`,
-    'integrity-only': `${style(['yellow', 'bold'], 'COMPLETE AND UNALTERED, BUT NOT AUTHENTICATED')}: nobody was asked who made it`,
+    good: `${VERDICTS.good.words}: complete, unaltered, and signed by the key given`,
+    'integrity-only': `${VERDICTS['integrity-only'].words}: nobody was asked who made it`,
     'not-verified':
       'What the bundle says of itself. NOTHING HERE WAS VERIFIED; that is what `airgap verify` does.',
   }
@@ -116,4 +122,9 @@ export function renderEvidence(evidence: Evidence): string {
 
 function countOf(names: readonly string[]): string {
   return names.length === 0 ? 'none' : `${names.length} (marked below)`
+}
+
+export function highlightOf({ verdict }: Evidence): Highlight {
+  const { words, style } = VERDICTS[verdict]
+  return { words, style: [...style] }
 }

@@ -8,7 +8,14 @@ import { escapeLine, formatBytes, formatFields, plural } from './format.ts'
 export interface PushPlanDocument {
   dryRun: true
   bundleDigest: string
-  images: { source: string; target: string; digest: string; tag: 'created' | 'unchanged' | 'moved' }[]
+  images: {
+    source: string
+    target: string
+    digest: string
+    tag: 'created' | 'unchanged' | 'moved'
+    /** Where a tag points that will move. */
+    previousDigest?: string
+  }[]
   upload: { count: number; bytes: number }
   mount: { count: number }
 }
@@ -22,15 +29,23 @@ export function planDocument(bundleDigest: string, plan: PushPlan): PushPlanDocu
       target: tagName({ repository, name }),
       digest: image.digest,
       tag: tagNow === undefined ? 'created' : tagNow === image.digest ? 'unchanged' : 'moved',
+      ...(tagNow !== undefined && tagNow !== image.digest ? { previousDigest: tagNow } : {}),
     })),
     upload: { count: plan.uploadCount, bytes: plan.uploadBytes },
     mount: { count: plan.mountCount },
   }
 }
 
+const TAG_WILL = {
+  created: 'the tag is new',
+  unchanged: 'the tag is there already',
+  moved: 'the tag will move',
+}
+
 export function renderPushPlan(document: PushPlanDocument): string {
   const lines = document.images.map(
-    ({ source, target, digest, tag }) => `${source}\n    ${target}\n    ${digest} · tag ${tag}`,
+    ({ source, target, digest, tag, previousDigest }) =>
+      `${source}\n    ${target}\n    ${digest}\n    ${TAG_WILL[tag]}${previousDigest ? ` from ${previousDigest}` : ''}`,
   )
   const { upload, mount } = document
   return [
@@ -107,11 +122,8 @@ function mirrorLines(receipt: Receipt): string[] {
   const { mirrors, others } = registryMirrors(receipt)
   const lines: string[] = []
   if (mirrors.length > 0) {
-    lines.push(
-      '',
-      'For nodes to find the images under their own names, one file each (containerd 1.5 or newer;',
-    )
-    lines.push('add ca = "FILE" below the host where the registry\'s certificate is from a private CA):')
+    lines.push('', 'For nodes to find the images under their own names, one file each')
+    lines.push('(containerd 1.5 or newer; for a private CA add ca = "FILE" below the host):')
     for (const { registry, server, mirror } of mirrors) {
       lines.push(
         '',
@@ -123,9 +135,12 @@ function mirrorLines(receipt: Receipt): string[] {
       )
     }
   }
-  if (others.length > 0) {
+  // kubeadm's own lines lead to these.
+  const places = kubeadmSettings(receipt.images).map(({ imageRepository }) => `${imageRepository}/`)
+  const unreached = others.filter(({ target }) => !places.some((place) => target.startsWith(place)))
+  if (unreached.length > 0) {
     lines.push('', 'No mirror setting leads to these; workloads have to name them as they are here:')
-    for (const { source, target } of others) lines.push(`  ${source}`, `    ${target}`)
+    for (const { source, target } of unreached) lines.push(`  ${source}`, `    ${target}`)
   }
   return lines
 }

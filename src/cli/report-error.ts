@@ -17,6 +17,10 @@ export function classify(error: unknown): { error: AirgapError; exitCode: number
     const message = messageOf(error)
       .replace(/\n\nNote: [^]*$/, '')
       .replace(/\nSee more help with --help\s*$/, '')
+      .replace(/^The following errors? occurred:\s*/, '')
+      .replace(/Missing required flag (\w)/, 'Missing required flag --$1')
+      .replaceAll(/=true\b/g, '')
+      .replaceAll(/\s*\n\s*/g, '; ')
     const usage = new AirgapError('USAGE', message, { hint: 'See --help.' })
     return { error: usage, exitCode: usage.exitCode }
   }

@@ -1,6 +1,6 @@
 import { Args } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
-import { evidenceOf, renderEvidence, type Evidence } from '../cli/render-evidence.ts'
+import { evidenceOf, highlightOf, renderEvidence, type Evidence } from '../cli/render-evidence.ts'
 import { AirgapError } from '../errors.ts'
 
 export default class Inspect extends BaseCommand {
@@ -19,7 +19,7 @@ export default class Inspect extends BaseCommand {
     const opened = await openBundle(args.bundle, { keys: [], unauthenticated: true, now: 0 })
     try {
       const evidence = evidenceOf(opened, false)
-      if (evidence) this.print(renderEvidence(evidence))
+      if (evidence) this.print(renderEvidence(evidence), highlightOf(evidence))
       if (opened.problems.length > 0 || !evidence) {
         throw new AirgapError('VERIFICATION_FAILED', `${args.bundle} is not a sound bundle`, {
           problems: opened.problems,

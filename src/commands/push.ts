@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { Args, Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
 import { concurrencyFlag, registryFlags, trustFlags } from '../cli/flags.ts'
@@ -7,7 +8,7 @@ import { incompletePath, receiptPath } from '../cli/receipt-path.ts'
 import { openClient } from '../cli/registries.ts'
 import { planDocument, renderPushPlan, renderReceipt, type PushPlanDocument } from '../cli/render-push.ts'
 import { trustFrom } from '../cli/trust.ts'
-import { messageOf } from '../errors.ts'
+import { AirgapError, messageOf } from '../errors.ts'
 import { OutputFile } from '../files/output-file.ts'
 import { parsePattern } from '../oci/pattern.ts'
 import { nameOf, parseReference } from '../oci/reference.ts'
@@ -76,6 +77,12 @@ export default class Push extends BaseCommand {
 
   async run(): Promise<Receipt | PushPlanDocument> {
     const { args, flags } = await this.parse(Push)
+    if (!existsSync(args.bundle) && existsSync(args.registry)) {
+      throw new AirgapError(
+        'USAGE',
+        `${args.registry} is a file, and ${args.bundle} is none: the bundle comes first, then the registry`,
+      )
+    }
     const { parseNameMap, parseTarget } = await import('../transfer/push/names.ts')
     const target = parseTarget(args.registry)
     const maps = (flags.map ?? []).map((text) => parseNameMap(text))
@@ -83,7 +90,7 @@ export default class Push extends BaseCommand {
     const trust = await trustFrom(flags, { flag: '--allow-unsigned', isSet: flags['allow-unsigned'] })
 
     const { openBundle } = await import('../transfer/check/open.ts')
-    const { verificationError } = await import('../transfer/check/verify.ts')
+    const { contentEntries, hashContent, verificationError } = await import('../transfer/check/verify.ts')
     const { executePush } = await import('../transfer/push/push.ts')
     const { planPush } = await import('../transfer/push/plan.ts')
     const { PushRecord } = await import('../transfer/push/record.ts')
@@ -99,7 +106,7 @@ export default class Push extends BaseCommand {
       }
       this.#warnOfUnused(opened.description.images, flags.include, flags.exclude, maps)
       const path = flags['dry-run'] ? '' : receiptPath(flags.receipt, opened.description.name, new Date())
-      if (path !== '') output = await OutputFile.reserve(path)
+      if (path !== '') output = await OutputFile.reserve(path, { canForce: false })
       const onEvent = await progress.start()
       client = await openClient(flags, onEvent)
       const shared = {
@@ -111,6 +118,12 @@ export default class Push extends BaseCommand {
       }
       const plan = await planPush(opened, { ...shared, target, path: flags.path, maps, select })
       if (!output) {
+        // The real run hashes everything before it sets a tag, so its plan says whether that will do.
+        const altered = await hashContent(opened, contentEntries(opened), shared)
+        if (altered.length > 0) {
+          opened.problems = altered
+          throw verificationError(args.bundle, opened)
+        }
         const document = planDocument(opened.bundleDigest, plan)
         this.print(renderPushPlan(document))
         return document

@@ -2,7 +2,7 @@ import { Args, Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
 import { trustFlags } from '../cli/flags.ts'
 import { Progress } from '../cli/progress.ts'
-import { evidenceOf, renderEvidence, type Evidence } from '../cli/render-evidence.ts'
+import { evidenceOf, highlightOf, renderEvidence, type Evidence } from '../cli/render-evidence.ts'
 import { trustFrom } from '../cli/trust.ts'
 
 export default class Verify extends BaseCommand {
@@ -41,7 +41,7 @@ export default class Verify extends BaseCommand {
       progress.stop()
       const evidence = evidenceOf(opened, true)
       if (opened.problems.length > 0 || !evidence) throw verificationError(args.bundle, opened)
-      this.print(renderEvidence(evidence))
+      this.print(renderEvidence(evidence), highlightOf(evidence))
       return evidence
     } finally {
       progress.stop()

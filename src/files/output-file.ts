@@ -6,6 +6,15 @@ import { AirgapError, fileError, systemCode } from '../errors.ts'
 /** What an unfinished file is called: its final name and this. */
 export const PARTIAL_SUFFIX = '.partial'
 
+export interface OutputOptions {
+  /** Replace what stands there. */
+  force?: boolean
+  /** Whether the user has a flag for that; then an error names it. */
+  canForce?: boolean
+  /** Permission bits, before the process's umask. */
+  mode?: number
+}
+
 /**
  * A file that appears under its name only when it is complete and synced. Until then its bytes stand beside it
  * under `NAME.partial`, which is created exclusively and never through a link.
@@ -29,15 +38,14 @@ export class OutputFile {
    * Opens the partial file, so that whatever stands in the way is known before any work is done. What an
    * interrupted run left under the partial name is removed first.
    *
-   * @param mode permission bits, before the process's umask.
    * @throws AirgapError `OUTPUT_EXISTS`, `OUTPUT_UNSAFE`, `FILE`, `DISK_FULL`
    */
-  static async reserve(name: string, options: { force?: boolean; mode?: number } = {}): Promise<OutputFile> {
+  static async reserve(name: string, options: OutputOptions = {}): Promise<OutputFile> {
     // What is checked has to be what is opened: "link/../x" is not "x" to the file system.
     const path = resolve(name)
     const force = options.force ?? false
     const partial = `${path}${PARTIAL_SUFFIX}`
-    await checkOutput(path, force)
+    await checkOutput(path, force, options.canForce ?? true)
     try {
       await removeStale(partial)
       const { O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW } = constants
@@ -121,7 +129,7 @@ function ignoreClosed(error: unknown): void {
 }
 
 /** Refuses what must not be written over or through. */
-async function checkOutput(path: string, force: boolean): Promise<void> {
+async function checkOutput(path: string, force: boolean, canForce = true): Promise<void> {
   await checkFolder(path)
   const existing = await lstat(path).catch((error: unknown) => {
     if (systemCode(error) === 'ENOENT') return undefined
@@ -140,7 +148,7 @@ async function checkOutput(path: string, force: boolean): Promise<void> {
   }
   if (!force) {
     throw new AirgapError('OUTPUT_EXISTS', `cannot write ${path}: it exists already`, {
-      hint: 'Choose another name, or replace it with --force.',
+      hint: canForce ? 'Choose another name, or replace it with --force.' : 'Choose another name.',
     })
   }
 }
@@ -162,7 +170,10 @@ async function checkFolder(path: string): Promise<void> {
     })
     current = join(current, part)
     const info = await lstat(current).catch((error: unknown) => {
-      throw fileError(error, 'write', path)
+      if (systemCode(error) !== 'ENOENT') throw fileError(error, 'write', path)
+      throw new AirgapError('FILE', `cannot write ${path}: there is no folder ${current}`, {
+        hint: 'Create it first, or look at the spelling.',
+      })
     })
     if (!info.isSymbolicLink()) continue
     const isShared = (parent.mode & WORLD_WRITABLE) !== 0

@@ -27,6 +27,11 @@ export function parseImageList(bytes: Uint8Array, where: string): Reference[] {
       hint: 'Save the list as UTF-8 (PowerShell 5 writes UTF-16 by ">": use Out-File -Encoding utf8).',
     })
   }
+  if (/^\s*\{/.test(text)) {
+    throw new AirgapError('INVALID_LIST', `${where}: it is JSON, not a list of image references`, {
+      hint: 'If it is a lock that `airgap resolve -o` has written, give it with --lock.',
+    })
+  }
   const references: Reference[] = []
   const problems = []
   for (const [i, line] of text.split(/\r\n|\n|\r/).entries()) {

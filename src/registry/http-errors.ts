@@ -66,7 +66,11 @@ function meaningOf(answer: FailedAnswer, context: Context): [ErrorCode, string, 
         'Check that the account may do this, and that the name is right: some registries answer so for what does not exist.',
       ]
     case 404:
-      return ['NOT_FOUND', '']
+      return [
+        'NOT_FOUND',
+        'there is no such thing: ',
+        'Look at the spelling of name and tag; what a lock has pinned may have been deleted since.',
+      ]
     case 413:
       return [
         'REGISTRY',
@@ -97,13 +101,13 @@ function unauthorized(auth: AuthState, registry: string): [ErrorCode, string, st
       return [
         'UNAUTHORIZED',
         'credentials are needed: ',
-        `Store credentials with: airgap login ${registry}. If the image should be public, check its name: some registries answer so for what does not exist.`,
+        `Log in with docker login ${registry} or podman login ${registry}, or name a credentials file with --auth-file. If the image should be public, check its name: some registries answer so for what does not exist.`,
       ]
     case 'basic':
       return [
         'UNAUTHORIZED',
         `the credentials from ${auth.source} are not accepted: `,
-        `Renew them with: airgap login ${registry}`,
+        `Log in again with docker login ${registry} or podman login ${registry}, or name another credentials file with --auth-file.`,
       ]
     case 'token':
       return [
@@ -227,7 +231,7 @@ function tlsFault(code: string, error: unknown, host: string): [string, string?]
   if (UNKNOWN_CA.has(code)) {
     return [
       `its certificate is signed by an authority that is not trusted here (${code})`,
-      'Give the authority as a PEM file with --ca-file FILE.',
+      'Give the authority that has signed it as a PEM file with --ca-file FILE; if one was given, it is another one.',
     ]
   }
   switch (code) {

@@ -234,7 +234,7 @@ function missingPlatforms(
       'PLATFORM_MISSING',
       `${what} has none of the platforms asked for (${names}); it has ${has}`,
       {
-        hint: 'Ask for a platform that it has, or leave the image out with --exclude.',
+        hint: 'Ask for a platform that it has, or leave the image out with --exclude. --allow-missing-platform is for images that have at least one of those asked for.',
       },
     )
   }

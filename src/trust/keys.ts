@@ -144,7 +144,7 @@ async function askPassword(path: string, getPassword: PasswordSource): Promise<B
   const password = await getPassword()
   if (password === undefined) {
     throw new AirgapError('PASSWORD', `${path} is encrypted and no password was given`, {
-      hint: `Set ${PASSWORD_VARIABLE} or ${COSIGN_PASSWORD_VARIABLE}, or run this on a terminal.`,
+      hint: `Set ${PASSWORD_VARIABLE} or ${COSIGN_PASSWORD_VARIABLE}, name a file with --password-file, or run this on a terminal.`,
     })
   }
   return Buffer.from(password)

@@ -139,7 +139,11 @@ describe('what stands in the way', () => {
 
   test('no folder, or a file where a folder should be', async () => {
     const { folder } = await output()
-    await expectRefusal(join(folder, 'missing', 'bundle.tar'), 'FILE', 'no such file or folder')
+    await expectRefusal(
+      join(folder, 'missing', 'bundle.tar'),
+      'FILE',
+      `there is no folder ${join(folder, 'missing')}`,
+    )
     await writeFile(join(folder, 'file'), '')
     await expectRefusal(join(folder, 'file', 'bundle.tar'), 'FILE', 'not a folder')
   })

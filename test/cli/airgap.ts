@@ -7,6 +7,8 @@ import { buffer } from 'node:stream/consumers'
 import { expect } from 'vitest'
 
 const RUN = join(import.meta.dirname, '../../bin/run.js')
+/** Hundreds of processes load the same code. */
+const CACHE = join(import.meta.dirname, '../../node_modules/.cache/airgap-tests')
 
 export interface Outcome {
   code: number | null
@@ -27,7 +29,7 @@ export interface RunOptions {
 export async function airgap(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
   const child = spawn(process.execPath, [RUN, ...args], {
     cwd: options.cwd,
-    env: { PATH: process.env.PATH, HOME: '/nonexistent', ...options.env },
+    env: { PATH: process.env.PATH, HOME: '/nonexistent', NODE_COMPILE_CACHE: CACHE, ...options.env },
     stdio: ['pipe', 'pipe', 'pipe'],
   })
   child.stdin.on('error', () => {})

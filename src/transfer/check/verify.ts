@@ -79,7 +79,10 @@ export function verificationError(path: string, opened: OpenedBundle): AirgapErr
   const { problems, authentication } = opened
   const isSignature = problems.some(({ entry }) => entry === SIGSTORE_SIGNATURE || entry === RAW_SIGNATURE)
   let hint = 'Do not use it. Compare its SHA-256 with the one on the other side, and bring it across again.'
-  if (authentication.state === 'failed' && isSignature) {
+  if (problems.some(({ message }) => message.includes('is not signed'))) {
+    hint =
+      'Ask for a signed one. To do without a signature, say so: verify --integrity-only, push --allow-unsigned.'
+  } else if (authentication.state === 'failed' && isSignature) {
     hint =
       'Nothing in it was looked at further. Check that the key is the right one for this bundle; if it is, do not use the bundle.'
   } else if (problems.every(({ kind }) => kind === 'expectation')) {

@@ -83,7 +83,8 @@ async function sendBlobs(
         record.set(repository, blob.digest, blob.size, 'uploaded')
       }
     } catch (error) {
-      if (error instanceof AirgapError && error.code === 'INVALID_CONTENT') {
+      // The others are called off with the first one's error; it is not theirs.
+      if (!signal.aborted && error instanceof AirgapError && error.code === 'INVALID_CONTENT') {
         altered.push({ entry: blobName(blob.digest), message: error.message })
       }
       throw error
