@@ -3,12 +3,11 @@ import { Args, Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
 import { concurrencyFlag, registryFlags, trustFlags } from '../cli/flags.ts'
 import { Progress } from '../cli/progress.ts'
-import { jsonText } from '../cli/format.ts'
-import { incompletePath, receiptPath } from '../cli/receipt-path.ts'
+import { keepIncomplete, keepReceipt, receiptPath } from '../cli/receipts.ts'
 import { openClient } from '../cli/registries.ts'
 import { planDocument, renderPushPlan, renderReceipt, type PushPlanDocument } from '../cli/render-push.ts'
 import { trustFrom } from '../cli/trust.ts'
-import { AirgapError, messageOf } from '../errors.ts'
+import { AirgapError } from '../errors.ts'
 import { OutputFile } from '../files/output-file.ts'
 import { parsePattern } from '../oci/pattern.ts'
 import { nameOf, parseReference } from '../oci/reference.ts'
@@ -16,7 +15,7 @@ import type { ImageEntry } from '../bundle/description.ts'
 import type { RegistryClient } from '../registry/client.ts'
 import type { OpenedBundle } from '../transfer/check/opened-bundle.ts'
 import type { NameMap } from '../transfer/push/names.ts'
-import { serializeReceipt, type Receipt } from '../transfer/push/receipt.ts'
+import type { Receipt } from '../transfer/push/receipt.ts'
 
 export default class Push extends BaseCommand {
   static override description =
@@ -132,20 +131,18 @@ export default class Push extends BaseCommand {
         ...target,
         origin: await client.originOf(target.registry),
       })
-      try {
-        const receipt = await executePush(opened, plan, record, {
-          ...shared,
-          verifyTarget: flags['verify-target'],
-        })
-        await writeReceipt(output, receipt)
+      const receipt = await executePush(opened, plan, record, {
+        ...shared,
+        verifyTarget: flags['verify-target'],
+      }).catch(async (error: unknown) => {
         progress.stop()
-        this.print(renderReceipt(receipt, path))
-        return receipt
-      } catch (error) {
-        progress.stop()
-        if (record.hasSetTags) await this.#tellWhatWasDone(record.receipt(false), path)
+        if (record.hasSetTags) this.warning(await keepIncomplete(record.receipt(false), path))
         throw error
-      }
+      })
+      progress.stop()
+      await keepReceipt(output, receipt)
+      this.print(renderReceipt(receipt, path))
+      return receipt
     } catch (error) {
       await output?.discard()
       throw error
@@ -178,26 +175,6 @@ export default class Push extends BaseCommand {
       if (!isUsed) this.warning(`--map ${from}=…: no image of the bundle begins with ${from}`)
     }
   }
-
-  /**
-   * Keeps the receipt of a push that broke off when tags were set: under a name of its own, so that the same command
-   * can be run again. Where even that cannot be written, it is printed.
-   */
-  async #tellWhatWasDone(receipt: Receipt, path: string): Promise<void> {
-    const file = incompletePath(path, new Date())
-    try {
-      await writeReceipt(await OutputFile.reserve(file), receipt)
-      this.warning(`the push broke off when tags had been set; which ones stands in ${file}`)
-    } catch (error) {
-      this.warning(`the receipt of what was done could not be written: ${messageOf(error)}; this is it`)
-      process.stderr.write(jsonText(receipt))
-    }
-  }
-}
-
-async function writeReceipt(output: OutputFile, receipt: Receipt): Promise<void> {
-  await output.write(serializeReceipt(receipt), 0)
-  await output.commit()
 }
 
 /** Which images `--include` and `--exclude` leave. */
