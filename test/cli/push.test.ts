@@ -1,4 +1,4 @@
-import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
   buildkitIndex,
@@ -434,6 +434,45 @@ describe('a push that breaks off', () => {
     expect(code).toBe(2)
     expect(stderr).toContain('while this push was under way')
     expect(tagOf(target, 'docker.io/library/nginx', '1.29')).toBe(other.descriptor.digest)
+  })
+})
+
+describe('credentials', () => {
+  const auth = { bearer: { users: { robot$ci: 'right' } } }
+
+  it("come from Docker's file, for tokens too", async () => {
+    await using target = await startRegistry({ auth })
+    await mkdir(folder.file('docker'), { recursive: true })
+    const basic = Buffer.from('robot$ci:right').toString('base64')
+    const config = { auths: { [target.host]: { auth: basic } } }
+    await writeFile(folder.file('docker/config.json'), JSON.stringify(config))
+    const args = ['push', 'k8s.tar', target.host, ...KEY, '--receipt', 'docker.json']
+    expect((await run(args)).code).toBe(5)
+    const { code, stderr } = await run(args, { DOCKER_CONFIG: folder.file('docker') })
+    expect(stderr).not.toContain('Error')
+    expect(code).toBe(0)
+    expect(target.requests.filter(({ path }) => path.startsWith('/token')).length).toBeLessThan(30)
+  })
+
+  it('come from a credential helper, which is run without our secrets', async () => {
+    await using target = await startRegistry({ auth })
+    await mkdir(folder.file('helped'), { recursive: true })
+    await mkdir(folder.file('bin'), { recursive: true })
+    await writeFile(folder.file('helped/config.json'), JSON.stringify({ credsStore: 'test' }))
+    const helper = [
+      '#!/bin/sh',
+      `env > '${folder.file('helper-environment')}'`,
+      'read server',
+      'printf \'{"ServerURL":"%s","Username":"robot$ci","Secret":"right"}\' "$server"',
+    ]
+    await writeFile(folder.file('bin/docker-credential-test'), `${helper.join('\n')}\n`, { mode: 0o755 })
+    const { code, stderr } = await run(['push', 'k8s.tar', target.host, ...KEY, '--receipt', 'helped.json'], {
+      DOCKER_CONFIG: folder.file('helped'),
+      PATH: `${folder.file('bin')}:${process.env.PATH}`,
+    })
+    expect(stderr).not.toContain('Error')
+    expect(code).toBe(0)
+    expect(await readFile(folder.file('helper-environment'), 'utf8')).not.toContain('a password')
   })
 })
 
