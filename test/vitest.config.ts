@@ -3,6 +3,8 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   root: new URL('..', import.meta.url).pathname,
   test: {
+    // Half of the work is processes that the tests start; a core kept free is a core unused.
+    maxWorkers: '100%',
     projects: [
       {
         test: {
