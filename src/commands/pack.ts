@@ -81,6 +81,8 @@ export default class Pack extends BaseCommand {
     const lockFile =
       flags.lock === undefined ? undefined : await this.#readLock(flags.lock, flags.exclude ?? [])
     const images = lockFile ? [] : await imagesOf(args.image ?? [], flags, (message) => this.warning(message))
+    // From here on there is something to clean up.
+    const { signal } = this
     const output =
       toStandardOutput || flags['dry-run']
         ? undefined
@@ -96,7 +98,7 @@ export default class Pack extends BaseCommand {
         mirrors: await parseMirrors(flags.mirror),
         concurrency: flags.concurrency,
         onEvent,
-        signal: this.signal,
+        signal,
       }
       const { DocumentCache } = await import('../transfer/pack/sources.ts')
       const { packToFile, packToStream, planPack } = await import('../transfer/pack/pack.ts')

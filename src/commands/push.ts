@@ -105,6 +105,8 @@ export default class Push extends BaseCommand {
       }
       this.#warnOfUnused(opened.description.images, flags.include, flags.exclude, maps)
       const path = flags['dry-run'] ? '' : receiptPath(flags.receipt, opened.description.name, new Date())
+      // From here on there is something to clean up.
+      const { signal } = this
       if (path !== '') output = await OutputFile.reserve(path, { canForce: false })
       const onEvent = await progress.start()
       client = await openClient(flags, onEvent)
@@ -112,7 +114,7 @@ export default class Push extends BaseCommand {
         client,
         concurrency: flags.concurrency,
         moveTags: flags['move-tags'],
-        signal: this.signal,
+        signal,
         onEvent,
       }
       const plan = await planPush(opened, { ...shared, target, path: flags.path, maps, select })

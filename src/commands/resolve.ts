@@ -60,6 +60,8 @@ export default class Resolve extends BaseCommand {
 
     const progress = new Progress({ quiet: flags.quiet })
     const onEvent = await progress.start()
+    // From here on there is something to clean up.
+    const { signal } = this
     const output =
       flags.output === undefined || toStandardOutput
         ? undefined
@@ -76,7 +78,7 @@ export default class Resolve extends BaseCommand {
         mirrors,
         resolveFrom: flags['resolve-from'],
         concurrency: flags.concurrency,
-        signal: this.signal,
+        signal,
         onEvent,
       })
       progress.stop()
