@@ -1,4 +1,4 @@
-import { Flags } from '@oclif/core'
+import { Args, Flags } from '@oclif/core'
 
 /** Flags of several commands, under their contractual names. */
 
@@ -30,7 +30,7 @@ export const inputFlags = {
   }),
 }
 
-export const platformFlags = {
+const platformFlags = {
   platform: Flags.string({
     ...many,
     description: 'Platform to take, OS/ARCH[/VARIANT]; all platforms unless given',
@@ -79,7 +79,7 @@ export const registryFlags = {
   }),
 }
 
-export const mirrorFlags = {
+const mirrorFlags = {
   mirror: Flags.string({
     ...many,
     description: 'Read what begins with FROM from TO; several are tried in order, then the source',
@@ -134,4 +134,18 @@ export const concurrencyFlag = {
 
 export const outputForceFlag = {
   force: Flags.boolean({ description: 'Replace the output if it exists' }),
+}
+
+/** The images that a command line names as arguments. */
+export const imageArgs = {
+  image: Args.string({ description: 'Image reference', multiple: true, ignoreStdin: true }),
+}
+
+/** For resolve and pack: what to take, and from where. */
+export const resolvingFlags = {
+  ...inputFlags,
+  ...platformFlags,
+  ...registryFlags,
+  ...mirrorFlags,
+  ...concurrencyFlag,
 }

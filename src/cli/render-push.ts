@@ -1,7 +1,6 @@
-import type { PushPlan } from '../transfer/push/plan.ts'
+import { tagChange, tagName, type PushPlan } from '../transfer/push/plan.ts'
 import type { Receipt } from '../transfer/push/receipt.ts'
 import { kubeadmSettings, registryMirrors } from '../transfer/push/next-steps.ts'
-import { tagName } from '../transfer/push/record.ts'
 import { escapeLine, formatBytes, formatFields, plural } from './format.ts'
 
 /** What `push --dry-run --json` gives. */
@@ -24,13 +23,17 @@ export function planDocument(bundleDigest: string, plan: PushPlan): PushPlanDocu
   return {
     dryRun: true,
     bundleDigest,
-    images: plan.images.map(({ image, repository, name, tagNow }) => ({
-      source: image.source,
-      target: tagName({ repository, name }),
-      digest: image.digest,
-      tag: tagNow === undefined ? 'created' : tagNow === image.digest ? 'unchanged' : 'moved',
-      ...(tagNow !== undefined && tagNow !== image.digest ? { previousDigest: tagNow } : {}),
-    })),
+    images: plan.images.map((planned) => {
+      const { image, tagNow } = planned
+      const tag = tagChange(tagNow, image.digest)
+      return {
+        source: image.source,
+        target: tagName(planned),
+        digest: image.digest,
+        tag,
+        ...(tag === 'moved' && tagNow !== undefined ? { previousDigest: tagNow } : {}),
+      }
+    }),
     upload: { count: plan.uploadCount, bytes: plan.uploadBytes },
     mount: { count: plan.mountCount },
   }

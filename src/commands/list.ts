@@ -1,6 +1,5 @@
-import { Args } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
-import { inputFlags } from '../cli/flags.ts'
+import { imageArgs, inputFlags } from '../cli/flags.ts'
 import { imagesOf } from '../cli/inputs.ts'
 import { formatReference } from '../oci/reference.ts'
 
@@ -15,9 +14,7 @@ export default class List extends BaseCommand {
     "<%= config.bin %> <%= command.id %> --images-from images.txt --exclude 'docker.io/library/*'",
   ]
 
-  static override args = {
-    image: Args.string({ description: 'Image reference', multiple: true, ignoreStdin: true }),
-  }
+  static override args = imageArgs
 
   static override flags = { ...inputFlags }
 

@@ -1,13 +1,6 @@
-import { Args, Flags } from '@oclif/core'
+import { Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
-import {
-  concurrencyFlag,
-  inputFlags,
-  mirrorFlags,
-  outputForceFlag,
-  platformFlags,
-  registryFlags,
-} from '../cli/flags.ts'
+import { imageArgs, outputForceFlag, resolvingFlags } from '../cli/flags.ts'
 import { imagesOf } from '../cli/inputs.ts'
 import { describeBundle } from '../cli/pack-inputs.ts'
 import { openSigningKey } from '../cli/private-key.ts'
@@ -35,9 +28,7 @@ export default class Pack extends BaseCommand {
     '<%= config.bin %> <%= command.id %> nginx:1.29 -o - --no-sign | ssh host "cat > nginx.tar"',
   ]
 
-  static override args = {
-    image: Args.string({ description: 'Image reference', multiple: true, ignoreStdin: true }),
-  }
+  static override args = imageArgs
 
   static override flags = {
     output: Flags.string({
@@ -64,11 +55,7 @@ export default class Pack extends BaseCommand {
       helpGroup: 'INPUT',
     }),
     'dry-run': Flags.boolean({ description: 'Print the plan with its exact size, and fetch manifests only' }),
-    ...inputFlags,
-    ...platformFlags,
-    ...registryFlags,
-    ...mirrorFlags,
-    ...concurrencyFlag,
+    ...resolvingFlags,
   }
 
   async run(): Promise<PackResult> {

@@ -89,7 +89,7 @@ export default class Push extends BaseCommand {
     const trust = await trustFrom(flags, { flag: '--allow-unsigned', isSet: flags['allow-unsigned'] })
 
     const { openBundle } = await import('../transfer/check/open.ts')
-    const { contentEntries, hashContent, verificationError } = await import('../transfer/check/verify.ts')
+    const { contentEntries, requireContent, verificationError } = await import('../transfer/check/verify.ts')
     const { executePush } = await import('../transfer/push/push.ts')
     const { planPush } = await import('../transfer/push/plan.ts')
     const { PushRecord } = await import('../transfer/push/record.ts')
@@ -120,11 +120,7 @@ export default class Push extends BaseCommand {
       const plan = await planPush(opened, { ...shared, target, path: flags.path, maps, select })
       if (!output) {
         // The real run hashes everything before it sets a tag, so its plan says whether that will do.
-        const altered = await hashContent(opened, contentEntries(opened), shared)
-        if (altered.length > 0) {
-          opened.problems = altered
-          throw verificationError(args.bundle, opened)
-        }
+        await requireContent(opened, contentEntries(opened), shared)
         const document = planDocument(opened.bundleDigest, plan)
         this.print(renderPushPlan(document))
         return document

@@ -1,13 +1,6 @@
-import { Args, Flags } from '@oclif/core'
+import { Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
-import {
-  concurrencyFlag,
-  inputFlags,
-  mirrorFlags,
-  outputForceFlag,
-  platformFlags,
-  registryFlags,
-} from '../cli/flags.ts'
+import { imageArgs, outputForceFlag, resolvingFlags } from '../cli/flags.ts'
 import { imagesOf } from '../cli/inputs.ts'
 import { Progress } from '../cli/progress.ts'
 import { openClient, parseMirrors, parsePlatforms } from '../cli/registries.ts'
@@ -26,9 +19,7 @@ export default class Resolve extends BaseCommand {
     '<%= config.bin %> <%= command.id %> --kubeadm v1.36.3 --platform linux/amd64 --platform linux/arm64 -o airgap.lock',
   ]
 
-  static override args = {
-    image: Args.string({ description: 'Image reference', multiple: true, ignoreStdin: true }),
-  }
+  static override args = imageArgs
 
   static override flags = {
     output: Flags.string({
@@ -37,11 +28,7 @@ export default class Resolve extends BaseCommand {
       helpValue: 'FILE',
     }),
     ...outputForceFlag,
-    ...inputFlags,
-    ...platformFlags,
-    ...registryFlags,
-    ...mirrorFlags,
-    ...concurrencyFlag,
+    ...resolvingFlags,
   }
 
   async run(): Promise<Lock> {

@@ -1,10 +1,53 @@
 import { AirgapError, messageOf, type ErrorCode, type Problem } from '../errors.ts'
+import { inParallel } from './parallel.ts'
+
+/**
+ * Works on every image, a bounded number at a time. One that fails does not stop the others: what failed is reported
+ * together when all have ended. Being called off does stop them.
+ *
+ * @param faultOf makes of what was thrown the error that the user gets.
+ * @param summary the message when several have failed, behind `3 of 20 images`.
+ */
+export async function forEachImage<T, R>(
+  images: readonly T[],
+  options: { concurrency?: number; signal?: AbortSignal },
+  words: {
+    nameOf: (image: T) => string
+    faultOf: (error: unknown, name: string) => unknown
+    summary: string
+  },
+  work: (image: T) => Promise<R>,
+): Promise<R[]> {
+  const failures: { name: string; error: unknown }[] = []
+  const results = await inParallel(images, options, async (image): Promise<{ value: R } | undefined> => {
+    try {
+      return { value: await work(image) }
+    } catch (error) {
+      if (isAbort(error)) throw error
+      const name = words.nameOf(image)
+      failures.push({ name, error: words.faultOf(error, name) })
+      return undefined
+    }
+  })
+  if (failures.length > 0) {
+    throw combineFailures(failures, `${failures.length} of ${images.length} images ${words.summary}`)
+  }
+  return results.flatMap((result) => (result ? [result.value] : []))
+}
+
+/** Whether this is the work being called off, rather than a fault. */
+export function isAbort(error: unknown): boolean {
+  return (
+    error instanceof Error &&
+    (error.name === 'AbortError' || (error instanceof AirgapError && error.code === 'INTERRUPTED'))
+  )
+}
 
 /**
  * One error for everything that failed. A single failure is passed on as it is.
  * @param summary the message when there are several, like `3 of 20 images could not be resolved`.
  */
-export function combineFailures(failures: { name: string; error: unknown }[], summary: string): unknown {
+function combineFailures(failures: { name: string; error: unknown }[], summary: string): unknown {
   const [first] = failures
   if (failures.length <= 1) return first?.error
   const codes = new Set(failures.map(({ error }) => (error instanceof AirgapError ? error.code : 'INTERNAL')))

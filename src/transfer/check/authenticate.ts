@@ -30,7 +30,8 @@ export type Authentication =
   | { state: 'signed'; key: PublicKey; signature: string }
   /** Nothing was authenticated; `hasSignature` says whether the bundle carries a signature. */
   | { state: 'not-checked'; hasSignature: boolean }
-  | { state: 'failed' }
+  /** `isUnsigned`: no signature was there to be checked. */
+  | { state: 'failed'; isUnsigned?: boolean }
 
 /**
  * Step 1: checks the bytes of `SHA256SUMS` against the caller's keys and the digest that the caller expects,
@@ -87,7 +88,7 @@ function checkSignatures(head: BundleHead, trust: TrustOptions, problems: Proble
     })
   }
   problems.push(...reasons)
-  return { state: 'failed' }
+  return { state: 'failed', isUnsigned: offered.length === 0 }
 }
 
 /**

@@ -46,7 +46,7 @@ export function contentEntries(opened: OpenedBundle): BundleEntry[] {
 }
 
 /** Step 6: hashes entries against the list. */
-export async function hashContent(
+async function hashContent(
   opened: OpenedBundle,
   entries: readonly BundleEntry[],
   { onEvent, signal, threads }: VerifyOptions,
@@ -74,12 +74,31 @@ export async function hashContent(
   return problems.toSorted((a, b) => (a.entry < b.entry ? -1 : 1))
 }
 
+/**
+ * Hashes entries against the list, and goes no further where one is altered.
+ * @throws AirgapError `VERIFICATION_FAILED`
+ */
+export async function requireContent(
+  opened: OpenedBundle,
+  entries: readonly BundleEntry[],
+  options: VerifyOptions,
+): Promise<void> {
+  refuse(opened, await hashContent(opened, entries, options))
+}
+
+/** @throws AirgapError `VERIFICATION_FAILED` when there are any problems. */
+export function refuse(opened: OpenedBundle, problems: readonly Problem[]): void {
+  if (problems.length === 0) return
+  opened.problems = opened.problems.concat(problems)
+  throw verificationError(opened.reader.path, opened)
+}
+
 /** The error for a bundle that is not good. */
 export function verificationError(path: string, opened: OpenedBundle): AirgapError {
   const { problems, authentication } = opened
   const isSignature = problems.some(({ entry }) => entry === SIGSTORE_SIGNATURE || entry === RAW_SIGNATURE)
   let hint = 'Do not use it. Compare its SHA-256 with the one on the other side, and bring it across again.'
-  if (problems.some(({ message }) => message.includes('is not signed'))) {
+  if (authentication.state === 'failed' && authentication.isUnsigned) {
     hint =
       'Ask for a signed one. To do without a signature, say so: verify --integrity-only, push --allow-unsigned.'
   } else if (authentication.state === 'failed' && isSignature) {

@@ -1,4 +1,3 @@
-import pLimit from 'p-limit'
 import type { BundleDescription, ImageEntry } from '../../bundle/description.ts'
 import { describingFiles } from '../../bundle/layout.ts'
 import { checksumsOf, type PlannedBlob } from '../../bundle/plan.ts'
@@ -9,12 +8,11 @@ import { parseReference } from '../../oci/reference.ts'
 import type { RegistryClient } from '../../registry/client.ts'
 import { sourcesFor, type Mirror } from '../../registry/mirrors.ts'
 import type { Repository } from '../../registry/repository.ts'
-import { asRegistryFault, combineFailures } from '../failures.ts'
-import { DEFAULT_CONCURRENCY } from '../parallel.ts'
+import { asRegistryFault, forEachImage } from '../failures.ts'
 import { closureOf, closureSize, kindOf, type Closure, type KnownSizes } from '../graph.ts'
 import type { Lock } from './lock.ts'
 import { repeatSelection } from '../select.ts'
-import { DocumentCache, firstThatHas, isAbort } from './sources.ts'
+import { DocumentCache, firstThatHas } from './sources.ts'
 
 /** A blob that has to be fetched, and the repositories that may have it, in the order to try. */
 export interface BlobToFetch {
@@ -49,33 +47,20 @@ export interface ContentsOptions {
 export async function gatherContents(options: ContentsOptions): Promise<BundleContents> {
   const { lock } = options
   const cache = options.cache ?? new DocumentCache()
-  const limit = pLimit(options.concurrency ?? DEFAULT_CONCURRENCY)
   const sizes: KnownSizes = new Map()
-  const failures: { name: string; error: unknown }[] = []
-  const gathered = await Promise.all(
-    lock.images.map((image) =>
-      limit(async () => {
-        try {
-          return await gatherImage(image, options, cache, sizes)
-        } catch (error) {
-          if (isAbort(error)) throw error
-          failures.push({ name: image.source, error: asLockFault(error, image.source) })
-          return undefined
-        }
-      }),
-    ),
-  )
-  if (failures.length > 0) {
-    throw combineFailures(
-      failures,
-      `${failures.length} of ${lock.images.length} images do not answer to the lock`,
-    )
+  const words = {
+    nameOf: ({ source }: ImageEntry) => source,
+    faultOf: asLockFault,
+    summary: 'do not answer to the lock',
   }
+  const gathered = await forEachImage(lock.images, options, words, (image) =>
+    gatherImage(image, options, cache, sizes),
+  )
 
   const documents = new Map<Digest, ManifestOrIndex>()
   const configs = new Set<Digest>()
   const toFetch = new Map<Digest, BlobToFetch>()
-  for (const image of gathered.filter((one) => one !== undefined)) {
+  for (const image of gathered) {
     for (const document of [...image.closure.documents.values(), ...image.evidence]) {
       documents.set(document.digest, document)
     }

@@ -1,4 +1,3 @@
-import pLimit from 'p-limit'
 import { checkDeliveredNames, sortImages } from '../../bundle/layout.ts'
 import { FORMAT_VERSION, type ImageEntry } from '../../bundle/description.ts'
 import { AirgapError } from '../../errors.ts'
@@ -9,12 +8,11 @@ import type { RegistryClient } from '../../registry/client.ts'
 import { sourcesFor, type Mirror } from '../../registry/mirrors.ts'
 import type { Repository } from '../../registry/repository.ts'
 import type { OnEvent } from '../events.ts'
-import { DEFAULT_CONCURRENCY } from '../parallel.ts'
-import { asRegistryFault, combineFailures } from '../failures.ts'
+import { asRegistryFault, forEachImage } from '../failures.ts'
 import { closureOf, closureSize, kindOf } from '../graph.ts'
 import { LOCK_TYPE, type Lock } from './lock.ts'
 import { selectPlatforms } from '../select.ts'
-import { DocumentCache, firstThatHas, isAbort } from './sources.ts'
+import { DocumentCache, firstThatHas } from './sources.ts'
 
 /** An image that an input named, and the kind of input. */
 export interface RequestedImage {
@@ -48,30 +46,17 @@ export interface ResolveOptions {
 export async function resolveImages(options: ResolveOptions): Promise<Lock> {
   const { images, onEvent } = options
   const cache = options.cache ?? new DocumentCache()
-  const limit = pLimit(options.concurrency ?? DEFAULT_CONCURRENCY)
   onEvent?.({ type: 'phase', phase: 'resolve', items: images.length, bytes: 0 })
-
-  const failures: { name: string; error: unknown }[] = []
-  const entries = await Promise.all(
-    images.map((image) =>
-      limit(async () => {
-        const name = formatReference(image.reference)
-        try {
-          const entry = await resolveOne(image, options, cache)
-          onEvent?.({ type: 'item', name, bytes: entry.size, outcome: 'resolved' })
-          return entry
-        } catch (error) {
-          if (isAbort(error)) throw error
-          failures.push({ name, error: asRegistryFault(error, name) })
-          return undefined
-        }
-      }),
-    ),
-  )
-  if (failures.length > 0) {
-    throw combineFailures(failures, `${failures.length} of ${images.length} images could not be resolved`)
+  const words = {
+    nameOf: ({ reference }: RequestedImage) => formatReference(reference),
+    faultOf: asRegistryFault,
+    summary: 'could not be resolved',
   }
-  const resolved = entries.filter((entry) => entry !== undefined)
+  const resolved = await forEachImage(images, options, words, async (image) => {
+    const entry = await resolveOne(image, options, cache)
+    onEvent?.({ type: 'item', name: entry.source, bytes: entry.size, outcome: 'resolved' })
+    return entry
+  })
   checkDeliveredNames(resolved)
   return {
     type: LOCK_TYPE,

@@ -9,6 +9,7 @@ import {
 } from '../../oci/manifest.ts'
 import type { Platform } from '../../oci/platform.ts'
 import type { Repository } from '../../registry/repository.ts'
+import { isAbort } from '../failures.ts'
 import type { LoadDocument } from '../graph.ts'
 
 /**
@@ -109,12 +110,4 @@ export async function firstThatHas<T>(
     problems: chosen.problems,
     cause: chosen,
   })
-}
-
-/** Whether this is the work being called off, rather than a fault. */
-export function isAbort(error: unknown): boolean {
-  return (
-    error instanceof Error &&
-    (error.name === 'AbortError' || (error instanceof AirgapError && error.code === 'INTERRUPTED'))
-  )
 }

@@ -99,28 +99,23 @@ export async function planPush(opened: OpenedBundle, options: PlanPushOptions): 
       return { ...need, isPresent: there?.digest === need.document.digest }
     },
   )
-  const uploads = blobs.filter(needsUpload)
   return {
     images,
     blobs,
     manifests,
-    uploadCount: uploads.reduce((sum, blob) => sum + uploadsOf(blob).length, 0),
-    uploadBytes: uploads.reduce((sum, blob) => sum + blob.size * uploadsOf(blob).length, 0),
+    uploadCount: blobs.reduce((sum, blob) => sum + uploadsOf(blob).length, 0),
+    uploadBytes: blobs.reduce((sum, blob) => sum + blob.size * uploadsOf(blob).length, 0),
     mountCount: blobs.reduce((sum, blob) => sum + mountsOf(blob).length, 0),
   }
 }
 
 function refuseMovedTags(images: readonly PlannedImage[]): void {
-  const problems: Problem[] = images.flatMap(({ image, repository, name, tagNow }) =>
-    tagNow === undefined || tagNow === image.digest
-      ? []
-      : [
-          {
-            entry: `${repository.name}:${name.tag}`,
-            message: `is ${tagNow}, and ${image.source} would make it ${image.digest}`,
-          },
-        ],
-  )
+  const problems: Problem[] = images
+    .filter(({ image, tagNow }) => tagChange(tagNow, image.digest) === 'moved')
+    .map((planned) => ({
+      entry: tagName(planned),
+      message: `is ${planned.tagNow}, and ${planned.image.source} would make it ${planned.image.digest}`,
+    }))
   if (problems.length === 0) return
   throw new AirgapError(
     'TAG_WOULD_MOVE',
@@ -182,9 +177,15 @@ async function locateBlob(need: BlobNeed, signal: AbortSignal): Promise<PlannedB
   return found
 }
 
-/** Whether any bytes of it have to be sent: it is nowhere in the target to be mounted from, or damaged. */
-export function needsUpload(blob: PlannedBlobTransfer): boolean {
-  return uploadsOf(blob).length > 0
+/** The full name in the target, with the tag. */
+export function tagName({ repository, name }: Pick<PlannedImage, 'repository' | 'name'>): string {
+  return `${repository.name}:${name.tag}`
+}
+
+/** What becomes of a tag that points to `before` now, when it is set to `digest`. */
+export function tagChange(before: Digest | undefined, digest: Digest): 'created' | 'unchanged' | 'moved' {
+  if (before === undefined) return 'created'
+  return before === digest ? 'unchanged' : 'moved'
 }
 
 /** The repositories that get the bytes; the other missing ones mount them from there. */

@@ -4,12 +4,19 @@ import { shortHex, type Digest } from '../../oci/digest.ts'
 import { downloadBlob } from '../../registry/download.ts'
 import type { RegistryClient } from '../../registry/client.ts'
 import type { Repository } from '../../registry/repository.ts'
-import { contentEntries, hashContent, verificationError } from '../check/verify.ts'
+import { contentEntries, refuse, requireContent } from '../check/verify.ts'
 import type { OpenedBundle } from '../check/opened-bundle.ts'
 import { blobProgress, type OnEvent } from '../events.ts'
 import { inParallel } from '../parallel.ts'
-import { mountsOf, uploadsOf, type PlannedBlobTransfer, type PlannedImage, type PushPlan } from './plan.ts'
-import { tagName, type PushRecord } from './record.ts'
+import {
+  mountsOf,
+  tagName,
+  uploadsOf,
+  type PlannedBlobTransfer,
+  type PlannedImage,
+  type PushPlan,
+} from './plan.ts'
+import type { PushRecord } from './record.ts'
 import type { Receipt } from './receipt.ts'
 
 export interface PushOptions {
@@ -51,13 +58,7 @@ async function checkWhatStays(opened: OpenedBundle, plan: PushPlan, options: Pus
     plan.blobs.filter((blob) => uploadsOf(blob).length > 0).map(({ digest }) => blobName(digest)),
   )
   const entries = contentEntries(opened).filter(({ name }) => !sent.has(name))
-  failOn(opened, await hashContent(opened, entries, options))
-}
-
-function failOn(opened: OpenedBundle, problems: Problem[]): void {
-  if (problems.length === 0) return
-  opened.problems = opened.problems.concat(problems)
-  throw verificationError(opened.reader.path, opened)
+  await requireContent(opened, entries, options)
 }
 
 async function sendBlobs(
@@ -91,7 +92,7 @@ async function sendBlobs(
     }
     await mountOrUpload(opened, blob, options, record, signal)
   }).catch((error: unknown) => {
-    failOn(opened, altered)
+    refuse(opened, altered)
     throw error
   })
 }

@@ -4,7 +4,7 @@ import type { Repository } from '../../registry/repository.ts'
 import { TOOL } from '../../version.ts'
 import type { OpenedBundle } from '../check/opened-bundle.ts'
 import type { Target } from './names.ts'
-import type { PlannedImage, PushPlan } from './plan.ts'
+import { tagChange, tagName, type PlannedImage, type PushPlan } from './plan.ts'
 import type { ContentOutcome, Receipt, TagState } from './receipt.ts'
 
 interface ContentRecord {
@@ -53,10 +53,9 @@ export class PushRecord {
   }
 
   setTag(planned: PlannedImage, before: Digest | undefined): void {
-    const { digest } = planned.image
-    if (before === undefined) this.#tags.set(tagName(planned), { state: 'created' })
-    else if (before === digest) this.#tags.set(tagName(planned), { state: 'unchanged' })
-    else this.#tags.set(tagName(planned), { state: 'moved', previousDigest: before })
+    const state = tagChange(before, planned.image.digest)
+    const moved = state === 'moved' && before !== undefined ? { previousDigest: before } : {}
+    this.#tags.set(tagName(planned), { state, ...moved })
   }
 
   receipt(isComplete: boolean): Receipt {
@@ -126,9 +125,4 @@ export class PushRecord {
     }
     return { ...totals, tagsMoved: [...this.#tags.values()].filter(({ state }) => state === 'moved').length }
   }
-}
-
-/** The full name in the target, with the tag. */
-export function tagName({ repository, name }: Pick<PlannedImage, 'repository' | 'name'>): string {
-  return `${repository.name}:${name.tag}`
 }
