@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
 import { readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { seedRegistry, singleManifest, standIns } from '../../fixtures/images/index.ts'
+import { seedRegistry, singleManifest } from '../../fixtures/images/index.ts'
 import { MemoryStore } from '../../src/server/memory-store.ts'
-import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
+import { startRegistry } from '../../src/server/registry.ts'
 import { airgap, scratch, session, type Session } from './airgap.ts'
+import { startInternet, type Internet } from './internet.ts'
 
 /** The whole way as a user goes it, against embedded registries; one bundle serves most tests. */
 
@@ -13,7 +14,7 @@ const IMAGES = ['--kubeadm', 'v1.36.3', 'nginx:1.29', 'ghcr.io/example/charts/he
 const PLATFORMS = ['--platform', 'linux/amd64', '--platform', 'linux/arm64']
 
 let folder: Awaited<ReturnType<typeof scratch>>
-let internet: EmbeddedRegistry
+let internet: Internet
 let mirrors: string[]
 
 let run: Session['run']
@@ -22,13 +23,8 @@ let good: Session['good']
 beforeAll(async () => {
   folder = await scratch()
   ;({ run, good } = session(folder.path, PASSWORD))
-  const { store } = await standIns()
-  internet = await startRegistry({ store })
-  mirrors = ['registry.k8s.io', 'docker.io', 'ghcr.io'].flatMap((host) => [
-    '--mirror',
-    `${host}=${internet.host}/${host}`,
-  ])
-  mirrors.push('--resolve-from', 'mirror')
+  internet = await startInternet()
+  ;({ mirrors } = internet)
   await good(['keygen'])
   await good(['resolve', ...IMAGES, ...PLATFORMS, ...mirrors, '-o', 'all.lock'])
   await good([
@@ -48,7 +44,7 @@ beforeAll(async () => {
 })
 
 afterAll(async () => {
-  await internet.close()
+  await internet[Symbol.asyncDispose]()
   await folder[Symbol.asyncDispose]()
 })
 
@@ -78,7 +74,7 @@ describe('resolve', () => {
       /docker\.io\/library\/nginx:1\.29\n {4}sha256:[0-9a-f]{64}\n {4}linux\/amd64, linux\/arm64 · \d+ kB/,
     )
     expect(stdout).toContain('under another digest than the source')
-    expect(stdout).toContain(`digest named by the mirror ${internet.host}/docker.io/library/nginx`)
+    expect(stdout).toContain(`digest named by the mirror ${internet.registry.host}/docker.io/library/nginx`)
   })
 
   it('names the image and the way out when nothing is there', async () => {
@@ -88,7 +84,7 @@ describe('resolve', () => {
   })
 
   it('reports every image that fails', async () => {
-    const host = internet.host
+    const host = internet.registry.host
     const { code, stderr } = await run(['resolve', `${host}/no/such:1`, `${host}/docker.io/library/nginx:9`])
     expect(code).toBe(4)
     expect(stderr).toContain('2 of 2 images could not be resolved')
@@ -97,7 +93,7 @@ describe('resolve', () => {
   })
 
   it('names what an image has when a platform is missing', async () => {
-    const image = `${internet.host}/docker.io/library/nginx:1.29`
+    const image = `${internet.registry.host}/docker.io/library/nginx:1.29`
     const { code, stderr } = await run([
       'resolve',
       image,
@@ -213,7 +209,7 @@ describe('pack', () => {
   })
 
   it('shows the exact size with --dry-run and fetches no layer', async () => {
-    const before = internet.requests.length
+    const before = internet.registry.requests.length
     const plan = await good([
       'pack',
       '--lock',
@@ -227,7 +223,7 @@ describe('pack', () => {
       '--dry-run',
       '--json',
     ])
-    const asked = internet.requests.slice(before).filter(({ path }) => path.includes('/blobs/'))
+    const asked = internet.registry.requests.slice(before).filter(({ path }) => path.includes('/blobs/'))
     expect(asked.length).toBeLessThan(3)
     await good(['pack', '--lock', 'all.lock', ...mirrors, '--no-sign', '--name', 'same', '-o', 'wet.tar'])
     expect(plan.json<{ size: number }>().size).toBe((await stat(folder.file('wet.tar'))).size)

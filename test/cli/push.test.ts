@@ -6,7 +6,6 @@ import {
   image,
   seedRegistry,
   singleManifest,
-  standIns,
   AMD64,
 } from '../../fixtures/images/index.ts'
 import { digestOf, type Digest } from '../../src/oci/digest.ts'
@@ -14,12 +13,13 @@ import { MemoryStore } from '../../src/server/memory-store.ts'
 import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
 import type { Receipt } from '../../src/transfer/push/receipt.ts'
 import { scratch, session, type Outcome, type Session } from './airgap.ts'
+import { startInternet, type Internet } from './internet.ts'
 
 const ENV = { AIRGAP_PASSWORD: 'a password' }
 const KEY = ['--key', 'airgap.pub']
 
 let folder: Awaited<ReturnType<typeof scratch>>
-let internet: EmbeddedRegistry
+let internet: Internet
 let mirrors: string[]
 let receipts = 0
 
@@ -46,13 +46,8 @@ function tagOf(registry: EmbeddedRegistry, repository: string, tag: string): str
 beforeAll(async () => {
   folder = await scratch()
   ;({ run, good } = session(folder.path, ENV))
-  const { store } = await standIns()
-  internet = await startRegistry({ store })
-  mirrors = ['registry.k8s.io', 'docker.io', 'ghcr.io'].flatMap((host) => [
-    '--mirror',
-    `${host}=${internet.host}/${host}`,
-  ])
-  mirrors.push('--resolve-from', 'mirror')
+  internet = await startInternet()
+  ;({ mirrors } = internet)
   await good(['keygen'])
   await good([
     'pack',
@@ -68,7 +63,7 @@ beforeAll(async () => {
 })
 
 afterAll(async () => {
-  await internet.close()
+  await internet[Symbol.asyncDispose]()
   await folder[Symbol.asyncDispose]()
 })
 
