@@ -4,6 +4,7 @@ import { escapeLine, formatBytes, formatDuration, plural } from './format.ts'
 
 const WORDS: Record<Phase, { doing: string; items: [string, string] }> = {
   resolve: { doing: 'Resolving', items: ['image', 'images'] },
+  reuse: { doing: 'Reusing', items: ['blob', 'blobs'] },
   fetch: { doing: 'Fetching', items: ['blob', 'blobs'] },
   check: { doing: 'Checking', items: ['entry', 'entries'] },
   upload: { doing: 'Uploading', items: ['blob', 'blobs'] },
