@@ -10,6 +10,8 @@ import { scratch, session, type Session } from './airgap.ts'
 const LARGE = 48 * 1024 * 1024
 const ENV = { AIRGAP_PASSWORD: 'a password', SOURCE_DATE_EPOCH: '1790000000' }
 
+const sign = ['pack', '--key', 'airgap.key', '--json']
+
 let folder: Awaited<ReturnType<typeof scratch>>
 let registry: EmbeddedRegistry
 let run: Session['run']
@@ -67,8 +69,14 @@ test('a bundle can be packed again over itself, with more in it', async () => {
   const other = await buildImage({ platform: parsePlatform('linux/amd64'), files: { a: 'other' } })
   seedRegistry(registry.store, 'other:1', other)
   const { stdout } = await good([
-    ...['pack', image, `${registry.host}/other:1`, '-o', 'over.tar', '--force', '--key', 'airgap.key'],
-    ...['--reuse', 'over.tar', '--json'],
+    ...sign,
+    image,
+    `${registry.host}/other:1`,
+    '-o',
+    'over.tar',
+    '--force',
+    '--reuse',
+    'over.tar',
   ])
   const { fetched, reused } = JSON.parse(stdout) as Record<string, { blobs: number; bytes: number }>
   expect([fetched?.blobs, reused?.blobs]).toEqual([1, 2])
@@ -109,10 +117,7 @@ test('an unfinished file serves for what is in it, also the one that this run re
   await writeFile(folder.file('resumed.tar.partial'), bytes)
 
   registry.requests.length = 0
-  const { json } = await good([
-    ...['pack', image, '-o', 'resumed.tar', '--key', 'airgap.key', '--json'],
-    ...['--reuse', 'resumed.tar.partial'],
-  ])
+  const { json } = await good([...sign, image, '-o', 'resumed.tar', '--reuse', 'resumed.tar.partial'])
   expect(json()).toMatchObject({ reused: { blobs: 1 }, fetched: { blobs: 1 } })
   expect(asked('/blobs/')).toHaveLength(1)
   await good(['verify', 'resumed.tar', '--key', 'airgap.pub'])
@@ -123,7 +128,16 @@ test('a pipe gets reused blobs too', async () => {
   const small = (await blobsOf('half.tar')).find(({ size }) => size > 40_000 && size < LARGE)
   await alter('half.tar', (small?.contentOffset ?? 0) + 10)
   const { stdoutBytes, stderr } = await good([
-    ...['pack', '--lock', 'app.lock', '--no-sign', '--name', 'app', '-o', '-', '--reuse', 'half.tar'],
+    'pack',
+    '--lock',
+    'app.lock',
+    '--no-sign',
+    '--name',
+    'app',
+    '-o',
+    '-',
+    '--reuse',
+    'half.tar',
   ])
   expect(stdoutBytes.equals(await readFile(folder.file('first.tar')))).toBe(true)
   expect(stderr).toMatch(/reused\s+1 blob,/)
