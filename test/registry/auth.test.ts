@@ -86,7 +86,7 @@ test('Basic: no credentials, and wrong ones, are told apart; a secret is never q
   expect(none.message).toBe(
     `cannot fetch the manifest ${registry.host}/app:1: credentials are needed: ${registry.host} answers 401 Unauthorized (UNAUTHORIZED: authentication required)`,
   )
-  expect(none.hint).toContain(`docker login ${registry.host}`)
+  expect(none.hint).toContain(`airgap login ${registry.host}`)
   const client = clientWith(registry.host, basicEntry('user', 'hunter2'))
   const wrong = await failureOf(client.repository(registry.host, 'app').fetchManifest('1'), 'UNAUTHORIZED')
   expect(wrong.message).toMatch(/the credentials from .*auth\.json are not accepted/)
