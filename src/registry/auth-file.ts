@@ -95,6 +95,12 @@ export function serverOf(registry: string): string {
   return host === 'docker.io' ? DOCKER_HUB_KEY : host
 }
 
+/** The credential helper that a file names for a repository, or for all (`repository` empty) of a registry. */
+export function helperOf(file: AuthFile, registry: string, repository: string): string | undefined {
+  // An empty name for one registry takes it out of the store for all.
+  return (entryFor(file.credHelpers, registry, repository)?.value ?? file.credsStore) || undefined
+}
+
 /** Whether a key is a spelling of this registry and, where Podman's keys have one, path. */
 export function isKeyOf(key: string, registry: string, path: string): boolean {
   const found = splitKey(key)

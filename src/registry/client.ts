@@ -107,7 +107,11 @@ export class RegistryClient {
    * @returns whether it wanted any.
    * @throws AirgapError `UNAUTHORIZED`, `DENIED`, `REGISTRY` (no registry answers there), `NETWORK`, `TLS`
    */
-  async ping(registry: string, operation: string, signal?: AbortSignal): Promise<{ wantsCredentials: boolean }> {
+  async ping(
+    registry: string,
+    operation: string,
+    signal?: AbortSignal,
+  ): Promise<{ wantsCredentials: boolean }> {
     const connection = this.#connection(registry)
     const context = { registry, operation }
     return connection.retrying(context, signal, async () => {
@@ -125,7 +129,9 @@ export class RegistryClient {
         throw new AirgapError(
           'REGISTRY',
           `cannot ${operation}: ${registry} is no registry: it answers /v2/ with ${isPage ? 'a web page' : '404 Not Found'}`,
-          { hint: 'Look at host and port: a web interface often has another name or port than the registry.' },
+          {
+            hint: 'Look at host and port: a web interface often has another name or port than the registry.',
+          },
         )
       }
       if (answer.status !== 200) throw await failure(answer, answer.auth, context)

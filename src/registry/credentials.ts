@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { AirgapError, fileError } from '../errors.ts'
 import {
   basicOrIdentity,
-  entryFor,
+  helperOf,
   normalHost,
   readAuthFile,
   secretOf,
@@ -100,8 +100,8 @@ export class CredentialStore implements CredentialSource {
     }
     const file = await reading
     if (file === undefined) return undefined
-    const helper = entryFor(file.credHelpers, registry, repository)?.value ?? file.credsStore
-    if (helper) {
+    const helper = helperOf(file, registry, repository)
+    if (helper !== undefined) {
       const answer = await this.#ask(helper, serverOf(registry))
       if (answer) {
         return identified(basicOrIdentity(answer.username, answer.secret), `the credential helper ${helper}`)
