@@ -7,17 +7,24 @@ const ATTEMPTS = 3
 /**
  * Opens the private key for signing; its password comes from the environment, the file given, or a prompt, which
  * allows three attempts.
+ * @param ask nothing where there is nobody to be asked.
  */
-export async function openSigningKey(path: string, passwordFile: string | undefined): Promise<SigningKey> {
+export async function openSigningKey(
+  path: string,
+  passwordFile: string | undefined,
+  ask = canPrompt() ? promptPassword : undefined,
+): Promise<SigningKey> {
   const { readPrivateKey } = await import('../trust/keys.ts')
   const { passwordSource } = await import('../trust/password.ts')
   for (let attempt = 1; ; attempt++) {
     let isTyped = false
-    const prompt = async (): Promise<string> => {
-      isTyped = true
-      return await promptPassword(`Password for ${path}: `)
-    }
-    const source = { env: process.env, file: passwordFile, ...(canPrompt() ? { prompt } : {}) }
+    const prompt =
+      ask &&
+      (async (): Promise<string> => {
+        isTyped = true
+        return await ask(`Password for ${path}: `)
+      })
+    const source = { env: process.env, file: passwordFile, prompt }
     try {
       return await readPrivateKey(path, passwordSource(source))
     } catch (error) {

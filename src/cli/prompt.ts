@@ -10,21 +10,25 @@ export function canPrompt(): boolean {
 /** Questions on the terminal, one after the other; what is typed ahead is the next answer. */
 export class Prompt implements Disposable {
   readonly #lines: Interface
+  readonly #screen: NodeJS.WritableStream
   readonly #answers: string[] = []
   #isShown = false
   #isEnded = false
   #wake = (): void => {}
 
-  constructor() {
+  constructor(input: NodeJS.ReadableStream = process.stdin, screen: NodeJS.WritableStream = process.stderr) {
+    this.#screen = screen
     const output = new Writable({
       write: (chunk: Buffer, _encoding, done) => {
-        if (this.#isShown) process.stderr.write(chunk)
+        if (this.#isShown) screen.write(chunk)
         done()
       },
     })
-    this.#lines = createInterface({ input: process.stdin, output, terminal: true, historySize: 0 })
+    this.#lines = createInterface({ input, output, terminal: true, historySize: 0 })
     this.#lines.on('line', (line) => {
       this.#answers.push(line)
+      // What is typed ahead may be a password.
+      this.#isShown = false
       this.#wake()
     })
     for (const end of ['SIGINT', 'close'] as const) {
@@ -42,7 +46,7 @@ export class Prompt implements Disposable {
   async ask(question: string, { isSecret }: { isSecret: boolean }): Promise<string> {
     this.#isShown = !isSecret
     if (isSecret) {
-      process.stderr.write(question)
+      this.#screen.write(question)
     } else {
       this.#lines.setPrompt(question)
       this.#lines.prompt()
@@ -54,7 +58,7 @@ export class Prompt implements Disposable {
     }
     const answer = this.#answers.shift()
     // The line end that was typed is shown with the rest, or not at all.
-    if (isSecret || answer === undefined) process.stderr.write('\n')
+    if (isSecret || answer === undefined) this.#screen.write('\n')
     if (answer === undefined) throw new AirgapError('INTERRUPTED', 'no answer was given')
     return answer
   }

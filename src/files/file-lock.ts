@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { AirgapError, fileError, systemCode } from '../errors.ts'
 
 const SUFFIX = '.airgap-lock'
-const PAUSE_MS = 50
+const PAUSE_MS = 20
 const PATIENCE_MS = 15_000
 
 /**

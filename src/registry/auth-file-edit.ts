@@ -84,9 +84,13 @@ function setMember(
   depth: number,
 ): string {
   const written = write(value, style, depth)
-  const existing = object.members.findLast((member) => member.key === key)
-  if (existing !== undefined) {
-    return text.slice(0, existing.valueStart) + written + text.slice(existing.end)
+  const existing = object.members.filter((member) => member.key === key)
+  if (existing.length > 0) {
+    // From the end on, so that the places before stay right.
+    return existing.reduceRight(
+      (edited, { valueStart, end }) => edited.slice(0, valueStart) + written + edited.slice(end),
+      text,
+    )
   }
   const lineStart = style === undefined ? '' : style.newline + style.unit.repeat(depth)
   const member = `${JSON.stringify(key)}:${style === undefined ? '' : ' '}${written}`

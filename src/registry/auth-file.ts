@@ -16,18 +16,23 @@ export type Secret =
   | { kind: 'bearer'; token: string }
 
 const text = v.optional(v.nullable(v.string()))
-const AuthFileSchema = v.object({
-  auths: v.optional(
-    v.nullable(
-      v.record(
-        v.string(),
-        v.object({ auth: text, username: text, password: text, identitytoken: text, registrytoken: text }),
-      ),
-    ),
-  ),
-  credHelpers: v.optional(v.nullable(v.record(v.string(), v.string()))),
-  credsStore: text,
+// To a schema of an object a list is one too.
+const noList = v.custom<object>((value) => !Array.isArray(value))
+const AuthEntrySchema = v.object({
+  auth: text,
+  username: text,
+  password: text,
+  identitytoken: text,
+  registrytoken: text,
 })
+const AuthFileSchema = v.pipe(
+  noList,
+  v.object({
+    auths: v.optional(v.nullable(v.pipe(noList, v.record(v.string(), v.pipe(noList, AuthEntrySchema))))),
+    credHelpers: v.optional(v.nullable(v.pipe(noList, v.record(v.string(), v.string())))),
+    credsStore: text,
+  }),
+)
 
 export type AuthFile = v.InferOutput<typeof AuthFileSchema> & {
   path: string

@@ -104,9 +104,16 @@ function unauthorized(auth: AuthState, registry: string): [ErrorCode, string, st
         `Log in with airgap login ${registry} (what docker login and podman login have stored is found too), or name a credentials file with --auth-file. If the image should be public, check its name: some registries answer so for what does not exist.`,
       ]
     case 'basic':
+      if (auth.source === undefined) {
+        return [
+          'UNAUTHORIZED',
+          'user name and password are not accepted: ',
+          'Nothing was stored. Look at both; many registries want an access token or a robot account in place of the password.',
+        ]
+      }
       return [
         'UNAUTHORIZED',
-        `${auth.source === undefined ? 'user name and password' : `the credentials from ${auth.source}`} are not accepted: `,
+        `the credentials from ${auth.source} are not accepted: `,
         `Log in again with airgap login ${registry}, or name another credentials file with --auth-file.`,
       ]
     case 'token':
