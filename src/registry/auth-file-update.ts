@@ -124,13 +124,17 @@ async function targetOf(path: string): Promise<string> {
     if (info === undefined) return current
     const uid = process.getuid?.() ?? info.uid
     if (info.uid !== uid && !(info.isSymbolicLink() && info.uid === 0)) {
+      const what = info.isSymbolicLink() ? `the link ${current}` : links === 0 ? 'it' : current
       throw new AirgapError(
         'OUTPUT_UNSAFE',
-        `cannot write ${path}: ${info.isSymbolicLink() ? `the link ${current}` : current} belongs to user ${info.uid}, and this runs as user ${uid}`,
+        `cannot write ${path}: ${what} belongs to user ${info.uid}, and this runs as user ${uid}`,
         { hint: 'Run the command as that user (without sudo), or name a file of your own with --auth-file.' },
       )
     }
-    if (!info.isSymbolicLink()) return current
+    if (info.isFile()) return current
+    if (!info.isSymbolicLink()) {
+      throw new AirgapError('OUTPUT_UNSAFE', `cannot write ${path}: it is not an ordinary file`)
+    }
     current = resolve(await realpath(dirname(current)), await readlink(current))
   }
   throw new AirgapError('OUTPUT_UNSAFE', `cannot write ${path}: more than ${MAX_LINKS} links lead to it`)

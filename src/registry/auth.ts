@@ -79,7 +79,8 @@ export class Authenticator {
         : undefined
     if (way === undefined) return undefined
     this.#ways.set(request.endpoint.url.origin, way)
-    const scopes = mergeScopes(request.scopes, bearer?.params.get('scope'))
+    // Who asks for nothing in particular only shows who he is; some registries name an example's scope then.
+    const scopes = request.scopes.length === 0 ? [] : mergeScopes(request.scopes, bearer?.params.get('scope'))
     if (refused !== undefined && !refused.fresh) this.#forget(refused)
     const grant = await this.#follow(way, request, scopes)
     if (grant === undefined) return undefined

@@ -29,8 +29,15 @@ withParts('login', ['docker-registry', 'htpasswd', 'openssl', 'setpriv'], () => 
       process.execPath,
       [
         RUN_JS,
-        ...['login', registry.host, '--username', USER, '--password-stdin'],
-        ...['--ca-file', certificates.ca, '--auth-file', authFile],
+        'login',
+        registry.host,
+        '--username',
+        USER,
+        '--password-stdin',
+        '--ca-file',
+        certificates.ca,
+        '--auth-file',
+        authFile,
       ],
       { ...airgap.options, input: password },
     )
@@ -46,7 +53,10 @@ withParts('login', ['docker-registry', 'htpasswd', 'openssl', 'setpriv'], () => 
     const skopeo = (): Promise<Ended> =>
       attempt('skopeo', [
         'inspect',
-        ...['--authfile', authFile, '--cert-dir', certificates.folder],
+        '--authfile',
+        authFile,
+        '--cert-dir',
+        certificates.folder,
         `docker://${registry.host}/nothing:1`,
       ])
 

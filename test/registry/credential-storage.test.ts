@@ -215,9 +215,12 @@ test.skipIf(process.getuid?.() !== 0)('what belongs to somebody else is not chan
   expect(readFileSync(file, 'utf8')).toBe('{}')
 })
 
-test('a folder is no credentials file', async () => {
-  await failureOf(login('r', { env: {}, authFile: scratch() }), 'FILE')
-})
+test.each([scratch, () => '/dev/null'])(
+  'what is no ordinary file is not written to, nor waited for',
+  async (path) => {
+    await failureOf(login('r', { env: {}, authFile: path() }), 'OUTPUT_UNSAFE')
+  },
+)
 
 test('many at once: none is lost', async () => {
   const { env, read } = home({ auths: { 'kept.example': {} } })
