@@ -16,6 +16,7 @@ export abstract class BaseCommand extends Command {
 
   static override baseFlags = {
     quiet: Flags.boolean({ char: 'q', description: 'Print results and errors only', helpGroup: 'GLOBAL' }),
+    json: Flags.boolean({ description: 'Print one JSON document, errors included', helpGroup: 'GLOBAL' }),
   }
 
   #abort: AbortController | undefined
@@ -72,7 +73,7 @@ export abstract class BaseCommand extends Command {
   protected override async catch(thrown: unknown): Promise<void> {
     const called = this.#abort?.signal
     const reason = called?.aborted && !(thrown instanceof AirgapError) ? called.reason : thrown
-    const { error, exitCode } = classify(reason)
+    const { error, exitCode } = classify(reason, this.id)
     if (this.jsonEnabled()) process.stdout.write(jsonText(errorDocument(error)))
     else process.stderr.write(`${formatError(error)}\n`)
     process.exitCode = exitCode

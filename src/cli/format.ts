@@ -81,8 +81,9 @@ export interface Highlight {
   style: Style
 }
 
-/** Colours for one stream; none where it is not a terminal, under NO_COLOR, or in CI. */
+/** Colours for one stream; none where it is not a terminal or a dumb one, under NO_COLOR, or in CI. */
 export function styler(stream: NodeJS.WriteStream): (style: Style, text: string) => string {
-  const isColoured = stream.isTTY && !process.env.NO_COLOR && !process.env.CI
+  const { NO_COLOR, CI, TERM } = process.env
+  const isColoured = stream.isTTY && !NO_COLOR && !CI && TERM !== 'dumb'
   return (style, text) => (isColoured ? styleText(style, text, { validateStream: false }) : text)
 }

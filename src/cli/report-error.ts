@@ -1,5 +1,6 @@
 import { AirgapError, messageOf, type Problem } from '../errors.ts'
 import { escapeForeign, escapeLine, styler } from './format.ts'
+import { isParserError, usageError } from './usage-error.ts'
 
 /** So many problems are printed; `--json` has all of them. */
 const MAX_PRINTED = 50
@@ -9,19 +10,11 @@ export interface ErrorDocument {
   error: { code: string; message: string; hint?: string; problems?: Problem[] }
 }
 
-/** Anything thrown, as the error and exit code that the user gets. */
-export function classify(error: unknown): { error: AirgapError; exitCode: number } {
+/** Anything thrown by a command, as the error and exit code that the user gets. */
+export function classify(error: unknown, command?: string): { error: AirgapError; exitCode: number } {
   if (error instanceof AirgapError) return { error, exitCode: error.exitCode }
-  if (isOclifError(error)) {
-    // The parser's advice on flags with several values does not hold here: they take one at a time.
-    const message = messageOf(error)
-      .replace(/\n\nNote: [^]*$/, '')
-      .replace(/\nSee more help with --help\s*$/, '')
-      .replace(/^The following errors? occurred:\s*/, '')
-      .replace(/Missing required flag (\w)/, 'Missing required flag --$1')
-      .replaceAll(/=true\b/g, '')
-      .replaceAll(/\s*\n\s*/g, '; ')
-    const usage = new AirgapError('USAGE', message, { hint: 'See --help.' })
+  if (isParserError(error)) {
+    const usage = usageError(error, command)
     return { error: usage, exitCode: usage.exitCode }
   }
   const fault = new AirgapError('INTERNAL', `unexpected fault: ${messageOf(error)}`, {
@@ -29,11 +22,6 @@ export function classify(error: unknown): { error: AirgapError; exitCode: number
     cause: error,
   })
   return { error: fault, exitCode: fault.exitCode }
-}
-
-/** A fault that oclif's parser found in the command line. */
-function isOclifError(error: unknown): boolean {
-  return error instanceof Error && 'oclif' in error
 }
 
 export function errorDocument(error: AirgapError): ErrorDocument {
