@@ -20,16 +20,18 @@ export function isParserError(error: unknown): error is Error {
  * @param command the command that was called, where one is known.
  */
 export function usageError(error: Error & ParserFault, command?: string): AirgapError {
-  const help = `\`airgap ${command === undefined ? 'COMMAND' : command} --help\``
-  const { flags, args } = error
+  const help = `\`airgap ${command ?? 'COMMAND'} --help\``
+  const { args } = error
+  // Without their values: one that was meant for a password has no place in a message.
+  const flags = error.flags?.map((flag) => flag.replace(/=.*/s, ''))
   if (flags) {
     const known = Object.keys(error.parse?.input?.flags ?? {})
     const meant = flags.flatMap((flag) => {
       const name = flag.startsWith('--') ? nearest(flag.slice(2), known) : undefined
       return name === undefined ? [] : [`--${name}`]
     })
-    const guess = meant.length === 0 ? '' : `Did you mean ${meant.join(', ')}? `
-    const message = `there is no flag ${flags.join(', ')}`
+    const guess = meant.length === 0 ? '' : `Did you mean ${meant.join(' and ')}? `
+    const message = `there is no flag ${flags.join(' or ')}`
     return new AirgapError('USAGE', message, { hint: `${guess}${help} shows the flags there are.` })
   }
   const message = args ? argumentFault(args) : parserMessage(error)

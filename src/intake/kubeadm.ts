@@ -66,6 +66,11 @@ export function kubeadmImages(
   ].map((text) => parseReference(text))
 }
 
+/** The newest release of each minor version that is known, oldest first: `v1.36.3`. */
+export function newestReleases(known: KubeadmTable = table): string[] {
+  return Object.entries(known.minors).map(([minor, { lastKnownPatch }]) => `v${minor}.${lastKnownPatch}`)
+}
+
 const WAY_OUT =
   'For any release, ask kubeadm itself: kubeadm config images list --kubernetes-version VERSION | airgap list --images-from -'
 
