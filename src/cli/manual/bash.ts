@@ -143,5 +143,7 @@ function flagsCase({ name, flags }: CommandModel): string {
 }
 
 function assignment(candidates: Candidates): string {
-  return typeof candidates === 'string' ? `wants=${candidates}` : `wants=words words=(${candidates.join(' ')})`
+  return typeof candidates === 'string'
+    ? `wants=${candidates}`
+    : `wants=words words=(${candidates.join(' ')})`
 }

@@ -7,7 +7,15 @@ export type Candidates = 'nothing' | 'files' | readonly string[]
 const FILE_WORDS = new Set(['FILE', 'PUB', 'BUNDLE', 'PREFIX', 'LOCK', 'CONFIG'])
 
 /** Platforms that most images are published for; any other can be typed. */
-const PLATFORMS = ['linux/amd64', 'linux/arm64', 'linux/arm/v7', 'linux/386', 'linux/ppc64le', 'linux/riscv64', 'linux/s390x']
+const PLATFORMS = [
+  'linux/amd64',
+  'linux/arm64',
+  'linux/arm/v7',
+  'linux/386',
+  'linux/ppc64le',
+  'linux/riscv64',
+  'linux/s390x',
+]
 
 /** Words are put into shell scripts only where no shell could see more in them than a word. */
 const PLAIN = /^[A-Za-z0-9_][A-Za-z0-9_./-]*$/

@@ -149,7 +149,9 @@ export function groupFlags(flags: readonly FlagModel[]): { group: string; flags:
 export function usageOf(command: CommandModel, programName: string): string {
   const required = command.flags
     .filter(({ isRequired }) => isRequired)
-    .map(({ name, char, value }) => [char === undefined ? `--${name}` : `-${char}`, value].filter(Boolean).join(' '))
+    .map(({ name, char, value }) =>
+      [char === undefined ? `--${name}` : `-${char}`, value].filter(Boolean).join(' '),
+    )
   return [programName, command.name, ...command.args.map(argumentLabel), ...required, '[FLAGS]'].join(' ')
 }
 

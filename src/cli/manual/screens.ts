@@ -96,7 +96,10 @@ export function rootScreen(
     heading('FLAGS'),
     ...definitions(
       [
-        ['-h, --help', `Show this help; after a command, or as \`${name} help COMMAND\`, that of the command`],
+        [
+          '-h, --help',
+          `Show this help; after a command, or as \`${name} help COMMAND\`, that of the command`,
+        ],
         ['-V, --version', 'Show the version'],
       ],
       { indent: 2, width, widest: WIDEST_TERM },

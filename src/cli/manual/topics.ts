@@ -31,11 +31,7 @@ export const WHOLE_JOB = [
 export const EXIT_STATUS: readonly (readonly [code: number, short: string, meaning: string])[] = [
   [0, 'done', 'Done.'],
   [1, 'a fault in airgap', 'An unexpected fault in airgap itself.'],
-  [
-    2,
-    'usage',
-    'Usage: a mistake in the command, a list or a lock, or a conflict that a flag has to decide.',
-  ],
+  [2, 'usage', 'Usage: a mistake in the command, a list or a lock, or a conflict that a flag has to decide.'],
   [3, 'verification failed', 'Verification failed: do not use the bundle.'],
   [
     4,
@@ -63,7 +59,10 @@ export const ENVIRONMENT: readonly (readonly [names: string, text: string])[] = 
   ['DOCKER_CONFIG', "The folder of Docker's config.json, instead of ~/.docker."],
   ['XDG_RUNTIME_DIR', "Where Podman's login keeps containers/auth.json."],
   ['HOME', 'The folder that ~ stands for under FILES.'],
-  ['PATH', "Where credential helpers (docker-credential-NAME) are looked for, if a credentials file names one."],
+  [
+    'PATH',
+    'Where credential helpers (docker-credential-NAME) are looked for, if a credentials file names one.',
+  ],
   [
     'SOURCE_DATE_EPOCH',
     'Seconds since 1970, taken as the creation time of a bundle, so that the same lock gives the same bytes.',
@@ -74,7 +73,10 @@ export const ENVIRONMENT: readonly (readonly [names: string, text: string])[] = 
 ]
 
 export const FILES: readonly (readonly [path: string, text: string])[] = [
-  ['~/.docker/config.json', "Credentials that docker login has stored, and the credential helpers that it names."],
+  [
+    '~/.docker/config.json',
+    'Credentials that docker login has stored, and the credential helpers that it names.',
+  ],
   ['$XDG_RUNTIME_DIR/containers/auth.json, ~/.config/containers/auth.json', 'The same from podman login.'],
   [
     'NAME.TIME.receipt.json',
@@ -91,5 +93,6 @@ export const HABITS: readonly string[] = [
   'On a terminal, progress is one live line. In a pipe and in CI it is one line for each finished item, and one every 15 seconds while nothing ends; no control codes. --quiet leaves out all but results, warnings and errors.',
   'An existing output is not overwritten without --force. What is not complete never has the name of something complete.',
   'Flags take their value after a space or after =. A flag that may be repeated takes one value each time. After -- everything is an argument.',
+  'Ctrl-C ends a command in good order, with exit code 6; a second one ends it at once, with 130.',
   'Text that comes from outside (annotations, names, answers of registries) is printed with control characters escaped.',
 ]

@@ -46,9 +46,7 @@ export function wrapCommand(command: string, indent: number, width: number): str
     }
   }
   lines.push(line)
-  return lines.map(
-    (text, i) => `${i === 0 ? first : further}${text}${i < lines.length - 1 ? ' \\' : ''}`,
-  )
+  return lines.map((text, i) => `${i === 0 ? first : further}${text}${i < lines.length - 1 ? ' \\' : ''}`)
 }
 
 /** A command's words, with each flag kept beside its value. */

@@ -46,7 +46,10 @@ fi
 }
 
 function commandCase({ name, flags, args }: CommandModel, releases: readonly string[]): string {
-  const specs = [...flags.map((flag) => flagSpec(flag, releases)), ...args.map((arg, i) => argumentSpec(arg, i + 1))]
+  const specs = [
+    ...flags.map((flag) => flagSpec(flag, releases)),
+    ...args.map((arg, i) => argumentSpec(arg, i + 1)),
+  ]
   return `    ${name})\n      _arguments -s -S \\\n${specs.map((spec) => `        ${spec}`).join(' \\\n')}\n      ;;`
 }
 
