@@ -17,7 +17,10 @@ export interface ScreenOptions {
   heading?: (text: string) => string
 }
 
-const WIDEST_TERM = 28
+/** How wide the column of terms may become: flags beside their meaning, where both have room. */
+function widestTerm(width: number): number {
+  return Math.floor(width * 0.35)
+}
 
 /** What `airgap COMMAND --help` shows: the examples before everything else. */
 export function commandScreen(
@@ -29,7 +32,7 @@ export function commandScreen(
     const hasChars = flags.some(({ char }) => char !== undefined)
     return definitions(
       flags.map((flag) => [flagLabel(flag, hasChars), flagText(flag)] as const),
-      { indent: 2, width, widest: WIDEST_TERM },
+      { indent: 2, width, widest: widestTerm(width) },
     )
   }
   const sections: [string, string[]][] = [
@@ -47,7 +50,7 @@ export function commandScreen(
       'ARGUMENTS',
       definitions(
         command.args.map((arg) => [argumentLabel(arg), arg.description] as const),
-        { indent: 2, width, widest: WIDEST_TERM },
+        { indent: 2, width, widest: widestTerm(width) },
       ),
     ],
     ...groupFlags(command.flags).map(({ group, flags }): [string, string[]] => [
@@ -102,13 +105,13 @@ export function rootScreen(
         ],
         ['-V, --version', 'Show the version'],
       ],
-      { indent: 2, width, widest: WIDEST_TERM },
+      { indent: 2, width, widest: widestTerm(width) },
     ),
     '',
     heading('EXIT CODES'),
     ...definitions(
       EXIT_STATUS.map(([code, , meaning]) => [String(code), meaning] as const),
-      { indent: 2, width, widest: WIDEST_TERM },
+      { indent: 2, width, widest: widestTerm(width) },
     ),
   ].join('\n')
 }
