@@ -2,6 +2,7 @@ import { Command, Flags } from '@oclif/core'
 import { AirgapError } from '../errors.ts'
 import { escapeForeign, jsonText, styler, type Highlight } from './format.ts'
 import { classify, errorDocument, formatError } from './report-error.ts'
+import { fitted } from './wrap.ts'
 
 /** The exit code of a process that a second Ctrl-C has ended, as shells have it. */
 const SIGNAL_EXIT = 130
@@ -67,7 +68,7 @@ export abstract class BaseCommand extends Command {
   }
 
   protected warning(message: string): void {
-    process.stderr.write(`Warning: ${escapeForeign(message)}\n`)
+    process.stderr.write(`${fitted(`Warning: ${escapeForeign(message)}`, process.stderr)}\n`)
   }
 
   protected override async catch(thrown: unknown): Promise<void> {

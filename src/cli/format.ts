@@ -73,6 +73,13 @@ export function formatFields(fields: readonly (readonly [label: string, value: s
     .join('\n')
 }
 
+/** `label value`; where that would not fit a narrow terminal, the value stands below, because it is there to be copied. */
+export function labelled(label: string, value: string, indent: number): string[] {
+  const space = ' '.repeat(indent)
+  const line = `${space}${label} ${value}`
+  return line.length > NARROW ? [`${space}${label}`, `${space}  ${value}`] : [line]
+}
+
 type Style = Parameters<typeof styleText>[0]
 
 /** Words of a text that stand out on a terminal. */

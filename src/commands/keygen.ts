@@ -44,7 +44,7 @@ export default class Keygen extends BaseCommand {
       ]),
     )
     this.note(
-      'The private key stays here. Hand the public key to those who check, by another way than the bundles.',
+      'The private key stays here. Hand the public key to those who check,\nby another way than the bundles.',
     )
     return { privateKeyFile, publicKeyFile, fingerprint }
   }

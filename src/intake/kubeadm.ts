@@ -72,7 +72,7 @@ export function newestReleases(known: KubeadmTable = table): string[] {
 }
 
 const WAY_OUT =
-  'For any release, ask kubeadm itself: kubeadm config images list --kubernetes-version VERSION | airgap list --images-from -'
+  'For any release, ask kubeadm itself: `kubeadm config images list --kubernetes-version VERSION | airgap list --images-from -`'
 
 function defaultRepository(minor: number, patch: number): string {
   const from = NEW_REPOSITORY_FROM[minor] ?? (minor > 25 ? 0 : Number.POSITIVE_INFINITY)

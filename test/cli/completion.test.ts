@@ -61,7 +61,7 @@ function offers(
 
 /** As bash fills COMP_WORDS: split at spaces, and around = and : where those are among COMP_WORDBREAKS. */
 function split(line: string, breaks: string): string[] {
-  const marks = [...'=:'].filter((mark) => breaks.includes(mark)).join('')
+  const marks = ['=', ':'].filter((mark) => breaks.includes(mark)).join('')
   const words = line
     .split(/\s+/)
     .flatMap((word) =>

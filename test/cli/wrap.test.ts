@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { styler } from '../../src/cli/format.ts'
-import { definitions, wrap, wrapCommand } from '../../src/cli/manual/wrap.ts'
+import { definitions, fitted, wrap, wrapCommand } from '../../src/cli/wrap.ts'
 import { nearest } from '../../src/cli/nearest.ts'
 
 const word = fc.stringMatching(/^[a-z0-9=:/.-]{1,30}$/)
@@ -15,7 +15,7 @@ describe('wrapped text', () => {
         const lines = wrap(given, columns)
         expect(lines.join(' ')).toBe(given)
         for (const line of lines)
-          expect(line.length <= columns || !line.includes(' ') || / -$/.test(line)).toBe(true)
+          expect(line.length <= columns || !line.includes(' ') || line.endsWith(' -')).toBe(true)
       }),
     )
   })
@@ -110,5 +110,24 @@ describe('colours', () => {
     expect(shown(true, { TERM: 'xterm', NO_COLOR: '1' })).toBe('x')
     expect(shown(true, { TERM: 'xterm', CI: 'true' })).toBe('x')
     expect(shown(true, { TERM: 'dumb' })).toBe('x')
+  })
+})
+
+describe('a message', () => {
+  const message = 'one two three four five six seven eight nine ten `airgap verify --key airgap.pub` end'
+
+  it('is broken between words on a terminal, and is one line everywhere else', () => {
+    expect(fitted(message, { isTTY: false, columns: 40 })).toBe(message)
+    expect(fitted(message, {})).toBe(message)
+    expect(fitted(message, { isTTY: true, columns: 200 })).toBe(message)
+    expect(fitted(message, { isTTY: true, columns: 0 })).toBe(message)
+    expect(fitted(message, { isTTY: true, columns: 40 }, 4)).toBe(
+      'one two three four five six seven\n    eight nine ten\n    `airgap verify --key airgap.pub` end',
+    )
+  })
+
+  it('keeps what is laid out, and lines of their own', () => {
+    const laidOut = `a\n    ${'x '.repeat(30)}`
+    expect(fitted(laidOut, { isTTY: true, columns: 40 })).toBe(laidOut)
   })
 })

@@ -48,7 +48,7 @@ export function plainProgram(program: ProgramModel): ProgramModel {
     ...program,
     commands: program.commands
       .filter(isPlain)
-      .map((command): CommandModel => ({ ...command, flags: command.flags.filter(isPlain) })),
+      .map(({ flags, ...command }): CommandModel => Object.assign(command, { flags: flags.filter(isPlain) })),
   }
 }
 

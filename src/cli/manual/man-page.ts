@@ -1,7 +1,7 @@
 import { argumentLabel, flagText, groupFlags, usageOf } from './program.ts'
 import { commandGroups } from './screens.ts'
 import { ENVIRONMENT, EXIT_STATUS, FILES, HABITS, WHOLE_JOB } from './topics.ts'
-import { wrap, wrapCommand } from './wrap.ts'
+import { wrap, wrapCommand } from '../wrap.ts'
 import type { CommandModel, FlagModel, ProgramModel } from './program.ts'
 
 /** Examples are indented; longer lines would not fit 80 columns. */
@@ -27,9 +27,9 @@ export function manPage(program: ProgramModel): string {
     // What `whatis` prints, up to the colon.
     `${roff(name)} \\- ${roff(lowerFirst(summary.replace(/:.*/s, '')))}`,
     '.SH SYNOPSIS',
-    ...commands.flatMap((command, i) => [...(i > 0 ? ['.br'] : []), synopsis(command, name)]),
+    ...commands.flatMap((command, i) => (i > 0 ? ['.br'] : []).concat(synopsis(command, name))),
     '.SH DESCRIPTION',
-    ...WHOLE_JOB.flatMap(({ about, commands: lines }) => ['.PP', `${roff(about)}:`, ...example(lines)]),
+    ...WHOLE_JOB.flatMap(({ about, commands: lines }) => ['.PP', `${roff(about)}:`, example(lines)].flat()),
     ...HABITS.flatMap((text) => ['.PP', prose(text)]),
     '.SH COMMANDS',
     ...ordered.flatMap(({ heading, commands: members }) => [
@@ -72,11 +72,12 @@ function commandSection(command: CommandModel, program: string): string[] {
     ]),
     ...(command.args.length === 0 ? [] : ['.SS Arguments']),
     ...command.args.flatMap((arg) => ['.TP', italic(argumentLabel(arg)), prose(arg.description)]),
-    ...groupFlags(own).flatMap(({ group, flags }) => [
-      `.SS ${argument(group === '' ? 'Flags' : `${group.charAt(0)}${group.slice(1).toLowerCase()} flags`)}`,
-      ...flagList(flags),
-    ]),
+    ...groupFlags(own).flatMap(({ group, flags }) => [`.SS ${flagHeading(group)}`].concat(flagList(flags))),
   ]
+}
+
+function flagHeading(group: string): string {
+  return argument(group === '' ? 'Flags' : `${group.charAt(0)}${group.slice(1).toLowerCase()} flags`)
 }
 
 function flagsOfAll({ flags }: CommandModel): FlagModel[] {

@@ -8,7 +8,7 @@ import {
   type ProgramModel,
 } from './program.ts'
 import { COMMAND_GROUPS, EXIT_STATUS, OTHER_COMMANDS, WHOLE_JOB } from './topics.ts'
-import { definitions, indented, wrap, wrapCommand } from './wrap.ts'
+import { definitions, indented, wrap, wrapCommand } from '../wrap.ts'
 
 export interface ScreenOptions {
   /** Characters on a line, at most. */
@@ -39,11 +39,13 @@ export function commandScreen(
     ['USAGE', wrapCommand(usageOf(command, program), 2, width)],
     [
       'EXAMPLES',
-      command.examples.flatMap(({ about, command: line }, i) => [
-        ...(i > 0 && about !== undefined ? [''] : []),
-        ...(about === undefined ? [] : indented(`${about}:`, 2, width)),
-        ...wrapCommand(line, about === undefined ? 2 : 4, width),
-      ]),
+      command.examples.flatMap(({ about, command: line }, i) =>
+        [
+          i > 0 && about !== undefined ? [''] : [],
+          about === undefined ? [] : indented(`${about}:`, 2, width),
+          wrapCommand(line, about === undefined ? 2 : 4, width),
+        ].flat(),
+      ),
     ],
     ['DESCRIPTION', indented(command.description, 2, width)],
     [
@@ -63,7 +65,7 @@ export function commandScreen(
     ...wrap(command.summary, width),
     ...sections
       .filter(([, lines]) => lines.some((line) => line !== ''))
-      .flatMap(([title, lines]) => ['', heading(title), ...lines]),
+      .flatMap(([title, lines]) => ['', heading(title), lines].flat()),
   ].join('\n')
 }
 
@@ -80,21 +82,25 @@ export function rootScreen(
     `  ${name} COMMAND [ARGUMENTS] [FLAGS]`,
     '',
     heading('EXAMPLES'),
-    ...WHOLE_JOB.flatMap(({ about, commands: lines }, i) => [
-      ...(i > 0 ? [''] : []),
-      ...indented(`${about}:`, 2, width),
-      ...lines.flatMap((line) => wrapCommand(line, 4, width)),
-    ]),
+    ...WHOLE_JOB.flatMap(({ about, commands: lines }, i) =>
+      [
+        i > 0 ? [''] : [],
+        indented(`${about}:`, 2, width),
+        lines.flatMap((line) => wrapCommand(line, 4, width)),
+      ].flat(),
+    ),
     '',
     heading('COMMANDS'),
-    ...commandGroups(commands).flatMap(({ heading: title, commands: members }, i) => [
-      ...(i > 0 ? [''] : []),
-      `  ${title}:`,
-      ...definitions(
-        members.map((command) => [command.name.padEnd(column), command.summary] as const),
-        { indent: 4, width, widest: column },
-      ),
-    ]),
+    ...commandGroups(commands).flatMap(({ heading: title, commands: members }, i) =>
+      [
+        i > 0 ? [''] : [],
+        `  ${title}:`,
+        definitions(
+          members.map((command) => [command.name.padEnd(column), command.summary] as const),
+          { indent: 4, width, widest: column },
+        ),
+      ].flat(),
+    ),
     '',
     heading('FLAGS'),
     ...definitions(
@@ -120,13 +126,13 @@ export function rootScreen(
 export function commandGroups(
   commands: readonly CommandModel[],
 ): { heading: string; commands: CommandModel[] }[] {
-  const named = COMMAND_GROUPS.flatMap((group) => group.commands)
+  const named = new Set(COMMAND_GROUPS.flatMap((group) => group.commands))
   return [
     ...COMMAND_GROUPS.map(({ heading, commands: names }) => ({
       heading,
       commands: commands.filter(({ name }) => names.includes(name)),
     })),
-    { heading: OTHER_COMMANDS, commands: commands.filter(({ name }) => !named.includes(name)) },
+    { heading: OTHER_COMMANDS, commands: commands.filter(({ name }) => !named.has(name)) },
   ].filter((group) => group.commands.length > 0)
 }
 

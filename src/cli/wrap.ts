@@ -25,6 +25,23 @@ function fill(words: readonly string[], width: number): string[] {
   return line === '' && lines.length > 0 ? lines : [...lines, line]
 }
 
+/**
+ * Text for a stream: on a terminal, lines that are too long for it are broken between words; elsewhere nothing is, so
+ * that one message is one line to search for. Lines that begin with a space have been laid out already.
+ * @param indent how far every line but the first is moved to the right.
+ */
+export function fitted(text: string, stream: { isTTY?: boolean; columns?: number }, indent = 0): string {
+  const width = stream.isTTY && stream.columns ? Math.max(stream.columns, LEAST_WIDTH) : Infinity
+  return text
+    .split('\n')
+    .flatMap((line) =>
+      line.length <= width - indent || line.startsWith(' ') ? [line] : wrap(line, width - indent),
+    )
+    .join(`\n${' '.repeat(indent)}`)
+}
+
+const LEAST_WIDTH = 40
+
 /** Paragraphs, each line of them moved to the right. */
 export function indented(text: string, indent: number, width: number): string[] {
   return wrap(text, width - indent).map((line) => `${' '.repeat(indent)}${line}`.trimEnd())
