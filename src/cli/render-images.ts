@@ -19,7 +19,7 @@ export function renderImages(images: readonly ImageEntry[]): string {
 function remarks(image: ImageEntry): string[] {
   const lines: string[] = []
   if (image.digest !== image.sourceDigest) {
-    lines.push('    a part of the source, and so not under the digest of the source:')
+    lines.push('    a part of the source, and so under another digest than the source:')
     lines.push(`      ${image.sourceDigest}`)
   }
   if (image.resolvedFrom !== 'source')

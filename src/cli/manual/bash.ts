@@ -97,11 +97,9 @@ _${name}() {
   # Where files are wanted, readline's own completion of files takes over, because nothing is offered here.
   if [[ $wants == files ]]; then return; fi
   compopt +o default 2> /dev/null
-  # What bash takes for the word at the cursor begins after the last = or : that it splits at.
-  local head= breaks=
-  if [[ $COMP_WORDBREAKS == *=* ]]; then breaks+='='; fi
-  if [[ $COMP_WORDBREAKS == *:* ]]; then breaks+=':'; fi
-  if [[ $breaks && $current == *["$breaks"]* ]]; then head=\${current%"\${current##*["$breaks"]}"}; fi
+  # What bash takes for the word at the cursor begins after the = if it splits words there.
+  local head=
+  if [[ $COMP_WORDBREAKS == *=* ]]; then head=$prefix; fi
   for word in "\${words[@]}"; do
     word=$prefix$word
     if [[ $word == "$current"* ]]; then COMPREPLY+=("\${word#"$head"}"); fi

@@ -59,7 +59,7 @@ export function commandScreen(
       group === '' ? 'FLAGS' : `${group} FLAGS`,
       rows(flags),
     ]),
-    ['EXIT CODES', indented(EXIT_STATUS.map(([code, short]) => `${code} ${short}`).join(', '), 2, width)],
+    ['EXIT CODES', exitCodes(width)],
   ]
   return [
     ...wrap(command.summary, width),
@@ -120,6 +120,12 @@ export function rootScreen(
       { indent: 2, width, widest: widestTerm(width) },
     ),
   ].join('\n')
+}
+
+/** All on a line or two, each number beside its meaning. */
+function exitCodes(width: number): string[] {
+  const text = EXIT_STATUS.map(([code, short]) => `${code}~${short.replaceAll(' ', '~')}`).join(', ')
+  return indented(text, 2, width).map((line) => line.replaceAll('~', ' '))
 }
 
 /** The commands there are, under the headings of the job; empty headings are left out. */
