@@ -1,6 +1,7 @@
 import type { Ora } from 'ora'
 import type { OnEvent, Phase, TransferEvent } from '../transfer/events.ts'
 import { escapeLine, formatBytes, formatDuration, plural } from './format.ts'
+import { fitted } from './wrap.ts'
 
 const WORDS: Record<Phase, { doing: string; items: [string, string] }> = {
   resolve: { doing: 'Resolving', items: ['image', 'images'] },
@@ -143,7 +144,7 @@ export class Progress {
   #write(text: string): void {
     const wasSpinning = this.#spinner?.isSpinning ?? false
     if (wasSpinning) this.#spinner?.clear()
-    process.stderr.write(`${text}\n`)
+    process.stderr.write(`${fitted(text, process.stderr)}\n`)
     if (wasSpinning) this.#spinner?.render()
   }
 }

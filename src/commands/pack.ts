@@ -23,11 +23,29 @@ export default class Pack extends BaseCommand {
     'Fetch images and write them as one signed bundle\nResolves the images (or takes a lock), fetches every blob once and writes it straight to its place in the bundle, hashed on arrival. The file gets its name only when it is complete, checked and synced. With -o - the bundle goes to standard output.'
 
   static override examples = [
-    '<%= config.bin %> <%= command.id %> --kubeadm v1.36.3 --platform linux/amd64 -o k8s.tar --key airgap.key',
-    '<%= config.bin %> <%= command.id %> --images-from images.txt -o apps.tar --key airgap.key --name apps',
-    '<%= config.bin %> <%= command.id %> --lock airgap.lock -o apps.tar --key airgap.key',
-    '<%= config.bin %> <%= command.id %> --images-from images.txt -o apps-2.tar --key airgap.key --reuse apps.tar',
-    '<%= config.bin %> <%= command.id %> nginx:1.29 -o - --no-sign | ssh host "cat > nginx.tar"',
+    {
+      description: "kubeadm's own images, for one platform",
+      command:
+        '<%= config.bin %> <%= command.id %> --kubeadm v1.36.3 --platform linux/amd64 -o k8s.tar --key airgap.key',
+    },
+    {
+      description: 'A list of images, for all their platforms',
+      command:
+        '<%= config.bin %> <%= command.id %> --images-from images.txt -o apps.tar --key airgap.key --name apps',
+    },
+    {
+      description: 'Exactly what a lock has pinned',
+      command: '<%= config.bin %> <%= command.id %> --lock airgap.lock -o apps.tar --key airgap.key',
+    },
+    {
+      description: 'The next version: what an earlier bundle has is not fetched again',
+      command:
+        '<%= config.bin %> <%= command.id %> --images-from images.txt -o apps-2.tar --key airgap.key --reuse apps.tar',
+    },
+    {
+      description: 'Straight to another host, unsigned',
+      command: '<%= config.bin %> <%= command.id %> nginx:1.29 -o - --no-sign | ssh host "cat > nginx.tar"',
+    },
   ]
 
   static override args = imageArgs
@@ -38,19 +56,42 @@ export default class Pack extends BaseCommand {
       required: true,
       description: 'The bundle; - is standard output',
       helpValue: 'FILE',
+      helpGroup: 'OUTPUT',
     }),
     ...outputForceFlag,
-    key: Flags.string({ description: 'Private key to sign with', exclusive: ['no-sign'], helpValue: 'FILE' }),
-    'password-file': Flags.string({ description: "File that holds the key's password", helpValue: 'FILE' }),
-    'no-sign': Flags.boolean({ description: 'Leave the bundle unsigned' }),
-    name: Flags.string({ description: "The bundle's name; by default the output's", helpValue: 'NAME' }),
-    'bundle-version': Flags.string({ description: 'A version to show, free text', helpValue: 'TEXT' }),
+    key: Flags.string({
+      description: 'Private key to sign with',
+      exclusive: ['no-sign'],
+      helpValue: 'FILE',
+      helpGroup: 'SIGNING',
+    }),
+    'password-file': Flags.string({
+      description: "File that holds the key's password",
+      helpValue: 'FILE',
+      helpGroup: 'SIGNING',
+    }),
+    'no-sign': Flags.boolean({ description: 'Leave the bundle unsigned', helpGroup: 'SIGNING' }),
+    name: Flags.string({
+      description: "The bundle's name; by default the output's",
+      helpValue: 'NAME',
+      helpGroup: 'OUTPUT',
+    }),
+    'bundle-version': Flags.string({
+      description: 'A version to show, free text',
+      helpValue: 'TEXT',
+      helpGroup: 'OUTPUT',
+    }),
     sequence: Flags.integer({
       description: 'Number that grows with every bundle of that name; by default the time',
       min: 0,
       helpValue: 'NUMBER',
+      helpGroup: 'OUTPUT',
     }),
-    expires: Flags.string({ description: 'When the bundle is no longer to be accepted', helpValue: 'DATE' }),
+    expires: Flags.string({
+      description: 'When the bundle is no longer to be accepted',
+      helpValue: 'DATE',
+      helpGroup: 'OUTPUT',
+    }),
     lock: Flags.string({
       description: 'Pack exactly what this lock says',
       helpValue: 'FILE',
@@ -61,8 +102,12 @@ export default class Pack extends BaseCommand {
       multipleNonGreedy: true,
       description: 'Earlier bundle, also an unfinished one, to take blobs from instead of the network',
       helpValue: 'BUNDLE',
+      helpGroup: 'INPUT',
     }),
-    'dry-run': Flags.boolean({ description: 'Print the plan with its exact size, and fetch manifests only' }),
+    'dry-run': Flags.boolean({
+      description: 'Print the plan with its exact size, and fetch manifests only',
+      helpGroup: 'OUTPUT',
+    }),
     ...resolvingFlags,
   }
 
