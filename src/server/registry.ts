@@ -212,7 +212,10 @@ async function dispatch(
     case 'referrers':
       return await listReferrers(request, route, store)
     case 'invalid':
-      return fault(400, route.code, route.message)
+      // What cannot be a tag is not there: the conformance suite looks for a manifest under such a name.
+      return route.code === 'TAG_INVALID' && (method === 'GET' || method === 'HEAD')
+        ? fault(404, 'MANIFEST_UNKNOWN', route.message)
+        : fault(400, route.code, route.message)
     case 'unknown':
       return fault(404, 'UNSUPPORTED', 'there is nothing at this path')
   }

@@ -8,7 +8,7 @@ import type { StoredBlob } from '../../server/storage.ts'
 import type { OpenedBundle } from '../check/opened-bundle.ts'
 
 /** Bytes read at a time: what a client that does not read keeps in memory is about twice as much. */
-const CHUNK = 128 * 1024
+const CHUNK = 64 * 1024
 
 const stat = promisify<number, { bigint: true }, BigIntStats>(fstat)
 
