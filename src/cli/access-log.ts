@@ -22,6 +22,14 @@ export function accessLine(entry: RequestLogEntry, now: Date): string {
   return escapeLine(parts.join(' '))
 }
 
+/** One line for a client that came no further than the TLS handshake. */
+export function handshakeLine(remote: string | undefined, message: string, now: Date): string {
+  const reason = short(message.trim().split('\n', 1)[0] ?? '')
+  return escapeLine(
+    `${now.toISOString()} ${remote ?? '-'} no TLS connection: ${reason} (does the client trust the certificate?)`,
+  )
+}
+
 function short(text: string): string {
   return text.length <= MAX_TEXT ? text : `${text.slice(0, MAX_TEXT)}…`
 }

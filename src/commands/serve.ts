@@ -1,5 +1,5 @@
 import { Args, Flags } from '@oclif/core'
-import { accessLine } from '../cli/access-log.ts'
+import { accessLine, handshakeLine } from '../cli/access-log.ts'
 import { BaseCommand } from '../cli/base-command.ts'
 import { trustFlags } from '../cli/flags.ts'
 import { plural } from '../cli/format.ts'
@@ -115,8 +115,7 @@ export default class Serve extends BaseCommand {
           hosts = await HostsFolder.reserve(hostsDir, registriesOf(images), { force: flags.force })
         },
         onRequest: (entry) => this.note(accessLine(entry, new Date())),
-        onHandshakeFault: (remote, message) =>
-          this.note(`${new Date().toISOString()} ${remote} no TLS connection: ${message.trim()}`),
+        onHandshakeFault: (remote, message) => this.note(handshakeLine(remote, message, new Date())),
       })
       progress.stop()
       const port = Number(new URL(served.url).port)

@@ -12,8 +12,8 @@ export function notModified(request: RegistryRequest, digest: Digest): Reply | u
   const header = request.headers['if-none-match']
   if (header === undefined) return undefined
   const etag = etagOf(digest)
-  const names = header.split(',').map((item) => item.trim().replace(/^W\//, ''))
-  if (!names.includes(etag) && !names.includes('*')) return undefined
+  const names = new Set(header.split(',').map((item) => item.trim().replace(/^W\//, '')))
+  if (!names.has(etag) && !names.has('*')) return undefined
   return { status: 304, headers: { ETag: etag, 'Docker-Content-Digest': digest } }
 }
 

@@ -21,7 +21,7 @@ interface HttpServerOptions {
   /** PEM. */
   tls?: { key: string | Buffer; cert: string | Buffer }
   limits?: ConnectionLimits
-  onHandshakeFault?: (remote: string, message: string) => void
+  onHandshakeFault?: (remote: string | undefined, message: string) => void
 }
 
 /** @throws AirgapError `TLS` where key or certificate cannot be used, or do not belong together. */
@@ -48,7 +48,7 @@ export function createHttpServer(
       })
     }
     server.on('tlsClientError', (error: Error, socket: Socket) =>
-      onHandshakeFault?.(socket.remoteAddress ?? 'a client that is gone', error.message),
+      onHandshakeFault?.(socket.remoteAddress, error.message),
     )
   } else {
     server = createServer(settings, listener)

@@ -34,8 +34,8 @@ export interface ServerOptions {
   limits?: ConnectionLimits
   /** Called once for each request, when it is over. */
   onRequest?: (entry: RequestLogEntry) => void
-  /** A TLS handshake that came to nothing, for instance because the client does not know our authority. */
-  onHandshakeFault?: (remote: string, message: string) => void
+  /** A TLS handshake that came to nothing, for instance because the client does not know our authority. A client that is gone has no address. */
+  onHandshakeFault?: (remote: string | undefined, message: string) => void
 }
 
 export interface RunningServer {

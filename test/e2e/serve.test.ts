@@ -123,10 +123,8 @@ withParts('serve', WORLD_PARTS, () => {
 
   test('with a certificate: skopeo and containerd pull by TLS', async () => {
     const { certificate, key, folder: authority, ca } = world.certificates
-    await using secure = await startServing(
-      world.airgap,
-      ...[packed.bundle, '--key', world.publicKey, '--tls-cert', certificate, '--tls-key', key],
-    )
+    const tls = ['--tls-cert', certificate, '--tls-key', key]
+    await using secure = await startServing(world.airgap, packed.bundle, '--key', world.publicKey, ...tls)
     expect(secure.document.url).toMatch(/^https:/)
     const into = await folder('copy')
     const from = `docker://${secure.host}/library/busybox:1.35`

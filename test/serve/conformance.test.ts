@@ -131,7 +131,10 @@ describe('Pulling blobs', () => {
   test('Range by RFC 9110: from-to, from on, the last ones, none of it', async () => {
     const { descriptor, bytes } = single.layers[0] ?? single.config
     const size = bytes.length
-    const range = async (value: string, more: HeadersInit = {}): Promise<[number, string | null, Buffer]> => {
+    const range = async (
+      value: string,
+      more: Record<string, string> = {},
+    ): Promise<[number, string | null, Buffer]> => {
       const response = await ask(`blobs/${descriptor.digest}`, { headers: { range: value, ...more } })
       return [response.status, response.headers.get('content-range'), await bytesOf(response)]
     }

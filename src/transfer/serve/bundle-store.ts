@@ -45,7 +45,7 @@ export class BundleStore implements ContentStore {
     if (owners.length === 0) return undefined
     const [ambiguous] = ambiguousTags(owners)
     if (ambiguous !== undefined) throw ambiguity(name, ambiguous, owners)
-    return [...new Set(owners.flatMap(({ tags }) => [...tags.keys()]))].toSorted(compareBytes)
+    return [...tagsOf(owners)].toSorted(compareBytes)
   }
 
   /** @throws AirgapError `NAME_CONFLICT` where a tag could be either of two images. */
@@ -114,8 +114,11 @@ function namesWithin(sources: readonly SourceRepository[], registry: string): Na
 
 function ambiguousTags(owners: readonly SourceRepository[]): string[] {
   if (owners.length < 2) return []
-  const tags = new Set(owners.flatMap((owner) => [...owner.tags.keys()]))
-  return [...tags].filter((tag) => digestsOf(tag, owners).size > 1).toSorted(compareBytes)
+  return [...tagsOf(owners)].filter((tag) => digestsOf(tag, owners).size > 1).toSorted(compareBytes)
+}
+
+function tagsOf(owners: readonly SourceRepository[]): Set<string> {
+  return new Set(owners.flatMap(({ tags }) => Array.from(tags.keys())))
 }
 
 function digestsOf(tag: string, owners: readonly SourceRepository[]): Set<Digest> {

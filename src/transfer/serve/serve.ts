@@ -29,7 +29,7 @@ export interface ServeOptions {
   onNamed?: (images: readonly ServedImage[]) => Promise<void>
   /** Called once for each request, when it is over. */
   onRequest?: (entry: RequestLogEntry) => void
-  onHandshakeFault?: (remote: string, message: string) => void
+  onHandshakeFault?: (remote: string | undefined, message: string) => void
 }
 
 /** Bundles that are being served. */
