@@ -1,3 +1,4 @@
+import { isLoopbackHost } from '../registry/hosts.ts'
 import { hostsFile, registriesConf, type HostsFile, type ReachableAt } from '../transfer/serve/node-config.ts'
 import { registriesOf, type ServedBundles } from '../transfer/serve/serve.ts'
 import type { OpenedBundle } from '../transfer/check/opened-bundle.ts'
@@ -107,8 +108,8 @@ function bundleLines(bundle: ServedBundle, served: ServedBundles): string[] {
   const images = served.images.filter((image) => image.bundle === bundle.file).map(({ graph }) => graph.image)
   const verdict =
     bundle.verdict === 'good'
-      ? `GOOD: unaltered, signed by key ${bundle.signedBy?.keyFingerprint}`
-      : 'UNALTERED, BUT NOT AUTHENTICATED: nobody was asked who made it'
+      ? ['GOOD: unaltered, and signed by the key given', `key ${bundle.signedBy?.keyFingerprint}`]
+      : ['UNALTERED, BUT NOT AUTHENTICATED: nobody was asked who made it']
   const about = [
     escapeLine(bundle.name),
     ...(bundle.version === undefined ? [] : [escapeLine(bundle.version)]),
@@ -118,9 +119,7 @@ function bundleLines(bundle: ServedBundle, served: ServedBundles): string[] {
   ]
   return [
     `  ${escapeLine(bundle.file)}`,
-    `    ${verdict}`,
-    `    ${bundle.bundleDigest}`,
-    `    ${about.join(' · ')}`,
+    ...[...verdict, bundle.bundleDigest, about.join(' · ')].map((line) => `    ${line}`),
   ]
 }
 
@@ -157,11 +156,13 @@ function nodeLines(document: ServeDocument, hostsDir: string | undefined): strin
       ? indented(first?.content ?? '')
       : [`  They have been written below ${escapeLine(hostsDir)}: copy what is in it.`]),
   ]
+  const isLocal = isLoopbackHost(new URL(`http://${document.advertised}`).hostname)
   return [
     '',
     'For nodes to find the images under their own names',
+    ...(isLocal ? ['(at this address only this machine itself does; --listen takes another)'] : []),
     '',
-    'containerd (1.5 or newer, with config_path = "/etc/containerd/certs.d"), the same file for each:',
+    'containerd, with config_path = "/etc/containerd/certs.d"; the same file for each:',
     '',
     ...containerd,
     '',

@@ -138,7 +138,6 @@ export async function serve(
         ? fault(400, 'NAME_INVALID', error.message)
         : fault(500, 'UNKNOWN', 'a fault inside the registry')
     }
-    if (isDraining) reply.headers['Connection'] = 'close'
     try {
       if (message.socket.destroyed) response.destroy()
       else await send(entry.method, response, reply, entry)

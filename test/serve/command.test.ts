@@ -94,7 +94,7 @@ test('says what it serves, under which names, and what nodes need; logs each req
   const host = new URL(serving.url).host
   const out = serving.stdout()
   expect(out).toContain(`Serving 2 bundles on http://${host} (plain HTTP)`)
-  expect(out).toMatch(/a\.tar\n {4}GOOD: unaltered, signed by key /)
+  expect(out).toMatch(/a\.tar\n {4}GOOD: unaltered, and signed by the key given\n {4}key [0-9a-f]{64}\n/)
   expect(out).toContain('second\\u{1b}[31m')
   expect(out).toMatch(
     /Refused without their registry.*\n {2}library\/nginx:1\n {4}docker\.io\/.*\n {4}quay\.io\//,

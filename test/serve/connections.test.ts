@@ -101,16 +101,19 @@ test('what is no HTTP, or a head without end, is refused', async () => {
 
 test('a stop lets the transfer under way finish, takes nobody new, and waits for no idle connection', async () => {
   const built = await largeImage(LARGE)
-  const serving = await serveImages([{ source: SOURCE, built }])
+  const files = await writeBundles([{ source: SOURCE, built }])
+  // Far beyond the test's own time: nothing may wait for it.
+  const serving = await serveFiles(files, { limits: { keepAlive: 3_600_000, stalled: 3_600_000 } })
   const idle = await open(serving)
   idle.write('GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n')
   await once(idle, 'data')
-  const response = await serving.get(`team/app/blobs/${built.layers[0]?.descriptor.digest}`)
-  const stopped = serving.served.stop(60_000)
+  const busy = await stall(serving, `team/app/blobs/${built.layers[0]?.descriptor.digest}`)
+  const stopped = serving.served.stop(3_600_000)
   await once(idle.resume(), 'close')
   await expect(serving.get('')).rejects.toThrow()
-  expect((await response.arrayBuffer()).byteLength).toBe(built.layers[0]?.bytes.length)
+  await once(busy.resume(), 'close')
   await stopped
+  expect(serving.log.at(-1)).toMatchObject({ status: 200, bytesSent: built.layers[0]?.bytes.length })
   expect(serving.log.at(-1)?.error).toBeUndefined()
 })
 
