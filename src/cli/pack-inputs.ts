@@ -1,12 +1,6 @@
 import { basename } from 'node:path'
-import {
-  MAX_TEXT,
-  FORMAT_VERSION,
-  BUNDLE_TYPE,
-  formatMoment,
-  isMoment,
-  type BundleDescription,
-} from '../bundle/description.ts'
+import { MAX_TEXT, FORMAT_VERSION, BUNDLE_TYPE, type BundleDescription } from '../bundle/description.ts'
+import { formatMoment, isMoment } from '../bundle/fields.ts'
 import { AirgapError } from '../errors.ts'
 import { TOOL } from '../version.ts'
 

@@ -1,66 +1,44 @@
+import { bundleIdentity } from '../bundle/identity.ts'
 import type { PackPlan } from '../transfer/pack/pack.ts'
 import type { SigningKey } from '../trust/keys.ts'
 import { escapeLine, formatBytes, formatCount, formatFields, plural } from './format.ts'
 import { countImages, renderImages } from './render-images.ts'
-
-/** What `pack --json` gives. Sizes are bytes. */
-export interface PackResult {
-  /** Undefined for a dry run. */
-  file?: string
-  dryRun: boolean
-  bundleDigest: string
-  name: string
-  version?: string
-  sequence: number
-  created: string
-  expires?: string
-  size: number
-  fetchedBytes: number
-  entries: number
-  signed: boolean
-  keyFingerprint?: string
-  platforms: 'all' | string[]
-  images: PackPlan['description']['images']
-}
+import type { PackResult } from './shapes/pack.ts'
 
 export function packResult(
-  { plan, description, fetchBytes, isSigned }: PackPlan,
+  { plan, description, toFetch, fetchBytes, isSigned }: PackPlan,
   run: { file: string; isDryRun: boolean; key: SigningKey | undefined },
 ): PackResult {
-  const { name, version, sequence, created, expires, platforms, images } = description
   return {
-    ...(run.isDryRun ? {} : { file: run.file }),
     dryRun: run.isDryRun,
-    bundleDigest: plan.bundleDigest,
-    name,
-    ...(version === undefined ? {} : { version }),
-    sequence,
-    created,
-    ...(expires === undefined ? {} : { expires }),
-    size: plan.totalSize,
-    fetchedBytes: fetchBytes,
-    entries: plan.entries.length,
-    signed: isSigned,
+    ...(run.isDryRun ? {} : { file: run.file }),
+    bundle: {
+      ...bundleIdentity(plan.bundleDigest, description),
+      size: plan.totalSize,
+      entries: plan.entries.length,
+    },
+    hasSignature: isSigned,
     ...(run.key ? { keyFingerprint: run.key.publicKey.fingerprint } : {}),
-    platforms,
-    images,
+    platforms: description.platforms,
+    images: description.images,
+    fetched: { count: toFetch.size, bytes: fetchBytes },
   }
 }
 
-export function renderPack(result: PackResult, { toFetch }: PackPlan, keyFile: string | undefined): string {
-  const { dryRun, file } = result
+export function renderPack(result: PackResult, keyFile: string | undefined): string {
+  const { dryRun, file, bundle, fetched } = result
   const fields: [string, string][] = [
-    ['bundle digest', result.bundleDigest],
-    ['name', escapeLine(result.name)],
-    ...(result.version === undefined ? [] : [['version', escapeLine(result.version)] as [string, string]]),
-    ['sequence', String(result.sequence)],
-    ['created', result.created],
-    ...(result.expires === undefined ? [] : [['expires', result.expires] as [string, string]]),
+    ['bundle digest', bundle.digest],
+    ['name', escapeLine(bundle.name)],
+    ...(bundle.version === undefined ? [] : [['version', escapeLine(bundle.version)] as [string, string]]),
+    ['sequence', String(bundle.sequence)],
+    ['created', bundle.created],
+    ...(bundle.expires === undefined ? [] : [['expires', bundle.expires] as [string, string]]),
     [
       'size',
-      `${formatBytes(result.size)} (${formatCount(result.size)} bytes, ${plural(result.entries, 'entry', 'entries')})`,
+      `${formatBytes(bundle.size)} (${formatCount(bundle.size)} bytes, ${plural(bundle.entries, 'entry', 'entries')})`,
     ],
-    [dryRun ? 'to fetch' : 'fetched', `${plural(toFetch.size, 'blob')}, ${formatBytes(result.fetchedBytes)}`],
+    [dryRun ? 'to fetch' : 'fetched', `${plural(fetched.count, 'blob')}, ${formatBytes(fetched.bytes)}`],
     ['signed by', result.keyFingerprint ?? 'NOBODY: this bundle is not signed'],
   ]
   const head = dryRun

@@ -1,17 +1,11 @@
-import { AirgapError, messageOf, type Problem } from '../errors.ts'
-import { escapeForeign, escapeLine, styler } from './format.ts'
+import { AirgapError, messageOf } from '../errors.ts'
+import { jsonText } from './format.ts'
+import { log } from './log.ts'
+import type { ErrorDocument } from './shapes/error.ts'
 
-/** So many problems are printed; `--json` has all of them. */
-const MAX_PRINTED = 50
-
-/** What `--json` gives on a failure. */
-export interface ErrorDocument {
-  error: { code: string; message: string; hint?: string; problems?: Problem[] }
-}
-
-/** Anything thrown, as the error and exit code that the user gets. */
-export function classify(error: unknown): { error: AirgapError; exitCode: number } {
-  if (error instanceof AirgapError) return { error, exitCode: error.exitCode }
+/** Anything thrown, as the error that the user gets. */
+export function classify(error: unknown): AirgapError {
+  if (error instanceof AirgapError) return error
   if (isOclifError(error)) {
     // The parser's advice on flags with several values does not hold here: they take one at a time.
     const message = messageOf(error)
@@ -21,14 +15,12 @@ export function classify(error: unknown): { error: AirgapError; exitCode: number
       .replace(/Missing required flag (\w)/, 'Missing required flag --$1')
       .replaceAll(/=true\b/g, '')
       .replaceAll(/\s*\n\s*/g, '; ')
-    const usage = new AirgapError('USAGE', message, { hint: 'See --help.' })
-    return { error: usage, exitCode: usage.exitCode }
+    return new AirgapError('USAGE', message, { hint: 'See --help.' })
   }
-  const fault = new AirgapError('INTERNAL', `unexpected fault: ${messageOf(error)}`, {
+  return new AirgapError('INTERNAL', `unexpected fault: ${messageOf(error)}`, {
     hint: 'This is a mistake in airgap itself. Please report it with the command line and the lines below.',
     cause: error,
   })
-  return { error: fault, exitCode: fault.exitCode }
 }
 
 /** A fault that oclif's parser found in the command line. */
@@ -36,7 +28,18 @@ function isOclifError(error: unknown): boolean {
   return error instanceof Error && 'oclif' in error
 }
 
-export function errorDocument(error: AirgapError): ErrorDocument {
+/**
+ * Tells why a command failed: with `--json` as the one document on standard output; on standard error otherwise,
+ * and there as a line of the log in any case, so that a log kept apart has its end.
+ * @returns the exit code.
+ */
+export function reportFailure(error: AirgapError, { json }: { json: boolean }): number {
+  if (json) process.stdout.write(jsonText(errorDocument(error)))
+  if (!json || log.format === 'json') log.error(error)
+  return error.exitCode
+}
+
+function errorDocument(error: AirgapError): ErrorDocument {
   return {
     error: {
       code: error.code,
@@ -45,20 +48,4 @@ export function errorDocument(error: AirgapError): ErrorDocument {
       ...(error.problems.length === 0 ? {} : { problems: error.problems }),
     },
   }
-}
-
-/** The error as people read it: what happened, every single case, and what to do. */
-export function formatError(error: AirgapError): string {
-  const style = styler(process.stderr)
-  const lines = [`${style(['red', 'bold'], 'Error:')} ${escapeForeign(error.message)}`]
-  for (const problem of error.problems.slice(0, MAX_PRINTED)) {
-    lines.push(`  - ${style('bold', escapeLine(problem.entry))}: ${escapeLine(problem.message)}`)
-  }
-  const left = error.problems.length - MAX_PRINTED
-  if (left > 0) lines.push(`  … and ${left} more; --json lists all`)
-  if (error.hint !== undefined) lines.push(escapeForeign(error.hint))
-  if (error.code === 'INTERNAL' && error.cause instanceof Error && error.cause.stack) {
-    lines.push(escapeForeign(error.cause.stack))
-  }
-  return lines.join('\n')
 }

@@ -1,6 +1,7 @@
 import { Args } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
-import { evidenceOf, highlightOf, renderEvidence, type Evidence } from '../cli/render-evidence.ts'
+import { evidenceOf, highlightOf, renderEvidence } from '../cli/render-evidence.ts'
+import type { Evidence } from '../cli/shapes/evidence.ts'
 import { AirgapError } from '../errors.ts'
 
 export default class Inspect extends BaseCommand {

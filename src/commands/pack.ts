@@ -6,7 +6,8 @@ import { describeBundle } from '../cli/pack-inputs.ts'
 import { openSigningKey } from '../cli/private-key.ts'
 import { Progress } from '../cli/progress.ts'
 import { openClient, parseMirrors, parsePlatforms } from '../cli/registries.ts'
-import { packResult, renderPack, type PackResult } from '../cli/render-pack.ts'
+import { packResult, renderPack } from '../cli/render-pack.ts'
+import type { PackResult } from '../cli/shapes/pack.ts'
 import { AirgapError } from '../errors.ts'
 import { OutputFile } from '../files/output-file.ts'
 import { readSmallFile } from '../files/small-file.ts'
@@ -54,7 +55,10 @@ export default class Pack extends BaseCommand {
       helpValue: 'FILE',
       helpGroup: 'INPUT',
     }),
-    'dry-run': Flags.boolean({ description: 'Print the plan with its exact size, and fetch manifests only' }),
+    'dry-run': Flags.boolean({
+      default: false,
+      description: 'Print the plan with its exact size, and fetch manifests only',
+    }),
     ...resolvingFlags,
   }
 
@@ -75,7 +79,7 @@ export default class Pack extends BaseCommand {
         ? undefined
         : await OutputFile.reserve(flags.output, { force: flags.force })
 
-    const progress = new Progress({ quiet: flags.quiet })
+    const progress = new Progress()
     let client: RegistryClient | undefined
     try {
       const onEvent = await progress.start()
@@ -107,7 +111,7 @@ export default class Pack extends BaseCommand {
       else if (!flags['dry-run']) await packToStream(plan, process.stdout, shared)
       progress.stop()
       const result = packResult(plan, { file: flags.output, isDryRun: flags['dry-run'], key })
-      const text = renderPack(result, plan, flags.key)
+      const text = renderPack(result, flags.key)
       if (toStandardOutput) this.note(text)
       else this.print(text)
       return result

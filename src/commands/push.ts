@@ -5,7 +5,8 @@ import { concurrencyFlag, registryFlags, trustFlags } from '../cli/flags.ts'
 import { Progress } from '../cli/progress.ts'
 import { keepIncomplete, keepReceipt, receiptPath } from '../cli/receipts.ts'
 import { openClient } from '../cli/registries.ts'
-import { planDocument, renderPushPlan, renderReceipt, type PushPlanDocument } from '../cli/render-push.ts'
+import { planDocument, renderPushPlan, renderReceipt } from '../cli/render-push.ts'
+import type { PushResult } from '../cli/shapes/push.ts'
 import { trustFrom } from '../cli/trust.ts'
 import { AirgapError } from '../errors.ts'
 import { OutputFile } from '../files/output-file.ts'
@@ -15,7 +16,6 @@ import type { ImageEntry } from '../bundle/description.ts'
 import type { RegistryClient } from '../registry/client.ts'
 import type { OpenedBundle } from '../transfer/check/opened-bundle.ts'
 import type { NameMap } from '../transfer/push/names.ts'
-import type { Receipt } from '../transfer/push/receipt.ts'
 
 export default class Push extends BaseCommand {
   static override description =
@@ -74,7 +74,7 @@ export default class Push extends BaseCommand {
     ...concurrencyFlag,
   }
 
-  async run(): Promise<Receipt | PushPlanDocument> {
+  async run(): Promise<PushResult> {
     const { args, flags } = await this.parse(Push)
     if (!existsSync(args.bundle) && existsSync(args.registry)) {
       throw new AirgapError(
@@ -93,7 +93,7 @@ export default class Push extends BaseCommand {
     const { executePush } = await import('../transfer/push/push.ts')
     const { planPush } = await import('../transfer/push/plan.ts')
     const { PushRecord } = await import('../transfer/push/record.ts')
-    const progress = new Progress({ quiet: flags.quiet })
+    const progress = new Progress()
     let opened: OpenedBundle | undefined
     let client: RegistryClient | undefined
     let output: OutputFile | undefined
@@ -118,17 +118,15 @@ export default class Push extends BaseCommand {
         onEvent,
       }
       const plan = await planPush(opened, { ...shared, target, path: flags.path, maps, select })
+      const reached = { ...target, origin: await client.originOf(target.registry) }
       if (!output) {
         // The real run hashes everything before it sets a tag, so its plan says whether that will do.
         await requireContent(opened, contentEntries(opened), shared)
-        const document = planDocument(opened.bundleDigest, plan)
+        const document = planDocument(opened, plan, reached)
         this.print(renderPushPlan(document))
         return document
       }
-      const record = new PushRecord(opened, plan, {
-        ...target,
-        origin: await client.originOf(target.registry),
-      })
+      const record = new PushRecord(opened, plan, reached)
       const receipt = await executePush(opened, plan, record, {
         ...shared,
         verifyTarget: flags['verify-target'],
@@ -140,7 +138,7 @@ export default class Push extends BaseCommand {
       progress.stop()
       await keepReceipt(output, receipt)
       this.print(renderReceipt(receipt, path))
-      return receipt
+      return { ...receipt, receiptFile: path }
     } catch (error) {
       await output?.discard()
       throw error

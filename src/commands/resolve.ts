@@ -45,7 +45,7 @@ export default class Resolve extends BaseCommand {
     const { resolveImages } = await import('../transfer/pack/resolve.ts')
     const { serializeLock } = await import('../transfer/pack/lock.ts')
 
-    const progress = new Progress({ quiet: flags.quiet })
+    const progress = new Progress()
     const onEvent = await progress.start()
     // From here on there is something to clean up.
     const { signal } = this

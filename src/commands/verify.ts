@@ -2,7 +2,8 @@ import { Args, Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
 import { trustFlags } from '../cli/flags.ts'
 import { Progress } from '../cli/progress.ts'
-import { evidenceOf, highlightOf, renderEvidence, type Evidence } from '../cli/render-evidence.ts'
+import { evidenceOf, highlightOf, renderEvidence } from '../cli/render-evidence.ts'
+import type { Evidence } from '../cli/shapes/evidence.ts'
 import { trustFrom } from '../cli/trust.ts'
 
 export default class Verify extends BaseCommand {
@@ -31,7 +32,7 @@ export default class Verify extends BaseCommand {
     const { args, flags } = await this.parse(Verify)
     const trust = await trustFrom(flags, { flag: '--integrity-only', isSet: flags['integrity-only'] })
     const { verifyBundle, verificationError } = await import('../transfer/check/verify.ts')
-    const progress = new Progress({ quiet: flags.quiet })
+    const progress = new Progress()
     try {
       const opened = await verifyBundle(args.bundle, trust, {
         onEvent: await progress.start(),

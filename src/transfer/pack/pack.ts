@@ -11,6 +11,7 @@ import type { SigningKey } from '../../trust/keys.ts'
 import { signBytes } from '../../trust/signature.ts'
 import { gatherContents, type BlobToFetch, type BundleContents, type ContentsOptions } from './contents.ts'
 import { blobProgress, type OnEvent } from '../events.ts'
+import { ImageProgress } from '../image-progress.ts'
 import { inParallel } from '../parallel.ts'
 
 /** The whole work before its first large byte: what will be written where, and what has to be fetched for it. */
@@ -68,7 +69,7 @@ export async function packToFile(pack: PackPlan, output: OutputFile, options: Pa
   const writer = new FileWriter(output, pack.plan)
   try {
     await writer.begin()
-    announce(pack, onEvent)
+    const images = announce(pack, onEvent)
     // Largest first, so that no long transfer is left alone at the end.
     const entries = entriesToFetch(pack).toSorted((a, b) => b.entry.size - a.entry.size)
     await inParallel(entries, options, async ({ entry, blob }, signal) => {
@@ -81,7 +82,7 @@ export async function packToFile(pack: PackPlan, output: OutputFile, options: Pa
         signal,
         ...blobProgress(onEvent),
       })
-      onEvent?.({ type: 'item', name: nameOfBlob(blob), bytes: entry.size, outcome: 'fetched' })
+      tellFetched(blob, images, onEvent)
     })
     await writer.finish()
   } catch (error) {
@@ -97,7 +98,7 @@ export async function packToFile(pack: PackPlan, output: OutputFile, options: Pa
 export async function packToStream(pack: PackPlan, stream: Writable, options: PackOptions): Promise<void> {
   const { onEvent, client, signal } = options
   const writer = new StreamWriter(stream, signal)
-  announce(pack, onEvent)
+  const images = announce(pack, onEvent)
   for (const entry of pack.plan.entries) {
     signal?.throwIfAborted()
     await writer.begin(entry)
@@ -111,7 +112,7 @@ export async function packToStream(pack: PackPlan, stream: Writable, options: Pa
         ...(signal ? { signal } : {}),
         ...blobProgress(onEvent),
       })
-      onEvent?.({ type: 'item', name: nameOfBlob(blob), bytes: entry.size, outcome: 'fetched' })
+      tellFetched(blob, images, onEvent)
     } else {
       throw new AirgapError('INTERNAL', `nothing is planned for ${entry.name}`)
     }
@@ -120,8 +121,35 @@ export async function packToStream(pack: PackPlan, stream: Writable, options: Pa
   await writer.finish()
 }
 
-function announce(pack: PackPlan, onEvent: OnEvent | undefined): void {
-  onEvent?.({ type: 'phase', phase: 'fetch', items: pack.toFetch.size, bytes: pack.fetchBytes })
+function announce(
+  { description, toFetch, fetchBytes }: PackPlan,
+  onEvent: OnEvent | undefined,
+): ImageProgress {
+  const parts = new Map<string, Digest[]>(description.images.map(({ source }) => [source, []]))
+  for (const [digest, { images }] of toFetch) for (const { source } of images) parts.get(source)?.push(digest)
+  const images = new ImageProgress(
+    description.images.map(({ source, size }) => ({
+      name: source,
+      bytes: size,
+      parts: parts.get(source) ?? [],
+    })),
+    onEvent,
+  )
+  onEvent?.({
+    type: 'phase',
+    phase: 'fetch',
+    items: toFetch.size,
+    bytes: fetchBytes,
+    images: images.count,
+  })
+  images.begin()
+  return images
+}
+
+function tellFetched(blob: BlobToFetch, images: ImageProgress, onEvent: OnEvent | undefined): void {
+  const { digest, size } = blob.descriptor
+  onEvent?.({ type: 'item', name: nameOfBlob(blob), bytes: size, outcome: 'fetched', digest })
+  images.done(digest, 'fetched')
 }
 
 function entriesToFetch(pack: PackPlan): { entry: PlannedEntry; blob: BlobToFetch }[] {
