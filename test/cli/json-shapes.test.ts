@@ -152,7 +152,9 @@ describe('what comes out', () => {
     const plan = output('push, dry run')
     const receipt = output('push')
     expect(plan.target).toEqual(receipt.target)
-    expect(plan.images).toEqual(receipt.images.map(({ content: _, ...image }: { content: unknown }) => image))
+    const done = structuredClone(receipt.images) as Record<string, unknown>[]
+    for (const image of done) delete image.content
+    expect(plan.images).toEqual(done)
     expect(plan.totals.tagsMoved).toBe(1)
     const { manifests } = count(receipt)
     expect(receipt.totals.uploaded.count).toBe(plan.totals.uploaded.count + manifests)

@@ -8,7 +8,7 @@ import {
   singleManifest,
   AMD64,
 } from '../../fixtures/images/index.ts'
-import { digestOf, type Digest } from '../../src/oci/digest.ts'
+import { digestOf } from '../../src/oci/digest.ts'
 import { MemoryStore } from '../../src/server/memory-store.ts'
 import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
 import type { Receipt } from '../../src/transfer/push/receipt.ts'
@@ -210,7 +210,7 @@ describe('push', () => {
     expect(holders.length).toBeGreaterThan(1)
     const { target: name } = holders.at(-1) ?? { target: '' }
     const repository = name.slice(target.host.length + 1, name.lastIndexOf(':'))
-    target.store.putBlob(repository, Buffer.alloc(shared?.size ?? 0), shared?.digest as Digest)
+    target.store.putBlob(repository, Buffer.alloc(shared?.size ?? 0), shared!.digest)
     const refused = await run([
       'push',
       'k8s.tar',
