@@ -8,8 +8,8 @@ import { phaseText, progressText } from './progress-text.ts'
 const HEARTBEAT_MS = 15_000
 /** A terminal that does not tell its width. */
 const USUAL_COLUMNS = 80
-/** The spinner and the blank behind it; and a column to spare, because some terminals wrap in the last one. */
-const SPINNER_COLUMNS = 3
+/** The spinner and the blanks behind it; and a column to spare, because some terminals wrap in the last one. */
+const SPINNER_COLUMNS = 4
 /** The longest progress line, in places where nothing limits it. */
 const ANY_COLUMNS = 1000
 
