@@ -4,13 +4,28 @@ const [major, minor, patch] = process.versions.node.split('.').map(Number)
 const atLeast = (m, n, p) => major === m && (minor > n || (minor === n && patch >= p))
 
 if (major >= 26 || atLeast(24, 15, 0) || atLeast(22, 22, 2)) {
+  const words = process.argv
+  const isJsonLog =
+    words.includes('--log-format=json') ||
+    (words.includes('--log-format') && words[words.indexOf('--log-format') + 1] === 'json')
+  const die = (exitCode, code, message, stack) => {
+    const line = {
+      time: new Date().toISOString(),
+      level: 'error',
+      event: 'error',
+      message,
+      code,
+      exitCode,
+      stack,
+    }
+    process.stderr.write(`${isJsonLog ? JSON.stringify(line) : (stack ?? `Error: ${message}`)}\n`)
+    process.exit(exitCode)
+  }
   process.on('uncaughtException', (error) => {
     if (error.syscall === 'write') {
-      process.stderr.write(`Error: cannot write to standard output or standard error: ${error.message}\n`)
-      process.exit(7)
+      die(7, 'FILE', `cannot write to standard output or standard error: ${error.message}`)
     }
-    process.stderr.write(`${error.stack}\n`)
-    process.exit(1)
+    die(1, 'INTERNAL', `unexpected fault: ${error.message}`, error.stack)
   })
   const { execute } = await import('@oclif/core')
   const args = process.argv.slice(2)

@@ -1,15 +1,16 @@
 import type { Hook } from '@oclif/core'
 import { AirgapError } from '../errors.ts'
-import { jsonText } from './format.ts'
+import { globalOptions, wantsJson } from './global-flags.ts'
+import { log } from './log.ts'
 import { nearest } from './nearest.ts'
-import { errorDocument, formatError } from './report-error.ts'
+import { reportFailure } from './report-error.ts'
 
 /** Tells which commands there are, where one was named that there is not. */
-const hook: Hook.CommandNotFound = async function ({ id, argv, config }) {
-  const error = unknownCommand(id, config.commandIDs)
-  if (argv?.includes('--json')) process.stdout.write(jsonText(errorDocument(error)))
-  else process.stderr.write(`${formatError(error)}\n`)
-  this.exit(error.exitCode)
+const hook: Hook.CommandNotFound = async function ({ id, config }) {
+  // The whole command line: flags may stand before what was taken for the command.
+  const argv = process.argv.slice(2)
+  log.configure(globalOptions(argv))
+  this.exit(reportFailure(unknownCommand(id, config.commandIDs), { json: wantsJson(argv) }))
 }
 
 /** @param id what stands where the command should; oclif appends what follows, after colons. */
