@@ -1,4 +1,5 @@
 import { BaseCommand } from '../cli/base-command.ts'
+import { withConfig } from '../cli/config.ts'
 import { imageArgs, inputFlags } from '../cli/flags.ts'
 import { imagesOf } from '../cli/inputs.ts'
 import { formatReference } from '../oci/reference.ts'
@@ -19,7 +20,7 @@ export default class List extends BaseCommand {
   static override flags = { ...inputFlags }
 
   async run(): Promise<{ images: { reference: string; from: string }[] }> {
-    const { args, flags } = await this.parse(List)
+    const { args, flags } = await withConfig(await this.parse(List), (message) => this.note(message))
     const images = await imagesOf(args.image ?? [], flags, (message) => this.warning(message))
     const listed = images.map(({ reference, from }) => ({ reference: formatReference(reference), from }))
     this.print(listed.map(({ reference }) => reference).join('\n'))

@@ -1,5 +1,6 @@
 import { Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
+import { withConfig } from '../cli/config.ts'
 import { imageArgs, outputForceFlag, resolvingFlags } from '../cli/flags.ts'
 import { imagesOf } from '../cli/inputs.ts'
 import { describeBundle } from '../cli/pack-inputs.ts'
@@ -59,7 +60,7 @@ export default class Pack extends BaseCommand {
   }
 
   async run(): Promise<PackResult> {
-    const { args, flags } = await this.parse(Pack)
+    const { args, flags } = await withConfig(await this.parse(Pack), (message) => this.note(message))
     this.#checkUsage(flags, args.image ?? [])
     const toStandardOutput = flags.output === '-'
     const description = describeBundle(flags, process.env, Date.now())

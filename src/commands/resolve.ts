@@ -1,5 +1,6 @@
 import { Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
+import { withConfig } from '../cli/config.ts'
 import { imageArgs, outputForceFlag, resolvingFlags } from '../cli/flags.ts'
 import { imagesOf } from '../cli/inputs.ts'
 import { Progress } from '../cli/progress.ts'
@@ -32,7 +33,7 @@ export default class Resolve extends BaseCommand {
   }
 
   async run(): Promise<Lock> {
-    const { args, flags } = await this.parse(Resolve)
+    const { args, flags } = await withConfig(await this.parse(Resolve), (message) => this.note(message))
     const toStandardOutput = flags.output === '-'
     if (toStandardOutput && this.jsonEnabled()) {
       throw new AirgapError('USAGE', '-o - and --json both want standard output', {
