@@ -3,6 +3,7 @@ import { dirname, isAbsolute, join } from 'node:path'
 import type { ConfigFile } from '../intake/config/config.ts'
 import type { ConfigKey } from '../intake/config/schema.ts'
 import type { InputPlaces } from '../intake/inputs.ts'
+import type { LockedByConfig } from './stale-lock.ts'
 
 /** What a config is called where nothing else is said. */
 export const CONFIG_NAME = 'airgap.yaml'
@@ -38,7 +39,12 @@ const SAID_BY_LOCK: ReadonlySet<ConfigKey> = new Set([
 /** A command line as oclif has read it. */
 interface ParsedCommandLine {
   args: { image?: string[] | undefined }
-  flags: { config?: string | undefined; lock?: string | undefined; inputPlaces?: InputPlaces }
+  flags: {
+    config?: string | undefined
+    lock?: string | undefined
+    inputPlaces?: InputPlaces
+    lockedByConfig?: LockedByConfig
+  }
   metadata: { flags: Record<string, { setFromDefault?: boolean | undefined } | undefined> }
 }
 
@@ -73,12 +79,12 @@ export async function withConfig<P extends ParsedCommandLine>(
   const taken = new Set(said.filter((key) => !isGiven(key)))
   for (const [key, flag] of Object.entries(FLAG_OF) as [keyof typeof FLAG_OF, string][]) {
     if (!taken.has(key)) continue
-    values[flag] = key === 'imagesFrom' ? config.imagesFrom?.map((list) => beside(file, list)) : config[key]
+    values[flag] = key === 'imagesFrom' ? listsOf(file) : config[key]
   }
   return {
     ...parsed,
     args: taken.has('images') ? { ...args, image: config.images } : args,
-    flags: { ...values, inputPlaces: placesOf(file, taken) },
+    flags: { ...values, inputPlaces: placesOf(file, taken), lockedByConfig: lockedBy(file) },
   }
 }
 
@@ -92,9 +98,17 @@ function placesOf(file: ConfigFile, taken: ReadonlySet<ConfigKey>): InputPlaces 
   return places
 }
 
+function lockedBy(file: ConfigFile): LockedByConfig {
+  const { images = [], kubeadm = [], kubeadmRepository, exclude = [], platforms } = file.config
+  return {
+    inputs: { images, imagesFrom: listsOf(file), kubeadm, kubeadmRepository, exclude },
+    platforms,
+  }
+}
+
 /** Relative paths in a config start from its folder. */
-function beside(file: ConfigFile, path: string): string {
-  return isAbsolute(path) ? path : join(dirname(file.path), path)
+function listsOf({ path, config }: ConfigFile): string[] {
+  return (config.imagesFrom ?? []).map((list) => (isAbsolute(list) ? list : join(dirname(path), list)))
 }
 
 /** A hint for somebody who names nothing where a config lies, which is never read unasked. */

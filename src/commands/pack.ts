@@ -8,6 +8,7 @@ import { openSigningKey } from '../cli/private-key.ts'
 import { Progress } from '../cli/progress.ts'
 import { openClient, parseMirrors, parsePlatforms } from '../cli/registries.ts'
 import { packResult, renderPack, type PackResult } from '../cli/render-pack.ts'
+import { compareLock } from '../cli/stale-lock.ts'
 import { AirgapError } from '../errors.ts'
 import { OutputFile } from '../files/output-file.ts'
 import { readSmallFile } from '../files/small-file.ts'
@@ -68,6 +69,7 @@ export default class Pack extends BaseCommand {
     for (const message of key?.warnings ?? []) this.warning(message)
     const lockFile =
       flags.lock === undefined ? undefined : await this.#readLock(flags.lock, flags.exclude ?? [])
+    if (lockFile) await compareLock(lockFile, flags, (message) => this.warning(message))
     const images = lockFile ? [] : await imagesOf(args.image ?? [], flags, (message) => this.warning(message))
     // From here on there is something to clean up.
     const { signal } = this

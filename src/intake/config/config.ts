@@ -87,7 +87,7 @@ function topLevel({ root, place }: YamlText, faults: Fault[]): TopLevel | undefi
     }
     seen.set(key, place(offset))
     if (isConfigKey(key)) nodes.set(key, { value, offset })
-    else faults.push({ offset, message: describeUnknown(key) })
+    else faults.push({ offset, message: describeUnknown(key, faults.length < MAX_EXPLAINED) })
   }
   return nodes
 }
@@ -96,7 +96,11 @@ function isConfigKey(key: string): key is ConfigKey {
   return (CONFIG_KEYS as string[]).includes(key)
 }
 
-function describeUnknown(key: string): string {
+/** Looking for what was meant has its price, and nobody reads the hundredth explanation. */
+const MAX_EXPLAINED = 100
+
+function describeUnknown(key: string, isExplained: boolean): string {
+  if (!isExplained) return `there is no key ${quote(key)}`
   if (key === '<<') return 'merge keys (<<) are not read here'
   const why = elsewhere(key)
   if (why !== undefined) return `${quote(key)} cannot be set in a config: ${why}`
