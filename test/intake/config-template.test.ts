@@ -105,7 +105,7 @@ describe('a written config', () => {
       fc.property(config, (given) => {
         expect(read(formatConfig(given as Config))).toEqual({ configVersion: 1, ...given })
       }),
-      { numRuns: 300 },
+      { numRuns: 60 },
     )
   })
 })

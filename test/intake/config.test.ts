@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { AirgapError } from '../../src/errors.ts'
@@ -266,6 +267,20 @@ describe('what a config cannot set', () => {
   })
 })
 
+describe('docs/config.md', () => {
+  it('shows a config that is one, with every key, and mistakes as they are told', async () => {
+    const page = await readFile(new URL('../../docs/config.md', import.meta.url), 'utf8')
+    const example = /```yaml\n([^]*?)```/.exec(page)?.[1] ?? ''
+    expect(Object.keys(read(example).config)).toEqual(CONFIG_KEYS)
+    for (const key of CONFIG_KEYS) expect(page).toContain(`| \`${key}\``)
+    const { problems } = errorOf(
+      '\nconfigVersion: 1\nplatfroms: [linux/amd64]\nimages:\n  - nginx\n  - registry.example/App:1\n\n\nbundleVersion: 1.30\n',
+    )
+    for (const { entry, message } of problems) expect(page).toContain(`      - ${entry}: ${message}\n`)
+    expect(problems).toHaveLength(3)
+  })
+})
+
 describe('the nearest key', () => {
   it('is found for every key with one slip', () => {
     const key = fc.constantFrom(...CONFIG_KEYS)
@@ -291,10 +306,13 @@ describe('the nearest key', () => {
     ['x', undefined],
     ['kind', undefined],
     ['metadata', undefined],
-    ['i'.repeat(100_000), undefined],
   ])('of %s', (key, known) => {
     expect(nearestKey(key)).toBe(known)
   })
+})
+
+it('no key is near to one of unreasonable length', () => {
+  expect(nearestKey('images'.repeat(20_000))).toBeUndefined()
 })
 
 describe('values from elsewhere', () => {

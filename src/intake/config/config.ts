@@ -185,14 +185,21 @@ function describeIssue(
   return message
 }
 
-function invalid(path: string, problems: readonly Problem[]): AirgapError {
+/** Characters of a message, which may quote as much of the file as there is. */
+const MAX_MESSAGE = 500
+
+function invalid(path: string, found: readonly Problem[]): AirgapError {
+  const problems = found.map(({ entry, message }) => ({
+    entry,
+    message: message.length > MAX_MESSAGE ? `${message.slice(0, MAX_MESSAGE)}…` : message,
+  }))
   const [first] = problems
   const isOne = problems.length === 1 && first !== undefined
   return new AirgapError(
     'INVALID_CONFIG',
     isOne ? `${first.entry}: ${first.message}` : `${path}: ${problems.length} mistakes`,
     {
-      problems: isOne ? [] : [...problems],
+      problems: isOne ? [] : problems,
       hint: '`airgap init -o -` prints a config with every key explained.',
     },
   )

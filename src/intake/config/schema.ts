@@ -29,6 +29,8 @@ const aText = v.pipe(
   v.maxLength(MAX_TEXT, `has more than ${MAX_TEXT} characters`),
   // oxlint-disable-next-line no-control-regex
   v.regex(/^[^\u0000-\u001f\u007f]*$/, 'holds a line end or another control character'),
+  // YAML can write it, and no reader of the bundle would take it.
+  v.check((text) => text.isWellFormed(), 'holds half a surrogate pair'),
 )
 
 const listOf = (parse: (text: string) => unknown) =>
