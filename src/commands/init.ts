@@ -5,6 +5,13 @@ import { configurableFlags, imageArgs, outputForceFlag } from '../cli/flags.ts'
 import { AirgapError } from '../errors.ts'
 import type { Config } from '../intake/config/schema.ts'
 
+/** What `init --json` gives; with `--print-schema`, the schema. */
+interface InitResult {
+  file: string
+  schema?: string
+  config: Config
+}
+
 export default class Init extends BaseCommand {
   static override description =
     'Write a commented airgap.yaml\nThe images and flags that are given become the keys of a config, which list, resolve and pack read with --config; every other key stands in it as an example. With nothing given, all of it is examples. Nothing is asked of any registry.'
@@ -39,7 +46,7 @@ export default class Init extends BaseCommand {
     ...configurableFlags,
   }
 
-  async run(): Promise<{ file: string; schema?: string; config: Config } | object> {
+  async run(): Promise<InitResult | object> {
     const parsed = await this.parse(Init)
     const { flags } = parsed
     const { default: schema } = await import('../intake/config/airgap-config.schema.json', {
@@ -65,7 +72,7 @@ export default class Init extends BaseCommand {
     )
     if (toStandardOutput) {
       process.stdout.write(text)
-      return {}
+      return { file: flags.output, config }
     }
     this.print(`Wrote ${flags.output}${flags.schema === undefined ? '' : ` and ${flags.schema}`}`)
     this.note(

@@ -12,6 +12,7 @@ export default class List extends BaseCommand {
     '<%= config.bin %> <%= command.id %> nginx:1.29 ghcr.io/example/app:1.0',
     '<%= config.bin %> <%= command.id %> --kubeadm v1.36.3',
     'kubeadm config images list | <%= config.bin %> <%= command.id %> --images-from -',
+    '<%= config.bin %> <%= command.id %> --config airgap.yaml',
     "<%= config.bin %> <%= command.id %> --images-from images.txt --exclude 'docker.io/library/*'",
   ]
 

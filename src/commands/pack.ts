@@ -26,6 +26,7 @@ export default class Pack extends BaseCommand {
   static override examples = [
     '<%= config.bin %> <%= command.id %> --kubeadm v1.36.3 --platform linux/amd64 -o k8s.tar --key airgap.key',
     '<%= config.bin %> <%= command.id %> --images-from images.txt -o apps.tar --key airgap.key --name apps',
+    '<%= config.bin %> <%= command.id %> --config airgap.yaml -o apps.tar --key airgap.key',
     '<%= config.bin %> <%= command.id %> --lock airgap.lock -o apps.tar --key airgap.key',
     '<%= config.bin %> <%= command.id %> nginx:1.29 -o - --no-sign | ssh host "cat > nginx.tar"',
   ]

@@ -18,6 +18,7 @@ export default class Resolve extends BaseCommand {
   static override examples = [
     '<%= config.bin %> <%= command.id %> nginx:1.29 --platform linux/amd64',
     '<%= config.bin %> <%= command.id %> --kubeadm v1.36.3 --platform linux/amd64 --platform linux/arm64 -o airgap.lock',
+    '<%= config.bin %> <%= command.id %> --config airgap.yaml -o airgap.lock',
   ]
 
   static override args = imageArgs
