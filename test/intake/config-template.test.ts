@@ -1,4 +1,5 @@
 import fc from 'fast-check'
+import { parse } from 'yaml'
 import { describe, expect, it } from 'vitest'
 import { parseConfig } from '../../src/intake/config/config.ts'
 import { CONFIG_KEYS, type Config } from '../../src/intake/config/schema.ts'
@@ -52,7 +53,12 @@ describe('a written config', () => {
       "'",
       ' ',
     ]
-    for (const name of words) expect(read(formatConfig({ name }))).toEqual({ configVersion: 1, name })
+    for (const name of words) {
+      const text = formatConfig({ name })
+      expect(read(text)).toEqual({ configVersion: 1, name })
+      // Other tools still read YAML 1.1.
+      expect(parse(text, { version: '1.1' })).toEqual({ configVersion: 1, name })
+    }
   })
 
   it('escapes what would turn a line around', () => {
