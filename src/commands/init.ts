@@ -17,10 +17,23 @@ export default class Init extends BaseCommand {
     'Write a commented airgap.yaml\nThe images and flags that are given become the keys of a config, which list, resolve and pack read with --config; every other key stands in it as an example. With nothing given, all of it is examples. Nothing is asked of any registry.'
 
   static override examples = [
-    '<%= config.bin %> <%= command.id %>',
-    '<%= config.bin %> <%= command.id %> --kubeadm v1.36.3 --platform linux/amd64 nginx:1.29',
-    '<%= config.bin %> <%= command.id %> --images-from images.txt --name apps --schema airgap.schema.json',
-    '<%= config.bin %> <%= command.id %> --print-schema > airgap.schema.json',
+    {
+      description: 'A file of examples, to fill in',
+      command: '<%= config.bin %> <%= command.id %>',
+    },
+    {
+      description: 'What is given, and examples of the rest',
+      command: '<%= config.bin %> <%= command.id %> --kubeadm v1.36.3 --platform linux/amd64 nginx:1.29',
+    },
+    {
+      description: 'With the schema, so that editors complete it',
+      command:
+        '<%= config.bin %> <%= command.id %> --images-from images.txt --name apps --schema airgap.schema.json',
+    },
+    {
+      description: 'The schema alone',
+      command: '<%= config.bin %> <%= command.id %> --print-schema',
+    },
   ]
 
   static override args = imageArgs

@@ -1,3 +1,4 @@
+import { nearest } from '../../nearest.ts'
 import { CONFIG_KEYS } from './schema.ts'
 
 /** Keys that people may look for here, why a config does not have them, and what does it instead. */
@@ -12,7 +13,7 @@ const ELSEWHERE: readonly (readonly [keys: RegExp, why: string])[] = [
   ],
   [
     /^(?:registry)?(?:cred(?:ential)?s?|credentialhelpers?|user(?:name)?|token|auths?|authfile|login|secrets?)$/,
-    'credentials do not belong into a file that others read: they come from the files that docker login writes, or from --auth-file FILE',
+    'credentials do not belong into a file that others read: they come from airgap login or docker login, or from --auth-file FILE',
   ],
   [
     /^plainhttp$|^http$/,
@@ -38,7 +39,7 @@ const ELSEWHERE: readonly (readonly [keys: RegExp, why: string])[] = [
   [/^lock(?:file)?$/, 'a lock is made from a config, and named with each run: --lock FILE'],
   [/^sequence$/, 'it is another with every bundle: --sequence NUMBER, or the time'],
   [/^expir(?:es|y|ation)$/, 'it is another with every bundle: --expires DATE'],
-  [/^(?:concurrency|dryrun|quiet|json)$/, 'it belongs to a single run: give the flag of that name'],
+  [/^(?:concurrency|dryrun|reuse|quiet|json)$/, 'it belongs to a single run: give the flag of that name'],
 ]
 
 /** Words for a known key that are further from it than a slip of the pen. */
@@ -60,7 +61,7 @@ const SYNONYMS: ReadonlyMap<string, string> = new Map([
 ])
 
 /** Longer than any key, and than any slip that could be recognised. */
-const MAX_COMPARED = 40
+const MAX_COMPARED = 64
 
 /** Why a config cannot have this key, and what to give instead; undefined for keys that are merely unknown. */
 export function elsewhere(key: string): string | undefined {
@@ -71,13 +72,7 @@ export function elsewhere(key: string): string | undefined {
 /** The known key that `key` was probably meant to be. */
 export function nearestKey(key: string): string | undefined {
   const folded = fold(key)
-  if (folded.length > MAX_COMPARED) return undefined
-  const synonym = SYNONYMS.get(folded)
-  if (synonym !== undefined) return synonym
-  const [best] = CONFIG_KEYS.map((known) => ({ known, distance: editDistance(folded, fold(known)) }))
-    .filter(({ known, distance }) => distance <= Math.max(1, Math.floor(known.length / 3)))
-    .toSorted((a, b) => a.distance - b.distance)
-  return best?.known
+  return SYNONYMS.get(folded) ?? FOLDED.get(nearest(folded, [...FOLDED.keys()]) ?? '')
 }
 
 /** `images-from`, `images_from` and `ImagesFrom` are all `imagesFrom`, misspelt. */
@@ -85,27 +80,4 @@ function fold(key: string): string {
   return key.toLowerCase().replaceAll(/[-_. ]/g, '')
 }
 
-/** Insertions, deletions, substitutions and swaps of neighbours that turn `a` into `b` (optimal string alignment). */
-function editDistance(a: string, b: string): number {
-  const width = b.length + 1
-  let before: number[] = []
-  let above = Array.from({ length: width }, (_, j) => j)
-  for (let i = 1; i <= a.length; i += 1) {
-    const row = [i]
-    for (let j = 1; j < width; j += 1) {
-      const at = (line: readonly number[], column: number): number => line[column] ?? 0
-      const isSwap = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]
-      row.push(
-        Math.min(
-          at(above, j) + 1,
-          at(row, j - 1) + 1,
-          at(above, j - 1) + (a[i - 1] === b[j - 1] ? 0 : 1),
-          isSwap ? at(before, j - 2) + 1 : Number.POSITIVE_INFINITY,
-        ),
-      )
-    }
-    before = above
-    above = row
-  }
-  return above[b.length] ?? 0
-}
+const FOLDED: ReadonlyMap<string, string> = new Map(CONFIG_KEYS.map((key) => [fold(key), key]))
