@@ -168,10 +168,13 @@ export class BundleReader {
     return this.#readAt(entry.contentOffset, entry.size)
   }
 
-  /** An entry's content in chunks of up to 1 MiB. */
-  async *stream(entry: BundleEntry): AsyncGenerator<Buffer, void, undefined> {
-    for (let done = 0; done < entry.size; done += CHUNK) {
-      yield await this.#readAt(entry.contentOffset + done, Math.min(CHUNK, entry.size - done))
+  /**
+   * An entry's content in chunks.
+   * @param most bytes of a chunk.
+   */
+  async *stream(entry: BundleEntry, most: number = CHUNK): AsyncGenerator<Buffer, void, undefined> {
+    for (let done = 0; done < entry.size; done += most) {
+      yield await this.#readAt(entry.contentOffset + done, Math.min(most, entry.size - done))
     }
   }
 
