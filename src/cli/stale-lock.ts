@@ -3,8 +3,8 @@ import type { Config } from '../intake/config/schema.ts'
 import { collectImages, type Inputs } from '../intake/inputs.ts'
 import { formatPlatform } from '../oci/platform.ts'
 import { formatReference } from '../oci/reference.ts'
+import { platformsOf } from '../library/resolve.ts'
 import type { Lock } from '../transfer/pack/lock.ts'
-import { parsePlatforms } from './registries.ts'
 
 /** What a config says of things that a lock says too. */
 export interface LockedByConfig {
@@ -50,7 +50,7 @@ export async function compareLock(
     warn(`${flags.lock} cannot be compared with ${flags.config}: ${error.message}`)
     return
   }
-  const wanted = parsePlatforms(platforms)
+  const wanted = platformsOf(platforms)
   const [asked, locked] = [wanted === 'all' ? wanted : wanted.map(formatPlatform), lock.platforms].map(
     (all) => (typeof all === 'string' ? all : all?.toSorted().join(', ')),
   )
