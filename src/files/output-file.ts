@@ -94,20 +94,7 @@ export class OutputFile {
     } catch (error) {
       throw fileError(error, 'write', this.path)
     }
-  }
-
-  /** Writes all of `chunks`, one behind the other, from `position` on. */
-  async writeAll(chunks: readonly Uint8Array[], position: number): Promise<void> {
-    const length = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
-    let written: number
-    try {
-      written = (await this.#handle.writev(chunks, position)).bytesWritten
-    } catch (error) {
-      throw fileError(error, 'write', this.path)
-    }
-    // A disk that fills up takes a part; writing the rest tells why.
-    if (written < length) await this.write(Buffer.concat(chunks).subarray(written), position + written)
-    this.#unsynced += length
+    this.#unsynced += bytes.length
     if (this.#unsynced >= SYNC_EVERY && !this.#syncing) this.#syncInBackground()
   }
 

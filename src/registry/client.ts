@@ -1,4 +1,6 @@
 import { AirgapError } from '../errors.ts'
+import { BlockPool } from '../hashing/blocks.ts'
+import { HashThreads } from '../hashing/stream-threads.ts'
 import { isRegistryHost, isRepository } from '../oci/reference.ts'
 import { Authenticator } from './auth.ts'
 import { Connection, type Shared } from './connection.ts'
@@ -59,6 +61,8 @@ export class RegistryClient {
       ),
       policy: { ...DEFAULT_RETRY, ...options.retry },
       onNotice,
+      blocks: new BlockPool(),
+      threads: new HashThreads(),
     }
   }
 
@@ -152,6 +156,6 @@ export class RegistryClient {
 
   /** Closes all connections; requests under way fail. */
   async close(): Promise<void> {
-    await this.#shared.transport.close()
+    await Promise.all([this.#shared.transport.close(), this.#shared.threads.close()])
   }
 }

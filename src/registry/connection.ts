@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream'
 import type { Authenticator, Grant } from './auth.ts'
 import type { Endpoint, Endpoints } from './endpoint.ts'
 import { oneLine, transportError, type AuthState } from './http-errors.ts'
+import type { IntakeParts } from './intake.ts'
 import type { Context, OnNotice } from './notices.ts'
 import { withRetry, type RetryPolicy } from './retry.ts'
 import { discard, failure, type HttpRequest, type HttpResponse, type Transport } from './transport.ts'
@@ -26,7 +27,7 @@ export interface Answer extends HttpResponse {
   auth: AuthState
 }
 
-export interface Shared {
+export interface Shared extends IntakeParts {
   transport: Transport
   endpoints: Endpoints
   authenticator: Authenticator

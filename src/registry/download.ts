@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { AirgapError, type Problem } from '../errors.ts'
 import type { Descriptor } from '../oci/manifest.ts'
 import { openRanged, type BlobStream } from './blobs.ts'
@@ -8,10 +7,10 @@ import { transportError } from './http-errors.ts'
 import type { Context } from './notices.ts'
 import type { Repository } from './repository.ts'
 import { markTransient, throwIfAborted, withRetry } from './retry.ts'
-import { SinkQueue, type BlobSink } from './sink-queue.ts'
+import { Intake, type BlobSink } from './intake.ts'
 import { failure } from './transport.ts'
 
-export type { BlobSink } from './sink-queue.ts'
+export type { BlobSink } from './intake.ts'
 
 export interface DownloadOptions {
   /** The client that the sources belong to. */
@@ -93,15 +92,14 @@ class Download {
   /** No other source can help: the sink failed, or has got bytes that cannot be taken back. */
   isOver = false
   readonly #descriptor: Descriptor
-  readonly #queue: SinkQueue
+  readonly #intake: Intake
   readonly #options: DownloadOptions
-  #hash = createHash('sha256')
   #position = 0
   #wrongDigests = 0
 
   constructor(descriptor: Descriptor, sink: BlobSink, options: DownloadOptions) {
     this.#descriptor = descriptor
-    this.#queue = new SinkQueue(sink)
+    this.#intake = new Intake(sink, descriptor.size, options.client.shared)
     this.#options = options
   }
 
@@ -123,7 +121,7 @@ class Download {
 
   /** Waits until nothing is written any more. */
   settle(): Promise<void> {
-    return this.#queue.settle()
+    return this.#intake.settle()
   }
 
   async #transfer(origin: Origin): Promise<void> {
@@ -172,16 +170,15 @@ class Download {
       await this.#restart(error)
       throw error
     }
-    this.#hash.update(chunk)
     this.#position += chunk.length
-    await this.#write(this.#queue.add(chunk))
+    await this.#write(this.#intake.add(chunk))
     this.#options.onProgress?.(this.#position)
   }
 
   /** The last bytes are written only when all of them are seen to be right. */
   async #finish(origin: Origin): Promise<void> {
-    const actual = `sha256:${this.#hash.digest('hex')}`
-    if (actual === this.#descriptor.digest) return this.#write(this.#queue.end())
+    const actual = await this.#intake.digest()
+    if (actual === this.#descriptor.digest) return this.#write(this.#intake.end())
     const error = this.#mismatch(origin, `its bytes have the digest ${actual}`)
     await this.#restart(error)
     this.#wrongDigests++
@@ -199,12 +196,11 @@ class Download {
 
   /** @throws `reason` where what has been written cannot be taken back. */
   async #restart(reason: AirgapError): Promise<void> {
-    if (!this.#queue.canRestart) {
+    if (!this.#intake.canRestart) {
       this.isOver = true
       throw reason
     }
-    await this.#queue.restart()
-    this.#hash = createHash('sha256')
+    await this.#intake.restart()
     this.#position = 0
     this.#options.onProgress?.(0)
   }

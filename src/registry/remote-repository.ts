@@ -52,9 +52,9 @@ export class RemoteRepository implements Repository {
     const whole: Uint8Array[] = []
     const sink = {
       restartable: true,
-      write: async (chunks: readonly Uint8Array[], position: number): Promise<void> => {
+      write: async (bytes: Uint8Array, position: number): Promise<void> => {
         if (position === 0) whole.length = 0
-        whole.push(...chunks)
+        whole.push(Buffer.from(bytes))
       },
     }
     await downloadBlob([this], { mediaType: 'application/octet-stream', digest, size }, sink, {

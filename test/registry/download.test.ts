@@ -24,13 +24,13 @@ function memorySink(restartable = true) {
   const state = { content: Buffer.alloc(0), restarts: 0 }
   const sink: BlobSink = {
     restartable,
-    write: async (chunks, position) => {
+    write: async (bytes, position) => {
       if (position === 0 && state.content.length > 0) {
         state.restarts++
         state.content = Buffer.alloc(0)
       }
       expect(position).toBe(state.content.length)
-      state.content = Buffer.concat([state.content, ...chunks])
+      state.content = Buffer.concat([state.content, bytes])
     },
   }
   return { state, sink }

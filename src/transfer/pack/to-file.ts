@@ -30,8 +30,7 @@ export async function packToFile(
     await inParallel(largestFirst, options, async ({ entry, blob }, signal) => {
       const sink = {
         restartable: true,
-        write: (chunks: readonly Uint8Array[], position: number) =>
-          writer.writeContent(entry, chunks, position),
+        write: (bytes: Uint8Array, position: number) => writer.writeContent(entry, bytes, position),
       }
       await downloadBlob(blob.sources, blob.descriptor, sink, { client, signal, ...blobProgress(onEvent) })
       progress.done(blob, 'fetched')

@@ -46,7 +46,8 @@ async function writeFetched(
   writer: StreamWriter,
   { client, signal, onEvent }: PackOptions,
 ): Promise<void> {
-  const sink = { restartable: false, write: (chunks: readonly Uint8Array[]) => writer.writeAll(chunks) }
+  // A stream may keep what it is given for longer than its write takes.
+  const sink = { restartable: false, write: (bytes: Uint8Array) => writer.write(Buffer.from(bytes)) }
   await downloadBlob(sources, descriptor, sink, {
     client,
     ...(signal ? { signal } : {}),

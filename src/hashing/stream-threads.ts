@@ -1,0 +1,114 @@
+import { availableParallelism } from 'node:os'
+import { extname } from 'node:path'
+import { Worker } from 'node:worker_threads'
+import { AirgapError, messageOf } from '../errors.ts'
+import type { Digest } from '../oci/digest.ts'
+import type { Block } from './blocks.ts'
+import { LocalHash, type StreamHash } from './stream-hash.ts'
+
+export type StreamRequest =
+  | { type: 'update'; stream: number; memory: SharedArrayBuffer; length: number }
+  | { type: 'digest'; stream: number }
+  | { type: 'drop'; stream: number }
+
+/** One for each `update` and `digest`, in their order. */
+export interface StreamReply {
+  stream: number
+  digest?: Digest
+}
+
+/** Below this, handing blocks to another thread gains nothing. Bytes. */
+const WORTH_A_THREAD = 4 * 1024 * 1024
+/** What is left of the machine's cores for hashing, beside the one that receives. */
+const MOST_THREADS = 4
+
+/** Threads that hash what is downloaded, so that receiving and hashing do not wait for each other. */
+export class HashThreads {
+  readonly #threads: HashThread[] = []
+  readonly #most: number
+
+  /** @param most threads at a time; they are started when they are needed. */
+  constructor(most = Math.min(MOST_THREADS, Math.max(1, availableParallelism() - 1))) {
+    this.#most = most
+  }
+
+  /** @param size bytes that are expected; small things are hashed where they are. */
+  open(size: number): StreamHash {
+    if (size < WORTH_A_THREAD) return new LocalHash()
+    const [idle] = this.#threads.toSorted((a, b) => a.streams - b.streams)
+    if (idle && (idle.streams === 0 || this.#threads.length >= this.#most)) return idle.open()
+    const thread = new HashThread()
+    this.#threads.push(thread)
+    return thread.open()
+  }
+
+  /** Ends the threads; what they have not hashed is never told. */
+  async close(): Promise<void> {
+    await Promise.all(this.#threads.splice(0).map((thread) => thread.close()))
+  }
+}
+
+interface Waiting {
+  resolve: (reply: StreamReply) => void
+  reject: (error: Error) => void
+}
+
+class HashThread {
+  /** How many hashes are being made. */
+  streams = 0
+  readonly #worker: Worker
+  /** Replies come in the order of the requests. */
+  readonly #waiting: Waiting[] = []
+  #failure: AirgapError | undefined
+  #lastStream = 0
+
+  constructor() {
+    this.#worker = new Worker(new URL(`./stream-worker${extname(import.meta.url)}`, import.meta.url))
+    // A process that has nothing else to do ends.
+    this.#worker.unref()
+    this.#worker.on('message', (reply: StreamReply) => this.#waiting.shift()?.resolve(reply))
+    this.#worker.on('error', (error) => {
+      this.#failure = new AirgapError('INTERNAL', `a hashing thread failed: ${messageOf(error)}`, {
+        cause: error,
+      })
+      for (const { reject } of this.#waiting.splice(0)) reject(this.#failure)
+    })
+  }
+
+  open(): StreamHash {
+    const stream = ++this.#lastStream
+    this.streams += 1
+    let isOpen = true
+    const end = (): void => {
+      if (isOpen) this.streams -= 1
+      isOpen = false
+    }
+    return {
+      update: async ({ memory }: Block, length) => {
+        await this.#ask({ type: 'update', stream, memory, length })
+      },
+      digest: async () => {
+        const { digest } = await this.#ask({ type: 'digest', stream })
+        end()
+        if (digest === undefined) throw new AirgapError('INTERNAL', 'a hashing thread gave no digest')
+        return digest
+      },
+      drop: () => {
+        if (isOpen) this.#worker.postMessage({ type: 'drop', stream } satisfies StreamRequest)
+        end()
+      },
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#worker.terminate()
+  }
+
+  #ask(request: StreamRequest): Promise<StreamReply> {
+    return new Promise((resolve, reject) => {
+      if (this.#failure) return reject(this.#failure)
+      this.#waiting.push({ resolve, reject })
+      this.#worker.postMessage(request)
+    })
+  }
+}
