@@ -1,3 +1,4 @@
+import { userInfo } from 'node:os'
 import { TOOL } from '../version.ts'
 
 const VERSION_FLAGS = new Set(['--version', '-V'])
@@ -17,6 +18,7 @@ export async function main(args: readonly string[]): Promise<void> {
     )
     return
   }
+  ensureUser()
   const [{ execute }, { ownPlugin }] = await Promise.all([import('@oclif/core'), import('./plugin.ts')])
   const plugin = ownPlugin()
   // `airgap help pack` is `airgap pack --help`, as many tools have it.
@@ -30,6 +32,19 @@ export async function main(args: readonly string[]): Promise<void> {
   }
   const { root, pjson, name } = plugin
   await execute({ args: argv, loadOptions: { root, pjson, plugins: new Map([[name, plugin]]) } })
+}
+
+/**
+ * In a bare root file system nobody is known: no HOME, no SHELL, and no list of users to ask instead. oclif asks all
+ * the same, and would end in an error. What is said here is what container runtimes say then.
+ */
+function ensureUser(): void {
+  try {
+    userInfo()
+  } catch {
+    process.env['HOME'] ??= '/'
+    process.env['SHELL'] ??= '/bin/sh'
+  }
 }
 
 function endWith(error: NodeJS.ErrnoException): never {
