@@ -37,6 +37,9 @@ if (!Object.hasOwn(ARCHITECTURES, arch)) {
 const scratch = await mkdtemp(join(tmpdir(), 'airgap-standalone-'))
 try {
   await buildStandalone(resolve(values.output))
+} catch (error) {
+  process.stderr.write(`Error: ${error instanceof Error ? error.message : String(error)}\n`)
+  process.exitCode = 1
 } finally {
   await rm(scratch, { recursive: true, force: true })
 }
@@ -68,7 +71,7 @@ async function buildStandalone(folder: string): Promise<void> {
   const imports = importsByFolder(metafiles).get('') ?? []
   await writeFile(`${output}.cdx.json`, sbom({ ...subject, imports }, process.env))
   await writeFile(`${output}.${LICENSES}`, await readFile(licenses))
-  await writeChecksums(folder)
+  await writeChecksums(folder, `airgap-${TOOL.version}-`)
   process.stdout.write(
     `${output}\n  ${bytes.length} bytes, SHA-256 ${subject.sha256}\n  Node.js ${node.version} and ${packages.size} packages\n`,
   )

@@ -32,7 +32,9 @@ export async function findNode(arch: Architecture, file: string | undefined): Pr
     throw new Error(`${path} is not Node.js ${process.version}, which runs this`)
   }
   // As Node's archives have it: bin/node, and LICENSE beside bin.
-  const license = await readFile(join(dirname(path), '../LICENSE'), 'utf8')
+  const license = await readFile(join(dirname(path), '../LICENSE'), 'utf8').catch((error: unknown) => {
+    throw new Error(`${path} has to lie as in Node's archives, with LICENSE beside bin`, { cause: error })
+  })
   return { path, version: process.versions.node, license, sha256: sha256(bytes) }
 }
 

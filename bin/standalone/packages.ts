@@ -28,13 +28,16 @@ const LICENSE_FILE = /^(?:licen[cs]e|copying|notice)(?:[.-].*)?$/i
  *
  * @throws Error when a package has no licence text, or is not in the lock file.
  */
-export async function bundledPackages(metafiles: readonly Metafile[]): Promise<Map<string, BundledPackage>> {
+export async function bundledPackages(
+  metafiles: readonly Metafile[],
+  root = ROOT,
+): Promise<Map<string, BundledPackage>> {
   const imports = importsByFolder(metafiles)
-  const lock = JSON.parse(await readFile(join(ROOT, 'package-lock.json'), 'utf8')) as {
+  const lock = JSON.parse(await readFile(join(root, 'package-lock.json'), 'utf8')) as {
     packages: Record<string, { integrity?: string }>
   }
   const folders = [...imports.keys()].filter(Boolean).toSorted()
-  const manifests = await Promise.all(folders.map((folder) => readManifest(folder)))
+  const manifests = await Promise.all(folders.map((folder) => readManifest(root, folder)))
   const packages = new Map<string, BundledPackage>()
   for (const { folder, name, version, license, repository, licenseTexts } of manifests) {
     const integrity = lock.packages[folder]?.integrity
@@ -70,8 +73,8 @@ interface Manifest {
   licenseTexts: string[]
 }
 
-async function readManifest(folder: string): Promise<Manifest> {
-  const path = join(ROOT, folder)
+async function readManifest(root: string, folder: string): Promise<Manifest> {
+  const path = join(root, folder)
   const { name, version, license, repository } = JSON.parse(
     await readFile(join(path, 'package.json'), 'utf8'),
   ) as { name: string; version: string; license?: string; repository?: string | { url: string } }

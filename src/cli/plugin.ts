@@ -25,7 +25,7 @@ export function ownPlugin(): Interfaces.Plugin {
     _base: '',
     alias: pjson.name,
     commandIDs: described.map(({ id }) => id),
-    commands: described.map((command) => ({ ...command, load: () => findCommand(command.id) })),
+    commands: described.map((command) => Object.assign(command, { load: () => findCommand(command.id) })),
     commandsDir: undefined,
     findCommand,
     hasManifest: true,

@@ -1,5 +1,4 @@
-import { join } from 'node:path'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
 import { run } from './parts/processes.ts'
 import { scratch } from './parts/scratch.ts'
@@ -18,7 +17,7 @@ withParts('the npm package', ['setpriv', 'tar'], () => {
     const own = new Set(
       names.filter((name) => !name.includes('/node_modules/')).map((name) => name.split('/')[1]),
     )
-    expect([...own].toSorted()).toEqual(['README.md', 'bin', 'dist', 'docs', 'package.json'])
+    expect(own).toEqual(new Set(['README.md', 'bin', 'dist', 'docs', 'package.json']))
     expect(names.filter((name) => name.startsWith('package/bin/'))).toEqual(['package/bin/run.js'])
 
     const nowhere = ['--offline', '--registry', 'http://127.0.0.1:9', '--cache', join(path, 'cache')]
