@@ -44,7 +44,7 @@ export async function findNode(arch: Architecture, file: string | undefined): Pr
  */
 async function nodePackage(arch: Architecture): Promise<string> {
   const name = `node-linux-${arch}`
-  const cache = join(ROOT, 'node_modules/.cache/airgap-standalone', process.version)
+  const cache = join(ROOT, 'node_modules/.cache/airgap-standalone', process.version, arch)
   for (const root of [join(ROOT, 'node_modules/node'), cache]) {
     const folder = join(root, 'node_modules', name)
     if (await hasVersion(folder, process.versions.node)) return folder
@@ -52,7 +52,8 @@ async function nodePackage(arch: Architecture): Promise<string> {
   const wanted = `${name}@${process.versions.node}`
   process.stderr.write(`Fetching ${wanted}\n`)
   const install = ['install', '--prefix', cache, '--no-save', '--ignore-scripts', '--no-audit', '--no-fund']
-  await promisify(execFile)('npm', [...install, '--os=linux', `--cpu=${arch}`, wanted])
+  // Forced, because it may be for a machine that is not this one.
+  await promisify(execFile)('npm', [...install, '--force', wanted])
   return join(cache, 'node_modules', name)
 }
 

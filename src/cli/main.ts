@@ -1,23 +1,26 @@
 import { userInfo } from 'node:os'
 import { TOOL } from '../version.ts'
 
-const VERSION_FLAGS = new Set(['--version', '-V'])
 const HELP_FLAGS = new Set(['--help', '-h'])
+
+/** Questions that need no command: by their flag, what is answered. */
+export type Answers = Record<string, () => string>
+
+function version(): string {
+  return `${TOOL.name}/${TOOL.version} ${process.platform}-${process.arch} node-${process.version}\n`
+}
 
 /**
  * Runs the command line. Sets the exit code, or ends the process.
  *
  * @param args without the program's own name.
+ * @param more what this way of running it can answer besides.
  */
-export async function main(args: readonly string[]): Promise<void> {
+export async function main(args: readonly string[], more: Answers = {}): Promise<void> {
   process.on('uncaughtException', endWith)
+  const answers: Answers = { '--version': version, '-V': version, ...more }
   const [first] = args
-  if (first !== undefined && VERSION_FLAGS.has(first)) {
-    process.stdout.write(
-      `${TOOL.name}/${TOOL.version} ${process.platform}-${process.arch} node-${process.version}\n`,
-    )
-    return
-  }
+  if (first !== undefined && Object.hasOwn(answers, first)) return print(answers[first]?.() ?? '')
   ensureUser()
   const [{ execute }, { ownPlugin }] = await Promise.all([import('@oclif/core'), import('./plugin.ts')])
   const plugin = ownPlugin()
@@ -45,6 +48,15 @@ function ensureUser(): void {
     process.env['HOME'] ??= '/'
     process.env['SHELL'] ??= '/bin/sh'
   }
+}
+
+function print(text: string): void {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    // Whoever reads has had enough.
+    if (error.code === 'EPIPE') process.exit(0)
+    throw error
+  })
+  process.stdout.write(text)
 }
 
 function endWith(error: NodeJS.ErrnoException): never {

@@ -156,6 +156,9 @@ withParts('the single executable', ['chroot', 'ldd', 'setpriv', 'script'], () =>
       expect(licenses).toContain(`\n${component.name} ${component.version} (`)
     }
     expect(licenses).toContain('Permission is hereby granted, free of charge')
+    // Too much for a pipe that nobody empties.
+    const script = `set -o pipefail; ${file()} --licenses | head -n 1`
+    expect(await run('bash', ['-c', script])).toMatch(/^The executable of airgap .*\n$/)
   })
 
   test('comes with checksums, and twice built is the same', async () => {
