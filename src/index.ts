@@ -29,3 +29,4 @@ export { planPush, type PlanPushOptions, type PushPlan } from './transfer/push/p
 export { executePush, type PushOptions } from './transfer/push/push.ts'
 export { PushRecord } from './transfer/push/record.ts'
 export { serializeReceipt, type Receipt } from './transfer/push/receipt.ts'
+export { serveBundles as serve, type ServeOptions, type ServedBundles } from './transfer/serve/serve.ts'

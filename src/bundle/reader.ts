@@ -1,8 +1,6 @@
-import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
 import { open, type FileHandle } from 'node:fs/promises'
 import { AirgapError, fileError, messageOf, type Problem } from '../errors.ts'
-import type { Digest } from '../oci/digest.ts'
 import {
   CHECKSUMS,
   MAX_CHECKSUMS,
@@ -90,17 +88,17 @@ export class BundleReader {
    */
   async readHead(): Promise<BundleHead> {
     await this.#refuseOtherFormats()
-    const first = await this.#headerAt(0)
+    const first = await this.entryAt(0)
     if (first?.name !== CHECKSUMS) {
       throw new AirgapError('INVALID_CONTENT', `the first entry is not ${CHECKSUMS}`, {
         hint: `Is ${this.path} an airgap bundle? Compressed archives have to be unpacked first.`,
       })
     }
     const head: BundleHead = { checksums: await this.read(first, MAX_CHECKSUMS) }
-    const second = await this.#headerAt(next(first))
+    const second = await this.entryAt(next(first))
     if (second?.name !== SIGSTORE_SIGNATURE) return head
     head.sigstore = await this.read(second, MAX_SIGSTORE_SIGNATURE)
-    const third = await this.#headerAt(next(second))
+    const third = await this.entryAt(next(second))
     if (third?.name === RAW_SIGNATURE) head.raw = await this.read(third, MAX_RAW_SIGNATURE)
     return head
   }
@@ -120,7 +118,7 @@ export class BundleReader {
     while (problems.length < MAX_PROBLEMS && entries.length < listed + MAX_PROBLEMS) {
       let entry: BundleEntry | undefined
       try {
-        entry = await this.#headerAt(offset)
+        entry = await this.entryAt(offset)
       } catch (error) {
         problems.push({ entry: where, message: `${messageOf(error)} (at byte ${offset})` })
         return { entries, problems }
@@ -170,18 +168,14 @@ export class BundleReader {
     return this.#readAt(entry.contentOffset, entry.size)
   }
 
-  /** An entry's content in chunks of up to 1 MiB. */
-  async *stream(entry: BundleEntry): AsyncGenerator<Buffer, void, undefined> {
-    for (let done = 0; done < entry.size; done += CHUNK) {
-      yield await this.#readAt(entry.contentOffset + done, Math.min(CHUNK, entry.size - done))
+  /**
+   * An entry's content in chunks.
+   * @param most bytes of a chunk.
+   */
+  async *stream(entry: BundleEntry, most: number = CHUNK): AsyncGenerator<Buffer, void, undefined> {
+    for (let done = 0; done < entry.size; done += most) {
+      yield await this.#readAt(entry.contentOffset + done, Math.min(most, entry.size - done))
     }
-  }
-
-  /** Hashes an entry's content as it lies in the file. */
-  async hash(entry: BundleEntry): Promise<Digest> {
-    const hash = createHash('sha256')
-    for await (const chunk of this.stream(entry)) hash.update(chunk)
-    return `sha256:${hash.digest('hex')}`
   }
 
   /** The mistakes that people make with files: another one, an empty one, one that was compressed on the way. */
@@ -200,7 +194,11 @@ export class BundleReader {
     throw new AirgapError('INVALID_CONTENT', `${this.path} is not an airgap bundle: ${reason}`, { hint })
   }
 
-  async #headerAt(offset: number): Promise<BundleEntry | undefined> {
+  /**
+   * The entry whose header begins at byte `offset`; undefined for a zero block.
+   * @throws AirgapError `INVALID_CONTENT` when it is no header that airgap writes.
+   */
+  async entryAt(offset: number): Promise<BundleEntry | undefined> {
     const bytes = await this.#readAt(offset, Math.min(LONGEST_HEADER, Math.max(this.fileSize - offset, 0)))
     const header = decodeHeader(bytes)
     return header && { name: header.name, size: header.size, contentOffset: offset + header.headerLength }
@@ -232,6 +230,7 @@ export class BundleReader {
   }
 }
 
-function next(entry: BundleEntry): number {
+/** Where the entry behind this one begins. */
+export function next(entry: BundleEntry): number {
   return entry.contentOffset + entry.size + paddingLength(entry.size)
 }

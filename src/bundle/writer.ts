@@ -30,11 +30,12 @@ export class FileWriter {
   }
 
   /** Writes a part of a blob; `position` counts from the blob's first byte. */
-  async writeContent(entry: PlannedEntry, chunk: Uint8Array, position: number): Promise<void> {
-    if (position < 0 || position + chunk.length > entry.size) {
+  async writeContent(entry: PlannedEntry, chunks: readonly Uint8Array[], position: number): Promise<void> {
+    const length = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+    if (position < 0 || position + length > entry.size) {
       throw new AirgapError('INTERNAL', `a write beyond the end of ${entry.name}`)
     }
-    await this.#output.write(chunk, entry.contentOffset + position)
+    await this.#output.writeAll(chunks, entry.contentOffset + position)
   }
 
   async finish(): Promise<void> {
@@ -76,6 +77,10 @@ export class StreamWriter {
       throw streamError(error)
     }
     this.#check()
+  }
+
+  async writeAll(chunks: readonly Uint8Array[]): Promise<void> {
+    for (const chunk of chunks) await this.write(chunk)
   }
 
   async end(entry: PlannedEntry): Promise<void> {

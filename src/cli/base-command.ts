@@ -2,6 +2,7 @@ import { Command, Flags } from '@oclif/core'
 import { AirgapError } from '../errors.ts'
 import { escapeForeign, jsonText, styler, type Highlight } from './format.ts'
 import { classify, errorDocument, formatError } from './report-error.ts'
+import { fitted } from './wrap.ts'
 
 /** The exit code of a process that a second Ctrl-C has ended, as shells have it. */
 const SIGNAL_EXIT = 130
@@ -16,6 +17,7 @@ export abstract class BaseCommand extends Command {
 
   static override baseFlags = {
     quiet: Flags.boolean({ char: 'q', description: 'Print results and errors only', helpGroup: 'GLOBAL' }),
+    json: Flags.boolean({ description: 'Print one JSON document, errors included', helpGroup: 'GLOBAL' }),
   }
 
   #abort: AbortController | undefined
@@ -66,13 +68,13 @@ export abstract class BaseCommand extends Command {
   }
 
   protected warning(message: string): void {
-    process.stderr.write(`Warning: ${escapeForeign(message)}\n`)
+    process.stderr.write(`${fitted(`Warning: ${escapeForeign(message)}`, process.stderr)}\n`)
   }
 
   protected override async catch(thrown: unknown): Promise<void> {
     const called = this.#abort?.signal
     const reason = called?.aborted && !(thrown instanceof AirgapError) ? called.reason : thrown
-    const { error, exitCode } = classify(reason)
+    const { error, exitCode } = classify(reason, this.id)
     if (this.jsonEnabled()) process.stdout.write(jsonText(errorDocument(error)))
     else process.stderr.write(`${formatError(error)}\n`)
     process.exitCode = exitCode

@@ -129,11 +129,12 @@ export const concurrencyFlag = {
     min: 1,
     max: 64,
     helpValue: 'NUMBER',
+    helpGroup: 'REGISTRY',
   }),
 }
 
 export const outputForceFlag = {
-  force: Flags.boolean({ description: 'Replace the output if it exists' }),
+  force: Flags.boolean({ description: 'Replace the output if it exists', helpGroup: 'OUTPUT' }),
 }
 
 /** The images that a command line names as arguments. */

@@ -73,6 +73,13 @@ export function formatFields(fields: readonly (readonly [label: string, value: s
     .join('\n')
 }
 
+/** `label value`; where that would not fit a narrow terminal, the value stands below, because it is there to be copied. */
+export function labelled(label: string, value: string, indent: number): string[] {
+  const space = ' '.repeat(indent)
+  const line = `${space}${label} ${value}`
+  return line.length > NARROW ? [`${space}${label}`, `${space}  ${value}`] : [line]
+}
+
 type Style = Parameters<typeof styleText>[0]
 
 /** Words of a text that stand out on a terminal. */
@@ -81,8 +88,9 @@ export interface Highlight {
   style: Style
 }
 
-/** Colours for one stream; none where it is not a terminal, under NO_COLOR, or in CI. */
+/** Colours for one stream; none where it is not a terminal or a dumb one, under NO_COLOR, or in CI. */
 export function styler(stream: NodeJS.WriteStream): (style: Style, text: string) => string {
-  const isColoured = stream.isTTY && !process.env.NO_COLOR && !process.env.CI
+  const { NO_COLOR, CI, TERM } = process.env
+  const isColoured = stream.isTTY && !NO_COLOR && !CI && TERM !== 'dumb'
   return (style, text) => (isColoured ? styleText(style, text, { validateStream: false }) : text)
 }

@@ -1,4 +1,5 @@
 import { userInfo } from 'node:os'
+import type { Config } from '@oclif/core'
 import { TOOL } from '../version.ts'
 
 const HELP_FLAGS = new Set(['--help', '-h'])
@@ -22,19 +23,40 @@ export async function main(args: readonly string[], more: Answers = {}): Promise
   const [first] = args
   if (first !== undefined && Object.hasOwn(answers, first)) return print(answers[first]?.() ?? '')
   ensureUser()
-  const [{ execute }, { ownPlugin }] = await Promise.all([import('@oclif/core'), import('./plugin.ts')])
+  const [{ Config, flush, handle }, { ownPlugin }] = await Promise.all([
+    import('@oclif/core'),
+    import('./plugin.ts'),
+  ])
   const plugin = ownPlugin()
-  // `airgap help pack` is `airgap pack --help`, as many tools have it.
-  const argv = first === 'help' ? [...args.slice(1), '--help'] : [...args]
-  const isHelp = argv.some((arg) => HELP_FLAGS.has(arg))
-  const [id] = argv
-  const isCommand = plugin.commands.some((command) => command.id === id || command.aliases.includes(id ?? ''))
-  if (id !== undefined && !isCommand && !(isHelp && id.startsWith('-'))) {
-    const { commandNotFound } = await import('./command-not-found.ts')
-    return commandNotFound(id, argv, plugin.commands)
-  }
   const { root, pjson, name } = plugin
-  await execute({ args: argv, loadOptions: { root, pjson, plugins: new Map([[name, plugin]]) } })
+  const config = await Config.load({ root, pjson, plugins: new Map([[name, plugin]]) })
+  try {
+    await run(args, config)
+    await flush()
+  } catch (error) {
+    await handle(error as Error)
+  }
+}
+
+/** oclif's own `run`, without what it loads by path: the help class, and the hook for an unknown command. */
+async function run(args: readonly string[], config: Config): Promise<void> {
+  // `airgap help pack` is `airgap pack --help`, as many tools have it.
+  const isHelp = args[0] === 'help' || isHelpAsked(args)
+  const [id, ...argv] = args[0] === 'help' ? args.slice(1) : args
+  if (id === undefined || isHelp) {
+    const { default: Help } = await import('./help.ts')
+    await new Help(config).showHelp([...args])
+  } else if (config.findCommand(id)) {
+    await config.runCommand(id, argv)
+  } else {
+    const { commandNotFound } = await import('./command-not-found.ts')
+    process.exitCode = commandNotFound(id, argv, config)
+  }
+}
+
+function isHelpAsked(args: readonly string[]): boolean {
+  const end = args.indexOf('--')
+  return args.slice(0, end < 0 ? undefined : end).some((arg) => HELP_FLAGS.has(arg))
 }
 
 /**
@@ -45,8 +67,8 @@ function ensureUser(): void {
   try {
     userInfo()
   } catch {
-    process.env['HOME'] ??= '/'
-    process.env['SHELL'] ??= '/bin/sh'
+    const { HOME = '/', SHELL = '/bin/sh' } = process.env
+    Object.assign(process.env, { HOME, SHELL })
   }
 }
 

@@ -2,15 +2,37 @@ import { AirgapError } from '../errors.ts'
 import type { SigningKey } from '../trust/keys.ts'
 import { canPrompt, promptPassword } from './prompt.ts'
 
-/** Opens the private key for signing; its password comes from the environment, the file given, or a prompt. */
-export async function openSigningKey(path: string, passwordFile: string | undefined): Promise<SigningKey> {
+const ATTEMPTS = 3
+
+/**
+ * Opens the private key for signing; its password comes from the environment, the file given, or a prompt, which
+ * allows three attempts.
+ * @param ask nothing where there is nobody to be asked.
+ */
+export async function openSigningKey(
+  path: string,
+  passwordFile: string | undefined,
+  ask = canPrompt() ? promptPassword : undefined,
+): Promise<SigningKey> {
   const { readPrivateKey } = await import('../trust/keys.ts')
   const { passwordSource } = await import('../trust/password.ts')
-  const prompt = canPrompt() ? () => promptPassword(`Password for ${path}: `) : undefined
-  return readPrivateKey(
-    path,
-    passwordSource({ env: process.env, file: passwordFile, ...(prompt ? { prompt } : {}) }),
-  )
+  for (let attempt = 1; ; attempt++) {
+    let isTyped = false
+    const prompt =
+      ask &&
+      (async (): Promise<string> => {
+        isTyped = true
+        return await ask(`Password for ${path}: `)
+      })
+    const source = { env: process.env, file: passwordFile, prompt }
+    try {
+      return await readPrivateKey(path, passwordSource(source))
+    } catch (error) {
+      const isWrong = error instanceof AirgapError && error.code === 'PASSWORD'
+      if (!isWrong || !isTyped || attempt === ATTEMPTS) throw error
+      process.stderr.write('That password does not open the key. Try again.\n')
+    }
+  }
 }
 
 /**

@@ -1,9 +1,11 @@
 import type { Ora } from 'ora'
 import type { OnEvent, Phase, TransferEvent } from '../transfer/events.ts'
 import { escapeLine, formatBytes, formatDuration, plural } from './format.ts'
+import { fitted } from './wrap.ts'
 
 const WORDS: Record<Phase, { doing: string; items: [string, string] }> = {
   resolve: { doing: 'Resolving', items: ['image', 'images'] },
+  reuse: { doing: 'Reusing', items: ['blob', 'blobs'] },
   fetch: { doing: 'Fetching', items: ['blob', 'blobs'] },
   check: { doing: 'Checking', items: ['entry', 'entries'] },
   upload: { doing: 'Uploading', items: ['blob', 'blobs'] },
@@ -142,7 +144,7 @@ export class Progress {
   #write(text: string): void {
     const wasSpinning = this.#spinner?.isSpinning ?? false
     if (wasSpinning) this.#spinner?.clear()
-    process.stderr.write(`${text}\n`)
+    process.stderr.write(`${fitted(text, process.stderr)}\n`)
     if (wasSpinning) this.#spinner?.render()
   }
 }

@@ -1,5 +1,6 @@
 import { parsePlatform, type Platform } from '../oci/platform.ts'
 import type { RegistryClient } from '../registry/client.ts'
+import type { CredentialSource } from '../registry/credentials.ts'
 import type { Mirror } from '../registry/mirrors.ts'
 import type { OnEvent } from '../transfer/events.ts'
 
@@ -12,8 +13,15 @@ export interface RegistryFlagValues {
   'allow-token-realm'?: string[] | undefined
 }
 
-/** A client as the flags say. Loads the HTTP stack only now, because most of a command line is checked before. */
-export async function openClient(flags: RegistryFlagValues, onEvent: OnEvent): Promise<RegistryClient> {
+/**
+ * A client as the flags say. Loads the HTTP stack only now, because most of a command line is checked before.
+ * @param credentials in place of those that are stored.
+ */
+export async function openClient(
+  flags: RegistryFlagValues,
+  onEvent: OnEvent,
+  credentials?: CredentialSource,
+): Promise<RegistryClient> {
   const { RegistryClient } = await import('../registry/client.ts')
   return new RegistryClient({
     plainHttp: flags['plain-http'] ?? [],
@@ -21,6 +29,7 @@ export async function openClient(flags: RegistryFlagValues, onEvent: OnEvent): P
     allowTokenRealm: flags['allow-token-realm'] ?? [],
     ...(flags['ca-file'] === undefined ? {} : { caFile: flags['ca-file'] }),
     ...(flags['auth-file'] === undefined ? {} : { authFile: flags['auth-file'] }),
+    ...(credentials === undefined ? {} : { credentials }),
     onNotice: (notice) => onEvent({ type: 'registry', notice }),
   })
 }

@@ -84,9 +84,9 @@ export function renderEvidence(evidence: Evidence): string {
   const { signedBy } = evidence
   const heads: Record<Evidence['verdict'], string> = {
     good: `${VERDICTS.good.words}: complete, unaltered, and signed by the key given`,
-    'integrity-only': `${VERDICTS['integrity-only'].words}: nobody was asked who made it`,
+    'integrity-only': `${VERDICTS['integrity-only'].words}\nNobody was asked who made it.`,
     'not-verified':
-      'What the bundle says of itself. NOTHING HERE WAS VERIFIED; that is what `airgap verify` does.',
+      'what the bundle says of itself.\nNOTHING HERE WAS VERIFIED; that is what `airgap verify` does.',
   }
   let signature = 'none'
   if (signedBy) signature = `key ${signedBy.keyFingerprint}`

@@ -1,5 +1,5 @@
 import type { ImageEntry } from '../bundle/description.ts'
-import { escapeLine, formatBytes, plural } from './format.ts'
+import { escapeLine, formatBytes, labelled, plural } from './format.ts'
 
 /** The images of a lock or a bundle as people read them: name, digest, platforms and size; three lines each. */
 export function renderImages(images: readonly ImageEntry[]): string {
@@ -10,12 +10,7 @@ export function renderImages(images: readonly ImageEntry[]): string {
         image.kind === 'artifact' ? 'artifact' : platforms || 'no platform stated',
         formatBytes(image.size),
       ]
-      return [
-        image.source,
-        `    ${image.digest}`,
-        `    ${about.join(' · ')}`,
-        ...remarks(image).map((text) => `    ${text}`),
-      ]
+      return [image.source, `    ${image.digest}`, `    ${about.join(' · ')}`, ...remarks(image)]
     })
     .join('\n')
 }
@@ -24,11 +19,11 @@ export function renderImages(images: readonly ImageEntry[]): string {
 function remarks(image: ImageEntry): string[] {
   const lines: string[] = []
   if (image.digest !== image.sourceDigest) {
-    lines.push('a part of the source, and so under another digest than the source:')
-    lines.push(`  source ${image.sourceDigest}`)
+    lines.push('    a part of the source, and so under another digest than the source:')
+    lines.push(`      ${image.sourceDigest}`)
   }
   if (image.resolvedFrom !== 'source')
-    lines.push(`digest named by the mirror ${escapeLine(image.resolvedFrom)}`)
+    lines.push(...labelled('digest named by the mirror', escapeLine(image.resolvedFrom), 4))
   return lines
 }
 

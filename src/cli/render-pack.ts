@@ -1,4 +1,4 @@
-import type { PackPlan } from '../transfer/pack/pack.ts'
+import type { Amount, PackPlan, PackSummary } from '../transfer/pack/pack.ts'
 import type { SigningKey } from '../trust/keys.ts'
 import { escapeLine, formatBytes, formatCount, formatFields, plural } from './format.ts'
 import { countImages, renderImages } from './render-images.ts'
@@ -15,7 +15,9 @@ export interface PackResult {
   created: string
   expires?: string
   size: number
-  fetchedBytes: number
+  /** What came over the network after planning, and what came out of earlier bundles. */
+  fetched: Amount
+  reused: Amount
   entries: number
   signed: boolean
   keyFingerprint?: string
@@ -24,7 +26,8 @@ export interface PackResult {
 }
 
 export function packResult(
-  { plan, description, fetchBytes, isSigned }: PackPlan,
+  { plan, description, isSigned }: PackPlan,
+  { fetched, reused }: PackSummary,
   run: { file: string; isDryRun: boolean; key: SigningKey | undefined },
 ): PackResult {
   const { name, version, sequence, created, expires, platforms, images } = description
@@ -38,7 +41,8 @@ export function packResult(
     created,
     ...(expires === undefined ? {} : { expires }),
     size: plan.totalSize,
-    fetchedBytes: fetchBytes,
+    fetched,
+    reused,
     entries: plan.entries.length,
     signed: isSigned,
     ...(run.key ? { keyFingerprint: run.key.publicKey.fingerprint } : {}),
@@ -47,8 +51,8 @@ export function packResult(
   }
 }
 
-export function renderPack(result: PackResult, { toFetch }: PackPlan, keyFile: string | undefined): string {
-  const { dryRun, file } = result
+export function renderPack(result: PackResult, keyFile: string | undefined): string {
+  const { dryRun, file, fetched, reused } = result
   const fields: [string, string][] = [
     ['bundle digest', result.bundleDigest],
     ['name', escapeLine(result.name)],
@@ -60,7 +64,8 @@ export function renderPack(result: PackResult, { toFetch }: PackPlan, keyFile: s
       'size',
       `${formatBytes(result.size)} (${formatCount(result.size)} bytes, ${plural(result.entries, 'entry', 'entries')})`,
     ],
-    [dryRun ? 'to fetch' : 'fetched', `${plural(toFetch.size, 'blob')}, ${formatBytes(result.fetchedBytes)}`],
+    [dryRun ? 'to fetch' : 'fetched', amountText(fetched)],
+    ...(reused.blobs === 0 ? [] : [[dryRun ? 'to reuse' : 'reused', amountText(reused)] as [string, string]]),
     ['signed by', result.keyFingerprint ?? 'NOBODY: this bundle is not signed'],
   ]
   const head = dryRun
@@ -78,4 +83,8 @@ export function renderPack(result: PackResult, { toFetch }: PackPlan, keyFile: s
     : result.images.filter(({ digest, sourceDigest }) => digest !== sourceDigest)
   const images = marked.length === 0 ? [] : ['', renderImages(marked)]
   return [head, formatFields(fields), ...images, ...next].join('\n')
+}
+
+function amountText({ blobs, bytes }: Amount): string {
+  return `${plural(blobs, 'blob')}, ${formatBytes(bytes)}`
 }

@@ -1,7 +1,7 @@
 import { tagChange, tagName, type PushPlan } from '../transfer/push/plan.ts'
 import type { Receipt } from '../transfer/push/receipt.ts'
 import { kubeadmSettings, registryMirrors } from '../transfer/push/next-steps.ts'
-import { escapeLine, formatBytes, formatFields, plural } from './format.ts'
+import { escapeLine, formatBytes, formatFields, labelled, plural } from './format.ts'
 
 /** What `push --dry-run --json` gives. */
 export interface PushPlanDocument {
@@ -48,7 +48,7 @@ const TAG_WILL = {
 export function renderPushPlan(document: PushPlanDocument): string {
   const lines = document.images.map(
     ({ source, target, digest, tag, previousDigest }) =>
-      `${source}\n    ${target}\n    ${digest}\n    ${TAG_WILL[tag]}${previousDigest ? ` from ${previousDigest}` : ''}`,
+      `${source}\n    ${target}\n    ${digest}\n${(previousDigest ? labelled(`${TAG_WILL[tag]} from`, previousDigest, 4) : [`    ${TAG_WILL[tag]}`]).join('\n')}`,
   )
   const { upload, mount } = document
   return [
@@ -80,7 +80,8 @@ export function renderReceipt(receipt: Receipt, receiptFile: string): string {
   ]
   const list = images.flatMap(({ target, digest, tag }) => [
     target,
-    `    ${digest}${tag.state === 'moved' ? ` (moved from ${tag.previousDigest})` : ''}`,
+    `    ${digest}`,
+    ...(tag.state === 'moved' ? labelled('the tag was moved from', tag.previousDigest ?? '', 4) : []),
   ])
   const { registry, prefix } = receipt.target
   return [
@@ -112,8 +113,9 @@ function kubeadmLines({ images }: Receipt): string[] {
   if (sandboxImages.size > 0) {
     lines.push(
       '',
-      "containerd pulls the pause image by its own setting, on every node (config.toml: 'sandbox' in",
-      "[plugins.'io.containerd.cri.v1.images'.pinned_images], or 'sandbox_image' before 2.0):",
+      'containerd pulls the pause image by its own setting, on every node (config.toml),',
+      "'sandbox' in [plugins.'io.containerd.cri.v1.images'.pinned_images], or",
+      "'sandbox_image' before 2.0:",
       '',
       ...[...sandboxImages].map((image) => `  ${image}`),
     )

@@ -1,5 +1,7 @@
 import { AirgapError, messageOf, type Problem } from '../errors.ts'
 import { escapeForeign, escapeLine, styler } from './format.ts'
+import { isParserError, usageError } from './usage-error.ts'
+import { fitted } from './wrap.ts'
 
 /** So many problems are printed; `--json` has all of them. */
 const MAX_PRINTED = 50
@@ -9,19 +11,11 @@ export interface ErrorDocument {
   error: { code: string; message: string; hint?: string; problems?: Problem[] }
 }
 
-/** Anything thrown, as the error and exit code that the user gets. */
-export function classify(error: unknown): { error: AirgapError; exitCode: number } {
+/** Anything thrown by a command, as the error and exit code that the user gets. */
+export function classify(error: unknown, command?: string): { error: AirgapError; exitCode: number } {
   if (error instanceof AirgapError) return { error, exitCode: error.exitCode }
-  if (isOclifError(error)) {
-    // The parser's advice on flags with several values does not hold here: they take one at a time.
-    const message = messageOf(error)
-      .replace(/\n\nNote: [^]*$/, '')
-      .replace(/\nSee more help with --help\s*$/, '')
-      .replace(/^The following errors? occurred:\s*/, '')
-      .replace(/Missing required flag (\w)/, 'Missing required flag --$1')
-      .replaceAll(/=true\b/g, '')
-      .replaceAll(/\s*\n\s*/g, '; ')
-    const usage = new AirgapError('USAGE', message, { hint: 'See --help.' })
+  if (isParserError(error)) {
+    const usage = usageError(error, command)
     return { error: usage, exitCode: usage.exitCode }
   }
   const fault = new AirgapError('INTERNAL', `unexpected fault: ${messageOf(error)}`, {
@@ -29,11 +23,6 @@ export function classify(error: unknown): { error: AirgapError; exitCode: number
     cause: error,
   })
   return { error: fault, exitCode: fault.exitCode }
-}
-
-/** A fault that oclif's parser found in the command line. */
-function isOclifError(error: unknown): boolean {
-  return error instanceof Error && 'oclif' in error
 }
 
 export function errorDocument(error: AirgapError): ErrorDocument {
@@ -50,13 +39,19 @@ export function errorDocument(error: AirgapError): ErrorDocument {
 /** The error as people read it: what happened, every single case, and what to do. */
 export function formatError(error: AirgapError): string {
   const style = styler(process.stderr)
-  const lines = [`${style(['red', 'bold'], 'Error:')} ${escapeForeign(error.message)}`]
+  const fit = (text: string, indent = 0): string => fitted(text, process.stderr, indent)
+  // Laid out first, because colours would count as characters.
+  const lines = [
+    fit(`Error: ${escapeForeign(error.message)}`).replace('Error:', () => style(['red', 'bold'], 'Error:')),
+  ]
   for (const problem of error.problems.slice(0, MAX_PRINTED)) {
-    lines.push(`  - ${style('bold', escapeLine(problem.entry))}: ${escapeLine(problem.message)}`)
+    const entry = escapeLine(problem.entry)
+    const text = fit(`${entry}: ${escapeLine(problem.message)}`, 4)
+    lines.push(`  - ${text.startsWith(entry) ? style('bold', entry) + text.slice(entry.length) : text}`)
   }
   const left = error.problems.length - MAX_PRINTED
   if (left > 0) lines.push(`  … and ${left} more; --json lists all`)
-  if (error.hint !== undefined) lines.push(escapeForeign(error.hint))
+  if (error.hint !== undefined) lines.push(fit(escapeForeign(error.hint)))
   if (error.code === 'INTERNAL' && error.cause instanceof Error && error.cause.stack) {
     lines.push(escapeForeign(error.cause.stack))
   }

@@ -7,7 +7,12 @@ export default class Inspect extends BaseCommand {
   static override description =
     'Show what is in a bundle, without trusting it\nReads the descriptions and the headers, not the layers, and checks that they agree with each other. No signature is checked and no layer is hashed: that is what `verify` does.'
 
-  static override examples = ['<%= config.bin %> <%= command.id %> k8s.tar']
+  static override examples = [
+    {
+      description: 'What a bundle says that it holds',
+      command: '<%= config.bin %> <%= command.id %> k8s.tar',
+    },
+  ]
 
   static override args = {
     bundle: Args.string({ description: 'The bundle file', required: true, ignoreStdin: true }),

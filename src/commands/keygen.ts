@@ -8,8 +8,14 @@ export default class Keygen extends BaseCommand {
     "Make a key pair for signing bundles\nECDSA P-256, the private key encrypted in cosign's own format, so that cosign can use both files too. Existing files are never overwritten. The password is asked for, or comes from AIRGAP_PASSWORD, COSIGN_PASSWORD or --password-file."
 
   static override examples = [
-    '<%= config.bin %> <%= command.id %>',
-    '<%= config.bin %> <%= command.id %> --output-key-prefix release',
+    {
+      description: 'airgap.key and airgap.pub, in the present folder',
+      command: '<%= config.bin %> <%= command.id %>',
+    },
+    {
+      description: 'Under another name',
+      command: '<%= config.bin %> <%= command.id %> --output-key-prefix release',
+    },
   ]
 
   static override flags = {
@@ -38,7 +44,7 @@ export default class Keygen extends BaseCommand {
       ]),
     )
     this.note(
-      'The private key stays here. Hand the public key to those who check, by another way than the bundles.',
+      'The private key stays here. Hand the public key to those who check,\nby another way than the bundles.',
     )
     return { privateKeyFile, publicKeyFile, fingerprint }
   }

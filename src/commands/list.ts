@@ -8,10 +8,22 @@ export default class List extends BaseCommand {
     'Print the image references that the inputs name\nFully qualified, sorted, each once, one a line. Nothing is asked of any registry. The output is itself a list that --images-from reads.'
 
   static override examples = [
-    '<%= config.bin %> <%= command.id %> nginx:1.29 ghcr.io/example/app:1.0',
-    '<%= config.bin %> <%= command.id %> --kubeadm v1.36.3',
-    'kubeadm config images list | <%= config.bin %> <%= command.id %> --images-from -',
-    "<%= config.bin %> <%= command.id %> --images-from images.txt --exclude 'docker.io/library/*'",
+    {
+      description: 'Names as people write them, made complete',
+      command: '<%= config.bin %> <%= command.id %> nginx:1.29 ghcr.io/example/app:1.0',
+    },
+    {
+      description: "kubeadm's own images for a release of Kubernetes",
+      command: '<%= config.bin %> <%= command.id %> --kubeadm v1.36.3',
+    },
+    {
+      description: 'The same from kubeadm itself',
+      command: 'kubeadm config images list | <%= config.bin %> <%= command.id %> --images-from -',
+    },
+    {
+      description: 'A list, without what comes from elsewhere',
+      command: "<%= config.bin %> <%= command.id %> --images-from images.txt --exclude 'docker.io/library/*'",
+    },
   ]
 
   static override args = imageArgs

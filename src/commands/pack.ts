@@ -14,6 +14,7 @@ import { parsePattern } from '../oci/pattern.ts'
 import { parseReference } from '../oci/reference.ts'
 import type { RegistryClient } from '../registry/client.ts'
 import type { Lock } from '../transfer/pack/lock.ts'
+import type { ReusableBlobs } from '../transfer/pack/reuse.ts'
 
 const MAX_LOCK_SIZE = 64 * 1024 * 1024
 
@@ -22,10 +23,29 @@ export default class Pack extends BaseCommand {
     'Fetch images and write them as one signed bundle\nResolves the images (or takes a lock), fetches every blob once and writes it straight to its place in the bundle, hashed on arrival. The file gets its name only when it is complete, checked and synced. With -o - the bundle goes to standard output.'
 
   static override examples = [
-    '<%= config.bin %> <%= command.id %> --kubeadm v1.36.3 --platform linux/amd64 -o k8s.tar --key airgap.key',
-    '<%= config.bin %> <%= command.id %> --images-from images.txt -o apps.tar --key airgap.key --name apps',
-    '<%= config.bin %> <%= command.id %> --lock airgap.lock -o apps.tar --key airgap.key',
-    '<%= config.bin %> <%= command.id %> nginx:1.29 -o - --no-sign | ssh host "cat > nginx.tar"',
+    {
+      description: "kubeadm's own images, for one platform",
+      command:
+        '<%= config.bin %> <%= command.id %> --kubeadm v1.36.3 --platform linux/amd64 -o k8s.tar --key airgap.key',
+    },
+    {
+      description: 'A list of images, for all their platforms',
+      command:
+        '<%= config.bin %> <%= command.id %> --images-from images.txt -o apps.tar --key airgap.key --name apps',
+    },
+    {
+      description: 'Exactly what a lock has pinned',
+      command: '<%= config.bin %> <%= command.id %> --lock airgap.lock -o apps.tar --key airgap.key',
+    },
+    {
+      description: 'The next version: what an earlier bundle has is not fetched again',
+      command:
+        '<%= config.bin %> <%= command.id %> --images-from images.txt -o apps-2.tar --key airgap.key --reuse apps.tar',
+    },
+    {
+      description: 'Straight to another host, unsigned',
+      command: '<%= config.bin %> <%= command.id %> nginx:1.29 -o - --no-sign | ssh host "cat > nginx.tar"',
+    },
   ]
 
   static override args = imageArgs
@@ -36,25 +56,58 @@ export default class Pack extends BaseCommand {
       required: true,
       description: 'The bundle; - is standard output',
       helpValue: 'FILE',
+      helpGroup: 'OUTPUT',
     }),
     ...outputForceFlag,
-    key: Flags.string({ description: 'Private key to sign with', exclusive: ['no-sign'], helpValue: 'FILE' }),
-    'password-file': Flags.string({ description: "File that holds the key's password", helpValue: 'FILE' }),
-    'no-sign': Flags.boolean({ description: 'Leave the bundle unsigned' }),
-    name: Flags.string({ description: "The bundle's name; by default the output's", helpValue: 'NAME' }),
-    'bundle-version': Flags.string({ description: 'A version to show, free text', helpValue: 'TEXT' }),
+    key: Flags.string({
+      description: 'Private key to sign with',
+      exclusive: ['no-sign'],
+      helpValue: 'FILE',
+      helpGroup: 'SIGNING',
+    }),
+    'password-file': Flags.string({
+      description: "File that holds the key's password",
+      helpValue: 'FILE',
+      helpGroup: 'SIGNING',
+    }),
+    'no-sign': Flags.boolean({ description: 'Leave the bundle unsigned', helpGroup: 'SIGNING' }),
+    name: Flags.string({
+      description: "The bundle's name; by default the output's",
+      helpValue: 'NAME',
+      helpGroup: 'OUTPUT',
+    }),
+    'bundle-version': Flags.string({
+      description: 'A version to show, free text',
+      helpValue: 'TEXT',
+      helpGroup: 'OUTPUT',
+    }),
     sequence: Flags.integer({
       description: 'Number that grows with every bundle of that name; by default the time',
       min: 0,
       helpValue: 'NUMBER',
+      helpGroup: 'OUTPUT',
     }),
-    expires: Flags.string({ description: 'When the bundle is no longer to be accepted', helpValue: 'DATE' }),
+    expires: Flags.string({
+      description: 'When the bundle is no longer to be accepted',
+      helpValue: 'DATE',
+      helpGroup: 'OUTPUT',
+    }),
     lock: Flags.string({
       description: 'Pack exactly what this lock says',
       helpValue: 'FILE',
       helpGroup: 'INPUT',
     }),
-    'dry-run': Flags.boolean({ description: 'Print the plan with its exact size, and fetch manifests only' }),
+    reuse: Flags.string({
+      multiple: true,
+      multipleNonGreedy: true,
+      description: 'Earlier bundle, also an unfinished one, to take blobs from instead of the network',
+      helpValue: 'BUNDLE',
+      helpGroup: 'INPUT',
+    }),
+    'dry-run': Flags.boolean({
+      description: 'Print the plan with its exact size, and fetch manifests only',
+      helpGroup: 'OUTPUT',
+    }),
     ...resolvingFlags,
   }
 
@@ -70,14 +123,16 @@ export default class Pack extends BaseCommand {
     const images = lockFile ? [] : await imagesOf(args.image ?? [], flags, (message) => this.warning(message))
     // From here on there is something to clean up.
     const { signal } = this
-    const output =
-      toStandardOutput || flags['dry-run']
-        ? undefined
-        : await OutputFile.reserve(flags.output, { force: flags.force })
-
     const progress = new Progress({ quiet: flags.quiet })
+    let reuse: ReusableBlobs | undefined
+    let output: OutputFile | undefined
     let client: RegistryClient | undefined
     try {
+      if (flags.reuse)
+        reuse = await (await import('../transfer/pack/reuse.ts')).ReusableBlobs.open(flags.reuse)
+      // After that: the unfinished file that this run replaces may be one to take blobs from.
+      if (!toStandardOutput && !flags['dry-run'])
+        output = await OutputFile.reserve(flags.output, { force: flags.force })
       const onEvent = await progress.start()
       client = await openClient(flags, onEvent)
       const shared = {
@@ -88,9 +143,9 @@ export default class Pack extends BaseCommand {
         signal,
       }
       const { DocumentCache } = await import('../transfer/pack/sources.ts')
-      const { packToFile, packToStream, planPack } = await import('../transfer/pack/pack.ts')
+      const { expectedSummary, packToFile, packToStream, planPack } = await import('../transfer/pack/pack.ts')
       const { resolveImages } = await import('../transfer/pack/resolve.ts')
-      const cache = new DocumentCache()
+      const cache = new DocumentCache(reuse)
       const lock =
         lockFile ??
         (await resolveImages({
@@ -102,12 +157,13 @@ export default class Pack extends BaseCommand {
           allowMissingPlatform: flags['allow-missing-platform'],
           resolveFrom: flags['resolve-from'],
         }))
-      const plan = await planPack({ ...shared, lock, description, cache, key })
-      if (output) await packToFile(plan, output, shared)
-      else if (!flags['dry-run']) await packToStream(plan, process.stdout, shared)
+      const plan = await planPack({ ...shared, lock, description, cache, key, reuse })
+      const summary = flags['dry-run']
+        ? expectedSummary(plan)
+        : await (output ? packToFile(plan, output, shared) : packToStream(plan, process.stdout, shared))
       progress.stop()
-      const result = packResult(plan, { file: flags.output, isDryRun: flags['dry-run'], key })
-      const text = renderPack(result, plan, flags.key)
+      const result = packResult(plan, summary, { file: flags.output, isDryRun: flags['dry-run'], key })
+      const text = renderPack(result, flags.key)
       if (toStandardOutput) this.note(text)
       else this.print(text)
       return result
@@ -117,6 +173,7 @@ export default class Pack extends BaseCommand {
     } finally {
       progress.stop()
       await client?.close()
+      await reuse?.close()
     }
   }
 

@@ -22,9 +22,20 @@ export default class Push extends BaseCommand {
     'Verify a bundle and put it into a private registry\nVerifies the bundle and plans everything before anything is sent. Uploads what the registry lacks, then manifests, children before parents; tags come last, when every byte of the bundle has been checked, and each is read back. A second push of the same bundle uploads nothing.'
 
   static override examples = [
-    '<%= config.bin %> <%= command.id %> k8s.tar registry.internal:5000 --key airgap.pub',
-    '<%= config.bin %> <%= command.id %> k8s.tar harbor.internal/mirror --key airgap.pub --ca-file ca.crt --dry-run',
-    '<%= config.bin %> <%= command.id %> k8s.tar harbor.internal --key airgap.pub --map registry.k8s.io/coredns=k8s --map registry.k8s.io=k8s',
+    {
+      description: 'Into a registry, under full names',
+      command: '<%= config.bin %> <%= command.id %> k8s.tar registry.internal:5000 --key airgap.pub',
+    },
+    {
+      description: 'See what would happen, before anything is sent',
+      command:
+        '<%= config.bin %> <%= command.id %> k8s.tar harbor.internal/mirror --key airgap.pub --ca-file ca.crt --dry-run',
+    },
+    {
+      description: 'Under names of your own',
+      command:
+        '<%= config.bin %> <%= command.id %> k8s.tar harbor.internal --key airgap.pub --map registry.k8s.io/coredns=k8s --map registry.k8s.io=k8s',
+    },
   ]
 
   static override args = {

@@ -15,8 +15,15 @@ export default class Resolve extends BaseCommand {
     'Pin image references to digests\nAsks the registries for the manifests of every image and prints digest, platforms and size of what a bundle would deliver. With -o the result is kept as a lock, which `pack --lock` packs without resolving anything again.'
 
   static override examples = [
-    '<%= config.bin %> <%= command.id %> nginx:1.29 --platform linux/amd64',
-    '<%= config.bin %> <%= command.id %> --kubeadm v1.36.3 --platform linux/amd64 --platform linux/arm64 -o airgap.lock',
+    {
+      description: 'What a tag stands for at this moment',
+      command: '<%= config.bin %> <%= command.id %> nginx:1.29 --platform linux/amd64',
+    },
+    {
+      description: 'Keep the digests as a lock, to pack exactly that',
+      command:
+        '<%= config.bin %> <%= command.id %> --kubeadm v1.36.3 --platform linux/amd64 --platform linux/arm64 -o airgap.lock',
+    },
   ]
 
   static override args = imageArgs
@@ -26,6 +33,7 @@ export default class Resolve extends BaseCommand {
       char: 'o',
       description: 'Write the lock here; - is standard output',
       helpValue: 'FILE',
+      helpGroup: 'OUTPUT',
     }),
     ...outputForceFlag,
     ...resolvingFlags,

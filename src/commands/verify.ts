@@ -10,9 +10,19 @@ export default class Verify extends BaseCommand {
     'Verify a bundle completely, offline\nChecks the signature with the key given, then that the archive holds exactly what is signed, that its descriptions agree, and that every byte is unaltered. All problems are reported together. Nothing inside the bundle is a source of trust, and nothing is asked of any network.'
 
   static override examples = [
-    '<%= config.bin %> <%= command.id %> k8s.tar --key airgap.pub',
-    '<%= config.bin %> <%= command.id %> k8s.tar --key airgap.pub --expect-name k8s.tar --min-sequence 42',
-    '<%= config.bin %> <%= command.id %> k8s.tar --integrity-only',
+    {
+      description: 'Signed with that key, complete and unaltered',
+      command: '<%= config.bin %> <%= command.id %> k8s.tar --key airgap.pub',
+    },
+    {
+      description: 'And no older than what was approved before',
+      command:
+        '<%= config.bin %> <%= command.id %> k8s.tar --key airgap.pub --expect-name k8s.tar --min-sequence 42',
+    },
+    {
+      description: 'Without a key: complete and unaltered, but whose it is nobody knows',
+      command: '<%= config.bin %> <%= command.id %> k8s.tar --integrity-only',
+    },
   ]
 
   static override args = {

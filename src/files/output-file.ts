@@ -16,6 +16,12 @@ export interface OutputOptions {
 }
 
 /**
+ * So many bytes are given to the disk at a time, while more of them are written: a sync at the end has little left to
+ * do, and a crash takes little away.
+ */
+const SYNC_EVERY = 128 * 1024 * 1024
+
+/**
  * A file that appears under its name only when it is complete and synced. Until then its bytes stand beside it
  * under `NAME.partial`, which is created exclusively and never through a link.
  */
@@ -25,6 +31,8 @@ export class OutputFile {
   readonly #handle: FileHandle
   readonly #inode: bigint
   readonly #force: boolean
+  #unsynced = 0
+  #syncing: Promise<{ failure?: unknown }> | undefined
 
   private constructor(path: string, partial: string, handle: FileHandle, inode: bigint, force: boolean) {
     this.path = path
@@ -70,6 +78,11 @@ export class OutputFile {
     }
   }
 
+  /** For threads that write to the same open file. */
+  get fd(): number {
+    return this.#handle.fd
+  }
+
   /** Writes all of `bytes` at `position`. */
   async write(bytes: Uint8Array, position: number): Promise<void> {
     let done = 0
@@ -83,9 +96,38 @@ export class OutputFile {
     }
   }
 
+  /** Writes all of `chunks`, one behind the other, from `position` on. */
+  async writeAll(chunks: readonly Uint8Array[], position: number): Promise<void> {
+    const length = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+    let written: number
+    try {
+      written = (await this.#handle.writev(chunks, position)).bytesWritten
+    } catch (error) {
+      throw fileError(error, 'write', this.path)
+    }
+    // A disk that fills up takes a part; writing the rest tells why.
+    if (written < length) await this.write(Buffer.concat(chunks).subarray(written), position + written)
+    this.#unsynced += length
+    if (this.#unsynced >= SYNC_EVERY && !this.#syncing) this.#syncInBackground()
+  }
+
+  #syncInBackground(): void {
+    this.#unsynced = 0
+    this.#syncing = this.#handle.datasync().then(
+      () => {
+        this.#syncing = undefined
+        return {}
+      },
+      // Kept, so that it is told at the end: the kernel tells of bytes that it could not write just once.
+      (failure: unknown) => ({ failure }),
+    )
+  }
+
   /** Syncs everything to the disk and gives the file its name. */
   async commit(): Promise<void> {
     try {
+      const synced = await this.#syncing
+      if (synced && 'failure' in synced) throw synced.failure
       await this.#handle.sync()
       const now = await lstat(this.#partial, { bigint: true })
       if (now.ino !== this.#inode) {

@@ -1,32 +1,45 @@
 import { open } from 'node:fs/promises'
 import { AirgapError, fileError } from '../errors.ts'
 
+export interface SmallFile {
+  bytes: Buffer
+  /** The permission bits, for a regular file on a system that has them. */
+  mode: number | undefined
+}
+
 /**
- * Reads a file that is known to be small, whole.
+ * Reads a file that is known to be small, whole. Pipes (`<(…)`) and links (mounted secrets) are as good as files,
+ * so the size is found by reading, never asked for.
  * @param limit the most that it may have, in bytes; no more is ever read.
+ * @param what what it is meant to hold, for messages: `key`, `password`.
  * @throws AirgapError `FILE`
  */
-export async function readSmallFile(path: string, limit: number): Promise<Buffer> {
+export async function readSmallFile(path: string, limit: number, what?: string): Promise<Buffer> {
+  return (await readSmallFileAndMode(path, limit, what)).bytes
+}
+
+/** As {@link readSmallFile}, with the permission bits of the very file that was read. */
+export async function readSmallFileAndMode(path: string, limit: number, what?: string): Promise<SmallFile> {
   try {
-    const handle = await open(path, 'r')
-    try {
-      const chunks: Buffer[] = []
-      let size = 0
-      for await (const chunk of handle.createReadStream({ autoClose: false }) as AsyncIterable<Buffer>) {
-        size += chunk.length
-        if (size > limit) {
-          throw new AirgapError(
-            'FILE',
-            `cannot read ${path}: it is larger than ${limit} bytes, the most that makes sense here`,
-          )
-        }
-        chunks.push(chunk)
+    await using handle = await open(path, 'r')
+    const stat = await handle.stat()
+    const chunks: Buffer[] = []
+    let length = 0
+    for await (const chunk of handle.createReadStream({ autoClose: false }) as AsyncIterable<Buffer>) {
+      length += chunk.length
+      if (length > limit) {
+        throw new AirgapError(
+          'FILE',
+          what === undefined
+            ? `cannot read ${path}: it is larger than ${limit} bytes, the most that makes sense here`
+            : `${path} is larger than ${limit / 1024} KiB, so it is not a ${what} file`,
+        )
       }
-      return Buffer.concat(chunks)
-    } finally {
-      await handle.close()
+      chunks.push(chunk)
     }
+    const mode = stat.isFile() && process.platform !== 'win32' ? stat.mode & 0o777 : undefined
+    return { bytes: Buffer.concat(chunks), mode }
   } catch (error) {
-    throw fileError(error, 'read', path)
+    throw fileError(error, what === undefined ? 'read' : `read the ${what} file`, path)
   }
 }

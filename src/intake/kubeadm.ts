@@ -66,8 +66,13 @@ export function kubeadmImages(
   ].map((text) => parseReference(text))
 }
 
+/** The newest release of each minor version that is known, oldest first: `v1.36.3`. */
+export function newestReleases(known: KubeadmTable = table): string[] {
+  return Object.entries(known.minors).map(([minor, { lastKnownPatch }]) => `v${minor}.${lastKnownPatch}`)
+}
+
 const WAY_OUT =
-  'For any release, ask kubeadm itself: kubeadm config images list --kubernetes-version VERSION | airgap list --images-from -'
+  'For any release, ask kubeadm itself: `kubeadm config images list --kubernetes-version VERSION | airgap list --images-from -`'
 
 function defaultRepository(minor: number, patch: number): string {
   const from = NEW_REPOSITORY_FROM[minor] ?? (minor > 25 ? 0 : Number.POSITIVE_INFINITY)

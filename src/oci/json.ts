@@ -101,7 +101,7 @@ function checkTokens(text: string, what: string): void {
 }
 
 /** Where the string that begins at `start` ends: behind its closing quote, or at the end of the text. */
-function endOfString(text: string, start: number): number {
+export function endOfString(text: string, start: number): number {
   for (let quote = text.indexOf('"', start + 1); quote >= 0; quote = text.indexOf('"', quote + 1)) {
     let backslashes = 0
     while (text[quote - 1 - backslashes] === '\\') backslashes += 1

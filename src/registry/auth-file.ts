@@ -1,9 +1,12 @@
-import { readFile, stat } from 'node:fs/promises'
 import * as v from 'valibot'
-import { AirgapError, fileError, systemCode } from '../errors.ts'
+import { AirgapError, systemCode } from '../errors.ts'
+import { readSmallFile } from '../files/small-file.ts'
 import { isDockerHub } from './hosts.ts'
 
 const MAX_AUTH_FILE = 1024 * 1024
+
+/** The name under which Docker has always kept the credentials of docker.io. */
+export const DOCKER_HUB_KEY = 'https://index.docker.io/v1/'
 
 export type Secret =
   | { kind: 'basic'; username: string; password: string }
@@ -13,20 +16,29 @@ export type Secret =
   | { kind: 'bearer'; token: string }
 
 const text = v.optional(v.nullable(v.string()))
-const AuthFileSchema = v.object({
-  auths: v.optional(
-    v.nullable(
-      v.record(
-        v.string(),
-        v.object({ auth: text, username: text, password: text, identitytoken: text, registrytoken: text }),
-      ),
-    ),
-  ),
-  credHelpers: v.optional(v.nullable(v.record(v.string(), v.string()))),
-  credsStore: text,
+// To a schema of an object a list is one too.
+const noList = v.custom<object>((value) => !Array.isArray(value))
+const AuthEntrySchema = v.object({
+  auth: text,
+  username: text,
+  password: text,
+  identitytoken: text,
+  registrytoken: text,
 })
+const AuthFileSchema = v.pipe(
+  noList,
+  v.object({
+    auths: v.optional(v.nullable(v.pipe(noList, v.record(v.string(), v.pipe(noList, AuthEntrySchema))))),
+    credHelpers: v.optional(v.nullable(v.pipe(noList, v.record(v.string(), v.string())))),
+    credsStore: text,
+  }),
+)
 
-export type AuthFile = v.InferOutput<typeof AuthFileSchema> & { path: string }
+export type AuthFile = v.InferOutput<typeof AuthFileSchema> & {
+  path: string
+  /** As it was read. */
+  text: string
+}
 
 /**
  * Reads a credentials file of Docker (`config.json`) or Podman (`auth.json`).
@@ -35,20 +47,25 @@ export type AuthFile = v.InferOutput<typeof AuthFileSchema> & { path: string }
  *   content is quoted.
  */
 export async function readAuthFile(path: string, required: boolean): Promise<AuthFile | undefined> {
-  let content: string
+  let bytes: Buffer
   try {
-    if ((await stat(path)).size > MAX_AUTH_FILE)
-      throw damaged(path, `it is larger than ${MAX_AUTH_FILE} bytes`)
-    content = await readFile(path, 'utf8')
+    bytes = await readSmallFile(path, MAX_AUTH_FILE, 'credentials')
   } catch (error) {
-    const code = systemCode(error)
+    const code = systemCode(error instanceof AirgapError ? error.cause : error)
     if (!required && (code === 'ENOENT' || code === 'ENOTDIR')) return undefined
-    throw fileError(error, 'read the credentials file', path)
+    if (code === undefined) throw damaged(path, `it is larger than ${MAX_AUTH_FILE} bytes`)
+    throw error
   }
-  if (content.trim() === '') return { path }
+  let text: string
+  try {
+    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+  } catch {
+    throw damaged(path, 'it is not UTF-8')
+  }
+  if (text.trim() === '') return { path, text }
   let value: unknown
   try {
-    value = JSON.parse(content)
+    value = JSON.parse(text)
   } catch {
     // The parser's message quotes what it could not read, which may be a password.
     throw damaged(path, 'it is not JSON')
@@ -58,7 +75,7 @@ export async function readAuthFile(path: string, required: boolean): Promise<Aut
     const at = v.getDotPath(result.issues[0])
     throw damaged(path, `it is not a credentials file${at === null ? '' : ` (at ${JSON.stringify(at)})`}`)
   }
-  return { ...result.output, path }
+  return { ...result.output, path, text }
 }
 
 /** Host and path of a key such as `host`, `host/ns` (Podman) or `https://index.docker.io/v1/` (Docker). */
@@ -75,6 +92,24 @@ function splitKey(key: string): { host: string; path: string } {
 export function normalHost(host: string): string {
   const plain = host.toLowerCase().replace(/:443$/, '')
   return isDockerHub(plain) ? 'docker.io' : plain
+}
+
+/** What credential helpers know a registry by. */
+export function serverOf(registry: string): string {
+  const host = normalHost(registry)
+  return host === 'docker.io' ? DOCKER_HUB_KEY : host
+}
+
+/** The credential helper that a file names for a repository, or for all (`repository` empty) of a registry. */
+export function helperOf(file: AuthFile, registry: string, repository: string): string | undefined {
+  // An empty name for one registry takes it out of the store for all.
+  return (entryFor(file.credHelpers, registry, repository)?.value ?? file.credsStore) || undefined
+}
+
+/** Whether a key is a spelling of this registry and, where Podman's keys have one, path. */
+export function isKeyOf(key: string, registry: string, path: string): boolean {
+  const found = splitKey(key)
+  return found.host === normalHost(registry) && found.path === path
 }
 
 /** The entry for a repository: the one whose key names its host and the longest path that it lies below. */
@@ -128,6 +163,7 @@ function decodeAuth(auth: string): { username: string; password: string } | unde
   return { username: decoded.slice(0, colon), password: decoded.slice(colon + 1).replace(/\0+$/, '') }
 }
 
-function damaged(path: string, reason: string): AirgapError {
+/** The error for a credentials file that is of no use. */
+export function damaged(path: string, reason: string): AirgapError {
   return new AirgapError('CREDENTIALS', `cannot use the credentials file ${path}: ${reason}`)
 }

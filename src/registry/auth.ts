@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { parseChallenges, type Challenge } from './challenge.ts'
-import type { CredentialStore, Credentials } from './credentials.ts'
+import type { CredentialSource, Credentials } from './credentials.ts'
 import type { Endpoint } from './endpoint.ts'
 import type { AuthState } from './http-errors.ts'
 import type { Context } from './notices.ts'
@@ -42,12 +42,12 @@ interface Cached {
 /** Answers registries' challenges; remembers each registry's way in, and tokens by registry, scope and credentials. */
 export class Authenticator {
   readonly #transport: Transport
-  readonly #credentials: CredentialStore
+  readonly #credentials: CredentialSource
   readonly #rules: RealmRules
   readonly #ways = new Map<string, Way>()
   readonly #tokens = new Map<string, Cached>()
 
-  constructor(transport: Transport, credentials: CredentialStore, rules: RealmRules) {
+  constructor(transport: Transport, credentials: CredentialSource, rules: RealmRules) {
     this.#transport = transport
     this.#credentials = credentials
     this.#rules = rules
@@ -79,7 +79,8 @@ export class Authenticator {
         : undefined
     if (way === undefined) return undefined
     this.#ways.set(request.endpoint.url.origin, way)
-    const scopes = mergeScopes(request.scopes, bearer?.params.get('scope'))
+    // Who asks for nothing in particular only shows who he is; some registries name an example's scope then.
+    const scopes = request.scopes.length === 0 ? [] : mergeScopes(request.scopes, bearer?.params.get('scope'))
     if (refused !== undefined && !refused.fresh) this.#forget(refused)
     const grant = await this.#follow(way, request, scopes)
     if (grant === undefined) return undefined

@@ -2,7 +2,7 @@ import { AirgapError } from '../errors.ts'
 import { isRegistryHost, isRepository } from '../oci/reference.ts'
 import { Authenticator } from './auth.ts'
 import { Connection, type Shared } from './connection.ts'
-import { CredentialStore } from './credentials.ts'
+import { CredentialStore, type CredentialSource } from './credentials.ts'
 import { Endpoints } from './endpoint.ts'
 import { authorityOf } from './hosts.ts'
 import { transportError } from './http-errors.ts'
@@ -11,7 +11,7 @@ import { RemoteRepository } from './remote-repository.ts'
 import type { Repository } from './repository.ts'
 import { DEFAULT_RETRY, type RetryPolicy } from './retry.ts'
 import { secureContextWith } from './tls.ts'
-import { Transport } from './transport.ts'
+import { contentTypeOf, discard, failure, Transport } from './transport.ts'
 
 export type { RegistryNotice } from './notices.ts'
 
@@ -24,6 +24,8 @@ export interface RegistryOptions {
   insecureSkipTlsVerify?: string[]
   /** Credentials file in Docker's or Podman's form, asked before all other sources. */
   authFile?: string
+  /** Asked in place of `authFile` and of all other sources. */
+  credentials?: CredentialSource
   /** `HOST` or `HOST:PORT` that may be a token realm though private. */
   allowTokenRealm?: string[]
   /** Default: `process.env`. */
@@ -50,10 +52,11 @@ export class RegistryClient {
     this.#shared = {
       transport,
       endpoints: new Endpoints({ plainHttp, insecureSkipTlsVerify, onNotice }),
-      authenticator: new Authenticator(transport, new CredentialStore({ authFile, env }), {
-        allowed: options.allowTokenRealm ?? [],
-        plainHttp,
-      }),
+      authenticator: new Authenticator(
+        transport,
+        options.credentials ?? new CredentialStore({ authFile, env }),
+        { allowed: options.allowTokenRealm ?? [], plainHttp },
+      ),
       policy: { ...DEFAULT_RETRY, ...options.retry },
       onNotice,
     }
@@ -97,6 +100,44 @@ export class RegistryClient {
     } catch (error) {
       throw transportError(error, { registry, operation: 'reach the registry' }, registry)
     }
+  }
+
+  /**
+   * Asks for the base of the registry's API (distribution-spec end-1), with credentials where it wants them.
+   * @returns whether it wanted any.
+   * @throws AirgapError `UNAUTHORIZED`, `DENIED`, `REGISTRY` (no registry answers there), `NETWORK`, `TLS`
+   */
+  async ping(
+    registry: string,
+    operation: string,
+    signal?: AbortSignal,
+  ): Promise<{ wantsCredentials: boolean }> {
+    const connection = this.#connection(registry)
+    const context = { registry, operation }
+    return connection.retrying(context, signal, async () => {
+      const answer = await connection.send({
+        method: 'GET',
+        target: '/v2/',
+        repository: '',
+        scopes: [],
+        context,
+        signal,
+      })
+      const isPage = answer.status === 200 && contentTypeOf(answer) === 'text/html'
+      if (answer.status === 404 || isPage) {
+        discard(answer)
+        throw new AirgapError(
+          'REGISTRY',
+          `cannot ${operation}: ${registry} is no registry: it answers /v2/ with ${isPage ? 'a web page' : '404 Not Found'}`,
+          {
+            hint: 'Look at host and port: a web interface often has another name or port than the registry.',
+          },
+        )
+      }
+      if (answer.status !== 200) throw await failure(answer, answer.auth, context)
+      discard(answer)
+      return { wantsCredentials: answer.auth.kind !== 'none' }
+    })
   }
 
   #connection(registry: string): Connection {

@@ -8,6 +8,8 @@ import { oneLine } from './http-errors.ts'
 const NAME = /^[A-Za-z0-9._-]+$/
 const MAX_OUTPUT = 64 * 1024
 const TIMEOUT_MS = 30_000
+/** Somebody may have to type the passphrase of the helper's store. */
+const CHANGE_TIMEOUT_MS = 120_000
 
 export interface HelperAnswer {
   username: string
@@ -15,12 +17,32 @@ export interface HelperAnswer {
 }
 
 /**
+ * The program of a credential helper. Its name comes from a configuration file, so it is held to letters, digits,
+ * `.`, `_` and `-`, and the program is looked for in the absolute entries of PATH only.
+ * @param purpose completes "cannot …", for messages.
+ * @throws AirgapError `CREDENTIALS` when there is none.
+ */
+export async function findCredentialHelper(
+  name: string,
+  env: NodeJS.ProcessEnv,
+  purpose: string,
+): Promise<string> {
+  if (!NAME.test(name)) {
+    throw failed(purpose, `${JSON.stringify(oneLine(name))} is not a credential helper's name`)
+  }
+  const program = await findProgram(`docker-credential-${name}`, env)
+  if (program !== undefined) return program
+  throw failed(
+    purpose,
+    `there is no docker-credential-${name} in the PATH`,
+    'Install the helper, or take it out of the credentials file (credsStore, credHelpers).',
+  )
+}
+
+/**
  * Asks `docker-credential-NAME get` for the credentials of `server` (docker-credential-helpers' protocol: the
- * server on standard input, JSON on standard output).
- *
- * The name comes from a configuration file, so it is held to letters, digits, `.`, `_` and `-`; the program is
- * looked for in the absolute entries of PATH only and run without a shell, and does not get our own secrets in
- * its environment.
+ * server on standard input, JSON on standard output). The program is run without a shell, and does not get our own
+ * secrets in its environment.
  *
  * @returns undefined when the helper has none for that server.
  * @throws AirgapError `CREDENTIALS`
@@ -31,38 +53,82 @@ export async function askCredentialHelper(
   env: NodeJS.ProcessEnv,
   timeoutMs = TIMEOUT_MS,
 ): Promise<HelperAnswer | undefined> {
-  const fail = (reason: string, hint?: string): never => {
-    throw new AirgapError('CREDENTIALS', `cannot get credentials for ${server}: ${reason}`, { hint })
-  }
-  if (!NAME.test(name)) return fail(`${JSON.stringify(oneLine(name))} is not a credential helper's name`)
-  const program = await findProgram(`docker-credential-${name}`, env)
-  if (program === undefined) {
-    return fail(
-      `there is no docker-credential-${name} in the PATH`,
-      'Install the helper, or take it out of the credentials file (credsStore, credHelpers).',
-    )
-  }
-  const { status, output } = await run(program, server, env, timeoutMs).catch((error: unknown) =>
-    fail(`docker-credential-${name} ${messageOf(error)}`),
-  )
-  if (status !== 0) {
-    if (/credentials not found|no credentials/i.test(output)) return undefined
-    // Helpers print their complaint where the answer would stand; an answer is never quoted.
-    const complaint = output.includes('{') ? '' : oneLine(output)
-    return fail(`docker-credential-${name} failed${complaint === '' ? '' : `: ${complaint}`}`)
-  }
+  const purpose = `get credentials for ${server}`
+  const output = await runHelper({ name, action: 'get', purpose, input: server, env, timeoutMs })
+  if (output === undefined) return undefined
   let answer: { Username?: unknown; Secret?: unknown }
   try {
     answer = JSON.parse(output) as typeof answer
   } catch {
     // The parser's message would quote the secret.
-    return fail(`docker-credential-${name} did not answer with JSON`)
+    throw failed(purpose, `docker-credential-${name} did not answer with JSON`)
   }
   const { Username: username, Secret: secret } = answer ?? {}
   if (typeof username !== 'string' || typeof secret !== 'string') {
-    return fail(`docker-credential-${name} answered without Username and Secret`)
+    throw failed(purpose, `docker-credential-${name} answered without Username and Secret`)
   }
   return secret === '' ? undefined : { username, secret }
+}
+
+/**
+ * Has `docker-credential-NAME store` keep credentials.
+ * @throws AirgapError `CREDENTIALS`
+ */
+export async function storeInHelper(
+  name: string,
+  server: string,
+  { username, secret }: HelperAnswer,
+  env: NodeJS.ProcessEnv,
+  timeoutMs = CHANGE_TIMEOUT_MS,
+): Promise<void> {
+  const purpose = `store the credentials for ${server}`
+  const input = JSON.stringify({ ServerURL: server, Username: username, Secret: secret })
+  const output = await runHelper({ name, action: 'store', purpose, input, env, timeoutMs, secret })
+  if (output === undefined) throw failed(purpose, `docker-credential-${name} failed`)
+}
+
+/**
+ * Has `docker-credential-NAME erase` forget the credentials of `server`; that there are none is no failure.
+ * @throws AirgapError `CREDENTIALS`
+ */
+export async function eraseFromHelper(
+  name: string,
+  server: string,
+  env: NodeJS.ProcessEnv,
+  timeoutMs = CHANGE_TIMEOUT_MS,
+): Promise<void> {
+  const purpose = `remove the credentials for ${server}`
+  await runHelper({ name, action: 'erase', purpose, input: server, env, timeoutMs })
+}
+
+function failed(purpose: string, reason: string, hint?: string): AirgapError {
+  return new AirgapError('CREDENTIALS', `cannot ${purpose}: ${reason}`, { hint })
+}
+
+interface HelperRun {
+  name: string
+  action: 'get' | 'store' | 'erase'
+  purpose: string
+  input: string
+  env: NodeJS.ProcessEnv
+  timeoutMs: number
+  /** Never quoted, should the helper print it. */
+  secret?: string
+}
+
+/** @returns what the helper prints; undefined when it knows no such credentials. */
+async function runHelper(helper: HelperRun): Promise<string | undefined> {
+  const { name, purpose, secret } = helper
+  const program = await findCredentialHelper(name, helper.env, purpose)
+  const { status, output } = await run(program, helper).catch((error: unknown) => {
+    throw failed(purpose, `docker-credential-${name} ${messageOf(error)}`)
+  })
+  if (status === 0) return output
+  if (/credentials not found|no credentials/i.test(output)) return undefined
+  // Helpers print their complaint where the answer would stand; an answer is never quoted.
+  const isQuotable = !output.includes('{') && (secret === undefined || !output.includes(secret))
+  const complaint = isQuotable ? oneLine(output) : ''
+  throw failed(purpose, `docker-credential-${name} failed${complaint === '' ? '' : `: ${complaint}`}`)
 }
 
 async function findProgram(file: string, env: NodeJS.ProcessEnv): Promise<string | undefined> {
@@ -88,13 +154,11 @@ async function isProgram(path: string): Promise<boolean> {
 
 function run(
   program: string,
-  input: string,
-  env: NodeJS.ProcessEnv,
-  timeoutMs: number,
+  { action, input, env, timeoutMs }: HelperRun,
 ): Promise<{ status: number | null; output: string }> {
   const own = Object.entries(env).filter(([key]) => !/^(?:AIRGAP|COSIGN)_/i.test(key))
   return new Promise((resolve, reject) => {
-    const child = spawn(program, ['get'], {
+    const child = spawn(program, [action], {
       shell: false,
       env: Object.fromEntries(own),
       stdio: ['pipe', 'pipe', 'ignore'],

@@ -5,10 +5,11 @@ import { join } from 'node:path'
 import { AirgapError, fileError } from '../errors.ts'
 import {
   basicOrIdentity,
-  entryFor,
+  helperOf,
   normalHost,
   readAuthFile,
   secretOf,
+  serverOf,
   type AuthFile,
   type Secret,
 } from './auth-file.ts'
@@ -17,10 +18,21 @@ import { askCredentialHelper, type HelperAnswer } from './credential-helper.ts'
 const MAX_PASSWORD_FILE = 64 * 1024
 
 export type Credentials = Secret & {
-  /** Where they were found, for messages. */
-  source: string
+  /** Where they were found, for messages; nothing where somebody has just given them. */
+  source: string | undefined
   /** Differs between different credentials; tells nothing about them. */
   id: string
+}
+
+/** What finds credentials for a registry; each registry gets its own and never another's. */
+export interface CredentialSource {
+  find(registry: string, repository: string): Promise<Credentials | undefined>
+}
+
+/** One user name and password for one registry, and nothing for any other. */
+export function givenCredentials(registry: string, username: string, password: string): CredentialSource {
+  const given = identified(basicOrIdentity(username, password), undefined)
+  return { find: async (host) => (normalHost(host) === normalHost(registry) ? given : undefined) }
 }
 
 export interface CredentialOptions {
@@ -34,7 +46,7 @@ export interface CredentialOptions {
  * Docker's configuration (`$DOCKER_CONFIG/config.json` or `~/.docker/config.json`), Podman's
  * (`${XDG_RUNTIME_DIR}/containers/auth.json`, `~/.config/containers/auth.json`).
  */
-export class CredentialStore {
+export class CredentialStore implements CredentialSource {
   readonly #options: CredentialOptions
   readonly #found = new Map<string, Promise<Credentials | undefined>>()
   readonly #files = new Map<string, Promise<AuthFile | undefined>>()
@@ -68,23 +80,11 @@ export class CredentialStore {
     }
     const own = await fromEnvironment(registry, env)
     if (own) return own
-    for (const [path, required] of this.#places()) {
+    for (const [path, required] of credentialFiles(env)) {
       const found = await this.#fromFile(path, required, registry, repository)
       if (found) return found
     }
     return undefined
-  }
-
-  #places(): [path: string, required: boolean][] {
-    const { env } = this.#options
-    const home = env['HOME'] ?? env['USERPROFILE'] ?? (env === process.env ? homedir() : undefined)
-    const places: [string, boolean][] = []
-    if (env['REGISTRY_AUTH_FILE']) places.push([env['REGISTRY_AUTH_FILE'], true])
-    if (env['DOCKER_CONFIG']) places.push([join(env['DOCKER_CONFIG'], 'config.json'), false])
-    else if (home) places.push([join(home, '.docker', 'config.json'), false])
-    if (env['XDG_RUNTIME_DIR']) places.push([join(env['XDG_RUNTIME_DIR'], 'containers', 'auth.json'), false])
-    if (home) places.push([join(home, '.config', 'containers', 'auth.json'), false])
-    return places
   }
 
   async #fromFile(
@@ -100,11 +100,9 @@ export class CredentialStore {
     }
     const file = await reading
     if (file === undefined) return undefined
-    const helper = entryFor(file.credHelpers, registry, repository)?.value ?? file.credsStore
-    if (helper) {
-      const host = normalHost(registry)
-      const server = host === 'docker.io' ? 'https://index.docker.io/v1/' : host
-      const answer = await this.#ask(helper, server)
+    const helper = helperOf(file, registry, repository)
+    if (helper !== undefined) {
+      const answer = await this.#ask(helper, serverOf(registry))
       if (answer) {
         return identified(basicOrIdentity(answer.username, answer.secret), `the credential helper ${helper}`)
       }
@@ -124,6 +122,28 @@ export class CredentialStore {
     }
     return answer
   }
+}
+
+/** Docker's configuration file, or nothing where neither `$DOCKER_CONFIG` nor a home folder is known. */
+export function dockerConfigFile(env: NodeJS.ProcessEnv): string | undefined {
+  if (env['DOCKER_CONFIG']) return join(env['DOCKER_CONFIG'], 'config.json')
+  const home = homeOf(env)
+  return home ? join(home, '.docker', 'config.json') : undefined
+}
+
+function homeOf(env: NodeJS.ProcessEnv): string | undefined {
+  return env['HOME'] ?? env['USERPROFILE'] ?? (env === process.env ? homedir() : undefined)
+}
+
+function credentialFiles(env: NodeJS.ProcessEnv): [path: string, required: boolean][] {
+  const home = homeOf(env)
+  const docker = dockerConfigFile(env)
+  const files: [string, boolean][] = []
+  if (env['REGISTRY_AUTH_FILE']) files.push([env['REGISTRY_AUTH_FILE'], true])
+  if (docker !== undefined) files.push([docker, false])
+  if (env['XDG_RUNTIME_DIR']) files.push([join(env['XDG_RUNTIME_DIR'], 'containers', 'auth.json'), false])
+  if (home) files.push([join(home, '.config', 'containers', 'auth.json'), false])
+  return files
 }
 
 async function fromEnvironment(registry: string, env: NodeJS.ProcessEnv): Promise<Credentials | undefined> {
@@ -155,6 +175,6 @@ async function fromEnvironment(registry: string, env: NodeJS.ProcessEnv): Promis
   return identified(basicOrIdentity(username, password), 'AIRGAP_REGISTRY_USERNAME')
 }
 
-function identified(secret: Secret, source: string): Credentials {
+function identified(secret: Secret, source: string | undefined): Credentials {
   return { ...secret, source, id: createHash('sha256').update(JSON.stringify(secret)).digest('hex') }
 }

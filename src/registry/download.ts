@@ -8,15 +8,10 @@ import { transportError } from './http-errors.ts'
 import type { Context } from './notices.ts'
 import type { Repository } from './repository.ts'
 import { markTransient, throwIfAborted, withRetry } from './retry.ts'
+import { SinkQueue, type BlobSink } from './sink-queue.ts'
 import { failure } from './transport.ts'
 
-/** Where a download is written to. */
-export interface BlobSink {
-  /** Called in order, one at a time. After a restart positions begin at 0 again. */
-  write(chunk: Uint8Array, position: number): Promise<void>
-  /** False for a pipe: a wrong digest cannot be taken back. */
-  readonly restartable: boolean
-}
+export type { BlobSink } from './sink-queue.ts'
 
 export interface DownloadOptions {
   /** The client that the sources belong to. */
@@ -60,15 +55,19 @@ export async function downloadBlob(
   ]
   const download = new Download(descriptor, sink, options)
   const failures: { problem: Problem; error: AirgapError }[] = []
-  for (const origin of origins) {
-    try {
-      await download.from(origin)
-      return { source: origin.name }
-    } catch (error) {
-      throwIfAborted(options.signal, origin.context)
-      if (download.isOver || !(error instanceof AirgapError)) throw error
-      failures.push({ problem: { entry: origin.name, message: error.message }, error })
+  try {
+    for (const origin of origins) {
+      try {
+        await download.from(origin)
+        return { source: origin.name }
+      } catch (error) {
+        throwIfAborted(options.signal, origin.context)
+        if (download.isOver || !(error instanceof AirgapError)) throw error
+        failures.push({ problem: { entry: origin.name, message: error.message }, error })
+      }
     }
+  } finally {
+    await download.settle()
   }
   throw summary(failures, descriptor)
 }
@@ -94,7 +93,7 @@ class Download {
   /** No other source can help: the sink failed, or has got bytes that cannot be taken back. */
   isOver = false
   readonly #descriptor: Descriptor
-  readonly #sink: BlobSink
+  readonly #queue: SinkQueue
   readonly #options: DownloadOptions
   #hash = createHash('sha256')
   #position = 0
@@ -102,7 +101,7 @@ class Download {
 
   constructor(descriptor: Descriptor, sink: BlobSink, options: DownloadOptions) {
     this.#descriptor = descriptor
-    this.#sink = sink
+    this.#queue = new SinkQueue(sink)
     this.#options = options
   }
 
@@ -118,8 +117,13 @@ class Download {
     }
     await withRetry({ policy, onNotice, signal, context: origin.context, progressed }, async () => {
       await this.#transfer(origin)
-      this.#finish(origin)
+      await this.#finish(origin)
     })
+  }
+
+  /** Waits until nothing is written any more. */
+  settle(): Promise<void> {
+    return this.#queue.settle()
   }
 
   async #transfer(origin: Origin): Promise<void> {
@@ -165,35 +169,41 @@ class Download {
     if (this.#position + chunk.length > size) {
       const error = this.#mismatch(origin, `more than the ${size} bytes stated come from there`)
       // What came before the surplus may be right, but from a source like this nothing is kept.
-      if (this.#sink.restartable) this.#restart()
-      else this.isOver = true
-      throw error
-    }
-    try {
-      await this.#sink.write(chunk, this.#position)
-    } catch (error) {
-      this.isOver = true
+      await this.#restart(error)
       throw error
     }
     this.#hash.update(chunk)
     this.#position += chunk.length
+    await this.#write(this.#queue.add(chunk))
     this.#options.onProgress?.(this.#position)
   }
 
-  #finish(origin: Origin): void {
+  /** The last bytes are written only when all of them are seen to be right. */
+  async #finish(origin: Origin): Promise<void> {
     const actual = `sha256:${this.#hash.digest('hex')}`
-    if (actual === this.#descriptor.digest) return
+    if (actual === this.#descriptor.digest) return this.#write(this.#queue.end())
     const error = this.#mismatch(origin, `its bytes have the digest ${actual}`)
-    if (!this.#sink.restartable) {
-      this.isOver = true
-      throw error
-    }
-    this.#restart()
+    await this.#restart(error)
     this.#wrongDigests++
     throw this.#wrongDigests < WRONG_DIGESTS_PER_SOURCE ? markTransient(error) : error
   }
 
-  #restart(): void {
+  async #write(written: Promise<void>): Promise<void> {
+    try {
+      await written
+    } catch (error) {
+      this.isOver = true
+      throw error
+    }
+  }
+
+  /** @throws `reason` where what has been written cannot be taken back. */
+  async #restart(reason: AirgapError): Promise<void> {
+    if (!this.#queue.canRestart) {
+      this.isOver = true
+      throw reason
+    }
+    await this.#queue.restart()
     this.#hash = createHash('sha256')
     this.#position = 0
     this.#options.onProgress?.(0)

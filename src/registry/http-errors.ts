@@ -11,8 +11,8 @@ const MAX_QUOTE = 300
 export type AuthState =
   | { kind: 'none' }
   | { kind: 'anonymous' }
-  /** `source` says where the credentials were found. */
-  | { kind: 'basic' | 'token'; source: string }
+  /** `source` says where the credentials were found; nothing where somebody has just given them. */
+  | { kind: 'basic' | 'token'; source: string | undefined }
 
 export interface FailedAnswer {
   status: number
@@ -81,7 +81,7 @@ function meaningOf(answer: FailedAnswer, context: Context): [ErrorCode, string, 
       return [
         'RATE_LIMITED',
         'too many requests: ',
-        `Wait, log in to ${registry} for a higher limit, or use a mirror (--mirror ${registry}=HOST).`,
+        `Wait, log in for a higher limit (airgap login ${registry}), or use a mirror (--mirror ${registry}=HOST).`,
       ]
     case 400:
       if (/HTTP request to an HTTPS server/i.test(answer.body.subarray(0, 500).toString('latin1'))) {
@@ -101,18 +101,25 @@ function unauthorized(auth: AuthState, registry: string): [ErrorCode, string, st
       return [
         'UNAUTHORIZED',
         'credentials are needed: ',
-        `Log in with docker login ${registry} or podman login ${registry}, or name a credentials file with --auth-file. If the image should be public, check its name: some registries answer so for what does not exist.`,
+        `Log in with airgap login ${registry} (what docker login and podman login have stored is found too), or name a credentials file with --auth-file. If the image should be public, check its name: some registries answer so for what does not exist.`,
       ]
     case 'basic':
+      if (auth.source === undefined) {
+        return [
+          'UNAUTHORIZED',
+          'user name and password are not accepted: ',
+          'Nothing was stored. Look at both; many registries want an access token or a robot account in place of the password.',
+        ]
+      }
       return [
         'UNAUTHORIZED',
         `the credentials from ${auth.source} are not accepted: `,
-        `Log in again with docker login ${registry} or podman login ${registry}, or name another credentials file with --auth-file.`,
+        `Log in again with airgap login ${registry}, or name another credentials file with --auth-file.`,
       ]
     case 'token':
       return [
         'DENIED',
-        `permission denied to the account from ${auth.source}: `,
+        `permission denied to the account${auth.source === undefined ? '' : ` from ${auth.source}`}: `,
         'Check that the account may do this, and that the name is right: some registries answer so for what does not exist.',
       ]
   }

@@ -49,19 +49,19 @@ export class RemoteRepository implements Repository {
         `the blob ${digest} of ${this.name} is stated to have ${size} bytes; ${maxBytes} is the most for its kind`,
       )
     }
-    const chunks: Uint8Array[] = []
+    const whole: Uint8Array[] = []
     const sink = {
       restartable: true,
-      write: async (chunk: Uint8Array, position: number): Promise<void> => {
-        if (position === 0) chunks.length = 0
-        chunks.push(chunk)
+      write: async (chunks: readonly Uint8Array[], position: number): Promise<void> => {
+        if (position === 0) whole.length = 0
+        whole.push(...chunks)
       },
     }
     await downloadBlob([this], { mediaType: 'application/octet-stream', digest, size }, sink, {
       client: this.#client,
       signal,
     })
-    return Buffer.concat(chunks)
+    return Buffer.concat(whole)
   }
 
   async openBlob(digest: Digest, offset: number, signal?: AbortSignal): Promise<BlobStream> {

@@ -2,6 +2,7 @@ import { AirgapError } from '../errors.ts'
 import { digestOf, isDigest, type Digest } from '../oci/digest.ts'
 import { compareBytes } from '../oci/json.ts'
 import { parseManifest, type Descriptor, type ManifestOrIndex } from '../oci/manifest.ts'
+import { referrerOf } from './referrer.ts'
 import type { StoredBlob, StoredManifest, WritableStore } from './storage.ts'
 
 interface Repository {
@@ -104,18 +105,5 @@ function parsed(manifest: StoredManifest): ManifestOrIndex | undefined {
   } catch (error) {
     if (error instanceof AirgapError && error.code === 'INVALID_CONTENT') return undefined
     throw error
-  }
-}
-
-/** OCI distribution-spec § Listing Referrers: the config's media type stands in for a missing artifactType. */
-function referrerOf(document: ManifestOrIndex): Descriptor {
-  const artifactType =
-    document.artifactType ?? (document.kind === 'manifest' ? document.config.mediaType : undefined)
-  return {
-    mediaType: document.mediaType,
-    digest: document.digest,
-    size: document.bytes.length,
-    ...(artifactType === undefined ? {} : { artifactType }),
-    ...(document.annotations === undefined ? {} : { annotations: document.annotations }),
   }
 }

@@ -1,13 +1,12 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import { createServer as createTlsServer } from 'node:https'
-import type { AddressInfo } from 'node:net'
-import { AirgapError, messageOf, systemCode } from '../errors.ts'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { AirgapError, messageOf } from '../errors.ts'
 import { isRegistryHost } from '../oci/reference.ts'
 import { authenticator, type AuthOptions } from './auth.ts'
 import { blobs } from './handlers/blobs.ts'
 import { listReferrers, listRepositories, listTags } from './handlers/lists.ts'
 import { manifests } from './handlers/manifests.ts'
 import { continueUpload, startUpload, type UploadContext } from './handlers/uploads.ts'
+import { createHttpServer, listen, type ConnectionLimits } from './http-server.ts'
 import { MemoryStore } from './memory-store.ts'
 import { quirkSet, type Quirk } from './quirks.ts'
 import { fault, json, notAllowed, type Reply } from './reply.ts'
@@ -29,8 +28,14 @@ export interface ServerOptions {
   listen?: { host?: string; port?: number }
   /** Bytes of the largest blob that is taken; 1 GiB where left out. */
   maxBlobSize?: number
+  /** Send a manifest as it is, whatever the Accept header says; without it, one that is left out there is a 404. */
+  ignoreAccept?: boolean
+  /** Node's own where left out. */
+  limits?: ConnectionLimits
   /** Called once for each request, when it is over. */
   onRequest?: (entry: RequestLogEntry) => void
+  /** A TLS handshake that came to nothing, for instance because the client does not know our authority. A client that is gone has no address. */
+  onHandshakeFault?: (remote: string | undefined, message: string) => void
 }
 
 export interface RunningServer {
@@ -40,6 +45,13 @@ export interface RunningServer {
   host: string
   /** Makes every bearer token given out so far worthless, as if it had expired. */
   revokeTokens(): void
+  /** Requests that are being answered at this moment. */
+  active(): number
+  /**
+   * Takes no more connections, lets the answers under way finish, and then ends.
+   * @param patience milliseconds; whatever is still open then is cut off.
+   */
+  drain(patience: number): Promise<void>
   /** Ends the server and the connections that are still open. */
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
@@ -86,6 +98,8 @@ export async function serve(
     maxBlobSize: options.maxBlobSize ?? 1024 ** 3,
   }
   let host = ''
+  let active = 0
+  let isDraining = false
 
   async function answer(request: RegistryRequest): Promise<Reply> {
     const first = quirks.front(request)
@@ -94,7 +108,7 @@ export async function serve(
       (await auth.token(request)) ??
       auth.check(request) ??
       quirks.inside(request) ??
-      (await dispatch(request, store, uploads))
+      (await dispatch(request, store, uploads, options.ignoreAccept ?? false))
     return quirks.after(request, reply)
   }
 
@@ -102,6 +116,7 @@ export async function serve(
     const [path, search] = splitOnce(message.url ?? '', '?')
     const query = new URLSearchParams(search)
     const entry = logEntry(message, path, query)
+    const began = performance.now()
     onArrival?.(entry)
     const named = message.headers.host ?? ''
     const request: RegistryRequest = {
@@ -118,7 +133,10 @@ export async function serve(
       reply = await answer(request)
     } catch (error) {
       entry.error = messageOf(error)
-      reply = fault(500, 'UNKNOWN', 'a fault inside the registry')
+      const isAmbiguous = error instanceof AirgapError && error.code === 'NAME_CONFLICT'
+      reply = isAmbiguous
+        ? fault(400, 'NAME_INVALID', error.message)
+        : fault(500, 'UNKNOWN', 'a fault inside the registry')
     }
     try {
       if (message.socket.destroyed) response.destroy()
@@ -127,14 +145,28 @@ export async function serve(
       entry.error = messageOf(error)
       response.destroy()
     }
+    entry.milliseconds = performance.now() - began
     options.onRequest?.(entry)
   }
 
   const listener = (message: IncomingMessage, response: ServerResponse): void => {
-    void handle(message, response)
+    active += 1
+    void handle(message, response).finally(() => {
+      active -= 1
+      // A connection that was busy when the server was told to stop would be kept open for the next request.
+      if (isDraining) setImmediate(() => server.closeIdleConnections())
+    })
   }
-  const server = create(options.tls, listener)
+  const server = createHttpServer(options, listener)
   host = await listen(server, options.listen)
+  const drain = async (patience: number): Promise<void> => {
+    if (!server.listening) return
+    isDraining = true
+    const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+    const overdue = setTimeout(() => server.closeAllConnections(), patience)
+    await closed
+    clearTimeout(overdue)
+  }
   const close = async (): Promise<void> => {
     if (!server.listening) return
     const closed = new Promise<void>((resolve) => server.close(() => resolve()))
@@ -145,6 +177,8 @@ export async function serve(
     url: `${scheme}://${host}`,
     host,
     revokeTokens: () => auth.revokeTokens(),
+    active: () => active,
+    drain,
     close,
     [Symbol.asyncDispose]: close,
   }
@@ -152,10 +186,13 @@ export async function serve(
 
 async function dispatch(
   request: RegistryRequest,
-  store: ContentStore,
+  whole: ContentStore,
   uploads: UploadContext,
+  ignoreAccept: boolean,
 ): Promise<Reply> {
   const { route, method } = request
+  const namespace = request.query.get('ns')
+  const store = namespace ? (whole.inNamespace?.(namespace) ?? whole) : whole
   switch (route.kind) {
     case 'base':
       return method === 'GET' || method === 'HEAD' ? json({}) : notAllowed('GET, HEAD')
@@ -164,7 +201,7 @@ async function dispatch(
     case 'tags':
       return await listTags(request, route.repository, store)
     case 'manifest':
-      return await manifests(request, route, store)
+      return await manifests(request, route, store, ignoreAccept)
     case 'blob':
       return await blobs(request, route, store)
     case 'uploads':
@@ -174,48 +211,13 @@ async function dispatch(
     case 'referrers':
       return await listReferrers(request, route, store)
     case 'invalid':
-      return fault(400, route.code, route.message)
+      // What cannot be a tag is not there: the conformance suite looks for a manifest under such a name.
+      return route.code === 'TAG_INVALID' && (method === 'GET' || method === 'HEAD')
+        ? fault(404, 'MANIFEST_UNKNOWN', route.message)
+        : fault(400, route.code, route.message)
     case 'unknown':
       return fault(404, 'UNSUPPORTED', 'there is nothing at this path')
   }
-}
-
-function create(
-  tls: ServerOptions['tls'],
-  listener: (message: IncomingMessage, response: ServerResponse) => void,
-): Server {
-  if (!tls) return createServer(listener)
-  try {
-    return createTlsServer({ key: tls.key, cert: tls.cert, minVersion: 'TLSv1.2' }, listener)
-  } catch (error) {
-    throw new AirgapError('TLS', `the TLS key and certificate cannot be used: ${messageOf(error)}`, {
-      hint: 'Give a PEM private key and the PEM certificate that belongs to it.',
-      cause: error,
-    })
-  }
-}
-
-async function listen(server: Server, options: ServerOptions['listen'] = {}): Promise<string> {
-  const { host = '127.0.0.1', port = 0 } = options
-  try {
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject)
-      server.listen(port, host, () => {
-        server.off('error', reject)
-        resolve()
-      })
-    })
-  } catch (error) {
-    const isTaken = systemCode(error) === 'EADDRINUSE'
-    throw new AirgapError('NETWORK', `cannot listen on ${host}:${port}: ${messageOf(error)}`, {
-      hint: isTaken ? 'Another program listens there. Choose another port.' : undefined,
-      cause: error,
-    })
-  }
-  const address = server.address() as AddressInfo
-  return address.family === 'IPv6'
-    ? `[${address.address}]:${address.port}`
-    : `${address.address}:${address.port}`
 }
 
 function splitOnce(text: string, separator: string): [string, string] {

@@ -30,6 +30,11 @@ export interface RequestLogEntry {
   /** The scheme of the Authorization header, in lower case: `basic`, `bearer`; undefined without one. */
   authorization: string | undefined
   range: string | undefined
+  /** The client's address, and what it calls itself: any text. */
+  remote: string
+  userAgent: string | undefined
+  /** From the request's head to the end of the answer; 0 until then. */
+  milliseconds: number
   /** Bytes of the bodies. */
   bytesSent: number
   bytesReceived: number
@@ -44,6 +49,7 @@ const HARMLESS_PARAMETERS = new Set([
   'last',
   'mount',
   'n',
+  'ns',
   'scope',
   'service',
 ])
@@ -56,6 +62,9 @@ export function logEntry(message: IncomingMessage, path: string, query: URLSearc
     status: 0,
     authorization: /^[a-z]+/i.exec(message.headers.authorization ?? '')?.[0].toLowerCase(),
     range: message.headers.range,
+    remote: message.socket.remoteAddress ?? '',
+    userAgent: message.headers['user-agent'],
+    milliseconds: 0,
     bytesSent: 0,
     bytesReceived: 0,
   }

@@ -20,7 +20,8 @@ export interface StoredBlob {
 
 /**
  * What a registry can be read from. Every name and digest given has passed the checkers of `src/oci`.
- * A repository, tag or digest that is not there is `undefined`, not an error.
+ * A repository, tag or digest that is not there is `undefined`, not an error. A name that could be either of two
+ * things is an AirgapError `NAME_CONFLICT`, whose message the client gets.
  */
 export interface ContentStore {
   /** All repositories, sorted bytewise. */
@@ -32,6 +33,12 @@ export interface ContentStore {
   blob(repository: string, digest: Digest): Awaitable<StoredBlob | undefined>
   /** Descriptors of the repository's manifests whose `subject` is `digest`. */
   referrers(repository: string, digest: Digest): Awaitable<Descriptor[]>
+  /**
+   * What a request with `?ns=REGISTRY` sees: clients for which this is a mirror say so which registry they mean.
+   * Where it is left out, that parameter is ignored.
+   * @param registry as the client wrote it: any text
+   */
+  inNamespace?(registry: string): ContentStore
 }
 
 /** A store that takes pushes as well. */

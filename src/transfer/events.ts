@@ -15,10 +15,10 @@ export type TransferEvent =
   | { type: 'warning'; message: string }
   | { type: 'registry'; notice: RegistryNotice }
 
-export type Phase = 'resolve' | 'fetch' | 'check' | 'upload' | 'tag' | 'read-back'
+export type Phase = 'resolve' | 'reuse' | 'fetch' | 'check' | 'upload' | 'tag' | 'read-back'
 
 export type ItemOutcome =
-  'resolved' | 'fetched' | 'checked' | 'uploaded' | 'mounted' | 'present' | 'tagged' | 'confirmed'
+  'resolved' | 'reused' | 'fetched' | 'checked' | 'uploaded' | 'mounted' | 'present' | 'tagged' | 'confirmed'
 
 export type OnEvent = (event: TransferEvent) => void
 

@@ -8,6 +8,7 @@ import {
   type KeyObject,
 } from 'node:crypto'
 import { AirgapError } from '../errors.ts'
+import { readSmallFile, readSmallFileAndMode } from '../files/small-file.ts'
 import {
   ENCRYPTED_KEY_LABEL,
   encryptKey,
@@ -16,9 +17,13 @@ import {
   wrongPassword,
 } from './encrypted-key.ts'
 import { acceptedKind, acceptedNames, checkEncoding } from './key-kinds.ts'
-import { COSIGN_PASSWORD_VARIABLE, PASSWORD_VARIABLE, type PasswordSource } from './password.ts'
+import {
+  COSIGN_PASSWORD_VARIABLE,
+  MAX_SECRET_FILE,
+  PASSWORD_VARIABLE,
+  type PasswordSource,
+} from './password.ts'
 import { pemBlocks, toPem, type PemBlock } from './pem.ts'
-import { readSmallFile } from './small-file.ts'
 
 /** A public key that signatures are checked against. */
 export interface PublicKey {
@@ -65,8 +70,7 @@ export function generateKeyPair(password: Uint8Array | string): {
  * @throws AirgapError `FILE`, `INVALID_KEY`
  */
 export async function readPublicKey(path: string): Promise<PublicKey> {
-  const { bytes } = await readSmallFile(path, 'key')
-  return parsePublicKey(bytes, path)
+  return parsePublicKey(await readSmallFile(path, MAX_SECRET_FILE, 'key'), path)
 }
 
 /**
@@ -89,7 +93,7 @@ export function parsePublicKey(bytes: Uint8Array, source: string): PublicKey {
  * @throws AirgapError `FILE`, `INVALID_KEY`, `PASSWORD`
  */
 export async function readPrivateKey(path: string, getPassword: PasswordSource): Promise<SigningKey> {
-  const { bytes, mode } = await readSmallFile(path, 'key')
+  const { bytes, mode } = await readSmallFileAndMode(path, MAX_SECRET_FILE, 'key')
   const block = onlyBlock(bytes, path, 'private')
   const privateKey = await openPrivateKey(block, path, getPassword)
   const { hash } = acceptedKind(privateKey, path)

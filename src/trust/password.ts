@@ -1,5 +1,8 @@
 import { AirgapError } from '../errors.ts'
-import { readSmallFile } from './small-file.ts'
+import { readSmallFile } from '../files/small-file.ts'
+
+/** Keys, passwords: nothing of that kind is larger. In bytes. */
+export const MAX_SECRET_FILE = 64 * 1024
 
 /** The environment variable that holds a private key's password. */
 export const PASSWORD_VARIABLE = 'AIRGAP_PASSWORD'
@@ -35,7 +38,7 @@ export function passwordSource({ env, file, prompt }: PasswordOptions): Password
 }
 
 async function readPasswordFile(path: string): Promise<string> {
-  const { bytes } = await readSmallFile(path, 'password')
+  const bytes = await readSmallFile(path, MAX_SECRET_FILE, 'password')
   try {
     const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
     return text.replace(/\r?\n$/, '')

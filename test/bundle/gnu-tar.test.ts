@@ -140,9 +140,11 @@ test('a plan written out of order to a file and in order to a pipe gives the sam
     if (entry.bytes) continue
     const content = of(entry.name)
     const middle = Math.floor(content.length / 2)
-    await writer.writeContent(entry, content.subarray(middle), middle)
-    await writer.writeContent(entry, content.subarray(0, middle), 0)
-    await expect(writer.writeContent(entry, Buffer.from('xx'), entry.size - 1)).rejects.toMatchObject({
+    await writer.writeContent(entry, [content.subarray(middle)], middle)
+    await writer.writeContent(entry, [content.subarray(0, 1), content.subarray(1, middle)], 0)
+    await expect(
+      writer.writeContent(entry, [Buffer.from('x'), Buffer.from('x')], entry.size - 1),
+    ).rejects.toMatchObject({
       code: 'INTERNAL',
     })
   }

@@ -1,6 +1,7 @@
 import { expect, test, vi } from 'vitest'
 import { digestOf } from '../../src/oci/digest.ts'
 import type { RegistryOptions } from '../../src/registry/client.ts'
+import { givenCredentials } from '../../src/registry/credentials.ts'
 import {
   authFileWith,
   basicEntry,
@@ -86,7 +87,7 @@ test('Basic: no credentials, and wrong ones, are told apart; a secret is never q
   expect(none.message).toBe(
     `cannot fetch the manifest ${registry.host}/app:1: credentials are needed: ${registry.host} answers 401 Unauthorized (UNAUTHORIZED: authentication required)`,
   )
-  expect(none.hint).toContain(`docker login ${registry.host}`)
+  expect(none.hint).toContain(`airgap login ${registry.host}`)
   const client = clientWith(registry.host, basicEntry('user', 'hunter2'))
   const wrong = await failureOf(client.repository(registry.host, 'app').fetchManifest('1'), 'UNAUTHORIZED')
   expect(wrong.message).toMatch(/the credentials from .*auth\.json are not accepted/)
@@ -316,4 +317,22 @@ test('a mirror gets its own credentials, not the source’s', async () => {
   })
   await client.repository(mirror.host, 'hub/app').fetchManifest('1')
   expect(tokens.seen.map(({ headers }) => headers.authorization)).toEqual([undefined])
+})
+
+test('a login asks for no scope, whatever the challenge names, and its password goes to its registry alone', async () => {
+  const { registry, tokens } = await guardedRegistry({
+    challenge: ({ origin }) => `Bearer realm="${origin}/t",service="s",scope="repository:user/image:pull"`,
+  })
+  const other = await serve((_, response) => {
+    response.setHeader('www-authenticate', 'Basic realm="r"')
+    registryError(response, 401, 'UNAUTHORIZED')
+  })
+  const client = makeClient({ credentials: givenCredentials(registry.host, 'user', 'pw') })
+  // The registry of this test knows nothing at /v2/, but it is only asked once the token is there.
+  const { message } = await failureOf(client.ping(registry.host, 'log in'), 'REGISTRY')
+  expect(message).toContain('is no registry')
+  expect(tokens.lines()).toEqual(['GET /t?service=s'])
+  expect(tokens.seen[0]?.headers.authorization).toBe(`Basic ${basicEntry('user', 'pw').auth}`)
+  await failureOf(client.ping(other.host, 'log in'), 'UNAUTHORIZED')
+  expect(other.seen.map(({ headers }) => headers.authorization)).toEqual([undefined])
 })

@@ -15,7 +15,8 @@ import {
   type TestServer,
 } from './helpers.ts'
 
-const bytes = sampleBytes(200_000)
+// More than is gathered for one write, so that the sink has got some of it when something goes wrong.
+const bytes = sampleBytes(3_000_000)
 const blob: Descriptor = { mediaType: 'application/x', digest: digestOf(bytes), size: bytes.length }
 
 /** A sink that checks that positions are in order, and keeps what is written. */
@@ -23,13 +24,13 @@ function memorySink(restartable = true) {
   const state = { content: Buffer.alloc(0), restarts: 0 }
   const sink: BlobSink = {
     restartable,
-    write: async (chunk, position) => {
+    write: async (chunks, position) => {
       if (position === 0 && state.content.length > 0) {
         state.restarts++
         state.content = Buffer.alloc(0)
       }
       expect(position).toBe(state.content.length)
-      state.content = Buffer.concat([state.content, chunk])
+      state.content = Buffer.concat([state.content, ...chunks])
     },
   }
   return { state, sink }
@@ -214,6 +215,16 @@ test('a pipe cannot be restarted', async () => {
   expect([mirror.seen.length, source.seen.length]).toEqual([1, 0])
 })
 
+test('what has not been written yet can be taken back from a pipe too', async () => {
+  const small = sampleBytes(200_000)
+  const descriptor = { mediaType: 'application/x', digest: digestOf(small), size: small.length }
+  const mirror = await serve((...args) => sendRange(Buffer.alloc(small.length), ...args))
+  const source = await serve((...args) => sendRange(small, ...args))
+  const { result, state } = await download([mirror, source], { descriptor, restartable: false })
+  expect(await result).toEqual({ source: `${source.host}/app` })
+  expect(state).toEqual({ content: small, restarts: 0 })
+})
+
 test('a pipe gets a broken transfer in one piece', async () => {
   let first = true
   const server = await serve((...args) => {
@@ -286,6 +297,31 @@ test('a failing sink ends it, and its error is kept', async () => {
   expect([server.seen.length, other.seen.length]).toEqual([1, 0])
 })
 
+test('nothing is written any more when a download has ended', async () => {
+  const abort = new AbortController()
+  const server = await serve((_, response) => {
+    response.writeHead(200, { 'content-length': bytes.length })
+    response.write(bytes.subarray(0, 2_000_000))
+  })
+  const client = makeClient()
+  let isWriting = false
+  const sink: BlobSink = {
+    restartable: true,
+    write: async () => {
+      isWriting = true
+      abort.abort()
+      await new Promise((resolve) => setImmediate(resolve))
+      isWriting = false
+    },
+  }
+  const result = downloadBlob([client.repository(server.host, 'app')], blob, sink, {
+    client,
+    signal: abort.signal,
+  })
+  await failureOf(result, 'INTERRUPTED')
+  expect(isWriting).toBe(false)
+})
+
 test('attempts are bounded where nothing arrives', async () => {
   const server = await serve((...args) => sendBroken(1, ...args))
   const { result, state } = await download([server])
@@ -355,12 +391,15 @@ test('an abort ends a download', async () => {
     response.write(bytes.subarray(0, 1000))
   })
   const client = makeClient()
-  const sink: BlobSink = { restartable: true, write: async () => abort.abort() }
+  const { state, sink } = memorySink()
   const result = downloadBlob([client.repository(server.host, 'app')], blob, sink, {
     client,
     signal: abort.signal,
+    onProgress: () => abort.abort(),
   })
   await failureOf(result, 'INTERRUPTED')
+  // What has come stays: a later run can go on from there.
+  expect(state.content.equals(bytes.subarray(0, 1000))).toBe(true)
   expect(server.seen).toHaveLength(1)
 })
 
@@ -372,7 +411,7 @@ test('a small blob in memory', async () => {
     return sendBroken(50_000, ...args)
   })
   const repository = makeClient().repository(server.host, 'app')
-  expect((await repository.fetchSmallBlob(blob, 1_000_000)).equals(bytes)).toBe(true)
+  expect((await repository.fetchSmallBlob(blob, 4_000_000)).equals(bytes)).toBe(true)
   const requests = server.seen.length
   await failureOf(repository.fetchSmallBlob(blob, 1000), 'INVALID_CONTENT')
   expect(server.seen).toHaveLength(requests)

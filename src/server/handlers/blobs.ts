@@ -1,4 +1,5 @@
 import type { Digest } from '../../oci/digest.ts'
+import { etagOf, isRangeCurrent, notModified } from '../conditional.ts'
 import { parseRange } from '../range.ts'
 import { empty, fault, notAllowed, type Reply } from '../reply.ts'
 import type { RegistryRequest } from '../request.ts'
@@ -19,7 +20,10 @@ export async function blobs(request: RegistryRequest, route: Route, store: Conte
   const blob = await store.blob(repository, digest)
   if (!blob) return unknown()
 
-  const range = request.method === 'GET' ? parseRange(request.headers.range, blob.size) : undefined
+  const unchanged = notModified(request, digest)
+  if (unchanged) return unchanged
+  const canRange = request.method === 'GET' && isRangeCurrent(request, digest)
+  const range = canRange ? parseRange(request.headers.range, blob.size) : undefined
   if (range === 'unsatisfiable') {
     return fault(416, 'SIZE_INVALID', `the blob has ${blob.size} bytes`, {
       'Content-Range': `bytes */${blob.size}`,
@@ -33,6 +37,7 @@ export async function blobs(request: RegistryRequest, route: Route, store: Conte
       'Content-Length': String(end - start),
       'Accept-Ranges': 'bytes',
       'Docker-Content-Digest': digest,
+      ETag: etagOf(digest),
       ...(range ? { 'Content-Range': `bytes ${start}-${end - 1}/${blob.size}` } : {}),
     },
     body: () => blob.read(start, end),

@@ -4,6 +4,7 @@ import { parseManifest, type ManifestOrIndex } from '../../oci/manifest.ts'
 import { isManifestOrIndexType } from '../../oci/media-types.ts'
 import { empty, fault, faults, notAllowed, type Fault, type Reply } from '../reply.ts'
 import type { RegistryRequest } from '../request.ts'
+import { etagOf, notModified } from '../conditional.ts'
 import { isWritable, type ContentStore, type WritableStore } from '../storage.ts'
 
 /** Bytes. The limit that docker-registry and most others have (distribution-spec § Pushing Manifests). */
@@ -12,31 +13,46 @@ const MANIFEST_LIMIT = 4 * 1024 * 1024
 type Route = { repository: string; reference: string }
 
 /** `GET`, `HEAD`, `PUT` and `DELETE /v2/<name>/manifests/<reference>`. */
-export async function manifests(request: RegistryRequest, route: Route, store: ContentStore): Promise<Reply> {
-  if (request.method === 'GET' || request.method === 'HEAD') return await read(request, route, store)
+export async function manifests(
+  request: RegistryRequest,
+  route: Route,
+  store: ContentStore,
+  ignoreAccept = false,
+): Promise<Reply> {
+  if (request.method === 'GET' || request.method === 'HEAD') {
+    return await read(request, route, store, ignoreAccept)
+  }
   if (!isWritable(store)) return notAllowed('GET, HEAD')
   if (request.method === 'PUT') return await write(request, route, store)
   if (request.method === 'DELETE') return await remove(route, store)
   return notAllowed('GET, HEAD, PUT, DELETE')
 }
 
-async function read(request: RegistryRequest, route: Route, store: ContentStore): Promise<Reply> {
+async function read(
+  request: RegistryRequest,
+  route: Route,
+  store: ContentStore,
+  ignoreAccept: boolean,
+): Promise<Reply> {
   const found = await store.manifest(route.repository, route.reference)
   if (!found) {
     return fault(404, 'MANIFEST_UNKNOWN', `${route.repository} has no manifest ${route.reference}`)
   }
-  if (!accepts(request.headers.accept, found.mediaType)) {
+  if (!ignoreAccept && !accepts(request.headers.accept, found.mediaType)) {
     return fault(
       404,
       'MANIFEST_UNKNOWN',
       `the manifest is ${found.mediaType}, which the Accept header leaves out`,
     )
   }
+  const unchanged = notModified(request, found.digest)
+  if (unchanged) return unchanged
   return {
     status: 200,
     headers: {
       'Content-Type': found.mediaType,
       'Content-Length': String(found.bytes.length),
+      ETag: etagOf(found.digest),
       'Docker-Content-Digest': found.digest,
     },
     body: found.bytes,

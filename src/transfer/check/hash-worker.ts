@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
-import { readSync } from 'node:fs'
+import { readSync, writeSync } from 'node:fs'
 import { parentPort } from 'node:worker_threads'
 import type { HashReply, HashTask } from './hash-pool.ts'
 
-/** Runs in a thread of its own: reads a range of the open file and hashes it. */
+/** Runs in a thread of its own: reads a range of the open file, hashes it, and writes what it has hashed elsewhere. */
 const CHUNK = 1024 * 1024
 const PROGRESS_EVERY = 16 * CHUNK
 const buffer = Buffer.allocUnsafeSlow(CHUNK)
@@ -19,6 +19,7 @@ port.on('message', (task: HashTask) => {
       const read = readSync(task.fd, buffer, 0, Math.min(CHUNK, task.length - done), task.offset + done)
       if (read === 0) throw new Error('the file became shorter while it was read')
       hash.update(buffer.subarray(0, read))
+      if (task.copyTo) write(task.copyTo.fd, read, task.copyTo.offset + done)
       done += read
       if (done - told >= PROGRESS_EVERY || done === task.length) {
         reply({ id: task.id, type: 'progress', bytes: done - told })
@@ -27,6 +28,15 @@ port.on('message', (task: HashTask) => {
     }
     reply({ id: task.id, type: 'done', digest: `sha256:${hash.digest('hex')}` })
   } catch (error) {
-    reply({ id: task.id, type: 'failed', message: error instanceof Error ? error.message : String(error) })
+    const { message, code, isWrite } = error as NodeJS.ErrnoException & { isWrite?: boolean }
+    reply({ id: task.id, type: 'failed', message, code, isWrite: isWrite ?? false })
   }
 })
+
+function write(fd: number, length: number, offset: number): void {
+  try {
+    for (let done = 0; done < length;) done += writeSync(fd, buffer, done, length - done, offset + done)
+  } catch (error) {
+    throw Object.assign(error as Error, { isWrite: true })
+  }
+}

@@ -7,6 +7,7 @@ import {
   MAX_MANIFEST_SIZE,
   parseManifest,
   platformOfConfig,
+  type Index,
   type Manifest,
   type ManifestOrIndex,
 } from '../../oci/manifest.ts'
@@ -39,12 +40,20 @@ export async function walkImages(opened: OpenedBundle, description: BundleDescri
   for (const image of description.images) {
     try {
       const { closure, evidence } = await walkImage(image, documents, sizes)
-      for (const digest of [...closure.documents.keys(), ...evidence, ...closure.configs])
+      for (const digest of [
+        ...closure.documents.keys(),
+        ...evidence.map(({ digest }) => digest),
+        ...closure.configs,
+      ])
         walk.first.add(digest)
-      for (const digest of [...closure.documents.keys(), ...evidence, ...closure.blobs.keys()])
+      for (const digest of [
+        ...closure.documents.keys(),
+        ...evidence.map(({ digest }) => digest),
+        ...closure.blobs.keys(),
+      ])
         walk.needed.add(digest)
       checkBlobs(closure, opened, image.source)
-      walk.images.push({ image, closure })
+      walk.images.push({ image, closure, evidence })
     } catch (error) {
       walk.isComplete = false
       if (!(error instanceof EntryFault)) problems.push(asProblem(image.source, error))
@@ -137,7 +146,7 @@ async function walkImage(
   image: ImageEntry,
   documents: BundleDocuments,
   sizes: KnownSizes,
-): Promise<{ closure: Closure; evidence: Digest[] }> {
+): Promise<{ closure: Closure; evidence: Index[] }> {
   const what = image.source
   const { load, loadOfSource, configPlatform } = documents
   const source =
@@ -171,7 +180,7 @@ async function walkImage(
   const says = image.platforms.map(({ platform, digest }) => `${platform} ${digest}`)
   const is = selection.platforms.map(({ platform, digest }) => `${platform} ${digest}`)
   if (JSON.stringify(says) !== JSON.stringify(is)) fail('platforms', says, is)
-  return { closure, evidence: selection.evidence.map(({ digest }) => digest) }
+  return { closure, evidence: selection.evidence }
 }
 
 /** Each blob that manifests point to is there, with the size that they say. */

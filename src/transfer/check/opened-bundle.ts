@@ -3,6 +3,7 @@ import type { BundleDescription, ImageEntry } from '../../bundle/description.ts'
 import type { BundleEntry, BundleReader } from '../../bundle/reader.ts'
 import { AirgapError, messageOf, type Problem } from '../../errors.ts'
 import { digestOf, type Digest } from '../../oci/digest.ts'
+import type { Index } from '../../oci/manifest.ts'
 import type { Closure } from '../graph.ts'
 import type { Authentication } from './authenticate.ts'
 
@@ -10,6 +11,8 @@ import type { Authentication } from './authenticate.ts'
 export interface ImageGraph {
   image: ImageEntry
   closure: Closure
+  /** The source's indexes, where a part of them is delivered; what they list need not be in the bundle. */
+  evidence: readonly Index[]
 }
 
 /**

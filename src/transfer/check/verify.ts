@@ -100,7 +100,7 @@ export function verificationError(path: string, opened: OpenedBundle): AirgapErr
   let hint = 'Do not use it. Compare its SHA-256 with the one on the other side, and bring it across again.'
   if (authentication.state === 'failed' && authentication.isUnsigned) {
     hint =
-      'Ask for a signed one. To do without a signature, say so: verify --integrity-only, push --allow-unsigned.'
+      'Ask for a signed one. To do without a signature, say so: verify --integrity-only, push or serve --allow-unsigned.'
   } else if (authentication.state === 'failed' && isSignature) {
     hint =
       'Nothing in it was looked at further. Check that the key is the right one for this bundle; if it is, do not use the bundle.'

@@ -12,7 +12,7 @@ import { asRegistryFault, forEachImage } from '../failures.ts'
 import { closureOf, closureSize, kindOf, type Closure, type KnownSizes } from '../graph.ts'
 import type { Lock } from './lock.ts'
 import { repeatSelection } from '../select.ts'
-import { DocumentCache, firstThatHas } from './sources.ts'
+import { DocumentCache } from './sources.ts'
 
 /** A blob that has to be fetched, and the repositories that may have it, in the order to try. */
 export interface BlobToFetch {
@@ -119,10 +119,7 @@ async function gatherImage(
   const repositories = [...mirrors, source]
   const load = cache.loader(repositories, options.signal)
   const document =
-    cache.peek(image.sourceDigest) ??
-    (await firstThatHas(repositories, (repository) =>
-      repository.fetchManifest(image.sourceDigest, options.signal),
-    ))
+    cache.peek(image.sourceDigest) ?? (await cache.fetch(image.sourceDigest, repositories, options.signal))
   cache.add(document)
   const what = image.source
   const { delivered, evidence, platforms } = await repeatSelection(document, image.digest, image.platforms, {

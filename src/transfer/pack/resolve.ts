@@ -74,7 +74,7 @@ async function resolveOne(
   const name = formatReference(reference)
   const { source, mirrors } = sourcesFor(options.client, reference, options.mirrors ?? [])
   const repositories = [...mirrors, source]
-  const { document, resolvedFrom } = await readSource(reference, source, mirrors, options)
+  const { document, resolvedFrom } = await readSource(reference, source, mirrors, options, cache)
   cache.add(document)
 
   const load = cache.loader(repositories, options.signal)
@@ -117,13 +117,13 @@ async function readSource(
   source: Repository,
   mirrors: readonly Repository[],
   options: ResolveOptions,
+  cache: DocumentCache,
 ): Promise<{ document: ManifestOrIndex; resolvedFrom: string }> {
   const { signal } = options
   const { digest, tag } = reference
   const all = [...mirrors, source]
   if (digest !== undefined) {
-    const document = await firstThatHas(all, (repository) => repository.fetchManifest(digest, signal))
-    return { document, resolvedFrom: 'source' }
+    return { document: await cache.fetch(digest, all, signal), resolvedFrom: 'source' }
   }
   if (tag === undefined) throw new AirgapError('INTERNAL', `${source.name} has neither tag nor digest`)
   if (options.resolveFrom === 'mirror' && mirrors.length > 0) {
@@ -144,6 +144,5 @@ async function readSource(
       },
     )
   }
-  const document = await firstThatHas(all, (repository) => repository.fetchManifest(named.digest, signal))
-  return { document, resolvedFrom: 'source' }
+  return { document: await cache.fetch(named.digest, all, signal), resolvedFrom: 'source' }
 }

@@ -2,6 +2,7 @@ import { AirgapError, messageOf } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
 import {
   MAX_MANIFEST_SIZE,
+  parseManifest,
   platformOfConfig,
   type Descriptor,
   type Manifest,
@@ -11,6 +12,7 @@ import type { Platform } from '../../oci/platform.ts'
 import type { Repository } from '../../registry/repository.ts'
 import { isAbort } from '../failures.ts'
 import type { LoadDocument } from '../graph.ts'
+import type { ReusableBlobs } from './reuse.ts'
 
 /**
  * Manifests, indexes and small configs, read from registries by digest and kept for the length of one run, so
@@ -20,6 +22,12 @@ export class DocumentCache {
   readonly #documents = new Map<Digest, Promise<ManifestOrIndex>>()
   readonly #present = new Map<Digest, ManifestOrIndex>()
   readonly #configs = new Map<Digest, Promise<Buffer>>()
+  readonly #reuse: ReusableBlobs | undefined
+
+  /** @param reuse is asked before any registry. */
+  constructor(reuse?: ReusableBlobs) {
+    this.#reuse = reuse
+  }
 
   /** Puts in a document that was read by tag. */
   add(document: ManifestOrIndex): void {
@@ -32,12 +40,23 @@ export class DocumentCache {
     return this.#present.get(digest)
   }
 
+  /** A document by its digest, from the first that has it. */
+  async fetch(
+    digest: Digest,
+    repositories: readonly Repository[],
+    signal?: AbortSignal,
+  ): Promise<ManifestOrIndex> {
+    return remember(this.#documents, digest, async () => {
+      const bytes = await this.#reuse?.read(digest, MAX_MANIFEST_SIZE)
+      if (bytes) return parseManifest(bytes, `${repositories.at(-1)?.name}@${digest}`)
+      return firstThatHas(repositories, (repository) => repository.fetchManifest(digest, signal))
+    })
+  }
+
   /** A loader that asks `repositories` in order for what is not here yet. */
   loader(repositories: readonly Repository[], signal?: AbortSignal): LoadDocument {
     return async (descriptor) => {
-      const document = await remember(this.#documents, descriptor.digest, () =>
-        firstThatHas(repositories, (repository) => repository.fetchManifest(descriptor.digest, signal)),
-      )
+      const document = await this.fetch(descriptor.digest, repositories, signal)
       if (document.mediaType !== descriptor.mediaType) {
         throw new AirgapError(
           'INVALID_CONTENT',
@@ -52,10 +71,14 @@ export class DocumentCache {
   configPlatform(repositories: readonly Repository[], signal?: AbortSignal) {
     return async (manifest: Manifest): Promise<Platform | undefined> => {
       const { config } = manifest
-      const bytes = await remember(this.#configs, config.digest, () =>
-        firstThatHas(repositories, (repository) =>
-          repository.fetchSmallBlob(config, MAX_MANIFEST_SIZE, signal),
-        ),
+      const bytes = await remember(
+        this.#configs,
+        config.digest,
+        async () =>
+          (await this.#reuse?.read(config.digest, MAX_MANIFEST_SIZE)) ??
+          firstThatHas(repositories, (repository) =>
+            repository.fetchSmallBlob(config, MAX_MANIFEST_SIZE, signal),
+          ),
       )
       return platformOfConfig(bytes, `${repositories.at(-1)?.name}: config ${config.digest}`)
     }

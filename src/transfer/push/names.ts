@@ -1,7 +1,7 @@
 import type { ImageEntry } from '../../bundle/description.ts'
 import { AirgapError, type Problem } from '../../errors.ts'
 import { shortHex, type Digest } from '../../oci/digest.ts'
-import { isRegistryHost, isRepository, nameOf, parseReference } from '../../oci/reference.ts'
+import { isRegistryHost, isRepository, nameOf, parseReference, type Reference } from '../../oci/reference.ts'
 
 /** Where a bundle goes: `REGISTRY[/PREFIX]`. */
 export interface Target {
@@ -103,8 +103,18 @@ function nameImage({ source, digest }: ImageEntry, options: NamingOptions): Targ
     repository: [options.target.prefix, mapName(nameOf(reference), reference.registry, options)]
       .filter(Boolean)
       .join('/'),
-    tag: reference.tag ?? `airgap-${shortHex(digest)}`,
+    tag: tagFor(reference, digest),
   }
+}
+
+/** The reference's own tag, or for a digest alone `airgap-` and its first 12 digits. */
+export function tagFor({ tag }: Pick<Reference, 'tag'>, digest: Digest): string {
+  return tag ?? `airgap-${shortHex(digest)}`
+}
+
+/** A registry as the first part of a path. Host names do not depend on case; repository names have to be lower case. */
+export function hostPart(registry: string): string {
+  return registry.toLowerCase().replace(':', '_')
 }
 
 /** Longest mapped prefix, at a path boundary; else the whole name, with a port's `:` written `_`. */
@@ -117,8 +127,7 @@ function mapName(name: string, registry: string, { maps, path }: NamingOptions):
     return [best.to, rest].filter(Boolean).join('/')
   }
   const repository = name.slice(registry.length + 1)
-  // Host names do not depend on case; repository names have to be lower case.
-  return path === 'strip-host' ? repository : `${registry.toLowerCase().replace(':', '_')}/${repository}`
+  return path === 'strip-host' ? repository : `${hostPart(registry)}/${repository}`
 }
 
 function faultOf(repository: string): string | undefined {

@@ -2,7 +2,7 @@ import type { ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
 import { attempt, ended, start, type Ended, type RunOptions } from './processes.ts'
 
-const RUN_JS = join(import.meta.dirname, '../../../bin/run.js')
+export const RUN_JS = join(import.meta.dirname, '../../../bin/run.js')
 
 /** The command line as a user runs it, in a process of its own, without anything of this machine's user. */
 export class Airgap {

@@ -1,0 +1,149 @@
+import {
+  argumentLabel,
+  flagText,
+  groupFlags,
+  usageOf,
+  type CommandModel,
+  type FlagModel,
+  type ProgramModel,
+} from './program.ts'
+import { COMMAND_GROUPS, EXIT_STATUS, OTHER_COMMANDS, WHOLE_JOB } from './topics.ts'
+import { definitions, indented, wrap, wrapCommand } from '../wrap.ts'
+
+export interface ScreenOptions {
+  /** Characters on a line, at most. */
+  width: number
+  /** Makes a heading stand out. */
+  heading?: (text: string) => string
+}
+
+/** How wide the column of terms may become: flags beside their meaning, where both have room. */
+function widestTerm(width: number): number {
+  return Math.floor(width * 0.35)
+}
+
+/** What `airgap COMMAND --help` shows: the examples before everything else. */
+export function commandScreen(
+  { name: program }: ProgramModel,
+  command: CommandModel,
+  { width, heading = (text) => text }: ScreenOptions,
+): string {
+  const rows = (flags: readonly FlagModel[]): string[] => {
+    const hasChars = flags.some(({ char }) => char !== undefined)
+    return definitions(
+      flags.map((flag) => [flagLabel(flag, hasChars), flagText(flag)] as const),
+      { indent: 2, width, widest: widestTerm(width) },
+    )
+  }
+  const sections: [string, string[]][] = [
+    ['USAGE', wrapCommand(usageOf(command, program), 2, width)],
+    [
+      'EXAMPLES',
+      command.examples.flatMap(({ about, command: line }, i) =>
+        [
+          i > 0 && about !== undefined ? [''] : [],
+          about === undefined ? [] : indented(`${about}:`, 2, width),
+          wrapCommand(line, about === undefined ? 2 : 4, width),
+        ].flat(),
+      ),
+    ],
+    ['DESCRIPTION', indented(command.description, 2, width)],
+    [
+      'ARGUMENTS',
+      definitions(
+        command.args.map((arg) => [argumentLabel(arg), arg.description] as const),
+        { indent: 2, width, widest: widestTerm(width) },
+      ),
+    ],
+    ...groupFlags(command.flags).map(({ group, flags }): [string, string[]] => [
+      group === '' ? 'FLAGS' : `${group} FLAGS`,
+      rows(flags),
+    ]),
+    ['EXIT CODES', exitCodes(width)],
+  ]
+  return [
+    ...wrap(command.summary, width),
+    ...sections
+      .filter(([, lines]) => lines.some((line) => line !== ''))
+      .flatMap(([title, lines]) => ['', heading(title), lines].flat()),
+  ].join('\n')
+}
+
+/** What `airgap --help` shows: the whole job, and the commands in its order. */
+export function rootScreen(
+  { name, summary, commands }: ProgramModel,
+  { width, heading = (text) => text }: ScreenOptions,
+): string {
+  const column = Math.max(...commands.map((command) => command.name.length))
+  return [
+    ...wrap(summary, width),
+    '',
+    heading('USAGE'),
+    `  ${name} COMMAND [ARGUMENTS] [FLAGS]`,
+    '',
+    heading('EXAMPLES'),
+    ...WHOLE_JOB.flatMap(({ about, commands: lines }, i) =>
+      [
+        i > 0 ? [''] : [],
+        indented(`${about}:`, 2, width),
+        lines.flatMap((line) => wrapCommand(line, 4, width)),
+      ].flat(),
+    ),
+    '',
+    heading('COMMANDS'),
+    ...commandGroups(commands).flatMap(({ heading: title, commands: members }, i) =>
+      [
+        i > 0 ? [''] : [],
+        `  ${title}:`,
+        definitions(
+          members.map((command) => [command.name.padEnd(column), command.summary] as const),
+          { indent: 4, width, widest: column },
+        ),
+      ].flat(),
+    ),
+    '',
+    heading('FLAGS'),
+    ...definitions(
+      [
+        [
+          '-h, --help',
+          `Show this help; after a command, or as \`${name} help COMMAND\`, that of the command`,
+        ],
+        ['-V, --version', 'Show the version'],
+      ],
+      { indent: 2, width, widest: widestTerm(width) },
+    ),
+    '',
+    heading('EXIT CODES'),
+    ...definitions(
+      EXIT_STATUS.map(([code, , meaning]) => [String(code), meaning] as const),
+      { indent: 2, width, widest: widestTerm(width) },
+    ),
+  ].join('\n')
+}
+
+/** All on a line or two, each number beside its meaning. */
+function exitCodes(width: number): string[] {
+  const text = EXIT_STATUS.map(([code, short]) => `${code}~${short.replaceAll(' ', '~')}`).join(', ')
+  return indented(text, 2, width).map((line) => line.replaceAll('~', ' '))
+}
+
+/** The commands there are, under the headings of the job; empty headings are left out. */
+export function commandGroups(
+  commands: readonly CommandModel[],
+): { heading: string; commands: CommandModel[] }[] {
+  const named = new Set(COMMAND_GROUPS.flatMap((group) => group.commands))
+  return [
+    ...COMMAND_GROUPS.map(({ heading, commands: names }) => ({
+      heading,
+      commands: commands.filter(({ name }) => names.includes(name)),
+    })),
+    { heading: OTHER_COMMANDS, commands: commands.filter(({ name }) => !named.has(name)) },
+  ].filter((group) => group.commands.length > 0)
+}
+
+/** `-o, --output FILE`; where other flags of the list have a letter, room is left for one. */
+function flagLabel({ name, char, value }: FlagModel, hasChars: boolean): string {
+  const letter = char === undefined ? (hasChars ? '    ' : '') : `-${char}, `
+  return `${letter}--${name}${value === undefined ? '' : ` ${value}`}`
+}

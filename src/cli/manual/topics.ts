@@ -1,0 +1,98 @@
+/** What is to be said beside the commands themselves: for help, the man page and docs/cli.md. */
+
+/** The commands in the order of the job; commands not named here follow at the end. */
+export const COMMAND_GROUPS: readonly { heading: string; commands: readonly string[] }[] = [
+  { heading: 'Outside, where there is a network', commands: ['list', 'resolve', 'pack'] },
+  { heading: 'Anywhere, without a network', commands: ['inspect', 'verify'] },
+  { heading: 'Inside', commands: ['push', 'serve'] },
+  { heading: 'Setting up', commands: ['keygen', 'init', 'login', 'logout', 'completion'] },
+]
+
+export const OTHER_COMMANDS = 'Others'
+
+/** The whole job in four commands. */
+export const WHOLE_JOB = [
+  {
+    about: 'Outside: make a key pair, once, and pack what the cluster needs',
+    commands: [
+      'airgap keygen',
+      'airgap pack --kubeadm v1.36.3 --platform linux/amd64 -o k8s.tar --key airgap.key',
+    ],
+  },
+  {
+    about: 'Inside: check the file, and put it into the private registry',
+    commands: [
+      'airgap verify k8s.tar --key airgap.pub',
+      'airgap push k8s.tar registry.internal:5000 --key airgap.pub',
+    ],
+  },
+]
+
+export const EXIT_STATUS: readonly (readonly [code: number, short: string, meaning: string])[] = [
+  [0, 'done', 'Done.'],
+  [1, 'a fault in airgap', 'An unexpected fault in airgap itself.'],
+  [2, 'usage', 'Usage: a mistake in the command, a list or a lock, or a conflict that a flag has to decide.'],
+  [3, 'verification failed', 'Verification failed: do not use the bundle.'],
+  [
+    4,
+    'registry or network',
+    'Registry or network: unreachable, not found, or an image without the platform asked for.',
+  ],
+  [5, 'authentication', "Authentication or permission, a key's password included."],
+  [6, 'incomplete', 'Incomplete or interrupted. Run the same command again.'],
+  [7, 'file or disk', 'A local file or the disk, an output that exists already included.'],
+]
+
+export const ENVIRONMENT: readonly (readonly [names: string, text: string])[] = [
+  [
+    'AIRGAP_PASSWORD, COSIGN_PASSWORD',
+    "The private key's password, where --password-file does not name one; the first that is set. Set but empty is an empty password.",
+  ],
+  [
+    'AIRGAP_REGISTRY, AIRGAP_REGISTRY_USERNAME, AIRGAP_REGISTRY_PASSWORD_FILE',
+    'Credentials for one registry: its host, a user name, and a file that holds the password. All three, or none.',
+  ],
+  [
+    'REGISTRY_AUTH_FILE',
+    "A file with credentials in Docker's or Podman's format, asked before those under FILES.",
+  ],
+  ['DOCKER_CONFIG', "The folder of Docker's config.json, instead of ~/.docker."],
+  ['XDG_RUNTIME_DIR', "Where Podman's login keeps containers/auth.json."],
+  ['HOME', 'The folder that ~ stands for under FILES.'],
+  [
+    'PATH',
+    'Where credential helpers (docker-credential-NAME) are looked for, if a credentials file names one.',
+  ],
+  [
+    'SOURCE_DATE_EPOCH',
+    'Seconds since 1970, taken as the creation time of a bundle, so that the same lock gives the same bytes.',
+  ],
+  ['NO_COLOR', 'If set and not empty: no colours.'],
+  ['CI', 'If set: no colours and no live line, as in a pipe.'],
+  ['TERM', 'dumb: no colours and no live line.'],
+]
+
+export const FILES: readonly (readonly [path: string, text: string])[] = [
+  [
+    '~/.docker/config.json',
+    'Credentials that docker login has stored, and the credential helpers that it names.',
+  ],
+  ['$XDG_RUNTIME_DIR/containers/auth.json, ~/.config/containers/auth.json', 'The same from podman login.'],
+  [
+    'NAME.TIME.receipt.json',
+    'The receipt of a push, in the present folder unless --receipt names another; .incomplete is appended where the push broke off.',
+  ],
+  [
+    'FILE.partial',
+    'A bundle that is being written. It gets its name when it is complete; one that a killed run left behind is replaced by the next.',
+  ],
+]
+
+export const HABITS: readonly string[] = [
+  'Results go to standard output, everything else to standard error. --json gives one document on standard output, errors included: {"error": {"code", "message", "hint"}}.',
+  'On a terminal, progress is one live line. In a pipe and in CI it is one line for each finished item, and one every 15 seconds while nothing ends; no control codes. --quiet leaves out all but results, warnings and errors.',
+  'An existing output is not overwritten without --force. What is not complete never has the name of something complete.',
+  'Flags take their value after a space or after =. A flag that may be repeated takes one value each time. After -- everything is an argument.',
+  'Ctrl-C ends a command in good order, with exit code 6; a second one ends it at once, with 130.',
+  'Text that comes from outside (annotations, names, answers of registries) is printed with control characters escaped.',
+]

@@ -1,0 +1,63 @@
+import { AirgapError, messageOf } from '../errors.ts'
+import { nearest } from './nearest.ts'
+
+/** What oclif's parser tells of a fault in the command line, besides its message. */
+interface ParserFault {
+  /** Arguments that are missing, or words that are too many. */
+  args?: readonly (string | { name: string; description?: string; options?: readonly string[] })[]
+  /** Flags that do not exist. */
+  flags?: readonly string[]
+  parse?: { input?: { flags?: Record<string, unknown> } }
+}
+
+/** A fault that oclif's parser found in the command line. */
+export function isParserError(error: unknown): error is Error {
+  return error instanceof Error && 'oclif' in error
+}
+
+/**
+ * The same fault in this project's words, with the nearest flag where one was mistyped.
+ * @param command the command that was called, where one is known.
+ */
+export function usageError(error: Error & ParserFault, command?: string): AirgapError {
+  const help = `\`airgap ${command ?? 'COMMAND'} --help\``
+  const { args } = error
+  // Without their values: one that was meant for a password has no place in a message.
+  const flags = error.flags?.map((flag) => flag.replace(/=.*/s, ''))
+  if (flags) {
+    const known = Object.keys(error.parse?.input?.flags ?? {})
+    const meant = flags.flatMap((flag) => {
+      const name = flag.startsWith('--') ? nearest(flag.slice(2), known) : undefined
+      return name === undefined ? [] : [`--${name}`]
+    })
+    const guess = meant.length === 0 ? '' : `Did you mean ${meant.join(' and ')}? `
+    const message = `there is no flag ${flags.join(' or ')}`
+    return new AirgapError('USAGE', message, { hint: `${guess}${help} shows the flags there are.` })
+  }
+  const message = args ? argumentFault(args) : parserMessage(error)
+  return new AirgapError('USAGE', message, { hint: `${help} shows how it is used.` })
+}
+
+function argumentFault(args: NonNullable<ParserFault['args']>): string {
+  const words = args.filter((arg) => typeof arg === 'string')
+  if (words.length > 0) return `too many arguments: ${words.join(' ')}`
+  const missing = args
+    .filter((arg) => typeof arg !== 'string')
+    .map(({ name, description, options }) => {
+      const about = options ? options.join(' or ') : description
+      return about === undefined ? name.toUpperCase() : `${name.toUpperCase()} (${about})`
+    })
+  return `missing: ${missing.join(' and ')}`
+}
+
+/** oclif's own words, without its advice, some of which does not hold here: flags take one value at a time. */
+function parserMessage(error: Error): string {
+  return messageOf(error)
+    .replace(/\n\nNote: [^]*$/, '')
+    .replace(/\nSee more help with --help\s*$/, '')
+    .replace(/^The following errors? occurred:\s*/, '')
+    .replace(/^Parsing (--\S+)\s*\n\s*/, '$1: ')
+    .replaceAll(/Missing required flag (\w)/g, 'Missing required flag --$1')
+    .replaceAll(/=true\b/g, '')
+    .replaceAll(/\s*\n\s*/g, '; ')
+}

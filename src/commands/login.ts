@@ -1,0 +1,98 @@
+import { Args, Flags } from '@oclif/core'
+import { BaseCommand } from '../cli/base-command.ts'
+import { registryFlags } from '../cli/flags.ts'
+import { formatFields } from '../cli/format.ts'
+import { checkLoginInput, readLoginInput } from '../cli/login-input.ts'
+import { Progress } from '../cli/progress.ts'
+import { openClient } from '../cli/registries.ts'
+import { describeStorage, storedIn, type StoredIn } from '../cli/render-storage.ts'
+
+/** What `--json` prints. */
+interface LoginResult {
+  registry: string
+  username: string
+  /** Whether the registry has accepted them; one that asks for no authentication cannot be asked. */
+  checked: boolean
+  storedIn: StoredIn
+}
+
+export default class Login extends BaseCommand {
+  static override description =
+    'Store credentials for a registry\nThe registry is asked first, and what it does not accept is not stored. Stored as by docker login: in the file of --auth-file, else $REGISTRY_AUTH_FILE, else $DOCKER_CONFIG/config.json or ~/.docker/config.json, or in the credential helper that this file names (credsStore, credHelpers). Docker, Podman and Skopeo find them there too.'
+
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> harbor.internal',
+    "<%= config.bin %> <%= command.id %> harbor.internal --username 'robot$packer' --password-stdin < token.txt",
+    '<%= config.bin %> <%= command.id %> registry.internal:5000 --ca-file ca.pem --auth-file auth.json',
+  ]
+
+  static override args = {
+    registry: Args.string({
+      description: 'HOST[:PORT] of the registry, or HOST/PATH for a part of it',
+      required: true,
+      ignoreStdin: true,
+    }),
+  }
+
+  static override flags = {
+    username: Flags.string({
+      char: 'u',
+      description: 'User name; asked for unless given',
+      helpValue: 'USER',
+    }),
+    'password-stdin': Flags.boolean({ description: 'Read the password from standard input' }),
+    password: Flags.string({ char: 'p', hidden: true }),
+    ...registryFlags,
+  }
+
+  async run(): Promise<LoginResult> {
+    const { args, flags } = await this.parse(Login)
+    checkLoginInput(flags)
+    const { parseLoginTarget } = await import('../registry/login-target.ts')
+    const { findStorage, storeCredentials } = await import('../registry/credential-storage.ts')
+    const { givenCredentials } = await import('../registry/credentials.ts')
+    const target = parseLoginTarget(args.registry)
+    const options = { authFile: flags['auth-file'], env: process.env }
+    const storage = await findStorage(target, options)
+    const { username, password } = await readLoginInput(target.name, flags)
+
+    // From here on there is something to clean up.
+    const { signal } = this
+    const progress = new Progress({ quiet: flags.quiet })
+    const credentials = givenCredentials(target.registry, username, password)
+    const client = await openClient(flags, await progress.start(), credentials)
+    let wantsCredentials: boolean
+    try {
+      ;({ wantsCredentials } = await client.ping(target.registry, `log in to ${target.name}`, signal))
+    } finally {
+      progress.stop()
+      await client.close()
+    }
+    const { shadowedBy } = await storeCredentials(target, { username, password }, storage, {
+      ...options,
+      signal,
+    })
+    this.print(
+      formatFields([
+        ['registry', target.name],
+        ['user', username],
+        ['checked', wantsCredentials ? 'accepted by the registry' : 'not possible'],
+        ['stored in', describeStorage(storage)],
+      ]),
+    )
+    if (!wantsCredentials) {
+      this.warning(
+        `${target.registry} lets anybody read its API, so nothing has shown whether user name and password are right; they are stored and used when it asks`,
+      )
+    }
+    if (shadowedBy !== undefined) {
+      this.warning(`commands find other credentials for ${target.name} first: those from ${shadowedBy}`)
+    }
+    if (storage.helper === undefined) {
+      this.warning(
+        `the password is stored unencrypted in ${storage.file} (readable for you alone). To have it encrypted, install a credential helper such as docker-credential-pass or docker-credential-secretservice, name it in that file ("credsStore": "pass"), and log in again.`,
+      )
+    }
+    return { registry: target.name, username, checked: wantsCredentials, storedIn: storedIn(storage) }
+  }
+}

@@ -1,0 +1,70 @@
+import { Args } from '@oclif/core'
+import { BaseCommand } from '../cli/base-command.ts'
+import { registryFlags } from '../cli/flags.ts'
+import { describeStorage, storedIn, type StoredIn } from '../cli/render-storage.ts'
+import { AirgapError } from '../errors.ts'
+
+/** What `--json` prints. */
+interface LogoutResult {
+  registry: string
+  /** Whether there was something to remove. */
+  removed: boolean
+  storedIn: StoredIn
+  /** Where commands still find credentials for this registry. */
+  stillFoundIn?: string
+}
+
+export default class Logout extends BaseCommand {
+  static override description =
+    'Remove the stored credentials for a registry\nFrom where airgap login and docker login put them: the file of --auth-file, else $REGISTRY_AUTH_FILE, else $DOCKER_CONFIG/config.json or ~/.docker/config.json, or the credential helper that this file names. The registry is not asked.'
+
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> harbor.internal',
+    '<%= config.bin %> <%= command.id %> harbor.internal --auth-file auth.json',
+  ]
+
+  static override args = {
+    registry: Args.string({
+      description: 'HOST[:PORT] of the registry, or HOST/PATH for a part of it',
+      required: true,
+      ignoreStdin: true,
+    }),
+  }
+
+  static override flags = { 'auth-file': registryFlags['auth-file'] }
+
+  async run(): Promise<LogoutResult> {
+    const { args, flags } = await this.parse(Logout)
+    const { parseLoginTarget } = await import('../registry/login-target.ts')
+    const { removeCredentials } = await import('../registry/credential-storage.ts')
+    const target = parseLoginTarget(args.registry)
+    const options = { authFile: flags['auth-file'], env: process.env }
+    // From here on there is something to clean up.
+    const { signal } = this
+    const removal = await removeCredentials(target, { ...options, signal })
+    const where = describeStorage(removal)
+    this.print(
+      removal.removed
+        ? `Removed the credentials for ${target.name} from ${where}`
+        : `There are no credentials for ${target.name} in ${where}: nothing to remove`,
+    )
+    const { CredentialStore } = await import('../registry/credentials.ts')
+    let stillFoundIn: string | undefined
+    try {
+      stillFoundIn = (await new CredentialStore(options).find(target.registry, target.path))?.source
+    } catch (error) {
+      // The removal is done; another place that cannot be read is no failure of it.
+      if (!(error instanceof AirgapError)) throw error
+      this.warning(`whether there are credentials elsewhere is not known: ${error.message}`)
+    }
+    if (stillFoundIn !== undefined) {
+      this.warning(`commands still find credentials for ${target.name}: those from ${stillFoundIn}`)
+    }
+    return {
+      registry: target.name,
+      removed: removal.removed,
+      storedIn: storedIn(removal),
+      ...(stillFoundIn === undefined ? {} : { stillFoundIn }),
+    }
+  }
+}

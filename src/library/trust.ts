@@ -1,0 +1,63 @@
+import { AirgapError } from '../errors.ts'
+import { readSmallFile } from '../files/small-file.ts'
+import { digestFault, isDigest, type Digest } from '../oci/digest.ts'
+import type { TrustOptions } from '../transfer/check/authenticate.ts'
+import type { PublicKey } from '../trust/keys.ts'
+
+/** What the caller trusts and expects of a bundle. Nothing in the bundle adds to it. */
+export interface Trust {
+  /** Public keys, or the PEM files that hold them. A signature by any one of them suffices. */
+  keys?: readonly (PublicKey | string)[] | undefined
+  /** Do without a signature: then nobody knows who made the bundle. Excludes `keys`. */
+  unauthenticated?: boolean | undefined
+  /** Files with detached signatures over `SHA256SUMS`, tried after the bundle's own. */
+  signatures?: readonly string[] | undefined
+  /** The bundle digest that was approved, with or without `sha256:`. */
+  expectDigest?: string | undefined
+  expectName?: string | undefined
+  minSequence?: number | undefined
+}
+
+const MAX_SIGNATURE_FILE = 1024 * 1024
+
+/**
+ * Reads the keys and signatures that a caller names.
+ * @throws AirgapError `USAGE` when there are neither keys nor `unauthenticated`, or both; `FILE`, `INVALID_KEY`,
+ *   `INVALID_DIGEST`
+ */
+export async function readTrust(trust: Trust): Promise<TrustOptions> {
+  const { keys = [], signatures = [], unauthenticated = false } = trust
+  if (keys.length > 0 === unauthenticated) {
+    throw new AirgapError('USAGE', 'a bundle is checked either with keys or, by name, unauthenticated')
+  }
+  const { readPublicKey } = await import('../trust/keys.ts')
+  const { parseDetachedSignature } = await import('../trust/detached.ts')
+  return {
+    keys: await Promise.all(keys.map((key) => (typeof key === 'string' ? readPublicKey(key) : key))),
+    unauthenticated,
+    signatures: await Promise.all(
+      signatures.map(async (file) => ({
+        file,
+        signature: parseDetachedSignature(await readSmallFile(file, MAX_SIGNATURE_FILE), file),
+      })),
+    ),
+    expectDigest: parseExpectedDigest(trust.expectDigest),
+    expectName: trust.expectName,
+    minSequence: trust.minSequence,
+    now: Date.now(),
+  }
+}
+
+/** With or without `sha256:`, in either case of letters, as people paste it. */
+function parseExpectedDigest(text: string | undefined): Digest | undefined {
+  if (text === undefined) return undefined
+  const digest = `sha256:${text
+    .trim()
+    .toLowerCase()
+    .replace(/^sha256:/, '')}`
+  if (isDigest(digest)) return digest
+  throw new AirgapError(
+    'INVALID_DIGEST',
+    `the bundle digest that is expected, ${text}, is none: ${digestFault(digest)}`,
+  )
+}

@@ -1,0 +1,24 @@
+import type { OpenedBundle } from '../transfer/check/opened-bundle.ts'
+import { readTrust, type Trust } from './trust.ts'
+import type { RunOptions } from './run.ts'
+
+/** How to verify. */
+export type VerifyOptions = Trust & RunOptions
+
+/**
+ * Verifies a bundle completely, offline: signature, archive, descriptions, graphs and every byte.
+ *
+ * @returns what was checked. Its file is closed; the content is no longer to be read from it.
+ * @throws AirgapError `VERIFICATION_FAILED` with every fault in `problems`; `USAGE`, `FILE`, `INVALID_KEY`
+ */
+export async function verify(path: string, options: VerifyOptions): Promise<OpenedBundle> {
+  const trust = await readTrust(options)
+  const { verifyBundle, verificationError } = await import('../transfer/check/verify.ts')
+  const opened = await verifyBundle(path, trust, {
+    ...(options.signal ? { signal: options.signal } : {}),
+    ...(options.onEvent ? { onEvent: options.onEvent } : {}),
+  })
+  await opened.reader.close()
+  if (opened.problems.length > 0 || !opened.description) throw verificationError(path, opened)
+  return opened
+}
