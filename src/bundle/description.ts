@@ -1,10 +1,10 @@
 import * as v from 'valibot'
 import { AirgapError } from '../errors.ts'
-import { isDigest, type Digest } from '../oci/digest.ts'
 import { canonicalJson, checkKeyCase, checkShape, parseStrictJson } from '../oci/json.ts'
 import { isManifestOrIndexType } from '../oci/media-types.ts'
 import { parsePlatform, formatPlatform } from '../oci/platform.ts'
 import { formatReference, parseReference } from '../oci/reference.ts'
+import { described, digest, moment, wholeNumber, type Known } from './fields.ts'
 import { DESCRIPTION } from './names.ts'
 
 export const BUNDLE_TYPE = 'dev.airgap.bundle'
@@ -13,57 +13,10 @@ export const FORMAT_VERSION = '1.0'
 /** Features that a bundle may require of its reader, and that this reader knows: none yet. */
 const KNOWN_FEATURES: ReadonlySet<string> = new Set()
 
-/** One platform of an image, and the manifest that carries it. */
-export interface ImagePlatform {
-  platform: string
-  digest: Digest
-}
-
-/** What the bundle holds under one name. Shared by `airgap.json` and the lock. */
-export interface ImageEntry {
-  /** The fully qualified reference, as asked. */
-  source: string
-  /** Who turned the reference into a digest: `source`, or the mirror's `registry/repository`. */
-  resolvedFrom: string
-  sourceDigest: Digest
-  /** What the bundle delivers and push tags. */
-  digest: Digest
-  mediaType: string
-  kind: 'image' | 'artifact'
-  platforms: ImagePlatform[]
-  /** Bytes of everything that `digest` reaches, each blob counted once. */
-  size: number
-  from: 'argument' | 'list' | 'kubeadm' | 'config'
-}
-
-/** `airgap.json`. */
-export interface BundleDescription {
-  type: typeof BUNDLE_TYPE
-  formatVersion: string
-  requires: string[]
-  name: string
-  version?: string | undefined
-  sequence: number
-  created: string
-  expires?: string | undefined
-  tool: { name: string; version: string }
-  /** As asked for, or `all`. */
-  platforms: 'all' | string[]
-  images: ImageEntry[]
-}
-
 /** The most characters that a text in the description may have. */
 export const MAX_TEXT = 4096
 
 const text = v.pipe(v.string(), v.maxLength(MAX_TEXT, `longer than ${MAX_TEXT} characters`))
-const digest = v.custom<Digest>(isDigest, 'must be sha256: and 64 hexadecimal digits')
-const wholeNumber = v.pipe(
-  v.number('must be a number'),
-  v.safeInteger('must be a whole number below 2^53'),
-  v.minValue(0, 'must not be negative'),
-)
-/** RFC 3339 in UTC with whole seconds: one spelling for one moment. */
-const moment = v.pipe(v.string(), v.check(isMoment, 'must be a moment like 2026-01-31T12:00:00Z'))
 const platform = v.pipe(
   v.string(),
   v.check((value) => {
@@ -75,8 +28,9 @@ const platform = v.pipe(
   }, 'must be a platform like linux/amd64'),
 )
 
-export const ImageEntrySchema = v.looseObject({
-  source: v.pipe(
+/** The fully qualified reference, as asked. */
+export const source = described(
+  v.pipe(
     text,
     v.check((value) => {
       try {
@@ -86,52 +40,96 @@ export const ImageEntrySchema = v.looseObject({
       }
     }, 'must be a fully qualified image reference'),
   ),
-  resolvedFrom: text,
-  sourceDigest: digest,
-  digest,
-  mediaType: v.pipe(
-    v.string(),
-    v.check(isManifestOrIndexType, 'must be the media type of a manifest or an index'),
+  'The fully qualified reference, as asked for, like docker.io/library/nginx:1.29',
+)
+
+export const from = described(
+  v.picklist(['argument', 'list', 'kubeadm', 'config']),
+  'The kind of input that named it; never a path',
+)
+
+/** What the bundle holds under one name. Shared by `airgap.json` and the lock. */
+export const ImageEntrySchema = v.looseObject({
+  source,
+  resolvedFrom: described(
+    text,
+    'Who turned the reference into a digest: `source`, or the registry/repository of a mirror',
   ),
-  kind: v.picklist(['image', 'artifact']),
+  sourceDigest: described(digest, 'What the reference stood for at its source'),
+  digest: described(
+    digest,
+    'What the bundle delivers and push tags: another than sourceDigest where only some platforms are taken',
+  ),
+  mediaType: described(
+    v.pipe(v.string(), v.check(isManifestOrIndexType, 'must be the media type of a manifest or an index')),
+    'The media type of the manifest or index delivered',
+  ),
+  kind: described(
+    v.picklist(['image', 'artifact']),
+    'An image can be run; an artifact (a chart, a signature) cannot',
+  ),
   // Whatever the image's own documents state, in the form of `formatPlatform`: compared with them later.
-  platforms: v.array(v.looseObject({ platform: text, digest })),
-  size: wholeNumber,
-  from: v.picklist(['argument', 'list', 'kubeadm', 'config']),
+  platforms: described(
+    v.array(
+      v.looseObject({
+        platform: described(text, 'os/architecture[/variant], like linux/arm64'),
+        digest: described(digest, 'The manifest for it'),
+      }),
+    ),
+    'The platforms delivered; empty for artifacts',
+  ),
+  size: described(wholeNumber, 'Bytes of everything that `digest` reaches, each blob counted once'),
+  from,
 })
+export type ImageEntry = Known<v.InferOutput<typeof ImageEntrySchema>>
+/** One platform of an image, and the manifest that carries it. */
+export type ImagePlatform = ImageEntry['platforms'][number]
 
-export const PlatformsSchema = v.union([v.literal('all'), v.pipe(v.array(platform), v.minLength(1))])
+export const PlatformsSchema = described(
+  v.union([v.literal('all'), v.pipe(v.array(platform), v.minLength(1))]),
+  'The platforms as asked for, or `all`',
+)
 
-const DescriptionSchema = v.looseObject({
+export const ToolSchema = described(
+  v.looseObject({ name: text, version: text }),
+  'The program that made this document',
+)
+
+/** The fields by which a bundle is known, as its description has them. */
+const identityFields = {
+  name: described(v.pipe(text, v.minLength(1)), "The bundle's name; bundles of one name follow each other"),
+  version: v.optional(described(text, 'A version to show, free text')),
+  sequence: described(wholeNumber, 'Grows with every bundle of that name'),
+  created: described(moment, 'When the bundle was described'),
+  expires: v.optional(described(moment, 'After this the bundle is no longer accepted')),
+}
+
+/** A bundle, as receipts and results name it. */
+export const BundleIdentitySchema = v.object({
+  digest: described(digest, 'The bundle digest: SHA-256 of its SHA256SUMS'),
+  ...identityFields,
+})
+export type BundleIdentity = v.InferOutput<typeof BundleIdentitySchema>
+
+/** `airgap.json`. */
+export const DescriptionSchema = v.looseObject({
   type: v.literal(BUNDLE_TYPE, `must be ${BUNDLE_TYPE}`),
-  formatVersion: v.pipe(v.string(), v.regex(/^1\.[0-9]+$/, 'this release reads format 1')),
-  requires: v.array(text),
-  name: v.pipe(text, v.minLength(1)),
-  version: v.optional(text),
-  sequence: wholeNumber,
-  created: moment,
-  expires: v.optional(moment),
-  tool: v.looseObject({ name: text, version: text }),
+  formatVersion: described(
+    v.pipe(v.string(), v.regex(/^1\.[0-9]+$/, 'this release reads format 1')),
+    'The version of the format, MAJOR.MINOR',
+  ),
+  requires: described(v.array(text), 'Features that a reader has to know to accept the bundle'),
+  ...identityFields,
+  tool: ToolSchema,
   platforms: PlatformsSchema,
   images: v.array(ImageEntrySchema),
 })
+export type BundleDescription = Known<v.InferOutput<typeof DescriptionSchema>>
 
 const KNOWN_KEYS = Object.keys(DescriptionSchema.entries)
 const TOOL_KEYS = ['name', 'version']
 const PLATFORM_KEYS = ['platform', 'digest']
 export const IMAGE_KEYS = Object.keys(ImageEntrySchema.entries)
-
-/** Whether `value` is RFC 3339 in UTC with whole seconds, and a moment that exists. */
-export function isMoment(value: string): boolean {
-  if (!/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$/.test(value)) return false
-  const time = Date.parse(value)
-  return !Number.isNaN(time) && formatMoment(time) === value
-}
-
-/** Milliseconds since 1970 as RFC 3339 in UTC, whole seconds. */
-export function formatMoment(milliseconds: number): string {
-  return new Date(milliseconds).toISOString().replace(/\.\d{3}Z$/, 'Z')
-}
 
 export function serializeDescription(description: BundleDescription): Buffer {
   return canonicalJson(description)

@@ -1,8 +1,9 @@
 import { Command, Flags } from '@oclif/core'
 import { AirgapError } from '../errors.ts'
 import { escapeForeign, jsonText, styler, type Highlight } from './format.ts'
-import { classify, errorDocument, formatError } from './report-error.ts'
-import { fitted } from './wrap.ts'
+import { globalOptions, LOG_FORMATS } from './global-flags.ts'
+import { log } from './log.ts'
+import { classify, reportFailure } from './report-error.ts'
 
 /** The exit code of a process that a second Ctrl-C has ended, as shells have it. */
 const SIGNAL_EXIT = 130
@@ -10,13 +11,23 @@ const REPEAT_MS = 500
 
 /**
  * What all commands share: results on standard output, everything else on standard error, `--json`, `--quiet`,
- * errors with their exit codes, and a signal that Ctrl-C sets off.
+ * `--log-format`, errors with their exit codes, and a signal that Ctrl-C sets off.
  */
 export abstract class BaseCommand extends Command {
   static override enableJsonFlag = true
 
   static override baseFlags = {
-    quiet: Flags.boolean({ char: 'q', description: 'Print results and errors only', helpGroup: 'GLOBAL' }),
+    quiet: Flags.boolean({
+      char: 'q',
+      description: 'Print results, warnings and errors only',
+      helpGroup: 'GLOBAL',
+    }),
+    'log-format': Flags.option({
+      options: LOG_FORMATS,
+      default: 'text',
+      description: 'How to write what goes to standard error',
+      helpGroup: 'GLOBAL',
+    })(),
     json: Flags.boolean({ description: 'Print one JSON document, errors included', helpGroup: 'GLOBAL' }),
   }
 
@@ -63,21 +74,27 @@ export abstract class BaseCommand extends Command {
 
   /** Something to know beside the result, on standard error. */
   protected note(text: string): void {
-    if (!this.argv.includes('--quiet') && !this.argv.includes('-q'))
-      process.stderr.write(`${escapeForeign(text)}\n`)
+    log.note(text)
   }
 
   protected warning(message: string): void {
-    process.stderr.write(`${fitted(`Warning: ${escapeForeign(message)}`, process.stderr)}\n`)
+    log.warning(message)
+  }
+
+  protected override async init(): Promise<void> {
+    log.configure(globalOptions(this.argv))
+    if (log.format === 'json') {
+      // Node's own warnings are lines like all others.
+      process.removeAllListeners('warning')
+      process.on('warning', ({ message }) => log.warning(message))
+    }
+    await super.init()
   }
 
   protected override async catch(thrown: unknown): Promise<void> {
     const called = this.#abort?.signal
     const reason = called?.aborted && !(thrown instanceof AirgapError) ? called.reason : thrown
-    const { error, exitCode } = classify(reason, this.id)
-    if (this.jsonEnabled()) process.stdout.write(jsonText(errorDocument(error)))
-    else process.stderr.write(`${formatError(error)}\n`)
-    process.exitCode = exitCode
+    process.exitCode = reportFailure(classify(reason, this.id), { json: this.jsonEnabled() })
   }
 
   protected override logJson(json: unknown): void {

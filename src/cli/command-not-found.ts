@@ -1,18 +1,19 @@
 import type { Interfaces } from '@oclif/core'
 import { AirgapError } from '../errors.ts'
-import { jsonText } from './format.ts'
+import { globalOptions, wantsJson } from './global-flags.ts'
+import { log } from './log.ts'
 import { nearest } from './nearest.ts'
-import { errorDocument, formatError } from './report-error.ts'
+import { reportFailure } from './report-error.ts'
 
 /**
  * Tells which commands there are, where one was named that there is not.
+ *
+ * @param args the whole command line: flags may stand before what was taken for the command.
  * @returns the exit code.
  */
-export function commandNotFound(id: string, argv: readonly string[], config: Interfaces.Config): number {
-  const error = unknownCommand(id, config.commandIDs)
-  if (argv.includes('--json')) process.stdout.write(jsonText(errorDocument(error)))
-  else process.stderr.write(`${formatError(error)}\n`)
-  return error.exitCode
+export function commandNotFound(id: string, args: readonly string[], config: Interfaces.Config): number {
+  log.configure(globalOptions(args))
+  return reportFailure(unknownCommand(id, config.commandIDs), { json: wantsJson(args) })
 }
 
 /** @param id what stands where the command should; oclif appends what follows, after colons. */

@@ -15,12 +15,20 @@ const HARMFUL =
 
 /** JSON for standard output, with what could harm a terminal written as escapes. */
 export function jsonText(value: unknown): string {
-  const text = JSON.stringify(value, null, 2).replaceAll(HARMFUL, (character) =>
+  return `${harmless(JSON.stringify(value, null, 2))}\n`
+}
+
+/** The same on one line. */
+export function jsonLine(value: unknown): string {
+  return `${harmless(JSON.stringify(value))}\n`
+}
+
+function harmless(json: string): string {
+  return json.replaceAll(HARMFUL, (character) =>
     [...Array(character.length).keys()]
       .map((i) => `\\u${character.charCodeAt(i).toString(16).padStart(4, '0')}`)
       .join(''),
   )
-  return `${text}\n`
 }
 
 /** For text that has to stay on one line. */
@@ -88,9 +96,15 @@ export interface Highlight {
   style: Style
 }
 
-/** Colours for one stream; none where it is not a terminal or a dumb one, under NO_COLOR, or in CI. */
+/** Whether somebody sits at a terminal that can do more than print lines; in CI nobody does. */
+export function isTerminal(stream: NodeJS.WriteStream): boolean {
+  const { CI, TERM } = process.env
+  const isCi = CI !== undefined && !['', '0', 'false'].includes(CI)
+  return stream.isTTY && !isCi && TERM !== 'dumb'
+}
+
+/** Colours for one stream; none where it is not a terminal, under NO_COLOR, or in CI. */
 export function styler(stream: NodeJS.WriteStream): (style: Style, text: string) => string {
-  const { NO_COLOR, CI, TERM } = process.env
-  const isColoured = stream.isTTY && !NO_COLOR && !CI && TERM !== 'dumb'
+  const isColoured = isTerminal(stream) && !process.env.NO_COLOR
   return (style, text) => (isColoured ? styleText(style, text, { validateStream: false }) : text)
 }

@@ -3,7 +3,7 @@ import { unknownCommand } from './command-not-found.ts'
 import { styler } from './format.ts'
 import { describeProgram } from './manual/program.ts'
 import { commandScreen, rootScreen, type ScreenOptions } from './manual/screens.ts'
-import { formatError } from './report-error.ts'
+import { formatError } from './format-error.ts'
 
 const LEAST_WIDTH = 40
 const DEFAULT_WIDTH = 80

@@ -1,6 +1,7 @@
 import { userInfo } from 'node:os'
 import type { Config } from '@oclif/core'
 import { TOOL } from '../version.ts'
+import { endWith } from './last-resort.ts'
 
 const HELP_FLAGS = new Set(['--help', '-h'])
 
@@ -50,7 +51,7 @@ async function run(args: readonly string[], config: Config): Promise<void> {
     await config.runCommand(id, argv)
   } else {
     const { commandNotFound } = await import('./command-not-found.ts')
-    process.exitCode = commandNotFound(id, argv, config)
+    process.exitCode = commandNotFound(id, args, config)
   }
 }
 
@@ -79,13 +80,4 @@ function print(text: string): void {
     throw error
   })
   process.stdout.write(text)
-}
-
-function endWith(error: NodeJS.ErrnoException): never {
-  if (error.syscall === 'write') {
-    process.stderr.write(`Error: cannot write to standard output or standard error: ${error.message}\n`)
-    process.exit(7)
-  }
-  process.stderr.write(`${error.stack}\n`)
-  process.exit(1)
 }

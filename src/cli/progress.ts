@@ -1,49 +1,39 @@
 import type { Ora } from 'ora'
-import type { OnEvent, Phase, TransferEvent } from '../transfer/events.ts'
-import { escapeLine, formatBytes, formatDuration, plural } from './format.ts'
-import { fitted } from './wrap.ts'
-
-const WORDS: Record<Phase, { doing: string; items: [string, string] }> = {
-  resolve: { doing: 'Resolving', items: ['image', 'images'] },
-  reuse: { doing: 'Reusing', items: ['blob', 'blobs'] },
-  fetch: { doing: 'Fetching', items: ['blob', 'blobs'] },
-  check: { doing: 'Checking', items: ['entry', 'entries'] },
-  upload: { doing: 'Uploading', items: ['blob', 'blobs'] },
-  'read-back': { doing: 'Reading back', items: ['blob', 'blobs'] },
-  tag: { doing: 'Tagging', items: ['image', 'images'] },
-}
+import type { OnEvent, TransferEvent } from '../transfer/events.ts'
+import { escapeLine, formatBytes, formatDuration, isTerminal } from './format.ts'
+import { log as standardError, type Log } from './log.ts'
+import { ProgressState, type Done, type ProgressSnapshot } from './progress-state.ts'
+import { phaseText, progressText } from './progress-text.ts'
 
 const HEARTBEAT_MS = 15_000
+/** A terminal that does not tell its width. */
+const USUAL_COLUMNS = 80
+/** The spinner and the blanks behind it; and a column to spare, because some terminals wrap in the last one. */
+const SPINNER_COLUMNS = 4
+/** The longest progress line, in places where nothing limits it. */
+const ANY_COLUMNS = 1000
 
 /**
  * Draws an engine's events on standard error: on a terminal one live line, elsewhere a line for each finished
- * item and a heartbeat, without control codes.
+ * image and a heartbeat, without control codes; with `--log-format json` an object a line.
  */
 export class Progress {
+  readonly #log: Log
+  readonly #state = new ProgressState()
   readonly #isLive: boolean
-  readonly #isQuiet: boolean
   #spinner: Ora | undefined
   #heartbeat: NodeJS.Timeout | undefined
-  #phase: Phase | undefined
-  #started = 0
-  #items = 0
-  #totalItems = 0
-  #bytes = 0
-  #totalBytes = 0
   #isStopped = false
 
-  constructor({ quiet }: { quiet: boolean }) {
-    this.#isQuiet = quiet
-    this.#isLive = process.stderr.isTTY && !process.env.CI && process.env.TERM !== 'dumb'
+  constructor(log: Log = standardError) {
+    this.#log = log
+    this.#isLive =
+      log === standardError && log.format === 'text' && !log.isQuiet && isTerminal(process.stderr)
   }
 
   /** Loads what the terminal needs. */
   async start(): Promise<OnEvent> {
-    if (this.#isLive && !this.#isQuiet) {
-      const { default: ora } = await import('ora')
-      // Typed keys stay in the terminal's hands: a prompt may follow.
-      this.#spinner = ora({ stream: process.stderr, discardStdin: false })
-    }
+    if (this.#isLive) this.#spinner = await liveLine(() => this.#liveText())
     return this.#on
   }
 
@@ -57,98 +47,141 @@ export class Progress {
   #on = (event: TransferEvent): void => {
     // What still ends after a failure is of no interest any more.
     if (this.#isStopped) return
+    this.#state.apply(event, performance.now())
     switch (event.type) {
       case 'phase':
-        this.#begin(event)
-        break
-      case 'progress':
-        this.#bytes += event.bytes
-        this.#draw()
+        this.#begin()
         break
       case 'item':
-        this.#items += 1
-        // Entries that are as they should be are many, and say nothing; those that are not are in the result.
-        if (!this.#spinner && event.outcome !== 'checked') this.#line(itemLine(event))
-        this.#draw()
+      case 'image':
+        this.#finished(event)
         break
       case 'warning':
-        this.#always(`Warning: ${escapeLine(event.message)}`)
+        this.#warning(event.message)
         break
       case 'registry':
         this.#notice(event.notice)
         break
+      case 'more':
+      case 'progress':
+        break
     }
   }
 
-  #begin({ phase, items, bytes }: Extract<TransferEvent, { type: 'phase' }>): void {
-    this.#phase = phase
-    this.#items = 0
-    this.#totalItems = items
-    this.#bytes = 0
-    this.#totalBytes = bytes
-    this.#started = performance.now()
+  #begin(): void {
     clearInterval(this.#heartbeat)
-    if (items === 0) return
+    const snapshot = this.#snapshot()
+    if (!snapshot) return
     if (this.#spinner) {
       this.#spinner.start()
-      this.#draw()
-    } else {
-      const [one, many] = WORDS[phase].items
-      this.#line(
-        `${WORDS[phase].doing} ${plural(items, one, many)}${bytes > 0 ? `, ${formatBytes(bytes)}` : ''}`,
-      )
-      this.#heartbeat = setInterval(() => this.#line(`… ${this.#summary()}`), HEARTBEAT_MS)
-      this.#heartbeat.unref()
+      return
     }
+    const message = phaseText(snapshot)
+    this.#log.write({ level: 'info', event: 'phase', message, phase: snapshot.phase, ...counts(snapshot) })
+    this.#heartbeat = setInterval(() => this.#beat(), HEARTBEAT_MS)
+    this.#heartbeat.unref()
+  }
+
+  #beat(): void {
+    const snapshot = this.#snapshot()
+    if (!snapshot) return
+    const { phase, bytesPerSecond, secondsLeft } = snapshot
+    const message = progressText(snapshot, ANY_COLUMNS)
+    this.#log.write(
+      {
+        level: 'info',
+        event: 'progress',
+        message,
+        phase,
+        ...counts(snapshot),
+        ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }),
+        ...(secondsLeft === undefined ? {} : { secondsLeft }),
+      },
+      `… ${message}`,
+    )
+  }
+
+  #finished(event: Extract<TransferEvent, { type: 'item' | 'image' }>): void {
+    const snapshot = this.#snapshot()
+    // Things that are as they should be are many, and say nothing; those that are not are in the result.
+    if (!snapshot || this.#spinner || event.outcome === 'checked') return
+    const { name, bytes: size, outcome } = event
+    const kind = event.type === 'image' || !snapshot.blobs ? 'image' : 'blob'
+    // People are told of images, as far as these are known; blobs are for the log.
+    if (this.#log.format === 'text' && kind === 'blob' && snapshot.images) return
+    const digest = event.type === 'item' && event.digest !== undefined ? { digest: event.digest } : {}
+    const message = `${outcome}  ${escapeLine(name)}${size > 0 ? `  ${formatBytes(size)}` : ''}`
+    const { phase } = snapshot
+    this.#log.write(
+      {
+        level: 'info',
+        event: 'item',
+        message: `${outcome} ${name}`,
+        phase,
+        kind,
+        name,
+        outcome,
+        size,
+        ...digest,
+      },
+      `  ${message}`,
+    )
   }
 
   #notice(notice: Extract<TransferEvent, { type: 'registry' }>['notice']): void {
     if (notice.type === 'retry') {
+      const { type: event, ...facts } = notice
       const wait = notice.delayMs >= 1000 ? ` in ${formatDuration(notice.delayMs)}` : ''
-      this.#line(`Retrying${wait}: ${escapeLine(notice.reason)}`)
+      const { delayMs: delayMilliseconds, ...others } = facts
+      const message = `Retrying${wait}: ${notice.reason}`
+      this.#log.write({ level: 'info', event, message, ...others, delayMilliseconds }, escapeLine(message))
     } else if (notice.type === 'insecure') {
-      this.#always(`Warning: ${escapeLine(notice.registry)} is spoken to without checking who it is`)
+      const { registry } = notice
+      const message = `${registry} is spoken to without checking who it is`
+      this.#log.write({ level: 'warning', event: 'insecure', message, registry }, warningText(message))
     } else {
-      this.#always(`Warning: ${escapeLine(notice.message)}`)
+      this.#warning(notice.message)
     }
   }
 
-  #draw(): void {
-    if (this.#spinner?.isSpinning) this.#spinner.text = this.#summary()
+  #warning(message: string): void {
+    this.#log.write({ level: 'warning', event: 'warning', message }, warningText(message))
   }
 
-  #summary(): string {
-    if (!this.#phase) return ''
-    const { doing, items } = WORDS[this.#phase]
-    let text = `${doing}  ${this.#items}/${this.#totalItems} ${items[1]}`
-    if (this.#totalBytes > 0) {
-      text += `  ${formatBytes(this.#bytes)} of ${formatBytes(this.#totalBytes)}`
-      const elapsed = performance.now() - this.#started
-      const rate = elapsed > 1000 ? this.#bytes / elapsed : 0
-      if (rate > 0 && this.#bytes < this.#totalBytes) {
-        const left = (this.#totalBytes - this.#bytes) / rate
-        text += `  ${formatBytes(rate * 1000)}/s  ${formatDuration(left)} left`
-      }
-    }
-    return text
+  #snapshot(): ProgressSnapshot | undefined {
+    return this.#state.snapshot(performance.now())
   }
 
-  #line(text: string): void {
-    if (!this.#isQuiet) this.#write(text)
-  }
-
-  #always(text: string): void {
-    this.#write(text)
-  }
-
-  #write(text: string): void {
-    const wasSpinning = this.#spinner?.isSpinning ?? false
-    if (wasSpinning) this.#spinner?.clear()
-    process.stderr.write(`${fitted(text, process.stderr)}\n`)
-    if (wasSpinning) this.#spinner?.render()
+  #liveText(): string {
+    const snapshot = this.#snapshot()
+    const columns = process.stderr.columns || USUAL_COLUMNS
+    return snapshot ? progressText(snapshot, columns - SPINNER_COLUMNS) : ''
   }
 }
 
-function itemLine({ name, bytes, outcome }: Extract<TransferEvent, { type: 'item' }>): string {
-  return `  ${outcome}  ${escapeLine(name)}${bytes > 0 ? `  ${formatBytes(bytes)}` : ''}`
+function warningText(message: string): string {
+  return `Warning: ${escapeLine(message)}`
+}
+
+function counts({ images, blobs, bytes }: ProgressSnapshot): { images?: Done; blobs?: Done; bytes: Done } {
+  return { ...(images ? { images } : {}), ...(blobs ? { blobs } : {}), bytes }
+}
+
+/**
+ * A line that is drawn again and again in its place. The cursor is left at its beginning, and everything behind it
+ * is erased before it is drawn: so nothing stays behind when the terminal gets narrower and breaks the line in two.
+ */
+async function liveLine(text: () => string): Promise<Ora> {
+  const { default: ora, spinners } = await import('ora')
+  // The text console's font lacks the dots.
+  const { interval, frames } = process.env.TERM === 'linux' ? spinners.line : spinners.dots
+  return ora({
+    stream: process.stderr,
+    spinner: { interval, frames: frames.map((frame) => `\u001b[J${frame}`) },
+    suffixText: () => `${text()}\r`,
+    color: process.env.NO_COLOR ? false : 'cyan',
+    isEnabled: true,
+    // Typed keys stay in the terminal's hands: a prompt may follow.
+    discardStdin: false,
+  })
 }

@@ -1,10 +1,11 @@
 import { createInterface, type Interface } from 'node:readline'
 import { Writable } from 'node:stream'
 import { AirgapError } from '../errors.ts'
+import { log } from './log.ts'
 
-/** Whether somebody sits there who can be asked. */
+/** Whether somebody sits there who can be asked; where standard error is for a program, nobody does. */
 export function canPrompt(): boolean {
-  return process.stdin.isTTY && process.stderr.isTTY
+  return process.stdin.isTTY && process.stderr.isTTY && log.format === 'text'
 }
 
 /** Questions on the terminal, one after the other; what is typed ahead is the next answer. */

@@ -2,6 +2,7 @@ import { AirgapError, messageOf } from '../errors.ts'
 import { OutputFile } from '../files/output-file.ts'
 import { serializeReceipt, type Receipt } from '../transfer/push/receipt.ts'
 import { jsonText } from './format.ts'
+import { log } from './log.ts'
 
 /**
  * Where a receipt goes: the file given, or one in the present folder that says which bundle and when, so that
@@ -32,9 +33,8 @@ export async function keepReceipt(output: OutputFile, receipt: Receipt): Promise
     await output.write(serializeReceipt(receipt), 0)
     await output.commit()
   } catch (error) {
-    process.stderr.write(
-      `The push is complete, but its receipt cannot be written. This is it:\n${jsonText(receipt)}`,
-    )
+    const message = 'The push is complete, but its receipt cannot be written. This is it:'
+    log.write({ level: 'error', event: 'receipt', message, receipt }, `${message}\n${jsonText(receipt)}`)
     throw error
   }
 }
@@ -52,8 +52,9 @@ export async function keepIncomplete(receipt: Receipt, path: string): Promise<st
     await output.commit()
     return `the push broke off when tags had been set; which ones stands in ${file}`
   } catch (error) {
-    process.stderr.write(jsonText(receipt))
-    return `the push broke off when tags had been set; the record of that, above, could not be written: ${messageOf(error)}`
+    const message = 'The push broke off when tags had been set. This is the record of that:'
+    log.write({ level: 'warning', event: 'receipt', message, receipt }, `${message}\n${jsonText(receipt)}`)
+    return `the record of the push, above, could not be written: ${messageOf(error)}`
   }
 }
 

@@ -1,41 +1,47 @@
-import { tagChange, tagName, type PushPlan } from '../transfer/push/plan.ts'
+import { bundleIdentity } from '../bundle/identity.ts'
+import { AirgapError } from '../errors.ts'
+import type { OpenedBundle } from '../transfer/check/opened-bundle.ts'
+import { mountsOf, tagChange, tagName, type PushPlan } from '../transfer/push/plan.ts'
 import type { Receipt } from '../transfer/push/receipt.ts'
 import { kubeadmSettings, registryMirrors } from '../transfer/push/next-steps.ts'
+import { authenticationOf } from '../transfer/push/record.ts'
 import { escapeLine, formatBytes, formatFields, labelled, plural } from './format.ts'
+import type { PushPlanDocument } from './shapes/push.ts'
 
-/** What `push --dry-run --json` gives. */
-export interface PushPlanDocument {
-  dryRun: true
-  bundleDigest: string
-  images: {
-    source: string
-    target: string
-    digest: string
-    tag: 'created' | 'unchanged' | 'moved'
-    /** Where a tag points that will move. */
-    previousDigest?: string
-  }[]
-  upload: { count: number; bytes: number }
-  mount: { count: number }
-}
-
-export function planDocument(bundleDigest: string, plan: PushPlan): PushPlanDocument {
+/** What a push will do, as `--dry-run` gives it. */
+export function planDocument(
+  { authentication, description, bundleDigest }: OpenedBundle,
+  plan: PushPlan,
+  target: PushPlanDocument['target'],
+): PushPlanDocument {
+  if (!description) throw new AirgapError('INTERNAL', 'a bundle without a description was planned')
+  const images = plan.images.map((planned) => {
+    const { image, name, tagNow } = planned
+    const state = tagChange(tagNow, image.digest)
+    return {
+      source: image.source,
+      target: tagName(planned),
+      digest: image.digest,
+      mediaType: image.mediaType,
+      tag: {
+        name: name.tag,
+        state,
+        ...(state === 'moved' && tagNow !== undefined ? { previousDigest: tagNow } : {}),
+      },
+    }
+  })
+  const mountedBytes = plan.blobs.reduce((sum, blob) => sum + blob.size * mountsOf(blob).length, 0)
   return {
     dryRun: true,
-    bundleDigest,
-    images: plan.images.map((planned) => {
-      const { image, tagNow } = planned
-      const tag = tagChange(tagNow, image.digest)
-      return {
-        source: image.source,
-        target: tagName(planned),
-        digest: image.digest,
-        tag,
-        ...(tag === 'moved' && tagNow !== undefined ? { previousDigest: tagNow } : {}),
-      }
-    }),
-    upload: { count: plan.uploadCount, bytes: plan.uploadBytes },
-    mount: { count: plan.mountCount },
+    bundle: bundleIdentity(bundleDigest, description),
+    authentication: authenticationOf(authentication),
+    target,
+    images,
+    totals: {
+      uploaded: { count: plan.uploadCount, bytes: plan.uploadBytes },
+      mounted: { count: plan.mountCount, bytes: mountedBytes },
+      tagsMoved: images.filter(({ tag }) => tag.state === 'moved').length,
+    },
   }
 }
 
@@ -46,14 +52,16 @@ const TAG_WILL = {
 }
 
 export function renderPushPlan(document: PushPlanDocument): string {
-  const lines = document.images.map(
-    ({ source, target, digest, tag, previousDigest }) =>
-      `${source}\n    ${target}\n    ${digest}\n${(previousDigest ? labelled(`${TAG_WILL[tag]} from`, previousDigest, 4) : [`    ${TAG_WILL[tag]}`]).join('\n')}`,
-  )
-  const { upload, mount } = document
+  const lines = document.images.map(({ source, target, digest, tag }) => {
+    const state = tag.previousDigest
+      ? labelled(`${TAG_WILL[tag.state]} from`, tag.previousDigest, 4).join('\n')
+      : `    ${TAG_WILL[tag.state]}`
+    return `${source}\n    ${target}\n    ${digest}\n${state}`
+  })
+  const { uploaded, mounted } = document.totals
   return [
     `Plan: ${plural(document.images.length, 'image')}. Nothing was sent.`,
-    `  to upload  ${plural(upload.count, 'blob')}, ${formatBytes(upload.bytes)}; to mount ${mount.count}`,
+    `  to upload  ${plural(uploaded.count, 'blob')}, ${formatBytes(uploaded.bytes)}; to mount ${mounted.count}`,
     '',
     ...lines,
   ].join('\n')

@@ -1,31 +1,34 @@
-import { AirgapError, messageOf, type Problem } from '../errors.ts'
-import { escapeForeign, escapeLine, styler } from './format.ts'
+import { AirgapError, messageOf } from '../errors.ts'
+import { jsonText } from './format.ts'
+import { log } from './log.ts'
+import type { ErrorDocument } from './shapes/error.ts'
 import { isParserError, usageError } from './usage-error.ts'
-import { fitted } from './wrap.ts'
 
-/** So many problems are printed; `--json` has all of them. */
-const MAX_PRINTED = 50
-
-/** What `--json` gives on a failure. */
-export interface ErrorDocument {
-  error: { code: string; message: string; hint?: string; problems?: Problem[] }
-}
-
-/** Anything thrown by a command, as the error and exit code that the user gets. */
-export function classify(error: unknown, command?: string): { error: AirgapError; exitCode: number } {
-  if (error instanceof AirgapError) return { error, exitCode: error.exitCode }
-  if (isParserError(error)) {
-    const usage = usageError(error, command)
-    return { error: usage, exitCode: usage.exitCode }
-  }
-  const fault = new AirgapError('INTERNAL', `unexpected fault: ${messageOf(error)}`, {
+/**
+ * Anything thrown, as the error that the user gets.
+ * @param command the command that was called, where one is known.
+ */
+export function classify(error: unknown, command?: string): AirgapError {
+  if (error instanceof AirgapError) return error
+  if (isParserError(error)) return usageError(error, command)
+  return new AirgapError('INTERNAL', `unexpected fault: ${messageOf(error)}`, {
     hint: 'This is a mistake in airgap itself. Please report it with the command line and the lines below.',
     cause: error,
   })
-  return { error: fault, exitCode: fault.exitCode }
 }
 
-export function errorDocument(error: AirgapError): ErrorDocument {
+/**
+ * Tells why a command failed: with `--json` as the one document on standard output; on standard error otherwise,
+ * and there as a line of the log in any case, so that a log kept apart has its end.
+ * @returns the exit code.
+ */
+export function reportFailure(error: AirgapError, { json }: { json: boolean }): number {
+  if (json) process.stdout.write(jsonText(errorDocument(error)))
+  if (!json || log.format === 'json') log.error(error)
+  return error.exitCode
+}
+
+function errorDocument(error: AirgapError): ErrorDocument {
   return {
     error: {
       code: error.code,
@@ -34,26 +37,4 @@ export function errorDocument(error: AirgapError): ErrorDocument {
       ...(error.problems.length === 0 ? {} : { problems: error.problems }),
     },
   }
-}
-
-/** The error as people read it: what happened, every single case, and what to do. */
-export function formatError(error: AirgapError): string {
-  const style = styler(process.stderr)
-  const fit = (text: string, indent = 0): string => fitted(text, process.stderr, indent)
-  // Laid out first, because colours would count as characters.
-  const lines = [
-    fit(`Error: ${escapeForeign(error.message)}`).replace('Error:', () => style(['red', 'bold'], 'Error:')),
-  ]
-  for (const problem of error.problems.slice(0, MAX_PRINTED)) {
-    const entry = escapeLine(problem.entry)
-    const text = fit(`${entry}: ${escapeLine(problem.message)}`, 4)
-    lines.push(`  - ${text.startsWith(entry) ? style('bold', entry) + text.slice(entry.length) : text}`)
-  }
-  const left = error.problems.length - MAX_PRINTED
-  if (left > 0) lines.push(`  … and ${left} more; --json lists all`)
-  if (error.hint !== undefined) lines.push(fit(escapeForeign(error.hint)))
-  if (error.code === 'INTERNAL' && error.cause instanceof Error && error.cause.stack) {
-    lines.push(escapeForeign(error.cause.stack))
-  }
-  return lines.join('\n')
 }

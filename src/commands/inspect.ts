@@ -1,6 +1,7 @@
 import { Args } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
-import { evidenceOf, highlightOf, renderEvidence, type Evidence } from '../cli/render-evidence.ts'
+import { evidenceOf, highlightOf, renderEvidence } from '../cli/render-evidence.ts'
+import type { Evidence } from '../cli/shapes/evidence.ts'
 import { AirgapError } from '../errors.ts'
 
 export default class Inspect extends BaseCommand {
@@ -23,7 +24,7 @@ export default class Inspect extends BaseCommand {
     const { openBundle } = await import('../transfer/check/open.ts')
     const opened = await openBundle(args.bundle, { keys: [], unauthenticated: true, now: 0 })
     try {
-      const evidence = evidenceOf(opened, false)
+      const evidence = opened.description && evidenceOf(opened, opened.description, false)
       if (evidence) this.print(renderEvidence(evidence), highlightOf(evidence))
       if (opened.problems.length > 0 || !evidence) {
         throw new AirgapError('VERIFICATION_FAILED', `${args.bundle} is not a sound bundle`, {

@@ -2,6 +2,7 @@ import { Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
 import { formatFields } from '../cli/format.ts'
 import { newPassword } from '../cli/private-key.ts'
+import type { KeygenResult } from '../cli/shapes/keygen.ts'
 
 export default class Keygen extends BaseCommand {
   static override description =
@@ -27,12 +28,16 @@ export default class Keygen extends BaseCommand {
     'password-file': Flags.string({ description: 'File that holds the password', helpValue: 'FILE' }),
   }
 
-  async run(): Promise<{ privateKeyFile: string; publicKeyFile: string; fingerprint: string }> {
+  async run(): Promise<KeygenResult> {
     const { flags } = await this.parse(Keygen)
     const password = await newPassword(flags['password-file'])
     if (password === '') this.warning('the password is empty: whoever gets the private key file can sign')
     const { writeKeyPair } = await import('../trust/key-files.ts')
-    const { privateKeyFile, publicKeyFile, fingerprint } = await writeKeyPair({
+    const {
+      privateKeyFile,
+      publicKeyFile,
+      fingerprint: keyFingerprint,
+    } = await writeKeyPair({
       prefix: flags['output-key-prefix'],
       password,
     })
@@ -40,12 +45,12 @@ export default class Keygen extends BaseCommand {
       formatFields([
         ['private key', privateKeyFile],
         ['public key', publicKeyFile],
-        ['fingerprint', fingerprint],
+        ['fingerprint', keyFingerprint],
       ]),
     )
     this.note(
       'The private key stays here. Hand the public key to those who check,\nby another way than the bundles.',
     )
-    return { privateKeyFile, publicKeyFile, fingerprint }
+    return { privateKeyFile, publicKeyFile, keyFingerprint }
   }
 }

@@ -2,6 +2,7 @@ import { BaseCommand } from '../cli/base-command.ts'
 import { imageArgs, inputFlags } from '../cli/flags.ts'
 import { imagesOf } from '../cli/inputs.ts'
 import { formatReference } from '../oci/reference.ts'
+import type { ListResult } from '../cli/shapes/list.ts'
 
 export default class List extends BaseCommand {
   static override description =
@@ -30,11 +31,11 @@ export default class List extends BaseCommand {
 
   static override flags = { ...inputFlags }
 
-  async run(): Promise<{ images: { reference: string; from: string }[] }> {
+  async run(): Promise<ListResult> {
     const { args, flags } = await this.parse(List)
     const images = await imagesOf(args.image ?? [], flags, (message) => this.warning(message))
-    const listed = images.map(({ reference, from }) => ({ reference: formatReference(reference), from }))
-    this.print(listed.map(({ reference }) => reference).join('\n'))
+    const listed = images.map(({ reference, from }) => ({ source: formatReference(reference), from }))
+    this.print(listed.map(({ source }) => source).join('\n'))
     return { images: listed }
   }
 }

@@ -58,7 +58,7 @@ export default class Login extends BaseCommand {
 
     // From here on there is something to clean up.
     const { signal } = this
-    const progress = new Progress({ quiet: flags.quiet })
+    const progress = new Progress()
     const credentials = givenCredentials(target.registry, username, password)
     const client = await openClient(flags, await progress.start(), credentials)
     let wantsCredentials: boolean

@@ -1,20 +1,19 @@
+import { basename } from 'node:path'
 import { Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
 import { imageArgs, outputForceFlag, resolvingFlags } from '../cli/flags.ts'
 import { imagesOf } from '../cli/inputs.ts'
-import { describeBundle } from '../cli/pack-inputs.ts'
+import { descriptionFrom } from '../cli/pack-inputs.ts'
 import { openSigningKey } from '../cli/private-key.ts'
 import { Progress } from '../cli/progress.ts'
-import { openClient, parseMirrors, parsePlatforms } from '../cli/registries.ts'
-import { packResult, renderPack, type PackResult } from '../cli/render-pack.ts'
+import { sourcesFrom } from '../cli/resolving.ts'
+import { packResult, renderPack } from '../cli/render-pack.ts'
+import type { PackResult } from '../cli/shapes/pack.ts'
 import { AirgapError } from '../errors.ts'
-import { OutputFile } from '../files/output-file.ts'
 import { readSmallFile } from '../files/small-file.ts'
 import { parsePattern } from '../oci/pattern.ts'
 import { parseReference } from '../oci/reference.ts'
-import type { RegistryClient } from '../registry/client.ts'
 import type { Lock } from '../transfer/pack/lock.ts'
-import type { ReusableBlobs } from '../transfer/pack/reuse.ts'
 
 const MAX_LOCK_SIZE = 64 * 1024 * 1024
 
@@ -105,6 +104,7 @@ export default class Pack extends BaseCommand {
       helpGroup: 'INPUT',
     }),
     'dry-run': Flags.boolean({
+      default: false,
       description: 'Print the plan with its exact size, and fetch manifests only',
       helpGroup: 'OUTPUT',
     }),
@@ -115,65 +115,39 @@ export default class Pack extends BaseCommand {
     const { args, flags } = await this.parse(Pack)
     this.#checkUsage(flags, args.image ?? [])
     const toStandardOutput = flags.output === '-'
-    const description = describeBundle(flags, process.env, Date.now())
+    const warn = (message: string): void => this.warning(message)
+    const description = descriptionFrom(flags, process.env)
     const key = flags.key === undefined ? undefined : await openSigningKey(flags.key, flags['password-file'])
-    for (const message of key?.warnings ?? []) this.warning(message)
-    const lockFile =
-      flags.lock === undefined ? undefined : await this.#readLock(flags.lock, flags.exclude ?? [])
-    const images = lockFile ? [] : await imagesOf(args.image ?? [], flags, (message) => this.warning(message))
-    // From here on there is something to clean up.
-    const { signal } = this
-    const progress = new Progress({ quiet: flags.quiet })
-    let reuse: ReusableBlobs | undefined
-    let output: OutputFile | undefined
-    let client: RegistryClient | undefined
+    for (const message of key?.warnings ?? []) warn(message)
+    const what =
+      flags.lock === undefined
+        ? { images: await imagesOf(args.image ?? [], flags, warn) }
+        : { lock: await this.#readLock(flags.lock, flags.exclude ?? []) }
+    const { pack } = await import('../library/pack.ts')
+
+    const progress = new Progress()
     try {
-      if (flags.reuse)
-        reuse = await (await import('../transfer/pack/reuse.ts')).ReusableBlobs.open(flags.reuse)
-      // After that: the unfinished file that this run replaces may be one to take blobs from.
-      if (!toStandardOutput && !flags['dry-run'])
-        output = await OutputFile.reserve(flags.output, { force: flags.force })
-      const onEvent = await progress.start()
-      client = await openClient(flags, onEvent)
-      const shared = {
-        client,
-        mirrors: await parseMirrors(flags.mirror),
-        concurrency: flags.concurrency,
-        onEvent,
-        signal,
-      }
-      const { DocumentCache } = await import('../transfer/pack/sources.ts')
-      const { expectedSummary, packToFile, packToStream, planPack } = await import('../transfer/pack/pack.ts')
-      const { resolveImages } = await import('../transfer/pack/resolve.ts')
-      const cache = new DocumentCache(reuse)
-      const lock =
-        lockFile ??
-        (await resolveImages({
-          ...shared,
-          images,
-          cache,
-          platforms: parsePlatforms(flags.platform),
-          rewriteDigests: flags['rewrite-digests'],
-          allowMissingPlatform: flags['allow-missing-platform'],
-          resolveFrom: flags['resolve-from'],
-        }))
-      const plan = await planPack({ ...shared, lock, description, cache, key, reuse })
-      const summary = flags['dry-run']
-        ? expectedSummary(plan)
-        : await (output ? packToFile(plan, output, shared) : packToStream(plan, process.stdout, shared))
+      const packed = await pack({
+        ...what,
+        ...sourcesFrom(flags),
+        ...description,
+        output: flags['dry-run'] ? undefined : toStandardOutput ? process.stdout : flags.output,
+        // A plan bears the name that its bundle would have.
+        name: flags.name ?? (toStandardOutput ? undefined : basename(flags.output)),
+        force: flags.force,
+        key: key ?? 'unsigned',
+        reuse: flags.reuse,
+        signal: this.signal,
+        onEvent: await progress.start(),
+      })
       progress.stop()
-      const result = packResult(plan, summary, { file: flags.output, isDryRun: flags['dry-run'], key })
+      const result = packResult(packed, { file: flags.output, isDryRun: flags['dry-run'], key })
       const text = renderPack(result, flags.key)
       if (toStandardOutput) this.note(text)
       else this.print(text)
       return result
-    } catch (error) {
-      await output?.discard()
-      throw error
     } finally {
       progress.stop()
-      await client?.close()
-      await reuse?.close()
     }
   }
 

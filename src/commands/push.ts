@@ -4,18 +4,17 @@ import { BaseCommand } from '../cli/base-command.ts'
 import { concurrencyFlag, registryFlags, trustFlags } from '../cli/flags.ts'
 import { Progress } from '../cli/progress.ts'
 import { keepIncomplete, keepReceipt, receiptPath } from '../cli/receipts.ts'
-import { openClient } from '../cli/registries.ts'
-import { planDocument, renderPushPlan, renderReceipt, type PushPlanDocument } from '../cli/render-push.ts'
+import { registryOptions } from '../cli/registries.ts'
+import { planDocument, renderPushPlan, renderReceipt } from '../cli/render-push.ts'
+import type { PushResult } from '../cli/shapes/push.ts'
 import { trustFrom } from '../cli/trust.ts'
 import { AirgapError } from '../errors.ts'
 import { OutputFile } from '../files/output-file.ts'
 import { parsePattern } from '../oci/pattern.ts'
 import { nameOf, parseReference } from '../oci/reference.ts'
 import type { ImageEntry } from '../bundle/description.ts'
-import type { RegistryClient } from '../registry/client.ts'
-import type { OpenedBundle } from '../transfer/check/opened-bundle.ts'
+import type { PushOptions } from '../library/push.ts'
 import type { NameMap } from '../transfer/push/names.ts'
-import type { Receipt } from '../transfer/push/receipt.ts'
 
 export default class Push extends BaseCommand {
   static override description =
@@ -85,7 +84,7 @@ export default class Push extends BaseCommand {
     ...concurrencyFlag,
   }
 
-  async run(): Promise<Receipt | PushPlanDocument> {
+  async run(): Promise<PushResult> {
     const { args, flags } = await this.parse(Push)
     if (!existsSync(args.bundle) && existsSync(args.registry)) {
       throw new AirgapError(
@@ -93,72 +92,59 @@ export default class Push extends BaseCommand {
         `${args.registry} is a file, and ${args.bundle} is none: the bundle comes first, then the registry`,
       )
     }
-    const { parseNameMap, parseTarget } = await import('../transfer/push/names.ts')
-    const target = parseTarget(args.registry)
+    const { parseNameMap } = await import('../transfer/push/names.ts')
+    const { planPush, push } = await import('../library/push.ts')
     const maps = (flags.map ?? []).map((text) => parseNameMap(text))
-    const select = selection(flags.include, flags.exclude)
-    const trust = await trustFrom(flags, { flag: '--allow-unsigned', isSet: flags['allow-unsigned'] })
+    const trust = trustFrom(flags, { flag: '--allow-unsigned', isSet: flags['allow-unsigned'] })
 
-    const { openBundle } = await import('../transfer/check/open.ts')
-    const { contentEntries, requireContent, verificationError } = await import('../transfer/check/verify.ts')
-    const { executePush } = await import('../transfer/push/push.ts')
-    const { planPush } = await import('../transfer/push/plan.ts')
-    const { PushRecord } = await import('../transfer/push/record.ts')
-    const progress = new Progress({ quiet: flags.quiet })
-    let opened: OpenedBundle | undefined
-    let client: RegistryClient | undefined
+    const progress = new Progress()
+    let path = ''
     let output: OutputFile | undefined
+    const options: PushOptions = {
+      ...trust,
+      path: flags.path,
+      maps,
+      include: flags.include,
+      exclude: flags.exclude,
+      moveTags: flags['move-tags'],
+      verifyTarget: flags['verify-target'],
+      registries: registryOptions(flags),
+      concurrency: flags.concurrency,
+      onEvent: await progress.start(),
+      onOpened: async ({ authentication, description }) => {
+        if (authentication.state !== 'signed') {
+          this.warning('the bundle was not authenticated (--allow-unsigned): nobody was asked who made it')
+        }
+        this.#warnOfUnused(description?.images ?? [], flags.include, flags.exclude, maps)
+        if (flags['dry-run']) return
+        path = receiptPath(flags.receipt, description?.name ?? '', new Date())
+        output = await OutputFile.reserve(path, { canForce: false })
+      },
+      onIncomplete: async (receipt) => {
+        progress.stop()
+        this.warning(await keepIncomplete(receipt, path))
+      },
+    }
     try {
-      opened = await openBundle(args.bundle, trust)
-      if (opened.problems.length > 0 || !opened.description) throw verificationError(args.bundle, opened)
-      if (opened.authentication.state !== 'signed') {
-        this.warning('the bundle was not authenticated (--allow-unsigned): nobody was asked who made it')
-      }
-      this.#warnOfUnused(opened.description.images, flags.include, flags.exclude, maps)
-      const path = flags['dry-run'] ? '' : receiptPath(flags.receipt, opened.description.name, new Date())
       // From here on there is something to clean up.
       const { signal } = this
-      if (path !== '') output = await OutputFile.reserve(path, { canForce: false })
-      const onEvent = await progress.start()
-      client = await openClient(flags, onEvent)
-      const shared = {
-        client,
-        concurrency: flags.concurrency,
-        moveTags: flags['move-tags'],
-        signal,
-        onEvent,
-      }
-      const plan = await planPush(opened, { ...shared, target, path: flags.path, maps, select })
-      if (!output) {
-        // The real run hashes everything before it sets a tag, so its plan says whether that will do.
-        await requireContent(opened, contentEntries(opened), shared)
-        const document = planDocument(opened.bundleDigest, plan)
+      if (flags['dry-run']) {
+        const { opened, plan, target } = await planPush(args.bundle, args.registry, { ...options, signal })
+        progress.stop()
+        const document = planDocument(opened, plan, target)
         this.print(renderPushPlan(document))
         return document
       }
-      const record = new PushRecord(opened, plan, {
-        ...target,
-        origin: await client.originOf(target.registry),
-      })
-      const receipt = await executePush(opened, plan, record, {
-        ...shared,
-        verifyTarget: flags['verify-target'],
-      }).catch(async (error: unknown) => {
-        progress.stop()
-        if (record.hasSetTags) this.warning(await keepIncomplete(record.receipt(false), path))
-        throw error
-      })
+      const receipt = await push(args.bundle, args.registry, { ...options, signal })
       progress.stop()
-      await keepReceipt(output, receipt)
+      if (output) await keepReceipt(output, receipt)
       this.print(renderReceipt(receipt, path))
-      return receipt
+      return { ...receipt, receiptFile: path }
     } catch (error) {
       await output?.discard()
       throw error
     } finally {
       progress.stop()
-      await client?.close()
-      await opened?.reader.close()
     }
   }
 
@@ -183,19 +169,5 @@ export default class Push extends BaseCommand {
       const isUsed = references.some((reference) => `${nameOf(reference)}/`.startsWith(`${from}/`))
       if (!isUsed) this.warning(`--map ${from}=…: no image of the bundle begins with ${from}`)
     }
-  }
-}
-
-/** Which images `--include` and `--exclude` leave. */
-function selection(
-  include: string[] | undefined,
-  exclude: string[] | undefined,
-): (image: ImageEntry) => boolean {
-  const included = (include ?? []).map((text) => parsePattern(text))
-  const excluded = (exclude ?? []).map((text) => parsePattern(text))
-  return ({ source }) => {
-    const reference = parseReference(source)
-    if (excluded.some((pattern) => pattern(reference))) return false
-    return included.length === 0 || included.some((pattern) => pattern(reference))
   }
 }

@@ -3,11 +3,10 @@ import { BaseCommand } from '../cli/base-command.ts'
 import { imageArgs, outputForceFlag, resolvingFlags } from '../cli/flags.ts'
 import { imagesOf } from '../cli/inputs.ts'
 import { Progress } from '../cli/progress.ts'
-import { openClient, parseMirrors, parsePlatforms } from '../cli/registries.ts'
+import { sourcesFrom } from '../cli/resolving.ts'
 import { countImages, renderImages } from '../cli/render-images.ts'
 import { AirgapError } from '../errors.ts'
 import { OutputFile } from '../files/output-file.ts'
-import type { RegistryClient } from '../registry/client.ts'
 import type { Lock } from '../transfer/pack/lock.ts'
 
 export default class Resolve extends BaseCommand {
@@ -48,12 +47,10 @@ export default class Resolve extends BaseCommand {
       })
     }
     const images = await imagesOf(args.image ?? [], flags, (message) => this.warning(message))
-    const platforms = parsePlatforms(flags.platform)
-    const mirrors = await parseMirrors(flags.mirror)
-    const { resolveImages } = await import('../transfer/pack/resolve.ts')
+    const { resolve } = await import('../library/resolve.ts')
     const { serializeLock } = await import('../transfer/pack/lock.ts')
 
-    const progress = new Progress({ quiet: flags.quiet })
+    const progress = new Progress()
     const onEvent = await progress.start()
     // From here on there is something to clean up.
     const { signal } = this
@@ -61,21 +58,8 @@ export default class Resolve extends BaseCommand {
       flags.output === undefined || toStandardOutput
         ? undefined
         : await OutputFile.reserve(flags.output, { force: flags.force })
-    let client: RegistryClient | undefined
     try {
-      client = await openClient(flags, onEvent)
-      const lock = await resolveImages({
-        images,
-        platforms,
-        rewriteDigests: flags['rewrite-digests'],
-        allowMissingPlatform: flags['allow-missing-platform'],
-        client,
-        mirrors,
-        resolveFrom: flags['resolve-from'],
-        concurrency: flags.concurrency,
-        signal,
-        onEvent,
-      })
+      const lock = await resolve({ ...sourcesFrom(flags), images, signal, onEvent })
       progress.stop()
       const bytes = serializeLock(lock)
       if (output) {
@@ -94,7 +78,6 @@ export default class Resolve extends BaseCommand {
       throw error
     } finally {
       progress.stop()
-      await client?.close()
     }
   }
 }

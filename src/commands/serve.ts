@@ -90,9 +90,10 @@ export default class Serve extends BaseCommand {
     const listen = parseListen(flags.listen)
     const tls = await readTls(flags['tls-cert'], flags['tls-key'])
     const certificate = tls && readCertificate(tls.cert, flags['tls-cert'] ?? '', Date.now())
-    const trust = await trustFrom(flags, { flag: '--allow-unsigned', isSet: flags['allow-unsigned'] })
+    const trust = trustFrom(flags, { flag: '--allow-unsigned', isSet: flags['allow-unsigned'] })
 
-    const { registriesOf, serveBundles } = await import('../transfer/serve/serve.ts')
+    const { serve } = await import('../library/serve.ts')
+    const { registriesOf } = await import('../transfer/serve/serve.ts')
     const { HostsFolder } = await import('../transfer/serve/hosts-folder.ts')
     const { renderServe, serveDocument } = await import('../cli/render-serve.ts')
     if (flags['allow-unsigned']) {
@@ -100,11 +101,11 @@ export default class Serve extends BaseCommand {
     }
     const { signal } = this
     const hostsDir = flags['hosts-dir']
-    const progress = new Progress({ quiet: flags.quiet })
+    const progress = new Progress()
     let hosts: HostsFolder | undefined
     try {
-      await using served = await serveBundles(paths, {
-        trust,
+      await using served = await serve(paths, {
+        ...trust,
         listen,
         ...(tls ? { tls } : {}),
         allowPlainHttp: flags['plain-http'],

@@ -2,7 +2,8 @@ import { Args, Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
 import { trustFlags } from '../cli/flags.ts'
 import { Progress } from '../cli/progress.ts'
-import { evidenceOf, highlightOf, renderEvidence, type Evidence } from '../cli/render-evidence.ts'
+import { evidenceOf, highlightOf, renderEvidence } from '../cli/render-evidence.ts'
+import type { Evidence } from '../cli/shapes/evidence.ts'
 import { trustFrom } from '../cli/trust.ts'
 
 export default class Verify extends BaseCommand {
@@ -39,18 +40,17 @@ export default class Verify extends BaseCommand {
 
   async run(): Promise<Evidence> {
     const { args, flags } = await this.parse(Verify)
-    const trust = await trustFrom(flags, { flag: '--integrity-only', isSet: flags['integrity-only'] })
-    const { verifyBundle, verificationError } = await import('../transfer/check/verify.ts')
-    const progress = new Progress({ quiet: flags.quiet })
+    const trust = trustFrom(flags, { flag: '--integrity-only', isSet: flags['integrity-only'] })
+    const { verify } = await import('../library/verify.ts')
+    const progress = new Progress()
     try {
-      const opened = await verifyBundle(args.bundle, trust, {
+      const opened = await verify(args.bundle, {
+        ...trust,
         onEvent: await progress.start(),
         signal: this.signal,
       })
-      await opened.reader.close()
       progress.stop()
-      const evidence = evidenceOf(opened, true)
-      if (opened.problems.length > 0 || !evidence) throw verificationError(args.bundle, opened)
+      const evidence = evidenceOf(opened, opened.description, true)
       this.print(renderEvidence(evidence), highlightOf(evidence))
       return evidence
     } finally {

@@ -1,11 +1,5 @@
-import {
-  BUNDLE_TYPE,
-  FORMAT_VERSION,
-  formatMoment,
-  isMoment,
-  MAX_TEXT,
-  type BundleDescription,
-} from '../bundle/description.ts'
+import { BUNDLE_TYPE, FORMAT_VERSION, MAX_TEXT, type BundleDescription } from '../bundle/description.ts'
+import { formatMoment, isMoment } from '../bundle/fields.ts'
 import { AirgapError } from '../errors.ts'
 import { TOOL } from '../version.ts'
 

@@ -5,7 +5,8 @@ import { AirgapError } from '../errors.ts'
 import { OutputFile } from '../files/output-file.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Lock } from '../transfer/pack/lock.ts'
-import type { Amount } from '../transfer/pack/pack.ts'
+import type { PackOptions as EngineOptions, PackPlan } from '../transfer/pack/pack.ts'
+import type { Amount, PackSummary } from '../transfer/pack/wanted.ts'
 import type { ReusableBlobs } from '../transfer/pack/reuse.ts'
 import type { SigningKey } from '../trust/keys.ts'
 import { describeBundle, type DescriptionOptions } from './description.ts'
@@ -72,16 +73,14 @@ export async function pack(options: PackOptions): Promise<Packed> {
     }
     return await withClient(options, async (client) => {
       const { DocumentCache } = await import('../transfer/pack/sources.ts')
-      const { expectedSummary, packToFile, packToStream, planPack } = await import('../transfer/pack/pack.ts')
+      const { planPack } = await import('../transfer/pack/pack.ts')
       const cache = new DocumentCache(reuse)
       const common = { ...shared(options), client, mirrors, cache }
       const pinned =
         lock ?? (await resolveWith(client, { ...options, images: images ?? [] }, request ?? nothing(), cache))
       const key = options.key === 'unsigned' ? undefined : options.key
       const plan = await planPack({ ...common, lock: pinned, description, key, reuse })
-      let summary = expectedSummary(plan)
-      if (file) summary = await packToFile(plan, file, common)
-      else if (output !== undefined) summary = await packToStream(plan, output as Writable, common)
+      const summary = await execute(plan, file ?? (output as Writable | undefined), common)
       return {
         bundleDigest: plan.plan.bundleDigest,
         size: plan.plan.totalSize,
@@ -97,6 +96,18 @@ export async function pack(options: PackOptions): Promise<Packed> {
   } finally {
     await reuse?.close()
   }
+}
+
+async function execute(
+  plan: PackPlan,
+  output: OutputFile | Writable | undefined,
+  options: EngineOptions,
+): Promise<PackSummary> {
+  if (output === undefined) return (await import('../transfer/pack/wanted.ts')).expectedSummary(plan)
+  if (output instanceof OutputFile) {
+    return (await import('../transfer/pack/to-file.ts')).packToFile(plan, output, options)
+  }
+  return (await import('../transfer/pack/to-stream.ts')).packToStream(plan, output, options)
 }
 
 function nothing(): never {

@@ -27,13 +27,14 @@ const MAX_SIGNATURE_FILE = 1024 * 1024
  */
 export async function readTrust(trust: Trust): Promise<TrustOptions> {
   const { keys = [], signatures = [], unauthenticated = false } = trust
-  if (keys.length > 0 === unauthenticated) {
+  const hasKeys = keys.length > 0
+  if (hasKeys === unauthenticated) {
     throw new AirgapError('USAGE', 'a bundle is checked either with keys or, by name, unauthenticated')
   }
   const { readPublicKey } = await import('../trust/keys.ts')
   const { parseDetachedSignature } = await import('../trust/detached.ts')
   return {
-    keys: await Promise.all(keys.map((key) => (typeof key === 'string' ? readPublicKey(key) : key))),
+    keys: await Promise.all(keys.map(async (key) => (typeof key === 'string' ? readPublicKey(key) : key))),
     unauthenticated,
     signatures: await Promise.all(
       signatures.map(async (file) => ({

@@ -1,3 +1,4 @@
+import type { BundleDescription } from '../bundle/description.ts'
 import type { OpenedBundle } from '../transfer/check/opened-bundle.ts'
 import { readTrust, type Trust } from './trust.ts'
 import type { RunOptions } from './run.ts'
@@ -5,13 +6,18 @@ import type { RunOptions } from './run.ts'
 /** How to verify. */
 export type VerifyOptions = Trust & RunOptions
 
+/** A bundle with nothing wrong in it. */
+export interface VerifiedBundle extends OpenedBundle {
+  description: BundleDescription
+}
+
 /**
  * Verifies a bundle completely, offline: signature, archive, descriptions, graphs and every byte.
  *
  * @returns what was checked. Its file is closed; the content is no longer to be read from it.
  * @throws AirgapError `VERIFICATION_FAILED` with every fault in `problems`; `USAGE`, `FILE`, `INVALID_KEY`
  */
-export async function verify(path: string, options: VerifyOptions): Promise<OpenedBundle> {
+export async function verify(path: string, options: VerifyOptions): Promise<VerifiedBundle> {
   const trust = await readTrust(options)
   const { verifyBundle, verificationError } = await import('../transfer/check/verify.ts')
   const opened = await verifyBundle(path, trust, {
@@ -19,6 +25,7 @@ export async function verify(path: string, options: VerifyOptions): Promise<Open
     ...(options.onEvent ? { onEvent: options.onEvent } : {}),
   })
   await opened.reader.close()
-  if (opened.problems.length > 0 || !opened.description) throw verificationError(path, opened)
-  return opened
+  const { description } = opened
+  if (opened.problems.length > 0 || !description) throw verificationError(path, opened)
+  return { ...opened, description }
 }

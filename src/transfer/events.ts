@@ -1,3 +1,4 @@
+import type { Digest } from '../oci/digest.ts'
 import type { RegistryNotice } from '../registry/notices.ts'
 
 /**
@@ -5,12 +6,19 @@ import type { RegistryNotice } from '../registry/notices.ts'
  * All sizes are bytes.
  */
 export type TransferEvent =
-  /** A part of the work with a known total begins. */
-  | { type: 'phase'; phase: Phase; items: number; bytes: number }
-  /** More bytes of the present phase are done. Negative when a transfer had to start over. */
+  /**
+   * A part of the work with a known total begins. `items` are blobs, except where a phase works on images as such
+   * (resolve, tag); `images` are those that are complete when their blobs are.
+   */
+  | { type: 'phase'; phase: Phase; items: number; bytes: number; images?: number }
+  /** The present phase has more to do than it began with: what was to be mounted is uploaded. */
+  | { type: 'more'; bytes: number }
+  /** More bytes of the present phase are done. What has to be sent again counts once. */
   | { type: 'progress'; bytes: number }
   /** One thing of the present phase is finished: an image or a blob, as `name` says. */
-  | { type: 'item'; name: string; bytes: number; outcome: ItemOutcome }
+  | { type: 'item'; name: string; bytes: number; outcome: ItemOutcome; digest?: Digest }
+  /** All blobs of an image are done in the present phase. */
+  | { type: 'image'; name: string; bytes: number; outcome: ItemOutcome }
   /** Something that a person should know and that does not stop the work. */
   | { type: 'warning'; message: string }
   | { type: 'registry'; notice: RegistryNotice }
@@ -22,12 +30,16 @@ export type ItemOutcome =
 
 export type OnEvent = (event: TransferEvent) => void
 
-/** Progress of one blob, told as its bytes so far, as events, which tell what has been added. */
+/**
+ * Progress of one blob, told as its bytes so far, as events, which tell what has been added. A transfer that starts
+ * over adds nothing until it is further than before.
+ */
 export function blobProgress(onEvent: OnEvent | undefined): { onProgress?: (bytes: number) => void } {
   if (!onEvent) return {}
   let known = 0
   return {
     onProgress: (bytes) => {
+      if (bytes <= known) return
       onEvent({ type: 'progress', bytes: bytes - known })
       known = bytes
     },

@@ -47,7 +47,7 @@ describe.each([
     const opened = await verifyBundle(path, TRUST, { ...options, onEvent: (event) => events.push(event) })
     await opened.reader.close()
     expect(opened.problems).toEqual([])
-    expect(events[0]).toEqual({ type: 'phase', phase: 'check', items: blobs.length, bytes })
+    expect(events[0]).toEqual({ type: 'phase', phase: 'check', items: blobs.length, bytes, images: 1 })
     const done = events.flatMap((event) => (event.type === 'progress' ? [event.bytes] : []))
     expect(done.reduce((sum, one) => sum + one, 0)).toBe(bytes)
     const items = events.flatMap((event) => (event.type === 'item' ? [event.name] : []))

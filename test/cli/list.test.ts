@@ -67,9 +67,9 @@ describe('airgap list', () => {
     ])
     expect(json()).toEqual({
       images: [
-        { reference: 'docker.io/library/nginx:latest', from: 'argument' },
-        { reference: 'registry.k8s.io/coredns/coredns:v1.14.2', from: 'kubeadm' },
-        { reference: 'registry.k8s.io/pause:3.10.2', from: 'kubeadm' },
+        { source: 'docker.io/library/nginx:latest', from: 'argument' },
+        { source: 'registry.k8s.io/coredns/coredns:v1.14.2', from: 'kubeadm' },
+        { source: 'registry.k8s.io/pause:3.10.2', from: 'kubeadm' },
       ],
     })
   })

@@ -226,7 +226,9 @@ describe('pack', () => {
     const asked = internet.registry.requests.slice(before).filter(({ path }) => path.includes('/blobs/'))
     expect(asked.length).toBeLessThan(3)
     await good(['pack', '--lock', 'all.lock', ...mirrors, '--no-sign', '--name', 'same', '-o', 'wet.tar'])
-    expect(plan.json<{ size: number }>().size).toBe((await stat(folder.file('wet.tar'))).size)
+    expect(plan.json<{ bundle: { size: number } }>().bundle.size).toBe(
+      (await stat(folder.file('wet.tar'))).size,
+    )
     expect(await readdir(folder.path)).not.toContain('dry.tar')
   })
 
@@ -322,7 +324,7 @@ describe('verify', () => {
 
   it('takes the approved digest with or without its algorithm', async () => {
     const { json } = await good(['verify', 'all.tar', '--key', 'airgap.pub', '--json'])
-    const { bundleDigest } = json<{ bundleDigest: string }>()
+    const { digest: bundleDigest } = json<{ bundle: { digest: string } }>().bundle
     const sums = createHash('sha256')
       .update(await checksumsOf('all.tar'))
       .digest('hex')

@@ -8,7 +8,7 @@ import {
   singleManifest,
   AMD64,
 } from '../../fixtures/images/index.ts'
-import { digestOf, type Digest } from '../../src/oci/digest.ts'
+import { digestOf } from '../../src/oci/digest.ts'
 import { MemoryStore } from '../../src/server/memory-store.ts'
 import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
 import type { Receipt } from '../../src/transfer/push/receipt.ts'
@@ -98,7 +98,7 @@ describe('push', () => {
     const outcomes = receipt.images[0]?.content.map(({ digest, outcome }) => [digest, outcome])
     const root = receipt.images[0]?.digest
     expect(outcomes).toEqual(
-      outcomes?.map(([digest]) => [digest, digest === root ? 'present, read back' : 'present, not read']),
+      outcomes?.map(([digest]) => [digest, digest === root ? 'present-read-back' : 'present-not-read']),
     )
     expect(receipt.complete).toBe(true)
   })
@@ -175,12 +175,12 @@ describe('push', () => {
   it('reads blobs back with --verify-target, and sets no tag when one is damaged there', async () => {
     await using target = await startRegistry()
     const { receipt } = await push('k8s.tar', target.host)
-    expect(receipt.images[0]?.content.some(({ outcome }) => outcome === 'present, read back')).toBe(false)
+    expect(receipt.images[0]?.content.some(({ outcome }) => outcome === 'present-read-back')).toBe(false)
     const second = await push('k8s.tar', target.host, '--verify-target')
     const blobs = second.receipt.images
       .flatMap(({ content }) => content)
       .filter(({ kind }) => kind === 'blob')
-    expect(new Set(blobs.map(({ outcome }) => outcome))).toEqual(new Set(['present, read back']))
+    expect(new Set(blobs.map(({ outcome }) => outcome))).toEqual(new Set(['present-read-back']))
 
     await using damaged = await startRegistry({ quirks: ['corrupt-blob'] })
     const refused = await run([
@@ -210,7 +210,7 @@ describe('push', () => {
     expect(holders.length).toBeGreaterThan(1)
     const { target: name } = holders.at(-1) ?? { target: '' }
     const repository = name.slice(target.host.length + 1, name.lastIndexOf(':'))
-    target.store.putBlob(repository, Buffer.alloc(shared?.size ?? 0), shared?.digest as Digest)
+    target.store.putBlob(repository, Buffer.alloc(shared?.size ?? 0), shared!.digest)
     const refused = await run([
       'push',
       'k8s.tar',
@@ -406,7 +406,7 @@ describe('a push that breaks off', () => {
     const record = JSON.parse(await readFile(folder.file(file ?? ''), 'utf8')) as Receipt
     expect(record.complete).toBe(false)
     const states = record.images.map(({ tag }) => tag.state)
-    expect(states.filter((state) => state === 'not set')).toHaveLength(states.length - 1)
+    expect(states.filter((state) => state === 'not-set')).toHaveLength(states.length - 1)
     const moved = record.images.find(({ tag }) => tag.state === 'moved')
     expect(moved?.tag.previousDigest).toBe(old.descriptor.digest)
     refuse = false

@@ -1,7 +1,8 @@
-import { digestOfBlobName, RAW_SIGNATURE, SIGSTORE_SIGNATURE } from '../../bundle/names.ts'
+import { blobName, digestOfBlobName, RAW_SIGNATURE, SIGSTORE_SIGNATURE } from '../../bundle/names.ts'
 import type { BundleEntry } from '../../bundle/reader.ts'
 import { AirgapError, type Problem } from '../../errors.ts'
 import type { OnEvent } from '../events.ts'
+import { ImageProgress } from '../image-progress.ts'
 import type { TrustOptions } from './authenticate.ts'
 import { hashEntries } from './hash-pool.ts'
 import { openBundle } from './open.ts'
@@ -54,7 +55,8 @@ async function hashContent(
   const problems: Problem[] = []
   const known = new Set(opened.problems.map(({ entry }) => entry))
   const bytes = entries.reduce((sum, { size }) => sum + size, 0)
-  onEvent?.({ type: 'phase', phase: 'check', items: entries.length, bytes })
+  const images = imagesOf(opened, entries, onEvent)
+  onEvent?.({ type: 'phase', phase: 'check', items: entries.length, bytes, images: images.count })
   await hashEntries(
     opened.reader,
     entries,
@@ -64,6 +66,7 @@ async function hashContent(
         problems.push({ entry: entry.name, message: alteredMessage(digest, expected) })
       }
       onEvent?.({ type: 'item', name: entry.name, bytes: entry.size, outcome: 'checked' })
+      images.done(entry.name, 'checked')
     },
     {
       ...(onEvent ? { onProgress: (done: number) => onEvent({ type: 'progress', bytes: done }) } : {}),
@@ -72,6 +75,26 @@ async function hashContent(
     },
   )
   return problems.toSorted((a, b) => (a.entry < b.entry ? -1 : 1))
+}
+
+/** The images that any of these entries belongs to. */
+function imagesOf(
+  opened: OpenedBundle,
+  entries: readonly BundleEntry[],
+  onEvent: OnEvent | undefined,
+): ImageProgress {
+  const names = new Set(entries.map(({ name }) => name))
+  const images = opened.images.map(({ image, closure }) => ({
+    name: image.source,
+    bytes: image.size,
+    parts: [...closure.documents.keys(), ...closure.blobs.keys()]
+      .map(blobName)
+      .filter((one) => names.has(one)),
+  }))
+  return new ImageProgress(
+    images.filter(({ parts }) => parts.length > 0),
+    onEvent,
+  )
 }
 
 /**

@@ -18,6 +18,8 @@ import { DocumentCache } from './sources.ts'
 export interface BlobToFetch {
   descriptor: Descriptor
   sources: Repository[]
+  /** The images that it belongs to. */
+  images: ImageEntry[]
 }
 
 /** All that a bundle will hold, with every digest and size known and no layer fetched yet. */
@@ -60,13 +62,13 @@ export async function gatherContents(options: ContentsOptions): Promise<BundleCo
   const documents = new Map<Digest, ManifestOrIndex>()
   const configs = new Set<Digest>()
   const toFetch = new Map<Digest, BlobToFetch>()
-  for (const image of gathered) {
+  for (const [i, image] of gathered.entries()) {
     for (const document of [...image.closure.documents.values(), ...image.evidence]) {
       documents.set(document.digest, document)
     }
     for (const digest of image.closure.configs) configs.add(digest)
     for (const [digest, descriptor] of image.closure.blobs)
-      addSource(toFetch, digest, descriptor, image.repositories)
+      addSource(toFetch, digest, descriptor, image.repositories, lock.images[i])
   }
   const blobs: PlannedBlob[] = [...documents.values()].map(({ digest, bytes }) => ({
     digest,
@@ -156,12 +158,14 @@ function addSource(
   digest: Digest,
   descriptor: Descriptor,
   repositories: readonly Repository[],
+  image: ImageEntry | undefined,
 ): void {
   const known = toFetch.get(digest)
   if (!known) {
-    toFetch.set(digest, { descriptor, sources: [...repositories] })
+    toFetch.set(digest, { descriptor, sources: [...repositories], images: image ? [image] : [] })
     return
   }
+  if (image) known.images.push(image)
   const names = new Set(known.sources.map(({ name }) => name))
   known.sources.push(...repositories.filter(({ name }) => !names.has(name)))
 }

@@ -1,5 +1,6 @@
 import * as v from 'valibot'
-import { ImageEntrySchema, IMAGE_KEYS, PlatformsSchema, type ImageEntry } from '../../bundle/description.ts'
+import { ImageEntrySchema, IMAGE_KEYS, PlatformsSchema } from '../../bundle/description.ts'
+import { described, type Known } from '../../bundle/fields.ts'
 import { checkDeliveredNames, sortImages } from '../../bundle/layout.ts'
 import { AirgapError, messageOf } from '../../errors.ts'
 import { canonicalJson, checkKeyCase, checkShape, parseStrictJson } from '../../oci/json.ts'
@@ -7,19 +8,16 @@ import { canonicalJson, checkKeyCase, checkShape, parseStrictJson } from '../../
 export const LOCK_TYPE = 'dev.airgap.lock'
 
 /** What `resolve -o` writes and `pack --lock` reads: images pinned to digests. */
-export interface Lock {
-  type: typeof LOCK_TYPE
-  formatVersion: string
-  platforms: 'all' | string[]
-  images: ImageEntry[]
-}
-
-const LockSchema = v.looseObject({
+export const LockSchema = v.looseObject({
   type: v.literal(LOCK_TYPE, `must be ${LOCK_TYPE}`),
-  formatVersion: v.pipe(v.string(), v.regex(/^1\.[0-9]+$/, 'this release reads format 1')),
+  formatVersion: described(
+    v.pipe(v.string(), v.regex(/^1\.[0-9]+$/, 'this release reads format 1')),
+    'The version of the format, MAJOR.MINOR',
+  ),
   platforms: PlatformsSchema,
   images: v.pipe(v.array(ImageEntrySchema), v.minLength(1, 'names no image')),
 })
+export type Lock = Known<v.InferOutput<typeof LockSchema>>
 
 export function serializeLock(lock: Lock): Buffer {
   return canonicalJson(lock)

@@ -6,7 +6,8 @@ import type { RegistryClient } from '../../registry/client.ts'
 import type { Repository } from '../../registry/repository.ts'
 import { contentEntries, refuse, requireContent } from '../check/verify.ts'
 import type { OpenedBundle } from '../check/opened-bundle.ts'
-import { blobProgress, type OnEvent } from '../events.ts'
+import { blobProgress, type ItemOutcome, type OnEvent } from '../events.ts'
+import { ImageProgress } from '../image-progress.ts'
 import { inParallel } from '../parallel.ts'
 import {
   mountsOf,
@@ -68,16 +69,19 @@ async function sendBlobs(
   record: PushRecord,
 ): Promise<void> {
   const { onEvent } = options
+  const images = imagesIn(plan, (digest) => digest, onEvent)
   onEvent?.({
     type: 'phase',
     phase: 'upload',
     items: plan.uploadCount + plan.mountCount,
     bytes: plan.uploadBytes,
+    images: images.count,
   })
+  images.begin()
   const largestFirst = plan.blobs.toSorted((a, b) => b.size - a.size)
   const altered: Problem[] = []
   await inParallel(largestFirst, options, async (blob, signal) => {
-    for (const repository of blob.present) record.set(repository, blob.digest, blob.size, 'present, not read')
+    for (const repository of blob.present) record.set(repository, blob.digest, blob.size, 'present-not-read')
     try {
       for (const repository of uploadsOf(blob)) {
         await upload(opened, blob, repository, options, signal)
@@ -90,7 +94,8 @@ async function sendBlobs(
       }
       throw error
     }
-    await mountOrUpload(opened, blob, options, record, signal)
+    const mounted = await mountOrUpload(opened, blob, options, record, signal)
+    images.done(blob.digest, uploadsOf(blob).length > 0 ? 'uploaded' : mounted)
   }).catch((error: unknown) => {
     refuse(opened, altered)
     throw error
@@ -103,7 +108,8 @@ async function mountOrUpload(
   options: PushOptions,
   record: PushRecord,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<ItemOutcome> {
+  let outcome: ItemOutcome = 'present'
   const from = blob.present[0] ?? uploadsOf(blob)[0]
   for (const repository of mountsOf(blob)) {
     const isMounted = from !== undefined && (await repository.mountBlob(blob.digest, from.repository, signal))
@@ -114,12 +120,31 @@ async function mountOrUpload(
         name: `${shortHex(blob.digest)} in ${repository.name}`,
         bytes: blob.size,
         outcome: 'mounted',
+        digest: blob.digest,
       })
+      if (outcome === 'present') outcome = 'mounted'
     } else {
+      options.onEvent?.({ type: 'more', bytes: blob.size })
+      outcome = 'uploaded'
       await upload(opened, blob, repository, options, signal)
       record.set(repository, blob.digest, blob.size, 'uploaded')
     }
   }
+  return outcome
+}
+
+/** @param partOf names a blob of an image in the phase. */
+function imagesIn(
+  plan: PushPlan,
+  partOf: (digest: Digest, repository: Repository) => string,
+  onEvent: OnEvent | undefined,
+): ImageProgress {
+  const images = plan.images.map(({ image, graph, repository }) => ({
+    name: image.source,
+    bytes: image.size,
+    parts: [...graph.closure.blobs.keys()].map((digest) => partOf(digest, repository)),
+  }))
+  return new ImageProgress(images, onEvent)
 }
 
 async function upload(
@@ -133,11 +158,14 @@ async function upload(
   if (!entry) throw new AirgapError('INTERNAL', `${blob.digest} is not in the bundle`)
   const { onProgress } = blobProgress(onEvent)
   await repository.uploadBlob(blob, () => opened.reader.stream(entry), signal, onProgress)
+  // It may have been there after an attempt whose answer was lost.
+  onProgress?.(blob.size)
   onEvent?.({
     type: 'item',
     name: `${shortHex(blob.digest)} to ${repository.name}`,
     bytes: blob.size,
     outcome: 'uploaded',
+    digest: blob.digest,
   })
 }
 
@@ -148,7 +176,7 @@ async function sendManifests(plan: PushPlan, options: PushOptions, record: PushR
     for (const { document, repository, isPresent } of manifests) {
       const size = document.bytes.length
       if (isPresent) {
-        record.set(repository, document.digest, size, 'present, not read')
+        record.set(repository, document.digest, size, 'present-not-read')
         continue
       }
       await repository.putManifest(document.digest, document, signal)
@@ -167,14 +195,18 @@ async function readBack(plan: PushPlan, options: PushOptions, record: PushRecord
     [...blob.present, ...blob.damaged, ...blob.missing].map((repository) => ({ blob, repository })),
   )
   const bytes = blobs.reduce((sum, { blob }) => sum + blob.size, 0)
-  onEvent?.({ type: 'phase', phase: 'read-back', items: blobs.length, bytes })
+  const partOf = (digest: Digest, { name }: Repository): string => `${name} ${digest}`
+  const images = imagesIn(plan, partOf, onEvent)
+  onEvent?.({ type: 'phase', phase: 'read-back', items: blobs.length, bytes, images: images.count })
+  images.begin()
   await inParallel(blobs, options, async ({ blob, repository }, signal) => {
     const descriptor = { mediaType: 'application/octet-stream', digest: blob.digest, size: blob.size }
     const sink = { restartable: true, write: async () => {} }
     await downloadBlob([repository], descriptor, sink, { client, signal, ...blobProgress(onEvent) })
     record.markRead(repository, blob.digest)
     const name = `${shortHex(blob.digest)} in ${repository.name}`
-    onEvent?.({ type: 'item', name, bytes: blob.size, outcome: 'confirmed' })
+    onEvent?.({ type: 'item', name, bytes: blob.size, outcome: 'confirmed', digest: blob.digest })
+    images.done(partOf(blob.digest, repository), 'confirmed')
   })
   await inParallel(plan.manifests, options, async ({ document, repository }, signal) => {
     await repository.fetchManifest(document.digest, signal)

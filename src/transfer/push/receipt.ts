@@ -1,84 +1,93 @@
 import * as v from 'valibot'
+import { BundleIdentitySchema, source, ToolSchema } from '../../bundle/description.ts'
+import {
+  described,
+  digest,
+  instant,
+  keyFingerprint,
+  sum,
+  wholeNumber,
+  type Known,
+} from '../../bundle/fields.ts'
 import { canonicalJson } from '../../oci/json.ts'
 
 /** What became of a blob or manifest in a repository of the target. */
-const OutcomeSchema = v.picklist([
-  'uploaded',
-  'mounted',
-  'present, not read',
-  'present, read back',
-  'not sent',
-])
+const OutcomeSchema = described(
+  v.picklist(['uploaded', 'mounted', 'present-not-read', 'present-read-back', 'not-sent']),
+  'uploaded: sent; mounted: taken over from another repository of the target; present-*: was there, and was or was not read back and hashed; not-sent: the push broke off before',
+)
 export type ContentOutcome = v.InferOutput<typeof OutcomeSchema>
 
-const TagStateSchema = v.picklist(['created', 'unchanged', 'moved', 'not set'])
+const TagStateSchema = described(
+  v.picklist(['created', 'unchanged', 'moved', 'not-set']),
+  'What became of the tag; not-set: the push broke off before',
+)
 export type TagState = v.InferOutput<typeof TagStateSchema>
 
-const digest = v.pipe(v.string(), v.regex(/^sha256:[0-9a-f]{64}$/))
-const count = v.pipe(v.number(), v.integer(), v.minValue(0))
-const moment = v.pipe(v.string(), v.isoTimestamp())
+export const AuthenticationSchema = v.object({
+  state: described(
+    v.picklist(['signed', 'not-checked']),
+    'Whether the signature was checked with a key of the caller',
+  ),
+  keyFingerprint: v.optional(keyFingerprint),
+})
+
+export const TargetSchema = v.object({
+  registry: v.string(),
+  prefix: described(v.string(), 'The path that all names begin with; may be empty'),
+  origin: described(v.string(), 'Where it was spoken to, like https://registry.internal:5000'),
+})
+
+const targetName = described(v.string(), 'The full name in the target, with the tag')
+export const plannedImageFields = { source, target: targetName, digest, mediaType: v.string() }
+
+/** Where a tag stands, and where it stood. */
+export function tagSchema<S extends v.GenericSchema>(
+  state: S,
+): v.ObjectSchema<
+  { name: v.StringSchema<undefined>; state: S; previousDigest: v.OptionalSchema<typeof digest, undefined> },
+  undefined
+> {
+  return v.object({ name: v.string(), state, previousDigest: v.optional(digest) })
+}
 
 /** The receipt of a push; published as `docs/schemas/receipt.schema.json`. */
 export const ReceiptSchema = v.object({
   type: v.literal('dev.airgap.receipt'),
   formatVersion: v.literal('1.0'),
-  tool: v.object({ name: v.string(), version: v.string() }),
-  bundle: v.object({
-    /** The bundle digest: SHA-256 of its `SHA256SUMS`. */
-    digest,
-    name: v.string(),
-    version: v.optional(v.string()),
-    sequence: count,
-    created: moment,
-  }),
-  authentication: v.object({
-    state: v.picklist(['signed', 'not checked']),
-    /** SHA-256 of the public key that the signature was checked with. */
-    keyFingerprint: v.optional(v.string()),
-  }),
-  target: v.object({
-    registry: v.string(),
-    prefix: v.string(),
-    /** The origin that it was spoken to at, like `https://registry.internal:5000`. */
-    origin: v.string(),
-  }),
-  started: moment,
-  finished: moment,
-  /** False when the push broke off: then some content is `not sent`, and some tags are `not set`. */
-  complete: v.boolean(),
+  tool: ToolSchema,
+  bundle: BundleIdentitySchema,
+  authentication: AuthenticationSchema,
+  target: TargetSchema,
+  started: instant,
+  finished: instant,
+  complete: described(
+    v.boolean(),
+    'False when the push broke off: then some content is not-sent, and some tags are not-set',
+  ),
   images: v.array(
     v.object({
-      source: v.string(),
-      /** The full name in the target, with the tag. */
-      target: v.string(),
-      digest,
-      mediaType: v.string(),
-      tag: v.object({
-        name: v.string(),
-        state: TagStateSchema,
-        /** Where a moved tag pointed before. */
-        previousDigest: v.optional(digest),
-      }),
-      content: v.array(
-        v.object({
-          digest,
-          /** Bytes. */
-          size: count,
-          kind: v.picklist(['manifest', 'blob']),
-          outcome: OutcomeSchema,
-        }),
+      ...plannedImageFields,
+      tag: tagSchema(TagStateSchema),
+      content: described(
+        v.array(
+          v.object({
+            digest,
+            size: described(wholeNumber, 'Bytes'),
+            kind: v.picklist(['manifest', 'blob']),
+            outcome: OutcomeSchema,
+          }),
+        ),
+        'Everything that the image consists of',
       ),
     }),
   ),
-  /** Sums over the target's repositories. */
-  totals: v.object({
-    uploaded: v.object({ count, bytes: count }),
-    mounted: v.object({ count, bytes: count }),
-    present: v.object({ count, bytes: count }),
-    tagsMoved: count,
-  }),
+  totals: described(
+    v.object({ uploaded: sum, mounted: sum, present: sum, tagsMoved: wholeNumber }),
+    "Sums over the target's repositories",
+  ),
 })
-export type Receipt = v.InferOutput<typeof ReceiptSchema>
+export type Receipt = Known<v.InferOutput<typeof ReceiptSchema>>
 
 export function serializeReceipt(receipt: Receipt): Buffer {
   return canonicalJson(receipt)

@@ -1,7 +1,9 @@
+import { bundleIdentity } from '../../bundle/identity.ts'
 import { AirgapError } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { Repository } from '../../registry/repository.ts'
 import { TOOL } from '../../version.ts'
+import type { Authentication } from '../check/authenticate.ts'
 import type { OpenedBundle } from '../check/opened-bundle.ts'
 import type { Target } from './names.ts'
 import { tagChange, tagName, type PlannedImage, type PushPlan } from './plan.ts'
@@ -16,6 +18,13 @@ interface ContentRecord {
 interface TagRecord {
   state: TagState
   previousDigest?: Digest
+}
+
+/** Who answers for the bundle, as documents have it. */
+export function authenticationOf(authentication: Authentication): Receipt['authentication'] {
+  return authentication.state === 'signed'
+    ? { state: 'signed', keyFingerprint: authentication.key.fingerprint }
+    : { state: 'not-checked' }
 }
 
 /**
@@ -49,7 +58,7 @@ export class PushRecord {
   /** Turns what was only found present in a repository into what was read back from there and hashed. */
   markRead({ name }: Repository, digest: Digest): void {
     const record = this.#content.get(`${name} ${digest}`)
-    if (record?.outcome === 'present, not read') record.outcome = 'present, read back'
+    if (record?.outcome === 'present-not-read') record.outcome = 'present-read-back'
   }
 
   setTag(planned: PlannedImage, before: Digest | undefined): void {
@@ -61,22 +70,12 @@ export class PushRecord {
   receipt(isComplete: boolean): Receipt {
     const { authentication, description, bundleDigest } = this.#opened
     if (!description) throw new AirgapError('INTERNAL', 'a bundle without a description was pushed')
-    const { name, version, sequence, created } = description
     return {
       type: 'dev.airgap.receipt',
       formatVersion: '1.0',
       tool: TOOL,
-      bundle: {
-        digest: bundleDigest,
-        name,
-        ...(version === undefined ? {} : { version }),
-        sequence,
-        created,
-      },
-      authentication:
-        authentication.state === 'signed'
-          ? { state: 'signed', keyFingerprint: authentication.key.fingerprint }
-          : { state: 'not checked' },
+      bundle: bundleIdentity(bundleDigest, description),
+      authentication: authenticationOf(authentication),
       target: this.#target,
       started: this.#started.toISOString(),
       finished: new Date().toISOString(),
@@ -91,7 +90,7 @@ export class PushRecord {
     const outcomeOf = (digest: Digest): ContentOutcome => {
       const record = this.#content.get(`${repository.name} ${digest}`)
       if (!record && isComplete) throw new AirgapError('INTERNAL', `${digest} was forgotten`)
-      return record?.outcome ?? 'not sent'
+      return record?.outcome ?? 'not-sent'
     }
     const documents = [...graph.closure.documents.values()].map(({ digest, bytes }) => ({
       digest,
@@ -110,7 +109,7 @@ export class PushRecord {
       target: tagName(planned),
       digest: image.digest,
       mediaType: image.mediaType,
-      tag: { name: planned.name.tag, ...(this.#tags.get(tagName(planned)) ?? { state: 'not set' }) },
+      tag: { name: planned.name.tag, ...(this.#tags.get(tagName(planned)) ?? { state: 'not-set' }) },
       content: [...documents, ...blobs],
     }
   }

@@ -1,0 +1,68 @@
+import * as v from 'valibot'
+import { isDigest, type Digest } from '../oci/digest.ts'
+
+/*
+ * Fields that the documents share: airgap.json, lock, receipt, and what the commands give with --json. One name
+ * means the same in all of them. Descriptions are published, as docs/schemas.
+ */
+
+/** Adds what a field means to its schema. */
+export function described<S extends v.GenericSchema>(
+  schema: S,
+  text: string,
+): v.SchemaWithPipe<readonly [S, v.DescriptionAction<v.InferOutput<S>, string>]> {
+  return v.pipe(schema, v.description<v.InferOutput<S>, string>(text))
+}
+
+/** What is known of a type, without the fields that a reader lets pass: for types of documents that may grow. */
+export type Known<T> = T extends readonly (infer U)[]
+  ? Known<U>[]
+  : T extends string | number | boolean | undefined
+    ? T
+    : { [K in keyof T as string extends K ? never : K]: Known<T[K]> }
+
+export const digest = v.pipe(
+  v.custom<Digest>(isDigest, 'must be sha256: and 64 hexadecimal digits'),
+  v.metadata({ type: 'string', pattern: '^sha256:[0-9a-f]{64}$' }),
+)
+
+/** A size in bytes, a count, a sequence. */
+export const wholeNumber = v.pipe(
+  v.number('must be a number'),
+  v.safeInteger('must be a whole number below 2^53'),
+  v.minValue(0, 'must not be negative'),
+)
+
+/** RFC 3339 in UTC with whole seconds: one spelling for one moment. */
+export const moment = v.pipe(
+  v.string(),
+  v.check(isMoment, 'must be a moment like 2026-01-31T12:00:00Z'),
+  v.metadata({ format: 'date-time' }),
+)
+
+/** RFC 3339 in UTC with milliseconds: when something happened. */
+export const instant = v.pipe(v.string(), v.isoTimestamp())
+
+/** SHA-256 of a public key in DER. */
+export const keyFingerprint = described(
+  v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)),
+  'SHA-256 of the public key in DER, as `openssl pkey -pubin -outform DER | sha256sum` prints it',
+)
+
+/** Number and bytes of blobs. */
+export const sum = v.object({
+  count: described(wholeNumber, 'How many'),
+  bytes: described(wholeNumber, 'Their size together, in bytes'),
+})
+
+/** Whether `value` is RFC 3339 in UTC with whole seconds, and a moment that exists. */
+export function isMoment(value: string): boolean {
+  if (!/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$/.test(value)) return false
+  const time = Date.parse(value)
+  return !Number.isNaN(time) && formatMoment(time) === value
+}
+
+/** Milliseconds since 1970 as RFC 3339 in UTC, whole seconds. */
+export function formatMoment(milliseconds: number): string {
+  return new Date(milliseconds).toISOString().replace(/\.\d{3}Z$/, 'Z')
+}

@@ -1,0 +1,28 @@
+import type { AirgapError } from '../errors.ts'
+import { escapeForeign, escapeLine, styler } from './format.ts'
+import { fitted } from './wrap.ts'
+
+/** So many problems are printed; `--json` has all of them. */
+const MAX_PRINTED = 50
+
+/** The error as people read it: what happened, every single case, and what to do. */
+export function formatError(error: AirgapError): string {
+  const style = styler(process.stderr)
+  const fit = (text: string, indent = 0): string => fitted(text, process.stderr, indent)
+  // Laid out first, because colours would count as characters.
+  const lines = [
+    fit(`Error: ${escapeForeign(error.message)}`).replace('Error:', () => style(['red', 'bold'], 'Error:')),
+  ]
+  for (const problem of error.problems.slice(0, MAX_PRINTED)) {
+    const entry = escapeLine(problem.entry)
+    const text = fit(`${entry}: ${escapeLine(problem.message)}`, 4)
+    lines.push(`  - ${text.startsWith(entry) ? style('bold', entry) + text.slice(entry.length) : text}`)
+  }
+  const left = error.problems.length - MAX_PRINTED
+  if (left > 0) lines.push(`  … and ${left} more; --json lists all`)
+  if (error.hint !== undefined) lines.push(fit(escapeForeign(error.hint)))
+  if (error.code === 'INTERNAL' && error.cause instanceof Error && error.cause.stack) {
+    lines.push(escapeForeign(error.cause.stack))
+  }
+  return lines.join('\n')
+}

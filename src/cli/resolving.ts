@@ -1,0 +1,25 @@
+import type { SelectionOptions, SourceOptions } from '../library/resolve.ts'
+import { registryOptions, type RegistryFlagValues } from './registries.ts'
+
+/** The values of `resolvingFlags`, but for the inputs. */
+export interface ResolvingFlagValues extends RegistryFlagValues {
+  platform?: string[] | undefined
+  'rewrite-digests'?: boolean | undefined
+  'allow-missing-platform'?: boolean | undefined
+  mirror?: string[] | undefined
+  'resolve-from'?: 'source' | 'mirror' | undefined
+  concurrency: number
+}
+
+/** What to take of images and where to read them, as the flags of resolve and pack say. */
+export function sourcesFrom(flags: ResolvingFlagValues): SourceOptions & Omit<SelectionOptions, 'images'> {
+  return {
+    platforms: flags.platform,
+    rewriteDigests: flags['rewrite-digests'],
+    allowMissingPlatform: flags['allow-missing-platform'],
+    mirrors: flags.mirror,
+    resolveFrom: flags['resolve-from'],
+    registries: registryOptions(flags),
+    concurrency: flags.concurrency,
+  }
+}

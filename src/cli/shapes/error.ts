@@ -1,0 +1,34 @@
+import * as v from 'valibot'
+import { described } from '../../bundle/fields.ts'
+import { EXIT_CODES, type ErrorCode } from '../../errors.ts'
+
+/** The fields of an error, in a document and in a log line alike. */
+export const errorFields = {
+  code: described(
+    v.picklist(Object.keys(EXIT_CODES) as ErrorCode[]),
+    'What kind of failure; the exit code follows from it',
+  ),
+  message: described(v.string(), 'What happened, to which image, registry or file; for people'),
+  hint: v.optional(described(v.string(), 'What to do about it; for people')),
+  problems: v.optional(
+    described(
+      v.array(
+        v.object({
+          entry: described(v.string(), 'The image, bundle entry, tag or source concerned'),
+          message: v.string(),
+          kind: v.optional(
+            described(
+              v.literal('expectation'),
+              'The bundle is sound, and is not what the caller expects (name, sequence, expiry)',
+            ),
+          ),
+        }),
+      ),
+      'Every single fault, where there can be several',
+    ),
+  ),
+}
+
+/** What every command gives with `--json` when it fails. */
+export const ErrorSchema = v.object({ error: v.object(errorFields) })
+export type ErrorDocument = v.InferOutput<typeof ErrorSchema>

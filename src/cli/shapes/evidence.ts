@@ -1,0 +1,41 @@
+import * as v from 'valibot'
+import {
+  BundleIdentitySchema,
+  ImageEntrySchema,
+  PlatformsSchema,
+  source,
+  ToolSchema,
+} from '../../bundle/description.ts'
+import { described, sum, type Known } from '../../bundle/fields.ts'
+import { AuthenticationSchema } from '../../transfer/push/receipt.ts'
+import { fileFields, hasSignature } from './pack.ts'
+
+/** What `verify --json` and `inspect --json` give. */
+export const EvidenceSchema = v.object({
+  file: described(v.string(), 'The bundle, as the command line named it'),
+  verdict: described(
+    v.picklist(['good', 'integrity-only', 'not-verified']),
+    'good: everything checked, signature included; integrity-only: complete and unaltered, nobody vouches for it; not-verified: what inspect says',
+  ),
+  bundle: v.object({ ...BundleIdentitySchema.entries, ...fileFields, tool: ToolSchema }),
+  hasSignature,
+  authentication: v.object({
+    ...AuthenticationSchema.entries,
+    keyFile: v.optional(described(v.string(), 'The file of the key that the signature was checked with')),
+    signature: v.optional(
+      described(v.string(), 'The signature that is good: an entry of the bundle, or a file given'),
+    ),
+  }),
+  platforms: PlatformsSchema,
+  images: v.array(ImageEntrySchema),
+  blobs: described(sum, 'Blobs delivered or kept as evidence, each once'),
+  resolvedByMirror: described(
+    v.array(source),
+    'Images whose digest a mirror has named, and not the source (resolvedFrom)',
+  ),
+  digestChanged: described(
+    v.array(source),
+    "Images delivered under another digest than the source's (sourceDigest)",
+  ),
+})
+export type Evidence = Known<v.InferOutput<typeof EvidenceSchema>>

@@ -1,0 +1,89 @@
+import * as v from 'valibot'
+import { described, digest, instant, wholeNumber, type Known } from '../../bundle/fields.ts'
+import { ReceiptSchema } from '../../transfer/push/receipt.ts'
+import { errorFields } from './error.ts'
+
+/** A kind of line: what all lines have, and the facts of this kind. */
+function line<E extends string, L extends string, F extends v.ObjectEntries>(
+  event: E,
+  levels: readonly [L, ...L[]],
+  facts: F,
+): v.ObjectSchema<
+  {
+    time: typeof instant
+    level: v.PicklistSchema<readonly [L, ...L[]], undefined>
+    event: v.LiteralSchema<E, undefined>
+    message: v.StringSchema<undefined>
+  } & F,
+  undefined
+> {
+  return v.object({
+    time: instant,
+    level: v.picklist(levels),
+    event: v.literal(event),
+    message: v.string(),
+    ...facts,
+  })
+}
+
+const phase = described(
+  v.picklist(['resolve', 'reuse', 'fetch', 'check', 'upload', 'tag', 'read-back']),
+  'The part of the work',
+)
+const doneOf = v.object({ done: wholeNumber, total: wholeNumber })
+const outcome = v.picklist([
+  'resolved',
+  'reused',
+  'fetched',
+  'checked',
+  'uploaded',
+  'mounted',
+  'present',
+  'tagged',
+  'confirmed',
+])
+const counts = {
+  images: v.optional(described(doneOf, 'Images; one is done when everything of it is')),
+  blobs: v.optional(described(doneOf, 'Blobs, or entries of the bundle')),
+  bytes: described(doneOf, 'Bytes; a transfer that starts over never lowers what is done'),
+}
+
+/** What `--log-format json` writes on standard error: one of these a line. `message` is for people. */
+export const LogLineSchema = v.variant('event', [
+  line('note', ['info'], {}),
+  line('warning', ['warning'], {}),
+  line('insecure', ['warning'], {
+    registry: described(v.string(), 'Spoken to without checking who it is'),
+  }),
+  line('phase', ['info'], { phase, ...counts }),
+  line('progress', ['info'], {
+    phase,
+    ...counts,
+    bytesPerSecond: v.optional(described(wholeNumber, 'Over the last 10 seconds')),
+    secondsLeft: v.optional(wholeNumber),
+  }),
+  line('item', ['info'], {
+    phase,
+    kind: v.picklist(['image', 'blob']),
+    name: described(v.string(), 'The image, or the blob and where it belongs'),
+    outcome,
+    size: described(wholeNumber, 'Bytes'),
+    digest: v.optional(described(digest, 'The blob')),
+  }),
+  line('retry', ['info'], {
+    registry: v.string(),
+    operation: described(v.string(), 'What failed and will be tried again'),
+    attempt: described(wholeNumber, 'The attempt that has just failed, counted from 1'),
+    delayMilliseconds: wholeNumber,
+    reason: v.string(),
+  }),
+  line('receipt', ['warning', 'error'], {
+    receipt: described(ReceiptSchema, 'The receipt that could not be written to its file'),
+  }),
+  line('error', ['error'], {
+    ...errorFields,
+    exitCode: described(wholeNumber, 'What the process ends with'),
+    stack: v.optional(described(v.string(), 'For an unexpected fault: where it came from')),
+  }),
+])
+export type LogLine = Known<v.InferOutput<typeof LogLineSchema>>

@@ -1,0 +1,31 @@
+import * as v from 'valibot'
+import { BundleIdentitySchema, ImageEntrySchema, PlatformsSchema } from '../../bundle/description.ts'
+import { described, keyFingerprint, sum, wholeNumber, type Known } from '../../bundle/fields.ts'
+
+/** The size of the file, wherever a bundle's file is described. */
+export const fileFields = {
+  size: described(wholeNumber, 'Bytes of the whole file'),
+  entries: described(wholeNumber, 'How many entries the archive has'),
+}
+
+export const hasSignature = described(
+  v.boolean(),
+  'Whether the bundle carries a signature; says nothing about whose',
+)
+
+/** What `pack --json` gives, with and without `--dry-run`. */
+export const PackSchema = v.object({
+  dryRun: described(v.boolean(), 'Whether this is only the plan: then nothing was written'),
+  file: v.optional(described(v.string(), 'The bundle, as --output named it; absent in a dry run')),
+  bundle: v.object({ ...BundleIdentitySchema.entries, ...fileFields }),
+  hasSignature,
+  keyFingerprint: v.optional(keyFingerprint),
+  platforms: PlatformsSchema,
+  images: v.array(ImageEntrySchema),
+  fetched: described(sum, 'What came over the network after planning; in a dry run, what will come'),
+  reused: described(
+    sum,
+    'What came out of earlier bundles; in a dry run, what will, if it is unaltered there',
+  ),
+})
+export type PackResult = Known<v.InferOutput<typeof PackSchema>>

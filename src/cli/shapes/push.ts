@@ -1,0 +1,37 @@
+import * as v from 'valibot'
+import { BundleIdentitySchema } from '../../bundle/description.ts'
+import { described, sum, wholeNumber, type Known } from '../../bundle/fields.ts'
+import {
+  AuthenticationSchema,
+  plannedImageFields,
+  ReceiptSchema,
+  tagSchema,
+  TargetSchema,
+} from '../../transfer/push/receipt.ts'
+
+/** What `push --dry-run --json` gives: named like the receipt's fields, where they mean the same. */
+export const PushPlanSchema = v.object({
+  dryRun: described(v.literal(true), 'Nothing was sent'),
+  bundle: BundleIdentitySchema,
+  authentication: AuthenticationSchema,
+  target: TargetSchema,
+  images: v.array(
+    v.object({
+      ...plannedImageFields,
+      tag: tagSchema(described(v.picklist(['created', 'unchanged', 'moved']), 'What will become of the tag')),
+    }),
+  ),
+  totals: described(
+    v.object({ uploaded: sum, mounted: sum, tagsMoved: wholeNumber }),
+    'What will be done, summed over the repositories of the target; a registry that refuses to mount gets uploads instead',
+  ),
+})
+export type PushPlanDocument = Known<v.InferOutput<typeof PushPlanSchema>>
+
+/** What `push --json` gives: the receipt, and where it was kept. */
+const PushedSchema = v.object({
+  ...ReceiptSchema.entries,
+  receiptFile: described(v.string(), 'The file that holds the same receipt'),
+})
+export const PushSchema = v.union([PushedSchema, PushPlanSchema])
+export type PushResult = Known<v.InferOutput<typeof PushSchema>>

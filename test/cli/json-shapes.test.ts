@@ -1,0 +1,243 @@
+import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { buildkitIndex, seedRegistry } from '../../fixtures/images/index.ts'
+import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
+import { airgap, scratch, session, type Outcome, type Session } from './airgap.ts'
+import { startInternet, type Internet } from './internet.ts'
+import { COMMANDS, expectResult, expectShape, published, SCHEMAS } from './schemas.ts'
+
+const ROOT = join(import.meta.dirname, '../..')
+const PLATFORMS = ['--platform', 'linux/amd64', '--platform', 'linux/arm64']
+const IMAGES = ['--kubeadm', 'v1.36.3', 'nginx:1.29', 'ghcr.io/example/charts/hello:0.1.0']
+const KEY = ['--key', 'airgap.pub']
+
+let folder: Awaited<ReturnType<typeof scratch>>
+let internet: Internet
+let target: EmbeddedRegistry
+let run: Session['run']
+/** What each run gave on standard output, by name. */
+const outputs = new Map<string, Outcome>()
+
+/** Runs that succeed, in an order in which they can. `%` is the target. */
+const RUNS: Record<string, string[]> = {
+  list: ['list', ...IMAGES],
+  keygen: ['keygen'],
+  resolve: ['resolve', ...IMAGES, ...PLATFORMS, '-o', 'all.lock'],
+  'pack, dry run': ['pack', '--lock', 'all.lock', '--key', 'airgap.key', '-o', 'all.tar', '--dry-run'],
+  pack: [
+    'pack',
+    '--lock',
+    'all.lock',
+    '--key',
+    'airgap.key',
+    '-o',
+    'all.tar',
+    '--bundle-version',
+    '7',
+    '--expires',
+    '2099-01-01',
+  ],
+  'pack, unsigned': ['pack', 'nginx:1.29', '--no-sign', '-o', 'unsigned.tar'],
+  inspect: ['inspect', 'all.tar'],
+  verify: ['verify', 'all.tar', ...KEY],
+  'verify, integrity only': ['verify', 'unsigned.tar', '--integrity-only'],
+  'push, dry run': ['push', 'all.tar', '%', ...KEY, '--dry-run', '--move-tags'],
+  push: ['push', 'all.tar', '%', ...KEY, '--move-tags'],
+  'push again': ['push', 'all.tar', '%', ...KEY, '--verify-target'],
+  'push, unsigned': ['push', 'unsigned.tar', '%/other', '--allow-unsigned', '--receipt', 'unsigned.json'],
+}
+
+beforeAll(async () => {
+  folder = await scratch()
+  internet = await startInternet()
+  target = await startRegistry()
+  // A tag that will move.
+  seedRegistry(target.store, 'docker.io/library/nginx:1.29', await buildkitIndex())
+  ;({ run } = session(folder.path, { AIRGAP_PASSWORD: 'a password' }))
+  for (const [name, args] of Object.entries(RUNS)) {
+    const isResolving = args[0] === 'resolve' || args[0] === 'pack'
+    const given = args.map((arg) => arg.replace('%', target.host))
+    outputs.set(name, await run([...given, ...(isResolving ? internet.mirrors : []), '--json']))
+  }
+}, 120_000)
+
+afterAll(async () => {
+  await target.close()
+  await internet[Symbol.asyncDispose]()
+  await folder[Symbol.asyncDispose]()
+})
+
+function output<T = Record<string, any>>(name: string): T {
+  return outputs.get(name)!.json<T>()
+}
+
+describe('what is published', () => {
+  it.each(Object.keys(SCHEMAS) as (keyof typeof SCHEMAS)[])(
+    'docs/schemas/%s.schema.json is the schema in the code (vitest -u renews it)',
+    async (name) => {
+      await expect(`${JSON.stringify(published(name), null, 2)}\n`).toMatchFileSnapshot(
+        join(ROOT, `docs/schemas/${name}.schema.json`),
+      )
+    },
+  )
+
+  it('nothing else lies there, and the guide names every command and every schema', async () => {
+    const files = await readdir(join(ROOT, 'docs/schemas'))
+    expect(files.toSorted()).toEqual(Object.keys(SCHEMAS).map((name) => `${name}.schema.json`))
+    const guide = await readFile(join(ROOT, 'docs/json.md'), 'utf8')
+    for (const file of files) expect(guide).toContain(`schemas/${file}`)
+    for (const command of Object.keys(COMMANDS)) expect(guide).toContain(`\`${command}`)
+  })
+
+  it('every command has a schema, and its output is held to it somewhere', async () => {
+    const commands = await commandNames()
+    expect(Object.keys(COMMANDS).toSorted()).toEqual(commands)
+    const tests = await readdir(join(ROOT, 'test'), { recursive: true })
+    const texts = await Promise.all(
+      tests
+        .filter((name) => name.endsWith('.test.ts'))
+        .map((name) => readFile(join(ROOT, 'test', name), 'utf8')),
+    )
+    const runHere = new Set(Object.values(RUNS).map(([command]) => command))
+    const unproven = commands.filter(
+      (command) => !runHere.has(command) && !texts.some((text) => text.includes(`expectResult('${command}'`)),
+    )
+    expect(unproven).toEqual([])
+  })
+
+  it('every field of a schema has a type, and every object names its fields', () => {
+    for (const name of Object.keys(SCHEMAS) as (keyof typeof SCHEMAS)[]) {
+      const text = JSON.stringify(published(name))
+      expect(text).not.toMatch(/"[a-zA-Z]+":\{\}/)
+    }
+  })
+})
+
+describe('what comes out', () => {
+  it.each(Object.keys(RUNS))('%s', (name) => {
+    const { code, stderr, stdoutBytes } = outputs.get(name)!
+    expect(stderr).not.toContain('Error')
+    expect(code).toBe(0)
+    expect(stdoutBytes.at(-1)).toBe(10)
+    expectResult(RUNS[name]![0]!, output(name))
+  })
+
+  it('one bundle is named alike by all commands', () => {
+    const { bundle } = output('pack')
+    const { size, entries, ...identity } = bundle
+    expect(size).toBeGreaterThan(0)
+    expect(entries).toBeGreaterThan(0)
+    for (const name of ['inspect', 'verify', 'push, dry run', 'push', 'push again'])
+      expect(output(name).bundle).toMatchObject(identity)
+    for (const name of ['inspect', 'verify']) expect(output(name).bundle).toMatchObject({ size, entries })
+    const sources = (name: string): string[] =>
+      output(name).images.map((one: { source: string }) => one.source)
+    for (const name of ['resolve', 'pack', 'inspect', 'verify', 'push, dry run', 'push'])
+      expect(sources(name).toSorted()).toEqual(sources('list').toSorted())
+  })
+
+  it('the key that signed is the key that was checked', () => {
+    const { keyFingerprint } = output('keygen')
+    expect(output('pack').keyFingerprint).toBe(keyFingerprint)
+    expect(output('verify').authentication.keyFingerprint).toBe(keyFingerprint)
+    expect(output('push').authentication.keyFingerprint).toBe(keyFingerprint)
+    expect(output('push, unsigned').authentication).toEqual({ state: 'not-checked' })
+    expect(output('inspect').authentication).toEqual({ state: 'not-checked' })
+    expect(output('inspect').hasSignature).toBe(true)
+    expect(output('verify, integrity only').hasSignature).toBe(false)
+  })
+
+  it('the plan of a push is what the push then does', () => {
+    const plan = output('push, dry run')
+    const receipt = output('push')
+    expect(plan.target).toEqual(receipt.target)
+    const done = structuredClone(receipt.images) as Record<string, unknown>[]
+    for (const image of done) delete image.content
+    expect(plan.images).toEqual(done)
+    expect(plan.totals.tagsMoved).toBe(1)
+    const { manifests } = count(receipt)
+    expect(receipt.totals.uploaded.count).toBe(plan.totals.uploaded.count + manifests)
+    expect(receipt.totals.mounted).toEqual(plan.totals.mounted)
+  })
+
+  it('files are what was printed', async () => {
+    const { receiptFile, ...receipt } = output('push')
+    const written = JSON.parse(await readFile(folder.file(receiptFile as string), 'utf8')) as unknown
+    expectShape('receipt', written)
+    expect(written).toEqual(receipt)
+    const lock = JSON.parse(await readFile(folder.file('all.lock'), 'utf8')) as unknown
+    expectShape('lock', lock)
+    expect(lock).toEqual(output('resolve'))
+    const tar = await readFile(folder.file('all.tar'))
+    const start = tar.indexOf('airgap.json\0') + 512
+    const size = Number.parseInt(tar.toString('latin1', start - 512 + 124, start - 512 + 135), 8)
+    expectShape('bundle-description', JSON.parse(tar.toString('utf8', start, start + size)))
+  })
+})
+
+describe('what a failure gives', () => {
+  it('every command: a mistake in its flags', async () => {
+    for (const command of await commandNames()) {
+      const { code, json, stderr } = await airgap([command, '--json', '--no-such-flag'])
+      expectShape('error', json())
+      expect(json<{ error: { code: string } }>().error.code).toBe('USAGE')
+      expect(code).toBe(2)
+      expect(stderr).toBe('')
+    }
+  })
+
+  it('a command that there is not', async () => {
+    for (const args of [
+      ['no-such-command', '--json'],
+      ['--json', 'no-such-command'],
+    ]) {
+      const { code, json } = await airgap(args)
+      expectShape('error', json())
+      expect(code).toBe(2)
+    }
+  })
+
+  it.each<[string, string[], string, number]>([
+    ['list', ['list', 'Nginx'], 'INVALID_REFERENCE', 2],
+    ['resolve', ['resolve', '@/no/such:1', '@/nothing:1'], 'NOT_FOUND', 4],
+    ['keygen over files', ['keygen'], 'OUTPUT_EXISTS', 7],
+    ['pack without a word on signing', ['pack', 'nginx', '-o', 'x.tar'], 'USAGE', 2],
+    ['inspect of no bundle', ['inspect', 'airgap.pub'], 'VERIFICATION_FAILED', 3],
+    ['verify of another name', ['verify', 'all.tar', ...KEY, '--expect-name', 'x'], 'VERIFICATION_FAILED', 3],
+    ['verify of an altered file', ['verify', 'altered.tar', ...KEY], 'VERIFICATION_FAILED', 3],
+    ['push onto a taken tag', ['push', 'all.tar', '%', ...KEY, '--path', 'full'], 'TAG_WOULD_MOVE', 2],
+  ])('%s', async (_, args, expected, exitCode) => {
+    const altered = await readFile(folder.file('all.tar'))
+    altered.writeUInt8(altered.readUInt8(altered.length - 1100) ^ 1, altered.length - 1100)
+    await writeFile(folder.file('altered.tar'), altered)
+    seedRegistry(target.store, 'docker.io/library/nginx:1.29', await buildkitIndex())
+    const given = args.map((arg) => arg.replace('%', target.host).replace('@', internet.registry.host))
+    const { code, json, stderr } = await run([...given, '--json'])
+    expectShape('error', json())
+    const { error } = json<{ error: { code: string; problems?: unknown[] } }>()
+    expect(error.code).toBe(expected)
+    if (['VERIFICATION_FAILED', 'TAG_WOULD_MOVE', 'NOT_FOUND'].includes(expected))
+      expect(error.problems?.length).toBeGreaterThan(0)
+    expect(code).toBe(exitCode)
+    expect(stderr).not.toContain('Error')
+  })
+})
+
+async function commandNames(): Promise<string[]> {
+  const files = await readdir(join(ROOT, 'src/commands'), { recursive: true })
+  return files
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => name.slice(0, -3))
+    .toSorted()
+}
+
+function count(receipt: Record<string, any>): { manifests: number } {
+  const uploaded = new Set<string>()
+  for (const { target: name, content } of receipt.images) {
+    const repository = (name as string).slice(0, (name as string).lastIndexOf(':'))
+    for (const { digest, kind, outcome } of content)
+      if (kind === 'manifest' && outcome === 'uploaded') uploaded.add(`${repository} ${digest}`)
+  }
+  return { manifests: uploaded.size }
+}
