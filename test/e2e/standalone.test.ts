@@ -6,6 +6,7 @@ import { AMD64, buildImage, seedRegistry, standIns } from '../../fixtures/images
 import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
 import { BareRoot } from './parts/bare-root.ts'
 import { run } from './parts/processes.ts'
+import { startServing } from './parts/serving.ts'
 import { withParts } from './parts/tools.ts'
 
 const BUILD = join(import.meta.dirname, '../../bin/build-standalone.ts')
@@ -78,7 +79,7 @@ withParts('the single executable', ['chroot', 'ldd', 'setpriv', 'script'], () =>
     ) as { id: string; hidden?: boolean }[]
     const help = await root.run(['--help'])
     for (const { id, hidden } of listed) {
-      if (!hidden) expect(help).toMatch(new RegExp(`^  ${id} `, 'm'))
+      if (!hidden) expect(help).toMatch(new RegExp(`^ +${id} `, 'm'))
       expect(await root.run([id, '--help'])).toContain(`airgap ${id}`)
       // Not to be parsed without the command's own code.
       const wrong = await root.attempt([id, '--no-such-flag'])
@@ -106,6 +107,26 @@ withParts('the single executable', ['chroot', 'ldd', 'setpriv', 'script'], () =>
     expect(await readdir(root.folder)).toEqual(
       expect.arrayContaining(['b.lock', 'b.tar', 'airgap.key', 'airgap.pub', 'r.json']),
     )
+  })
+
+  test('serves what it has packed', async () => {
+    await using serving = await startServing(root, 'b.tar', '--key', 'airgap.pub')
+    const tags = await fetch(`${serving.document.url}/v2/library/nginx/tags/list`)
+    expect(await tags.json()).toMatchObject({ tags: ['1.29'] })
+    expect(await serving.stop()).toBe(0)
+  })
+
+  test('logs in, keeps the credentials where there is no HOME, and logs out', async () => {
+    await using guarded = await startRegistry({ auth: { basic: { robot: 'test' } } })
+    await root.run(['login', guarded.host, '--username', 'robot', '--password-stdin'], {}, 'test\n')
+    expect(await root.read('.docker/config.json')).toContain(guarded.host)
+    await root.run(['push', 'b.tar', guarded.host, '--key', 'airgap.pub', '--receipt', 'guarded.json'])
+    await root.run(['logout', guarded.host])
+    expect(await root.read('.docker/config.json')).not.toContain(guarded.host)
+  })
+
+  test('prints what completes its commands', async () => {
+    for (const shell of ['bash', 'zsh']) expect(await root.run(['completion', shell])).toContain('--kubeadm')
   })
 
   test('finds an altered byte in what its threads hash', async () => {

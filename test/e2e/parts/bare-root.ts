@@ -1,6 +1,7 @@
+import type { ChildProcess } from 'node:child_process'
 import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { attempt, ended, run, start, type Ended } from './processes.ts'
+import { ended, run, start, type Ended, type RunOptions } from './processes.ts'
 
 /**
  * A root file system that holds one program and the libraries that it is linked with; no `/dev`, `/proc`, `/etc`,
@@ -29,15 +30,24 @@ export class BareRoot {
     )
   }
 
-  /** Runs the program in there, with nothing in its environment but this. */
-  attempt(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ended> {
-    return attempt('chroot', [this.folder, '/airgap', ...args], {
-      env: { PATH: process.env['PATH'], ...env },
-    })
+  /** Starts the program in there, with nothing in its environment but this. */
+  #start(args: readonly string[], options: RunOptions): ChildProcess {
+    const env = { PATH: process.env['PATH'], ...options.env }
+    return start('chroot', [this.folder, '/airgap', ...args], { ...options, env })
   }
 
-  async run(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<string> {
-    const { code, signal, stdout, stderr } = await this.attempt(args, env)
+  /** Only starts it. */
+  start(...args: string[]): { child: ChildProcess; ended: Promise<Ended> } {
+    const child = this.#start(args, {})
+    return { child, ended: ended(child) }
+  }
+
+  attempt(args: readonly string[], env: NodeJS.ProcessEnv = {}, input = ''): Promise<Ended> {
+    return ended(this.#start(args, { env, input }))
+  }
+
+  async run(args: readonly string[], env: NodeJS.ProcessEnv = {}, input = ''): Promise<string> {
+    const { code, signal, stdout, stderr } = await this.attempt(args, env, input)
     if (code !== 0)
       throw new Error(`airgap ${args.join(' ')}\nended with ${code ?? signal}\n${stdout}${stderr}`)
     return stdout
