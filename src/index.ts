@@ -17,6 +17,8 @@ export type { RegistryOptions } from './registry/client.ts'
 export type { Mirror } from './registry/mirrors.ts'
 
 export { collectImages, type Inputs, type NamedImage } from './intake/inputs.ts'
+export { readConfig, type ConfigFile } from './intake/config/config.ts'
+export type { Config } from './intake/config/schema.ts'
 export { kubeadmImages } from './intake/kubeadm.ts'
 export { parseImageList } from './intake/image-list.ts'
 export { parseReference, formatReference, type Reference } from './oci/reference.ts'

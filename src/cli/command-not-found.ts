@@ -1,8 +1,8 @@
 import type { Interfaces } from '@oclif/core'
 import { AirgapError } from '../errors.ts'
+import { nearest } from '../nearest.ts'
 import { globalOptions, wantsJson } from './global-flags.ts'
 import { log } from './log.ts'
-import { nearest } from './nearest.ts'
 import { reportFailure } from './report-error.ts'
 
 /**

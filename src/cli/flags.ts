@@ -4,7 +4,16 @@ import { Args, Flags } from '@oclif/core'
 
 const many = { multiple: true, multipleNonGreedy: true } as const
 
-export const inputFlags = {
+const configFlag = {
+  config: Flags.string({
+    description:
+      'An airgap.yaml with inputs, platforms, mirrors and names; a flag replaces the key of its name, image arguments replace images',
+    helpValue: 'FILE',
+    helpGroup: 'INPUT',
+  }),
+}
+
+const sourceFlags = {
   'images-from': Flags.string({
     ...many,
     description: 'File with one image reference a line; - is standard input',
@@ -30,6 +39,8 @@ export const inputFlags = {
   }),
 }
 
+export const inputFlags = { ...configFlag, ...sourceFlags }
+
 const platformFlags = {
   platform: Flags.string({
     ...many,
@@ -38,10 +49,12 @@ const platformFlags = {
     helpGroup: 'PLATFORM',
   }),
   'rewrite-digests': Flags.boolean({
+    allowNo: true,
     description: 'Take only these platforms of references with a digest too, which changes their digest',
     helpGroup: 'PLATFORM',
   }),
   'allow-missing-platform': Flags.boolean({
+    allowNo: true,
     description: 'Take what there is where an image lacks a platform',
     helpGroup: 'PLATFORM',
   }),
@@ -150,3 +163,6 @@ export const resolvingFlags = {
   ...mirrorFlags,
   ...concurrencyFlag,
 }
+
+/** For init: what a config can hold. */
+export const configurableFlags = { ...sourceFlags, ...platformFlags, ...mirrorFlags }

@@ -1,7 +1,8 @@
 import { buffer } from 'node:stream/consumers'
 import { AirgapError } from '../errors.ts'
 import { MAX_LIST_SIZE } from '../intake/image-list.ts'
-import { collectImages, type NamedImage } from '../intake/inputs.ts'
+import { collectImages, type InputPlaces, type NamedImage } from '../intake/inputs.ts'
+import { configHere } from './config.ts'
 
 /** The values of `inputFlags` and the image arguments. */
 export interface InputFlagValues {
@@ -9,6 +10,9 @@ export interface InputFlagValues {
   kubeadm?: string[] | undefined
   'kubeadm-repository'?: string | undefined
   exclude?: string[] | undefined
+  config?: string | undefined
+  /** Set by `withConfig`. */
+  inputPlaces?: InputPlaces
 }
 
 /** The images that a command line names. */
@@ -17,6 +21,15 @@ export async function imagesOf(
   flags: InputFlagValues,
   warn: (message: string) => void,
 ): Promise<NamedImage[]> {
+  const sources = [images, flags['images-from'] ?? [], flags.kubeadm ?? []]
+  if (sources.every(({ length }) => length === 0)) {
+    const hint =
+      flags.config === undefined
+        ? configHere()
+        : 'Fill in images, imagesFrom or kubeadm there, or name images.'
+    if (hint !== undefined)
+      throw new AirgapError('USAGE', `${flags.config ?? 'the command line'} names no image`, { hint })
+  }
   return collectImages(
     {
       images,
@@ -24,13 +37,14 @@ export async function imagesOf(
       kubeadm: flags.kubeadm ?? [],
       kubeadmRepository: flags['kubeadm-repository'],
       exclude: flags.exclude ?? [],
+      places: flags.inputPlaces,
     },
     readStandardInput,
     warn,
   )
 }
 
-async function readStandardInput(): Promise<Uint8Array> {
+export async function readStandardInput(): Promise<Uint8Array> {
   if (process.stdin.isTTY) {
     throw new AirgapError('USAGE', '--images-from - reads standard input, and nothing is piped into it')
   }

@@ -1,5 +1,5 @@
 import { AirgapError, messageOf } from '../errors.ts'
-import { nearest } from './nearest.ts'
+import { nearest } from '../nearest.ts'
 
 /** What oclif's parser tells of a fault in the command line, besides its message. */
 interface ParserFault {

@@ -1,4 +1,5 @@
 import { BaseCommand } from '../cli/base-command.ts'
+import { withConfig } from '../cli/config.ts'
 import { imageArgs, inputFlags } from '../cli/flags.ts'
 import { imagesOf } from '../cli/inputs.ts'
 import { formatReference } from '../oci/reference.ts'
@@ -22,6 +23,10 @@ export default class List extends BaseCommand {
       command: 'kubeadm config images list | <%= config.bin %> <%= command.id %> --images-from -',
     },
     {
+      description: 'What a config names',
+      command: '<%= config.bin %> <%= command.id %> --config airgap.yaml',
+    },
+    {
       description: 'A list, without what comes from elsewhere',
       command: "<%= config.bin %> <%= command.id %> --images-from images.txt --exclude 'docker.io/library/*'",
     },
@@ -32,7 +37,7 @@ export default class List extends BaseCommand {
   static override flags = { ...inputFlags }
 
   async run(): Promise<ListResult> {
-    const { args, flags } = await this.parse(List)
+    const { args, flags } = await withConfig(await this.parse(List), (message) => this.note(message))
     const images = await imagesOf(args.image ?? [], flags, (message) => this.warning(message))
     const listed = images.map(({ reference, from }) => ({ source: formatReference(reference), from }))
     this.print(listed.map(({ source }) => source).join('\n'))

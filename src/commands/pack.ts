@@ -1,6 +1,7 @@
 import { basename } from 'node:path'
 import { Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
+import { withConfig } from '../cli/config.ts'
 import { imageArgs, outputForceFlag, resolvingFlags } from '../cli/flags.ts'
 import { imagesOf } from '../cli/inputs.ts'
 import { descriptionFrom } from '../cli/pack-inputs.ts'
@@ -9,6 +10,7 @@ import { Progress } from '../cli/progress.ts'
 import { sourcesFrom } from '../cli/resolving.ts'
 import { packResult, renderPack } from '../cli/render-pack.ts'
 import type { PackResult } from '../cli/shapes/pack.ts'
+import { compareLock } from '../cli/stale-lock.ts'
 import { AirgapError } from '../errors.ts'
 import { readSmallFile } from '../files/small-file.ts'
 import { parsePattern } from '../oci/pattern.ts'
@@ -31,6 +33,10 @@ export default class Pack extends BaseCommand {
       description: 'A list of images, for all their platforms',
       command:
         '<%= config.bin %> <%= command.id %> --images-from images.txt -o apps.tar --key airgap.key --name apps',
+    },
+    {
+      description: 'What a config says, kept in git',
+      command: '<%= config.bin %> <%= command.id %> --config airgap.yaml -o apps.tar --key airgap.key',
     },
     {
       description: 'Exactly what a lock has pinned',
@@ -112,7 +118,7 @@ export default class Pack extends BaseCommand {
   }
 
   async run(): Promise<PackResult> {
-    const { args, flags } = await this.parse(Pack)
+    const { args, flags } = await withConfig(await this.parse(Pack), (message) => this.note(message))
     this.#checkUsage(flags, args.image ?? [])
     const toStandardOutput = flags.output === '-'
     const warn = (message: string): void => this.warning(message)
@@ -123,6 +129,7 @@ export default class Pack extends BaseCommand {
       flags.lock === undefined
         ? { images: await imagesOf(args.image ?? [], flags, warn) }
         : { lock: await this.#readLock(flags.lock, flags.exclude ?? []) }
+    if (what.lock) await compareLock(what.lock, flags, warn)
     const { pack } = await import('../library/pack.ts')
 
     const progress = new Progress()

@@ -1,5 +1,6 @@
 import { Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
+import { withConfig } from '../cli/config.ts'
 import { imageArgs, outputForceFlag, resolvingFlags } from '../cli/flags.ts'
 import { imagesOf } from '../cli/inputs.ts'
 import { Progress } from '../cli/progress.ts'
@@ -23,6 +24,10 @@ export default class Resolve extends BaseCommand {
       command:
         '<%= config.bin %> <%= command.id %> --kubeadm v1.36.3 --platform linux/amd64 --platform linux/arm64 -o airgap.lock',
     },
+    {
+      description: 'The same for what a config names',
+      command: '<%= config.bin %> <%= command.id %> --config airgap.yaml -o airgap.lock',
+    },
   ]
 
   static override args = imageArgs
@@ -39,7 +44,7 @@ export default class Resolve extends BaseCommand {
   }
 
   async run(): Promise<Lock> {
-    const { args, flags } = await this.parse(Resolve)
+    const { args, flags } = await withConfig(await this.parse(Resolve), (message) => this.note(message))
     const toStandardOutput = flags.output === '-'
     if (toStandardOutput && this.jsonEnabled()) {
       throw new AirgapError('USAGE', '-o - and --json both want standard output', {

@@ -27,6 +27,9 @@ export function parseImageList(bytes: Uint8Array, where: string): Reference[] {
       hint: 'Save the list as UTF-8 (PowerShell 5 writes UTF-16 by ">": use Out-File -Encoding utf8).',
     })
   }
+  // Also so that no line of a file that is something else is quoted below.
+  if (text.includes('\0'))
+    throw new AirgapError('INVALID_LIST', `${where}: it holds zero bytes, so it is no text`)
   if (/^\s*\{/.test(text)) {
     throw new AirgapError('INVALID_LIST', `${where}: it is JSON, not a list of image references`, {
       hint: 'If it is a lock that `airgap resolve -o` has written, give it with --lock.',

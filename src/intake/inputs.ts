@@ -16,12 +16,21 @@ export interface Inputs {
   kubeadmRepository?: string | undefined
   /** Patterns of references to leave out. */
   exclude?: readonly string[]
+  /** Where in a config file (`FILE:LINE:COLUMN`) the values of those above stand that did not come from flags. */
+  places?: InputPlaces | undefined
+}
+
+export interface InputPlaces {
+  images?: readonly string[]
+  imagesFrom?: readonly string[]
+  kubeadmRepository?: string
+  exclude?: readonly string[]
 }
 
 /** A reference, and the kind of input that named it first. */
 export interface NamedImage {
   reference: Reference
-  from: 'argument' | 'list' | 'kubeadm'
+  from: 'argument' | 'list' | 'kubeadm' | 'config'
 }
 
 /**
@@ -37,14 +46,16 @@ export async function collectImages(
   warn: (message: string) => void = () => {},
 ): Promise<NamedImage[]> {
   const named: NamedImage[] = []
-  for (const text of inputs.images ?? []) named.push({ reference: parseReference(text), from: 'argument' })
+  const { places = {} } = inputs
+  const from = places.images ? 'config' : 'argument'
+  for (const text of inputs.images ?? []) named.push({ reference: parseReference(text), from })
   const lists = inputs.imagesFrom ?? []
   if (lists.filter((file) => file === '-').length > 1) {
     throw new AirgapError('USAGE', 'standard input can be read once only, and --images-from - is given twice')
   }
-  for (const file of lists) {
+  for (const [i, file] of lists.entries()) {
     const isStandardInput = file === '-'
-    const bytes = isStandardInput ? await readStandardInput() : await readSmallFile(file, MAX_LIST_SIZE)
+    const bytes = isStandardInput ? await readStandardInput() : await readList(file, places.imagesFrom?.[i])
     const references = parseImageList(bytes, isStandardInput ? 'standard input' : file)
     if (references.length === 0) warn(`${isStandardInput ? 'standard input' : file} names no image`)
     for (const reference of references) named.push({ reference, from: 'list' })
@@ -56,7 +67,9 @@ export async function collectImages(
   if (inputs.kubeadmRepository !== undefined && (inputs.kubeadm ?? []).length === 0) {
     throw new AirgapError(
       'USAGE',
-      '--kubeadm-repository says where kubeadm images are, and no --kubeadm VERSION is given',
+      places.kubeadmRepository === undefined
+        ? '--kubeadm-repository says where kubeadm images are, and no --kubeadm VERSION is given'
+        : `${places.kubeadmRepository}: kubeadmRepository says where kubeadm images are, and there is no release under kubeadm`,
     )
   }
   if (named.length === 0) {
@@ -64,12 +77,22 @@ export async function collectImages(
       hint: 'Name images as arguments, by --images-from FILE, or by --kubeadm VERSION.',
     })
   }
-  return excludeAndSort(named, inputs.exclude ?? [], warn)
+  return excludeAndSort(named, inputs, warn)
+}
+
+/** @param place where a config names the list. */
+async function readList(file: string, place: string | undefined): Promise<Uint8Array> {
+  try {
+    return await readSmallFile(file, MAX_LIST_SIZE)
+  } catch (error) {
+    if (place === undefined || !(error instanceof AirgapError)) throw error
+    throw new AirgapError(error.code, `${place}: ${error.message}`, { hint: error.hint, cause: error })
+  }
 }
 
 function excludeAndSort(
   named: readonly NamedImage[],
-  exclude: readonly string[],
+  { exclude = [], places }: Inputs,
   warn: (message: string) => void,
 ): NamedImage[] {
   const unique = new Map<string, NamedImage>()
@@ -77,10 +100,13 @@ function excludeAndSort(
     const text = formatReference(image.reference)
     if (!unique.has(text)) unique.set(text, image)
   }
-  for (const text of exclude) {
+  for (const [i, text] of exclude.entries()) {
     const pattern = parsePattern(text)
     const excluded = [...unique].filter(([, { reference }]) => pattern(reference))
-    if (excluded.length === 0) warn(`--exclude ${text} leaves nothing out`)
+    if (excluded.length === 0) {
+      const place = places?.exclude?.[i]
+      warn(`${place === undefined ? '--exclude' : `${place}: exclude`} ${text} leaves nothing out`)
+    }
     for (const [key] of excluded) unique.delete(key)
   }
   if (unique.size === 0) throw new AirgapError('USAGE', 'every image is excluded')

@@ -65,7 +65,8 @@ export async function mirrorsOf(mirrors: SourceOptions['mirrors'] = []): Promise
   return mirrors.map((mirror) => (typeof mirror === 'string' ? parseMirror(mirror) : mirror))
 }
 
-function platformsOf(platforms: SelectionOptions['platforms'] = 'all'): 'all' | Platform[] {
+/** @throws AirgapError `INVALID_PLATFORM` */
+export function platformsOf(platforms: SelectionOptions['platforms'] = 'all'): 'all' | Platform[] {
   if (platforms === 'all' || platforms.length === 0) return 'all'
   if (platforms.length === 1 && platforms[0] === 'all') return 'all'
   return platforms.map((platform) => (typeof platform === 'string' ? parsePlatform(platform) : platform))

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { styler } from '../../src/cli/format.ts'
 import { definitions, fitted, wrap, wrapCommand } from '../../src/cli/wrap.ts'
-import { nearest } from '../../src/cli/nearest.ts'
+import { nearest } from '../../src/nearest.ts'
 
 const word = fc.stringMatching(/^[a-z0-9=:/.-]{1,30}$/)
 const text = fc.array(word, { minLength: 1, maxLength: 40 }).map((words) => words.join(' '))

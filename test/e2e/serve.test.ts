@@ -77,6 +77,16 @@ withParts('serve', WORLD_PARTS, () => {
       expect(missing.code).not.toBe(0)
       expect(missing.stderr).toContain('not found')
     })
+
+    test('pulls by TLS, with the line for the authority filled in', async () => {
+      await using secure = await startSecure()
+      const hosts = await folder('hosts')
+      const file = secure.document.hostsFiles.find(({ registry }) => registry === 'docker.io')
+      const content = (file?.content ?? '').replace(/# ca = "[^"]*"/, `ca = "${world.certificates.ca}"`)
+      await writeHostsFiles(hosts, new Map([['docker.io', content]]))
+      await using containerd = await startContainerd(await folder('containerd'))
+      await containerd.ctr('images', 'pull', '--hosts-dir', hosts, '--snapshotter', 'native', BUSYBOX)
+    })
   })
 
   withParts('podman', ['podman'], () => {
@@ -121,25 +131,23 @@ withParts('serve', WORLD_PARTS, () => {
     })
   })
 
-  test('with a certificate: skopeo and containerd pull by TLS', async () => {
-    const { certificate, key, folder: authority, ca } = world.certificates
+  const startSecure = (): Promise<Serving> => {
+    const { certificate, key } = world.certificates
     const tls = ['--tls-cert', certificate, '--tls-key', key]
-    await using secure = await startServing(world.airgap, packed.bundle, '--key', world.publicKey, ...tls)
+    return startServing(world.airgap, packed.bundle, '--key', world.publicKey, ...tls)
+  }
+
+  test('skopeo pulls by TLS from a server with a certificate, and refuses one that it does not trust', async () => {
+    const authority = world.certificates.folder
+    await using secure = await startSecure()
     expect(secure.document.url).toMatch(/^https:/)
     const into = await folder('copy')
     const from = `docker://${secure.host}/library/busybox:1.35`
     await run('skopeo', ['copy', '-q', '--all', '--src-cert-dir', authority, from, `dir:${into}`])
     expect((await attempt('skopeo', ['inspect', from])).code).not.toBe(0)
-
-    const hosts = await folder('hosts')
-    const file = secure.document.hostsFiles.find(({ registry }) => registry === 'docker.io')
-    const content = (file?.content ?? '').replace(/# ca = "[^"]*"/, `ca = "${ca}"`)
-    await writeHostsFiles(hosts, new Map([['docker.io', content]]))
-    await using containerd = await startContainerd(await folder('containerd'))
-    await containerd.ctr('images', 'pull', '--hosts-dir', hosts, '--snapshotter', 'native', BUSYBOX)
   })
 
-  test('a chart is pulled like any artifact, by crane’s and skopeo’s protocol', async () => {
+  test('a chart is pulled like any artifact', async () => {
     const chart = await world.pack('chart', [CHART])
     await using other = await startServing(world.airgap, chart.bundle, '--key', world.publicKey)
     await plainCopy(`docker://${other.host}/${CHART}`, chart.images[0]?.digest ?? '')

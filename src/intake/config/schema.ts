@@ -1,0 +1,185 @@
+import * as v from 'valibot'
+import { MAX_TEXT } from '../../bundle/description.ts'
+import { AirgapError } from '../../errors.ts'
+import { parsePattern } from '../../oci/pattern.ts'
+import { parsePlatform } from '../../oci/platform.ts'
+import { parseReference } from '../../oci/reference.ts'
+import { parseMirror } from '../../registry/mirrors.ts'
+import { kubeadmImages } from '../kubeadm.ts'
+
+/** The version of the config's own format that this release reads. */
+export const CONFIG_VERSION = 1
+
+/** Refuses what `parse` refuses, with its words: the same parsers read the flags. */
+function readableBy(parse: (text: string) => unknown) {
+  return v.rawCheck<string>(({ dataset, addIssue }) => {
+    if (!dataset.typed) return
+    try {
+      parse(dataset.value)
+    } catch (error) {
+      if (!(error instanceof AirgapError)) throw error
+      addIssue({ message: error.hint === undefined ? error.message : `${error.message}. ${error.hint}` })
+    }
+  })
+}
+
+const aText = v.pipe(
+  v.string(),
+  v.minLength(1, 'is empty'),
+  v.maxLength(MAX_TEXT, `has more than ${MAX_TEXT} characters`),
+  // oxlint-disable-next-line no-control-regex
+  v.regex(/^[^\u0000-\u001f\u007f]*$/, 'holds a line end or another control character'),
+  // YAML can write it, and no reader of the bundle would take it.
+  v.check((text) => text.isWellFormed(), 'holds half a surrogate pair'),
+)
+
+const listOf = (parse: (text: string) => unknown) =>
+  v.array(v.pipe(v.string(), v.minLength(1, 'is empty'), readableBy(parse)))
+
+function parseListName(text: string): void {
+  if (text !== '-') return
+  throw new AirgapError('INVALID_CONFIG', 'a config cannot read standard input', {
+    hint: 'Give --images-from - on the command line.',
+  })
+}
+
+/** `all` stands alone, as for the flag. */
+function parseWantedPlatform(text: string): void {
+  if (text !== 'all') parsePlatform(text)
+}
+
+/**
+ * The config file. From here come the checks, the published JSON schema, and the comments that `airgap init`
+ * writes; so descriptions are sentences for users, and examples are values that can be used.
+ */
+export const ConfigSchema = v.strictObject({
+  configVersion: v.pipe(
+    v.literal(CONFIG_VERSION),
+    v.description('The version of this file format.'),
+    v.examples([CONFIG_VERSION]),
+  ),
+  name: v.optional(
+    v.pipe(
+      aText,
+      v.description(
+        "The bundle's name, by which those inside tell its successors. Without it, the output file's. (--name)",
+      ),
+      v.examples(['platform-images']),
+    ),
+  ),
+  bundleVersion: v.optional(
+    v.pipe(
+      aText,
+      v.description("The bundle's version, free text, only shown. (--bundle-version)"),
+      v.examples(['2026.1']),
+    ),
+  ),
+  images: v.optional(
+    v.pipe(
+      listOf(parseReference),
+      v.description('Image references. (image arguments)'),
+      v.examples([['nginx:1.29', 'ghcr.io/example/app:1.0']]),
+    ),
+  ),
+  imagesFrom: v.optional(
+    v.pipe(
+      listOf(parseListName),
+      v.description(
+        'Files with one image reference a line; relative paths start from the folder of this file. (--images-from)',
+      ),
+      v.examples([['images.txt']]),
+    ),
+  ),
+  kubeadm: v.optional(
+    v.pipe(
+      listOf((text) => kubeadmImages(text)),
+      v.description('Kubernetes releases whose own images, those that kubeadm pulls, are taken. (--kubeadm)'),
+      v.examples([['v1.36.3']]),
+    ),
+  ),
+  kubeadmRepository: v.optional(
+    v.pipe(
+      v.string(),
+      v.minLength(1, 'is empty'),
+      readableBy((text) => parseReference(`${text}/pause:1`)),
+      v.description(
+        "Registry and path of kubeadm's images, where they are not the release's own. (--kubeadm-repository)",
+      ),
+      v.examples(['registry.example/kubernetes']),
+    ),
+  ),
+  exclude: v.optional(
+    v.pipe(
+      listOf(parsePattern),
+      v.description(
+        'Leave out the references that match one of these patterns; * stands for any characters, and a pattern that begins with it needs quotes. (--exclude)',
+      ),
+      v.examples([['docker.io/library/busybox', '*-debug']]),
+    ),
+  ),
+  platforms: v.optional(
+    v.pipe(
+      listOf(parseWantedPlatform),
+      v.minLength(1, 'names no platform; take the key out to have all'),
+      v.check(
+        (platforms) => platforms.length === 1 || !platforms.includes('all'),
+        'names "all" and others; take the key out to have all',
+      ),
+      v.description('Platforms to take, OS/ARCH[/VARIANT]. Without this key, all platforms. (--platform)'),
+      v.examples([['linux/amd64', 'linux/arm64']]),
+    ),
+  ),
+  rewriteDigests: v.optional(
+    v.pipe(
+      v.boolean(),
+      v.description(
+        'Take only these platforms of references with a digest too, which changes their digest. (--rewrite-digests)',
+      ),
+      v.examples([true]),
+    ),
+  ),
+  allowMissingPlatform: v.optional(
+    v.pipe(
+      v.boolean(),
+      v.description('Take what there is where an image lacks a platform. (--allow-missing-platform)'),
+      v.examples([true]),
+    ),
+  ),
+  mirrors: v.optional(
+    v.pipe(
+      listOf(parseMirror),
+      v.description(
+        'FROM=TO: what begins with FROM is read from TO; several are tried in order, then the source. (--mirror)',
+      ),
+      v.examples([['docker.io=mirror.example:5000/hub']]),
+    ),
+  ),
+  resolveFrom: v.optional(
+    v.pipe(
+      v.picklist(['source', 'mirror']),
+      v.description('Who may turn a tag into a digest; source unless given. (--resolve-from)'),
+      v.examples(['mirror']),
+    ),
+  ),
+})
+
+/** What a config file says. */
+export type Config = v.InferOutput<typeof ConfigSchema>
+export type ConfigKey = keyof Config
+
+export const CONFIG_KEYS = Object.keys(ConfigSchema.entries) as ConfigKey[]
+
+/** Explains a key, in the words of the schema. */
+export function descriptionOf(key: ConfigKey): string {
+  return v.getDescription(unwrapped(key)) ?? ''
+}
+
+/** A value that the key could have. */
+export function exampleOf(key: ConfigKey): unknown {
+  return v.getExamples(unwrapped(key))[0]
+}
+
+function unwrapped(key: ConfigKey) {
+  const entry = ConfigSchema.entries[key]
+  return 'wrapped' in entry ? entry.wrapped : entry
+}
