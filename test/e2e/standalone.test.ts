@@ -125,6 +125,11 @@ withParts('the single executable', ['chroot', 'ldd', 'setpriv', 'script'], () =>
     expect(await root.read('.docker/config.json')).not.toContain(guarded.host)
   })
 
+  test('writes a config, and takes it', async () => {
+    await root.run(['init'])
+    await root.run(['list', '--config', 'airgap.yaml'])
+  })
+
   test('prints what completes its commands', async () => {
     for (const shell of ['bash', 'zsh']) expect(await root.run(['completion', shell])).toContain('--kubeadm')
   })
