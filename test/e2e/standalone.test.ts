@@ -126,8 +126,9 @@ withParts('the single executable', ['chroot', 'ldd', 'setpriv', 'script'], () =>
   })
 
   test('writes a config, and takes it', async () => {
-    await root.run(['init'])
-    await root.run(['list', '--config', 'airgap.yaml'])
+    await root.run(['init', 'nginx'])
+    const listed = await root.run(['list', '--config', 'airgap.yaml'])
+    expect(listed).toBe('docker.io/library/nginx:latest\n')
   })
 
   test('prints what completes its commands', async () => {
