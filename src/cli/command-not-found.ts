@@ -1,16 +1,19 @@
-import type { Hook } from '@oclif/core'
+import type { Interfaces } from '@oclif/core'
 import { AirgapError } from '../errors.ts'
 import { nearest } from '../nearest.ts'
 import { globalOptions, wantsJson } from './global-flags.ts'
 import { log } from './log.ts'
 import { reportFailure } from './report-error.ts'
 
-/** Tells which commands there are, where one was named that there is not. */
-const hook: Hook.CommandNotFound = async function ({ id, config }) {
-  // The whole command line: flags may stand before what was taken for the command.
-  const argv = process.argv.slice(2)
-  log.configure(globalOptions(argv))
-  this.exit(reportFailure(unknownCommand(id, config.commandIDs), { json: wantsJson(argv) }))
+/**
+ * Tells which commands there are, where one was named that there is not.
+ *
+ * @param args the whole command line: flags may stand before what was taken for the command.
+ * @returns the exit code.
+ */
+export function commandNotFound(id: string, args: readonly string[], config: Interfaces.Config): number {
+  log.configure(globalOptions(args))
+  return reportFailure(unknownCommand(id, config.commandIDs), { json: wantsJson(args) })
 }
 
 /** @param id what stands where the command should; oclif appends what follows, after colons. */
@@ -27,5 +30,3 @@ export function unknownCommand(id: string, commands: readonly string[]): AirgapE
     hint: `${guess}There are ${commands.toSorted().join(', ')}. \`airgap COMMAND --help\` says more.`,
   })
 }
-
-export default hook

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto'
 import { availableParallelism } from 'node:os'
-import { extname } from 'node:path'
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
 import type { BundleEntry, BundleReader } from '../../bundle/reader.ts'
 import { AirgapError, fileError, messageOf } from '../../errors.ts'
 import type { OutputFile } from '../../files/output-file.ts'
 import type { Digest } from '../../oci/digest.ts'
+import { startThread } from '../../threads.ts'
 
 /** A part of an open file to hash. Bytes. */
 export interface HashTask {
@@ -56,7 +56,9 @@ export async function hashEntries(
     return
   }
   const queue = entries.toSorted((a, b) => b.size - a.size)
-  const workers = Array.from({ length: Math.max(1, Math.min(threads, queue.length)) }, newWorker)
+  const workers = Array.from({ length: Math.max(1, Math.min(threads, queue.length)) }, () =>
+    startThread('hash'),
+  )
   try {
     await Promise.all(workers.map((worker) => drain(worker, queue, reader, onEntry, options)))
   } finally {
@@ -73,11 +75,6 @@ async function hashHere(reader: BundleReader, entry: BundleEntry, { copyTo }: Ha
     offset += chunk.length
   }
   return `sha256:${hash.digest('hex')}`
-}
-
-function newWorker(): Worker {
-  // Beside this file, and with its extension: the sources run as they are, too.
-  return new Worker(new URL(`./hash-worker${extname(import.meta.url)}`, import.meta.url))
 }
 
 /** Gives one worker after the other entry until none is left. */

@@ -14,6 +14,8 @@ export interface RunOptions {
   env?: NodeJS.ProcessEnv
   /** Written to standard input, which is empty otherwise. */
   input?: string | Uint8Array
+  /** Standard input stays open, for who writes to it later. */
+  keepInput?: boolean
 }
 
 const running = new Set<ChildProcess>()
@@ -36,7 +38,7 @@ export function start(command: string, args: readonly string[], options: RunOpti
   child.once('close', () => running.delete(child))
   // A command that does not read its input may have closed it.
   child.stdin?.on('error', () => {})
-  child.stdin?.end(options.input)
+  if (!options.keepInput) child.stdin?.end(options.input)
   return child
 }
 

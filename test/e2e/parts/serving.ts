@@ -24,7 +24,7 @@ export interface Serving extends AsyncDisposable {
 }
 
 /** Starts `airgap serve` on a free port of 127.0.0.1 and waits until it listens. */
-export async function startServing(airgap: Airgap, ...args: string[]): Promise<Serving> {
+export async function startServing(airgap: Pick<Airgap, 'start'>, ...args: string[]): Promise<Serving> {
   const { child, ended } = airgap.start('serve', ...args, '--listen', '127.0.0.1:0', '--json')
   let output = ''
   let log = ''

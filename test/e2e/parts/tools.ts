@@ -27,6 +27,9 @@ const PARTS = {
   zot: 'a release of zot, on PATH',
   'network namespaces': 'root, or the right to call unshare -n',
   tmpfs: 'root, or the right to mount one',
+  chroot: 'root, or the right to call chroot',
+  ldd: 'package libc-bin',
+  script: 'package bsdutils',
 } as const
 
 export type Part = keyof typeof PARTS
@@ -46,6 +49,7 @@ export function has(part: Part): boolean {
 
 function probe(part: Part): boolean {
   if (part === 'network namespaces') return succeeds('unshare', ['-n', 'true'])
+  if (part === 'chroot') return succeeds('chroot', ['/', 'true'])
   // In a mount namespace of its own, so that the probe leaves nothing mounted.
   if (part === 'tmpfs')
     return succeeds('unshare', ['-m', 'mount', '-t', 'tmpfs', '-o', 'size=64k', 'none', '/mnt'])

@@ -1,0 +1,83 @@
+import { userInfo } from 'node:os'
+import type { Config } from '@oclif/core'
+import { TOOL } from '../version.ts'
+import { endWith } from './last-resort.ts'
+
+const HELP_FLAGS = new Set(['--help', '-h'])
+
+/** Questions that need no command: by their flag, what is answered. */
+export type Answers = Record<string, () => string>
+
+function version(): string {
+  return `${TOOL.name}/${TOOL.version} ${process.platform}-${process.arch} node-${process.version}\n`
+}
+
+/**
+ * Runs the command line. Sets the exit code, or ends the process.
+ *
+ * @param args without the program's own name.
+ * @param more what this way of running it can answer besides.
+ */
+export async function main(args: readonly string[], more: Answers = {}): Promise<void> {
+  process.on('uncaughtException', endWith)
+  const answers: Answers = { '--version': version, '-V': version, ...more }
+  const [first] = args
+  if (first !== undefined && Object.hasOwn(answers, first)) return print(answers[first]?.() ?? '')
+  ensureUser()
+  const [{ Config, flush, handle }, { ownPlugin }] = await Promise.all([
+    import('@oclif/core'),
+    import('./plugin.ts'),
+  ])
+  const plugin = ownPlugin()
+  const { root, pjson, name } = plugin
+  const config = await Config.load({ root, pjson, plugins: new Map([[name, plugin]]) })
+  try {
+    await run(args, config)
+    await flush()
+  } catch (error) {
+    await handle(error as Error)
+  }
+}
+
+/** oclif's own `run`, without what it loads by path: the help class, and the hook for an unknown command. */
+async function run(args: readonly string[], config: Config): Promise<void> {
+  // `airgap help pack` is `airgap pack --help`, as many tools have it.
+  const isHelp = args[0] === 'help' || isHelpAsked(args)
+  const [id, ...argv] = args[0] === 'help' ? args.slice(1) : args
+  if (id === undefined || isHelp) {
+    const { default: Help } = await import('./help.ts')
+    await new Help(config).showHelp([...args])
+  } else if (config.findCommand(id)) {
+    await config.runCommand(id, argv)
+  } else {
+    const { commandNotFound } = await import('./command-not-found.ts')
+    process.exitCode = commandNotFound(id, args, config)
+  }
+}
+
+function isHelpAsked(args: readonly string[]): boolean {
+  const end = args.indexOf('--')
+  return args.slice(0, end < 0 ? undefined : end).some((arg) => HELP_FLAGS.has(arg))
+}
+
+/**
+ * In a bare root file system nobody is known: no HOME, no SHELL, and no list of users to ask instead. oclif asks all
+ * the same, and would end in an error. What is said here is what container runtimes say then.
+ */
+function ensureUser(): void {
+  try {
+    userInfo()
+  } catch {
+    const { HOME = '/', SHELL = '/bin/sh' } = process.env
+    Object.assign(process.env, { HOME, SHELL })
+  }
+}
+
+function print(text: string): void {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    // Whoever reads has had enough.
+    if (error.code === 'EPIPE') process.exit(0)
+    throw error
+  })
+  process.stdout.write(text)
+}

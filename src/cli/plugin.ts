@@ -1,0 +1,47 @@
+import { type Command, type Interfaces } from '@oclif/core'
+import { readOwnFile } from '../own-files.ts'
+import { COMMANDS } from './commands.ts'
+
+/** What the commands say of themselves, written by `npm run build`: help and completion need no command's code. */
+export const DESCRIPTIONS = 'dist/commands.json'
+
+/**
+ * The commands as oclif wants them. It would look for them in the file system and import every one of them at each
+ * start; the single executable has no file system of its own.
+ */
+export function ownPlugin(): Interfaces.Plugin {
+  const pjson = JSON.parse(readOwnFile('package.json')) as Interfaces.PJSON
+  const described = JSON.parse(readOwnFile(DESCRIPTIONS)) as Command.Cached[]
+
+  const findCommand = async (id: string): Promise<Command.Class> => {
+    const load = COMMANDS[id]
+    if (!load) throw new Error(`no command ${id}`)
+    const { default: command } = await load()
+    command.id = id
+    command.plugin = plugin
+    return command
+  }
+  const plugin: Interfaces.Plugin = {
+    _base: '',
+    alias: pjson.name,
+    commandIDs: described.map(({ id }) => id),
+    commands: described.map((command) => Object.assign(command, { load: () => findCommand(command.id) })),
+    commandsDir: undefined,
+    findCommand,
+    hasManifest: true,
+    // oclif imports hooks by path, too.
+    hooks: {},
+    isRoot: true,
+    load: () => Promise.resolve(),
+    moduleType: 'module',
+    name: pjson.name,
+    options: { root: '/' },
+    pjson,
+    root: '/',
+    topics: [],
+    type: 'core',
+    valid: true,
+    version: pjson.version,
+  }
+  return plugin
+}

@@ -1,0 +1,13 @@
+import { readFileSync } from 'node:fs'
+import { getAsset, isSea } from 'node:sea'
+
+/**
+ * Reads a file of this package itself, as text. The single executable has no files beside it: there it is the asset
+ * of the same name.
+ *
+ * @param path from the package's root.
+ */
+export function readOwnFile(path: string): string {
+  if (isSea()) return getAsset(path, 'utf8')
+  return readFileSync(new URL(`../${path}`, import.meta.url), 'utf8')
+}

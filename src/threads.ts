@@ -1,0 +1,22 @@
+import { extname } from 'node:path'
+import { isSea } from 'node:sea'
+import { Worker } from 'node:worker_threads'
+import { readOwnFile } from './own-files.ts'
+
+/** The programs that run in threads of their own: modules below this folder, without extension. */
+export const THREADS = {
+  hash: 'transfer/check/hash-worker',
+} as const
+
+export type ThreadName = keyof typeof THREADS
+
+/** Where the single executable keeps a thread's program, bundled. */
+export function threadAsset(name: ThreadName): string {
+  return `threads/${name}.js`
+}
+
+export function startThread(name: ThreadName): Worker {
+  if (isSea()) return new Worker(readOwnFile(threadAsset(name)), { eval: true })
+  // With the extension of this file: the sources run as they are, too.
+  return new Worker(new URL(`./${THREADS[name]}${extname(import.meta.url)}`, import.meta.url))
+}

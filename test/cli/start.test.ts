@@ -1,0 +1,49 @@
+import { access, readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Config } from '@oclif/core'
+import { expect, it } from 'vitest'
+import { COMMANDS } from '../../src/cli/commands.ts'
+import { DESCRIPTIONS } from '../../src/cli/plugin.ts'
+import { THREADS } from '../../src/threads.ts'
+import { airgap } from './airgap.ts'
+
+const root = join(import.meta.dirname, '../..')
+
+it('every file in src/commands is a command', async () => {
+  const files = await readdir(join(root, 'src/commands'))
+  expect(Object.keys(COMMANDS).toSorted()).toEqual(files.map((file) => file.replace('.ts', '')).toSorted())
+})
+
+it('what the build has written down is what the commands say of themselves', async () => {
+  const { commands } = await Config.load({ root, ignoreManifest: true })
+  const described = JSON.parse(await readFile(join(root, DESCRIPTIONS), 'utf8')) as unknown
+  expect(described).toEqual(JSON.parse(JSON.stringify(commands)))
+  expect(commands.map(({ id }) => id)).toEqual(Object.keys(COMMANDS).toSorted())
+})
+
+it('every thread has its program', async () => {
+  for (const path of Object.values(THREADS)) await access(join(root, `src/${path}.ts`))
+})
+
+it('the version is said as oclif says it', async () => {
+  const { userAgent } = await Config.load({ root })
+  for (const flag of ['--version', '-V']) {
+    expect((await airgap([flag])).stdout.replace(/^(\S+ )wsl/, '$1linux')).toBe(`${userAgent}\n`)
+  }
+})
+
+it('what is no command is said to be none, whatever comes with it', async () => {
+  for (const args of [['nope'], ['nope', '--help'], ['help', 'nope'], ['constructor'], ['--nope']]) {
+    const { code, stderr } = await airgap(args)
+    expect(stderr).toContain(`"${args.find((arg) => arg !== 'help')}"`)
+    expect(stderr).toMatch(/there is no command|where the command has to be/)
+    expect(code).toBe(2)
+  }
+})
+
+it('help is shown for every command, by either name', async () => {
+  const { stdout } = await airgap(['push', '--help'])
+  expect(stdout).toContain('airgap push')
+  expect((await airgap(['help', 'push'])).stdout).toBe(stdout)
+  expect((await airgap([])).stdout).toContain('Verify a bundle completely, offline')
+})
