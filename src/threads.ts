@@ -5,7 +5,8 @@ import { readOwnFile } from './own-files.ts'
 
 /** The programs that run in threads of their own: modules below this folder, without extension. */
 export const THREADS = {
-  hash: 'transfer/check/hash-worker',
+  'range-hash': 'hashing/range-worker',
+  'stream-hash': 'hashing/stream-worker',
 } as const
 
 export type ThreadName = keyof typeof THREADS

@@ -1,8 +1,8 @@
 import { availableParallelism } from 'node:os'
-import { extname } from 'node:path'
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
 import { AirgapError, messageOf } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
+import { startThread } from '../threads.ts'
 import type { Block } from './blocks.ts'
 import { LocalHash, type StreamHash } from './stream-hash.ts'
 
@@ -63,7 +63,7 @@ class HashThread {
   #lastStream = 0
 
   constructor() {
-    this.#worker = new Worker(new URL(`./stream-worker${extname(import.meta.url)}`, import.meta.url))
+    this.#worker = startThread('stream-hash')
     // A process that has nothing else to do ends.
     this.#worker.unref()
     this.#worker.on('message', (reply: StreamReply) => this.#waiting.shift()?.resolve(reply))

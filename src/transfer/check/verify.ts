@@ -4,7 +4,7 @@ import { AirgapError, type Problem } from '../../errors.ts'
 import type { OnEvent } from '../events.ts'
 import { ImageProgress } from '../image-progress.ts'
 import type { TrustOptions } from './authenticate.ts'
-import { hashEntries } from './hash-pool.ts'
+import { hashRanges } from '../../hashing/range-threads.ts'
 import { openBundle } from './open.ts'
 import { alteredMessage, type OpenedBundle } from './opened-bundle.ts'
 
@@ -57,7 +57,7 @@ async function hashContent(
   const bytes = entries.reduce((sum, { size }) => sum + size, 0)
   const images = imagesOf(opened, entries, onEvent)
   onEvent?.({ type: 'phase', phase: 'check', items: entries.length, bytes, images: images.count })
-  await hashEntries(
+  await hashRanges(
     opened.reader,
     entries,
     (entry, digest) => {

@@ -5,7 +5,7 @@ import { findBlobs } from '../../bundle/salvage.ts'
 import { AirgapError } from '../../errors.ts'
 import type { OutputFile } from '../../files/output-file.ts'
 import { digestOf, shortHex, type Digest } from '../../oci/digest.ts'
-import { hashEntries } from '../check/hash-pool.ts'
+import { hashRanges } from '../../hashing/range-threads.ts'
 import type { OnEvent } from '../events.ts'
 
 interface Place {
@@ -93,7 +93,7 @@ export class ReusableBlobs {
     for (const reader of this.#readers) {
       const missing = entries.filter(({ digest }) => !good.has(digest))
       const here = this.#entriesIn(reader, missing)
-      await hashEntries(
+      await hashRanges(
         reader,
         here,
         (entry, actual) => {
@@ -124,7 +124,7 @@ export class ReusableBlobs {
       if (entry.size !== size) continue
       let isGood = false
       const check = (_: BundleEntry, actual: Digest): void => void (isGood = actual === digest)
-      await hashEntries(reader, [entry], check, signal ? { signal } : {})
+      await hashRanges(reader, [entry], check, signal ? { signal } : {})
       if (isGood) return reader.stream(entry)
     }
     return undefined

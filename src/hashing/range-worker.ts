@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { readSync, writeSync } from 'node:fs'
 import { parentPort } from 'node:worker_threads'
-import type { HashReply, HashTask } from './hash-pool.ts'
+import type { RangeReply, RangeTask } from './range-threads.ts'
 
 /** Runs in a thread of its own: reads a range of the open file, hashes it, and writes what it has hashed elsewhere. */
 const CHUNK = 1024 * 1024
@@ -10,8 +10,8 @@ const buffer = Buffer.allocUnsafeSlow(CHUNK)
 const port = parentPort
 if (!port) throw new Error('this file runs as a worker thread only')
 
-port.on('message', (task: HashTask) => {
-  const reply = (message: HashReply): void => port.postMessage(message)
+port.on('message', (task: RangeTask) => {
+  const reply = (message: RangeReply): void => port.postMessage(message)
   try {
     const hash = createHash('sha256')
     let told = 0

@@ -1,14 +1,13 @@
 import { createHash } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import type { Worker } from 'node:worker_threads'
-import type { BundleEntry, BundleReader } from '../../bundle/reader.ts'
-import { AirgapError, fileError, messageOf } from '../../errors.ts'
-import type { OutputFile } from '../../files/output-file.ts'
-import type { Digest } from '../../oci/digest.ts'
-import { startThread } from '../../threads.ts'
+import { AirgapError, fileError, messageOf } from '../errors.ts'
+import type { OutputFile } from '../files/output-file.ts'
+import type { Digest } from '../oci/digest.ts'
+import { startThread } from '../threads.ts'
 
 /** A part of an open file to hash. Bytes. */
-export interface HashTask {
+export interface RangeTask {
   id: number
   fd: number
   offset: number
@@ -17,7 +16,7 @@ export interface HashTask {
   copyTo?: { fd: number; offset: number } | undefined
 }
 
-export type HashReply =
+export type RangeReply =
   | { id: number; type: 'progress'; bytes: number }
   | { id: number; type: 'done'; digest: Digest }
   | { id: number; type: 'failed'; message: string; code: string | undefined; isWrite: boolean }
@@ -25,51 +24,68 @@ export type HashReply =
 /** Below this, starting threads takes longer than hashing here. Bytes. */
 const WORTH_THREADS = 32 * 1024 * 1024
 
-export interface HashOptions {
+/** A part of a file. Bytes. */
+export interface Range {
+  contentOffset: number
+  size: number
+}
+
+/** An open file that is read at many places at once. */
+export interface RangeSource<T extends Range> {
+  readonly path: string
+  readonly fd: number
+  stream(range: T): AsyncIterable<Uint8Array>
+}
+
+export interface HashRangesOptions<T extends Range> {
   onProgress?: (bytes: number) => void
   signal?: AbortSignal
   threads?: number
   /** Writes what was hashed, the very same bytes, to a place in another file. */
-  copyTo?: { output: OutputFile; offsetOf: (entry: BundleEntry) => number }
+  copyTo?: { output: OutputFile; offsetOf: (range: T) => number }
 }
 
 /**
- * Hashes entries of a bundle on all cores, largest first.
+ * Hashes parts of a file on all cores, largest first.
  *
- * @param onEntry is told of each entry when its digest is known, in the order in which they finish.
+ * @param onRange is told of each part when its digest is known, in the order in which they finish.
  * @throws AirgapError `FILE` when the disk fails; the signal's reason when called off.
  */
-export async function hashEntries(
-  reader: BundleReader,
-  entries: readonly BundleEntry[],
-  onEntry: (entry: BundleEntry, digest: Digest) => void,
-  options: HashOptions = {},
+export async function hashRanges<T extends Range>(
+  source: RangeSource<T>,
+  ranges: readonly T[],
+  onRange: (range: T, digest: Digest) => void,
+  options: HashRangesOptions<T> = {},
 ): Promise<void> {
-  const total = entries.reduce((sum, { size }) => sum + size, 0)
-  const threads = options.threads ?? Math.min(availableParallelism(), entries.length)
+  const total = ranges.reduce((sum, { size }) => sum + size, 0)
+  const threads = options.threads ?? Math.min(availableParallelism(), ranges.length)
   if (total < WORTH_THREADS && options.threads === undefined) {
-    for (const entry of entries) {
+    for (const range of ranges) {
       options.signal?.throwIfAborted()
-      onEntry(entry, await hashHere(reader, entry, options))
-      options.onProgress?.(entry.size)
+      onRange(range, await hashHere(source, range, options))
+      options.onProgress?.(range.size)
     }
     return
   }
-  const queue = entries.toSorted((a, b) => b.size - a.size)
+  const queue = ranges.toSorted((a, b) => b.size - a.size)
   const workers = Array.from({ length: Math.max(1, Math.min(threads, queue.length)) }, () =>
-    startThread('hash'),
+    startThread('range-hash'),
   )
   try {
-    await Promise.all(workers.map((worker) => drain(worker, queue, reader, onEntry, options)))
+    await Promise.all(workers.map((worker) => drain(worker, queue, source, onRange, options)))
   } finally {
     await Promise.all(workers.map((worker) => worker.terminate()))
   }
 }
 
-async function hashHere(reader: BundleReader, entry: BundleEntry, { copyTo }: HashOptions): Promise<Digest> {
+async function hashHere<T extends Range>(
+  source: RangeSource<T>,
+  range: T,
+  { copyTo }: HashRangesOptions<T>,
+): Promise<Digest> {
   const hash = createHash('sha256')
-  let offset = copyTo?.offsetOf(entry) ?? 0
-  for await (const chunk of reader.stream(entry)) {
+  let offset = copyTo?.offsetOf(range) ?? 0
+  for await (const chunk of source.stream(range)) {
     hash.update(chunk)
     await copyTo?.output.write(chunk, offset)
     offset += chunk.length
@@ -77,18 +93,18 @@ async function hashHere(reader: BundleReader, entry: BundleEntry, { copyTo }: Ha
   return `sha256:${hash.digest('hex')}`
 }
 
-/** Gives one worker after the other entry until none is left. */
-function drain(
+/** Gives a worker one part after the other until none is left. */
+function drain<T extends Range>(
   worker: Worker,
-  queue: BundleEntry[],
-  reader: BundleReader,
-  onEntry: (entry: BundleEntry, digest: Digest) => void,
-  { onProgress, signal, copyTo }: HashOptions,
+  queue: T[],
+  source: RangeSource<T>,
+  onRange: (range: T, digest: Digest) => void,
+  { onProgress, signal, copyTo }: HashRangesOptions<T>,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    let current: BundleEntry | undefined
+    let current: T | undefined
     let id = 0
-    // A large entry is not waited for: the threads are ended as soon as this is rejected.
+    // A large part is not waited for: the threads are ended as soon as this is rejected.
     signal?.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
     const giveNext = (): void => {
       if (signal?.aborted) return reject(signal.reason as Error)
@@ -97,21 +113,21 @@ function drain(
       id += 1
       worker.postMessage({
         id,
-        fd: reader.fd,
+        fd: source.fd,
         offset: current.contentOffset,
         length: current.size,
         copyTo: copyTo && { fd: copyTo.output.fd, offset: copyTo.offsetOf(current) },
-      } satisfies HashTask)
+      } satisfies RangeTask)
     }
-    worker.on('message', (reply: HashReply) => {
+    worker.on('message', (reply: RangeReply) => {
       if (reply.type === 'progress') {
         onProgress?.(reply.bytes)
       } else if (reply.type === 'failed') {
         const fault = Object.assign(new Error(reply.message), { code: reply.code })
         const isOutput = reply.isWrite && copyTo
-        reject(fileError(fault, isOutput ? 'write' : 'read', isOutput ? copyTo.output.path : reader.path))
+        reject(fileError(fault, isOutput ? 'write' : 'read', isOutput ? copyTo.output.path : source.path))
       } else if (current) {
-        onEntry(current, reply.digest)
+        onRange(current, reply.digest)
         giveNext()
       }
     })
