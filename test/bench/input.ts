@@ -53,10 +53,11 @@ function manySmall(seed: string): string[] {
   return Array.from({ length: 120 }, (_, i) => `${seed}-${i}:0.1`)
 }
 
-/** `HOST/bench/NAME:1` for every image. */
-export function references(host: string): string[] {
-  return IMAGES.map(({ name }) => `${host}/${name}:1`)
-}
+/** The repositories of all images; the tag is `1`. */
+export const NAMES: readonly string[] = IMAGES.map(({ name }) => name)
+
+/** The one with the layer of 1 GiB. */
+export const LARGE = 'bench/model'
 
 /** Makes the images and puts them into a registry, unless it has them already. */
 export async function fillRegistry(host: string, scratch: string): Promise<void> {

@@ -11,11 +11,11 @@ export interface Measured {
   written: number
 }
 
-const SAMPLE_MS = 5
+const SAMPLE_MS = 20
 
 /**
  * Runs a shell command to its end, and watches its processes through /proc. Memory is the kernel's own high-water
- * mark and bytes written its own count, so that only the last milliseconds of a process can be missed.
+ * mark and bytes written its own count, so that only the last moment of a process can be missed.
  * @throws Error with its output, when it fails.
  */
 export async function measure(script: string, options: RunOptions = {}): Promise<Measured> {
