@@ -120,7 +120,7 @@ function nodeLines(document: ServeResult, hostsDir: string | undefined): string[
     'For nodes to find the images under their own names',
     ...(isLocal ? ['(at this address only this machine itself does; --listen takes another)'] : []),
     '',
-    'containerd, with config_path = "/etc/containerd/certs.d"; the same file for each:',
+    'containerd, with config_path = "/etc/containerd/certs.d"; the same for each:',
     '',
     ...containerd,
     '',
