@@ -4,7 +4,7 @@
  */
 export { resolve, type ResolveOptions, type SelectionOptions, type SourceOptions } from './library/resolve.ts'
 export { pack, type Packed, type PackOptions } from './library/pack.ts'
-export { verify, type VerifiedBundle, type VerifyOptions } from './library/verify.ts'
+export { verify, type VerifyOptions } from './library/verify.ts'
 export { planPush, push, type PlannedPush, type PushOptions } from './library/push.ts'
 export { serve, type ServeOptions } from './library/serve.ts'
 export type { DescriptionOptions } from './library/description.ts'
@@ -28,7 +28,7 @@ export type { Digest } from './oci/digest.ts'
 
 export { parseLock, serializeLock, type Lock } from './transfer/pack/lock.ts'
 export type { BundleDescription, ImageEntry } from './bundle/description.ts'
-export type { OpenedBundle } from './transfer/check/opened-bundle.ts'
+export type { OpenedBundle, VerifiedBundle } from './transfer/check/opened-bundle.ts'
 export { openBundle } from './transfer/check/open.ts'
 export type { ServedBundles } from './transfer/serve/serve.ts'
 export { serializeReceipt, type Receipt } from './transfer/push/receipt.ts'

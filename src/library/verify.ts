@@ -1,15 +1,9 @@
-import type { BundleDescription } from '../bundle/description.ts'
-import type { OpenedBundle } from '../transfer/check/opened-bundle.ts'
+import type { VerifiedBundle } from '../transfer/check/opened-bundle.ts'
 import { readTrust, type Trust } from './trust.ts'
 import type { RunOptions } from './run.ts'
 
 /** How to verify. */
 export type VerifyOptions = Trust & RunOptions
-
-/** A bundle with nothing wrong in it. */
-export interface VerifiedBundle extends OpenedBundle {
-  description: BundleDescription
-}
 
 /**
  * Verifies a bundle completely, offline: signature, archive, descriptions, graphs and every byte.
