@@ -32,6 +32,11 @@ export interface OpenedBundle {
   problems: Problem[]
 }
 
+/** A bundle with nothing wrong in it. */
+export interface VerifiedBundle extends OpenedBundle {
+  description: BundleDescription
+}
+
 /**
  * Reads an entry once, hashes these bytes against the list, and returns the same bytes for parsing.
  * @returns undefined, with a problem noted, when the entry is missing, too large or altered.
