@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 /**
  * airgap as a library: the engines behind the commands, and their types. Engines print nothing; they tell what
  * they do by events, can be called off by a signal, and throw {@link AirgapError}.

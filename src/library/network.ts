@@ -1,5 +1,4 @@
-import type { RegistryClient } from '../registry/client.ts'
-import type { Run, RunOptions } from './run.ts'
+import type { RunOptions } from './run.ts'
 
 /** How registries are reached. A registry is `HOST` or `HOST:PORT` throughout. */
 export interface RegistryAccess {
@@ -29,44 +28,4 @@ export interface NetworkOptions extends RunOptions {
   registries?: RegistryAccess | undefined
   /** Transfers at a time; 6 where left out. */
   concurrency?: number | undefined
-}
-
-/** What the engines below take of it: an option that is left out is not there at all. */
-export function shared(
-  { concurrency }: NetworkOptions,
-  { signal, onEvent }: Run,
-): Run & { concurrency?: number } {
-  return { signal, onEvent, ...(concurrency === undefined ? {} : { concurrency }) }
-}
-
-/**
- * Works with a client, and closes it however that ends. The HTTP stack is loaded only now: much goes wrong before it
- * is needed.
- */
-export async function withClient<T>(
-  { registries: { credentials, ...access } = {} }: NetworkOptions,
-  { signal, onEvent }: Run,
-  work: (client: RegistryClient) => Promise<T>,
-): Promise<T> {
-  const registry = await import('../registry/client.ts')
-  const { givenCredentials } = await import('../registry/credentials.ts')
-  signal.throwIfAborted()
-  const client = new registry.RegistryClient({
-    ...access,
-    credentials: credentials && {
-      find: async (host, repository) => {
-        const login = await credentials(host)
-        return login && givenCredentials(host, login.username, login.password).find(host, repository)
-      },
-    },
-    onNotice: (notice) => onEvent({ type: 'registry', notice }),
-  })
-  // Not all that is under way knows the signal: tokens are fetched for several requests together.
-  const disconnect = (): void => client.disconnect()
-  signal.addEventListener('abort', disconnect, { once: true })
-  try {
-    return await work(client)
-  } finally {
-    await client.close()
-  }
 }

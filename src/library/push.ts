@@ -7,7 +7,8 @@ import type { PushPlan } from '../transfer/push/plan.ts'
 import type { PushOptions as EngineOptions } from '../transfer/push/push.ts'
 import type { Receipt } from '../transfer/push/receipt.ts'
 import type { PushRecord } from '../transfer/push/record.ts'
-import { shared, withClient, type NetworkOptions } from './network.ts'
+import { shared, withClient } from './client.ts'
+import type { NetworkOptions } from './network.ts'
 import { running, type Run } from './run.ts'
 import { readTrust, type Trust } from './trust.ts'
 
@@ -72,7 +73,7 @@ export async function planPush(path: string, target: string, options: PushOption
   return running(options, (run) =>
     planned(path, target, options, run, async ({ opened, plan, target: reached }, engine) => {
       const { contentEntries, requireContent } = await import('../transfer/check/verify.ts')
-      const { describePlan } = await import('../transfer/push/planned-push.ts')
+      const { describePlan } = await import('../transfer/push/describe-plan.ts')
       // The real run hashes everything before it sets a tag, so its plan says whether that will do.
       await requireContent(opened, contentEntries(opened), engine)
       run.signal.throwIfAborted()

@@ -6,7 +6,7 @@ import type { RegistryClient } from '../registry/client.ts'
 import type { Mirror } from '../registry/mirrors.ts'
 import type { Lock } from '../transfer/pack/lock.ts'
 import type { DocumentCache } from '../transfer/pack/sources.ts'
-import { shared } from './network.ts'
+import { shared } from './client.ts'
 import type { ResolveOptions, SelectionOptions, SourceOptions } from './resolve.ts'
 import type { Run } from './run.ts'
 

@@ -1,6 +1,7 @@
 import type { NamedImage } from '../intake/inputs.ts'
 import type { Lock } from '../transfer/pack/lock.ts'
-import { withClient, type NetworkOptions } from './network.ts'
+import { withClient } from './client.ts'
+import type { NetworkOptions } from './network.ts'
 import { requestOf, resolveWith } from './request.ts'
 import { running } from './run.ts'
 

@@ -1,0 +1,43 @@
+import type { RegistryClient } from '../registry/client.ts'
+import type { NetworkOptions } from './network.ts'
+import type { Run } from './run.ts'
+
+/** What the engines below take of it: an option that is left out is not there at all. */
+export function shared(
+  { concurrency }: NetworkOptions,
+  { signal, onEvent }: Run,
+): Run & { concurrency?: number } {
+  return { signal, onEvent, ...(concurrency === undefined ? {} : { concurrency }) }
+}
+
+/**
+ * Works with a client, and closes it however that ends. The HTTP stack is loaded only now: much goes wrong before it
+ * is needed.
+ */
+export async function withClient<T>(
+  { registries: { credentials, ...access } = {} }: NetworkOptions,
+  { signal, onEvent }: Run,
+  work: (client: RegistryClient) => Promise<T>,
+): Promise<T> {
+  const registry = await import('../registry/client.ts')
+  const { givenCredentials } = await import('../registry/credentials.ts')
+  signal.throwIfAborted()
+  const client = new registry.RegistryClient({
+    ...access,
+    credentials: credentials && {
+      find: async (host, repository) => {
+        const login = await credentials(host)
+        return login && givenCredentials(host, login.username, login.password).find(host, repository)
+      },
+    },
+    onNotice: (notice) => onEvent({ type: 'registry', notice }),
+  })
+  // Not all that is under way knows the signal: tokens are fetched for several requests together.
+  const disconnect = (): void => client.disconnect()
+  signal.addEventListener('abort', disconnect, { once: true })
+  try {
+    return await work(client)
+  } finally {
+    await client.close()
+  }
+}
