@@ -26,7 +26,7 @@ export async function withClient<T>(
     ...access,
     credentials: credentials && {
       find: async (host, repository) => {
-        const login = await credentials(host)
+        const login = await Promise.race([credentials(host, signal), rejectedBy(signal)])
         return login && givenCredentials(host, login.username, login.password).find(host, repository)
       },
     },
@@ -40,4 +40,11 @@ export async function withClient<T>(
   } finally {
     await client.close()
   }
+}
+
+/** Rejected when the work is called off: what a caller gives may never come. */
+function rejectedBy(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
+  })
 }

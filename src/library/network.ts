@@ -10,8 +10,11 @@ export interface RegistryAccess {
   insecureSkipTlsVerify?: readonly string[] | undefined
   /** Credentials file in Docker's or Podman's form, asked before all other places. */
   authFile?: string | undefined
-  /** Gives the credentials for a registry; asked in place of `authFile` and of everything on this machine. */
-  credentials?: ((registry: string) => Promise<RegistryLogin | undefined>) | undefined
+  /**
+   * Gives the credentials for a registry, undefined for none; asked in place of `authFile` and of everything on this
+   * machine. The signal says that nobody waits for them any more.
+   */
+  credentials?: ((registry: string, signal: AbortSignal) => Promise<RegistryLogin | undefined>) | undefined
   /** Hosts that may be a token service though they are private. */
   allowTokenRealm?: readonly string[] | undefined
 }
