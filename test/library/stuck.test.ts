@@ -5,43 +5,12 @@ import { createServer as createTcpServer, type AddressInfo, type Server, type So
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { afterEach, expect, onTestFinished, test, vi } from 'vitest'
-import { buildImage, seedRegistry, seededBytes } from '../../fixtures/images/index.ts'
-import {
-  pack,
-  parsePlatform,
-  push,
-  resolve,
-  serve,
-  verify,
-  type PushOptions,
-  type Receipt,
-  type RegistryAccess,
-  type TransferEvent,
-} from '../../src/index.ts'
-import { blobName } from '../../src/bundle/names.ts'
-import { digestOf } from '../../src/oci/digest.ts'
-import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
-import { openBundle } from '../../src/transfer/check/open.ts'
-import { ReusableBlobs } from '../../src/transfer/pack/reuse.ts'
-import { archiveOf, entry, signEntries, signer, temporaryFolder } from '../bundle/build-bundle.ts'
+import { pack, push, resolve, type Receipt, type RegistryAccess } from '../../src/index.ts'
+import { startRegistry } from '../../src/server/registry.ts'
+import { signer, temporaryFolder } from '../bundle/build-bundle.ts'
+import { bundled, expectEnd, REASON, seed } from './bundled.ts'
 import { outcomeOf } from './engines.ts'
 import { watch } from './leftovers.ts'
-
-/** What a run is called off with here. */
-const REASON = new Error('the shift is over')
-
-/** Expects that a run which waits for something that never comes ends when it is called off then. */
-async function expectEnd(
-  folder: string,
-  stuck: Promise<unknown>,
-  run: (signal: AbortSignal) => Promise<unknown>,
-): Promise<void> {
-  const left = watch(folder)
-  const controller = new AbortController()
-  void stuck.then(() => controller.abort(REASON))
-  expect(await outcomeOf(run(controller.signal))).toEqual({ reason: REASON })
-  await left.expectNothingLeft()
-}
 
 /** A server for one test. `stuck` is settled by the handler. */
 async function listening<T extends Server>(server: T): Promise<{ server: T; host: string }> {
@@ -160,28 +129,6 @@ test('credentials from the caller are used, and those of no other registry', asy
   )
 })
 
-/** An image `app:1` whose layer has `size` bytes, and what it answers to. */
-async function seed(registry: EmbeddedRegistry, size: number): Promise<string> {
-  const built = await buildImage({
-    platform: parsePlatform('linux/amd64'),
-    files: { 'file.bin': Buffer.alloc(size, seededBytes('stuck', 1009)) },
-    compression: 'none',
-  })
-  seedRegistry(registry.store, 'app:1', built)
-  return `${registry.host}/app:1`
-}
-
-/** A registry with one image, and a bundle of it. */
-async function bundled(size: number): Promise<{ folder: string; image: string; bundle: string }> {
-  const source = await startRegistry()
-  onTestFinished(() => source.close())
-  const image = await seed(source, size)
-  const folder = await temporaryFolder()
-  const bundle = join(folder, 'good.tar')
-  await pack({ images: [image], output: bundle, key: signer })
-  return { folder, image, bundle }
-}
-
 test('a layer that stops half-way, into a file and into a stream', async () => {
   const source = await startRegistry()
   onTestFinished(() => source.close())
@@ -247,108 +194,4 @@ test('a target that takes the bytes and does not answer', async () => {
     }),
   )
   expect(receipts).toEqual([])
-})
-
-test('a push that is called off between tags gives the receipt of what it has set', async () => {
-  const source = await startRegistry()
-  onTestFinished(() => source.close())
-  const image = await seed(source, 1000)
-  seedRegistry(
-    source.store,
-    'other:1',
-    await buildImage({ platform: parsePlatform('linux/amd64'), files: { a: 'other' } }),
-  )
-  const folder = await temporaryFolder()
-  const bundle = join(folder, 'two.tar')
-  await pack({ images: [image, `${source.host}/other:1`], output: bundle, key: signer })
-  const target = await startRegistry()
-  onTestFinished(() => target.close())
-  const controller = new AbortController()
-  const receipts: Receipt[] = []
-  const options: PushOptions = {
-    keys: [signer.publicKey],
-    concurrency: 1,
-    signal: controller.signal,
-    onEvent: (event: TransferEvent) => {
-      if (event.type === 'item' && event.outcome === 'tagged') controller.abort(REASON)
-    },
-  }
-  const failure = await outcomeOf(
-    push(bundle, target.host, { ...options, onIncomplete: (receipt) => void receipts.push(receipt) }),
-  )
-  expect(failure).toEqual({ reason: REASON })
-  expect(receipts).toHaveLength(1)
-  expect(receipts[0]).toMatchObject({ complete: false })
-  expect(receipts[0]?.images.map(({ tag }) => tag.state).toSorted()).toEqual(['created', 'not-set'])
-})
-
-test('what onOpened throws is what the push is rejected with, before the target is asked anything', async () => {
-  const { folder, bundle } = await bundled(1000)
-  const target = await startRegistry()
-  onTestFinished(() => target.close())
-  const left = watch(folder)
-  const refusal = new Error('not on a Friday')
-  await expect(
-    push(bundle, target.host, {
-      keys: [signer.publicKey],
-      onOpened: () => {
-        throw refusal
-      },
-    }),
-  ).rejects.toBe(refusal)
-  expect(target.requests).toEqual([])
-  await left.expectNothingLeft()
-})
-
-test('a server ends with its signal, lets a transfer finish, and is cut off by a second stop', async () => {
-  const { folder, bundle } = await bundled(8 * 1024 * 1024)
-  const { description } = await verify(bundle, { keys: [signer.publicKey] })
-  const left = watch(folder)
-  const controller = new AbortController()
-  const served = await serve([bundle], {
-    keys: [signer.publicKey],
-    listen: { host: '127.0.0.1', port: 0 },
-    signal: controller.signal,
-  })
-  const name = served.images[0]?.repository
-  const answer = await fetch(`${served.url}/v2/${name}/manifests/${description.images[0]?.digest}`)
-  const { layers } = (await answer.json()) as { layers: { digest: string }[] }
-  const blob = `${served.url}/v2/${name}/blobs/${layers[0]?.digest}`
-  const slow = await fetch(blob)
-  controller.abort()
-  await expect(fetch(`${served.url}/v2/`)).rejects.toThrow()
-  // Nobody reads it: the transfer is still under way.
-  expect(served.active()).toBe(1)
-  await Promise.all([served.stop(0), served.stop()])
-  await expect(slow.arrayBuffer()).rejects.toThrow()
-  await left.expectNothingLeft()
-})
-
-test('a signal that outlives many runs is left without listeners', async () => {
-  const { bundle } = await bundled(1000)
-  const { signal } = new AbortController()
-  const add = vi.spyOn(signal, 'addEventListener')
-  const remove = vi.spyOn(signal, 'removeEventListener')
-  const trust = { keys: [signer.publicKey], signal }
-  await verify(bundle, trust)
-  const served = await serve([bundle], { ...trust, listen: { host: '127.0.0.1', port: 0 } })
-  await served.stop()
-  expect(add.mock.calls.length).toBeGreaterThan(0)
-  for (const [type, listener] of add.mock.calls) expect(remove).toHaveBeenCalledWith(type, listener)
-})
-
-test('the walk over a large archive is not waited for', async () => {
-  const folder = await temporaryFolder()
-  const many = Array.from({ length: 4000 }, (_, i) => Buffer.from(`blob ${i}`))
-  const entries = many.map((bytes) => entry(blobName(digestOf(bytes)), bytes))
-  const path = join(folder, 'many.tar')
-  await writeFile(path, archiveOf(signEntries(entries)))
-  // It takes thousands of reads, of which the first are not over by then.
-  const soon = (): Promise<void> => new Promise((done) => setImmediate(done))
-  const trust = { keys: [signer.publicKey] }
-  const run: Record<string, (signal: AbortSignal) => Promise<unknown>> = {
-    open: (signal) => openBundle(path, { ...trust, unauthenticated: false, now: Date.now() }, signal),
-    reuse: (signal) => ReusableBlobs.open([path], signal),
-  }
-  for (const work of Object.values(run)) await expectEnd(folder, soon(), work)
 })
