@@ -109,13 +109,15 @@ export class BundleReader {
    *
    * @param listed how many entries there may be; some more are read, to name them, and no further ones.
    * @returns the entries in file order, and the faults found.
+   * @throws AirgapError `FILE`; the signal's reason.
    */
-  async scan(listed: number): Promise<{ entries: BundleEntry[]; problems: Problem[] }> {
+  async scan(listed: number, signal?: AbortSignal): Promise<{ entries: BundleEntry[]; problems: Problem[] }> {
     const entries: BundleEntry[] = []
     const problems: Problem[] = []
     let offset = 0
     let where = 'the first header'
     while (problems.length < MAX_PROBLEMS && entries.length < listed + MAX_PROBLEMS) {
+      signal?.throwIfAborted()
       let entry: BundleEntry | undefined
       try {
         entry = await this.entryAt(offset)

@@ -13,9 +13,9 @@ const LARGEST_HOLE = MAX_SIGSTORE_SIGNATURE + MAX_RAW_SIGNATURE + 8 * BLOCK
  * its digest says only when somebody has hashed it.
  *
  * @returns the blob entries whose place is within the file, up to the first header that cannot be read.
- * @throws AirgapError `INVALID_CONTENT` when the file does not begin as a bundle, `FILE`
+ * @throws AirgapError `INVALID_CONTENT` when the file does not begin as a bundle, `FILE`; the signal's reason
  */
-export async function findBlobs(reader: BundleReader): Promise<BundleEntry[]> {
+export async function findBlobs(reader: BundleReader, signal?: AbortSignal): Promise<BundleEntry[]> {
   const blobs: BundleEntry[] = []
   const first = await reader.entryAt(0)
   if (first?.name !== CHECKSUMS) {
@@ -24,6 +24,7 @@ export async function findBlobs(reader: BundleReader): Promise<BundleEntry[]> {
   const holeEnd = next(first) + LARGEST_HOLE
   let offset = next(first)
   for (let count = 0; count < MAX_ENTRIES && offset + BLOCK <= reader.fileSize;) {
+    signal?.throwIfAborted()
     const entry = await headerOrNothing(reader, offset)
     if (entry === undefined) {
       if (blobs.length > 0 || offset >= holeEnd) break

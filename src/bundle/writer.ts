@@ -37,28 +37,38 @@ export class FileWriter {
     await this.#output.write(bytes, entry.contentOffset + position)
   }
 
-  async finish(): Promise<void> {
+  /** @param signal is heard until the file gets its name. */
+  async finish(signal?: AbortSignal): Promise<void> {
     for (const entry of this.#plan.entries) {
       if (!entry.isSignature || !entry.bytes) continue
       await this.#output.write(headerOf(entry), entry.headerOffset)
       await this.#output.write(entry.bytes, entry.contentOffset)
     }
-    await this.#output.commit()
+    await this.#output.commit(signal)
   }
 }
 
-/** Writes the same bytes in order, to a pipe. */
+/** Writes the same bytes in order, to a stream, which is not ended. */
 export class StreamWriter {
   readonly #stream: Writable
   readonly #signal: AbortSignal | undefined
-  #failure: Error | undefined
+  readonly #failed = new AbortController()
+  readonly #fail = (error?: Error): void => this.#failed.abort(error ?? new Error('it was closed'))
 
   constructor(stream: Writable, signal?: AbortSignal) {
     this.#stream = stream
     this.#signal = signal
-    stream.on('error', (error: Error) => {
-      this.#failure ??= error
-    })
+    stream.on('error', this.#fail)
+    stream.on('close', this.#fail)
+  }
+
+  /**
+   * Leaves the stream to its owner when all is written. After a failure this goes on listening: a write that is still
+   * under way may fail, too, and an error that nobody listens to would end the process.
+   */
+  release(): void {
+    this.#stream.off('error', this.#fail)
+    this.#stream.off('close', this.#fail)
   }
 
   async begin(entry: PlannedEntry): Promise<void> {
@@ -68,14 +78,7 @@ export class StreamWriter {
   /** Waits until the reader at the other end has taken enough for more to be written. */
   async write(bytes: Uint8Array): Promise<void> {
     this.#check()
-    if (this.#stream.write(bytes)) return
-    try {
-      await once(this.#stream, 'drain', this.#signal ? { signal: this.#signal } : {})
-    } catch (error) {
-      this.#signal?.throwIfAborted()
-      throw streamError(error)
-    }
-    this.#check()
+    if (!this.#stream.write(bytes)) await this.#heard((signal) => once(this.#stream, 'drain', { signal }))
   }
 
   async end(entry: PlannedEntry): Promise<void> {
@@ -84,27 +87,42 @@ export class StreamWriter {
 
   async finish(): Promise<void> {
     await this.write(Buffer.alloc(END_SIZE))
-    // Waits for the last byte to leave; standard output itself is not ours to close.
-    await new Promise<void>((resolve, reject) => {
-      this.#stream.write('', (error) => (error ? reject(streamError(error)) : resolve()))
-    })
+    // Waits for the last byte to leave.
+    await this.#heard(
+      (signal) =>
+        new Promise<void>((resolve, reject) => {
+          signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
+          this.#stream.write('', (error) => (error ? reject(error) : resolve()))
+        }),
+    )
+  }
+
+  /** Waits for the stream, until it fails or the work is called off. */
+  async #heard(wait: (signal: AbortSignal) => Promise<unknown>): Promise<void> {
+    const either = [this.#failed.signal, ...(this.#signal ? [this.#signal] : [])]
+    try {
+      await wait(AbortSignal.any(either))
+    } catch (error) {
+      this.#check()
+      throw streamError(error, this.#stream)
+    }
+    this.#check()
   }
 
   #check(): void {
-    if (this.#failure) throw streamError(this.#failure)
+    this.#signal?.throwIfAborted()
+    if (this.#stream.destroyed) this.#fail(this.#stream.errored ?? undefined)
+    if (this.#failed.signal.aborted) throw streamError(this.#failed.signal.reason, this.#stream)
   }
 }
 
-function streamError(error: unknown): AirgapError {
+function streamError(error: unknown, stream: Writable): AirgapError {
+  const name = stream === process.stdout ? 'standard output' : 'the output stream'
   if (systemCode(error) === 'EPIPE') {
-    return new AirgapError(
-      'FILE',
-      'the reader of standard output has gone away before the bundle was complete',
-      {
-        hint: 'What it has received is not a whole bundle. Look at the other command of the pipe.',
-        cause: error,
-      },
-    )
+    return new AirgapError('FILE', `the reader of ${name} has gone away before the bundle was complete`, {
+      hint: 'What it has received is not a whole bundle. Look at the other command of the pipe.',
+      cause: error,
+    })
   }
-  return fileError(error, 'write to', 'standard output')
+  return fileError(error, 'write to', name)
 }

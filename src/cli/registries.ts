@@ -1,4 +1,5 @@
-import type { RegistryClient, RegistryOptions } from '../registry/client.ts'
+import type { RegistryAccess } from '../library/network.ts'
+import type { RegistryClient } from '../registry/client.ts'
 import type { CredentialSource } from '../registry/credentials.ts'
 import type { OnEvent } from '../transfer/events.ts'
 
@@ -12,7 +13,7 @@ export interface RegistryFlagValues {
 }
 
 /** How registries are reached, as the flags say. */
-export function registryOptions(flags: RegistryFlagValues): RegistryOptions {
+export function registryOptions(flags: RegistryFlagValues): RegistryAccess {
   return {
     plainHttp: flags['plain-http'] ?? [],
     insecureSkipTlsVerify: flags['insecure-skip-tls-verify'] ?? [],

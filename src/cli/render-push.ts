@@ -1,48 +1,12 @@
-import { bundleIdentity } from '../bundle/identity.ts'
-import { AirgapError } from '../errors.ts'
-import type { OpenedBundle } from '../transfer/check/opened-bundle.ts'
-import { mountsOf, tagChange, tagName, type PushPlan } from '../transfer/push/plan.ts'
+import type { PlannedPush } from '../transfer/push/planned-push.ts'
 import type { Receipt } from '../transfer/push/receipt.ts'
 import { kubeadmSettings, registryMirrors } from '../transfer/push/next-steps.ts'
-import { authenticationOf } from '../transfer/push/record.ts'
 import { escapeLine, formatBytes, formatFields, labelled, plural } from './format.ts'
 import type { PushPlanDocument } from './shapes/push.ts'
 
 /** What a push will do, as `--dry-run` gives it. */
-export function planDocument(
-  { authentication, description, bundleDigest }: OpenedBundle,
-  plan: PushPlan,
-  target: PushPlanDocument['target'],
-): PushPlanDocument {
-  if (!description) throw new AirgapError('INTERNAL', 'a bundle without a description was planned')
-  const images = plan.images.map((planned) => {
-    const { image, name, tagNow } = planned
-    const state = tagChange(tagNow, image.digest)
-    return {
-      source: image.source,
-      target: tagName(planned),
-      digest: image.digest,
-      mediaType: image.mediaType,
-      tag: {
-        name: name.tag,
-        state,
-        ...(state === 'moved' && tagNow !== undefined ? { previousDigest: tagNow } : {}),
-      },
-    }
-  })
-  const mountedBytes = plan.blobs.reduce((sum, blob) => sum + blob.size * mountsOf(blob).length, 0)
-  return {
-    dryRun: true,
-    bundle: bundleIdentity(bundleDigest, description),
-    authentication: authenticationOf(authentication),
-    target,
-    images,
-    totals: {
-      uploaded: { count: plan.uploadCount, bytes: plan.uploadBytes },
-      mounted: { count: plan.mountCount, bytes: mountedBytes },
-      tagsMoved: images.filter(({ tag }) => tag.state === 'moved').length,
-    },
-  }
+export function planDocument(planned: PlannedPush): PushPlanDocument {
+  return { dryRun: true, ...planned }
 }
 
 const TAG_WILL = {

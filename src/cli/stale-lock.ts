@@ -3,7 +3,7 @@ import type { Config } from '../intake/config/schema.ts'
 import { collectImages, type Inputs } from '../intake/inputs.ts'
 import { formatPlatform } from '../oci/platform.ts'
 import { formatReference } from '../oci/reference.ts'
-import { platformsOf } from '../library/resolve.ts'
+import { platformsOf } from '../library/request.ts'
 import type { Lock } from '../transfer/pack/lock.ts'
 
 /** What a config says of things that a lock says too. */

@@ -103,7 +103,7 @@ export default class Push extends BaseCommand {
     const options: PushOptions = {
       ...trust,
       path: flags.path,
-      maps,
+      maps: flags.map,
       include: flags.include,
       exclude: flags.exclude,
       moveTags: flags['move-tags'],
@@ -129,9 +129,9 @@ export default class Push extends BaseCommand {
       // From here on there is something to clean up.
       const { signal } = this
       if (flags['dry-run']) {
-        const { opened, plan, target } = await planPush(args.bundle, args.registry, { ...options, signal })
+        const planned = await planPush(args.bundle, args.registry, { ...options, signal })
         progress.stop()
-        const document = planDocument(opened, plan, target)
+        const document = planDocument(planned)
         this.print(renderPushPlan(document))
         return document
       }

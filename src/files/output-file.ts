@@ -110,12 +110,16 @@ export class OutputFile {
     )
   }
 
-  /** Syncs everything to the disk and gives the file its name. */
-  async commit(): Promise<void> {
+  /**
+   * Syncs everything to the disk and gives the file its name.
+   * @param signal is heard until the file gets its name.
+   */
+  async commit(signal?: AbortSignal): Promise<void> {
     try {
       const synced = await this.#syncing
       if (synced && 'failure' in synced) throw synced.failure
       await this.#handle.sync()
+      signal?.throwIfAborted()
       const now = await lstat(this.#partial, { bigint: true })
       if (now.ino !== this.#inode) {
         throw new AirgapError('FILE', `${this.#partial} was replaced while it was written`, {
@@ -145,11 +149,17 @@ export class OutputFile {
     return unlink(this.#partial)
   }
 
-  /** Closes and removes the unfinished file. Harmless after {@link commit}. */
+  /**
+   * Closes and removes the unfinished file. Harmless after {@link commit}.
+   * @throws AirgapError `FILE` when it cannot be removed.
+   */
   async discard(): Promise<void> {
     await this.#handle.close().catch(ignoreClosed)
     const now = await lstat(this.#partial, { bigint: true }).catch(() => undefined)
-    if (now?.ino === this.#inode) await unlink(this.#partial)
+    if (now?.ino !== this.#inode) return
+    await unlink(this.#partial).catch((error: unknown) => {
+      throw fileError(error, 'remove', this.#partial)
+    })
   }
 }
 

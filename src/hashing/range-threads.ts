@@ -71,9 +71,11 @@ export async function hashRanges<T extends Range>(
   const workers = Array.from({ length: Math.max(1, Math.min(threads, queue.length)) }, () =>
     startThread('range-hash'),
   )
+  const over = new AbortController()
   try {
-    await Promise.all(workers.map((worker) => drain(worker, queue, source, onRange, options)))
+    await Promise.all(workers.map((worker) => drain(worker, queue, source, onRange, options, over.signal)))
   } finally {
+    over.abort()
     await Promise.all(workers.map((worker) => worker.terminate()))
   }
 }
@@ -100,12 +102,17 @@ function drain<T extends Range>(
   source: RangeSource<T>,
   onRange: (range: T, digest: Digest) => void,
   { onProgress, signal, copyTo }: HashRangesOptions<T>,
+  over: AbortSignal,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
     let current: T | undefined
     let id = 0
     // A large part is not waited for: the threads are ended as soon as this is rejected.
-    signal?.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
+    signal?.addEventListener('abort', () => reject(signal.reason as Error), {
+      once: true,
+      // A signal that lives longer than this is not to be left with listeners.
+      signal: over,
+    })
     const giveNext = (): void => {
       if (signal?.aborted) return reject(signal.reason as Error)
       current = queue.shift()

@@ -102,6 +102,11 @@ class HashThread {
 
   async close(): Promise<void> {
     await this.#worker.terminate()
+    this.#failure ??= new AirgapError(
+      'INTERRUPTED',
+      'a hashing thread was ended before it had hashed everything',
+    )
+    for (const { reject } of this.#waiting.splice(0)) reject(this.#failure)
   }
 
   #ask(request: StreamRequest): Promise<StreamReply> {

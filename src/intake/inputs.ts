@@ -36,13 +36,13 @@ export interface NamedImage {
 /**
  * Collects what the inputs name: fully qualified, each reference once, sorted.
  *
- * @param readStandardInput is called for `-`.
+ * @param readStandardInput is called for `-`; without it, `-` is an error.
  * @param warn is told of patterns that exclude nothing.
  * @throws AirgapError `INVALID_REFERENCE`, `INVALID_LIST`, `UNKNOWN_KUBEADM_RELEASE`, `USAGE`, `FILE`
  */
 export async function collectImages(
   inputs: Inputs,
-  readStandardInput: () => Promise<Uint8Array>,
+  readStandardInput: () => Promise<Uint8Array> = noStandardInput,
   warn: (message: string) => void = () => {},
 ): Promise<NamedImage[]> {
   const named: NamedImage[] = []
@@ -111,4 +111,8 @@ function excludeAndSort(
   }
   if (unique.size === 0) throw new AirgapError('USAGE', 'every image is excluded')
   return [...unique].toSorted(([a], [b]) => compareBytes(a, b)).map(([, image]) => image)
+}
+
+async function noStandardInput(): Promise<never> {
+  throw new AirgapError('USAGE', 'a list is to be read from standard input, and there is none here')
 }

@@ -4,22 +4,29 @@ import type { BundleDescription } from '../bundle/description.ts'
 import { AirgapError } from '../errors.ts'
 import { OutputFile } from '../files/output-file.ts'
 import type { Digest } from '../oci/digest.ts'
+import type { Amount } from '../transfer/amount.ts'
 import type { Lock } from '../transfer/pack/lock.ts'
 import type { PackOptions as EngineOptions, PackPlan } from '../transfer/pack/pack.ts'
-import type { Amount, PackSummary } from '../transfer/pack/wanted.ts'
+import type { PackSummary } from '../transfer/pack/wanted.ts'
 import type { ReusableBlobs } from '../transfer/pack/reuse.ts'
 import type { SigningKey } from '../trust/keys.ts'
 import { describeBundle, type DescriptionOptions } from './description.ts'
-import { mirrorsOf, requestOf, resolveWith, type SelectionOptions, type SourceOptions } from './resolve.ts'
-import { shared, withClient } from './run.ts'
+import { shared, withClient } from './client.ts'
+import { mirrorsOf, requestOf, resolveWith } from './request.ts'
+import type { SelectionOptions, SourceOptions } from './resolve.ts'
+import { running, type Run } from './run.ts'
 
 /** What a bundle is called when it goes to a stream and no name is given. */
 const NAME_OF_A_STREAM = 'bundle'
 
+/** Exactly one of `images` and `lock` is needed; what else there is to say about images goes with `images`. */
 export interface PackOptions extends SourceOptions, DescriptionOptions, Partial<SelectionOptions> {
-  /** What to pack, as {@link resolve} has pinned it. One of `lock` and `images` is needed. */
+  /** What to pack, as {@link resolve} has pinned it. */
   lock?: Lock | undefined
-  /** The file, or a stream; undefined only plans. */
+  /**
+   * The file. Or a stream, which gets the same bytes in order and is not ended: after a failure it holds a beginning
+   * that no verification takes for a bundle. Undefined only plans: nothing but manifests is fetched.
+   */
   output: string | Writable | undefined
   /** Replace the file if it exists. */
   force?: boolean | undefined
@@ -37,65 +44,95 @@ export interface Packed {
   entries: number
   description: BundleDescription
   isSigned: boolean
-  /** What came over the network after planning, and what out of earlier bundles; for a plan, what would. */
+  /** What came over the network after planning; for a plan, what would. */
   fetched: Amount
+  /** What came out of earlier bundles; for a plan, what would, if it is unaltered there. */
   reused: Amount
 }
 
 /**
  * Fetches images and writes them as one bundle. The file gets its name when it is complete, checked and synced; on
- * any failure, or when it is called off, it is removed.
+ * any failure, or when it is called off, it is removed. A pack that is called off when the file has just got its name
+ * is complete, and says so.
  *
  * @throws AirgapError `USAGE`, `OUTPUT_EXISTS`, `OUTPUT_UNSAFE`, `DISK_FULL`, `FILE`, `INVALID_LOCK`; those of
- *   {@link resolve} and of registries.
+ *   {@link resolve} and of registries. The signal's reason.
  */
 export async function pack(options: PackOptions): Promise<Packed> {
-  const { images, lock, output, signal } = options
-  if ((lock === undefined) === (images === undefined)) {
-    throw new AirgapError('USAGE', 'either a lock or images are packed')
-  }
-  const request = images && (await requestOf({ ...options, images }))
-  const mirrors = request?.mirrors ?? (await mirrorsOf(options.mirrors))
-  const name = options.name ?? (typeof output === 'string' ? basename(output) : NAME_OF_A_STREAM)
-  const description = describeBundle({ ...options, name }, Date.now())
-  signal?.throwIfAborted()
-
-  let reuse: ReusableBlobs | undefined
   let file: OutputFile | undefined
   try {
-    if (options.reuse && options.reuse.length > 0) {
-      const { ReusableBlobs } = await import('../transfer/pack/reuse.ts')
-      reuse = await ReusableBlobs.open(options.reuse)
-    }
-    // Behind that: the unfinished file that this run replaces may be one to take blobs from.
-    if (typeof output === 'string') {
-      file = await OutputFile.reserve(output, { force: options.force ?? false })
-    }
-    return await withClient(options, async (client) => {
-      const { DocumentCache } = await import('../transfer/pack/sources.ts')
-      const { planPack } = await import('../transfer/pack/pack.ts')
-      const cache = new DocumentCache(reuse)
-      const common = { ...shared(options), client, mirrors, cache }
-      const pinned =
-        lock ?? (await resolveWith(client, { ...options, images: images ?? [] }, request ?? nothing(), cache))
-      const key = options.key === 'unsigned' ? undefined : options.key
-      const plan = await planPack({ ...common, lock: pinned, description, key, reuse })
-      const summary = await execute(plan, file ?? (output as Writable | undefined), common)
-      return {
-        bundleDigest: plan.plan.bundleDigest,
-        size: plan.plan.totalSize,
-        entries: plan.plan.entries.length,
-        description: plan.description,
-        isSigned: plan.isSigned,
-        ...summary,
+    return await running(options, async (run) => {
+      const work = await workOf(options)
+      run.signal.throwIfAborted()
+      const reuse = await openReuse(options.reuse, run)
+      try {
+        // Behind that: the unfinished file that this run replaces may be one to take blobs from.
+        if (typeof options.output === 'string') {
+          file = await OutputFile.reserve(options.output, { force: options.force ?? false })
+        }
+        return await packInto(file, work, options, run, reuse)
+      } finally {
+        await reuse?.close()
       }
     })
   } catch (error) {
     await file?.discard()
     throw error
-  } finally {
-    await reuse?.close()
   }
+}
+
+type Work = Awaited<ReturnType<typeof workOf>>
+
+/** Reads everything that can be wrong in the options. */
+async function workOf(options: PackOptions) {
+  const { images, lock, output } = options
+  const request = images && (await requestOf({ ...options, images }))
+  const name = options.name ?? (typeof output === 'string' ? basename(output) : NAME_OF_A_STREAM)
+  const mirrors = request?.mirrors ?? (await mirrorsOf(options.mirrors))
+  const description = describeBundle({ ...options, name }, Date.now())
+  if (lock && !request) return { lock, mirrors, description }
+  if (request && images && !lock) return { request, images, mirrors, description }
+  throw new AirgapError('USAGE', 'either a lock or images are packed')
+}
+
+async function openReuse(
+  files: readonly string[] | undefined,
+  { signal }: Run,
+): Promise<ReusableBlobs | undefined> {
+  if (!files || files.length === 0) return undefined
+  const { ReusableBlobs } = await import('../transfer/pack/reuse.ts')
+  return ReusableBlobs.open(files, signal)
+}
+
+function packInto(
+  file: OutputFile | undefined,
+  work: Work,
+  options: PackOptions,
+  run: Run,
+  reuse: ReusableBlobs | undefined,
+): Promise<Packed> {
+  return withClient(options, run, async (client) => {
+    const { DocumentCache } = await import('../transfer/pack/sources.ts')
+    const { planPack } = await import('../transfer/pack/pack.ts')
+    const { mirrors, description } = work
+    const cache = new DocumentCache(reuse)
+    const common = { ...shared(options, run), client, mirrors, cache }
+    const lock =
+      work.lock ?? (await resolveWith(client, { ...options, images: work.images }, run, work.request, cache))
+    const key = options.key === 'unsigned' ? undefined : options.key
+    const plan = await planPack({ ...common, lock, description, key, reuse })
+    run.signal.throwIfAborted()
+    const stream = typeof options.output === 'string' ? undefined : options.output
+    const summary = await execute(plan, file ?? stream, common)
+    return {
+      bundleDigest: plan.plan.bundleDigest,
+      size: plan.plan.totalSize,
+      entries: plan.plan.entries.length,
+      description: plan.description,
+      isSigned: plan.isSigned,
+      ...summary,
+    }
+  })
 }
 
 async function execute(
@@ -108,8 +145,4 @@ async function execute(
     return (await import('../transfer/pack/to-file.ts')).packToFile(plan, output, options)
   }
   return (await import('../transfer/pack/to-stream.ts')).packToStream(plan, output, options)
-}
-
-function nothing(): never {
-  throw new AirgapError('INTERNAL', 'there is neither a lock nor a request')
 }

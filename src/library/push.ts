@@ -1,63 +1,68 @@
+import type { ImageEntry } from '../bundle/description.ts'
 import { parsePattern } from '../oci/pattern.ts'
 import { parseReference } from '../oci/reference.ts'
-import type { ImageEntry } from '../bundle/description.ts'
 import type { OpenedBundle } from '../transfer/check/opened-bundle.ts'
-import type { NameMap } from '../transfer/push/names.ts'
+import type { PlannedPush } from '../transfer/push/planned-push.ts'
 import type { PushPlan } from '../transfer/push/plan.ts'
+import type { PushOptions as EngineOptions } from '../transfer/push/push.ts'
 import type { Receipt } from '../transfer/push/receipt.ts'
-import { shared, withClient, type NetworkOptions } from './run.ts'
+import type { PushRecord } from '../transfer/push/record.ts'
+import { shared, withClient } from './client.ts'
+import type { NetworkOptions } from './network.ts'
+import { running, type Run } from './run.ts'
 import { readTrust, type Trust } from './trust.ts'
 
 export interface PushOptions extends Trust, NetworkOptions {
   /** Keep the source's registry as a part of the path, or leave it out; `full` where left out. */
   path?: 'full' | 'strip-host' | undefined
   /** `FROM=TO`: names that begin with FROM begin with TO in the target; the longest FROM wins. */
-  maps?: readonly (string | NameMap)[] | undefined
-  /** Patterns of the images to push; all where left out. */
+  maps?: readonly string[] | undefined
+  /** Patterns of the images to push (`registry.k8s.io/*`); all where left out. */
   include?: readonly string[] | undefined
+  /** Patterns of images not to push. */
   exclude?: readonly string[] | undefined
   /** Let tags move that point to another digest now. */
   moveTags?: boolean | undefined
   /** Read the target's blobs back and hash them before tags are set. */
   verifyTarget?: boolean | undefined
   /** The bundle is authentic and consistent, and nothing was asked of a registry yet; throw to go no further. */
-  onOpened?: ((opened: OpenedBundle) => Promise<void>) | undefined
-  /** The push has broken off when tags were set: the record of which. */
-  onIncomplete?: ((receipt: Receipt) => Promise<void>) | undefined
-}
-
-/** A push that was planned and not executed. */
-export interface PlannedPush {
-  opened: OpenedBundle
-  plan: PushPlan
-  target: Receipt['target']
+  onOpened?: ((opened: OpenedBundle) => void | Promise<void>) | undefined
+  /**
+   * The push has broken off or was called off when tags had been set: the receipt of what was done, with `complete`
+   * false. What it throws takes the place of the error.
+   */
+  onIncomplete?: ((receipt: Receipt) => void | Promise<void>) | undefined
 }
 
 /**
  * Verifies a bundle and puts it into a registry: blobs first, manifests behind them, tags last. Only what the
- * registry lacks is sent.
+ * registry lacks is sent. After a failure, the same call goes on where this one ended.
  *
  * @param target `REGISTRY` or `REGISTRY/PREFIX`
  * @returns the receipt: every image, blob and tag, and what was done with it.
  * @throws AirgapError `VERIFICATION_FAILED` before any tag is set; `NAME_CONFLICT`, `INVALID_TARGET_NAME`,
- *   `TAG_WOULD_MOVE` before anything is sent; `USAGE`, and those of registries.
+ *   `TAG_WOULD_MOVE` before anything is sent; `USAGE`, `FILE`, `INVALID_KEY`, `INVALID_DIGEST`, and those of
+ *   registries. The signal's reason.
  */
 export async function push(path: string, target: string, options: PushOptions): Promise<Receipt> {
-  return working(path, target, options, async ({ opened, plan, target: reached }, common) => {
-    const { executePush } = await import('../transfer/push/push.ts')
-    const { PushRecord } = await import('../transfer/push/record.ts')
-    const record = new PushRecord(opened, plan, reached)
-    try {
-      return await executePush(opened, plan, record, {
-        ...common,
-        moveTags: options.moveTags ?? false,
-        verifyTarget: options.verifyTarget ?? false,
-      })
-    } catch (error) {
-      if (record.hasSetTags) await options.onIncomplete?.(record.receipt(false))
-      throw error
-    }
-  })
+  let record: PushRecord | undefined
+  try {
+    return await running(options, (run) =>
+      planned(path, target, options, run, async ({ opened, plan, target: reached }, engine) => {
+        const { executePush } = await import('../transfer/push/push.ts')
+        const { PushRecord } = await import('../transfer/push/record.ts')
+        record = new PushRecord(opened, plan, reached)
+        return executePush(opened, plan, record, {
+          ...engine,
+          moveTags: options.moveTags ?? false,
+          verifyTarget: options.verifyTarget ?? false,
+        })
+      }),
+    )
+  } catch (error) {
+    if (record?.hasSetTags) await options.onIncomplete?.(record.receipt(false))
+    throw error
+  }
 }
 
 /**
@@ -65,39 +70,48 @@ export async function push(path: string, target: string, options: PushOptions): 
  * @throws AirgapError as {@link push}
  */
 export async function planPush(path: string, target: string, options: PushOptions): Promise<PlannedPush> {
-  return working(path, target, options, async (planned, common) => {
-    const { contentEntries, requireContent } = await import('../transfer/check/verify.ts')
-    // The real run hashes everything before it sets a tag, so its plan says whether that will do.
-    await requireContent(planned.opened, contentEntries(planned.opened), common)
-    return planned
-  })
+  return running(options, (run) =>
+    planned(path, target, options, run, async ({ opened, plan, target: reached }, engine) => {
+      const { contentEntries, requireContent } = await import('../transfer/check/verify.ts')
+      const { describePlan } = await import('../transfer/push/describe-plan.ts')
+      // The real run hashes everything before it sets a tag, so its plan says whether that will do.
+      await requireContent(opened, contentEntries(opened), engine)
+      run.signal.throwIfAborted()
+      return describePlan(opened, plan, reached)
+    }),
+  )
 }
 
-type Common = ReturnType<typeof shared> & { client: Parameters<Parameters<typeof withClient>[1]>[0] }
+interface Plan {
+  opened: OpenedBundle
+  plan: PushPlan
+  target: Receipt['target']
+}
 
-async function working<T>(
+/** Opens a bundle and plans its push, for as long as `work` takes. */
+async function planned<T>(
   path: string,
   target: string,
   options: PushOptions,
-  work: (planned: PlannedPush, common: Common) => Promise<T>,
+  run: Run,
+  work: (plan: Plan, engine: EngineOptions) => Promise<T>,
 ): Promise<T> {
   const { parseNameMap, parseTarget } = await import('../transfer/push/names.ts')
   const parsed = parseTarget(target)
-  const maps = (options.maps ?? []).map((map) => (typeof map === 'string' ? parseNameMap(map) : map))
+  const maps = (options.maps ?? []).map((map) => parseNameMap(map))
   const select = selection(options.include, options.exclude)
   const trust = await readTrust(options)
   const { openBundle } = await import('../transfer/check/open.ts')
   const { verificationError } = await import('../transfer/check/verify.ts')
   const plans = await import('../transfer/push/plan.ts')
-  options.signal?.throwIfAborted()
-  const opened = await openBundle(path, trust)
+  const opened = await openBundle(path, trust, run.signal)
   try {
     if (opened.problems.length > 0 || !opened.description) throw verificationError(path, opened)
     await options.onOpened?.(opened)
-    return await withClient(options, async (client) => {
-      const common = { ...shared(options), client }
+    return await withClient(options, run, async (client) => {
+      const engine = { ...shared(options, run), client }
       const plan = await plans.planPush(opened, {
-        ...common,
+        ...engine,
         target: parsed,
         path: options.path ?? 'full',
         maps,
@@ -105,7 +119,7 @@ async function working<T>(
         moveTags: options.moveTags ?? false,
       })
       const reached = { ...parsed, origin: await client.originOf(parsed.registry) }
-      return await work({ opened, plan, target: reached }, common)
+      return await work({ opened, plan, target: reached }, engine)
     })
   } finally {
     await opened.reader.close()

@@ -1,27 +1,24 @@
-import { AirgapError } from '../errors.ts'
-import { parsePlatform, type Platform } from '../oci/platform.ts'
-import { parseReference } from '../oci/reference.ts'
-import type { RegistryClient } from '../registry/client.ts'
-import type { Mirror } from '../registry/mirrors.ts'
+import type { NamedImage } from '../intake/inputs.ts'
 import type { Lock } from '../transfer/pack/lock.ts'
-import type { RequestedImage } from '../transfer/pack/resolve.ts'
-import type { DocumentCache } from '../transfer/pack/sources.ts'
-import { shared, withClient, type NetworkOptions } from './run.ts'
+import { withClient } from './client.ts'
+import type { NetworkOptions } from './network.ts'
+import { requestOf, resolveWith } from './request.ts'
+import { running } from './run.ts'
 
 /** Where images are read, and who may name their digests. */
 export interface SourceOptions extends NetworkOptions {
   /** `FROM=TO`: what begins with FROM is read from TO; several are tried in order, then the source. */
-  mirrors?: readonly (string | Mirror)[] | undefined
+  mirrors?: readonly string[] | undefined
   /** Who may turn a tag into a digest; `source` where left out. */
   resolveFrom?: 'source' | 'mirror' | undefined
 }
 
 /** What to take of which images. */
 export interface SelectionOptions {
-  /** References as people write them, or what {@link collectImages} has collected. */
-  images: readonly (string | RequestedImage)[]
+  /** References as people write them (`nginx:1.27`), or what `collectImages` has collected. */
+  images: readonly (string | NamedImage)[]
   /** `OS/ARCH[/VARIANT]`; all platforms where left out. */
-  platforms?: 'all' | readonly (string | Platform)[] | undefined
+  platforms?: 'all' | readonly string[] | undefined
   /** Take only these platforms of references with a digest too, which changes their digest. */
   rewriteDigests?: boolean | undefined
   /** Take what there is where an image lacks a platform. */
@@ -33,60 +30,13 @@ export type ResolveOptions = SourceOptions & SelectionOptions
 /**
  * Pins images to digests. Nothing but manifests, and configs of images that are not in an index, is read.
  *
- * @throws AirgapError `INVALID_REFERENCE`, `INVALID_PLATFORM`, `PLATFORM_MISSING`, `NAME_CONFLICT` and those of
- *   registries; with several images at fault, `problems` names each.
+ * @returns the lock; `serializeLock` makes the file of it that {@link pack} and `airgap pack --lock` read.
+ * @throws AirgapError `USAGE`, `INVALID_REFERENCE`, `INVALID_PLATFORM`, `PLATFORM_MISSING`, `NAME_CONFLICT` and those
+ *   of registries; with several images at fault, `problems` names each. The signal's reason.
  */
 export async function resolve(options: ResolveOptions): Promise<Lock> {
-  const request = await requestOf(options)
-  return withClient(options, (client) => resolveWith(client, options, request))
-}
-
-/** What a caller asked for, in the engines' terms. */
-export interface ResolveRequest {
-  images: RequestedImage[]
-  platforms: 'all' | Platform[]
-  mirrors: Mirror[]
-}
-
-/** Reads everything that can be wrong in a request before anything is asked of a registry. */
-export async function requestOf({ images, platforms, mirrors }: ResolveOptions): Promise<ResolveRequest> {
-  if (images.length === 0) throw new AirgapError('USAGE', 'no image is named')
-  return {
-    images: images.map((image) =>
-      typeof image === 'string' ? { reference: parseReference(image), from: 'argument' } : image,
-    ),
-    platforms: platformsOf(platforms),
-    mirrors: await mirrorsOf(mirrors),
-  }
-}
-
-export async function mirrorsOf(mirrors: SourceOptions['mirrors'] = []): Promise<Mirror[]> {
-  const { parseMirror } = await import('../registry/mirrors.ts')
-  return mirrors.map((mirror) => (typeof mirror === 'string' ? parseMirror(mirror) : mirror))
-}
-
-/** @throws AirgapError `INVALID_PLATFORM` */
-export function platformsOf(platforms: SelectionOptions['platforms'] = 'all'): 'all' | Platform[] {
-  if (platforms === 'all' || platforms.length === 0) return 'all'
-  if (platforms.length === 1 && platforms[0] === 'all') return 'all'
-  return platforms.map((platform) => (typeof platform === 'string' ? parsePlatform(platform) : platform))
-}
-
-/** @param cache keeps what was read, for a pack that follows. */
-export async function resolveWith(
-  client: RegistryClient,
-  options: ResolveOptions,
-  request: ResolveRequest,
-  cache?: DocumentCache,
-): Promise<Lock> {
-  const { resolveImages } = await import('../transfer/pack/resolve.ts')
-  return resolveImages({
-    ...shared(options),
-    ...request,
-    client,
-    rewriteDigests: options.rewriteDigests ?? false,
-    allowMissingPlatform: options.allowMissingPlatform ?? false,
-    resolveFrom: options.resolveFrom ?? 'source',
-    ...(cache ? { cache } : {}),
+  return running(options, async (run) => {
+    const request = await requestOf(options)
+    return withClient(options, run, (client) => resolveWith(client, options, run, request))
   })
 }

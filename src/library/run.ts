@@ -1,51 +1,63 @@
-import type { RegistryClient, RegistryOptions } from '../registry/client.ts'
+import { AirgapError } from '../errors.ts'
 import type { OnEvent } from '../transfer/events.ts'
 
 /** What every engine takes. */
 export interface RunOptions {
-  /** Calls the work off: nothing is left that looks finished, and the promise is rejected with the signal's reason. */
+  /**
+   * Calls the work off. Then files, connections and threads are closed, nothing is left that looks finished, and the
+   * promise is rejected with the signal's reason. A signal that is aborted already leaves everything untouched.
+   */
   signal?: AbortSignal | undefined
-  /** Is told of everything that happens; must not throw. */
+  /**
+   * Is told of everything that happens, until the promise is settled or the work is called off. Must not throw: an
+   * error that it throws calls the work off as the signal does, and is what the promise is rejected with.
+   */
   onEvent?: OnEvent | undefined
 }
 
-/** What engines take that talk to registries. */
-export interface NetworkOptions extends RunOptions {
-  /** How registries are reached: plain HTTP, private CA, credentials file. */
-  registries?: Omit<RegistryOptions, 'onNotice'> | undefined
-  /** Transfers at a time; 6 where left out. */
-  concurrency?: number | undefined
-}
-
-/** What the engines below take of it: options that are left out are not there at all. */
-export function shared({ signal, onEvent, concurrency }: NetworkOptions): {
-  signal?: AbortSignal
-  onEvent?: OnEvent
-  concurrency?: number
-} {
-  return {
-    ...(signal ? { signal } : {}),
-    ...(onEvent ? { onEvent } : {}),
-    ...(concurrency === undefined ? {} : { concurrency }),
-  }
+/** What a run hands to the engines below. */
+export interface Run {
+  /** Aborted by the caller's signal, and by a listener that throws; its reason is always an AirgapError `INTERRUPTED`. */
+  signal: AbortSignal
+  /** Never throws. */
+  onEvent: OnEvent
 }
 
 /**
- * Works with a client, and closes it however that ends. The HTTP stack is loaded only now: much goes wrong before it
- * is needed.
+ * Does a caller's work: not at all where it is called off already, and with one end, behind which no event is told.
+ * @throws what `work` throws; the signal's own reason, whatever it is, when the work was called off.
  */
-export async function withClient<T>(
-  { registries, onEvent }: NetworkOptions,
-  work: (client: RegistryClient) => Promise<T>,
+export async function running<T>(
+  { signal, onEvent }: RunOptions,
+  work: (run: Run) => Promise<T>,
 ): Promise<T> {
-  const registry = await import('../registry/client.ts')
-  const client = new registry.RegistryClient({
-    ...registries,
-    onNotice: (notice) => onEvent?.({ type: 'registry', notice }),
-  })
+  signal?.throwIfAborted()
+  const stop = new AbortController()
+  let calledOff: { reason: unknown } | undefined
+  let isOver = false
+  const callOff = (reason: unknown): void => {
+    calledOff ??= { reason }
+    // The engines tell by this error that they are called off; a caller's reason can be anything.
+    stop.abort(new AirgapError('INTERRUPTED', 'the work was called off', { cause: reason }))
+  }
+  const onAbort = (): void => callOff(signal?.reason)
+  signal?.addEventListener('abort', onAbort, { once: true })
   try {
-    return await work(client)
+    return await work({
+      signal: stop.signal,
+      onEvent: (event) => {
+        if (isOver || calledOff) return
+        try {
+          onEvent?.(event)
+        } catch (error) {
+          callOff(error)
+        }
+      },
+    })
+  } catch (error) {
+    throw calledOff ? calledOff.reason : error
   } finally {
-    await client.close()
+    isOver = true
+    signal?.removeEventListener('abort', onAbort)
   }
 }

@@ -14,7 +14,9 @@ export interface Trust {
   signatures?: readonly string[] | undefined
   /** The bundle digest that was approved, with or without `sha256:`. */
   expectDigest?: string | undefined
+  /** The bundle's name. */
   expectName?: string | undefined
+  /** The lowest sequence that is accepted: an older bundle of that name is refused. */
   minSequence?: number | undefined
 }
 

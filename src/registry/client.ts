@@ -19,17 +19,17 @@ export type { RegistryNotice } from './notices.ts'
 
 export interface RegistryOptions {
   /** `HOST` or `HOST:PORT` that may be spoken to in plain HTTP. */
-  plainHttp?: string[]
+  plainHttp?: readonly string[] | undefined
   /** PEM file of certificates to trust besides the default roots. */
-  caFile?: string
+  caFile?: string | undefined
   /** `HOST` or `HOST:PORT` whose certificate is not checked. */
-  insecureSkipTlsVerify?: string[]
+  insecureSkipTlsVerify?: readonly string[] | undefined
   /** Credentials file in Docker's or Podman's form, asked before all other sources. */
-  authFile?: string
+  authFile?: string | undefined
   /** Asked in place of `authFile` and of all other sources. */
-  credentials?: CredentialSource
+  credentials?: CredentialSource | undefined
   /** `HOST` or `HOST:PORT` that may be a token realm though private. */
-  allowTokenRealm?: string[]
+  allowTokenRealm?: readonly string[] | undefined
   /** Default: `process.env`. */
   env?: NodeJS.ProcessEnv
   retry?: Partial<RetryPolicy>
@@ -41,11 +41,13 @@ export class RegistryClient {
   readonly #shared: Shared
   readonly #connections = new Map<string, Connection>()
   readonly #repositories = new Map<string, Repository>()
+  readonly #disconnected = new AbortController()
 
   /** @throws AirgapError `FILE` when `caFile` is of no use. */
   constructor(options: RegistryOptions = {}) {
     const { plainHttp = [], insecureSkipTlsVerify = [], authFile, env = process.env } = options
     const onNotice = options.onNotice ?? (() => {})
+    const { signal } = this.#disconnected
     const transport = new Transport({
       insecureSkipTlsVerify,
       plainHttp,
@@ -53,10 +55,10 @@ export class RegistryClient {
     })
     this.#shared = {
       transport,
-      endpoints: new Endpoints({ plainHttp, insecureSkipTlsVerify, onNotice }),
+      endpoints: new Endpoints({ plainHttp, insecureSkipTlsVerify, onNotice, signal }),
       authenticator: new Authenticator(
         transport,
-        options.credentials ?? new CredentialStore({ authFile, env }),
+        options.credentials ?? new CredentialStore({ authFile, env, signal }),
         { allowed: options.allowTokenRealm ?? [], plainHttp },
       ),
       policy: { ...DEFAULT_RETRY, ...options.retry },
@@ -154,8 +156,19 @@ export class RegistryClient {
     return connection
   }
 
+  /**
+   * Gives up whatever is under way, with `INTERRUPTED`: requests, probes, credential helpers. What is waited for comes
+   * to its end then, and {@link close} has nothing to wait for.
+   */
+  disconnect(): void {
+    if (this.#disconnected.signal.aborted) return
+    this.#disconnected.abort(new AirgapError('INTERRUPTED', 'the connections were given up'))
+    void this.#shared.transport.close()
+  }
+
   /** Closes all connections; requests under way fail. */
   async close(): Promise<void> {
+    this.disconnect()
     await Promise.all([this.#shared.transport.close(), this.#shared.threads.close()])
   }
 }

@@ -52,9 +52,10 @@ export async function askCredentialHelper(
   server: string,
   env: NodeJS.ProcessEnv,
   timeoutMs = TIMEOUT_MS,
+  signal?: AbortSignal,
 ): Promise<HelperAnswer | undefined> {
   const purpose = `get credentials for ${server}`
-  const output = await runHelper({ name, action: 'get', purpose, input: server, env, timeoutMs })
+  const output = await runHelper({ name, action: 'get', purpose, input: server, env, timeoutMs, signal })
   if (output === undefined) return undefined
   let answer: { Username?: unknown; Secret?: unknown }
   try {
@@ -114,12 +115,15 @@ interface HelperRun {
   timeoutMs: number
   /** Never quoted, should the helper print it. */
   secret?: string
+  /** Ends the helper. */
+  signal?: AbortSignal | undefined
 }
 
 /** @returns what the helper prints; undefined when it knows no such credentials. */
 async function runHelper(helper: HelperRun): Promise<string | undefined> {
   const { name, purpose, secret } = helper
   const program = await findCredentialHelper(name, helper.env, purpose)
+  helper.signal?.throwIfAborted()
   const { status, output } = await run(program, helper).catch((error: unknown) => {
     throw failed(purpose, `docker-credential-${name} ${messageOf(error)}`)
   })
@@ -154,7 +158,7 @@ async function isProgram(path: string): Promise<boolean> {
 
 function run(
   program: string,
-  { action, input, env, timeoutMs }: HelperRun,
+  { action, input, env, timeoutMs, signal }: HelperRun,
 ): Promise<{ status: number | null; output: string }> {
   const own = Object.entries(env).filter(([key]) => !/^(?:AIRGAP|COSIGN)_/i.test(key))
   return new Promise((resolve, reject) => {
@@ -171,6 +175,8 @@ function run(
       child.stdout.destroy()
       reject(new Error(reason))
     }
+    const interrupt = (): void => giveUp('was interrupted')
+    signal?.addEventListener('abort', interrupt, { once: true })
     const timer = setTimeout(() => giveUp(`did not answer within ${timeoutMs / 1000} s`), timeoutMs)
     child.stdout.on('data', (chunk: Buffer) => {
       length += chunk.length
@@ -183,6 +189,7 @@ function run(
     })
     child.on('close', (status) => {
       clearTimeout(timer)
+      signal?.removeEventListener('abort', interrupt)
       resolve({ status, output: Buffer.concat(chunks).toString('utf8') })
     })
     // A helper may end without reading; its answer is what counts.

@@ -38,6 +38,8 @@ export function givenCredentials(registry: string, username: string, password: s
 export interface CredentialOptions {
   authFile?: string | undefined
   env: NodeJS.ProcessEnv
+  /** Ends credential helpers that are at work. */
+  signal?: AbortSignal | undefined
 }
 
 /**
@@ -116,7 +118,7 @@ export class CredentialStore implements CredentialSource {
     const key = `${helper} ${server}`
     let answer = this.#helpers.get(key)
     if (!answer) {
-      answer = askCredentialHelper(helper, server, this.#options.env)
+      answer = askCredentialHelper(helper, server, this.#options.env, undefined, this.#options.signal)
       this.#helpers.set(key, answer)
       answer.catch(() => this.#helpers.delete(key))
     }

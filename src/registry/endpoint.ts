@@ -17,6 +17,8 @@ export interface EndpointOptions {
   insecureSkipTlsVerify: readonly string[]
   onNotice: OnNotice
   probe?: typeof speaksTls
+  /** Ends probes that are under way. */
+  signal?: AbortSignal | undefined
 }
 
 const PROBE_TIMEOUT_MS = 10_000
@@ -49,7 +51,7 @@ export class Endpoints {
   }
 
   async #find(registry: string, authority: string): Promise<Endpoint> {
-    const { plainHttp, insecureSkipTlsVerify, onNotice, probe = speaksTls } = this.#options
+    const { plainHttp, insecureSkipTlsVerify, onNotice, signal, probe = speaksTls } = this.#options
     const plain = originUrl('http', authority)
     const secure = originUrl('https', authority)
     const loopback = isLoopbackHost(plain.hostname)
@@ -58,7 +60,7 @@ export class Endpoints {
       return { registry, url: plain, plainAllowed: true }
     }
     if (isListed(insecureSkipTlsVerify, secure)) onNotice({ type: 'insecure', registry })
-    if (loopback && !(await probe(bareHost(secure.hostname), Number(portOf(secure))))) {
+    if (loopback && !(await probe(bareHost(secure.hostname), Number(portOf(secure)), undefined, signal))) {
       return { registry, url: plain, plainAllowed: false }
     }
     return { registry, url: secure, plainAllowed: false }
@@ -77,18 +79,27 @@ function originUrl(scheme: 'http' | 'https', authority: string): URL {
 
 /**
  * Whether the peer answers a TLS greeting with TLS. Certificates are not judged here, and nothing is sent.
- * @throws Node's connection errors when there is no peer or it does not answer in time.
+ * @throws Node's connection errors when there is no peer or it does not answer in time; the signal's reason.
  */
-export function speaksTls(host: string, port: number, timeoutMs = PROBE_TIMEOUT_MS): Promise<boolean> {
+export function speaksTls(
+  host: string,
+  port: number,
+  timeoutMs = PROBE_TIMEOUT_MS,
+  signal?: AbortSignal,
+): Promise<boolean> {
   return new Promise((resolve, reject) => {
+    signal?.throwIfAborted()
     let ended = false
     // Only the question "is this TLS?" is asked on this connection; it is closed before anything is sent.
     const socket = connect({ host, port, rejectUnauthorized: false, ALPNProtocols: ['http/1.1'] })
     const settle = (action: () => void): void => {
       clearTimeout(timer)
+      signal?.removeEventListener('abort', giveUp)
       socket.destroy()
       action()
     }
+    const giveUp = (): void => settle(() => reject(signal?.reason as Error))
+    signal?.addEventListener('abort', giveUp, { once: true })
     const timer = setTimeout(() => {
       const error = new Error(`no answer from ${host}:${port}`)
       settle(() => reject(Object.assign(error, { code: 'ETIMEDOUT' })))

@@ -159,17 +159,19 @@ export async function serve(
   }
   const server = createHttpServer(options, listener)
   host = await listen(server, options.listen)
+  let ended: Promise<void> | undefined
+  const end = (): Promise<void> =>
+    (ended ??= new Promise<void>((resolve) => {
+      server.close(() => resolve())
+    }))
   const drain = async (patience: number): Promise<void> => {
-    if (!server.listening) return
     isDraining = true
-    const closed = new Promise<void>((resolve) => server.close(() => resolve()))
     const overdue = setTimeout(() => server.closeAllConnections(), patience)
-    await closed
+    await end()
     clearTimeout(overdue)
   }
   const close = async (): Promise<void> => {
-    if (!server.listening) return
-    const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+    const closed = end()
     server.closeAllConnections()
     await closed
   }

@@ -31,9 +31,13 @@ interface Walk {
  * Step 5: walks the graphs from the description, and makes `index.json`, `manifest.json` and `oci-layout`
  * again from it: they agree when the bytes are equal.
  */
-export async function walkImages(opened: OpenedBundle, description: BundleDescription): Promise<Walk> {
+export async function walkImages(
+  opened: OpenedBundle,
+  description: BundleDescription,
+  signal?: AbortSignal,
+): Promise<Walk> {
   const { problems } = opened
-  const documents = new BundleDocuments(opened)
+  const documents = new BundleDocuments(opened, signal)
   const sizes: KnownSizes = new Map()
   const walk: Walk = { images: [], needed: new Set(), first: new Set(), isComplete: true }
 
@@ -80,11 +84,13 @@ class EntryFault extends Error {
 /** Reads a bundle's manifests, indexes and configs, each once. */
 class BundleDocuments {
   readonly #opened: OpenedBundle
+  readonly #signal: AbortSignal | undefined
   readonly #read = new Map<Digest, Buffer | undefined>()
   readonly #parsed = new Map<Digest, ManifestOrIndex>()
 
-  constructor(opened: OpenedBundle) {
+  constructor(opened: OpenedBundle, signal: AbortSignal | undefined) {
     this.#opened = opened
+    this.#signal = signal
   }
 
   peek(digest: Digest): ManifestOrIndex | undefined {
@@ -133,6 +139,7 @@ class BundleDocuments {
     platformOfConfig(await this.#bytes(config.digest), blobName(config.digest))
 
   async #bytes(digest: Digest): Promise<Buffer> {
+    this.#signal?.throwIfAborted()
     if (!this.#read.has(digest)) {
       this.#read.set(digest, await readChecked(this.#opened, blobName(digest), MAX_MANIFEST_SIZE))
     }

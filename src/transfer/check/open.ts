@@ -22,19 +22,28 @@ import { asProblem, type OpenedBundle } from './opened-bundle.ts'
  * The signature is checked before anything that it covers is parsed: where it fails, nothing more is read.
  * Trust comes from `trust` alone, never from the file.
  *
- * @throws AirgapError `FILE` when the file cannot be read; everything else is a problem in the result.
+ * @throws AirgapError `FILE` when the file cannot be read; the signal's reason. Everything else is a problem in the
+ *   result.
  */
-export async function openBundle(path: string, trust: TrustOptions): Promise<OpenedBundle> {
+export async function openBundle(
+  path: string,
+  trust: TrustOptions,
+  signal?: AbortSignal,
+): Promise<OpenedBundle> {
   const reader = await BundleReader.open(path)
   try {
-    return await check(reader, trust)
+    return await check(reader, trust, signal)
   } catch (error) {
     await reader.close()
     throw error
   }
 }
 
-async function check(reader: BundleReader, trust: TrustOptions): Promise<OpenedBundle> {
+async function check(
+  reader: BundleReader,
+  trust: TrustOptions,
+  signal: AbortSignal | undefined,
+): Promise<OpenedBundle> {
   const opened: OpenedBundle = {
     reader,
     bundleDigest: digestOf(''),
@@ -58,7 +67,7 @@ async function check(reader: BundleReader, trust: TrustOptions): Promise<OpenedB
     return opened
   }
 
-  const scan = await reader.scan(opened.checksums.size + SIGNED_AND_SIGNATURES.length)
+  const scan = await reader.scan(opened.checksums.size + SIGNED_AND_SIGNATURES.length, signal)
   problems.push(...scan.problems)
   opened.entries = checkNames(scan.entries, opened.checksums, problems)
 
@@ -66,7 +75,7 @@ async function check(reader: BundleReader, trust: TrustOptions): Promise<OpenedB
   if (!description) return opened
   opened.description = description
   checkDescription(description, trust, problems)
-  const found = await walkImages(opened, description)
+  const found = await walkImages(opened, description, signal)
   opened.images = found.images
   // What follows from all images together means nothing where one of them could not be walked.
   if (!found.isComplete) return opened

@@ -21,14 +21,14 @@ export interface VerifyOptions {
  *
  * The caller closes `reader`.
  *
- * @throws AirgapError `FILE` when the file cannot be read.
+ * @throws AirgapError `FILE` when the file cannot be read; the signal's reason.
  */
 export async function verifyBundle(
   path: string,
   trust: TrustOptions,
   options: VerifyOptions = {},
 ): Promise<OpenedBundle> {
-  const opened = await openBundle(path, trust)
+  const opened = await openBundle(path, trust, options.signal)
   try {
     if (opened.authentication.state !== 'failed') {
       const altered = await hashContent(opened, contentEntries(opened), options)

@@ -21,11 +21,11 @@ export class ReusableBlobs {
   readonly #readers: BundleReader[] = []
   readonly #places = new Map<Digest, Place[]>()
 
-  /** @throws AirgapError `FILE` when a file cannot be read, `USAGE` when it is no bundle. */
-  static async open(files: readonly string[]): Promise<ReusableBlobs> {
+  /** @throws AirgapError `FILE` when a file cannot be read, `USAGE` when it is no bundle; the signal's reason. */
+  static async open(files: readonly string[], signal?: AbortSignal): Promise<ReusableBlobs> {
     const found = new ReusableBlobs()
     try {
-      for (const file of files) await found.#add(file)
+      for (const file of files) await found.#add(file, signal)
       return found
     } catch (error) {
       await found.close()
@@ -33,12 +33,12 @@ export class ReusableBlobs {
     }
   }
 
-  async #add(file: string): Promise<void> {
+  async #add(file: string, signal: AbortSignal | undefined): Promise<void> {
     const reader = await BundleReader.open(file)
     this.#readers.push(reader)
     let entries: BundleEntry[]
     try {
-      entries = await findBlobs(reader)
+      entries = await findBlobs(reader, signal)
     } catch (error) {
       if (!(error instanceof AirgapError) || error.code !== 'INVALID_CONTENT') throw error
       throw new AirgapError('USAGE', `cannot reuse ${file}: ${error.message}`, {

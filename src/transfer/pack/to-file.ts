@@ -35,7 +35,7 @@ export async function packToFile(
       await downloadBlob(blob.sources, blob.descriptor, sink, { client, signal, ...blobProgress(onEvent) })
       progress.done(blob, 'fetched')
     })
-    await writer.finish()
+    await writer.finish(options.signal)
     return summaryOf(pack, ({ descriptor }) => reused.has(descriptor.digest))
   } catch (error) {
     await output.discard()

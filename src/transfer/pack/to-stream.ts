@@ -38,6 +38,7 @@ export async function packToStream(
     await writer.end(entry)
   }
   await writer.finish()
+  writer.release()
   return summaryOf(pack, (blob) => reused.has(blob))
 }
 

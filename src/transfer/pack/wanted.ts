@@ -1,5 +1,6 @@
 import type { PlannedEntry } from '../../bundle/plan.ts'
 import { shortHex, type Digest } from '../../oci/digest.ts'
+import type { Amount } from '../amount.ts'
 import type { OnEvent } from '../events.ts'
 import { ImageProgress } from '../image-progress.ts'
 import type { BlobToFetch } from './contents.ts'
@@ -9,12 +10,6 @@ import type { PackPlan } from './pack.ts'
 export interface WantedBlob {
   entry: PlannedEntry
   blob: BlobToFetch
-}
-
-export interface Amount {
-  /** Blobs. */
-  count: number
-  bytes: number
 }
 
 /** Where the layers and configs of a finished bundle came from. */

@@ -45,8 +45,9 @@ export interface ServedBundles extends AsyncDisposable {
   /** Requests that are being answered at this moment. */
   active(): number
   /**
-   * Takes no more connections, lets the transfers under way finish, and closes the files.
-   * @param patience milliseconds; what is still open then is cut off.
+   * Takes no more connections, lets the transfers under way finish, and closes the files. Called again, it waits for
+   * the same end, with the shorter patience of the two.
+   * @param patience milliseconds, 10,000 where left out; what is still open then is cut off.
    */
   stop(patience?: number): Promise<void>
 }
@@ -74,12 +75,12 @@ export async function serveBundles(paths: readonly string[], options: ServeOptio
   const bundles: OpenedBundle[] = []
   const verified: VerifiedBundle[] = []
   const closeFiles = async (): Promise<void> => {
-    for (const { reader } of bundles.splice(0)) await reader.close()
+    await Promise.all(bundles.map(({ reader }) => reader.close()))
   }
   try {
     for (const path of paths) {
       options.signal?.throwIfAborted()
-      const opened = await openBundle(path, options.trust)
+      const opened = await openBundle(path, options.trust, options.signal)
       bundles.push(opened)
       const { description } = opened
       if (opened.problems.length > 0 || !description) throw verificationError(path, opened)
@@ -153,9 +154,11 @@ function served(
     closeFiles: () => Promise<void>
   },
 ): ServedBundles {
+  let closed: Promise<void> | undefined
   const stop = async (patience = PATIENCE): Promise<void> => {
     await server.drain(patience)
-    await closeFiles()
+    closed ??= closeFiles()
+    await closed
   }
   return {
     url: server.url,

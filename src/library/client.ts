@@ -1,0 +1,50 @@
+import type { RegistryClient } from '../registry/client.ts'
+import type { NetworkOptions } from './network.ts'
+import type { Run } from './run.ts'
+
+/** What the engines below take of it: an option that is left out is not there at all. */
+export function shared(
+  { concurrency }: NetworkOptions,
+  { signal, onEvent }: Run,
+): Run & { concurrency?: number } {
+  return { signal, onEvent, ...(concurrency === undefined ? {} : { concurrency }) }
+}
+
+/**
+ * Works with a client, and closes it however that ends. The HTTP stack is loaded only now: much goes wrong before it
+ * is needed.
+ */
+export async function withClient<T>(
+  { registries: { credentials, ...access } = {} }: NetworkOptions,
+  { signal, onEvent }: Run,
+  work: (client: RegistryClient) => Promise<T>,
+): Promise<T> {
+  const registry = await import('../registry/client.ts')
+  const { givenCredentials } = await import('../registry/credentials.ts')
+  signal.throwIfAborted()
+  const client = new registry.RegistryClient({
+    ...access,
+    credentials: credentials && {
+      find: async (host, repository) => {
+        const login = await Promise.race([credentials(host, signal), rejectedBy(signal)])
+        return login && givenCredentials(host, login.username, login.password).find(host, repository)
+      },
+    },
+    onNotice: (notice) => onEvent({ type: 'registry', notice }),
+  })
+  // Not all that is under way knows the signal: tokens are fetched for several requests together.
+  const disconnect = (): void => client.disconnect()
+  signal.addEventListener('abort', disconnect, { once: true })
+  try {
+    return await work(client)
+  } finally {
+    await client.close()
+  }
+}
+
+/** Rejected when the work is called off: what a caller gives may never come. */
+function rejectedBy(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
+  })
+}

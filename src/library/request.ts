@@ -1,0 +1,66 @@
+import { AirgapError } from '../errors.ts'
+import type { NamedImage } from '../intake/inputs.ts'
+import { parsePlatform, type Platform } from '../oci/platform.ts'
+import { parseReference } from '../oci/reference.ts'
+import type { RegistryClient } from '../registry/client.ts'
+import type { Mirror } from '../registry/mirrors.ts'
+import type { Lock } from '../transfer/pack/lock.ts'
+import type { DocumentCache } from '../transfer/pack/sources.ts'
+import { shared } from './client.ts'
+import type { ResolveOptions, SelectionOptions, SourceOptions } from './resolve.ts'
+import type { Run } from './run.ts'
+
+/** What a caller asked for, in the engines' terms. */
+export interface ResolveRequest {
+  images: NamedImage[]
+  platforms: 'all' | Platform[]
+  mirrors: Mirror[]
+}
+
+/**
+ * Reads everything that can be wrong in a request before anything is asked of a registry.
+ * @throws AirgapError `USAGE`, `INVALID_REFERENCE`, `INVALID_PLATFORM`
+ */
+export async function requestOf({ images, platforms, mirrors }: ResolveOptions): Promise<ResolveRequest> {
+  if (images.length === 0) throw new AirgapError('USAGE', 'no image is named')
+  return {
+    images: images.map((image) =>
+      typeof image === 'string' ? { reference: parseReference(image), from: 'argument' } : image,
+    ),
+    platforms: platformsOf(platforms),
+    mirrors: await mirrorsOf(mirrors),
+  }
+}
+
+/** @throws AirgapError `USAGE` */
+export async function mirrorsOf(mirrors: SourceOptions['mirrors'] = []): Promise<Mirror[]> {
+  const { parseMirror } = await import('../registry/mirrors.ts')
+  return mirrors.map((mirror) => parseMirror(mirror))
+}
+
+/** @throws AirgapError `INVALID_PLATFORM` */
+export function platformsOf(platforms: SelectionOptions['platforms'] = 'all'): 'all' | Platform[] {
+  if (platforms === 'all' || platforms.length === 0) return 'all'
+  if (platforms.length === 1 && platforms[0] === 'all') return 'all'
+  return platforms.map((platform) => parsePlatform(platform))
+}
+
+/** @param cache keeps what was read, for a pack that follows. */
+export async function resolveWith(
+  client: RegistryClient,
+  options: ResolveOptions,
+  run: Run,
+  request: ResolveRequest,
+  cache?: DocumentCache,
+): Promise<Lock> {
+  const { resolveImages } = await import('../transfer/pack/resolve.ts')
+  return resolveImages({
+    ...shared(options, run),
+    ...request,
+    client,
+    rewriteDigests: options.rewriteDigests ?? false,
+    allowMissingPlatform: options.allowMissingPlatform ?? false,
+    resolveFrom: options.resolveFrom ?? 'source',
+    ...(cache ? { cache } : {}),
+  })
+}

@@ -1,0 +1,5 @@
+/** A number of blobs, and their bytes together. */
+export interface Amount {
+  count: number
+  bytes: number
+}

@@ -1,0 +1,43 @@
+import { bundleIdentity } from '../../bundle/identity.ts'
+import { AirgapError } from '../../errors.ts'
+import type { OpenedBundle } from '../check/opened-bundle.ts'
+import { mountsOf, tagChange, tagName, type PushPlan } from './plan.ts'
+import type { PlannedPush } from './planned-push.ts'
+import type { Receipt } from './receipt.ts'
+import { authenticationOf } from './record.ts'
+
+/** The plan of a bundle's push as data. */
+export function describePlan(
+  { authentication, description, bundleDigest }: OpenedBundle,
+  plan: PushPlan,
+  target: Receipt['target'],
+): PlannedPush {
+  if (!description) throw new AirgapError('INTERNAL', 'a bundle without a description was planned')
+  const images = plan.images.map((planned) => {
+    const { image, name, tagNow } = planned
+    const state = tagChange(tagNow, image.digest)
+    return {
+      source: image.source,
+      target: tagName(planned),
+      digest: image.digest,
+      mediaType: image.mediaType,
+      tag: {
+        name: name.tag,
+        state,
+        ...(state === 'moved' && tagNow !== undefined ? { previousDigest: tagNow } : {}),
+      },
+    }
+  })
+  const mountedBytes = plan.blobs.reduce((sum, blob) => sum + blob.size * mountsOf(blob).length, 0)
+  return {
+    bundle: bundleIdentity(bundleDigest, description),
+    authentication: authenticationOf(authentication),
+    target,
+    images,
+    totals: {
+      uploaded: { count: plan.uploadCount, bytes: plan.uploadBytes },
+      mounted: { count: plan.mountCount, bytes: mountedBytes },
+      tagsMoved: images.filter(({ tag }) => tag.state === 'moved').length,
+    },
+  }
+}

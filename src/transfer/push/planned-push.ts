@@ -1,0 +1,20 @@
+import type { Digest } from '../../oci/digest.ts'
+import type { Amount } from '../amount.ts'
+import type { Receipt } from './receipt.ts'
+
+/** What a push will do, in the terms of its receipt. */
+export interface PlannedPush {
+  bundle: Receipt['bundle']
+  authentication: Receipt['authentication']
+  target: Receipt['target']
+  images: {
+    source: string
+    /** The full name in the target, with the tag. */
+    target: string
+    digest: Digest
+    mediaType: string
+    tag: { name: string; state: 'created' | 'unchanged' | 'moved'; previousDigest?: Digest | undefined }
+  }[]
+  /** Sums over the target's repositories. A registry that refuses to mount gets uploads instead. */
+  totals: { uploaded: Amount; mounted: Amount; tagsMoved: number }
+}

@@ -1,0 +1,46 @@
+import { join } from 'node:path'
+import { expect, onTestFinished } from 'vitest'
+import { buildImage, seedRegistry, seededBytes } from '../../fixtures/images/index.ts'
+import { pack, parsePlatform } from '../../src/index.ts'
+import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
+import { signer, temporaryFolder } from '../bundle/build-bundle.ts'
+import { outcomeOf } from './engines.ts'
+import { watch } from './leftovers.ts'
+
+/** What a run is called off with here. */
+export const REASON = new Error('the shift is over')
+
+/** Expects that a run which waits for something that never comes ends when it is called off then. */
+export async function expectEnd(
+  folder: string,
+  stuck: Promise<unknown>,
+  run: (signal: AbortSignal) => Promise<unknown>,
+): Promise<void> {
+  const left = watch(folder)
+  const controller = new AbortController()
+  void stuck.then(() => controller.abort(REASON))
+  expect(await outcomeOf(run(controller.signal))).toEqual({ reason: REASON })
+  await left.expectNothingLeft()
+}
+
+/** An image `app:1` whose layer has `size` bytes, and what it answers to. */
+export async function seed(registry: EmbeddedRegistry, size: number): Promise<string> {
+  const built = await buildImage({
+    platform: parsePlatform('linux/amd64'),
+    files: { 'file.bin': Buffer.alloc(size, seededBytes('stuck', 1009)) },
+    compression: 'none',
+  })
+  seedRegistry(registry.store, 'app:1', built)
+  return `${registry.host}/app:1`
+}
+
+/** A registry with one image, and a bundle of it. */
+export async function bundled(size: number): Promise<{ folder: string; image: string; bundle: string }> {
+  const source = await startRegistry()
+  onTestFinished(() => source.close())
+  const image = await seed(source, size)
+  const folder = await temporaryFolder()
+  const bundle = join(folder, 'good.tar')
+  await pack({ images: [image], output: bundle, key: signer })
+  return { folder, image, bundle }
+}
