@@ -1,4 +1,5 @@
 import { AirgapError } from '../errors.ts'
+import { log } from './log.ts'
 import { canPrompt, Prompt } from './prompt.ts'
 
 const MAX_PASSWORD = 64 * 1024
@@ -42,7 +43,9 @@ export function checkLoginInput({
     })
   }
   if (!fromStandardInput && !canPrompt()) {
-    throw new AirgapError('USAGE', 'there is no terminal to ask for the password on', {
+    const reason =
+      log.format === 'json' ? 'nobody is asked with --log-format json' : 'there is no terminal to ask on'
+    throw new AirgapError('USAGE', `the password is not given, and ${reason}`, {
       hint: 'airgap login REGISTRY --username USER --password-stdin < FILE',
     })
   }

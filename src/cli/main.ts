@@ -1,4 +1,5 @@
 import { userInfo } from 'node:os'
+import { setFlagsFromString } from 'node:v8'
 import type { Config } from '@oclif/core'
 import { TOOL } from '../version.ts'
 import { endWith } from './last-resort.ts'
@@ -20,6 +21,7 @@ function version(): string {
  */
 export async function main(args: readonly string[], more: Answers = {}): Promise<void> {
   process.on('uncaughtException', endWith)
+  keepYoungGenerationSmall()
   const answers: Answers = { '--version': version, '-V': version, ...more }
   const [first] = args
   if (first !== undefined && Object.hasOwn(answers, first)) return print(answers[first]?.() ?? '')
@@ -37,6 +39,16 @@ export async function main(args: readonly string[], more: Answers = {}): Promise
   } catch (error) {
     await handle(error as Error)
   }
+}
+
+/**
+ * What is read from the network is in buffers of 64 KiB that are of no use a moment later. V8 frees them when its young
+ * generation is full of small objects; left alone it lets that grow, so that such buffers pile up until whole
+ * collections are forced by their weight. Kept at its first size, it takes a third less of the processor's time and a
+ * quarter less memory to pack (docs/performance.md).
+ */
+function keepYoungGenerationSmall(): void {
+  setFlagsFromString('--semi-space-growth-factor=1')
 }
 
 /** oclif's own `run`, without what it loads by path: the help class, and the hook for an unknown command. */

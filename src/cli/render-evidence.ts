@@ -13,14 +13,38 @@ export function evidenceOf(
   description: BundleDescription,
   isVerified: boolean,
 ): Evidence {
-  const { authentication, reader, entries } = opened
-  const { tool, platforms, images } = description
-  const blobs = [...entries.values()].filter((entry) => entry.name.startsWith('blobs/'))
+  const { platforms, images } = description
+  const blobs = [...opened.entries.values()].filter((entry) => entry.name.startsWith('blobs/'))
   return {
-    file: reader.path,
-    verdict: !isVerified ? 'not-verified' : authentication.state === 'signed' ? 'good' : 'integrity-only',
+    file: opened.reader.path,
+    verdict: isVerified ? verdictOf(opened) : 'not-verified',
+    ...openedFields(opened, description),
+    platforms,
+    images,
+    blobs: { count: blobs.length, bytes: blobs.reduce((sum, { size }) => sum + size, 0) },
+    resolvedByMirror: images
+      .filter(({ resolvedFrom }) => resolvedFrom !== 'source')
+      .map(({ source }) => source),
+    digestChanged: images
+      .filter(({ digest, sourceDigest }) => digest !== sourceDigest)
+      .map(({ source }) => source),
+  }
+}
+
+/** The verdict on a bundle that was verified completely. */
+export function verdictOf({ authentication }: OpenedBundle): 'good' | 'integrity-only' {
+  return authentication.state === 'signed' ? 'good' : 'integrity-only'
+}
+
+/** A bundle and who answers for it, as all documents have them. */
+export function openedFields(
+  { authentication, bundleDigest, entries, reader }: OpenedBundle,
+  description: BundleDescription,
+): Pick<Evidence, 'bundle' | 'hasSignature' | 'authentication'> {
+  const { tool } = description
+  return {
     bundle: {
-      ...bundleIdentity(opened.bundleDigest, description),
+      ...bundleIdentity(bundleDigest, description),
       size: reader.fileSize,
       entries: entries.size,
       tool: { name: tool.name, version: tool.version },
@@ -32,15 +56,6 @@ export function evidenceOf(
         ? { keyFile: authentication.key.source, signature: authentication.signature }
         : {}),
     },
-    platforms,
-    images,
-    blobs: { count: blobs.length, bytes: blobs.reduce((sum, { size }) => sum + size, 0) },
-    resolvedByMirror: images
-      .filter(({ resolvedFrom }) => resolvedFrom !== 'source')
-      .map(({ source }) => source),
-    digestChanged: images
-      .filter(({ digest, sourceDigest }) => digest !== sourceDigest)
-      .map(({ source }) => source),
   }
 }
 

@@ -1,46 +1,15 @@
 import { isLoopbackHost } from '../registry/hosts.ts'
-import { hostsFile, registriesConf, type HostsFile, type ReachableAt } from '../transfer/serve/node-config.ts'
+import { hostsFile, registriesConf, type ReachableAt } from '../transfer/serve/node-config.ts'
 import { registriesOf, type ServedBundles } from '../transfer/serve/serve.ts'
-import type { OpenedBundle } from '../transfer/check/opened-bundle.ts'
+import type { VerifiedBundle } from '../transfer/check/opened-bundle.ts'
 import { escapeLine, formatBytes, plural } from './format.ts'
+import { openedFields, verdictOf } from './render-evidence.ts'
 import { countImages } from './render-images.ts'
+import type { ServeResult } from './shapes/serve.ts'
 
-/** What `serve --json` gives, once it listens. */
-export interface ServeDocument {
-  /** Where it listens. */
-  url: string
-  /** Host and port in the files for nodes. */
-  advertised: string
-  bundles: ServedBundle[]
-  images: {
-    source: string
-    digest: string
-    kind: 'image' | 'artifact'
-    bundle: string
-    /** What it can be pulled by, after `HOST:PORT/`. */
-    names: string[]
-  }[]
-  /** Names without registry that mean several images and are refused, and the names to use. */
-  ambiguous: { name: string; use: string[] }[]
-  /** One for each registry that images come from, for containerd. */
-  hostsFiles: HostsFile[]
-  /** For podman, skopeo, buildah and CRI-O. */
-  registriesConf: { path: string; content: string }
-}
+type ServedBundle = ServeResult['bundles'][number]
 
-export interface ServedBundle {
-  file: string
-  /** `good`: signed by a key given, and unaltered. `integrity-only`: unaltered, nobody vouches for it. */
-  verdict: 'good' | 'integrity-only'
-  bundleDigest: string
-  name: string
-  version?: string
-  sequence: number
-  size: number
-  signedBy?: { keyFingerprint: string; key: string; signature: string }
-}
-
-export function serveDocument(served: ServedBundles, reachable: ReachableAt): ServeDocument {
+export function serveResult(served: ServedBundles, reachable: ReachableAt): ServeResult {
   const ambiguous = new Set(served.ambiguous.map(({ name }) => name))
   const registries = registriesOf(served.images)
   return {
@@ -51,7 +20,7 @@ export function serveDocument(served: ServedBundles, reachable: ReachableAt): Se
       source,
       digest,
       kind,
-      bundle,
+      file: bundle,
       names: [fullName, repository]
         .filter((name) => name !== undefined)
         .map((name) => `${name}:${tag}`)
@@ -63,25 +32,11 @@ export function serveDocument(served: ServedBundles, reachable: ReachableAt): Se
   }
 }
 
-function bundleOf({ reader, authentication, bundleDigest, description }: OpenedBundle): ServedBundle {
-  const isSigned = authentication.state === 'signed'
+function bundleOf(opened: VerifiedBundle): ServedBundle {
   return {
-    file: reader.path,
-    verdict: isSigned ? 'good' : 'integrity-only',
-    bundleDigest,
-    name: description?.name ?? '',
-    ...(description?.version === undefined ? {} : { version: description.version }),
-    sequence: description?.sequence ?? 0,
-    size: reader.fileSize,
-    ...(isSigned
-      ? {
-          signedBy: {
-            keyFingerprint: authentication.key.fingerprint,
-            key: authentication.key.source,
-            signature: authentication.signature,
-          },
-        }
-      : {}),
+    file: opened.reader.path,
+    verdict: verdictOf(opened),
+    ...openedFields(opened, opened.description),
   }
 }
 
@@ -89,7 +44,7 @@ function bundleOf({ reader, authentication, bundleDigest, description }: OpenedB
 const MAX_IMAGES = 50
 
 /** The start as the operator reads it. */
-export function renderServe(document: ServeDocument, served: ServedBundles, hostsDir?: string): string {
+export function renderServe(document: ServeResult, served: ServedBundles, hostsDir?: string): string {
   const isTls = document.url.startsWith('https:')
   return [
     `Serving ${plural(document.bundles.length, 'bundle')} on ${document.url}${isTls ? '' : ' (plain HTTP)'}`,
@@ -104,11 +59,14 @@ export function renderServe(document: ServeDocument, served: ServedBundles, host
   ].join('\n')
 }
 
-function bundleLines(bundle: ServedBundle, served: ServedBundles): string[] {
-  const images = served.images.filter((image) => image.bundle === bundle.file).map(({ graph }) => graph.image)
-  const verdict =
-    bundle.verdict === 'good'
-      ? ['GOOD: unaltered, and signed by the key given', `key ${bundle.signedBy?.keyFingerprint}`]
+function bundleLines(
+  { file, verdict, bundle, authentication }: ServedBundle,
+  served: ServedBundles,
+): string[] {
+  const images = served.images.filter((image) => image.bundle === file).map(({ graph }) => graph.image)
+  const words =
+    verdict === 'good'
+      ? ['GOOD: unaltered, and signed by the key given', `key ${authentication.keyFingerprint}`]
       : ['UNALTERED, BUT NOT AUTHENTICATED: nobody was asked who made it']
   const about = [
     escapeLine(bundle.name),
@@ -118,8 +76,8 @@ function bundleLines(bundle: ServedBundle, served: ServedBundles): string[] {
     formatBytes(bundle.size),
   ]
   return [
-    `  ${escapeLine(bundle.file)}`,
-    ...[...verdict, bundle.bundleDigest, about.join(' · ')].map((line) => `    ${line}`),
+    `  ${escapeLine(file)}`,
+    ...[...words, bundle.digest, about.join(' · ')].map((line) => `    ${line}`),
   ]
 }
 
@@ -133,7 +91,7 @@ function imageLines(served: ServedBundles): string[] {
   ]
 }
 
-function ambiguousLines({ ambiguous }: ServeDocument): string[] {
+function ambiguousLines({ ambiguous }: ServeResult): string[] {
   if (ambiguous.length === 0) return []
   return [
     '',
@@ -142,7 +100,7 @@ function ambiguousLines({ ambiguous }: ServeDocument): string[] {
   ]
 }
 
-function nodeLines(document: ServeDocument, hostsDir: string | undefined): string[] {
+function nodeLines(document: ServeResult, hostsDir: string | undefined): string[] {
   const indented = (text: string): string[] =>
     text
       .trimEnd()
@@ -162,7 +120,7 @@ function nodeLines(document: ServeDocument, hostsDir: string | undefined): strin
     'For nodes to find the images under their own names',
     ...(isLocal ? ['(at this address only this machine itself does; --listen takes another)'] : []),
     '',
-    'containerd, with config_path = "/etc/containerd/certs.d"; the same file for each:',
+    'containerd, with config_path = "/etc/containerd/certs.d"; the same for each:',
     '',
     ...containerd,
     '',

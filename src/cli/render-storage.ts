@@ -1,8 +1,7 @@
 import type { Storage } from '../registry/credential-storage.ts'
+import type { StoredIn } from './shapes/login.ts'
 
 /** Where credentials are kept, as `--json` prints it: exactly one of the two. */
-export type StoredIn = { file: string } | { helper: string }
-
 export function storedIn({ file, helper }: Storage): StoredIn {
   return helper === undefined ? { file } : { helper }
 }

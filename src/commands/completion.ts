@@ -1,5 +1,6 @@
 import { Args } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
+import type { CompletionResult } from '../cli/shapes/completion.ts'
 
 export default class Completion extends BaseCommand {
   static override description =
@@ -25,15 +26,14 @@ export default class Completion extends BaseCommand {
   ]
 
   static override args = {
-    shell: Args.string({
+    shell: Args.custom<CompletionResult['shell']>({
       options: ['bash', 'zsh'],
       description: 'The shell to complete in',
-      required: true,
       ignoreStdin: true,
-    }),
+    })({ required: true }),
   }
 
-  async run(): Promise<{ shell: string; script: string }> {
+  async run(): Promise<CompletionResult> {
     const { args } = await this.parse(Completion)
     const { describeProgram } = await import('../cli/manual/program.ts')
     const { newestReleases } = await import('../intake/kubeadm.ts')

@@ -2,15 +2,8 @@ import { Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
 import { CONFIG_NAME } from '../cli/config.ts'
 import { configurableFlags, imageArgs, outputForceFlag } from '../cli/flags.ts'
+import type { InitResult } from '../cli/shapes/init.ts'
 import { AirgapError } from '../errors.ts'
-import type { Config } from '../intake/config/schema.ts'
-
-/** What `init --json` gives; with `--print-schema`, the schema. */
-interface InitResult {
-  file: string
-  schema?: string
-  config: Config
-}
 
 export default class Init extends BaseCommand {
   static override description =
@@ -95,7 +88,7 @@ export default class Init extends BaseCommand {
     )
     return {
       file: flags.output,
-      ...(flags.schema === undefined ? {} : { schema: flags.schema }),
+      ...(flags.schema === undefined ? {} : { schemaFile: flags.schema }),
       config,
     }
   }

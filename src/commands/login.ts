@@ -5,16 +5,8 @@ import { formatFields } from '../cli/format.ts'
 import { checkLoginInput, readLoginInput } from '../cli/login-input.ts'
 import { Progress } from '../cli/progress.ts'
 import { openClient } from '../cli/registries.ts'
-import { describeStorage, storedIn, type StoredIn } from '../cli/render-storage.ts'
-
-/** What `--json` prints. */
-interface LoginResult {
-  registry: string
-  username: string
-  /** Whether the registry has accepted them; one that asks for no authentication cannot be asked. */
-  checked: boolean
-  storedIn: StoredIn
-}
+import { describeStorage, storedIn } from '../cli/render-storage.ts'
+import type { LoginResult } from '../cli/shapes/login.ts'
 
 export default class Login extends BaseCommand {
   static override description =

@@ -1,18 +1,9 @@
 import { Args } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
 import { registryFlags } from '../cli/flags.ts'
-import { describeStorage, storedIn, type StoredIn } from '../cli/render-storage.ts'
+import { describeStorage, storedIn } from '../cli/render-storage.ts'
+import type { LogoutResult } from '../cli/shapes/login.ts'
 import { AirgapError } from '../errors.ts'
-
-/** What `--json` prints. */
-interface LogoutResult {
-  registry: string
-  /** Whether there was something to remove. */
-  removed: boolean
-  storedIn: StoredIn
-  /** Where commands still find credentials for this registry. */
-  stillFoundIn?: string
-}
 
 export default class Logout extends BaseCommand {
   static override description =

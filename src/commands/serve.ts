@@ -1,10 +1,10 @@
 import { Args, Flags } from '@oclif/core'
-import { accessLine, handshakeLine } from '../cli/access-log.ts'
+import { logHandshakeFault, logRequest } from '../cli/access-log.ts'
 import { BaseCommand } from '../cli/base-command.ts'
 import { trustFlags } from '../cli/flags.ts'
 import { plural } from '../cli/format.ts'
 import { Progress } from '../cli/progress.ts'
-import type { ServeDocument } from '../cli/render-serve.ts'
+import type { ServeResult } from '../cli/shapes/serve.ts'
 import { trustFrom } from '../cli/trust.ts'
 import { AirgapError } from '../errors.ts'
 import { readSmallFile } from '../files/small-file.ts'
@@ -72,7 +72,7 @@ export default class Serve extends BaseCommand {
 
   #hasDocument = false
 
-  async run(): Promise<ServeDocument> {
+  async run(): Promise<ServeResult> {
     const { args, flags } = await this.parse(Serve)
     const paths = [...new Set(args.bundle)]
     if (flags['expect-digest'] !== undefined && paths.length > 1) {
@@ -95,7 +95,7 @@ export default class Serve extends BaseCommand {
     const { serve } = await import('../library/serve.ts')
     const { registriesOf } = await import('../transfer/serve/serve.ts')
     const { HostsFolder } = await import('../transfer/serve/hosts-folder.ts')
-    const { renderServe, serveDocument } = await import('../cli/render-serve.ts')
+    const { renderServe, serveResult } = await import('../cli/render-serve.ts')
     if (flags['allow-unsigned']) {
       this.warning('the bundles are not authenticated (--allow-unsigned): nobody is asked who made them')
     }
@@ -115,8 +115,8 @@ export default class Serve extends BaseCommand {
           if (hostsDir === undefined) return
           hosts = await HostsFolder.reserve(hostsDir, registriesOf(images), { force: flags.force })
         },
-        onRequest: (entry) => this.note(accessLine(entry, new Date())),
-        onHandshakeFault: (remote, message) => this.note(handshakeLine(remote, message, new Date())),
+        onRequest: (entry) => logRequest(entry),
+        onHandshakeFault: (remote, message) => logHandshakeFault(remote, message),
       })
       progress.stop()
       const port = Number(new URL(served.url).port)
@@ -124,7 +124,7 @@ export default class Serve extends BaseCommand {
         host: flags.advertise ?? reachableHost({ ...listen, port }, certificate),
         isTls: tls !== undefined,
       }
-      const document = serveDocument(served, reachable)
+      const document = serveResult(served, reachable)
       await hosts?.write(document.hostsFiles)
       this.print(renderServe(document, served, hostsDir))
       if (this.jsonEnabled()) this.logJson(document)

@@ -11,8 +11,6 @@ const MAX_REDIRECTS = 5
 const CONNECT_TIMEOUT_MS = 10_000
 /** How long a peer may be silent. */
 const STALL_TIMEOUT_MS = 60_000
-/** Bytes of an answer that are taken in while nobody reads them; less, and the socket is stopped and started all the time. */
-const READ_AHEAD = 1024 * 1024
 const REDIRECTS = new Set([301, 302, 303, 307, 308])
 
 export interface HttpRequest {
@@ -131,7 +129,6 @@ export class Transport {
           ...(authorization === undefined ? {} : { authorization }),
         },
         body,
-        highWaterMark: READ_AHEAD,
         ...(signal === undefined ? {} : { signal }),
         ...(request.answerTimeoutMs === undefined ? {} : { headersTimeout: request.answerTimeoutMs }),
       })

@@ -37,6 +37,8 @@ export async function race(
       await mkdir(out, { recursive: true })
       await contender.prepare?.(out)
       options.say(`${contender.name}, ${round === 0 ? 'warming up' : `round ${round} of ${options.rounds}`}`)
+      // What one leaves to be written must not be paid by the next.
+      await measure('sync')
       const measured = await measure(contender.script(out), { cwd: out, env: environment(options.folder) })
       if (round > 0) results.get(contender.name)?.push(measured)
       await contender.after?.()

@@ -7,6 +7,7 @@ import { flagCandidates } from '../../src/cli/manual/candidates.ts'
 import { zshCompletion } from '../../src/cli/manual/zsh.ts'
 import { airgap, scratch } from './airgap.ts'
 import { loadProgram } from './program.ts'
+import { expectResult } from './schemas.ts'
 import type { ProgramModel } from '../../src/cli/manual/program.ts'
 
 const hasBash = spawnSync('bash', ['-c', 'exit 0']).status === 0
@@ -163,7 +164,12 @@ describe('the scripts', () => {
     const bash = await airgap(['completion', 'bash'])
     expect(bash).toMatchObject({ code: 0, stderr: '' })
     expect(bash.stdout).toContain('complete -o default -F _airgap airgap\n')
-    const zsh = await airgap(['completion', 'zsh', '--json'])
+    const [zsh, same] = await Promise.all([
+      airgap(['completion', 'zsh', '--json']),
+      airgap(['completion', 'bash', '--json']),
+    ])
+    for (const { json } of [zsh, same]) expectResult('completion', json())
+    expect(same.json()).toMatchObject({ shell: 'bash', script: bash.stdout })
     expect(zsh.json()).toMatchObject({ shell: 'zsh', script: expect.stringMatching(/^#compdef airgap\n/) })
     const fish = await airgap(['completion', 'fish'])
     expect(fish.code).toBe(2)

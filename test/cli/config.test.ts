@@ -30,11 +30,11 @@ describe('list --config', () => {
     const { json } = await good([...LIST, '--json'])
     expect(json()).toEqual({
       images: [
-        { reference: 'docker.io/library/nginx:1.29', from: 'config' },
-        { reference: 'docker.io/library/redis:7', from: 'list' },
-        { reference: 'registry.k8s.io/coredns/coredns:v1.14.2', from: 'kubeadm' },
-        { reference: 'registry.k8s.io/etcd:3.6.8-0', from: 'kubeadm' },
-        { reference: 'registry.k8s.io/pause:3.10.2', from: 'kubeadm' },
+        { source: 'docker.io/library/nginx:1.29', from: 'config' },
+        { source: 'docker.io/library/redis:7', from: 'list' },
+        { source: 'registry.k8s.io/coredns/coredns:v1.14.2', from: 'kubeadm' },
+        { source: 'registry.k8s.io/etcd:3.6.8-0', from: 'kubeadm' },
+        { source: 'registry.k8s.io/pause:3.10.2', from: 'kubeadm' },
       ],
     })
   })
@@ -176,14 +176,12 @@ describe('resolve and pack --config', () => {
 
     const pack = ['pack', '--config', 'airgap.yaml', '--no-sign', '--dry-run', '--json', '-o', 'x.tar']
     expect((await good(pack)).json()).toMatchObject({
-      name: 'apps',
-      version: '7',
+      bundle: { name: 'apps', version: '7' },
       platforms: ['linux/amd64', 'linux/s390x'],
     })
     const flags = ['--name', 'other', '--bundle-version', '8', '--platform', 'all']
     expect((await good([...pack, ...flags])).json()).toMatchObject({
-      name: 'other',
-      version: '8',
+      bundle: { name: 'other', version: '8' },
       platforms: 'all',
     })
 
@@ -251,7 +249,7 @@ describe('resolve and pack --config', () => {
       'x.tar',
       '--json',
     ])
-    expect(packed.json()).toMatchObject({ name: 'apps', platforms: ['linux/amd64'], images })
+    expect(packed.json()).toMatchObject({ bundle: { name: 'apps' }, platforms: ['linux/amd64'], images })
     const refused = await run([
       'pack',
       '--config',

@@ -1,6 +1,8 @@
 import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { CONFIG_KEYS } from '../../src/intake/config/schema.ts'
 import { airgap, scratch, session, type Session } from './airgap.ts'
+import { expectResult } from './schemas.ts'
 
 let folder: Awaited<ReturnType<typeof scratch>>
 let run: Session['run']
@@ -57,10 +59,24 @@ describe('airgap init', () => {
     ])
     expect(json()).toEqual({
       file: 'airgap.yaml',
-      schema: 's.json',
+      schemaFile: 's.json',
       config: { configVersion: 1, images: ['nginx'], resolveFrom: 'mirror' },
     })
+    expectResult('init', json())
     expect(stdout).not.toContain('Wrote')
+  })
+
+  it('gives every key that a config can have', async () => {
+    const text: string[] = ['-o', 'all.yaml', '--name', 'apps', '--bundle-version', '7', 'nginx:1.29']
+    await writeFile(folder.file('images.txt'), 'redis:7\n')
+    const lists = ['--images-from', 'images.txt', '--kubeadm', 'v1.36.3', '--exclude', '*/etcd*']
+    const platforms = ['--platform', 'linux/amd64', '--rewrite-digests', '--no-allow-missing-platform']
+    const from = ['--kubeadm-repository', 'r.example/k8s', '--mirror', 'docker.io=m.example/hub']
+    const all = [...text, ...lists, ...platforms, ...from, '--resolve-from', 'source']
+    const { json } = await good(['init', '--json', ...all])
+    expectResult('init', json())
+    const { config } = json<{ config: object }>()
+    expect(Object.keys(config).toSorted()).toEqual(CONFIG_KEYS.toSorted())
   })
 
   it('with nothing given says what to fill in, then and when it is read', async () => {

@@ -84,7 +84,9 @@ describe('what is published', () => {
 
   it('nothing else lies there, and the guide names every command and every schema', async () => {
     const files = await readdir(join(ROOT, 'docs/schemas'))
-    expect(files.toSorted()).toEqual(Object.keys(SCHEMAS).map((name) => `${name}.schema.json`))
+    // The config's own schema is renewed, and held to what is read, beside its parser.
+    const names = [...Object.keys(SCHEMAS), 'airgap-config'].toSorted()
+    expect(files.toSorted()).toEqual(names.map((name) => `${name}.schema.json`))
     const guide = await readFile(join(ROOT, 'docs/json.md'), 'utf8')
     for (const file of files) expect(guide).toContain(`schemas/${file}`)
     for (const command of Object.keys(COMMANDS)) expect(guide).toContain(`\`${command}`)

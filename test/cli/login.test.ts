@@ -7,6 +7,7 @@ import { MemoryStore } from '../../src/server/memory-store.ts'
 import { checkLoginInput } from '../../src/cli/login-input.ts'
 import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
 import { airgap, scratch, type Outcome, type RunOptions } from './airgap.ts'
+import { expectResult, logLines } from './schemas.ts'
 
 const PASSWORD = 'corr3ct horse:bättery'
 const WRONG = 'wr0ng horse'
@@ -81,6 +82,7 @@ describe('login', () => {
       checked: true,
       storedIn: { file: 'auth.json' },
     })
+    expectResult('login', outcome.json())
   })
 
   it.each([
@@ -100,6 +102,18 @@ describe('login', () => {
     const before = await readFile(config(), 'utf8')
     expect((await login(basic.host, [], WRONG)).code).toBe(5)
     expect(await readFile(config(), 'utf8')).toBe(before)
+  })
+
+  it('with --log-format json warns and fails in lines of the log', async () => {
+    const log = ['--log-format', 'json']
+    const [good, wrong] = await Promise.all([
+      login(basic.host, log),
+      login(bearer.host, [...log, '--json'], WRONG),
+    ])
+    expect(logLines(good.stderr)).toMatchObject([{ event: 'warning', level: 'warning' }])
+    expect(good.stdout).toContain('accepted by the registry')
+    expect(wrong.json()).toMatchObject({ error: { code: 'UNAUTHORIZED' } })
+    expect(logLines(wrong.stderr)).toMatchObject([{ event: 'error', code: 'UNAUTHORIZED', exitCode: 5 }])
   })
 
   it('says that a registry which asks for nothing could not check them', async () => {
@@ -134,6 +148,7 @@ describe('login', () => {
     expect(await stored()).toEqual({ credsStore: 'test', auths: { [basic.host]: {} } })
     const again = await run([...args, '--json'], { env, stdin })
     expect(again.json()).toMatchObject({ storedIn: { helper: 'test' } })
+    expectResult('login', again.json())
     expect((await run(['resolve', `${basic.host}/team/app:1`], { env })).code).toBe(0)
   })
 
@@ -217,18 +232,24 @@ describe('logout', () => {
     const again = await run(['logout', basic.host, '--auth-file', config()])
     expect(again.stdout).toContain('nothing to remove')
     expect(again.code).toBe(0)
-    expect((await run(['logout', basic.host, '--json'])).json()).toEqual({
-      registry: basic.host,
-      removed: false,
-      storedIn: { file: config() },
-    })
+    const { json } = await run(['logout', basic.host, '--json'])
+    expect(json()).toEqual({ registry: basic.host, removed: false, storedIn: { file: config() } })
+    expectResult('logout', json())
   })
 
   it('tells where there are still some', async () => {
     await login(basic.host)
     await login(basic.host, ['--auth-file', 'auth.json'])
-    const { stderr } = await run(['logout', basic.host, '--auth-file', 'auth.json'])
+    const args = ['logout', basic.host, '--auth-file', 'auth.json', '--json']
+    const { json, stderr } = await run(args)
     expect(stderr).toContain(`still find credentials for ${basic.host}: those from ${config()}`)
+    expect(json()).toEqual({
+      registry: basic.host,
+      removed: true,
+      storedIn: { file: 'auth.json' },
+      stillFoundIn: config(),
+    })
+    expectResult('logout', json())
   })
 })
 

@@ -78,8 +78,8 @@ test('a bundle can be packed again over itself, with more in it', async () => {
     '--reuse',
     'over.tar',
   ])
-  const { fetched, reused } = JSON.parse(stdout) as Record<string, { blobs: number; bytes: number }>
-  expect([fetched?.blobs, reused?.blobs]).toEqual([1, 2])
+  const { fetched, reused } = JSON.parse(stdout) as Record<string, { count: number; bytes: number }>
+  expect([fetched?.count, reused?.count]).toEqual([1, 2])
   expect(reused?.bytes).toBeGreaterThan(LARGE)
   expect(asked('/app/blobs/')).toEqual([])
   await good(['verify', 'over.tar', '--key', 'airgap.pub'])
@@ -92,13 +92,13 @@ test('what is altered in the earlier bundle is fetched, and a sound copy elsewhe
   }
   const args = ['pack', '--lock', 'app.lock', '--no-sign', '--json', '--reuse', 'damaged.tar']
   const alone = await good([...args, '-o', 'from-damaged.tar'])
-  expect(alone.json()).toMatchObject({ reused: { blobs: 0, bytes: 0 }, fetched: { blobs: 2 } })
+  expect(alone.json()).toMatchObject({ reused: { count: 0, bytes: 0 }, fetched: { count: 2 } })
   expect(asked('/blobs/')).toHaveLength(3)
   await good(['verify', 'from-damaged.tar', '--integrity-only'])
 
   registry.requests.length = 0
   const both = await good([...args, '--reuse', 'first.tar', '-o', 'from-both.tar'])
-  expect(both.json()).toMatchObject({ reused: { blobs: 2 }, fetched: { blobs: 0 } })
+  expect(both.json()).toMatchObject({ reused: { count: 2 }, fetched: { count: 0 } })
   expect(registry.requests).toEqual([])
 })
 
@@ -118,7 +118,7 @@ test('an unfinished file serves for what is in it, also the one that this run re
 
   registry.requests.length = 0
   const { json } = await good([...sign, image, '-o', 'resumed.tar', '--reuse', 'resumed.tar.partial'])
-  expect(json()).toMatchObject({ reused: { blobs: 1 }, fetched: { blobs: 1 } })
+  expect(json()).toMatchObject({ reused: { count: 1 }, fetched: { count: 1 } })
   expect(asked('/blobs/')).toHaveLength(1)
   await good(['verify', 'resumed.tar', '--key', 'airgap.pub'])
 })

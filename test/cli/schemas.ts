@@ -3,28 +3,37 @@ import { Ajv, type ValidateFunction } from 'ajv'
 import type * as v from 'valibot'
 import { expect } from 'vitest'
 import { DescriptionSchema } from '../../src/bundle/description.ts'
+import { CompletionSchema } from '../../src/cli/shapes/completion.ts'
 import { ErrorSchema } from '../../src/cli/shapes/error.ts'
 import { EvidenceSchema } from '../../src/cli/shapes/evidence.ts'
+import { InitSchema } from '../../src/cli/shapes/init.ts'
 import { KeygenSchema } from '../../src/cli/shapes/keygen.ts'
 import { ListSchema } from '../../src/cli/shapes/list.ts'
 import { LogLineSchema } from '../../src/cli/shapes/log-line.ts'
+import { LoginSchema, LogoutSchema } from '../../src/cli/shapes/login.ts'
 import { PackSchema } from '../../src/cli/shapes/pack.ts'
 import { PushSchema } from '../../src/cli/shapes/push.ts'
+import { ServeSchema } from '../../src/cli/shapes/serve.ts'
 import { LockSchema } from '../../src/transfer/pack/lock.ts'
 import { ReceiptSchema } from '../../src/transfer/push/receipt.ts'
 
 /** Everything that `docs/schemas` holds, by its file name there. */
 export const SCHEMAS = {
   'bundle-description': ['airgap.json, the description in a bundle', DescriptionSchema],
+  completion: ['What `airgap completion --json` gives', CompletionSchema],
   error: ['What every airgap command gives with --json when it fails', ErrorSchema],
   evidence: ['What `airgap verify --json` and `airgap inspect --json` give', EvidenceSchema],
+  init: ['What `airgap init --json` gives; not with --print-schema', InitSchema],
   keygen: ['What `airgap keygen --json` gives', KeygenSchema],
   list: ['What `airgap list --json` gives', ListSchema],
   lock: ['The lock that `airgap resolve` gives and `airgap pack --lock` reads', LockSchema],
   'log-line': ['A line of standard error with --log-format json', LogLineSchema],
+  login: ['What `airgap login --json` gives', LoginSchema],
+  logout: ['What `airgap logout --json` gives', LogoutSchema],
   pack: ['What `airgap pack --json` gives', PackSchema],
   push: ['What `airgap push --json` gives, with and without --dry-run', PushSchema],
   receipt: ['Receipt of an airgap push', ReceiptSchema],
+  serve: ['What `airgap serve --json` gives, as soon as it listens', ServeSchema],
 } satisfies Record<string, [title: string, schema: v.GenericSchema]>
 type SchemaName = keyof typeof SCHEMAS
 
@@ -33,12 +42,17 @@ type SchemaName = keyof typeof SCHEMAS
  * output to it with {@link expectResult}.
  */
 export const COMMANDS: Record<string, SchemaName> = {
+  completion: 'completion',
+  init: 'init',
   inspect: 'evidence',
   keygen: 'keygen',
   list: 'list',
+  login: 'login',
+  logout: 'logout',
   pack: 'pack',
   push: 'push',
   resolve: 'lock',
+  serve: 'serve',
   verify: 'evidence',
 }
 
@@ -51,7 +65,7 @@ export function published(name: SchemaName): JsonSchema {
   const [title, schema] = SCHEMAS[name]
   const { $schema, ...rest } = toJsonSchema(schema, {
     // What a schema cannot say; the pattern or the description beside it does as far as possible.
-    ignoreActions: ['check'],
+    ignoreActions: ['check', 'raw_check'],
     overrideSchema: ({ valibotSchema, jsonSchema }) =>
       valibotSchema.type === 'custom' ? jsonSchema : undefined,
   }) as JsonSchema

@@ -6,10 +6,11 @@ import { join } from 'node:path'
 import { Agent, fetch as undiciFetch } from 'undici'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { AMD64, image } from '../../fixtures/images/index.ts'
-import type { ServeDocument } from '../../src/cli/render-serve.ts'
+import type { ServeResult } from '../../src/cli/shapes/serve.ts'
 import type { SigningKey } from '../../src/trust/keys.ts'
 import { bundleOf, draftOf, newSigner, signer } from '../bundle/build-bundle.ts'
 import { scratch, session, type Session } from '../cli/airgap.ts'
+import { expectResult, logLines } from '../cli/schemas.ts'
 import { selfSigned } from '../server/self-signed.ts'
 import { largeImage } from './large-image.ts'
 
@@ -119,18 +120,22 @@ test('says what it serves, under which names, and what nodes need; logs each req
 
 test('--json gives one document when it listens, and nothing more at the end', async () => {
   await using serving = await start('a.tar', 'b.tar', ...KEY, ...FREE, '--json', '--quiet')
-  const document = JSON.parse(serving.stdout()) as ServeDocument
+  const document = JSON.parse(serving.stdout()) as ServeResult
+  expectResult('serve', document)
+  // A bundle is the same here as in the evidence on it.
+  const evidence = (await run(['verify', 'a.tar', ...KEY, '--json'])).json()
+  expect(evidence).toMatchObject(document.bundles[0]!)
   expect(document).toMatchObject({
     url: serving.url,
     advertised: new URL(serving.url).host,
     bundles: [
-      { file: 'a.tar', verdict: 'good', name: 'test.tar', sequence: 7 },
-      { file: 'b.tar', verdict: 'good' },
+      { file: 'a.tar', verdict: 'good', bundle: { name: 'test.tar', sequence: 7 } },
+      { file: 'b.tar', verdict: 'good', authentication: { state: 'signed', keyFile: 'airgap.pub' } },
     ],
     images: [
-      { source: 'docker.io/library/nginx:1', bundle: 'a.tar', names: ['docker.io/library/nginx:1'] },
-      { source: 'quay.io/library/nginx:1', bundle: 'b.tar', names: ['quay.io/library/nginx:1'] },
-      { bundle: 'b.tar', names: ['registry.internal_5000/team/app:1', 'team/app:1'] },
+      { source: 'docker.io/library/nginx:1', file: 'a.tar', names: ['docker.io/library/nginx:1'] },
+      { source: 'quay.io/library/nginx:1', file: 'b.tar', names: ['quay.io/library/nginx:1'] },
+      { file: 'b.tar', names: ['registry.internal_5000/team/app:1', 'team/app:1'] },
     ],
     ambiguous: [{ name: 'library/nginx:1' }],
     hostsFiles: [
@@ -172,6 +177,88 @@ test('with a certificate it speaks TLS, and says so', async () => {
   // A client that does not know the authority.
   await expect(fetch(`${serving.url}/v2/`)).rejects.toThrow()
   await expect.poll(() => serving.stderr()).toMatch(/^\S+Z \S+ no TLS connection: /m)
+})
+
+test('--log-format json tells of each request and each failed handshake by fields', async () => {
+  const tls = ['--tls-cert', 'tls.crt', '--tls-key', 'tls.key']
+  await using serving = await start(
+    'a.tar',
+    '--allow-unsigned',
+    ...FREE,
+    ...tls,
+    '--log-format',
+    'json',
+    '--json',
+  )
+  expectResult('serve', JSON.parse(serving.stdout()))
+  await expect(fetch(`${serving.url}/v2/`)).rejects.toThrow()
+  await expect.poll(serving.stderr).toContain('"handshake"')
+
+  const agent = new Agent({ connect: { ca: await readFile(folder.file('tls.crt'), 'utf8') } })
+  const get = async (
+    path: string,
+    headers: Record<string, string> = {},
+  ): Promise<Record<string, unknown>> => {
+    const response = await undiciFetch(`${serving.url}/v2/${path}`, { dispatcher: agent, headers })
+    return response.ok ? ((await response.json()) as Record<string, unknown>) : {}
+  }
+  const long = `${'a/'.repeat(100)}nginx`
+  const manifest = await get('library/nginx/manifests/1?ns=docker.io&token=secret', {
+    'user-agent': 'me\u009b2J',
+    authorization: 'Basic c2VjcmV0',
+  })
+  const { layers } = manifest as { layers: { digest: string }[] }
+  const blob = `library/nginx/blobs/${layers[0]?.digest}`
+  const response = await undiciFetch(`${serving.url}/v2/${blob}`, {
+    dispatcher: agent,
+    headers: { range: 'bytes=0-9' },
+  })
+  await response.arrayBuffer()
+  await get(`${long}/manifests/sha256:${'0'.repeat(64)}?ns=docker.io`)
+  await agent.close()
+  await expect.poll(serving.stderr).toContain('"status":404')
+  expect(await serving.end('SIGTERM')).toBe(0)
+
+  const lines = logLines(serving.stderr())
+  expect(lines[0]).toMatchObject({ level: 'warning', event: 'warning' })
+  const begin = lines.findIndex(({ event }) => event === 'handshake')
+  const [handshake, first, ranged, missing, end, ...more] = lines.slice(begin)
+  expect(handshake).toMatchObject({ event: 'handshake', error: expect.stringMatching(/./) })
+  expect(first).toEqual({
+    time: expect.any(String),
+    level: 'info',
+    event: 'request',
+    message: expect.stringMatching(
+      /^127\.0\.0\.1 GET \/v2\/library\/nginx\/manifests\/1\?ns=docker\.io 200 /,
+    ),
+    remote: '127.0.0.1',
+    method: 'GET',
+    path: '/v2/library/nginx/manifests/1?ns=docker.io',
+    status: 200,
+    bytes: expect.any(Number),
+    milliseconds: expect.any(Number),
+    userAgent: 'me\u009b2J',
+  })
+  expect(ranged).toMatchObject({ path: `/v2/${blob}`, range: 'bytes=0-9', status: 206, bytes: 10 })
+  expect(missing).toMatchObject({ path: expect.stringMatching(/0{64}\?ns=docker\.io$/), status: 404 })
+  expect([end?.message, more]).toEqual(['Ended.', []])
+  expect(serving.stderr()).not.toMatch(/secret|c2VjcmV0|\u009b/)
+})
+
+test('a transfer that the client breaks off is in the log, with its error and the bytes sent', async () => {
+  await using serving = await start('a.tar', ...KEY, ...FREE, '--log-format', 'json')
+  const manifest = (await (await fetch(`${serving.url}/v2/library/nginx/manifests/1`)).json()) as {
+    layers: { digest: string; size: number }[]
+  }
+  const abort = new AbortController()
+  const url = `${serving.url}/v2/library/nginx/blobs/${manifest.layers[0]?.digest}`
+  const response = await fetch(url, { signal: abort.signal })
+  expect(response.status).toBe(200)
+  abort.abort()
+  await expect.poll(serving.stderr).toContain('/blobs/')
+  const line = logLines(serving.stderr()).at(-1)
+  expect(line).toMatchObject({ event: 'request', error: expect.stringMatching(/./) })
+  expect(line?.bytes).toBeLessThan(manifest.layers[0]?.size ?? 0)
 })
 
 test('where other machines can listen in, only with TLS or where it is asked for', async () => {
@@ -246,7 +333,7 @@ test('--hosts-dir writes what is printed, over nothing and through no link witho
   const dir = folder.file('certs.d')
   const args = ['b.tar', ...KEY, ...FREE, '--hosts-dir', 'certs.d']
   const first = await start(...args, '--json')
-  const document = JSON.parse(first.stdout()) as ServeDocument
+  const document = JSON.parse(first.stdout()) as ServeResult
   expect(await first.end('SIGTERM')).toBe(0)
   expect((await readdir(dir)).toSorted()).toEqual(['quay.io', 'registry.internal:5000'])
   for (const { registry, content } of document.hostsFiles) {

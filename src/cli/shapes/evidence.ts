@@ -10,13 +10,10 @@ import { described, sum, type Known } from '../../bundle/fields.ts'
 import { AuthenticationSchema } from '../../transfer/push/receipt.ts'
 import { fileFields, hasSignature } from './pack.ts'
 
-/** What `verify --json` and `inspect --json` give. */
-export const EvidenceSchema = v.object({
-  file: described(v.string(), 'The bundle, as the command line named it'),
-  verdict: described(
-    v.picklist(['good', 'integrity-only', 'not-verified']),
-    'good: everything checked, signature included; integrity-only: complete and unaltered, nobody vouches for it; not-verified: what inspect says',
-  ),
+export const bundleFile = described(v.string(), 'The bundle, as the command line named it')
+
+/** A bundle that was opened, and who answers for it. */
+export const openedFields = {
   bundle: v.object({ ...BundleIdentitySchema.entries, ...fileFields, tool: ToolSchema }),
   hasSignature,
   authentication: v.object({
@@ -26,6 +23,16 @@ export const EvidenceSchema = v.object({
       described(v.string(), 'The signature that is good: an entry of the bundle, or a file given'),
     ),
   }),
+}
+
+/** What `verify --json` and `inspect --json` give. */
+export const EvidenceSchema = v.object({
+  file: bundleFile,
+  verdict: described(
+    v.picklist(['good', 'integrity-only', 'not-verified']),
+    'good: everything checked, signature included; integrity-only: complete and unaltered, nobody vouches for it; not-verified: what inspect says',
+  ),
+  ...openedFields,
   platforms: PlatformsSchema,
   images: v.array(ImageEntrySchema),
   blobs: described(sum, 'Blobs delivered or kept as evidence, each once'),

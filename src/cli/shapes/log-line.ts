@@ -77,6 +77,21 @@ export const LogLineSchema = v.variant('event', [
     delayMilliseconds: wholeNumber,
     reason: v.string(),
   }),
+  line('request', ['info'], {
+    remote: v.optional(described(v.string(), "The client's address")),
+    method: v.string(),
+    path: described(v.string(), 'With those parameters of the query that can hold no secret'),
+    range: v.optional(described(v.string(), 'The bytes asked for, as the client wrote it')),
+    status: v.optional(described(wholeNumber, 'The HTTP status; absent where none was sent')),
+    bytes: described(wholeNumber, 'Bytes of the body sent'),
+    milliseconds: described(wholeNumber, "From the request's head to the end of the answer"),
+    userAgent: v.optional(described(v.string(), 'What the client calls itself: any text')),
+    error: v.optional(described(v.string(), 'A fault of the connection or of this server')),
+  }),
+  line('handshake', ['info'], {
+    remote: v.optional(described(v.string(), "The client's address; absent where it is gone")),
+    error: described(v.string(), 'Why there is no TLS connection'),
+  }),
   line('receipt', ['warning', 'error'], {
     receipt: described(ReceiptSchema, 'The receipt that could not be written to its file'),
   }),

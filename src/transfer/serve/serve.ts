@@ -4,7 +4,7 @@ import { serve, type RunningServer } from '../../server/registry.ts'
 import type { ConnectionLimits } from '../../server/http-server.ts'
 import type { TrustOptions } from '../check/authenticate.ts'
 import { openBundle } from '../check/open.ts'
-import type { OpenedBundle } from '../check/opened-bundle.ts'
+import type { OpenedBundle, VerifiedBundle } from '../check/opened-bundle.ts'
 import { contentEntries, requireContent, verificationError } from '../check/verify.ts'
 import type { OnEvent } from '../events.ts'
 import { requireSafe, type ListenAddress } from './address.ts'
@@ -36,7 +36,7 @@ export interface ServeOptions {
 export interface ServedBundles extends AsyncDisposable {
   /** `http://127.0.0.1:5000` */
   url: string
-  bundles: readonly OpenedBundle[]
+  bundles: readonly VerifiedBundle[]
   images: readonly ServedImage[]
   /** Every name that a client can ask for, sorted. */
   repositories: readonly string[]
@@ -73,6 +73,7 @@ export async function serveBundles(paths: readonly string[], options: ServeOptio
   const listen = options.listen ?? { host: '127.0.0.1', port: 5000 }
   requireSafe(listen, { isTls: options.tls !== undefined, isPlainAllowed: options.allowPlainHttp ?? false })
   const bundles: OpenedBundle[] = []
+  const verified: VerifiedBundle[] = []
   const closeFiles = async (): Promise<void> => {
     await Promise.all(bundles.map(({ reader }) => reader.close()))
   }
@@ -81,7 +82,9 @@ export async function serveBundles(paths: readonly string[], options: ServeOptio
       options.signal?.throwIfAborted()
       const opened = await openBundle(path, options.trust, options.signal)
       bundles.push(opened)
-      if (opened.problems.length > 0 || !opened.description) throw verificationError(path, opened)
+      const { description } = opened
+      if (opened.problems.length > 0 || !description) throw verificationError(path, opened)
+      verified.push({ ...opened, description })
     }
     const images = nameServedImages(bundles)
     const sources = sourceRepositories(images)
@@ -97,7 +100,7 @@ export async function serveBundles(paths: readonly string[], options: ServeOptio
       ...(options.onRequest ? { onRequest: options.onRequest } : {}),
       ...(options.onHandshakeFault ? { onHandshakeFault: options.onHandshakeFault } : {}),
     })
-    return served(server, { bundles: [...bundles], images, sources, store, closeFiles })
+    return served(server, { bundles: verified, images, sources, store, closeFiles })
   } catch (error) {
     await closeFiles()
     throw error
@@ -144,7 +147,7 @@ function served(
     store,
     closeFiles,
   }: {
-    bundles: readonly OpenedBundle[]
+    bundles: readonly VerifiedBundle[]
     images: readonly ServedImage[]
     sources: readonly SourceRepository[]
     store: BundleStore
