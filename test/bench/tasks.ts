@@ -40,6 +40,12 @@ export function packTask(name: string, images: readonly string[], world: World):
         name: 'crane pull --format=oci',
         script: () => `crane pull --insecure --format=oci ${references.join(' ')} layout`,
       }),
+      // The others leave the disk's part for later; this one does what a finished bundle promises.
+      ...withTool('crane', {
+        name: 'crane pull --format=oci, sync',
+        script: () =>
+          `crane pull --insecure --format=oci ${references.join(' ')} layout; sync $(find layout -type f)`,
+      }),
       ...withTool('regctl', {
         name: 'regctl image export',
         script: () =>
