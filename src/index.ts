@@ -3,7 +3,8 @@
  * airgap as a library: the engines behind the commands, and their types. Engines print nothing; they tell what
  * they do by events, can be called off by a signal, and throw {@link AirgapError}.
  */
-export { resolve, type ResolveOptions, type SelectionOptions, type SourceOptions } from './library/resolve.ts'
+export { resolve } from './library/resolve.ts'
+export type { ResolveOptions, SelectionOptions, SourceOptions } from './library/request.ts'
 export { pack, type Packed, type PackOptions } from './library/pack.ts'
 export { verify, type VerifyOptions } from './library/verify.ts'
 export { planPush, push, type PushOptions } from './library/push.ts'

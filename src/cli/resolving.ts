@@ -1,4 +1,4 @@
-import type { SelectionOptions, SourceOptions } from '../library/resolve.ts'
+import type { SelectionOptions, SourceOptions } from '../library/request.ts'
 import { registryOptions, type RegistryFlagValues } from './registries.ts'
 
 /** The values of `resolvingFlags`, but for the inputs. */

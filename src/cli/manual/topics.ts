@@ -31,7 +31,11 @@ export const WHOLE_JOB = [
 export const EXIT_STATUS: readonly (readonly [code: number, short: string, meaning: string])[] = [
   [0, 'done', 'Done.'],
   [1, 'a fault in airgap', 'An unexpected fault in airgap itself.'],
-  [2, 'usage', 'Usage: a mistake in the command, a list, a config or a lock, or a conflict that a flag has to decide.'],
+  [
+    2,
+    'usage',
+    'Usage: a mistake in the command, a list, a config or a lock, or a conflict that a flag has to decide.',
+  ],
   [3, 'verification failed', 'Verification failed: do not use the bundle.'],
   [
     4,
