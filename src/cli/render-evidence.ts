@@ -3,7 +3,8 @@ import type { OpenedBundle } from '../transfer/check/opened-bundle.ts'
 import { bundleIdentity } from '../bundle/identity.ts'
 import type { BundleDescription } from '../bundle/description.ts'
 import { SIGSTORE_SIGNATURE } from '../bundle/names.ts'
-import { escapeLine, formatBytes, formatCount, formatFields, plural, type Highlight } from './format.ts'
+import { escapeLine, formatCount, formatFields, plural, type Highlight } from './format.ts'
+import { identityFields, sizeField } from './render-bundle.ts'
 import { countImages, renderImages } from './render-images.ts'
 import type { Evidence } from './shapes/evidence.ts'
 
@@ -79,19 +80,11 @@ export function renderEvidence(evidence: Evidence): string {
   if (authentication.state === 'signed') signature = `key ${authentication.keyFingerprint}`
   else if (evidence.hasSignature) signature = 'there is one, not checked'
   const fields: [string, string][] = [
-    ['bundle digest', bundle.digest],
-    ['name', escapeLine(bundle.name)],
-    ...(bundle.version === undefined ? [] : [['version', escapeLine(bundle.version)] as [string, string]]),
-    ['sequence', String(bundle.sequence)],
-    ['created', bundle.created],
-    ...(bundle.expires === undefined ? [] : [['expires', bundle.expires] as [string, string]]),
+    ...identityFields(bundle),
     ['signature', signature],
     ['made by', escapeLine(`${bundle.tool.name} ${bundle.tool.version}`)],
     ['platforms', evidence.platforms === 'all' ? 'all' : evidence.platforms.join(', ')],
-    [
-      'size',
-      `${formatBytes(bundle.size)} (${formatCount(bundle.size)} bytes, ${plural(bundle.entries, 'entry', 'entries')})`,
-    ],
+    sizeField(bundle),
     ['blobs', `${plural(evidence.blobs.count, 'blob')}, ${formatCount(evidence.blobs.bytes)} bytes`],
     ['holds', countImages(evidence.images)],
     ['named by a mirror', countOf(evidence.resolvedByMirror)],

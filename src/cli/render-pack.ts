@@ -1,7 +1,8 @@
 import { bundleIdentity } from '../bundle/identity.ts'
 import type { Packed } from '../library/pack.ts'
 import type { SigningKey } from '../trust/keys.ts'
-import { escapeLine, formatBytes, formatCount, formatFields, plural } from './format.ts'
+import { formatBytes, formatFields, plural } from './format.ts'
+import { identityFields, sizeField } from './render-bundle.ts'
 import { countImages, renderImages } from './render-images.ts'
 import type { PackResult } from './shapes/pack.ts'
 
@@ -29,16 +30,8 @@ export function packResult(
 export function renderPack(result: PackResult, keyFile: string | undefined): string {
   const { dryRun, file, bundle, fetched, reused } = result
   const fields: [string, string][] = [
-    ['bundle digest', bundle.digest],
-    ['name', escapeLine(bundle.name)],
-    ...(bundle.version === undefined ? [] : [['version', escapeLine(bundle.version)] as [string, string]]),
-    ['sequence', String(bundle.sequence)],
-    ['created', bundle.created],
-    ...(bundle.expires === undefined ? [] : [['expires', bundle.expires] as [string, string]]),
-    [
-      'size',
-      `${formatBytes(bundle.size)} (${formatCount(bundle.size)} bytes, ${plural(bundle.entries, 'entry', 'entries')})`,
-    ],
+    ...identityFields(bundle),
+    sizeField(bundle),
     [dryRun ? 'to fetch' : 'fetched', amountText(fetched)],
     ...(reused.count === 0 ? [] : [[dryRun ? 'to reuse' : 'reused', amountText(reused)] as [string, string]]),
     ['signed by', result.keyFingerprint ?? 'NOBODY: this bundle is not signed'],

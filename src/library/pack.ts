@@ -12,8 +12,7 @@ import type { ReusableBlobs } from '../transfer/pack/reuse.ts'
 import type { SigningKey } from '../trust/keys.ts'
 import { describeBundle, type DescriptionOptions } from './description.ts'
 import { shared, withClient } from './client.ts'
-import { mirrorsOf, requestOf, resolveWith } from './request.ts'
-import type { SelectionOptions, SourceOptions } from './request.ts'
+import { mirrorsOf, requestOf, resolveWith, type SelectionOptions, type SourceOptions } from './request.ts'
 import { running, type Run } from './run.ts'
 
 /** What a bundle is called when it goes to a stream and no name is given. */

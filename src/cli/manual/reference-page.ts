@@ -29,24 +29,12 @@ export function referencePage(program: ProgramModel): string {
     '## Environment',
     table(
       ['variable', 'what it does'],
-      ENVIRONMENT.map(([names, text]) => [
-        names
-          .split(', ')
-          .map((word) => `\`${word}\``)
-          .join(', '),
-        marked(text),
-      ]),
+      ENVIRONMENT.map(([names, text]) => [asCode(names), marked(text)]),
     ),
     '## Files',
     table(
       ['file', 'what it is'],
-      FILES.map(([path, text]) => [
-        path
-          .split(', ')
-          .map((word) => `\`${word}\``)
-          .join(', '),
-        marked(text),
-      ]),
+      FILES.map(([path, text]) => [asCode(path), marked(text)]),
     ),
     ...ordered
       .flatMap((group) => group.commands)
@@ -62,6 +50,14 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
   const line = (cells: readonly string[]): string =>
     `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
   return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n')
+}
+
+/** A list of names, each in code. */
+function asCode(names: string): string {
+  return names
+    .split(', ')
+    .map((word) => `\`${word}\``)
+    .join(', ')
 }
 
 /** Flags, JSON, and names of files in code; what would be HTML or emphasis stays what it is. */

@@ -44,18 +44,9 @@ export async function walkImages(
   for (const image of description.images) {
     try {
       const { closure, evidence } = await walkImage(image, documents, sizes)
-      for (const digest of [
-        ...closure.documents.keys(),
-        ...evidence.map(({ digest }) => digest),
-        ...closure.configs,
-      ])
-        walk.first.add(digest)
-      for (const digest of [
-        ...closure.documents.keys(),
-        ...evidence.map(({ digest }) => digest),
-        ...closure.blobs.keys(),
-      ])
-        walk.needed.add(digest)
+      const manifests = [...closure.documents.keys(), ...evidence.map(({ digest }) => digest)]
+      for (const digest of [...manifests, ...closure.configs]) walk.first.add(digest)
+      for (const digest of [...manifests, ...closure.blobs.keys()]) walk.needed.add(digest)
       checkBlobs(closure, opened, image.source)
       walk.images.push({ image, closure, evidence })
     } catch (error) {

@@ -62,13 +62,13 @@ export async function gatherContents(options: ContentsOptions): Promise<BundleCo
   const documents = new Map<Digest, ManifestOrIndex>()
   const configs = new Set<Digest>()
   const toFetch = new Map<Digest, BlobToFetch>()
-  for (const [i, image] of gathered.entries()) {
-    for (const document of [...image.closure.documents.values(), ...image.evidence]) {
+  for (const { image, closure, evidence, repositories } of gathered) {
+    for (const document of [...closure.documents.values(), ...evidence]) {
       documents.set(document.digest, document)
     }
-    for (const digest of image.closure.configs) configs.add(digest)
-    for (const [digest, descriptor] of image.closure.blobs)
-      addSource(toFetch, digest, descriptor, image.repositories, lock.images[i])
+    for (const digest of closure.configs) configs.add(digest)
+    for (const [digest, descriptor] of closure.blobs)
+      addSource(toFetch, digest, descriptor, repositories, image)
   }
   const blobs: PlannedBlob[] = [...documents.values()].map(({ digest, bytes }) => ({
     digest,
@@ -106,6 +106,7 @@ function asLockFault(error: unknown, image: string): unknown {
 }
 
 interface GatheredImage {
+  image: ImageEntry
   closure: Closure
   evidence: ManifestOrIndex[]
   repositories: Repository[]
@@ -150,7 +151,7 @@ async function gatherImage(
       hint: `The registry gives ${JSON.stringify(found)}. Make the lock again with \`airgap resolve\`.`,
     })
   }
-  return { closure, evidence, repositories }
+  return { image, closure, evidence, repositories }
 }
 
 function addSource(
@@ -158,14 +159,14 @@ function addSource(
   digest: Digest,
   descriptor: Descriptor,
   repositories: readonly Repository[],
-  image: ImageEntry | undefined,
+  image: ImageEntry,
 ): void {
   const known = toFetch.get(digest)
   if (!known) {
-    toFetch.set(digest, { descriptor, sources: [...repositories], images: image ? [image] : [] })
+    toFetch.set(digest, { descriptor, sources: [...repositories], images: [image] })
     return
   }
-  if (image) known.images.push(image)
+  known.images.push(image)
   const names = new Set(known.sources.map(({ name }) => name))
   known.sources.push(...repositories.filter(({ name }) => !names.has(name)))
 }
