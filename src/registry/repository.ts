@@ -50,6 +50,14 @@ export interface Repository {
   ): Promise<void>
 
   /**
+   * What refers to a manifest or index: signatures, attestations, SBOMs and whatever else names it as its subject. By
+   * the registry's own list, or by the tag that stands in for it where the registry has none.
+   * @returns descriptors as the registry gives them; nothing that they say has been checked.
+   * @throws AirgapError when the list cannot be had: an empty one means that there are none.
+   */
+  referrers(digest: Digest, signal?: AbortSignal): Promise<Descriptor[]>
+
+  /**
    * Mounts a blob from another repository of the same registry.
    * @returns false when the registry does not do it, for whatever reason: then it must be uploaded.
    */

@@ -1,0 +1,127 @@
+import { AirgapError } from '../errors.ts'
+import { parseDigest, type Digest } from '../oci/digest.ts'
+import { MAX_MANIFEST_SIZE, parseManifest, type Descriptor } from '../oci/manifest.ts'
+import { OCI_INDEX } from '../oci/media-types.ts'
+import type { Answer } from './connection.ts'
+import type { Location } from './location.ts'
+import { fetchManifest } from './manifests.ts'
+import type { Context } from './notices.ts'
+import { MAX_PAGES, nextPage } from './pages.ts'
+import { discard, failure, readCapped } from './transport.ts'
+
+/** More things than this refer to no image; beyond it, somebody fills memory. */
+const MAX_REFERRERS = 10_000
+
+/** The answers of registries that do not know the request: 404 by the specification, the others seen in the field. */
+const NO_SUCH_REQUEST = new Set([400, 404, 405, 501])
+
+/**
+ * See {@link Repository.referrers}; distribution-spec § Listing Referrers, and § Referrers Tag Schema where the
+ * registry has no such request.
+ */
+export async function listReferrers(
+  repository: Location,
+  subject: Digest,
+  signal?: AbortSignal,
+): Promise<Descriptor[]> {
+  const context = repository.context(`list what refers to ${repository.refText(parseDigest(subject))}`)
+  const listed = await fromRequest(repository, subject, context, signal)
+  return listed ?? fromTag(repository, subject, context, signal)
+}
+
+/** @returns undefined where the registry does not do this. */
+async function fromRequest(
+  repository: Location,
+  subject: Digest,
+  context: Context,
+  signal: AbortSignal | undefined,
+): Promise<Descriptor[] | undefined> {
+  const found = new Map<Digest, Descriptor>()
+  let target: string | URL | undefined = `/v2/${repository.repository}/referrers/${subject}`
+  for (let page = 1; target !== undefined; page += 1) {
+    const asked: string | URL = target
+    const answer = await repository.connection.retrying(context, signal, async () => {
+      const tried = await repository.connection.send({
+        method: 'GET',
+        target: asked,
+        repository: repository.repository,
+        scopes: [repository.pull],
+        headers: { accept: OCI_INDEX },
+        context,
+        signal,
+      })
+      if (tried.status === 200 || (page === 1 && isUnknown(tried))) return tried
+      throw await failure(tried, tried.auth, context)
+    })
+    if (answer.status !== 200) {
+      discard(answer)
+      return undefined
+    }
+    for (const descriptor of await readPage(answer, context, signal)) found.set(descriptor.digest, descriptor)
+    if (page === MAX_PAGES || found.size > MAX_REFERRERS) {
+      throw new AirgapError(
+        'REGISTRY',
+        `cannot ${context.operation}: ${repository.registry} lists more than ${MAX_REFERRERS} of them, or on more than ${MAX_PAGES} pages`,
+      )
+    }
+    target = nextPage(answer, context)
+  }
+  return [...found.values()]
+}
+
+/** Harbor 2.7 answered 401 to the request alone, without saying what it wants; to everything else it let us in. */
+function isUnknown(answer: Answer): boolean {
+  if (NO_SUCH_REQUEST.has(answer.status)) return true
+  return answer.status === 401 && answer.headers['www-authenticate'] === undefined
+}
+
+async function readPage(
+  answer: Answer,
+  context: Context,
+  signal: AbortSignal | undefined,
+): Promise<Descriptor[]> {
+  const bytes = await readCapped(answer, MAX_MANIFEST_SIZE, context, signal)
+  if (bytes === undefined) {
+    throw new AirgapError(
+      'INVALID_CONTENT',
+      `cannot ${context.operation}: the answer is larger than ${MAX_MANIFEST_SIZE} bytes`,
+    )
+  }
+  const document = parseManifest(bytes, `the answer of ${context.registry} to "${context.operation}"`)
+  return document.kind === 'index' ? document.manifests : []
+}
+
+/**
+ * The tag schema: an index under `sha256-<hex>`. A registry may take that tag for something else (GitLab gave the
+ * subject itself), so only what names the subject counts.
+ */
+async function fromTag(
+  repository: Location,
+  subject: Digest,
+  context: Context,
+  signal: AbortSignal | undefined,
+): Promise<Descriptor[]> {
+  const index = await orNothing(() => fetchManifest(repository, subject.replace(':', '-'), signal))
+  if (index?.kind !== 'index' || index.digest === subject) return []
+  if (index.manifests.length > MAX_REFERRERS) {
+    throw new AirgapError(
+      'REGISTRY',
+      `cannot ${context.operation}: ${repository.registry} lists more than ${MAX_REFERRERS} of them`,
+    )
+  }
+  const found: Descriptor[] = []
+  for (const descriptor of index.manifests) {
+    const document = await orNothing(() => fetchManifest(repository, descriptor.digest, signal))
+    if (document?.subject?.digest === subject) found.push(descriptor)
+  }
+  return found
+}
+
+async function orNothing<T>(ask: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await ask()
+  } catch (error) {
+    if (error instanceof AirgapError && error.code === 'NOT_FOUND') return undefined
+    throw error
+  }
+}

@@ -1,0 +1,140 @@
+import { expect, test } from 'vitest'
+import { digestOf, type Digest } from '../../src/oci/digest.ts'
+import { OCI_CONFIG, OCI_INDEX, OCI_MANIFEST } from '../../src/oci/media-types.ts'
+import type { Repository } from '../../src/registry/repository.ts'
+import {
+  authFileWith,
+  basicEntry,
+  failureOf,
+  json,
+  makeClient,
+  registryError,
+  serve,
+  type Handler,
+  type TestServer,
+} from './helpers.ts'
+
+const SUBJECT = digestOf('the image')
+const config = { mediaType: OCI_CONFIG, digest: digestOf('{}'), size: 2 }
+
+/** A manifest that names a subject, as it stands in an index and as a document. */
+function referrer(name: string, subject: Digest = SUBJECT) {
+  const document = Buffer.from(
+    JSON.stringify({
+      schemaVersion: 2,
+      mediaType: OCI_MANIFEST,
+      config,
+      layers: [],
+      subject: { mediaType: OCI_MANIFEST, digest: subject, size: 9 },
+      annotations: { name },
+    }),
+  )
+  return {
+    document,
+    descriptor: { mediaType: OCI_MANIFEST, digest: digestOf(document), size: document.length },
+  }
+}
+
+function index(...all: ReturnType<typeof referrer>[]): object {
+  return { schemaVersion: 2, mediaType: OCI_INDEX, manifests: all.map(({ descriptor }) => descriptor) }
+}
+
+const AS_INDEX = { 'content-type': OCI_INDEX }
+const LIST = `/v2/app/referrers/${SUBJECT}`
+const TAG = `/v2/app/manifests/${SUBJECT.replace(':', '-')}`
+
+async function repositoryAt(handler: Handler): Promise<{ repository: Repository; server: TestServer }> {
+  const server = await serve(handler)
+  const authFile = authFileWith({ auths: { [server.host]: basicEntry('user', 'secret') } })
+  return { repository: makeClient({ authFile }).repository(server.host, 'app'), server }
+}
+
+async function listed(repository: Repository): Promise<Digest[]> {
+  return (await repository.referrers(SUBJECT)).map(({ digest }) => digest)
+}
+
+test('by the registry’s own list, over several pages, each thing once', async () => {
+  const [one, two, three] = [referrer('1'), referrer('2'), referrer('3')]
+  const { repository, server } = await repositoryAt((seen, response) => {
+    if (seen.query.get('page') === '2') json(response, 200, index(two, three), AS_INDEX)
+    else json(response, 200, index(one, two), { ...AS_INDEX, link: `<${LIST}?page=2>; rel="next"` })
+  })
+  expect(await listed(repository)).toEqual([one, two, three].map(({ descriptor }) => descriptor.digest))
+  expect(server.lines()).toEqual([`GET ${LIST}`, `GET ${LIST}?page=2`])
+})
+
+test('none', async () => {
+  const { repository } = await repositoryAt((_, response) => json(response, 200, index(), AS_INDEX))
+  expect(await listed(repository)).toEqual([])
+})
+
+test.each([400, 404, 405, 401])('%i to the list leads to the tag that stands in for it', async (status) => {
+  const [ours, other] = [referrer('ours'), referrer('other', digestOf('another image'))]
+  const { repository } = await repositoryAt((seen, response) => {
+    const found = [ours, other].find(({ descriptor }) => seen.path.endsWith(descriptor.digest))
+    // Without a challenge, as Harbor 2.7 did.
+    if (seen.path === LIST) registryError(response, status, 'UNSUPPORTED')
+    else if (seen.path === TAG) json(response, 200, index(ours, other), AS_INDEX)
+    else if (found) response.writeHead(200, { 'content-type': OCI_MANIFEST }).end(found.document)
+    else registryError(response, 404, 'MANIFEST_UNKNOWN')
+  })
+  // What names another subject is no referrer, whatever the index says.
+  expect(await listed(repository)).toEqual([ours.descriptor.digest])
+})
+
+test('neither list nor tag', async () => {
+  const { repository } = await repositoryAt((_, response) => registryError(response, 404, 'MANIFEST_UNKNOWN'))
+  expect(await listed(repository)).toEqual([])
+})
+
+test('a tag that leads to the subject itself, or to any other manifest, is no list', async () => {
+  const { document } = referrer('x')
+  const { repository } = await repositoryAt((seen, response) => {
+    if (seen.path === LIST) registryError(response, 404, 'NOT_FOUND')
+    else response.writeHead(200, { 'content-type': OCI_MANIFEST }).end(document)
+  })
+  expect(await listed(repository)).toEqual([])
+})
+
+test.each([
+  [403, 'DENIED'],
+  [500, 'REGISTRY'],
+] as const)('%i is a failure, not an empty list', async (status, code) => {
+  const { repository } = await repositoryAt((_, response) => registryError(response, status, 'X'))
+  const error = await failureOf(repository.referrers(SUBJECT), code)
+  expect(error.message).toContain(`what refers to ${repository.name}@${SUBJECT}`)
+})
+
+test('a next page on another host gets no request, and no credentials', async () => {
+  const thief = await serve((_, response) => json(response, 200, index(), AS_INDEX))
+  const { repository } = await repositoryAt((seen, response) => {
+    if (seen.headers.authorization === undefined) {
+      response.setHeader('www-authenticate', 'Basic realm="r"')
+      return registryError(response, 401, 'UNAUTHORIZED')
+    }
+    json(response, 200, index(), { ...AS_INDEX, link: `<${thief.origin}${LIST}>; rel="next"` })
+  })
+  const error = await failureOf(repository.referrers(SUBJECT), 'REGISTRY')
+  expect(error.message).toContain(thief.host)
+  expect(thief.seen).toEqual([])
+})
+
+test('pages without end are given up', async () => {
+  let page = 0
+  const { repository } = await repositoryAt((_, response) => {
+    page += 1
+    json(response, 200, index(), { ...AS_INDEX, link: `<${LIST}?page=${page}>; rel="next"` })
+  })
+  await failureOf(repository.referrers(SUBJECT), 'REGISTRY')
+  expect(page).toBeLessThan(1000)
+})
+
+test('an answer larger than a manifest may be is given up', async () => {
+  const { repository } = await repositoryAt((_, response) => {
+    response.writeHead(200, AS_INDEX)
+    const blanks = Buffer.alloc(1024 ** 2, ' ')
+    for (let i = 0; i < 12; i += 1) response.write(blanks)
+    response.end()
+  })
+  await failureOf(repository.referrers(SUBJECT), 'INVALID_CONTENT')
+})
