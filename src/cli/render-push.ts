@@ -15,16 +15,19 @@ const TAG_WILL = {
   moved: 'the tag will move',
 }
 
+const INDEX_WILL = { 'to-send': 'will be put, too', present: 'is there already' }
+
 export function renderPushPlan(document: PushPlanDocument): string {
   const lines = document.images.map(({ source, target, digest, tag, sparseIndex }) => {
     const state = tag.previousDigest
       ? labelled(`${TAG_WILL[tag.state]} from`, tag.previousDigest, 4)
       : [`    ${TAG_WILL[tag.state]}`]
     const index = sparseIndex
-      ? [
-          ...labelled("the source's index,", `${sparseIndex.digest}`, 4),
-          `      ${sparseIndex.state === 'present' ? 'is there already' : 'will be put'}, tagged ${sparseIndex.tag}`,
-        ]
+      ? labelled(
+          `the source's index ${INDEX_WILL[sparseIndex.state]}, tagged ${sparseIndex.tag}:`,
+          sparseIndex.digest,
+          4,
+        )
       : []
     return [source, `    ${target}`, `    ${digest}`, ...state, ...index].join('\n')
   })

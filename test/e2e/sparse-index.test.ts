@@ -153,7 +153,12 @@ withParts('push --sparse-index', [...WORLD_PARTS, 'registry'], () => {
     ])
     // Without the flag the same push is complete.
     const plain = await world.airgap.attempt(
-      ...['push', packed.bundle, target.host, '--key', world.publicKey, ...world.writing],
+      'push',
+      packed.bundle,
+      target.host,
+      '--key',
+      world.publicKey,
+      ...world.writing,
     )
     expect(plain.code, describeEnd(plain)).toBe(0)
   })

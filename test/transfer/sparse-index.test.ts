@@ -19,6 +19,7 @@ import {
   type EmbeddedRegistryOptions,
 } from '../../src/server/registry.ts'
 import { signer } from '../bundle/build-bundle.ts'
+import { expectShape } from '../cli/schemas.ts'
 
 let source: EmbeddedRegistry
 let folder: string
@@ -65,7 +66,9 @@ const tagOf = (digest: string): string => `airgap-${digest.slice(7, 19)}`
 describe('--sparse-index', () => {
   it('puts the source index by its digest, with a tag that keeps it; other tags point to what is delivered', async () => {
     const registry = await target({ sparseIndexes: true })
-    const { images, complete } = await to(registry)
+    const receipt = await to(registry)
+    expectShape('receipt', receipt)
+    const { images, complete } = receipt
     expect(complete).toBe(true)
     const { digest } = index.descriptor
     const app = images.find(({ target: name }) => name.endsWith('/app:1'))
@@ -142,6 +145,7 @@ describe('--sparse-index', () => {
     expect(error.problems[0]?.message).toContain('400 MANIFEST_BLOB_UNKNOWN')
     expect(error.hint).toContain('validation.manifests.indexes.platforms')
     const [receipt] = receipts
+    expectShape('receipt', receipt)
     expect(receipt?.complete).toBe(false)
     expect(receipt?.images.map(({ tag }) => tag.state)).toEqual(['created', 'created', 'created'])
     expect(receipt?.images[0]?.sparseIndex).toMatchObject({ outcome: 'refused' })

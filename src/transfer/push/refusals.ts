@@ -146,11 +146,11 @@ function explainName(error: AirgapError, answer: RefusedAnswer, { path }: Refuse
       problems: error.problems,
       cause: error,
     })
-  const codes = answer.errors.map(({ code }) => code)
+  const codes = new Set(answer.errors.map(({ code }) => code))
   const flat =
     path === 'flat' ? undefined : '--path flat makes one part of each name (docker.io_library_nginx).'
   const isBadName =
-    codes.includes('NAME_INVALID') || answer.errors.some(({ message }) => /repository name/i.test(message))
+    codes.has('NAME_INVALID') || answer.errors.some(({ message }) => /repository name/i.test(message))
   if (answer.status === 400 && isBadName) {
     return withHint(
       'The registry does not take this name: most likely it allows fewer path parts.',
@@ -161,7 +161,7 @@ function explainName(error: AirgapError, answer: RefusedAnswer, { path }: Refuse
   const parts = repositoryIn(answer)?.split('/').length ?? 0
   const isDenied = error.code === 'DENIED' || error.code === 'NOT_FOUND'
   if (!isDenied || answer.status >= 405 || parts === 0) return error
-  const created = codes.includes('NAME_UNKNOWN')
+  const created = codes.has('NAME_UNKNOWN')
     ? 'Some registries want every repository created before a push (Amazon ECR).'
     : undefined
   const depth =
