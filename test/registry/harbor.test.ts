@@ -140,6 +140,15 @@ describe('the projects of a Harbor', () => {
     expect(other.seen).toHaveLength(1)
   })
 
+  it('no challenge of the API is answered', async () => {
+    const other = await serve((_, response) => json(response, 200, { token: 'x' }))
+    const challenge = { 'www-authenticate': `Bearer realm="${other.origin}/token",service="harbor-registry"` }
+    const server = await like((_, response) => json(response, 401, {}, challenge))
+    await failureOf((await asked(server.host)).create('mirror', 'private'), 'UNAUTHORIZED')
+    expect(other.seen).toEqual([])
+    expect(server.seen.filter(({ path }) => path.startsWith('/api/'))).toHaveLength(1)
+  })
+
   it('a busy one is asked again, a broken one is an error', async () => {
     let count = 0
     const busy = await like((_, response) =>
