@@ -37,6 +37,7 @@ export const EXIT_CODES = {
   PASSWORD: 5,
 
   INTERRUPTED: 6,
+  INCOMPLETE: 6,
 
   FILE: 7,
   OUTPUT_EXISTS: 7,

@@ -1,6 +1,6 @@
 import { AirgapError, messageOf } from '../errors.ts'
 import { OutputFile } from '../files/output-file.ts'
-import { serializeReceipt, type Receipt } from '../transfer/push/receipt.ts'
+import { isAllTagged, serializeReceipt, type Receipt } from '../transfer/push/receipt.ts'
 import { jsonText } from './format.ts'
 import { log } from './log.ts'
 
@@ -42,19 +42,26 @@ export async function keepReceipt(output: OutputFile, receipt: Receipt): Promise
 /**
  * Keeps the receipt of a push that broke off when tags were set: under a name of its own, so that the same command
  * can be run again. Where even that cannot be written, it is printed.
- * @returns what to tell the user.
+ * @returns what to tell the user, and where it is.
  */
-export async function keepIncomplete(receipt: Receipt, path: string): Promise<string> {
+export async function keepIncomplete(
+  receipt: Receipt,
+  path: string,
+): Promise<{ message: string; file: string }> {
+  const [what, which] = isAllTagged(receipt)
+    ? ['the push is not complete, though all tags are set', 'what was done']
+    : ['the push broke off when tags had been set', 'which ones']
   const file = incompletePath(path, new Date())
   try {
     const output = await OutputFile.reserve(file)
     await output.write(serializeReceipt(receipt), 0)
     await output.commit()
-    return `the push broke off when tags had been set; which ones stands in ${file}`
+    return { message: `${what}; ${which} stands in ${file}`, file }
   } catch (error) {
-    const message = 'The push broke off when tags had been set. This is the record of that:'
+    const message = `${what.charAt(0).toUpperCase()}${what.slice(1)}. This is the record of that:`
     log.write({ level: 'warning', event: 'receipt', message, receipt }, `${message}\n${jsonText(receipt)}`)
-    return `the record of the push, above, could not be written: ${messageOf(error)}`
+    const reason = `the record of the push, above, could not be written: ${messageOf(error)}`
+    return { message: reason, file: 'not written' }
   }
 }
 

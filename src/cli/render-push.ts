@@ -15,20 +15,40 @@ const TAG_WILL = {
   moved: 'the tag will move',
 }
 
+const INDEX_WILL = { 'to-send': 'will be put, too', present: 'is there already' }
+
 export function renderPushPlan(document: PushPlanDocument): string {
-  const lines = document.images.map(({ source, target, digest, tag }) => {
+  const lines = document.images.map(({ source, target, digest, tag, sparseIndex }) => {
     const state = tag.previousDigest
-      ? labelled(`${TAG_WILL[tag.state]} from`, tag.previousDigest, 4).join('\n')
-      : `    ${TAG_WILL[tag.state]}`
-    return `${source}\n    ${target}\n    ${digest}\n${state}`
+      ? labelled(`${TAG_WILL[tag.state]} from`, tag.previousDigest, 4)
+      : [`    ${TAG_WILL[tag.state]}`]
+    const index = sparseIndex
+      ? labelled(
+          `the source's index ${INDEX_WILL[sparseIndex.state]}, tagged ${sparseIndex.tag}:`,
+          sparseIndex.digest,
+          4,
+        )
+      : []
+    return [source, `    ${target}`, `    ${digest}`, ...state, ...index].join('\n')
   })
+  const projects = (document.createdProjects ?? []).map(
+    ({ name, visibility }) => `  to create  project ${name} (${visibility})`,
+  )
   const { uploaded, mounted } = document.totals
   return [
     `Plan: ${plural(document.images.length, 'image')}. Nothing was sent.`,
+    ...projects,
     `  to upload  ${plural(uploaded.count, 'blob')}, ${formatBytes(uploaded.bytes)}; to mount ${mounted.count}`,
     '',
     ...lines,
   ].join('\n')
+}
+
+const INDEX_IS = {
+  uploaded: "the source's index was put, too:",
+  'present-read-back': "the source's index is there, too:",
+  refused: "the source's index was REFUSED:",
+  'not-sent': "the source's index was not sent:",
 }
 
 /** What was done, and what the operator needs next. */
@@ -48,11 +68,16 @@ export function renderReceipt(receipt: Receipt, receiptFile: string): string {
     ['mounted', count(totals.mounted)],
     ['was there', count(totals.present)],
     ['tags moved', String(totals.tagsMoved)],
+    ...(receipt.createdProjects ?? []).map(({ name, visibility }): [string, string] => [
+      'created',
+      `project ${name} (${visibility})`,
+    ]),
     ['receipt', receiptFile],
   ]
-  const list = images.flatMap(({ target, digest, tag }) => [
+  const list = images.flatMap(({ target, digest, tag, sparseIndex }) => [
     target,
     `    ${digest}`,
+    ...(sparseIndex ? labelled(INDEX_IS[sparseIndex.outcome], sparseIndex.digest, 4) : []),
     ...(tag.state === 'moved' ? labelled('the tag was moved from', tag.previousDigest ?? '', 4) : []),
   ])
   const { registry, prefix } = receipt.target
@@ -116,7 +141,11 @@ function mirrorLines(receipt: Receipt): string[] {
   const places = kubeadmSettings(receipt.images).map(({ imageRepository }) => `${imageRepository}/`)
   const unreached = others.filter(({ target }) => !places.some((place) => target.startsWith(place)))
   if (unreached.length > 0) {
-    lines.push('', 'No mirror setting leads to these; workloads have to name them as they are here:')
+    lines.push(
+      '',
+      'No mirror setting leads to these: image names in manifests have to be rewritten',
+      '(as data, with digests: images in the receipt and in --json):',
+    )
     for (const { source, target } of unreached) lines.push(`  ${source}`, `    ${target}`)
   }
   return lines

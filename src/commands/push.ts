@@ -15,6 +15,7 @@ import { nameOf, parseReference } from '../oci/reference.ts'
 import type { ImageEntry } from '../bundle/description.ts'
 import type { PushOptions } from '../library/push.ts'
 import type { NameMap } from '../transfer/push/names.ts'
+import { isAllTagged } from '../transfer/push/receipt.ts'
 
 export default class Push extends BaseCommand {
   static override description =
@@ -31,6 +32,16 @@ export default class Push extends BaseCommand {
         '<%= config.bin %> <%= command.id %> k8s.tar harbor.internal/mirror --key airgap.pub --ca-file ca.crt --dry-run',
     },
     {
+      description: 'Into a Harbor whose projects are not there yet',
+      command:
+        '<%= config.bin %> <%= command.id %> k8s.tar harbor.internal --key airgap.pub --create-projects',
+    },
+    {
+      description: 'Into a registry that allows few path parts',
+      command:
+        '<%= config.bin %> <%= command.id %> k8s.tar gitlab.internal:5050/group/project --key airgap.pub --path flat',
+    },
+    {
       description: 'Under names of your own',
       command:
         '<%= config.bin %> <%= command.id %> k8s.tar harbor.internal --key airgap.pub --map registry.k8s.io/coredns=k8s --map registry.k8s.io=k8s',
@@ -44,9 +55,10 @@ export default class Push extends BaseCommand {
 
   static override flags = {
     path: Flags.option({
-      options: ['full', 'strip-host'] as const,
+      options: ['full', 'strip-host', 'flat'] as const,
       default: 'full',
-      description: "Keep the source's registry as a part of the path, or leave it out",
+      description:
+        "Keep the source's registry as a part of the path, leave it out, or make one part of the whole name",
     })(),
     map: Flags.string({
       multiple: true,
@@ -67,6 +79,18 @@ export default class Push extends BaseCommand {
       helpValue: 'PATTERN',
     }),
     'move-tags': Flags.boolean({ description: 'Let tags move that point to another digest now' }),
+    'create-projects': Flags.boolean({
+      description: 'Create projects that are missing in a Harbor, before anything is sent',
+    }),
+    'project-visibility': Flags.option({
+      options: ['private', 'public'] as const,
+      dependsOn: ['create-projects'],
+      description: 'Who may pull from the projects that are created; private unless given',
+    })(),
+    'sparse-index': Flags.boolean({
+      description:
+        "Also put the source's index of images that are delivered in part, for workloads that pin its digest",
+    }),
     'verify-target': Flags.boolean({
       description: "Read the target's blobs back and hash them before tags are set",
     }),
@@ -108,6 +132,8 @@ export default class Push extends BaseCommand {
       exclude: flags.exclude,
       moveTags: flags['move-tags'],
       verifyTarget: flags['verify-target'],
+      createProjects: flags['create-projects'] ? (flags['project-visibility'] ?? 'private') : undefined,
+      sparseIndex: flags['sparse-index'],
       registries: registryOptions(flags),
       concurrency: flags.concurrency,
       onEvent: await progress.start(),
@@ -116,13 +142,18 @@ export default class Push extends BaseCommand {
           this.warning('the bundle was not authenticated (--allow-unsigned): nobody was asked who made it')
         }
         this.#warnOfUnused(description?.images ?? [], flags.include, flags.exclude, maps)
+        if (flags['sparse-index'] && description?.images.every((one) => one.digest === one.sourceDigest))
+          this.warning(`--sparse-index: every image of the bundle is delivered as its source has it`)
         if (flags['dry-run']) return
         path = receiptPath(flags.receipt, description?.name ?? '', new Date())
         output = await OutputFile.reserve(path, { canForce: false })
       },
       onIncomplete: async (receipt) => {
         progress.stop()
-        this.warning(await keepIncomplete(receipt, path))
+        const kept = await keepIncomplete(receipt, path)
+        this.warning(kept.message)
+        // Nothing is missing but source indexes: what comes next is the same.
+        if (isAllTagged(receipt)) this.print(renderReceipt(receipt, kept.file))
       },
     }
     try {

@@ -2,6 +2,7 @@ import type { ImageEntry } from '../bundle/description.ts'
 import { parsePattern } from '../oci/pattern.ts'
 import { parseReference } from '../oci/reference.ts'
 import type { OpenedBundle } from '../transfer/check/opened-bundle.ts'
+import type { PathStyle } from '../transfer/push/names.ts'
 import type { PlannedPush } from '../transfer/push/planned-push.ts'
 import type { PushPlan } from '../transfer/push/plan.ts'
 import type { PushOptions as EngineOptions } from '../transfer/push/push.ts'
@@ -13,8 +14,8 @@ import { running, type Run } from './run.ts'
 import { readTrust, type Trust } from './trust.ts'
 
 export interface PushOptions extends Trust, NetworkOptions {
-  /** Keep the source's registry as a part of the path, or leave it out; `full` where left out. */
-  path?: 'full' | 'strip-host' | undefined
+  /** Keep the source's registry as a part of the path, leave it out, or make one part of all; `full` where left out. */
+  path?: PathStyle | undefined
   /** `FROM=TO`: names that begin with FROM begin with TO in the target; the longest FROM wins. */
   maps?: readonly string[] | undefined
   /** Patterns of the images to push (`registry.k8s.io/*`); all where left out. */
@@ -25,11 +26,18 @@ export interface PushOptions extends Trust, NetworkOptions {
   moveTags?: boolean | undefined
   /** Read the target's blobs back and hash them before tags are set. */
   verifyTarget?: boolean | undefined
+  /** Create projects that are missing in a Harbor, so or so visible, before anything is sent. */
+  createProjects?: 'private' | 'public' | undefined
+  /**
+   * Also put the source's own index of images of which the bundle has only some platforms, so that workloads that pin
+   * its digest find it. Not every registry takes one.
+   */
+  sparseIndex?: boolean | undefined
   /** The bundle is authentic and consistent, and nothing was asked of a registry yet; throw to go no further. */
   onOpened?: ((opened: OpenedBundle) => void | Promise<void>) | undefined
   /**
-   * The push has broken off or was called off when tags had been set: the receipt of what was done, with `complete`
-   * false. What it throws takes the place of the error.
+   * The push has broken off or was called off when tags had been set, or the registry has refused a source index: the
+   * receipt of what was done, with `complete` false. What it throws takes the place of the error.
    */
   onIncomplete?: ((receipt: Receipt) => void | Promise<void>) | undefined
 }
@@ -41,26 +49,33 @@ export interface PushOptions extends Trust, NetworkOptions {
  * @param target `REGISTRY` or `REGISTRY/PREFIX`
  * @returns the receipt: every image, blob and tag, and what was done with it.
  * @throws AirgapError `VERIFICATION_FAILED` before any tag is set; `NAME_CONFLICT`, `INVALID_TARGET_NAME`,
- *   `TAG_WOULD_MOVE` before anything is sent; `USAGE`, `FILE`, `INVALID_KEY`, `INVALID_DIGEST`, and those of
+ *   `TAG_WOULD_MOVE` before anything is sent; `INCOMPLETE` when everything is in its place but a source index that
+ *   the registry refuses; `USAGE`, `FILE`, `INVALID_KEY`, `INVALID_DIGEST`, and those of
  *   registries. The signal's reason.
  */
 export async function push(path: string, target: string, options: PushOptions): Promise<Receipt> {
   let record: PushRecord | undefined
+  let isRefused = false
   try {
     return await running(options, (run) =>
       planned(path, target, options, run, async ({ opened, plan, target: reached }, engine) => {
         const { executePush } = await import('../transfer/push/push.ts')
         const { PushRecord } = await import('../transfer/push/record.ts')
         record = new PushRecord(opened, plan, reached)
-        return executePush(opened, plan, record, {
+        const { refusedIndexes } = await import('../transfer/push/source-index.ts')
+        const receipt = await executePush(opened, plan, record, {
           ...engine,
           moveTags: options.moveTags ?? false,
           verifyTarget: options.verifyTarget ?? false,
         })
+        const refused = refusedIndexes(receipt)
+        isRefused = refused !== undefined
+        if (refused) throw refused
+        return receipt
       }),
     )
   } catch (error) {
-    if (record?.hasSetTags) await options.onIncomplete?.(record.receipt(false))
+    if (record && (record.hasSetTags || isRefused)) await options.onIncomplete?.(record.receipt(false))
     throw error
   }
 }
@@ -96,7 +111,7 @@ async function planned<T>(
   run: Run,
   work: (plan: Plan, engine: EngineOptions) => Promise<T>,
 ): Promise<T> {
-  const { parseNameMap, parseTarget } = await import('../transfer/push/names.ts')
+  const { nameImages, parseNameMap, parseTarget } = await import('../transfer/push/names.ts')
   const parsed = parseTarget(target)
   const maps = (options.maps ?? []).map((map) => parseNameMap(map))
   const select = selection(options.include, options.exclude)
@@ -110,16 +125,31 @@ async function planned<T>(
     await options.onOpened?.(opened)
     return await withClient(options, run, async (client) => {
       const engine = { ...shared(options, run), client }
-      const plan = await plans.planPush(opened, {
-        ...engine,
-        target: parsed,
-        path: options.path ?? 'full',
-        maps,
-        select,
-        moveTags: options.moveTags ?? false,
-      })
-      const reached = { ...parsed, origin: await client.originOf(parsed.registry) }
-      return await work({ opened, plan, target: reached }, engine)
+      const naming = { target: parsed, path: options.path ?? 'full', maps }
+      let plan: PushPlan | undefined
+      try {
+        plan = await plans.planPush(opened, {
+          ...engine,
+          ...naming,
+          select,
+          moveTags: options.moveTags ?? false,
+          createProjects: options.createProjects,
+          sparseIndex: options.sparseIndex ?? false,
+        })
+        const reached = { ...parsed, origin: await client.originOf(parsed.registry) }
+        return await work({ opened, plan, target: reached }, engine)
+      } catch (error) {
+        if (run.signal.aborted) throw error
+        const { explainRefusal } = await import('../transfer/push/refusals.ts')
+        const images = opened.images.map(({ image }) => image).filter(select)
+        throw await explainRefusal(error, {
+          ...engine,
+          registry: parsed.registry,
+          path: naming.path,
+          repositories: () => [...nameImages(images, naming).values()].map(({ repository }) => repository),
+          plannedProjects: plan?.projects.map(({ name }) => name) ?? [],
+        })
+      }
     })
   } finally {
     await opened.reader.close()

@@ -13,7 +13,8 @@ export interface Reference {
 }
 
 const DEFAULT_REGISTRY = 'docker.io'
-const MAX_REPOSITORY = 255
+/** The most characters that a repository's path may have. */
+export const MAX_REPOSITORY = 255
 
 // The grammar of github.com/distribution/reference.
 const DOMAIN_COMPONENT = '(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])'

@@ -45,6 +45,7 @@ export class Authenticator {
   readonly #credentials: CredentialSource
   readonly #rules: RealmRules
   readonly #ways = new Map<string, Way>()
+  readonly #services = new Map<string, string>()
   readonly #tokens = new Map<string, Cached>()
 
   constructor(transport: Transport, credentials: CredentialSource, rules: RealmRules) {
@@ -53,9 +54,13 @@ export class Authenticator {
     this.#rules = rules
   }
 
-  /** What to send with a first try: nothing until the registry has asked for something. */
-  async grant(request: AuthRequest): Promise<Grant | undefined> {
-    const way = this.#ways.get(request.endpoint.url.origin)
+  /**
+   * What to send with a first try: nothing until the registry has asked for something.
+   * @param forced is the way to go whatever the registry has asked for.
+   */
+  async grant(request: AuthRequest, forced?: 'basic' | 'anonymous'): Promise<Grant | undefined> {
+    if (forced === 'anonymous') return undefined
+    const way = forced === 'basic' ? BASIC : this.#ways.get(request.endpoint.url.origin)
     if (way === undefined) return undefined
     return this.#follow(way, request, request.scopes)
   }
@@ -78,7 +83,9 @@ export class Authenticator {
         ? BASIC
         : undefined
     if (way === undefined) return undefined
-    this.#ways.set(request.endpoint.url.origin, way)
+    const { origin } = request.endpoint.url
+    this.#ways.set(origin, way)
+    if (way.kind === 'bearer' && way.service !== undefined) this.#services.set(origin, way.service)
     // Who asks for nothing in particular only shows who he is; some registries name an example's scope then.
     const scopes = request.scopes.length === 0 ? [] : mergeScopes(request.scopes, bearer?.params.get('scope'))
     if (refused !== undefined && !refused.fresh) this.#forget(refused)
@@ -86,6 +93,11 @@ export class Authenticator {
     if (grant === undefined) return undefined
     const again = refused !== undefined && refused.header === grant.header
     return again ? undefined : grant
+  }
+
+  /** The service that a registry has asked tokens for, at any time: it may have asked for something else since. */
+  serviceOf({ url }: Endpoint): string | undefined {
+    return this.#services.get(url.origin)
   }
 
   async #follow(way: Way, request: AuthRequest, scopes: readonly string[]): Promise<Grant | undefined> {

@@ -6,6 +6,7 @@ import { Authenticator } from './auth.ts'
 import { Connection, type Shared } from './connection.ts'
 import { CredentialStore, type CredentialSource } from './credentials.ts'
 import { Endpoints } from './endpoint.ts'
+import type { Harbor } from './harbor.ts'
 import { authorityOf } from './hosts.ts'
 import { transportError } from './http-errors.ts'
 import type { RegistryNotice } from './notices.ts'
@@ -144,6 +145,21 @@ export class RegistryClient {
       discard(answer)
       return { wantsCredentials: answer.auth.kind !== 'none' }
     })
+  }
+
+  /**
+   * The registry as a Harbor, with its projects; undefined where it is none.
+   * @param isAsked false goes by what the registry has answered so far, and asks nothing.
+   * @throws AirgapError as {@link ping}
+   */
+  async harbor(
+    registry: string,
+    { isAsked, signal }: { isAsked: boolean; signal?: AbortSignal | undefined },
+  ): Promise<Harbor | undefined> {
+    const { findHarbor, harborBehind } = await import('./harbor.ts')
+    if (!isAsked) return harborBehind(this.#connection(registry))
+    await this.ping(registry, `ask ${registry} what it is`, signal)
+    return findHarbor(this.#connection(registry), signal)
   }
 
   #connection(registry: string): Connection {

@@ -20,6 +20,8 @@ export interface Call {
   body?: (() => Readable | Uint8Array) | undefined
   answerTimeoutMs?: number | undefined
   signal?: AbortSignal | undefined
+  /** For what lies beside the registry's own API: credentials go as they are, or not at all, and no challenge is answered. */
+  way?: 'basic' | 'anonymous'
 }
 
 /** An answer, and with what the request for it was sent. */
@@ -71,8 +73,10 @@ export class Connection {
     const url = typeof call.target === 'string' ? new URL(call.target, endpoint.url) : call.target
     const isOwn = url.origin === endpoint.url.origin
     const auth = { endpoint, repository, scopes, context }
-    const first = isOwn ? await this.#shared.authenticator.grant(auth) : undefined
+    const { authenticator } = this.#shared
+    const first = isOwn ? await authenticator.grant(auth, call.way) : undefined
     const response = await this.#request(call, url, first)
+    if (call.way !== undefined) return this.#answer(response, first)
     // A 401 from where a redirect led is not the registry's, and its challenge is nobody we give credentials to.
     const isChallenge = response.status === 401 && isOwn && response.url.origin === endpoint.url.origin
     if (!isChallenge) return this.#answer(response, first)
@@ -87,6 +91,11 @@ export class Connection {
     const answer = await this.send(call)
     if (statuses.includes(answer.status)) return answer
     throw await failure(answer, answer.auth, call.context)
+  }
+
+  /** The service that the registry's challenge asks tokens for; undefined where it asks for none, or was not heard yet. */
+  async tokenService(context: Context): Promise<string | undefined> {
+    return this.#shared.authenticator.serviceOf(await this.#endpoint(context))
   }
 
   async #endpoint(context: Context): Promise<Endpoint> {

@@ -3,6 +3,7 @@ import type { Readable } from 'node:stream'
 import type { SecureContext } from 'node:tls'
 import { Agent, type Dispatcher } from 'undici'
 import { AirgapError } from '../errors.ts'
+import { noteAnswer } from './answers.ts'
 import { isListed, isLoopbackHost, printableUrl } from './hosts.ts'
 import { MAX_ERROR_BODY, statusError, transportError, type AuthState } from './http-errors.ts'
 import type { Context } from './notices.ts'
@@ -234,16 +235,23 @@ export async function failure(
     // The status tells enough; what was readable of the explanation is quoted.
   }
   const elsewhere = response.url.origin !== response.requested.origin
-  return statusError(
+  const body = Buffer.concat(chunks).subarray(0, MAX_ERROR_BODY)
+  const error = statusError(
     {
       status: response.status,
       contentType: contentTypeOf(response),
       retryAfter: headerOf(response, 'retry-after'),
-      body: Buffer.concat(chunks).subarray(0, MAX_ERROR_BODY),
+      body,
       redirectedTo: elsewhere && !isTokenService ? response.url.host : undefined,
       tokenService: isTokenService ? response.url.host : undefined,
       auth,
     },
     context,
   )
+  return noteAnswer(error, {
+    status: response.status,
+    body,
+    path: response.requested.pathname,
+    auth: auth.kind,
+  })
 }

@@ -22,6 +22,10 @@ export interface ServerOptions {
   auth?: AuthOptions
   /** Named misbehaviours, for tests. */
   quirks?: readonly Quirk[]
+  /** Asked before everything else, to imitate a product around a registry: an answer, or undefined to go on. */
+  front?: (request: RegistryRequest) => Promise<Reply | undefined>
+  /** Take an index whose children are not there, as registries do that are configured so. */
+  sparseIndexes?: boolean
   /** Where the quirk `redirect-blobs` sends clients: `http://host:port`. */
   redirectTo?: string
   /** 127.0.0.1 and any free port where left out. */
@@ -102,13 +106,13 @@ export async function serve(
   let isDraining = false
 
   async function answer(request: RegistryRequest): Promise<Reply> {
-    const first = quirks.front(request)
+    const first = (await options.front?.(request)) ?? quirks.front(request)
     if (first) return first
     const reply =
       (await auth.token(request)) ??
       auth.check(request) ??
       quirks.inside(request) ??
-      (await dispatch(request, store, uploads, options.ignoreAccept ?? false))
+      (await dispatch(request, store, uploads, options))
     return quirks.after(request, reply)
   }
 
@@ -190,7 +194,7 @@ async function dispatch(
   request: RegistryRequest,
   whole: ContentStore,
   uploads: UploadContext,
-  ignoreAccept: boolean,
+  options: Pick<ServerOptions, 'ignoreAccept' | 'sparseIndexes'>,
 ): Promise<Reply> {
   const { route, method } = request
   const namespace = request.query.get('ns')
@@ -203,7 +207,7 @@ async function dispatch(
     case 'tags':
       return await listTags(request, route.repository, store)
     case 'manifest':
-      return await manifests(request, route, store, ignoreAccept)
+      return await manifests(request, route, store, options)
     case 'blob':
       return await blobs(request, route, store)
     case 'uploads':

@@ -41,7 +41,7 @@ describe('help of a command', () => {
     expect(places).toEqual(places.toSorted((a, b) => a - b))
     expect(places).not.toContain(-1)
     expect(stdout).toContain('  airgap push BUNDLE REGISTRY [FLAGS]\n')
-    expect(stdout).toMatch(/--path full\|strip-host .*\n.*\(default: full\)/)
+    expect(stdout).toMatch(/--path full\|strip-host\|flat .*\n.*\n +\(default: full\)/)
   })
 
   it('is the same by every way of asking', async () => {

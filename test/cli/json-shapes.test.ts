@@ -43,6 +43,7 @@ const RUNS: Record<string, string[]> = {
   verify: ['verify', 'all.tar', ...KEY],
   'verify, integrity only': ['verify', 'unsigned.tar', '--integrity-only'],
   'push, dry run': ['push', 'all.tar', '%', ...KEY, '--dry-run', '--move-tags'],
+  'push, another plan': ['push', 'all.tar', '%/p', ...KEY, '--dry-run', '--path', 'flat', '--sparse-index'],
   push: ['push', 'all.tar', '%', ...KEY, '--move-tags'],
   'push again': ['push', 'all.tar', '%', ...KEY, '--verify-target'],
   'push, unsigned': ['push', 'unsigned.tar', '%/other', '--allow-unsigned', '--receipt', 'unsigned.json'],

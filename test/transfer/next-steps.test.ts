@@ -88,4 +88,15 @@ describe('mirrors for nodes', () => {
       others: [{ source: 'quay.io/x/y:1', target: `${HOST}/elsewhere/y:1` }],
     })
   })
+
+  it('do not lead to flat names: whoever uses them has to write them', () => {
+    const pushed = images({
+      'docker.io/library/nginx:1': 'p/docker.io_library_nginx:1',
+      'registry.k8s.io/kube-apiserver:v1': 'p/registry.k8s.io_kube-apiserver:v1',
+    })
+    const { mirrors, others } = registryMirrors({ images: pushed, target })
+    expect(mirrors).toEqual([])
+    expect(others.map((one) => one.source)).toEqual(pushed.map((one) => one.source))
+    expect(kubeadmSettings(pushed)).toEqual([])
+  })
 })

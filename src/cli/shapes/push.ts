@@ -4,7 +4,9 @@ import { described, sum, wholeNumber, type Known } from '../../bundle/fields.ts'
 import {
   AuthenticationSchema,
   plannedImageFields,
+  ProjectsSchema,
   ReceiptSchema,
+  sparseIndexFields,
   tagSchema,
   TargetSchema,
 } from '../../transfer/push/receipt.ts'
@@ -19,8 +21,15 @@ export const PushPlanSchema = v.object({
     v.object({
       ...plannedImageFields,
       tag: tagSchema(described(v.picklist(['created', 'unchanged', 'moved']), 'What will become of the tag')),
+      sparseIndex: v.optional(
+        described(
+          v.object({ ...sparseIndexFields, state: v.picklist(['to-send', 'present']) }),
+          "With --sparse-index: the source's own index, where only a part is delivered",
+        ),
+      ),
     }),
   ),
+  createdProjects: v.optional(described(ProjectsSchema, 'Projects that will be created in a Harbor')),
   totals: described(
     v.object({ uploaded: sum, mounted: sum, tagsMoved: wholeNumber }),
     'What will be done, summed over the repositories of the target; a registry that refuses to mount gets uploads instead',

@@ -17,13 +17,13 @@ export async function manifests(
   request: RegistryRequest,
   route: Route,
   store: ContentStore,
-  ignoreAccept = false,
+  { ignoreAccept = false, sparseIndexes = false }: { ignoreAccept?: boolean; sparseIndexes?: boolean } = {},
 ): Promise<Reply> {
   if (request.method === 'GET' || request.method === 'HEAD') {
     return await read(request, route, store, ignoreAccept)
   }
   if (!isWritable(store)) return notAllowed('GET, HEAD')
-  if (request.method === 'PUT') return await write(request, route, store)
+  if (request.method === 'PUT') return await write(request, route, store, sparseIndexes)
   if (request.method === 'DELETE') return await remove(route, store)
   return notAllowed('GET, HEAD, PUT, DELETE')
 }
@@ -70,7 +70,12 @@ function accepts(header: string | undefined, mediaType: string): boolean {
   })
 }
 
-async function write(request: RegistryRequest, route: Route, store: WritableStore): Promise<Reply> {
+async function write(
+  request: RegistryRequest,
+  route: Route,
+  store: WritableStore,
+  sparseIndexes: boolean,
+): Promise<Reply> {
   const { repository, reference } = route
   const chunks = await request.readBody(MANIFEST_LIMIT)
   if (!chunks) return fault(413, 'SIZE_INVALID', `a manifest has at most ${MANIFEST_LIMIT} bytes`)
@@ -86,7 +91,8 @@ async function write(request: RegistryRequest, route: Route, store: WritableStor
   if (isDigest(reference) && reference !== document.digest) {
     return fault(400, 'DIGEST_INVALID', `the body's digest is ${document.digest}`)
   }
-  const missing = await missingChildren(document, repository, store)
+  const isUnchecked = document.kind === 'index' && sparseIndexes
+  const missing = isUnchecked ? [] : await missingChildren(document, repository, store)
   if (missing.length > 0) return faults(400, missing)
   const tag = isDigest(reference) ? undefined : reference
   await store.putManifest(repository, bytes, document.mediaType, tag)

@@ -4,6 +4,7 @@ import type { OpenedBundle } from '../check/opened-bundle.ts'
 import { mountsOf, tagChange, tagName, type PushPlan } from './plan.ts'
 import type { PlannedPush } from './planned-push.ts'
 import type { Receipt } from './receipt.ts'
+import { hasSourceIndex } from './source-index.ts'
 import { authenticationOf } from './record.ts'
 
 /** The plan of a bundle's push as data. */
@@ -16,6 +17,9 @@ export function describePlan(
   const images = plan.images.map((planned) => {
     const { image, name, tagNow } = planned
     const state = tagChange(tagNow, image.digest)
+    const index = plan.sourceIndexes.find(
+      (one) => one.digest === image.sourceDigest && one.repository === planned.repository,
+    )
     return {
       source: image.source,
       target: tagName(planned),
@@ -26,6 +30,15 @@ export function describePlan(
         state,
         ...(state === 'moved' && tagNow !== undefined ? { previousDigest: tagNow } : {}),
       },
+      ...(index && hasSourceIndex(planned)
+        ? {
+            sparseIndex: {
+              digest: index.digest,
+              tag: index.tag,
+              state: index.isPresent ? ('present' as const) : ('to-send' as const),
+            },
+          }
+        : {}),
     }
   })
   const mountedBytes = plan.blobs.reduce((sum, blob) => sum + blob.size * mountsOf(blob).length, 0)
@@ -34,6 +47,7 @@ export function describePlan(
     authentication: authenticationOf(authentication),
     target,
     images,
+    ...(plan.projects.length > 0 ? { createdProjects: plan.projects } : {}),
     totals: {
       uploaded: { count: plan.uploadCount, bytes: plan.uploadBytes },
       mounted: { count: plan.mountCount, bytes: mountedBytes },

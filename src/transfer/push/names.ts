@@ -1,7 +1,15 @@
 import type { ImageEntry } from '../../bundle/description.ts'
 import { AirgapError, type Problem } from '../../errors.ts'
 import { shortHex, type Digest } from '../../oci/digest.ts'
-import { isRegistryHost, isRepository, nameOf, parseReference, type Reference } from '../../oci/reference.ts'
+import {
+  isRegistryHost,
+  isRepository,
+  MAX_REPOSITORY,
+  nameOf,
+  parseReference,
+  type Reference,
+} from '../../oci/reference.ts'
+import { flatName, flatPath } from './flat.ts'
 
 /** Where a bundle goes: `REGISTRY[/PREFIX]`. */
 export interface Target {
@@ -16,10 +24,15 @@ export interface NameMap {
   to: string
 }
 
+/**
+ * How names are made: `full` keeps the source's registry as a part of the path, `strip-host` leaves it out, `flat`
+ * writes the whole name as one part.
+ */
+export type PathStyle = 'full' | 'strip-host' | 'flat'
+
 export interface NamingOptions {
   target: Target
-  /** `full` keeps the source's registry as a part of the path; `strip-host` leaves it out. */
-  path: 'full' | 'strip-host'
+  path: PathStyle
   maps: readonly NameMap[]
 }
 
@@ -79,7 +92,7 @@ export function nameImages(
   if (invalid.length > 0) {
     throw new AirgapError('INVALID_TARGET_NAME', 'not every image can have its name in the target', {
       problems: invalid,
-      hint: 'Use a shorter prefix, --path strip-host, or --map FROM=TO.',
+      hint: 'Use a shorter prefix, --path strip-host, --path flat, or --map FROM=TO.',
     })
   }
   const conflicts = conflictsAmong(names)
@@ -100,9 +113,7 @@ export function nameImages(
 function nameImage({ source, digest }: ImageEntry, options: NamingOptions): TargetName {
   const reference = parseReference(source)
   return {
-    repository: [options.target.prefix, mapName(nameOf(reference), reference.registry, options)]
-      .filter(Boolean)
-      .join('/'),
+    repository: [options.target.prefix, mapName(reference, options)].filter(Boolean).join('/'),
     tag: tagFor(reference, digest),
   }
 }
@@ -117,22 +128,34 @@ export function hostPart(registry: string): string {
   return registry.toLowerCase().replace(':', '_')
 }
 
-/** Longest mapped prefix, at a path boundary; else the whole name, with a port's `:` written `_`. */
-function mapName(name: string, registry: string, { maps, path }: NamingOptions): string {
+/**
+ * Longest mapped prefix, at a path boundary, and what stands behind it, which `flat` makes one part; else the whole
+ * name, with a port's `:` written `_`.
+ */
+function mapName(reference: Reference, { maps, path, target: { prefix } }: NamingOptions): string {
+  const name = nameOf(reference)
+  const { registry, repository } = reference
   const [best] = maps
     .filter(({ from }) => name === from || name.startsWith(`${from}/`))
     .toSorted((a, b) => b.from.length - a.from.length)
   if (best) {
     const rest = name.slice(best.from.length + 1)
-    return [best.to, rest].filter(Boolean).join('/')
+    return [best.to, path === 'flat' ? flatPath(rest) : rest].filter(Boolean).join('/')
   }
-  const repository = name.slice(registry.length + 1)
-  return path === 'strip-host' ? repository : `${hostPart(registry)}/${repository}`
+  switch (path) {
+    case 'full':
+      return `${hostPart(registry)}/${repository}`
+    case 'strip-host':
+      return repository
+    case 'flat':
+      return flatName(reference, MAX_REPOSITORY - (prefix === '' ? 0 : prefix.length + 1))
+  }
 }
 
 function faultOf(repository: string): string | undefined {
   if (isRepository(repository)) return undefined
-  if (repository.length > 255) return `${repository.length} characters, and 255 are the most`
+  if (repository.length > MAX_REPOSITORY)
+    return `${repository.length} characters, and ${MAX_REPOSITORY} are the most`
   return 'not a repository name by the grammar'
 }
 

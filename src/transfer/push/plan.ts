@@ -3,11 +3,14 @@ import { AirgapError, type Problem } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { ManifestOrIndex } from '../../oci/manifest.ts'
 import type { RegistryClient } from '../../registry/client.ts'
+import { projectOf, type ProjectVisibility } from '../../registry/harbor.ts'
 import type { Repository } from '../../registry/repository.ts'
 import type { OpenedBundle } from '../check/opened-bundle.ts'
 import type { ImageGraph } from '../check/opened-bundle.ts'
 import { inParallel } from '../parallel.ts'
 import { nameImages, type NamingOptions, type TargetName } from './names.ts'
+import { planProjects, type PlannedProject } from './projects.ts'
+import { planSourceIndexes, type PlannedIndex } from './source-index.ts'
 
 /** An image on its way to the target. */
 export interface PlannedImage {
@@ -43,6 +46,10 @@ export interface PushPlan {
   blobs: PlannedBlobTransfer[]
   /** Children before parents. */
   manifests: PlannedManifest[]
+  /** Sources' own indexes, put behind everything else; only where they are asked for. */
+  sourceIndexes: PlannedIndex[]
+  /** A Harbor's projects that are created before anything is sent; only where that is asked for. */
+  projects: PlannedProject[]
   /** Bytes that will be uploaded; what can be mounted is not among them. */
   uploadBytes: number
   uploadCount: number
@@ -54,6 +61,10 @@ export interface PlanPushOptions extends NamingOptions {
   /** Which of the bundle's images to push. */
   select?: (image: ImageEntry) => boolean
   moveTags?: boolean
+  /** Create a Harbor's projects that are missing. */
+  createProjects?: ProjectVisibility | undefined
+  /** Also put the indexes of sources of which only some platforms are delivered. */
+  sparseIndex?: boolean
   concurrency?: number
   signal?: AbortSignal
 }
@@ -75,9 +86,17 @@ export async function planPush(opened: OpenedBundle, options: PlanPushOptions): 
     graphs.map(({ image }) => image),
     options,
   )
+  const { client, target, createProjects } = options
+  const paths = [...names.values()].map(({ repository }) => repository)
+  const projects = createProjects
+    ? await planProjects(paths, createProjects, { ...options, client, registry: target.registry })
+    : []
+  const absent = new Set(projects.map(({ name }) => name))
+  // What is in a project that there is not need not be asked for, and Harbor would refuse the question.
+  const isAbsent = ({ repository }: Repository): boolean => absent.has(projectOf(repository) ?? '')
   const repositories = new Map<string, Repository>()
   const repositoryOf = (path: string): Repository => {
-    const known = repositories.get(path) ?? options.client.repository(options.target.registry, path)
+    const known = repositories.get(path) ?? client.repository(target.registry, path)
     repositories.set(path, known)
     return known
   }
@@ -85,16 +104,20 @@ export async function planPush(opened: OpenedBundle, options: PlanPushOptions): 
     const name = names.get(graph.image)
     if (!name) throw new AirgapError('INTERNAL', `${graph.image.source} has got no name`)
     const repository = repositoryOf(name.repository)
-    const now = await repository.resolveManifest(name.tag, signal)
+    const now = isAbsent(repository) ? undefined : await repository.resolveManifest(name.tag, signal)
     return { image: graph.image, graph, name, repository, tagNow: now?.digest }
   })
-  if (!options.moveTags) refuseMovedTags(images)
+  const sourceIndexes = options.sparseIndex ? await planSourceIndexes(images, options, isAbsent) : []
+  if (!options.moveTags) refuseMovedTags(images, sourceIndexes)
 
-  const blobs = await inParallel(blobNeeds(images), options, locateBlob)
+  const blobs = await inParallel(blobNeeds(images), options, (need, signal) =>
+    locateBlob(need, isAbsent, signal),
+  )
   const manifests = await inParallel(
     manifestNeeds(images),
     options,
     async (need, signal): Promise<PlannedManifest> => {
+      if (isAbsent(need.repository)) return { ...need, isPresent: false }
       const there = await need.repository.resolveManifest(need.document.digest, signal)
       return { ...need, isPresent: there?.digest === need.document.digest }
     },
@@ -103,19 +126,28 @@ export async function planPush(opened: OpenedBundle, options: PlanPushOptions): 
     images,
     blobs,
     manifests,
+    sourceIndexes,
+    projects,
     uploadCount: blobs.reduce((sum, blob) => sum + uploadsOf(blob).length, 0),
     uploadBytes: blobs.reduce((sum, blob) => sum + blob.size * uploadsOf(blob).length, 0),
     mountCount: blobs.reduce((sum, blob) => sum + mountsOf(blob).length, 0),
   }
 }
 
-function refuseMovedTags(images: readonly PlannedImage[]): void {
+function refuseMovedTags(images: readonly PlannedImage[], indexes: readonly PlannedIndex[]): void {
   const problems: Problem[] = images
     .filter(({ image, tagNow }) => tagChange(tagNow, image.digest) === 'moved')
     .map((planned) => ({
       entry: tagName(planned),
       message: `is ${planned.tagNow}, and ${planned.image.source} would make it ${planned.image.digest}`,
     }))
+  for (const { repository, tag, tagNow, digest } of indexes) {
+    if (tagChange(tagNow, digest) !== 'moved') continue
+    problems.push({
+      entry: `${repository.name}:${tag}`,
+      message: `is ${tagNow}, and a source index would make it ${digest}`,
+    })
+  }
   if (problems.length === 0) return
   throw new AirgapError(
     'TAG_WOULD_MOVE',
@@ -160,7 +192,11 @@ function manifestNeeds(
 }
 
 /** A registry that says it has a blob may have a damaged one: at least the length has to be right. */
-async function locateBlob(need: BlobNeed, signal: AbortSignal): Promise<PlannedBlobTransfer> {
+async function locateBlob(
+  need: BlobNeed,
+  isAbsent: (repository: Repository) => boolean,
+  signal: AbortSignal,
+): Promise<PlannedBlobTransfer> {
   const found: PlannedBlobTransfer = {
     digest: need.digest,
     size: need.size,
@@ -169,7 +205,7 @@ async function locateBlob(need: BlobNeed, signal: AbortSignal): Promise<PlannedB
     damaged: [],
   }
   for (const repository of need.repositories) {
-    const there = await repository.statBlob(need.digest, signal)
+    const there = isAbsent(repository) ? undefined : await repository.statBlob(need.digest, signal)
     if (!there) found.missing.push(repository)
     else if (there.size !== undefined && there.size !== need.size) found.damaged.push(repository)
     else found.present.push(repository)

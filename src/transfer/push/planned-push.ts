@@ -14,7 +14,11 @@ export interface PlannedPush {
     digest: Digest
     mediaType: string
     tag: { name: string; state: 'created' | 'unchanged' | 'moved'; previousDigest?: Digest | undefined }
+    /** The source's own index, where only a part is delivered and it was asked for. */
+    sparseIndex?: { digest: Digest; tag: string; state: 'to-send' | 'present' } | undefined
   }[]
+  /** Projects that will be created in a Harbor. */
+  createdProjects?: { name: string; visibility: 'private' | 'public' }[] | undefined
   /** Sums over the target's repositories. A registry that refuses to mount gets uploads instead. */
   totals: { uploaded: Amount; mounted: Amount; tagsMoved: number }
 }

@@ -17,8 +17,10 @@ import {
   type PlannedImage,
   type PushPlan,
 } from './plan.ts'
+import { createProjects } from './projects.ts'
 import type { PushRecord } from './record.ts'
 import type { Receipt } from './receipt.ts'
+import { putSourceIndexes } from './source-index.ts'
 
 export interface PushOptions {
   client: RegistryClient
@@ -37,7 +39,8 @@ const READ_SIZE = 256 * 1024
 
 /**
  * Executes a plan: every entry of the bundle is hashed, whether it is sent or not; blobs go before manifests,
- * children before parents, and tags last, after everything else is in its place. Each tag is then read back.
+ * children before parents, and tags last, after everything else is in its place. Each tag is then read back. Behind
+ * them come sources' own indexes, which a registry may refuse: the receipt says so.
  *
  * @param record is told of everything that is done; after a failure it gives the receipt of what was.
  * @throws AirgapError `VERIFICATION_FAILED` when the bundle's content is altered: no tag has been set then.
@@ -49,10 +52,13 @@ export async function executePush(
   options: PushOptions,
 ): Promise<Receipt> {
   await checkWhatStays(opened, plan, options)
+  const { registry } = record.target
+  record.setProjects(await createProjects(plan.projects, { ...options, registry }))
   await sendBlobs(opened, plan, options, record)
   await sendManifests(plan, options, record)
   if (options.verifyTarget) await readBack(plan, options, record)
   await setTags(plan, options, record)
+  await putSourceIndexes(plan.sourceIndexes, options, (index, outcome) => record.setIndex(index, outcome))
   return record.receipt(true)
 }
 
@@ -221,7 +227,7 @@ async function readBack(plan: PushPlan, options: PushOptions, record: PushRecord
 async function setTags(plan: PushPlan, options: PushOptions, record: PushRecord): Promise<void> {
   const { onEvent } = options
   const unique = new Map(plan.images.map((planned) => [tagName(planned), planned]))
-  onEvent?.({ type: 'phase', phase: 'tag', items: unique.size, bytes: 0 })
+  onEvent?.({ type: 'phase', phase: 'tag', items: unique.size + plan.sourceIndexes.length, bytes: 0 })
   await inParallel([...unique], options, async ([name, planned], signal) => {
     const { image, repository, tagNow } = planned
     // Hours may have gone by since the plan was made.

@@ -38,6 +38,26 @@ export const TargetSchema = v.object({
   origin: described(v.string(), 'Where it was spoken to, like https://registry.internal:5000'),
 })
 
+/** Projects of a Harbor, which are created before anything is sent. */
+export const ProjectsSchema = v.array(
+  v.object({ name: v.string(), visibility: v.picklist(['private', 'public']) }),
+)
+
+/** The index of a source of which only some platforms are delivered. */
+export const sparseIndexFields = {
+  digest: described(digest, 'The digest that the reference stood for at its source'),
+  tag: described(v.string(), 'Keeps the index from garbage collection'),
+}
+
+const SparseIndexSchema = v.object({
+  ...sparseIndexFields,
+  outcome: described(
+    v.picklist(['uploaded', 'present-read-back', 'refused', 'not-sent']),
+    'refused: the registry takes no index whose other platforms are missing; not-sent: the push broke off before',
+  ),
+  reason: v.optional(described(v.string(), 'What the registry has answered, where it has refused it')),
+})
+
 const targetName = described(v.string(), 'The full name in the target, with the tag')
 export const plannedImageFields = { source, target: targetName, digest, mediaType: v.string() }
 
@@ -63,12 +83,19 @@ export const ReceiptSchema = v.object({
   finished: instant,
   complete: described(
     v.boolean(),
-    'False when the push broke off: then some content is not-sent, and some tags are not-set',
+    'False when the push broke off: then some content is not-sent, and some tags are not-set; and when a sparseIndex was refused',
   ),
+  createdProjects: v.optional(described(ProjectsSchema, 'Projects that this push has created in a Harbor')),
   images: v.array(
     v.object({
       ...plannedImageFields,
       tag: tagSchema(TagStateSchema),
+      sparseIndex: v.optional(
+        described(
+          SparseIndexSchema,
+          "With --sparse-index: the source's own index, where only a part is delivered",
+        ),
+      ),
       content: described(
         v.array(
           v.object({
@@ -88,6 +115,11 @@ export const ReceiptSchema = v.object({
   ),
 })
 export type Receipt = Known<v.InferOutput<typeof ReceiptSchema>>
+
+/** Whether every tag was set, so that nothing can be missing but source indexes. */
+export function isAllTagged({ images }: Receipt): boolean {
+  return images.every(({ tag }) => tag.state !== 'not-set')
+}
 
 export function serializeReceipt(receipt: Receipt): Buffer {
   return canonicalJson(receipt)

@@ -6,8 +6,10 @@ import { TOOL } from '../../version.ts'
 import type { Authentication } from '../check/authenticate.ts'
 import type { OpenedBundle } from '../check/opened-bundle.ts'
 import type { Target } from './names.ts'
+import type { PlannedProject } from './projects.ts'
 import { tagChange, tagName, type PlannedImage, type PushPlan } from './plan.ts'
 import type { ContentOutcome, Receipt, TagState } from './receipt.ts'
+import { hasSourceIndex, indexKey, type IndexOutcome, type PlannedIndex } from './source-index.ts'
 
 interface ContentRecord {
   outcome: ContentOutcome
@@ -38,12 +40,18 @@ export class PushRecord {
   readonly #started = new Date()
   readonly #content = new Map<string, ContentRecord>()
   readonly #tags = new Map<string, TagRecord>()
+  readonly #indexes = new Map<string, IndexOutcome>()
+  #projects: readonly PlannedProject[] = []
 
   /** @param target with the origin that it is spoken to at, like `https://registry.internal:5000`. */
   constructor(opened: OpenedBundle, plan: PushPlan, target: Target & { origin: string }) {
     this.#opened = opened
     this.#plan = plan
     this.#target = target
+  }
+
+  get target(): Target & { origin: string } {
+    return this.#target
   }
 
   /** Whether any tag in the target is another than before. */
@@ -67,6 +75,15 @@ export class PushRecord {
     this.#tags.set(tagName(planned), { state, ...moved })
   }
 
+  setIndex({ repository, digest }: PlannedIndex, outcome: IndexOutcome): void {
+    this.#indexes.set(indexKey(repository, digest), outcome)
+  }
+
+  /** The projects that were created for this push. */
+  setProjects(created: readonly PlannedProject[]): void {
+    this.#projects = created
+  }
+
   receipt(isComplete: boolean): Receipt {
     const { authentication, description, bundleDigest } = this.#opened
     if (!description) throw new AirgapError('INTERNAL', 'a bundle without a description was pushed')
@@ -79,7 +96,8 @@ export class PushRecord {
       target: this.#target,
       started: this.#started.toISOString(),
       finished: new Date().toISOString(),
-      complete: isComplete,
+      complete: isComplete && [...this.#indexes.values()].every(({ outcome }) => outcome !== 'refused'),
+      ...(this.#projects.length > 0 ? { createdProjects: [...this.#projects] } : {}),
       images: this.#plan.images.map((planned) => this.#image(planned, isComplete)),
       totals: this.#totals(),
     }
@@ -110,8 +128,19 @@ export class PushRecord {
       digest: image.digest,
       mediaType: image.mediaType,
       tag: { name: planned.name.tag, ...(this.#tags.get(tagName(planned)) ?? { state: 'not-set' }) },
+      ...this.#index(planned),
       content: [...documents, ...blobs],
     }
+  }
+
+  #index(planned: PlannedImage): Pick<Receipt['images'][number], 'sparseIndex'> {
+    const digest = planned.image.sourceDigest
+    const index = this.#plan.sourceIndexes.find(
+      (one) => one.digest === digest && one.repository === planned.repository,
+    )
+    if (!index || !hasSourceIndex(planned)) return {}
+    const outcome = this.#indexes.get(indexKey(planned.repository, digest)) ?? { outcome: 'not-sent' }
+    return { sparseIndex: { digest, tag: index.tag, ...outcome } }
   }
 
   #totals(): Receipt['totals'] {

@@ -20,6 +20,8 @@ export interface RegistryOptions {
   /** TLS and a password, or neither. */
   certificates?: Certificates
   readOnly?: boolean
+  /** Distribution 3: take indexes of which not every platform is there. */
+  sparseIndexes?: boolean
 }
 
 let count = 0
@@ -56,6 +58,7 @@ async function startDistribution(program: string, options: RegistryOptions): Pro
         secret: 'any',
         ...(certificates ? { tls: { certificate: certificates.certificate, key: certificates.key } } : {}),
       },
+      ...(options.sparseIndexes ? { validation: { manifests: { indexes: { platforms: 'none' } } } } : {}),
       ...(certificates ? { auth: { htpasswd: { realm: 'registry', path: passwords } } } : {}),
     }),
   )
