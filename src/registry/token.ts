@@ -1,8 +1,9 @@
 import * as v from 'valibot'
 import { AirgapError } from '../errors.ts'
-import type { Credentials } from './credentials.ts'
+import { accountOf, type Credentials } from './credentials.ts'
 import type { Endpoint } from './endpoint.ts'
 import type { Context } from './notices.ts'
+import { issuedAtOf } from './faults/clock.ts'
 import { checkRealm, type RealmRules } from './realm.ts'
 import {
   contentTypeOf,
@@ -35,12 +36,16 @@ export interface Token {
   value: string
   /** From when the answer arrived. */
   lifetimeMs: number
+  /** When it was issued, by the service's clock. */
+  issuedAt: number | undefined
 }
 
 const TokenAnswer = v.object({
   token: v.optional(v.nullable(v.string())),
   access_token: v.optional(v.nullable(v.string())),
   expires_in: v.optional(v.nullable(v.number())),
+  // Of no consequence but for explaining a refusal, so it may be anything.
+  issued_at: v.optional(v.unknown()),
 })
 
 /**
@@ -116,7 +121,7 @@ async function readToken(request: TokenRequest, response: HttpResponse): Promise
   if (response.status !== 200) {
     throw await failure(
       response,
-      credentials === undefined ? { kind: 'anonymous' } : { kind: 'basic', source: credentials.source },
+      credentials === undefined ? { kind: 'anonymous' } : { kind: 'basic', ...accountOf(credentials) },
       context,
       true,
     )
@@ -141,5 +146,5 @@ async function readToken(request: TokenRequest, response: HttpResponse): Promise
   if (!value) return fail('answers without a token')
   if (!/^[\x21-\x7e]+$/.test(value)) return fail('answers with a token that no header can hold')
   const seconds = Math.min(Math.max(answer.expires_in ?? 0, MIN_LIFETIME_S), MAX_LIFETIME_S)
-  return { value, lifetimeMs: seconds * 1000 }
+  return { value, lifetimeMs: seconds * 1000, issuedAt: issuedAtOf(value, answer.issued_at) }
 }

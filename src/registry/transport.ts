@@ -4,6 +4,8 @@ import type { SecureContext } from 'node:tls'
 import { Agent, type Dispatcher } from 'undici'
 import { AirgapError } from '../errors.ts'
 import { isListed, isLoopbackHost, printableUrl } from './hosts.ts'
+import { presentedCertificates } from './faults/certificate.ts'
+import { LOST_SCHEME, NO_REGISTRY, REDIRECT_LOOP } from './faults/hints.ts'
 import { MAX_ERROR_BODY, statusError, transportError, type AuthState } from './http-errors.ts'
 import type { Context } from './notices.ts'
 
@@ -29,6 +31,7 @@ export interface HttpRequest {
 }
 
 export interface HttpResponse {
+  method: HttpRequest['method']
   status: number
   headers: IncomingHttpHeaders
   body: Dispatcher.ResponseData['body']
@@ -85,18 +88,26 @@ export class Transport {
     let { url, authorization } = request
     for (let hops = 0; ; hops++) {
       const { statusCode, headers, body } = await this.#once(request, url, authorization)
-      const response: HttpResponse = { status: statusCode, headers, body, url, requested: request.url }
-      const follows = request.method === 'GET' || request.method === 'HEAD'
+      const { method } = request
+      const response: HttpResponse = {
+        method,
+        status: statusCode,
+        headers,
+        body,
+        url,
+        requested: request.url,
+      }
+      const follows = method === 'GET' || method === 'HEAD'
       if (!REDIRECTS.has(statusCode) || !follows) return response
       discard(response)
       const fail = (reason: string, hint?: string): never => {
         throw new AirgapError('REGISTRY', `cannot ${request.context.operation}: ${reason}`, { hint })
       }
       if (hops === MAX_REDIRECTS)
-        fail(`more than ${MAX_REDIRECTS} redirects, the last from ${printableUrl(url)}`)
+        fail(`more than ${MAX_REDIRECTS} redirects, the last from ${printableUrl(url)}`, REDIRECT_LOOP)
       const to = locationOf(response, request.context)
       if (this.isDowngrade(url, to)) {
-        fail(`${printableUrl(url)} redirects from HTTPS to plain HTTP (${printableUrl(to)})`)
+        fail(`${printableUrl(url)} redirects from HTTPS to plain HTTP (${printableUrl(to)})`, LOST_SCHEME)
       }
       await request.checkRedirect?.(to)
       if (to.origin !== url.origin) authorization = undefined
@@ -136,7 +147,9 @@ export class Transport {
       response.body.on('error', () => {})
       return response
     } catch (error) {
-      throw transportError(error, context, url.host, signal)
+      const facts = { stallMs: request.answerTimeoutMs ?? this.stallTimeoutMs, scheme: url.protocol }
+      const presented = await presentedCertificates(error, url)
+      throw transportError(error, context, url.host, signal, { ...facts, presented })
     }
   }
 
@@ -152,7 +165,9 @@ export class Transport {
 export function locationOf(response: HttpResponse, context: Context): URL {
   const { location } = response.headers
   const fail = (reason: string): never => {
-    throw new AirgapError('REGISTRY', `cannot ${context.operation}: ${context.registry} ${reason}`)
+    throw new AirgapError('REGISTRY', `cannot ${context.operation}: ${context.registry} ${reason}`, {
+      hint: NO_REGISTRY,
+    })
   }
   if (location === undefined || location === '') return fail('answers without a Location')
   let url: URL
@@ -237,8 +252,11 @@ export async function failure(
   return statusError(
     {
       status: response.status,
+      isWrite: response.method !== 'GET' && response.method !== 'HEAD',
       contentType: contentTypeOf(response),
       retryAfter: headerOf(response, 'retry-after'),
+      rateLimit: headerOf(response, 'ratelimit-limit'),
+      date: headerOf(response, 'date'),
       body: Buffer.concat(chunks).subarray(0, MAX_ERROR_BODY),
       redirectedTo: elsewhere && !isTokenService ? response.url.host : undefined,
       tokenService: isTokenService ? response.url.host : undefined,
