@@ -128,6 +128,7 @@ export class Authenticator {
         service: way.service,
         scopes,
         credentials,
+        places: this.#credentials.places?.(),
         context,
       })
       cached = { token }

@@ -4,6 +4,7 @@ import { accountOf, type Credentials } from './credentials.ts'
 import type { Endpoint } from './endpoint.ts'
 import type { Context } from './notices.ts'
 import { issuedAtOf } from './faults/clock.ts'
+import { TOKEN_SERVICE } from './faults/hints.ts'
 import { checkRealm, type RealmRules } from './realm.ts'
 import {
   contentTypeOf,
@@ -29,6 +30,8 @@ export interface TokenRequest {
   /** The needed one first. */
   scopes: readonly string[]
   credentials: Credentials | undefined
+  /** Where credentials were looked for. */
+  places?: readonly string[] | undefined
   context: Context
 }
 
@@ -64,6 +67,7 @@ export async function fetchToken(request: TokenRequest): Promise<Token> {
     throw new AirgapError(
       'REGISTRY',
       `cannot ${context.operation}: ${endpoint.registry} names an unreadable token realm`,
+      { hint: TOKEN_SERVICE },
     )
   }
   await checkRealm(realm, endpoint, rules, context)
@@ -121,7 +125,9 @@ async function readToken(request: TokenRequest, response: HttpResponse): Promise
   if (response.status !== 200) {
     throw await failure(
       response,
-      credentials === undefined ? { kind: 'anonymous' } : { kind: 'basic', ...accountOf(credentials) },
+      credentials === undefined
+        ? { kind: 'anonymous', places: request.places }
+        : { kind: 'basic', ...accountOf(credentials) },
       context,
       true,
     )
@@ -130,6 +136,7 @@ async function readToken(request: TokenRequest, response: HttpResponse): Promise
     throw new AirgapError(
       'REGISTRY',
       `cannot ${context.operation}: the token service of ${endpoint.registry} ${reason}`,
+      { hint: TOKEN_SERVICE },
     )
   }
   const bytes = await readCapped(response, MAX_TOKEN_ANSWER, context)

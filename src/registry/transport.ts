@@ -45,6 +45,7 @@ export interface TransportOptions {
   insecureSkipTlsVerify: readonly string[]
   plainHttp: readonly string[]
   stallTimeoutMs?: number
+  connectTimeoutMs?: number
 }
 
 /** HTTP/1.1 over undici, with redirects followed by rules of our own. One pool of connections a kind of TLS. */
@@ -67,7 +68,7 @@ export class Transport {
       allowH2: false,
       headersTimeout: this.stallTimeoutMs,
       bodyTimeout: this.stallTimeoutMs,
-      connect: { timeout: CONNECT_TIMEOUT_MS, ...tls },
+      connect: { timeout: this.#options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS, ...tls },
     })
   }
 

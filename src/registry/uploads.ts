@@ -5,7 +5,6 @@ import type { Digest } from '../oci/digest.ts'
 import { isRepository } from '../oci/reference.ts'
 import { statBlobOnce } from './blobs.ts'
 import type { Answer } from './connection.ts'
-import { LOST_SCHEME } from './faults/hints.ts'
 import { printableUrl } from './hosts.ts'
 import type { Context } from './notices.ts'
 import type { Location } from './location.ts'
@@ -127,7 +126,9 @@ function sessionUrl(repository: Location, answer: Answer, context: Context): URL
     throw new AirgapError(
       'REGISTRY',
       `cannot ${context.operation}: ${repository.registry} sends the upload from HTTPS to plain HTTP (${printableUrl(url)})`,
-      { hint: LOST_SCHEME },
+      {
+        hint: 'A proxy in front of the registry probably hides that it was spoken to over HTTPS: have it send X-Forwarded-Proto, or set http.relativeurls in docker-registry.',
+      },
     )
   }
   return url

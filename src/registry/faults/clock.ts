@@ -28,7 +28,7 @@ export function skewOf(date: string | undefined, now: number, age?: string): Ske
 
 /** Both times, and how far they are apart. */
 export function clockText(whose: string, theirs: number, ours: number): string {
-  return `the clock of ${whose} says ${utcText(theirs)}, and that of this machine ${utcText(ours)}: ${formatDuration(Math.abs(theirs - ours))} apart`
+  return `The clock of ${whose} says ${utcText(theirs)}, and that of this machine ${utcText(ours)}: ${formatDuration(Math.abs(theirs - ours))} apart`
 }
 
 /** Told of a token that says that it was issued in the future of those who are to accept it. */

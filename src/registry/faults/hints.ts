@@ -19,3 +19,6 @@ export const LARGE_MANIFEST =
 export function damagedHint(host: string): string {
   return `Run the same command again. If it comes back, the blob is damaged at ${host}, or a proxy or virus scanner on the way changes it: take the image from another place (--mirror), or have it pushed there again.`
 }
+
+export const TOKEN_SERVICE =
+  "The registry sends clients to a service for tokens, which has to answer with one: look at the registry's setting of its address (realm), and at what stands in front of it."

@@ -7,7 +7,7 @@ import { rateLimited } from './rate-limit.ts'
 import { storageFault } from './storage.ts'
 import { CLIENT_CERTIFICATE, clientCertificateHint } from './tls.ts'
 
-/** Told apart from the others by who caused it: `transfer/pack` looks whether the repository is there at all. */
+/** Many registries say so of a repository that is not there, too; `transfer/pack/near-tags.ts` finds out. */
 export const NO_SUCH_TAG = 'the registry has no such tag or digest'
 export const NO_SUCH_REPOSITORY = 'the registry has no repository of this name'
 

@@ -1,6 +1,7 @@
 import { formatDuration } from '../../duration.ts'
 import { parseRetryAfter } from '../retry.ts'
 import { isAccount, type FailedAnswer, type Meaning } from './answer.ts'
+import { quoted } from './quote.ts'
 import { aheadText } from './times.ts'
 
 /** 429: until when, whose limit it is, and the ways around it. */
@@ -12,7 +13,7 @@ export function rateLimited(answer: FailedAnswer, registry: string, now: number 
     code: 'RATE_LIMITED',
     cause: `too many requests${wait === undefined ? limitText(answer.rateLimit) : `, until ${aheadText(now + wait, now)}`}`,
     hint: isAccount(auth)
-      ? `The limit of the account ${auth.username === undefined ? '' : `${auth.username} `}is used up. Wait, ${rest}.`
+      ? `The limit of the account${auth.username === undefined ? '' : ` ${quoted(auth.username, 80)}`} is used up. Wait, ${rest}.`
       : `Wait, log in for a higher limit (airgap login ${registry}), ${rest}. Without a login everybody behind the same address is counted together.`,
   }
 }
