@@ -90,7 +90,7 @@ test('Basic: no credentials, and wrong ones, are told apart; a secret is never q
   expect(none.hint).toContain(`airgap login ${registry.host}`)
   const client = clientWith(registry.host, basicEntry('user', 'hunter2'))
   const wrong = await failureOf(client.repository(registry.host, 'app').fetchManifest('1'), 'UNAUTHORIZED')
-  expect(wrong.message).toMatch(/the credentials from .*auth\.json are not accepted/)
+  expect(wrong.message).toMatch(/the credentials of "[^"]+" from .*auth\.json are not accepted/)
   expect(`${wrong.message}${wrong.hint}${JSON.stringify(wrong)}`).not.toMatch(/hunter2|dXNlc/)
   // Once without, once with; then once without.
   expect(registry.seen).toHaveLength(3)

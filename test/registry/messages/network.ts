@@ -111,28 +111,6 @@ export const NETWORK_CASES: Case[] = [
     hints: [/ip route/],
   },
   {
-    name: 'a firewall that swallows everything',
-    provoke: request(() => {}, { connectTimeoutMs: 700 }),
-    says: /: no connection came about within 1 s \(UND_ERR_CONNECT_TIMEOUT\)$/,
-    hints: [/firewall/, /curl -v https:\/\/127/],
-  },
-  {
-    name: 'an answer that does not come',
-    provoke: request(() => {}, { scheme: 'http', stallTimeoutMs: 60 }),
-    says: /: it stopped answering: nothing came for 0 s \(UND_ERR_HEADERS_TIMEOUT\)$/,
-    hints: [/same command again/],
-  },
-  {
-    name: 'an answer that stops',
-    provoke: request(
-      (socket) =>
-        void socket.once('data', () => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc')),
-      { scheme: 'http', stallTimeoutMs: 60 },
-    ),
-    says: /: it stopped sending: nothing came for 0 s \(UND_ERR_BODY_TIMEOUT\)$/,
-    hints: [/same command again/],
-  },
-  {
     name: 'a reset',
     provoke: request((socket) => void socket.once('data', () => socket.resetAndDestroy()), {
       scheme: 'http',
@@ -181,5 +159,31 @@ export const NETWORK_CASES: Case[] = [
     provoke: () => through('http://user:s3cret@127.0.0.1:1'),
     says: /the proxy http:\/\/127\.0\.0\.1:1 \(HTTPS_PROXY\), through which registry\.example is reached, cannot be reached itself: nothing listens there \(connection refused, ECONNREFUSED\)$/,
     hints: [/what HTTPS_PROXY holds/],
+  },
+]
+
+/** What takes a while, because nothing happens; to be provoked together. */
+export const SILENCES: Case[] = [
+  {
+    name: 'a firewall that swallows everything',
+    provoke: request(() => {}, { connectTimeoutMs: 700 }),
+    says: /: no connection came about within 1 s \(UND_ERR_CONNECT_TIMEOUT\)$/,
+    hints: [/firewall/, /curl -v https:\/\/127/],
+  },
+  {
+    name: 'an answer that does not come',
+    provoke: request(() => {}, { scheme: 'http', stallTimeoutMs: 60 }),
+    says: /: it stopped answering: nothing came for 0 s \(UND_ERR_HEADERS_TIMEOUT\)$/,
+    hints: [/same command again/],
+  },
+  {
+    name: 'an answer that stops',
+    provoke: request(
+      (socket) =>
+        void socket.once('data', () => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc')),
+      { scheme: 'http', stallTimeoutMs: 60 },
+    ),
+    says: /: it stopped sending: nothing came for 0 s \(UND_ERR_BODY_TIMEOUT\)$/,
+    hints: [/same command again/],
   },
 ]
