@@ -159,7 +159,8 @@ class Download {
       for await (const chunk of stream.body) yield chunk
     } catch (error) {
       if (this.#position === this.#descriptor.size && this.#options.signal?.aborted !== true) return
-      throw transportError(error, origin.context, origin.host, this.#options.signal)
+      const { stallTimeoutMs: stallMs } = this.#options.client.shared.transport
+      throw transportError(error, origin.context, origin.host, this.#options.signal, { stallMs })
     }
   }
 

@@ -226,7 +226,7 @@ export async function readCapped(
       chunks.push(chunk)
     }
   } catch (error) {
-    throw transportError(error, context, response.url.host, signal)
+    throw transportError(error, context, response.url.host, signal, { scheme: response.url.protocol })
   }
   return Buffer.concat(chunks)
 }

@@ -63,7 +63,7 @@ function combineFailures(failures: { name: string; error: unknown }[], summary: 
   )
   return new AirgapError(code, summary, {
     problems,
-    hint: [...hints].join('\n') || undefined,
+    hint: [...hints].join('\n\n') || undefined,
     cause: fault?.error,
   })
 }

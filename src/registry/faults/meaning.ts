@@ -94,6 +94,12 @@ function byStatus(answer: FailedAnswer, said: Said, context: Context): Meaning {
       return forbidden(answer, said)
     case 404:
       return notFound(answer, said)
+    case 407:
+      return {
+        code: 'REGISTRY',
+        cause: 'a proxy on the way wants a user name and password',
+        hint: 'Put them into the variable that names the proxy: HTTPS_PROXY=http://USER:PASSWORD@PROXY',
+      }
     case 413:
       return {
         code: 'REGISTRY',

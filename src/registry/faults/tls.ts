@@ -37,6 +37,9 @@ export function tlsFault(
   return undefined
 }
 
+/** Characters of a fingerprint on one line of two, which narrow terminals have room for. */
+const HALF = 48
+
 function unknownAuthority(
   code: string,
   host: string,
@@ -48,8 +51,9 @@ function unknownAuthority(
   ]
   if (presented && leaf) {
     hint.push(
-      `Compare what ${host} shows with what whoever runs it says: SHA-256 fingerprint`,
-      `  ${leaf.fingerprint256}`,
+      `Compare the SHA-256 fingerprint of what ${host} shows with what whoever runs it says:`,
+      `  ${leaf.fingerprint256.slice(0, HALF)}`,
+      `  ${leaf.fingerprint256.slice(HALF)}`,
     )
   }
   if (code === 'UNABLE_TO_VERIFY_LEAF_SIGNATURE') {

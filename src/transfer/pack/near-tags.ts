@@ -29,7 +29,7 @@ export async function explainMissingTag(
     const tags = await source.someTags(signal === undefined ? patience : AbortSignal.any([signal, patience]))
     if (tags === undefined) found = NO_SUCH_REPOSITORY
     else if (tags.length === 0) return error
-    else found = `${NO_SUCH_TAG}, ${namedTags(tag, tags)}`
+    else found = `the registry has no such tag, ${namedTags(tag, tags)}`
   } catch {
     // The tag is missing either way, and that is what the user has to hear of.
     return error
@@ -49,9 +49,8 @@ export async function explainMissingTag(
 
 function namedTags(wanted: string, tags: readonly string[]): string {
   const near = nearTags(wanted, tags)
-  if (near.length > 0) return `but ${near.join(', ')}`
-  const count = tags.length === 1 ? 'one tag' : `${tags.length} tags`
-  return tags.length <= MOST_NAMED ? `only ${tags.join(', ')}` : `and none near to it among ${count}`
+  if (near.length > 0) return `but it has ${near.join(', ')}`
+  return tags.length <= MOST_NAMED ? `only ${tags.join(', ')}` : `nor one near to it among ${tags.length}`
 }
 
 /** Those that differ by little, nearest first; among equals in the order of versions. */

@@ -41,7 +41,13 @@ export const CONTENT_CASES: Case[] = [
   {
     name: 'a mistyped tag',
     provoke: resolving(withTags(['1.27.10', '1.27.1', '1.27.0', '1.28-alpine', 'latest', '\u001b[2J'])),
-    says: /^cannot fetch the manifest 127\S+\/library\/nginx:1\.27\.9: the registry has no such tag or digest, but 1\.27\.0, 1\.27\.1, 1\.27\.10: 127\S+ answers 404 Not Found \("MANIFEST_UNKNOWN: no"\)$/,
+    says: /^cannot fetch the manifest 127\S+\/library\/nginx:1\.27\.9: the registry has no such tag, but it has 1\.27\.0, 1\.27\.1, 1\.27\.10: 127\S+ answers 404 Not Found \("MANIFEST_UNKNOWN: no"\)$/,
+    hints: [/spelling/],
+  },
+  {
+    name: 'a tag with nothing near to it',
+    provoke: resolving(withTags(['stable', 'edge'])),
+    says: /: the registry has no such tag, only stable, edge: 127/,
     hints: [/spelling/],
   },
   {

@@ -273,6 +273,12 @@ export const STATUS_CASES: Case[] = [
     hints: [/Update it/],
   },
   {
+    name: '407',
+    provoke: against(plain(407, ''), pull),
+    says: /: a proxy on the way wants a user name and password: /,
+    hints: [/HTTPS_PROXY/],
+  },
+  {
     name: '413',
     provoke: against(page(413, '<html><title>413 Request Entity Too Large</title>'), upload),
     says: /: it is too large for the registry or for a proxy in front of it: /,

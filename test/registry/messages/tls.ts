@@ -62,7 +62,7 @@ function settings(options: TlsOptions): () => Promise<unknown> {
 const alert = (description: number) => (socket: Socket) =>
   void socket.once('data', () => socket.end(Buffer.from([0x15, 3, 3, 0, 2, 2, description])))
 
-const FINGERPRINT = /\n  (?:[0-9A-F]{2}:){31}[0-9A-F]{2}/
+const FINGERPRINT = /\n  (?:[0-9A-F]{2}:){16}\n  (?:[0-9A-F]{2}:){15}[0-9A-F]{2}/
 
 export const TLS_CASES: Case[] = [
   {
