@@ -4,7 +4,7 @@ import { accountOf, type Credentials } from './credentials.ts'
 import type { Endpoint } from './endpoint.ts'
 import type { Context } from './notices.ts'
 import { issuedAtOf } from './faults/clock.ts'
-import { TOKEN_SERVICE } from './faults/hints.ts'
+import { TOKEN_SERVICE } from './faults/words.ts'
 import { checkRealm, type RealmRules } from './realm.ts'
 import {
   contentTypeOf,

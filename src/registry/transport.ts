@@ -5,7 +5,7 @@ import { Agent, type Dispatcher } from 'undici'
 import { AirgapError } from '../errors.ts'
 import { isListed, isLoopbackHost, printableUrl } from './hosts.ts'
 import { presentedCertificates } from './faults/certificate.ts'
-import { LOST_SCHEME, NO_REGISTRY, REDIRECT_LOOP } from './faults/hints.ts'
+import { LOST_SCHEME, NO_REGISTRY, REDIRECT_LOOP } from './faults/words.ts'
 import { MAX_ERROR_BODY, statusError, transportError, type AuthState } from './http-errors.ts'
 import type { Context } from './notices.ts'
 

@@ -2,14 +2,10 @@ import type { Context } from '../notices.ts'
 import { unauthorized, forbidden } from './access.ts'
 import type { FailedAnswer, Meaning } from './answer.ts'
 import type { Said } from './quote.ts'
-import { NO_REGISTRY } from './hints.ts'
+import { NO_REGISTRY, NO_SUCH_REPOSITORY, NO_SUCH_TAG } from './words.ts'
 import { rateLimited } from './rate-limit.ts'
 import { storageFault } from './storage.ts'
 import { CLIENT_CERTIFICATE, clientCertificateHint } from './tls.ts'
-
-/** Many registries say so of a repository that is not there, too; `transfer/pack/near-tags.ts` finds out. */
-export const NO_SUCH_TAG = 'the registry has no such tag or digest'
-export const NO_SUCH_REPOSITORY = 'the registry has no repository of this name'
 
 /** What an answer means, from what the registry's code says and, where it says nothing, from the status. */
 export function meaningOf(answer: FailedAnswer, said: Said, context: Context): Meaning {

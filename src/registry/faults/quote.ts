@@ -1,5 +1,6 @@
 const MAX_QUOTE = 300
-const MAX_DETAIL = 160
+/** Of a detail, from its beginning and from its end each: the cause comes last, behind a long path. */
+const MAX_DETAIL_PART = 110
 const MAX_TITLE = 80
 
 /** Foreign text as one short printable line. */
@@ -63,7 +64,12 @@ function entryText({ code, message, detail }: ErrorEntry): string {
   const parts = [code, message].filter((part): part is string => typeof part === 'string' && part !== '')
   const text = parts.join(': ')
   if (typeof detail !== 'string' || detail === '' || detail === message) return text
-  return [text, oneLine(detail, MAX_DETAIL)].filter(Boolean).join(': ')
+  return [text, shortened(oneLine(detail, detail.length))].filter(Boolean).join(': ')
+}
+
+function shortened(line: string): string {
+  if (line.length <= 2 * MAX_DETAIL_PART) return line
+  return `${line.slice(0, MAX_DETAIL_PART)}…${line.slice(-MAX_DETAIL_PART)}`
 }
 
 /** Whether a body is a web page rather than what a registry sends. */

@@ -1,7 +1,7 @@
 import { AirgapError } from '../../errors.ts'
 import { editDistance } from '../../nearest.ts'
 import type { Reference } from '../../oci/reference.ts'
-import { NO_SUCH_REPOSITORY, NO_SUCH_TAG } from '../../registry/faults/meaning.ts'
+import { NO_SUCH_REPOSITORY, NO_SUCH_TAG } from '../../registry/faults/words.ts'
 import type { Repository } from '../../registry/repository.ts'
 
 const MOST_NAMED = 5

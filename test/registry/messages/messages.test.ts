@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
+import { ACCESS_CASES } from './access.ts'
 import { errorOf, type Case } from './case.ts'
 import { CONTENT_CASES } from './content.ts'
 import { NETWORK_CASES, SILENCES } from './network.ts'
+import { PUSH_CASES } from './pushing.ts'
 import { STATUS_CASES } from './status.ts'
 import { TLS_CASES } from './tls.ts'
 
@@ -16,7 +18,14 @@ function patternOf(heading: string): RegExp {
   return new RegExp(parts.join('.*'))
 }
 
-const CASES: Case[] = [...STATUS_CASES, ...NETWORK_CASES, ...TLS_CASES, ...CONTENT_CASES]
+const CASES: Case[] = [
+  ...STATUS_CASES,
+  ...ACCESS_CASES,
+  ...PUSH_CASES,
+  ...NETWORK_CASES,
+  ...TLS_CASES,
+  ...CONTENT_CASES,
+]
 
 async function check({ provoke, says, hints }: Case): Promise<void> {
   const { message, hint } = await errorOf(provoke)

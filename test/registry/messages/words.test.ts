@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { digestOf } from '../../../src/oci/digest.ts'
 import { issuerText, presentedCertificates } from '../../../src/registry/faults/certificate.ts'
 import { ClockWatch, issuedAtOf, skewOf } from '../../../src/registry/faults/clock.ts'
 import { readSaid } from '../../../src/registry/faults/quote.ts'
@@ -119,4 +120,26 @@ test('tags near to a mistyped one', () => {
   expect(nearTags('1.27.9', tags)).toEqual(['1.27.0', '1.27.1', 'v1.27.9', '1.27', '1.27.10'])
   expect(nearTags('lastest', tags)).toEqual(['latest'])
   expect(nearTags('2024-11-05', tags)).toEqual([])
+})
+
+test.each([
+  [500, 'write /data: no space left on device', 1],
+  [507, '', 1],
+  [403, 'adding 1 MiB will exceed the configured upper limit of 1 MiB', 1],
+  [500, 'something else', 5],
+])('%i "%s" to an upload: the bytes are not sent for nothing', async (status, message, times) => {
+  const server = await serve((seen, response) => {
+    if (seen.method === 'HEAD') response.writeHead(404).end()
+    else if (seen.method === 'POST') response.writeHead(202, { location: '/v2/upload/x' }).end()
+    else json(response, status, { errors: [{ code: 'UNKNOWN', message }] })
+  })
+  const bytes = Buffer.from('layer')
+  const repository = makeClient().repository(server.host, 'app')
+  await failureOf(
+    repository.uploadBlob({ digest: digestOf(bytes), size: bytes.length }, async function* () {
+      yield bytes
+    }),
+    'REGISTRY',
+  )
+  expect(server.seen.filter(({ method }) => method === 'PUT')).toHaveLength(times)
 })

@@ -1,4 +1,8 @@
-/** Ways out that several faults have in common. */
+/** Causes and ways out that several places name. */
+
+/** Many registries say so of a repository that is not there, too; `transfer/pack/near-tags.ts` finds out. */
+export const NO_SUCH_TAG = 'the registry has no such tag or digest'
+export const NO_SUCH_REPOSITORY = 'the registry has no repository of this name'
 
 export const NO_REGISTRY =
   'Look at host and port: a web interface often has another name or port than the registry.'
