@@ -8,6 +8,8 @@ import { CredentialStore, type CredentialSource } from './credentials.ts'
 import { Endpoints } from './endpoint.ts'
 import type { Harbor } from './harbor.ts'
 import { authorityOf } from './hosts.ts'
+import { ClockWatch } from './faults/clock.ts'
+import { NO_REGISTRY } from './faults/words.ts'
 import { transportError } from './http-errors.ts'
 import type { RegistryNotice } from './notices.ts'
 import { RemoteRepository } from './remote-repository.ts'
@@ -64,6 +66,7 @@ export class RegistryClient {
       ),
       policy: { ...DEFAULT_RETRY, ...options.retry },
       onNotice,
+      clocks: new ClockWatch(onNotice),
       blocks: new BlockPool(),
       threads: new HashThreads(),
     }
@@ -136,9 +139,7 @@ export class RegistryClient {
         throw new AirgapError(
           'REGISTRY',
           `cannot ${operation}: ${registry} is no registry: it answers /v2/ with ${isPage ? 'a web page' : '404 Not Found'}`,
-          {
-            hint: 'Look at host and port: a web interface often has another name or port than the registry.',
-          },
+          { hint: NO_REGISTRY },
         )
       }
       if (answer.status !== 200) throw await failure(answer, answer.auth, context)

@@ -2,6 +2,7 @@ import { AirgapError, type Problem } from '../errors.ts'
 import type { Descriptor } from '../oci/manifest.ts'
 import { openRanged, type BlobStream } from './blobs.ts'
 import type { Shared } from './connection.ts'
+import { damagedHint } from './faults/words.ts'
 import { printableUrl } from './hosts.ts'
 import { transportError } from './http-errors.ts'
 import type { Context } from './notices.ts'
@@ -158,7 +159,8 @@ class Download {
       for await (const chunk of stream.body) yield chunk
     } catch (error) {
       if (this.#position === this.#descriptor.size && this.#options.signal?.aborted !== true) return
-      throw transportError(error, origin.context, origin.host, this.#options.signal)
+      const { stallTimeoutMs: stallMs } = this.#options.client.shared.transport
+      throw transportError(error, origin.context, origin.host, this.#options.signal, { stallMs })
     }
   }
 
@@ -207,7 +209,7 @@ class Download {
 
   #mismatch(origin: Origin, reason: string): AirgapError {
     return new AirgapError('CONTENT_MISMATCH', `cannot ${origin.context.operation}: ${reason}`, {
-      hint: `Either ${origin.host} is damaged, or something on the way changes what it sends.`,
+      hint: damagedHint(origin.host),
     })
   }
 }

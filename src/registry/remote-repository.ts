@@ -8,6 +8,7 @@ import { Location } from './location.ts'
 import { fetchManifest, putManifest, resolveManifest, type ManifestInfo } from './manifests.ts'
 import { listReferrers } from './referrers.ts'
 import type { Repository } from './repository.ts'
+import { someTags } from './tags.ts'
 import { mountBlob, uploadBlob } from './uploads.ts'
 
 /** A repository that is spoken to over the network. */
@@ -32,6 +33,10 @@ export class RemoteRepository implements Repository {
 
   async fetchManifest(ref: string, signal?: AbortSignal): Promise<ManifestOrIndex> {
     return fetchManifest(this.#location, ref, signal)
+  }
+
+  async someTags(signal?: AbortSignal): Promise<string[] | undefined> {
+    return someTags(this.#location, signal)
   }
 
   async statBlob(digest: Digest, signal?: AbortSignal): Promise<{ size: number | undefined } | undefined> {

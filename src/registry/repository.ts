@@ -23,6 +23,13 @@ export interface Repository {
    */
   fetchManifest(ref: string, signal?: AbortSignal): Promise<ManifestOrIndex>
 
+  /**
+   * Some of the repository's tags, by one request that is not made again: for messages.
+   * @returns undefined when the registry says that there is no such repository.
+   * @throws AirgapError those of every request.
+   */
+  someTags(signal?: AbortSignal): Promise<string[] | undefined>
+
   /** Whether a blob is there, by HEAD, and how long the registry says it is. */
   statBlob(digest: Digest, signal?: AbortSignal): Promise<{ size: number | undefined } | undefined>
 

@@ -5,6 +5,8 @@ import { Agent, type Dispatcher } from 'undici'
 import { AirgapError } from '../errors.ts'
 import { noteAnswer } from './answers.ts'
 import { isListed, isLoopbackHost, printableUrl } from './hosts.ts'
+import { presentedCertificates } from './faults/certificate.ts'
+import { LOST_SCHEME, NO_REGISTRY, REDIRECT_LOOP } from './faults/words.ts'
 import { MAX_ERROR_BODY, statusError, transportError, type AuthState } from './http-errors.ts'
 import type { Context } from './notices.ts'
 
@@ -30,6 +32,7 @@ export interface HttpRequest {
 }
 
 export interface HttpResponse {
+  method: HttpRequest['method']
   status: number
   headers: IncomingHttpHeaders
   body: Dispatcher.ResponseData['body']
@@ -43,6 +46,7 @@ export interface TransportOptions {
   insecureSkipTlsVerify: readonly string[]
   plainHttp: readonly string[]
   stallTimeoutMs?: number
+  connectTimeoutMs?: number
 }
 
 /** HTTP/1.1 over undici, with redirects followed by rules of our own. One pool of connections a kind of TLS. */
@@ -65,7 +69,7 @@ export class Transport {
       allowH2: false,
       headersTimeout: this.stallTimeoutMs,
       bodyTimeout: this.stallTimeoutMs,
-      connect: { timeout: CONNECT_TIMEOUT_MS, ...tls },
+      connect: { timeout: this.#options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS, ...tls },
     })
   }
 
@@ -86,18 +90,26 @@ export class Transport {
     let { url, authorization } = request
     for (let hops = 0; ; hops++) {
       const { statusCode, headers, body } = await this.#once(request, url, authorization)
-      const response: HttpResponse = { status: statusCode, headers, body, url, requested: request.url }
-      const follows = request.method === 'GET' || request.method === 'HEAD'
+      const { method } = request
+      const response: HttpResponse = {
+        method,
+        status: statusCode,
+        headers,
+        body,
+        url,
+        requested: request.url,
+      }
+      const follows = method === 'GET' || method === 'HEAD'
       if (!REDIRECTS.has(statusCode) || !follows) return response
       discard(response)
       const fail = (reason: string, hint?: string): never => {
         throw new AirgapError('REGISTRY', `cannot ${request.context.operation}: ${reason}`, { hint })
       }
       if (hops === MAX_REDIRECTS)
-        fail(`more than ${MAX_REDIRECTS} redirects, the last from ${printableUrl(url)}`)
+        fail(`more than ${MAX_REDIRECTS} redirects, the last from ${printableUrl(url)}`, REDIRECT_LOOP)
       const to = locationOf(response, request.context)
       if (this.isDowngrade(url, to)) {
-        fail(`${printableUrl(url)} redirects from HTTPS to plain HTTP (${printableUrl(to)})`)
+        fail(`${printableUrl(url)} redirects from HTTPS to plain HTTP (${printableUrl(to)})`, LOST_SCHEME)
       }
       await request.checkRedirect?.(to)
       if (to.origin !== url.origin) authorization = undefined
@@ -137,7 +149,9 @@ export class Transport {
       response.body.on('error', () => {})
       return response
     } catch (error) {
-      throw transportError(error, context, url.host, signal)
+      const facts = { stallMs: request.answerTimeoutMs ?? this.stallTimeoutMs, scheme: url.protocol }
+      const presented = await presentedCertificates(error, url)
+      throw transportError(error, context, url.host, signal, { ...facts, presented })
     }
   }
 
@@ -153,7 +167,9 @@ export class Transport {
 export function locationOf(response: HttpResponse, context: Context): URL {
   const { location } = response.headers
   const fail = (reason: string): never => {
-    throw new AirgapError('REGISTRY', `cannot ${context.operation}: ${context.registry} ${reason}`)
+    throw new AirgapError('REGISTRY', `cannot ${context.operation}: ${context.registry} ${reason}`, {
+      hint: NO_REGISTRY,
+    })
   }
   if (location === undefined || location === '') return fail('answers without a Location')
   let url: URL
@@ -211,7 +227,7 @@ export async function readCapped(
       chunks.push(chunk)
     }
   } catch (error) {
-    throw transportError(error, context, response.url.host, signal)
+    throw transportError(error, context, response.url.host, signal, { scheme: response.url.protocol })
   }
   return Buffer.concat(chunks)
 }
@@ -239,8 +255,11 @@ export async function failure(
   const error = statusError(
     {
       status: response.status,
+      isWrite: response.method !== 'GET' && response.method !== 'HEAD',
       contentType: contentTypeOf(response),
       retryAfter: headerOf(response, 'retry-after'),
+      rateLimit: headerOf(response, 'ratelimit-limit'),
+      date: headerOf(response, 'date'),
       body,
       redirectedTo: elsewhere && !isTokenService ? response.url.host : undefined,
       tokenService: isTokenService ? response.url.host : undefined,

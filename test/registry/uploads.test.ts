@@ -216,7 +216,7 @@ test('a refused upload is refused once', async () => {
     registryError(response, 403, 'DENIED', 'read-only'),
   )
   const error = await failureOf(upload(repository), 'DENIED')
-  expect(error.message).toContain('(DENIED: read-only)')
+  expect(error.message).toContain('("DENIED: read-only")')
   expect(server.seen).toHaveLength(1)
 })
 

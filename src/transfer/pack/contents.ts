@@ -97,12 +97,11 @@ export async function gatherContents(options: ContentsOptions): Promise<BundleCo
 
 /** What does not come out as the lock says is told with the way out of it. */
 function asLockFault(error: unknown, image: string): unknown {
-  const fault = asRegistryFault(error, image)
-  if (!(fault instanceof AirgapError) || fault.code !== 'UNSUPPORTED_CONTENT' || fault.hint) return fault
-  return new AirgapError(fault.code, fault.message, {
-    hint: 'If the lock was edited or made by another release, make it again with `airgap resolve`.',
-    cause: fault,
-  })
+  return asRegistryFault(
+    error,
+    image,
+    'If the lock was edited or made by another release, make it again with `airgap resolve`.',
+  )
 }
 
 interface GatheredImage {

@@ -5,6 +5,7 @@ import type { ManifestOrIndex } from '../../oci/manifest.ts'
 import { formatPlatform, type Platform } from '../../oci/platform.ts'
 import { formatReference, type Reference } from '../../oci/reference.ts'
 import type { RegistryClient } from '../../registry/client.ts'
+import { NO_SUCH_TAG } from '../../registry/faults/words.ts'
 import { sourcesFor, type Mirror } from '../../registry/mirrors.ts'
 import type { Repository } from '../../registry/repository.ts'
 import type { OnEvent } from '../events.ts'
@@ -12,6 +13,7 @@ import { asRegistryFault, forEachImage } from '../failures.ts'
 import { closureOf, closureSize, kindOf } from '../graph.ts'
 import { LOCK_TYPE, type Lock } from './lock.ts'
 import { selectPlatforms } from '../select.ts'
+import { explainMissingTag } from './near-tags.ts'
 import { DocumentCache, firstThatHas } from './sources.ts'
 
 /** An image that an input named, and the kind of input. */
@@ -74,7 +76,11 @@ async function resolveOne(
   const name = formatReference(reference)
   const { source, mirrors } = sourcesFor(options.client, reference, options.mirrors ?? [])
   const repositories = [...mirrors, source]
-  const { document, resolvedFrom } = await readSource(reference, source, mirrors, options, cache)
+  const { document, resolvedFrom } = await readSource(reference, source, mirrors, options, cache).catch(
+    async (error: unknown) => {
+      throw await explainMissingTag(error, reference, source, options.signal)
+    },
+  )
   cache.add(document)
 
   const load = cache.loader(repositories, options.signal)
@@ -138,7 +144,7 @@ async function readSource(
   if (!named) {
     throw new AirgapError(
       'NOT_FOUND',
-      `${formatReference(reference)}: ${source.registry} has no such image or tag`,
+      `cannot resolve ${formatReference(reference)}: ${NO_SUCH_TAG}: ${source.registry} does not know it`,
       {
         hint: 'Look at the spelling of name and tag.',
       },
