@@ -39,6 +39,8 @@ export interface RegistryOptions {
   /** Default: `process.env`. */
   env?: NodeJS.ProcessEnv
   retry?: Partial<RetryPolicy>
+  /** Milliseconds that a peer may be silent; a minute where left out. */
+  stallTimeoutMs?: number
   onNotice?: (notice: RegistryNotice) => void
 }
 
@@ -59,6 +61,7 @@ export class RegistryClient {
       insecureSkipTlsVerify,
       plainHttp,
       hostTls: options.hostTls,
+      ...(options.stallTimeoutMs === undefined ? {} : { stallTimeoutMs: options.stallTimeoutMs }),
       caFile: options.caFile,
       secureContext: options.caFile === undefined ? undefined : secureContextWith(options.caFile),
     })
