@@ -421,6 +421,17 @@ describe('who may not name a digest does not, whoever may', () => {
     expect(blobsAsked(source)).toEqual([])
   })
 
+  test('where nobody may, that is said', async () => {
+    const source = await registryWith({ 'app:1': app })
+    const folder = await files({
+      [`${hostFolder(source.host)}/hosts.toml`]: `server = "http://m.example"\ncapabilities = ["pull"]`,
+    })
+    const names = [`${source.host}/app:1`]
+    const error = await failureOf(pack(names, { mirrorsFrom: [folder], resolveFrom: 'mirror' }), 'USAGE')
+    expect(error.message).toContain('hosts.toml names no place that may turn its tag into a digest')
+    expect(source.requests).toEqual([])
+  })
+
   test('one that only resolves is asked for nothing else', async () => {
     const source = await registryWith({ 'app:1': large })
     const names = await registryWith({ 'app:1': app })

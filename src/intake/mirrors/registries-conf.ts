@@ -19,8 +19,8 @@ const USES = ['all', 'digest-only', 'tag-only']
 
 /**
  * Reads a registries.conf of version 2 (containers-registries.conf(5)).
- * @returns one rule a prefix. A prefix that stands there twice is as the last says, as with Podman.
- * @throws AirgapError `FILE`; `INVALID_CONFIG`, also for version 1
+ * @returns one rule a prefix.
+ * @throws AirgapError `FILE`; `INVALID_CONFIG`, also for version 1, and for a prefix that stands there twice
  */
 export async function readRegistriesConf(path: string, warn: (message: string) => void): Promise<Rule[]> {
   return registriesRules(await readTomlFile(path), path, warn)
@@ -45,7 +45,13 @@ export function registriesRules(file: TomlSection, path: string, warn: (message:
     )
     const rule = readRegistry(section, path, warn)
     const name = textOf(rule.scope)
-    if (rules.has(name)) warn(`${section.place()}: ${name} stands here again, and what stands here counts`)
+    if (rules.has(name)) {
+      section.fail(
+        undefined,
+        `${name} has its own [[registry]] above already`,
+        'Keep one of them: Podman takes the first or the last, depending on whether there are other files.',
+      )
+    }
     rules.set(name, rule)
   }
   return [...rules.values()]

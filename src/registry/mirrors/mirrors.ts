@@ -2,7 +2,7 @@ import { AirgapError } from '../../errors.ts'
 import { formatReference, type Reference } from '../../oci/reference.ts'
 import { authorityOf } from '../hosts.ts'
 import type { HostAccess, Place, Rule, RuleSet } from './rule.ts'
-import { below, sameRegistry, specificity } from './scope.ts'
+import { below, sameRegistry, specificity, textOf } from './scope.ts'
 
 /** A place where one image can be read. */
 export interface ImagePlace extends Place {
@@ -47,7 +47,7 @@ export class Mirrors {
     const access: ImagePlaces['access'][number][] = []
     let moved: { rule: Rule; place: ImagePlace | undefined } | undefined
     for (const { rule, rest } of this.#sets.flatMap((set) => matching(set, image))) {
-      if (rule.isBlocked) throw blocked(image, rule)
+      if (rule.isBlocked) throw blocked(image, image, rule)
       mirrors.push(...rule.mirrors.flatMap((place) => placeAt(place, rest, rule) ?? []))
       const { origin } = rule
       if (rule.ownAccess) access.push({ registry: image.registry, access: rule.ownAccess, origin })
@@ -63,12 +63,21 @@ export class Mirrors {
     for (const { registry, access: own, rule } of mirrors) {
       if (own) access.push({ registry, access: own, origin: rule.origin })
     }
+    for (const place of mirrors) this.#checkPlace(image, place)
     const usable = mirrors.filter(({ tagOnly }) => tagOnly !== true || image.digest === undefined)
     return {
       mirrors: withoutDoubles(usable, image, moved === undefined),
       asksSource: moved === undefined,
       movedBy: moved?.rule.origin,
       access,
+    }
+  }
+
+  /** A place can be in what a file blocks, too. */
+  #checkPlace(image: Reference, place: ImagePlace): void {
+    const there = { ...image, registry: place.registry, repository: place.repository }
+    for (const { rule } of this.#sets.flatMap((set) => matching(set, there))) {
+      if (rule.isBlocked) throw blocked(image, there, rule)
     }
   }
 
@@ -119,8 +128,11 @@ function isSource({ registry, repository, apiRoot }: ImagePlace, image: Referenc
   return apiRoot === undefined && isSame && repository === image.repository
 }
 
-function blocked(image: Reference, { origin }: Rule): AirgapError {
-  return new AirgapError('DENIED', `${formatReference(image)} must not be read: ${origin} says "blocked"`, {
-    hint: 'Leave the image out (--exclude), or use a file that allows it.',
-  })
+function blocked(image: Reference, place: Reference, { origin, scope }: Rule): AirgapError {
+  const where = place === image ? '' : ` from ${formatReference(place)}`
+  return new AirgapError(
+    'DENIED',
+    `${formatReference(image)} must not be read${where}: ${origin} blocks ${textOf(scope)}`,
+    { hint: 'Leave the image out (--exclude), or use a file that allows it.' },
+  )
 }
