@@ -113,7 +113,7 @@ const mirrorFileFlags = {
     ...many,
     description:
       "Mirrors as containerd's hosts.toml or Podman's registries.conf has them, or a folder of such (/etc/containerd/certs.d, /etc/containers)",
-    helpValue: 'FILE|FOLDER',
+    helpValue: 'FILE',
     helpGroup: 'REGISTRY',
   }),
 }

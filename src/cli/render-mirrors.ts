@@ -1,7 +1,7 @@
 import type { MirrorUse } from '../registry/mirrors/in-use.ts'
 
 /** Where the images of one registry are read, in one line. */
-export function mirrorLine({ from, places, source }: MirrorUse): string {
+export function mirrorLine({ prefix, places, registryItself }: MirrorUse): string {
   const list = places.map(({ location, origin }) => `${location} (${origin})`).join(', then ')
-  return `${from} is read from ${list}, ${source ? 'then from' : 'and not from'} ${from} itself`
+  return `${prefix} is read from ${list}, ${registryItself ? 'then from' : 'and not from'} ${prefix} itself`
 }

@@ -69,7 +69,8 @@ function placesOfAll(mirrors: Mirrors, images: readonly Reference[]) {
     } catch (error) {
       if (!(error instanceof AirgapError)) throw error
       last = error
-      problems.push({ entry: formatReference(image), message: error.message })
+      const entry = formatReference(image)
+      problems.push({ entry, message: error.message.replace(`${entry} `, '') })
       return []
     }
   })

@@ -64,7 +64,7 @@ withParts('mirrors', PARTS, () => {
         if (path.includes(`/manifests/${reference}`)) found.add(`${name} ${path}`)
       }
     }
-    return [...found].sort()
+    return [...found].toSorted()
   }
 
   const place = (name: string): Promise<string> => mkdtemp(join(folder, `${name}-`))

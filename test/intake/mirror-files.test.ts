@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { AirgapError } from '../../src/errors.ts'
+import { elsewhere } from '../../src/intake/config/keys.ts'
 import { readMirrorFiles } from '../../src/intake/mirrors/mirror-files.ts'
 import { MAX_MIRROR_FILE } from '../../src/intake/mirrors/toml-file.ts'
 import { TomlPlaces } from '../../src/intake/mirrors/toml-places.ts'
@@ -537,6 +538,11 @@ describe('other things', () => {
       { numRuns: 300 },
     )
   })
+})
+
+test('a config cannot name such files, and says why', () => {
+  for (const key of ['mirrorsFrom', 'mirrors-from', 'certs.d'])
+    expect(elsewhere(key)).toContain('--mirrors-from')
 })
 
 test('places of keys', () => {

@@ -206,7 +206,7 @@ describe('prefixes', () => {
         const [found] = new Mirrors([file(...rules)]).placesOf(image).mirrors
         const full = `${at}/${name}/`
         const matching = prefixes.map((from) => `${text(of, from)}/`).filter((from) => full.startsWith(from))
-        const longest = matching.sort((a, b) => b.length - a.length)[0]
+        const longest = matching.toSorted((a, b) => b.length - a.length)[0]
         const rest = longest === undefined ? undefined : full.slice(longest.length, -1)
         expect(found?.repository).toBe(rest === undefined ? undefined : rest === '' ? 'p' : `p/${rest}`)
       }),
@@ -223,7 +223,7 @@ describe('prefixes', () => {
         const expected = prefixes
           .map((from, i) => ({ from, i }))
           .filter(({ from }) => from === '' || `${name}/`.startsWith(`${from}/`))
-          .sort((a, b) => b.from.length - a.from.length || a.i - b.i)
+          .toSorted((a, b) => b.from.length - a.from.length || a.i - b.i)
         expect(order).toEqual(expected.map(({ i }) => i))
         expect(formatReference(image)).toBe(`r.example/${name}:latest`)
       }),
@@ -241,7 +241,11 @@ describe('what is in use', () => {
 
   test('is told once for all images that are read alike', () => {
     expect(use(['nginx', 'redis', 'quay.io/a'], flags('docker.io=m.example/hub'))).toEqual([
-      { from: 'docker.io', places: [{ location: 'm.example/hub', origin: '--mirror' }], source: true },
+      {
+        prefix: 'docker.io',
+        places: [{ location: 'm.example/hub', origin: '--mirror' }],
+        registryItself: true,
+      },
     ])
   })
 
@@ -254,16 +258,16 @@ describe('what is in use', () => {
     expect(
       use(['r.io/a', 'r.io/team/b', 'x.example/c'], flags('r.io=m.test', 'r.io/team=t.test'), file(wildcard)),
     ).toEqual([
-      { from: 'r.io', places: [{ location: 'm.test', origin: '--mirror' }], source: true },
+      { prefix: 'r.io', places: [{ location: 'm.test', origin: '--mirror' }], registryItself: true },
       {
-        from: 'r.io/team',
+        prefix: 'r.io/team',
         places: [
           { location: 't.test', origin: '--mirror' },
           { location: 'm.test', origin: '--mirror' },
         ],
-        source: true,
+        registryItself: true,
       },
-      { from: 'x.example', places: [{ location: 'w.test', origin: 'file.conf' }], source: true },
+      { prefix: 'x.example', places: [{ location: 'w.test', origin: 'file.conf' }], registryItself: true },
     ])
   })
 })

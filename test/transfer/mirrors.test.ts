@@ -367,7 +367,9 @@ describe('the name stays the source', () => {
     ])
     expect(source.requests).toEqual([])
     const [told] = events.flatMap((event) => (event.type === 'mirrors' ? [event.inUse] : []))
-    expect(told).toMatchObject([{ from: source.host, source: kind !== 'registries.conf, location' }])
+    expect(told).toMatchObject([
+      { prefix: source.host, registryItself: kind !== 'registries.conf, location' },
+    ])
     expect(told?.[0]?.places[0]?.origin).toMatch(/^--mirror$|hosts\.toml$|\.conf$/)
   })
 

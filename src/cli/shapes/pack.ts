@@ -25,7 +25,10 @@ export const PackSchema = v.object({
   mirrors: described(
     v.array(
       v.object({
-        from: described(v.string(), 'The registry, or the part of it, whose images are read elsewhere first'),
+        prefix: described(
+          v.string(),
+          'The registry, or the part of it, whose images are read elsewhere first',
+        ),
         places: described(
           v.array(
             v.object({
@@ -35,7 +38,7 @@ export const PackSchema = v.object({
           ),
           'In the order in which they are asked',
         ),
-        source: described(v.boolean(), 'Whether the registry itself is asked behind them'),
+        registryItself: described(v.boolean(), 'Whether the registry itself is asked behind them'),
       }),
     ),
     'The mirrors in use',

@@ -149,7 +149,7 @@ export const ConfigSchema = v.strictObject({
     v.pipe(
       listOf((text) => parseMirror(text)),
       v.description(
-        'FROM=TO: what begins with FROM is read from TO; several are tried in order, then the source. (--mirror)',
+        'FROM=TO: what begins with FROM is read from TO; several are tried in order, a longer FROM first, then the source. (--mirror)',
       ),
       v.examples([['docker.io=mirror.example:5000/hub']]),
     ),

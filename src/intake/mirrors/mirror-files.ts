@@ -173,7 +173,7 @@ async function namesIn(folder: string): Promise<string[]> {
         `cannot read mirrors from ${folder}: it holds more than ${MAX_NAMES} files`,
       )
     }
-    return names.sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+    return names.toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
   } catch (error) {
     if (systemCode(error) === 'ENOTDIR') return []
     throw fileError(error, 'read mirrors from', folder)

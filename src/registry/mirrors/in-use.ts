@@ -5,7 +5,7 @@ import { specificity, textOf } from './scope.ts'
 /** Where the images of one registry, or those below one path of it, are read. */
 export interface MirrorUse {
   /** `HOST[:PORT]`, with a path where only images below it are meant. */
-  from: string
+  prefix: string
   /** In the order in which they are asked. */
   places: {
     /** As it was configured. */
@@ -14,7 +14,7 @@ export interface MirrorUse {
     origin: string
   }[]
   /** Whether the registry itself is asked, behind the places. */
-  source: boolean
+  registryItself: boolean
 }
 
 /** The mirrors that are in use for some images: one entry for all that are read alike. */
@@ -23,13 +23,13 @@ export function mirrorsInUse(images: readonly { image: Reference; places: ImageP
   for (const { image, places } of images) {
     if (places.mirrors.length === 0) continue
     const scopes = places.mirrors.map(({ rule }) => rule.scope)
-    const [narrowest] = scopes.sort((a, b) => specificity(b) - specificity(a))
+    const [narrowest] = scopes.toSorted((a, b) => specificity(b) - specificity(a))
     const use: MirrorUse = {
-      from: narrowest?.kind === 'path' ? textOf(narrowest) : image.registry,
+      prefix: narrowest?.kind === 'path' ? textOf(narrowest) : image.registry,
       places: places.mirrors.map(({ text, rule }) => ({ location: text, origin: rule.origin })),
-      source: places.asksSource,
+      registryItself: places.asksSource,
     }
     uses.set(JSON.stringify(use), use)
   }
-  return [...uses.values()].sort((a, b) => (a.from < b.from ? -1 : 1))
+  return [...uses.values()].toSorted((a, b) => (a.prefix < b.prefix ? -1 : 1))
 }

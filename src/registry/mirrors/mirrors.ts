@@ -34,7 +34,7 @@ export class Mirrors {
   constructor(sets: readonly RuleSet[] = []) {
     this.#sets = sets.map((set) => ({
       ...set,
-      rules: [...set.rules].sort((a, b) => specificity(b.scope) - specificity(a.scope)),
+      rules: [...set.rules].toSorted((a, b) => specificity(b.scope) - specificity(a.scope)),
     }))
   }
 

@@ -25,7 +25,8 @@ export interface Sources {
 export function sourcesFor(client: RegistryClient, image: Reference, mirrors?: Mirrors): Sources {
   const places = mirrors?.placesOf(image)
   const found = (places?.mirrors ?? []).map((place) => ({
-    ...place,
+    pulls: place.pulls,
+    resolves: place.resolves,
     repository: client.repository(place.registry, place.repository, {
       apiRoot: place.apiRoot,
       namespace:
@@ -65,6 +66,8 @@ function passedOver(
   if (code === 'NOT_FOUND' || !mirrors?.isNews(`${registry} ${code}`)) return
   client.shared.onNotice({
     type: 'warning',
-    message: `the mirror ${registry} is passed over: ${message}${hint === undefined ? '' : `. ${hint}`}`,
+    message: [`the mirror ${registry} is passed over: ${message}`, hint?.split(/(?<=\.) /)[0]]
+      .filter(Boolean)
+      .join('. '),
   })
 }
