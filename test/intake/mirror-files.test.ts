@@ -480,12 +480,12 @@ describe('other things', () => {
     ['large', `# ${'x'.repeat(MAX_MIRROR_FILE)}`, 'larger than'],
     ['deep', `a = ${'['.repeat(100_000)}`, 'not TOML'],
     ['a deep key', `${'a.'.repeat(100_000)}a = 1`, ''],
-    ['many unknown keys', Array.from({ length: 50_000 }, (_, i) => `k${i} = 1`).join('\n'), 'neither'],
+    ['many unknown keys', Array.from({ length: 20_000 }, (_, i) => `k${i} = 1`).join('\n'), 'neither'],
     ['deep tables', `[${'a.'.repeat(100_000)}a]`, ''],
     ['unsafe', '[__proto__]\nblocked = true', 'not TOML'],
     ['unsafe too', '[host.constructor.prototype]\nca = "x"', 'not TOML'],
     ['an endless name', `[host."https://${'a'.repeat(500_000)}"]`, ''],
-    ['many', `[[registry]]\nlocation = "a"\n${'[[registry.mirror]]\n'.repeat(40_000)}`, 'needs a location'],
+    ['many', `[[registry]]\nlocation = "a"\n${'[[registry.mirror]]\n'.repeat(10_000)}`, 'needs a location'],
   ])('hostile: %s', async (_, content, reason) => {
     for (const name of ['docker.io/hosts.toml', 'a.conf']) {
       const path = join(await tree({ [name]: content }), name)
@@ -535,7 +535,7 @@ describe('other things', () => {
           expect((error as AirgapError).message).toContain(path)
         }
       }),
-      { numRuns: 300 },
+      { numRuns: 150 },
     )
   })
 })

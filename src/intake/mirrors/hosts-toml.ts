@@ -11,8 +11,8 @@ export const HOSTS_TOML = 'hosts.toml'
 const HOST_KEYS = ['capabilities', 'ca', 'client', 'skip_verify', 'override_path']
 const UNSUPPORTED = new Map([
   ['header', 'is not supported, and has no effect: no additional headers are sent'],
-  ['dial_timeout', 'is not supported, and has no effect: connections are waited for 10 seconds'],
-  ['proxy', 'is not supported, and has no effect: proxies are set for all of airgap'],
+  ['dial_timeout', 'is not supported, and has no effect'],
+  ['proxy', 'is not supported, and has no effect'],
 ])
 const CAPABILITIES = ['pull', 'resolve', 'push']
 
