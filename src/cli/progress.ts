@@ -3,6 +3,7 @@ import type { OnEvent, TransferEvent } from '../transfer/events.ts'
 import { escapeLine, formatBytes, formatDuration, isTerminal } from './format.ts'
 import { log as standardError, type Log } from './log.ts'
 import { ProgressState, type Done, type ProgressSnapshot } from './progress-state.ts'
+import { mirrorLine } from './render-mirrors.ts'
 import { phaseText, progressText } from './progress-text.ts'
 
 const HEARTBEAT_MS = 15_000
@@ -61,6 +62,9 @@ export class Progress {
         break
       case 'registry':
         this.#notice(event.notice)
+        break
+      case 'mirrors':
+        for (const use of event.inUse) this.#log.note(mirrorLine(use))
         break
       case 'more':
       case 'progress':

@@ -11,6 +11,8 @@ import { authorityOf } from './hosts.ts'
 import { ClockWatch } from './faults/clock.ts'
 import { NO_REGISTRY } from './faults/words.ts'
 import { transportError } from './http-errors.ts'
+import type { HostTls } from './host-tls.ts'
+import type { ApiPlace } from './location.ts'
 import type { RegistryNotice } from './notices.ts'
 import { RemoteRepository } from './remote-repository.ts'
 import type { Repository } from './repository.ts'
@@ -27,6 +29,10 @@ export interface RegistryOptions {
   caFile?: string | undefined
   /** `HOST` or `HOST:PORT` whose certificate is not checked. */
   insecureSkipTlsVerify?: readonly string[] | undefined
+  /** `HOST` or `HOST:PORT` that is spoken to by TLS with any certificate if it speaks TLS, and else in plain HTTP. */
+  insecure?: readonly string[] | undefined
+  /** Certificates for single hosts, by `HOST:PORT` in lower case. */
+  hostTls?: ReadonlyMap<string, HostTls> | undefined
   /** Credentials file in Docker's or Podman's form, asked before all other sources. */
   authFile?: string | undefined
   /** Asked in place of `authFile` and of all other sources. */
@@ -36,6 +42,8 @@ export interface RegistryOptions {
   /** Default: `process.env`. */
   env?: NodeJS.ProcessEnv
   retry?: Partial<RetryPolicy>
+  /** Milliseconds that a peer may be silent; a minute where left out. */
+  stallTimeoutMs?: number
   onNotice?: (notice: RegistryNotice) => void
 }
 
@@ -48,17 +56,21 @@ export class RegistryClient {
 
   /** @throws AirgapError `FILE` when `caFile` is of no use. */
   constructor(options: RegistryOptions = {}) {
-    const { plainHttp = [], insecureSkipTlsVerify = [], authFile, env = process.env } = options
+    const { plainHttp = [], insecure = [], authFile, env = process.env } = options
+    const insecureSkipTlsVerify = [...(options.insecureSkipTlsVerify ?? []), ...insecure]
     const onNotice = options.onNotice ?? (() => {})
     const { signal } = this.#disconnected
     const transport = new Transport({
       insecureSkipTlsVerify,
       plainHttp,
+      hostTls: options.hostTls,
+      ...(options.stallTimeoutMs === undefined ? {} : { stallTimeoutMs: options.stallTimeoutMs }),
+      caFile: options.caFile,
       secureContext: options.caFile === undefined ? undefined : secureContextWith(options.caFile),
     })
     this.#shared = {
       transport,
-      endpoints: new Endpoints({ plainHttp, insecureSkipTlsVerify, onNotice, signal }),
+      endpoints: new Endpoints({ plainHttp, insecureSkipTlsVerify, insecure, onNotice, signal }),
       authenticator: new Authenticator(
         transport,
         options.credentials ?? new CredentialStore({ authFile, env, signal }),
@@ -79,9 +91,14 @@ export class RegistryClient {
 
   /**
    * One repository of one registry; nothing is sent yet.
+   * @param place for mirrors.
    * @throws AirgapError `INVALID_REFERENCE`
    */
-  repository(registry: string, repository: string): Repository {
+  repository(
+    registry: string,
+    repository: string,
+    place: ApiPlace & Pick<Repository, 'onPassedOver'> = {},
+  ): Repository {
     if (!isRegistryHost(registry)) {
       throw new AirgapError('INVALID_REFERENCE', `${JSON.stringify(registry)} is not a registry host`)
     }
@@ -91,11 +108,12 @@ export class RegistryClient {
         `${JSON.stringify(repository)} is not a repository of ${registry}: lower-case path parts, at most 255 characters`,
       )
     }
-    const name = `${registry}/${repository}`
-    let found = this.#repositories.get(name)
+    const { apiRoot, namespace, onPassedOver } = place
+    const key = JSON.stringify([registry, repository, apiRoot, namespace, onPassedOver !== undefined])
+    let found = this.#repositories.get(key)
     if (!found) {
-      found = new RemoteRepository(this.#connection(registry), repository, this)
-      this.#repositories.set(name, found)
+      found = new RemoteRepository(this.#connection(registry), repository, this, place)
+      this.#repositories.set(key, found)
     }
     return found
   }

@@ -31,6 +31,7 @@ interface Origin {
   host: string
   context: Context
   open(offset: number, signal: AbortSignal | undefined): Promise<BlobStream>
+  onPassedOver?: Repository['onPassedOver']
 }
 
 /**
@@ -64,6 +65,7 @@ export async function downloadBlob(
         throwIfAborted(options.signal, origin.context)
         if (download.isOver || !(error instanceof AirgapError)) throw error
         failures.push({ problem: { entry: origin.name, message: error.message }, error })
+        if (origin !== origins.at(-1)) origin.onPassedOver?.(error)
       }
     }
   } finally {
@@ -220,6 +222,7 @@ function fromRepository(source: Repository, { digest }: Descriptor): Origin {
     host: source.registry,
     context: { registry: source.registry, operation: `fetch the blob ${digest} of ${source.name}` },
     open: (offset, signal) => source.openBlob(digest, offset, signal),
+    onPassedOver: source.onPassedOver,
   }
 }
 

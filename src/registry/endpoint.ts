@@ -15,6 +15,8 @@ export interface Endpoint {
 export interface EndpointOptions {
   plainHttp: readonly string[]
   insecureSkipTlsVerify: readonly string[]
+  /** Spoken to in plain HTTP if they speak no TLS. */
+  insecure?: readonly string[]
   onNotice: OnNotice
   probe?: typeof speaksTls
   /** Ends probes that are under way. */
@@ -51,7 +53,8 @@ export class Endpoints {
   }
 
   async #find(registry: string, authority: string): Promise<Endpoint> {
-    const { plainHttp, insecureSkipTlsVerify, onNotice, signal, probe = speaksTls } = this.#options
+    const { plainHttp, insecureSkipTlsVerify, insecure = [], onNotice, signal } = this.#options
+    const { probe = speaksTls } = this.#options
     const plain = originUrl('http', authority)
     const secure = originUrl('https', authority)
     const loopback = isLoopbackHost(plain.hostname)
@@ -60,6 +63,16 @@ export class Endpoints {
       return { registry, url: plain, plainAllowed: true }
     }
     if (isListed(insecureSkipTlsVerify, secure)) onNotice({ type: 'insecure', registry })
+    if (isListed(insecure, secure)) {
+      const hasTls = await probe(bareHost(secure.hostname), Number(portOf(secure)), undefined, signal).catch(
+        (error: unknown) => {
+          // Without a port, plain HTTP is at another one.
+          if (secure.port === '' && signal?.aborted !== true) return false
+          throw error
+        },
+      )
+      return { registry, url: hasTls ? secure : plain, plainAllowed: !hasTls }
+    }
     if (loopback && !(await probe(bareHost(secure.hostname), Number(portOf(secure)), undefined, signal))) {
       return { registry, url: plain, plainAllowed: false }
     }

@@ -4,7 +4,7 @@ import type { Descriptor, ManifestOrIndex } from '../oci/manifest.ts'
 import { openBlob, statBlob, type BlobStream } from './blobs.ts'
 import type { Connection, Shared } from './connection.ts'
 import { downloadBlob } from './download.ts'
-import { Location } from './location.ts'
+import { Location, type ApiPlace } from './location.ts'
 import { fetchManifest, putManifest, resolveManifest, type ManifestInfo } from './manifests.ts'
 import { listReferrers } from './referrers.ts'
 import type { Repository } from './repository.ts'
@@ -17,10 +17,17 @@ export class RemoteRepository implements Repository {
   readonly repository: string
   readonly name: string
   readonly #location: Location
+  readonly onPassedOver: Repository['onPassedOver']
   readonly #client: { readonly shared: Shared }
 
-  constructor(connection: Connection, repository: string, client: { readonly shared: Shared }) {
-    this.#location = new Location(connection, repository)
+  constructor(
+    connection: Connection,
+    repository: string,
+    client: { readonly shared: Shared },
+    place: ApiPlace & Pick<Repository, 'onPassedOver'> = {},
+  ) {
+    this.onPassedOver = place.onPassedOver
+    this.#location = new Location(connection, repository, place)
     this.#client = client
     this.registry = this.#location.registry
     this.repository = repository

@@ -1,3 +1,4 @@
+import type { AirgapError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Descriptor, ManifestOrIndex } from '../oci/manifest.ts'
 import type { BlobStream } from './blobs.ts'
@@ -9,6 +10,8 @@ export interface Repository {
   readonly repository: string
   /** `registry/repository`, for messages. */
   readonly name: string
+  /** For mirrors: called with the fault by which something is asked of the next source instead. */
+  readonly onPassedOver?: ((error: AirgapError) => void) | undefined
 
   /**
    * What a tag or digest stands for, by HEAD; by GET and hashing where the registry's answer to HEAD leaves

@@ -4,9 +4,10 @@ import type { SecureContext } from 'node:tls'
 import { Agent, type Dispatcher } from 'undici'
 import { AirgapError } from '../errors.ts'
 import { noteAnswer } from './answers.ts'
-import { isListed, isLoopbackHost, printableUrl } from './hosts.ts'
 import { presentedCertificates } from './faults/certificate.ts'
 import { LOST_SCHEME, NO_REGISTRY, REDIRECT_LOOP } from './faults/words.ts'
+import { secureContextFor, type HostTls } from './host-tls.ts'
+import { isListed, isLoopbackHost, portOf, printableUrl } from './hosts.ts'
 import { MAX_ERROR_BODY, statusError, transportError, type AuthState } from './http-errors.ts'
 import type { Context } from './notices.ts'
 
@@ -45,6 +46,9 @@ export interface TransportOptions {
   secureContext?: SecureContext | undefined
   insecureSkipTlsVerify: readonly string[]
   plainHttp: readonly string[]
+  /** By `HOST:PORT`; `caFile` is trusted besides. */
+  hostTls?: ReadonlyMap<string, HostTls> | undefined
+  caFile?: string | undefined
   stallTimeoutMs?: number
   connectTimeoutMs?: number
 }
@@ -55,6 +59,8 @@ export class Transport {
   readonly #options: TransportOptions
   readonly #verified: Agent
   #unverified: Agent | undefined
+  /** Agents of hosts that have certificates of their own. */
+  readonly #own = new Map<string, Agent>()
 
   constructor(options: TransportOptions) {
     this.#options = options
@@ -74,10 +80,26 @@ export class Transport {
   }
 
   #agentFor(url: URL): Agent {
-    if (url.protocol !== 'https:' || !isListed(this.#options.insecureSkipTlsVerify, url))
-      return this.#verified
+    if (url.protocol !== 'https:') return this.#verified
+    const isUnverified = isListed(this.#options.insecureSkipTlsVerify, url)
+    const own = this.#ownAgent(url, isUnverified)
+    if (own) return own
+    if (!isUnverified) return this.#verified
     this.#unverified ??= this.#agent({ rejectUnauthorized: false })
     return this.#unverified
+  }
+
+  #ownAgent(url: URL, isUnverified: boolean): Agent | undefined {
+    const key = `${url.hostname.toLowerCase()}:${portOf(url)}`
+    const tls = this.#options.hostTls?.get(key)
+    if (!tls) return undefined
+    let agent = this.#own.get(key)
+    if (!agent) {
+      const secureContext = secureContextFor(tls, this.#options.caFile)
+      agent = this.#agent({ secureContext, ...(isUnverified ? { rejectUnauthorized: false } : {}) })
+      this.#own.set(key, agent)
+    }
+    return agent
   }
 
   /**
@@ -156,7 +178,8 @@ export class Transport {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#verified.destroy(), this.#unverified?.destroy()])
+    const own = [...this.#own.values()].map((agent) => agent.destroy())
+    await Promise.all([this.#verified.destroy(), this.#unverified?.destroy(), ...own])
   }
 }
 

@@ -203,3 +203,26 @@ test('a CA file that is none is refused before anything is sent', async () => {
     expect((await failureOf(() => makeClient({ caFile: path }), 'FILE')).message).toMatch(message)
   }
 })
+
+test('a host that may be insecure is spoken to by TLS if it speaks TLS, and otherwise in plain HTTP', async () => {
+  const at = (probe: () => Promise<boolean>) =>
+    new Endpoints({
+      plainHttp: [],
+      insecureSkipTlsVerify: [],
+      insecure: ['m.example:5000', 'm.example:443'],
+      onNotice: () => {},
+      probe,
+    })
+  const refuse = async (): Promise<boolean> => {
+    throw Object.assign(new Error('refused'), { code: 'ECONNREFUSED' })
+  }
+  expect((await at(async () => true).resolve('m.example:5000')).url.origin).toBe('https://m.example:5000')
+  expect(await at(async () => false).resolve('m.example:5000')).toMatchObject({
+    url: new URL('http://m.example:5000'),
+    plainAllowed: true,
+  })
+  // Without a port the two are at different ones.
+  expect((await at(refuse).resolve('m.example')).url.origin).toBe('http://m.example')
+  await expect(at(refuse).resolve('m.example:5000')).rejects.toThrow('refused')
+  expect((await at(async () => false).resolve('other.example')).url.origin).toBe('https://other.example')
+})

@@ -6,7 +6,8 @@ import type { Digest } from '../../oci/digest.ts'
 import type { Descriptor, ManifestOrIndex } from '../../oci/manifest.ts'
 import { parseReference } from '../../oci/reference.ts'
 import type { RegistryClient } from '../../registry/client.ts'
-import { sourcesFor, type Mirror } from '../../registry/mirrors.ts'
+import type { Mirrors } from '../../registry/mirrors/mirrors.ts'
+import { sourcesFor } from '../../registry/mirrors/sources.ts'
 import type { Repository } from '../../registry/repository.ts'
 import { asRegistryFault, forEachImage } from '../failures.ts'
 import { closureOf, closureSize, kindOf, type Closure, type KnownSizes } from '../graph.ts'
@@ -36,7 +37,7 @@ export interface ContentsOptions {
   /** Everything in `airgap.json` but the images, which come from the lock. */
   description: Omit<BundleDescription, 'images' | 'platforms'>
   client: RegistryClient
-  mirrors?: readonly Mirror[]
+  mirrors?: Mirrors
   concurrency?: number
   cache?: DocumentCache
   signal?: AbortSignal
@@ -117,8 +118,7 @@ async function gatherImage(
   cache: DocumentCache,
   sizes: KnownSizes,
 ): Promise<GatheredImage> {
-  const { source, mirrors } = sourcesFor(options.client, parseReference(image.source), options.mirrors ?? [])
-  const repositories = [...mirrors, source]
+  const { all: repositories } = sourcesFor(options.client, parseReference(image.source), options.mirrors)
   const load = cache.loader(repositories, options.signal)
   const document =
     cache.peek(image.sourceDigest) ?? (await cache.fetch(image.sourceDigest, repositories, options.signal))

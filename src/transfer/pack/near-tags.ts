@@ -12,16 +12,23 @@ const PATIENCE_MS = 5000
  * Explains a tag that a registry does not have: which ones near to it there are, or that there is no such repository,
  * which many registries do not tell when they are asked for a tag. Costs one request.
  *
+ * @param source where the tag was looked for; undefined where nobody was to be asked.
  * @returns `error` itself where it is another one, or where nothing more is found out.
  */
 export async function explainMissingTag(
   error: unknown,
   { tag, digest }: Pick<Reference, 'tag' | 'digest'>,
-  source: Repository,
+  source: Repository | undefined,
   signal?: AbortSignal,
 ): Promise<unknown> {
   const isMissing = error instanceof AirgapError && error.code === 'NOT_FOUND'
-  if (!isMissing || tag === undefined || digest !== undefined || !error.message.includes(`${NO_SUCH_TAG}:`))
+  if (
+    !isMissing ||
+    !source ||
+    tag === undefined ||
+    digest !== undefined ||
+    !error.message.includes(`${NO_SUCH_TAG}:`)
+  )
     return error
   const patience = AbortSignal.timeout(PATIENCE_MS)
   let found: string
