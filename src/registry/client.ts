@@ -68,13 +68,15 @@ export class RegistryClient {
       caFile: options.caFile,
       secureContext: options.caFile === undefined ? undefined : secureContextWith(options.caFile),
     })
+    const realms = { allowed: options.allowTokenRealm ?? [], plainHttp, names: transport.names }
     this.#shared = {
       transport,
+      reach: realms,
       endpoints: new Endpoints({ plainHttp, insecureSkipTlsVerify, insecure, onNotice, signal }),
       authenticator: new Authenticator(
         transport,
         options.credentials ?? new CredentialStore({ authFile, env, signal }),
-        { allowed: options.allowTokenRealm ?? [], plainHttp },
+        realms,
       ),
       policy: { ...DEFAULT_RETRY, ...options.retry },
       onNotice,

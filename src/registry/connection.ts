@@ -5,6 +5,7 @@ import type { ClockWatch } from './faults/clock.ts'
 import { oneLine, transportError, type AuthState } from './http-errors.ts'
 import type { IntakeParts } from './intake.ts'
 import type { Context, OnNotice } from './notices.ts'
+import type { ReachRules } from './reach.ts'
 import { withRetry, type RetryPolicy } from './retry.ts'
 import {
   discard,
@@ -39,6 +40,8 @@ export interface Answer extends HttpResponse {
 
 export interface Shared extends IntakeParts {
   transport: Transport
+  /** What foreign layers may lead to. */
+  reach: ReachRules
   endpoints: Endpoints
   authenticator: Authenticator
   policy: RetryPolicy

@@ -1,15 +1,14 @@
 import { AirgapError, type Problem } from '../errors.ts'
 import type { Descriptor } from '../oci/manifest.ts'
-import { openRanged, type BlobStream } from './blobs.ts'
+import type { BlobStream } from './blobs.ts'
 import type { Shared } from './connection.ts'
 import { damagedHint } from './faults/words.ts'
-import { printableUrl } from './hosts.ts'
+import { foreignOrigins } from './foreign.ts'
 import { transportError } from './http-errors.ts'
 import type { Context } from './notices.ts'
 import type { Repository } from './repository.ts'
 import { markTransient, throwIfAborted, withRetry } from './retry.ts'
 import { Intake, type BlobSink } from './intake.ts'
-import { failure } from './transport.ts'
 
 export type { BlobSink } from './intake.ts'
 
@@ -25,7 +24,7 @@ export interface DownloadOptions {
 const REAL_PROGRESS = 16 * 1024 * 1024
 const WRONG_DIGESTS_PER_SOURCE = 2
 
-interface Origin {
+export interface Origin {
   /** For messages and the result. */
   name: string
   host: string
@@ -52,7 +51,7 @@ export async function downloadBlob(
 ): Promise<{ source: string }> {
   const origins = [
     ...sources.map((source) => fromRepository(source, descriptor)),
-    ...foreignOrigins(descriptor, options),
+    ...foreignOrigins(sources, descriptor, options.client.shared),
   ]
   const download = new Download(descriptor, sink, options)
   const failures: { problem: Problem; error: AirgapError }[] = []
@@ -224,35 +223,4 @@ function fromRepository(source: Repository, { digest }: Descriptor): Origin {
     open: (offset, signal) => source.openBlob(digest, offset, signal),
     onPassedOver: source.onPassedOver,
   }
-}
-
-/** The places outside registries that a foreign layer names. */
-function foreignOrigins({ digest, urls }: Descriptor, { client }: DownloadOptions): Origin[] {
-  const origins: Origin[] = []
-  for (const text of urls ?? []) {
-    const url = URL.canParse(text) ? new URL(text) : undefined
-    if (url?.protocol !== 'https:' && url?.protocol !== 'http:') continue
-    const context = {
-      registry: url.host,
-      operation: `fetch the foreign layer ${digest} from ${printableUrl(url)}`,
-    }
-    origins.push({
-      name: printableUrl(url),
-      host: url.host,
-      context,
-      open: (offset, signal) =>
-        openRanged(offset, context, async (headers) => {
-          const response = await client.shared.transport.request({
-            method: 'GET',
-            url,
-            headers,
-            context,
-            signal,
-          })
-          if (response.status === 200 || response.status === 206 || response.status === 416) return response
-          throw await failure(response, { kind: 'none' }, context)
-        }),
-    })
-  }
-  return origins
 }

@@ -42,11 +42,19 @@ for (const [network, prefix] of [
   ['192.168.0.0', 16],
 ] as const) {
   PRIVATE.addSubnet(network, prefix, 'ipv4')
+  // The same behind a NAT64 gateway (RFC 6052).
+  PRIVATE.addSubnet(`64:ff9b::${network}`, 96 + prefix, 'ipv6')
 }
 PRIVATE.addAddress('::', 'ipv6')
 PRIVATE.addAddress('::1', 'ipv6')
 PRIVATE.addSubnet('fc00::', 7, 'ipv6')
 PRIVATE.addSubnet('fe80::', 10, 'ipv6')
+PRIVATE.addSubnet('fec0::', 10, 'ipv6')
+
+const LINK_LOCAL = new BlockList()
+LINK_LOCAL.addSubnet('169.254.0.0', 16, 'ipv4')
+LINK_LOCAL.addSubnet('fe80::', 10, 'ipv6')
+LINK_LOCAL.addAddress('fd00:ec2::254', 'ipv6')
 
 /** Whether a URL's host is literally this machine: `localhost`, `127.0.0.0/8` or `[::1]`. No name is looked up. */
 export function isLoopbackHost(hostname: string): boolean {
@@ -56,6 +64,11 @@ export function isLoopbackHost(hostname: string): boolean {
 /** Whether an IP address is one that only means something inside a network: private, link-local, loopback. */
 export function isPrivateAddress(address: string): boolean {
   return contains(PRIVATE, address)
+}
+
+/** Whether a URL's host is literally an address of the link alone: there clouds keep what a machine may know of itself. */
+export function isLinkLocalHost(hostname: string): boolean {
+  return contains(LINK_LOCAL, bareHost(hostname))
 }
 
 function contains(list: BlockList, address: string): boolean {

@@ -1,16 +1,13 @@
-import { lookup } from 'node:dns/promises'
-import { isIP } from 'node:net'
 import { AirgapError } from '../errors.ts'
 import type { Endpoint } from './endpoint.ts'
-import { bareHost, isListed, isLoopbackHost, isPrivateAddress, printableUrl } from './hosts.ts'
+import { isListed, isLoopbackHost, printableUrl } from './hosts.ts'
 import type { Context } from './notices.ts'
+import { leadsInside, type ReachRules } from './reach.ts'
 
-export interface RealmRules {
+export interface RealmRules extends ReachRules {
   /** Hosts that may be a token realm although they are private. */
   allowed: readonly string[]
   plainHttp: readonly string[]
-  /** All addresses of a host name; empty when it has none. */
-  addressesOf?: (host: string) => Promise<string[]>
 }
 
 /**
@@ -48,33 +45,9 @@ export async function checkRealm(
     }
   }
   if (realm.hostname === endpoint.url.hostname || isListed(rules.allowed, realm)) return
-  const addressesOf = rules.addressesOf ?? lookupAll
-  const isPrivate = (await hostAddresses(realm.hostname, addressesOf)).some(isPrivateAddress)
-  if (!isPrivate) return
-  const own = await hostAddresses(endpoint.url.hostname, addressesOf)
-  // "every", so that a public registry does not become a private one by listing a private address besides.
-  if (own.length > 0 && own.every(isPrivateAddress)) return
+  if (!(await leadsInside(realm.hostname, [endpoint.url.hostname], rules))) return
   refuse(
     'which is inside a private network while the registry is not',
     `If that is meant to be, allow it with --allow-token-realm ${realm.host}`,
   )
-}
-
-async function hostAddresses(
-  hostname: string,
-  addressesOf: (host: string) => Promise<string[]>,
-): Promise<string[]> {
-  const host = bareHost(hostname)
-  if (isIP(host) !== 0) return [host]
-  if (isLoopbackHost(host)) return ['127.0.0.1']
-  return addressesOf(host)
-}
-
-async function lookupAll(host: string): Promise<string[]> {
-  try {
-    return (await lookup(host, { all: true })).map(({ address }) => address)
-  } catch {
-    // A name without an address cannot be contacted either; that attempt reports it.
-    return []
-  }
 }

@@ -7,7 +7,8 @@ import { noteAnswer } from './answers.ts'
 import { presentedCertificates } from './faults/certificate.ts'
 import { LOST_SCHEME, NO_REGISTRY, REDIRECT_LOOP } from './faults/words.ts'
 import { secureContextFor, type HostTls } from './host-tls.ts'
-import { isListed, isLoopbackHost, portOf, printableUrl } from './hosts.ts'
+import { isLinkLocalHost, isListed, isLoopbackHost, portOf, printableUrl } from './hosts.ts'
+import { NameGuard } from './name-guard.ts'
 import { MAX_ERROR_BODY, statusError, transportError, type AuthState } from './http-errors.ts'
 import type { Context } from './notices.ts'
 
@@ -51,11 +52,13 @@ export interface TransportOptions {
   caFile?: string | undefined
   stallTimeoutMs?: number
   connectTimeoutMs?: number
+  names?: NameGuard
 }
 
 /** HTTP/1.1 over undici, with redirects followed by rules of our own. One pool of connections a kind of TLS. */
 export class Transport {
   readonly stallTimeoutMs: number
+  readonly names: NameGuard
   readonly #options: TransportOptions
   readonly #verified: Agent
   #unverified: Agent | undefined
@@ -64,6 +67,7 @@ export class Transport {
 
   constructor(options: TransportOptions) {
     this.#options = options
+    this.names = options.names ?? new NameGuard()
     this.stallTimeoutMs = options.stallTimeoutMs ?? STALL_TIMEOUT_MS
     this.#verified = this.#agent(
       options.secureContext === undefined ? {} : { secureContext: options.secureContext },
@@ -75,7 +79,11 @@ export class Transport {
       allowH2: false,
       headersTimeout: this.stallTimeoutMs,
       bodyTimeout: this.stallTimeoutMs,
-      connect: { timeout: this.#options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS, ...tls },
+      connect: {
+        timeout: this.#options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
+        lookup: this.names.lookup,
+        ...tls,
+      },
     })
   }
 
@@ -203,6 +211,9 @@ export function locationOf(response: HttpResponse, context: Context): URL {
   }
   if (url.protocol !== 'https:' && url.protocol !== 'http:') {
     return fail(`answers with a Location of the kind ${url.protocol}`)
+  }
+  if (isLinkLocalHost(url.hostname) && !isLinkLocalHost(response.requested.hostname)) {
+    return fail(`answers with a Location on ${url.host}, where clouds keep the secrets of this machine`)
   }
   return url
 }

@@ -374,9 +374,11 @@ test('a foreign URL that asks for credentials gets none', async () => {
     response.setHeader('www-authenticate', 'Basic realm="r"')
     response.writeHead(401).end()
   })
+  const registry = await serve((_, response) => registryError(response, 404, 'BLOB_UNKNOWN'))
   const client = makeClient({ authFile: authFileWith({ auths: { [foreign.host]: basicEntry('u', 'p') } }) })
   const descriptor = { ...blob, urls: [`${foreign.origin}/layer`] }
-  await failureOf(downloadBlob([], descriptor, memorySink().sink, { client }), 'UNAUTHORIZED')
+  const sources = [client.repository(registry.host, 'app')]
+  await failureOf(downloadBlob(sources, descriptor, memorySink().sink, { client }), 'UNAUTHORIZED')
   expect(foreign.seen.map(({ headers }) => headers.authorization)).toEqual([undefined])
 })
 

@@ -1,0 +1,53 @@
+import { lookup } from 'node:dns/promises'
+import { isIP } from 'node:net'
+import { bareHost, isLoopbackHost, isPrivateAddress } from './hosts.ts'
+import type { NameGuard } from './name-guard.ts'
+
+export interface ReachRules {
+  /** All addresses of a host name; empty when it has none. */
+  addressesOf?: ((host: string) => Promise<string[]>) | undefined
+  /** Looks up the names of the connections that follow. */
+  names?: NameGuard | undefined
+}
+
+/**
+ * Whether `hostname` is inside a private network while somebody outside sends us there: a registry on the internet, or
+ * whoever put an image into it, could make us knock at doors inside (GHSA-xf85-363p-868w). Where the answer is no
+ * because the host is outside, the connections that follow are held to that.
+ *
+ * @param from hosts of the registries that send us. Inside only where each of them has addresses and all are private:
+ *   a public registry does not become a private one by listing a private address besides.
+ */
+export async function leadsInside(
+  hostname: string,
+  from: readonly string[],
+  rules: ReachRules,
+): Promise<boolean> {
+  const found = await hostAddresses(hostname, rules)
+  if (!found.some(isPrivateAddress)) {
+    rules.names?.keepOutside(bareHost(hostname))
+    return false
+  }
+  const origins = await Promise.all(from.map((host) => hostAddresses(host, rules)))
+  const isFromInside =
+    origins.length > 0 && origins.every((own) => own.length > 0 && own.every(isPrivateAddress))
+  return !isFromInside
+}
+
+async function hostAddresses(hostname: string, rules: ReachRules): Promise<string[]> {
+  const host = bareHost(hostname)
+  if (isIP(host) !== 0) return [host]
+  if (isLoopbackHost(host)) return ['127.0.0.1']
+  const found = await (rules.addressesOf ?? lookupAll)(host)
+  return [...found, ...(rules.names?.givenTo(host) ?? [])]
+}
+
+/** All addresses of a host name; none where it has none or cannot be looked up. */
+export async function lookupAll(host: string): Promise<string[]> {
+  try {
+    return (await lookup(host, { all: true })).map(({ address }) => address)
+  } catch {
+    // A name without an address cannot be contacted either; that attempt reports it.
+    return []
+  }
+}
