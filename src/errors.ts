@@ -1,5 +1,6 @@
 import { statfsSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
+import { redacted } from './redact.ts'
 
 /**
  * Every failure this project knows by name, with the exit code that the command line gives it.
@@ -69,7 +70,7 @@ export interface AirgapErrorOptions {
 
 /**
  * The one error class. `message` says what happened, to which image, file and registry;
- * `hint` says what to do. Never holds a secret or a URL's query.
+ * `hint` says what to do. Never holds a secret or a URL's query: what has the form of one is taken out.
  */
 export class AirgapError extends Error {
   override readonly name = 'AirgapError'
@@ -78,10 +79,14 @@ export class AirgapError extends Error {
   readonly problems: Problem[]
 
   constructor(code: ErrorCode, message: string, options: AirgapErrorOptions = {}) {
-    super(message, options.cause === undefined ? {} : { cause: options.cause })
+    super(redacted(message), options.cause === undefined ? {} : { cause: options.cause })
     this.code = code
-    this.hint = options.hint
-    this.problems = options.problems ?? []
+    this.hint = options.hint === undefined ? undefined : redacted(options.hint)
+    this.problems = (options.problems ?? []).map((problem) => ({
+      ...problem,
+      entry: redacted(problem.entry),
+      message: redacted(problem.message),
+    }))
   }
 
   get exitCode(): number {

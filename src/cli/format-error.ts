@@ -1,4 +1,5 @@
 import type { AirgapError } from '../errors.ts'
+import { redacted } from '../redact.ts'
 import { escapeForeign, escapeLine, styler } from './format.ts'
 import { fitted } from './wrap.ts'
 
@@ -22,7 +23,7 @@ export function formatError(error: AirgapError): string {
   if (left > 0) lines.push(`  … and ${left} more; --json lists all`)
   if (error.hint !== undefined) lines.push(fit(escapeForeign(error.hint)))
   if (error.code === 'INTERNAL' && error.cause instanceof Error && error.cause.stack) {
-    lines.push(escapeForeign(error.cause.stack))
+    lines.push(escapeForeign(redacted(error.cause.stack)))
   }
   return lines.join('\n')
 }

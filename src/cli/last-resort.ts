@@ -1,3 +1,4 @@
+import { redacted } from '../redact.ts'
 import { globalOptions } from './global-flags.ts'
 
 /** Ends the process for an error that nobody has caught, in the form of the log. It may be the log that failed. */
@@ -5,7 +6,7 @@ export function endWith(error: NodeJS.ErrnoException): never {
   if (error.syscall === 'write') {
     return die(7, 'FILE', `cannot write to standard output or standard error: ${error.message}`)
   }
-  return die(1, 'INTERNAL', `unexpected fault: ${error.message}`, error.stack)
+  return die(1, 'INTERNAL', redacted(`unexpected fault: ${error.message}`), redacted(error.stack ?? ''))
 }
 
 function die(exitCode: number, code: string, message: string, stack?: string): never {

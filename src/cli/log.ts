@@ -1,4 +1,5 @@
 import type { AirgapError } from '../errors.ts'
+import { redacted } from '../redact.ts'
 import { escapeForeign, jsonLine } from './format.ts'
 import type { GlobalOptions, LogFormat } from './global-flags.ts'
 import { formatError } from './format-error.ts'
@@ -39,18 +40,18 @@ export class Log {
 
   /** Something to know beside the result; not said under `--quiet`. */
   note(message: string): void {
-    this.write({ level: 'info', event: 'note', message })
+    this.write({ level: 'info', event: 'note', message: redacted(message) })
   }
 
   /** Something that has to be known; said under `--quiet` too. */
   warning(message: string): void {
-    this.write({ level: 'warning', event: 'warning', message })
+    this.write({ level: 'warning', event: 'warning', message: redacted(message) })
   }
 
   /** Why the command failed. */
   error(error: AirgapError): void {
     const { code, exitCode, message, hint, problems, cause } = error
-    const stack = code === 'INTERNAL' && cause instanceof Error ? cause.stack : undefined
+    const stack = code === 'INTERNAL' && cause instanceof Error ? redacted(cause.stack ?? '') : undefined
     const entry: LogEntry = {
       level: 'error',
       event: 'error',

@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream'
+import { redacted } from '../redact.ts'
 import type { Authenticator, Grant } from './auth.ts'
 import type { Endpoint, Endpoints } from './endpoint.ts'
 import type { ClockWatch } from './faults/clock.ts'
@@ -150,7 +151,7 @@ export class Connection {
       this.#warned.add(text)
       this.#shared.onNotice({
         type: 'warning',
-        message: `${this.registry} says: ${oneLine(text.replace(/\\(.)/g, '$1'))}`,
+        message: redacted(`${this.registry} says: ${oneLine(text.replace(/\\(.)/g, '$1'))}`),
       })
     }
   }

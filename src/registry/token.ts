@@ -91,6 +91,7 @@ async function ask(request: TokenRequest, realm: URL, scopes: readonly string[])
       url: realm,
       headers: { 'content-type': 'application/x-www-form-urlencoded', accept: 'application/json' },
       body: form.toString(),
+      secrets: [credentials.token],
       context,
     })
     if (response.status !== 404 && response.status !== 405) return response

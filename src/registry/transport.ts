@@ -3,6 +3,7 @@ import type { Readable } from 'node:stream'
 import type { SecureContext } from 'node:tls'
 import { Agent, type Dispatcher } from 'undici'
 import { AirgapError } from '../errors.ts'
+import { secretsIn, withoutSecrets } from '../redact.ts'
 import { noteAnswer } from './answers.ts'
 import { presentedCertificates } from './faults/certificate.ts'
 import { LOST_SCHEME, NO_REGISTRY, REDIRECT_LOOP } from './faults/words.ts'
@@ -29,6 +30,8 @@ export interface HttpRequest {
   /** How long the answer may take after the request is sent, where that is longer than the stall timeout. */
   answerTimeoutMs?: number | undefined
   signal?: AbortSignal | undefined
+  /** What is secret in the body: no error quotes it. What `authorization` holds is known to be. */
+  secrets?: readonly string[] | undefined
   /** Called before a redirect is followed; throws to refuse it. */
   checkRedirect?: ((to: URL) => Promise<void>) | undefined
 }
@@ -41,6 +44,8 @@ export interface HttpResponse {
   /** Where the answer came from, after redirects. */
   url: URL
   requested: URL
+  /** What was sent with the request that an error must not quote, where the answer repeats it. */
+  secrets: readonly string[]
 }
 
 export interface TransportOptions {
@@ -118,6 +123,10 @@ export class Transport {
    */
   async request(request: HttpRequest): Promise<HttpResponse> {
     let { url, authorization } = request
+    const secrets = [
+      ...(request.secrets ?? []),
+      ...(authorization === undefined ? [] : secretsIn(authorization)),
+    ]
     for (let hops = 0; ; hops++) {
       const { statusCode, headers, body } = await this.#once(request, url, authorization)
       const { method } = request
@@ -128,6 +137,7 @@ export class Transport {
         body,
         url,
         requested: request.url,
+        secrets,
       }
       const follows = method === 'GET' || method === 'HEAD'
       if (!REDIRECTS.has(statusCode) || !follows) return response
@@ -285,7 +295,10 @@ export async function failure(
     // The status tells enough; what was readable of the explanation is quoted.
   }
   const elsewhere = response.url.origin !== response.requested.origin
-  const body = Buffer.concat(chunks).subarray(0, MAX_ERROR_BODY)
+  const said = Buffer.concat(chunks).subarray(0, MAX_ERROR_BODY)
+  // Proxies and debugging pages repeat what they were sent.
+  const body =
+    response.secrets.length === 0 ? said : Buffer.from(withoutSecrets(said.toString('utf8'), response.secrets))
   const error = statusError(
     {
       status: response.status,
