@@ -1,13 +1,13 @@
 /**
  * What others wrote into a text that may be secret, by its form: the user part and the query of URLs, upload states and
  * signatures wherever they stand, Authorization headers, and signed tokens. Sentences of our own hold none of these;
- * error bodies of registries, proxies and storage, and what a user has typed, may.
+ * error bodies of registries, proxies and storage, and what a user has typed, may. Doing it twice changes nothing more.
  */
 const FORMS: readonly (readonly [RegExp, string])[] = [
-  [/\b((?:https?|wss?|ftps?|socks[45]?[ah]?):\/\/)[^\s/?#"'<>]*@/gi, '$1'],
+  [/\b((?:https?|wss?|ftps?|socks[45]?[ah]?):\/\/)(?!USER:PASSWORD@)[^\s/?#"'<>]*@/gi, '$1…@'],
   // Without a scheme, at the beginning of a word; `name:tag@algorithm:hex` is no login.
-  [/(?<![\w/@.:%$+~-])[\w.%$+~-]+:[^\s/?#"'<>@]+@(?!\w+:(?:[0-9a-f]{6}|\W|$))(?=[\w-]*[.:/])/gi, ''],
-  [/\b((?:https?|wss?|ftps?):\/\/[^\s?#"'<>]{1,2000})[?#][^\s"'<>]*/gi, '$1'],
+  [/(?<![\w/@.:%$+~-])[\w.%$+~-]+:[^\s/?#"'<>@]+@(?!\w+:(?:[0-9a-f]{6}|\W|$))(?=[\w-]*[.:/])/gi, '…@'],
+  [/\b((?:https?|wss?|ftps?):\/\/[^\s?#"'<>]{1,2000})[?#][^\s"'<>]*/gi, '$1?…'],
   [/([?&;](?:amp;)?(?:_state|x-[a-z0-9]+-[a-z0-9-]+|x-signature|sig|signature|token|access_token)=)[^\s&"'<>]+/gi, '$1…'],
   // Base64 of any length has more than lower-case letters, words that follow "Basic" or "Bearer" have not.
   [/\b(Basic|Bearer) +(?=[a-z]*[A-Z0-9+/=._~-])[A-Za-z0-9+/=._~-]{8,}/g, '$1 …'],

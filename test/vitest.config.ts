@@ -11,6 +11,7 @@ export default defineConfig({
           name: 'unit',
           include: ['test/**/*.test.ts'],
           exclude: ['test/e2e/**', 'test/faults/**'],
+          setupFiles: ['test/secrets/setup.ts'],
           disableConsoleIntercept: true,
           testTimeout: 60_000,
         },
@@ -19,6 +20,7 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
+          setupFiles: ['test/secrets/setup.ts'],
           globalSetup: ['test/e2e/parts/announce.ts'],
           disableConsoleIntercept: true,
           fileParallelism: false,
@@ -30,6 +32,7 @@ export default defineConfig({
         test: {
           name: 'faults',
           include: ['test/faults/*.test.ts'],
+          setupFiles: ['test/secrets/setup.ts'],
           globalSetup: ['test/e2e/parts/announce.ts'],
           disableConsoleIntercept: true,
           fileParallelism: false,

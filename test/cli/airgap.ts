@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { expect } from 'vitest'
+import { watchRun } from '../secrets/of-run.ts'
 
 const RUN = join(import.meta.dirname, '../../bin/run.js')
 /** Hundreds of processes load the same code. */
@@ -25,11 +26,16 @@ export interface RunOptions {
   stdin?: string
 }
 
-/** Runs the built command as a user would, with nothing of this machine's credentials in its environment. */
+/**
+ * Runs the built command as a user would, with nothing of this machine's credentials in its environment. Fails where
+ * what it prints or writes shows a secret.
+ */
 export async function airgap(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
+  const env = { PATH: process.env.PATH, HOME: '/nonexistent', NODE_COMPILE_CACHE: CACHE, ...options.env }
+  const watch = watchRun({ args, cwd: options.cwd, env, stdin: options.stdin })
   const child = spawn(process.execPath, [RUN, ...args], {
     cwd: options.cwd,
-    env: { PATH: process.env.PATH, HOME: '/nonexistent', NODE_COMPILE_CACHE: CACHE, ...options.env },
+    env,
     stdio: ['pipe', 'pipe', 'pipe'],
   })
   child.stdin.on('error', () => {})
@@ -40,6 +46,7 @@ export async function airgap(args: readonly string[], options: RunOptions = {}):
     once(child, 'close') as Promise<[number | null]>,
   ])
   const text = stdout.toString()
+  watch.check({ stdout: text, stderr: stderr.toString() })
   return {
     code,
     stdout: text,

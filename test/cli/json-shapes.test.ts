@@ -55,7 +55,7 @@ beforeAll(async () => {
   target = await startRegistry()
   // A tag that will move.
   seedRegistry(target.store, 'docker.io/library/nginx:1.29', await buildkitIndex())
-  ;({ run } = session(folder.path, { AIRGAP_PASSWORD: 'a password' }))
+  ;({ run } = session(folder.path, { AIRGAP_PASSWORD: 'corr3ct-horse' }))
   for (const [name, args] of Object.entries(RUNS)) {
     const isResolving = args[0] === 'resolve' || args[0] === 'pack'
     const given = args.map((arg) => arg.replace('%', target.host))

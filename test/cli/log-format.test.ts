@@ -23,7 +23,7 @@ let good: Session['good']
 beforeAll(async () => {
   folder = await scratch()
   internet = await startInternet()
-  ;({ run, good } = session(folder.path, { AIRGAP_PASSWORD: 'a password' }))
+  ;({ run, good } = session(folder.path, { AIRGAP_PASSWORD: 'corr3ct-horse' }))
   await good(['keygen'])
   const images = ['--kubeadm', 'v1.36.3', 'nginx:1.29']
   await good(['pack', ...images, ...internet.mirrors, '-o', 'all.tar', '--key', 'airgap.key'])

@@ -9,7 +9,7 @@ import { startInternet, type Internet } from './internet.ts'
 
 /** The whole way as a user goes it, against embedded registries; one bundle serves most tests. */
 
-const PASSWORD = { AIRGAP_PASSWORD: 'a password', SOURCE_DATE_EPOCH: '1790000000' }
+const PASSWORD = { AIRGAP_PASSWORD: 'corr3ct-horse', SOURCE_DATE_EPOCH: '1790000000' }
 const IMAGES = ['--kubeadm', 'v1.36.3', 'nginx:1.29', 'ghcr.io/example/charts/hello:0.1.0']
 const PLATFORMS = ['--platform', 'linux/amd64', '--platform', 'linux/arm64']
 

@@ -15,7 +15,7 @@ import type { Receipt } from '../../src/transfer/push/receipt.ts'
 import { scratch, session, type Outcome, type Session } from './airgap.ts'
 import { startInternet, type Internet } from './internet.ts'
 
-const ENV = { AIRGAP_PASSWORD: 'a password' }
+const ENV = { AIRGAP_PASSWORD: 'corr3ct-horse' }
 const KEY = ['--key', 'airgap.pub']
 
 let folder: Awaited<ReturnType<typeof scratch>>
@@ -467,7 +467,7 @@ describe('credentials', () => {
     })
     expect(stderr).not.toContain('Error')
     expect(code).toBe(0)
-    expect(await readFile(folder.file('helper-environment'), 'utf8')).not.toContain('a password')
+    expect(await readFile(folder.file('helper-environment'), 'utf8')).not.toContain('corr3ct-horse')
   })
 })
 

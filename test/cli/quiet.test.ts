@@ -18,7 +18,7 @@ beforeAll(async () => {
   folder = await scratch()
   internet = await startInternet()
   target = await startRegistry()
-  ;({ run } = session(folder.path, { AIRGAP_PASSWORD: 'a password', SOURCE_DATE_EPOCH: '1790000000' }))
+  ;({ run } = session(folder.path, { AIRGAP_PASSWORD: 'corr3ct-horse', SOURCE_DATE_EPOCH: '1790000000' }))
 })
 
 afterAll(async () => {

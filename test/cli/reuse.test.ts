@@ -8,7 +8,7 @@ import { scratch, session, type Session } from './airgap.ts'
 
 /** Large enough that more than one thread takes part. */
 const LARGE = 48 * 1024 * 1024
-const ENV = { AIRGAP_PASSWORD: 'a password', SOURCE_DATE_EPOCH: '1790000000' }
+const ENV = { AIRGAP_PASSWORD: 'corr3ct-horse', SOURCE_DATE_EPOCH: '1790000000' }
 
 const sign = ['pack', '--key', 'airgap.key', '--json']
 

@@ -16,6 +16,7 @@ import {
 } from '../../src/index.ts'
 import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
 import { signer } from '../bundle/build-bundle.ts'
+import { expectNoSecrets } from '../secrets/known.ts'
 
 /** Large enough for the threads that hash files (32 MiB together) and those that hash downloads (4 MiB each). */
 const LARGE = 17 * 1024 * 1024
@@ -138,6 +139,7 @@ export function actAt(
     afterwards,
     hasActed: () => acted,
     onEvent: (event) => {
+      expectNoSecrets(JSON.stringify(event), 'an event')
       if (acted) afterwards.push(event)
       if (label(event) !== wanted) return
       seen += 1

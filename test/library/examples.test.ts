@@ -11,7 +11,9 @@ import { parseLock, parsePlatform, type Receipt } from '../../src/index.ts'
 import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
 import { writeKeyPair } from '../../src/trust/key-files.ts'
 import { scratch } from '../cli/airgap.ts'
+import { watchRun } from '../secrets/of-run.ts'
 
+const PASSWORD = 'corr3ct-horse'
 const EXAMPLES = join(import.meta.dirname, '../../docs/examples')
 
 let folder: Awaited<ReturnType<typeof scratch>>
@@ -28,14 +30,18 @@ interface Outcome {
 function start(name: string, args: readonly string[]): { child: ChildProcess; ended: Promise<Outcome> } {
   const child = spawn(process.execPath, [join(EXAMPLES, name), ...args], {
     cwd: folder.path,
-    env: { PATH: process.env['PATH'], HOME: '/nonexistent', AIRGAP_PASSWORD: 'a password' },
+    env: { PATH: process.env['PATH'], HOME: '/nonexistent', AIRGAP_PASSWORD: PASSWORD },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
+  const watch = watchRun({ args: [name, ...args], cwd: folder.path, env: { AIRGAP_PASSWORD: PASSWORD } })
   const ended = Promise.all([
     text(child.stdout),
     text(child.stderr),
     once(child, 'close') as Promise<[number | null]>,
-  ]).then(([stdout, stderr, [code]]) => ({ code, stdout, stderr }))
+  ]).then(([stdout, stderr, [code]]) => {
+    watch.check({ stdout, stderr })
+    return { code, stdout, stderr }
+  })
   return { child, ended }
 }
 
@@ -55,7 +61,7 @@ beforeAll(async () => {
   await seed('db', seededBytes('db', 200_000))
   images = [`${source.host}/web:1`, `${source.host}/db:1`]
   await writeFile(folder.file('images.txt'), `# what we run\n${images.join('\n')}\n`)
-  await writeKeyPair({ prefix: folder.file('airgap'), password: 'a password' })
+  await writeKeyPair({ prefix: folder.file('airgap'), password: PASSWORD })
   const packed = await run('pack.ts', 'images.txt', 'airgap.key', 'bundle.tar')
   expect(packed).toMatchObject({ code: 0, stderr: '' })
   expect(packed.stdout).toContain(`  ${images[0]} fetched\n`)

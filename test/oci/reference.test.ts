@@ -119,7 +119,8 @@ describe('properties', () => {
         } catch (error) {
           if (!(error instanceof AirgapError)) throw error
           expect(error.code).toBe('INVALID_REFERENCE')
-          expect(error.message).toContain(JSON.stringify(given))
+          // What could be a login in front of a host is not repeated.
+          if (!/[^/]:.+@/.test(given)) expect(error.message).toContain(JSON.stringify(given))
         }
       }),
       { numRuns: 2000 },

@@ -11,6 +11,7 @@ import { digestOf, type Digest } from '../../src/oci/digest.ts'
 import { OCI_MANIFEST } from '../../src/oci/media-types.ts'
 import { RegistryClient, type RegistryOptions } from '../../src/registry/client.ts'
 import type { RegistryNotice } from '../../src/registry/notices.ts'
+import { expectNoSecrets } from '../secrets/known.ts'
 
 /** A request as the server saw it, body included once it has arrived. */
 export interface Seen {
@@ -94,7 +95,10 @@ export function makeClient(options: RegistryOptions = {}): RegistryClient & { no
     ...options,
     retry: { baseDelayMs: 1, maxRetryAfterMs: 5, ...options.retry },
   })
-  onTestFinished(() => client.close())
+  onTestFinished(async () => {
+    await client.close()
+    expectNoSecrets(JSON.stringify(notices), 'a notice')
+  })
   return Object.assign(client, { notices })
 }
 

@@ -32,7 +32,7 @@ function guarded(inner: Handler): Handler {
 }
 
 function clientFor(host: string) {
-  return makeClient({ authFile: authFileWith({ auths: { [host]: basicEntry('user', 'secret') } }) })
+  return makeClient({ authFile: authFileWith({ auths: { [host]: basicEntry('user', 's3cret-word') } }) })
 }
 
 test('credentials do not go along a redirect to another origin, nor come back with one', async () => {

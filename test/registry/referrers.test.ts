@@ -45,7 +45,7 @@ const TAG = `/v2/app/manifests/${SUBJECT.replace(':', '-')}`
 
 async function repositoryAt(handler: Handler): Promise<{ repository: Repository; server: TestServer }> {
   const server = await serve(handler)
-  const authFile = authFileWith({ auths: { [server.host]: basicEntry('user', 'secret') } })
+  const authFile = authFileWith({ auths: { [server.host]: basicEntry('user', 's3cret-word') } })
   return { repository: makeClient({ authFile }).repository(server.host, 'app'), server }
 }
 

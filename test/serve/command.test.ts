@@ -11,6 +11,7 @@ import type { SigningKey } from '../../src/trust/keys.ts'
 import { bundleOf, draftOf, newSigner, signer } from '../bundle/build-bundle.ts'
 import { scratch, session, type Session } from '../cli/airgap.ts'
 import { expectResult, logLines } from '../cli/schemas.ts'
+import { watchRun } from '../secrets/of-run.ts'
 import { selfSigned } from '../server/self-signed.ts'
 import { largeImage } from './large-image.ts'
 
@@ -61,6 +62,7 @@ async function start(...args: string[]): Promise<Running> {
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const text = { stdout: '', stderr: '' }
+  const watch = watchRun({ args: ['serve', ...args] })
   const closed = once(child, 'close')
   const url = await new Promise<string>((resolve, reject) => {
     child.stdout.on('data', (chunk: Buffer) => {
@@ -76,6 +78,7 @@ async function start(...args: string[]): Promise<Running> {
   const end = async (signal: NodeJS.Signals): Promise<number | null> => {
     child.kill(signal)
     const [code] = (await closed) as [number | null]
+    watch.check(text)
     return code
   }
   return {

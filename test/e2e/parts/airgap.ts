@@ -1,5 +1,6 @@
 import type { ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
+import { watchRun } from '../../secrets/of-run.ts'
 import { attempt, ended, start, type Ended, type RunOptions } from './processes.ts'
 
 export const RUN_JS = join(import.meta.dirname, '../../../bin/run.js')
@@ -12,7 +13,7 @@ export class Airgap {
   /** @param folder where it runs, and where its home folder and credentials are. */
   constructor(folder: string, env: NodeJS.ProcessEnv = {}) {
     this.#folder = folder
-    this.#env = { PATH: process.env['PATH'], HOME: folder, AIRGAP_PASSWORD: 'test', ...env }
+    this.#env = { PATH: process.env['PATH'], HOME: folder, AIRGAP_PASSWORD: 'corr3ct-horse', ...env }
   }
 
   get options(): RunOptions {
@@ -21,12 +22,14 @@ export class Airgap {
 
   /** Runs to the end, whatever that is. */
   attempt(...args: string[]): Promise<Ended> {
-    return attempt(process.execPath, [RUN_JS, ...args], this.options)
+    return this.#watched(args, () => attempt(process.execPath, [RUN_JS, ...args], this.options))
   }
 
   /** Runs without any network, loopback included. */
   attemptOffline(...args: string[]): Promise<Ended> {
-    return attempt('unshare', ['-n', process.execPath, RUN_JS, ...args], this.options)
+    return this.#watched(args, () =>
+      attempt('unshare', ['-n', process.execPath, RUN_JS, ...args], this.options),
+    )
   }
 
   /** Has to succeed; gives standard output. */
@@ -44,7 +47,15 @@ export class Airgap {
   /** Only starts it. */
   start(...args: string[]): { child: ChildProcess; ended: Promise<Ended> } {
     const child = start(process.execPath, [RUN_JS, ...args], this.options)
-    return { child, ended: ended(child) }
+    return { child, ended: this.#watched(args, () => ended(child)) }
+  }
+
+  /** Fails where what a run prints or writes shows a secret. */
+  async #watched(args: readonly string[], run: () => Promise<Ended>): Promise<Ended> {
+    const watch = watchRun({ args, cwd: this.#folder, env: this.#env })
+    const result = await run()
+    watch.check(result)
+    return result
   }
 }
 

@@ -1,0 +1,35 @@
+import { subscribe } from 'node:diagnostics_channel'
+import type { IncomingMessage } from 'node:http'
+import { afterEach } from 'vitest'
+import { AirgapError } from '../../src/errors.ts'
+import { expectNoSecrets, noteAuthorization } from './known.ts'
+import { printed } from './printed.ts'
+
+/**
+ * For every test file: what servers of this process receive as credentials is a secret from then on, and no error that
+ * is made during a test may show one.
+ */
+subscribe('http.server.request.start', (message) => {
+  const { authorization } = (message as { request: IncomingMessage }).request.headers
+  if (authorization !== undefined) noteAuthorization(authorization)
+})
+
+/** Property tests make a great many; those that are left to the end see also secrets that came later. */
+const MOST_KEPT = 500
+const made: AirgapError[] = []
+
+function scan(): void {
+  for (const error of made.splice(0)) expectNoSecrets(printed(error), 'an error')
+}
+
+/** In between AirgapError and Error, so that `super()` comes by here and the product needs no hook for its tests. */
+class Watched extends Error {
+  constructor(message?: string, options?: ErrorOptions) {
+    super(message, options)
+    if (made.length >= MOST_KEPT) scan()
+    made.push(this as unknown as AirgapError)
+  }
+}
+Object.setPrototypeOf(AirgapError, Watched)
+
+afterEach(scan)
