@@ -8,7 +8,10 @@ const FORMS: readonly (readonly [RegExp, string])[] = [
   // Without a scheme, at the beginning of a word; `name:tag@algorithm:hex` is no login.
   [/(?<![\w/@.:%$+~-])[\w.%$+~-]+:[^\s/?#"'<>@]+@(?!\w+:(?:[0-9a-f]{6}|\W|$))(?=[\w-]*[.:/])/gi, '…@'],
   [/\b((?:https?|wss?|ftps?):\/\/[^\s?#"'<>]{1,2000})[?#][^\s"'<>]*/gi, '$1?…'],
-  [/([?&;](?:amp;)?(?:_state|x-[a-z0-9]+-[a-z0-9-]+|x-signature|sig|signature|token|access_token)=)[^\s&"'<>]+/gi, '$1…'],
+  [
+    /([?&;](?:amp;)?(?:_state|x-[a-z0-9]+-[a-z0-9-]+|x-signature|sig|signature|token|access_token)=)[^\s&"'<>]+/gi,
+    '$1…',
+  ],
   // Base64 of any length has more than lower-case letters, words that follow "Basic" or "Bearer" have not.
   [/\b(Basic|Bearer) +(?=[a-z]*[A-Z0-9+/=._~-])[A-Za-z0-9+/=._~-]{8,}/g, '$1 …'],
   [/\beyJ[\w-]{8,1000}\.[\w-]{8,}(?:\.[\w-]*)?/g, '…'],

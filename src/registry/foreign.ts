@@ -30,10 +30,11 @@ export function foreignOrigins(
     const check = async (to: URL): Promise<void> => {
       if (!(await leadsInside(to.hostname, from, reach))) return
       const named = to === url ? 'which' : `which redirects to ${printableUrl(to)}, which`
-      const others = registries.length === 0 ? 'nothing else' : registries.join(' and ')
+      const others =
+        registries.length === 0 ? 'no registry is' : `${registries.join(' and ')} ${registries.length === 1 ? 'is' : 'are'} not`
       throw new AirgapError(
         'UNSUPPORTED_CONTENT',
-        `cannot ${operation}, ${named} is inside a private network while ${others} is not`,
+        `cannot ${operation}, ${named} is inside a private network while ${others}`,
         {
           hint: 'Whoever made the image could point at anything here, so it is not asked. If the layer is wanted from there, put it into a registry of yours and name that with --mirror.',
         },

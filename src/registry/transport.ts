@@ -298,7 +298,9 @@ export async function failure(
   const said = Buffer.concat(chunks).subarray(0, MAX_ERROR_BODY)
   // Proxies and debugging pages repeat what they were sent.
   const body =
-    response.secrets.length === 0 ? said : Buffer.from(withoutSecrets(said.toString('utf8'), response.secrets))
+    response.secrets.length === 0
+      ? said
+      : Buffer.from(withoutSecrets(said.toString('utf8'), response.secrets))
   const error = statusError(
     {
       status: response.status,

@@ -61,7 +61,9 @@ function formsOf(value: string): [as: string, text: string][] {
   const bytes = Buffer.from(value)
   const inBase64 = (encoding: 'base64' | 'base64url'): string[] =>
     [0, 1, 2].map((before) => {
-      const text = Buffer.concat([Buffer.alloc(before), bytes]).toString(encoding).replaceAll('=', '')
+      const text = Buffer.concat([Buffer.alloc(before), bytes])
+        .toString(encoding)
+        .replaceAll('=', '')
       // What the bytes around would change is left off at both ends.
       const from = before === 0 ? 0 : before + 1
       return text.slice(from, (before + bytes.length) % 3 === 0 ? undefined : -1)

@@ -12,7 +12,10 @@ export function printed(error: unknown): string {
   for (let depth = 0; depth < MOST_CAUSES && current instanceof Error; depth += 1) {
     parts.push(current.message)
     if (current instanceof AirgapError) {
-      parts.push(current.hint ?? '', ...(current.problems ?? []).flatMap(({ entry, message }) => [entry, message]))
+      parts.push(
+        current.hint ?? '',
+        ...(current.problems ?? []).flatMap(({ entry, message }) => [entry, message]),
+      )
     }
     current = current.cause
   }

@@ -2,16 +2,25 @@ import { subscribe } from 'node:diagnostics_channel'
 import type { IncomingMessage } from 'node:http'
 import { afterEach } from 'vitest'
 import { AirgapError } from '../../src/errors.ts'
-import { expectNoSecrets, noteAuthorization } from './known.ts'
+import { expectNoSecrets, noteAuthorization, noteSecret } from './known.ts'
 import { printed } from './printed.ts'
+
+/** What lets whoever has a URL read or write without logging in. */
+const SIGNED = ['X-Signature', '_state', 'X-Amz-Signature', 'sig']
 
 /**
  * For every test file: what servers of this process receive as credentials is a secret from then on, and no error that
  * is made during a test may show one.
  */
 subscribe('http.server.request.start', (message) => {
-  const { authorization } = (message as { request: IncomingMessage }).request.headers
-  if (authorization !== undefined) noteAuthorization(authorization)
+  const { headers, url = '' } = (message as { request: IncomingMessage }).request
+  if (headers.authorization !== undefined) noteAuthorization(headers.authorization)
+  if (headers['proxy-authorization'] !== undefined) noteAuthorization(headers['proxy-authorization'])
+  const query = url.includes('?') ? new URLSearchParams(url.slice(url.indexOf('?'))) : undefined
+  for (const name of SIGNED) {
+    const value = query?.get(name)
+    if (value) noteSecret(value, `the ${name} of a URL`)
+  }
 })
 
 /** Property tests make a great many; those that are left to the end see also secrets that came later. */

@@ -1,0 +1,251 @@
+import { lookup } from 'node:dns'
+import type { LookupFunction } from 'node:net'
+import { describe, expect, test } from 'vitest'
+import { digestOf } from '../../src/oci/digest.ts'
+import { RegistryClient, type RegistryOptions } from '../../src/registry/client.ts'
+import { downloadBlob } from '../../src/registry/download.ts'
+import { foreignOrigins } from '../../src/registry/foreign.ts'
+import { NameGuard } from '../../src/registry/name-guard.ts'
+import { leadsInside } from '../../src/registry/reach.ts'
+import type { Repository } from '../../src/registry/repository.ts'
+import { fetchToken } from '../../src/registry/token.ts'
+import { Transport } from '../../src/registry/transport.ts'
+import {
+  failureOf,
+  json,
+  makeClient,
+  registryError,
+  sampleBytes,
+  serve,
+  type TestServer,
+} from '../registry/helpers.ts'
+
+/** Nobody has these: documentation's own networks (RFC 5737, 3849), so a request that is sent after all goes nowhere. */
+const PUBLIC = '203.0.113.5'
+const METADATA = '169.254.169.254'
+
+const bytes = sampleBytes(2000)
+const blob = { mediaType: 'application/octet-stream', digest: digestOf(bytes), size: bytes.length }
+
+const ADDRESSES: Record<string, string[]> = {
+  'public.example': [PUBLIC],
+  'inside.example': ['10.1.1.1'],
+  'other.inside.example': ['10.1.1.2'],
+  'metadata.example': [METADATA],
+  'both.example': [PUBLIC, '10.1.1.1'],
+}
+const reach = { addressesOf: async (host: string): Promise<string[]> => ADDRESSES[host] ?? [] }
+
+/** Registries as a foreign layer's check knows them: by name. */
+const from = (...registries: string[]): Repository[] =>
+  registries.map((registry) => ({ registry, name: `${registry}/app` }) as unknown as Repository)
+
+/** What becomes of a foreign layer's URL, without any network: the refusal, or that it would have been asked. */
+async function tried(registries: readonly string[], url: string): Promise<string> {
+  const asked: string[] = []
+  const transport = {
+    request: async (request: { url: URL }) => {
+      asked.push(request.url.href)
+      throw new Error('asked')
+    },
+  } as unknown as Transport
+  const [origin] = foreignOrigins(from(...registries), { ...blob, urls: [url] }, { transport, reach })
+  const outcome = await origin!.open(0, undefined).then(
+    () => 'opened',
+    (error: Error) => error.message,
+  )
+  // Nothing may have been sent where it was refused.
+  if (outcome !== 'asked') expect(asked).toEqual([])
+  return outcome
+}
+
+describe('a foreign layer', () => {
+  test.each([
+    ['docker.io', `http://${METADATA}/latest/meta-data/iam/security-credentials/`],
+    ['public.example', 'https://metadata.example/x'],
+    ['public.example', `http://[::ffff:${METADATA}]/x`],
+    ['public.example', `http://[64:ff9b::a9fe:a9fe]/x`],
+    ['public.example', 'http://[fd00:ec2::254]/x'],
+    ['public.example', 'http://0xa9fea9fe/x'],
+    ['public.example', 'http://2852039166/x'],
+    ['public.example', 'http://127.0.0.1:8500/v1/kv/'],
+    ['public.example', 'http://localhost:2375/images/json'],
+    ['public.example', 'http://[::1]/x'],
+    ['public.example', 'http://0/x'],
+    ['public.example', 'https://inside.example/x'],
+    ['public.example', 'https://both.example/x'],
+    ['both.example', 'https://inside.example/x'],
+    ['unknown.example', 'https://inside.example/x'],
+  ])('[duty: private-addresses] of an image in %s does not lead to %s', async (registry, url) => {
+    const outcome = await tried([registry], url)
+    expect(outcome).toContain(`is inside a private network while ${registry} is not`)
+  })
+
+  test.each([
+    [['public.example'], 'https://public.example/x'],
+    [['public.example'], 'https://cdn.unknown.example/x'],
+    [['inside.example'], 'https://other.inside.example/x'],
+    [['10.0.0.1:5000'], 'http://127.0.0.1/x'],
+    [['localhost:5000'], 'https://inside.example/x'],
+  ])('of an image in %j may lead to %s', async (registries, url) => {
+    expect(await tried(registries, url)).toBe('asked')
+  })
+
+  test('is held to the most public of the registries that the image may come from', async () => {
+    const outcome = await tried(['inside.example', 'public.example'], 'https://other.inside.example/x')
+    expect(outcome).toContain('while inside.example and public.example are not')
+    expect(await tried([], 'https://inside.example/x')).toContain('while no registry is')
+  })
+
+  test('with a redirect that leads inside gets no answer from there', async () => {
+    const inside = await serve((_, response) => void response.end(bytes))
+    const outside = await serve(
+      (_, response) => void response.writeHead(302, { location: `${inside.origin}/x` }).end(),
+    )
+    // Both servers are on 127.0.0.1, which is inside. So the one that redirects has a name, which leads outside when
+    // it is checked and to it when it is contacted; what is on trial here is the second step.
+    const transport = new Transport({
+      insecureSkipTlsVerify: [],
+      plainHttp: [],
+      names: new NameGuard(((_name, options, done) => lookup('127.0.0.1', options, done)) as LookupFunction),
+    })
+    const url = `http://public.example:${outside.port}/layer`
+    const [origin] = foreignOrigins(from('docker.io'), { ...blob, urls: [url] }, { transport, reach })
+    const error = await failureOf(origin!.open(0, undefined), 'UNSUPPORTED_CONTENT')
+    await transport.close()
+    expect(error.message).toContain(
+      `which redirects to ${inside.origin}/x, which is inside a private network`,
+    )
+    expect([outside.seen.length, inside.seen.length]).toEqual([1, 0])
+  })
+
+  test('is refused by a whole download, which names it', async () => {
+    const inside = await serve((_, response) => void response.end(bytes))
+    const registry = await serve((_, response) => registryError(response, 404, 'BLOB_UNKNOWN'))
+    const client = makeClient()
+    const sink = { write: async () => {}, restartable: true }
+    const repository = client.repository(registry.host, 'app')
+    // The registry as one on the internet, for the check alone.
+    const posing = {
+      ...repository,
+      registry: `${PUBLIC}:5000`,
+      openBlob: repository.openBlob.bind(repository),
+    }
+    const descriptor = { ...blob, urls: [`${inside.origin}/layer`] }
+    const error = await failureOf(
+      downloadBlob([posing as Repository], descriptor, sink, { client }),
+      'UNSUPPORTED_CONTENT',
+    )
+    expect(error.message).toContain(`from ${inside.origin}/layer, which is inside a private network`)
+    expect(error.hint).toContain('--mirror')
+    expect([registry.seen.length, inside.seen.length]).toEqual([1, 0])
+    // The same layer of a registry that is inside, too, is taken from there.
+    await downloadBlob([repository], descriptor, sink, { client })
+    expect(inside.seen).toHaveLength(1)
+  })
+})
+
+describe('a Location', () => {
+  async function refusedBy(server: TestServer, action: (repository: Repository) => Promise<unknown>) {
+    const client = makeClient()
+    return failureOf(action(client.repository(server.host, 'app')), 'REGISTRY')
+  }
+
+  test.each([
+    ['a redirect', 307, (repository: Repository) => repository.openBlob(blob.digest, 0)],
+    ['a redirect of a manifest', 302, (repository: Repository) => repository.fetchManifest('1')],
+    [
+      'an upload session',
+      202,
+      (repository: Repository) =>
+        repository.uploadBlob(blob, async function* () {
+          yield bytes
+        }),
+    ],
+  ] as const)(
+    '[duty: private-addresses] %s does not lead to where clouds keep secrets',
+    async (_, status, action) => {
+      for (const host of [METADATA, '[fe80::1]', '[fd00:ec2::254]']) {
+        const server = await serve(
+          (_seen, response) =>
+            void response.writeHead(status, { location: `http://${host}/latest?x=1` }).end(),
+        )
+        const error = await refusedBy(server, action)
+        expect(error.message).toContain(`a Location on ${host}, where clouds keep`)
+      }
+    },
+  )
+})
+
+/** A resolver that gives one answer after another; the last one stays. */
+function flipping(...answers: string[]): LookupFunction & { asked: number } {
+  const resolve = ((_name, options, done) => {
+    const address = answers[Math.min(resolve.asked, answers.length - 1)]!
+    resolve.asked += 1
+    lookup(address, options, done)
+  }) as LookupFunction & { asked: number }
+  resolve.asked = 0
+  return resolve
+}
+
+describe('a name that is given another address once it was checked (DNS rebinding)', () => {
+  /** A token service that a registry outside names; `resolve` is what the connections get. */
+  async function ask(resolve: LookupFunction, thief: TestServer, allowed: readonly string[] = []) {
+    const names = new NameGuard(resolve)
+    const transport = new Transport({
+      insecureSkipTlsVerify: [],
+      plainHttp: [],
+      names,
+      connectTimeoutMs: 2000,
+    })
+    try {
+      return await fetchToken({
+        transport,
+        endpoint: { registry: 'public.example', url: new URL('https://public.example'), plainAllowed: true },
+        rules: { allowed, plainHttp: [], names, addressesOf: async () => [PUBLIC] },
+        realm: `http://auth.example:${thief.port}/token`,
+        service: undefined,
+        scopes: [],
+        credentials: { kind: 'basic', username: 'bob', password: 's3cret-word', source: 'x', id: 'x' },
+        context: { registry: 'public.example', operation: 'look' },
+      })
+    } finally {
+      await transport.close()
+    }
+  }
+
+  test('[duty: private-addresses] gets neither request nor credentials', async () => {
+    const thief = await serve((_, response) => json(response, 200, { token: 't' }))
+    const error = await failureOf(ask(flipping('127.0.0.1'), thief), 'NETWORK')
+    expect(error.message).toContain('its name now leads to 127.0.0.1, inside a private network')
+    expect(thief.seen).toEqual([])
+    // The same is asked where the user has allowed the name: it is the rule that refuses, not the test's network.
+    expect(await ask(flipping('127.0.0.1'), thief, ['auth.example'])).toMatchObject({ value: 't' })
+    expect(thief.seen).toHaveLength(1)
+  })
+
+  test('a registry does not become a private one by a new answer of its DNS', async () => {
+    const names = new NameGuard(flipping(PUBLIC))
+    await new Promise<void>((resolve) => names.lookup('evil.example', {}, () => resolve()))
+    // Now its DNS says 10.0.0.1, so that its token service may be inside, too.
+    const rules = { names, addressesOf: async () => ['10.0.0.1'] }
+    expect(await leadsInside('10.0.0.5', ['evil.example'], rules)).toBe(true)
+    expect(await leadsInside('10.0.0.5', ['honest.example'], rules)).toBe(false)
+  })
+
+  test('a name that was inside for another connection does not count as outside', async () => {
+    const names = new NameGuard(flipping('10.0.0.1'))
+    await new Promise<void>((resolve) => names.lookup('Evil.example', {}, () => resolve()))
+    const rules = { names, addressesOf: async () => [PUBLIC] }
+    expect(await leadsInside('evil.example', ['public.example'], rules)).toBe(true)
+  })
+
+  test('a client looks every name up by its guard', async () => {
+    const client: RegistryClient = makeClient({ plainHttp: ['localhost'] } satisfies RegistryOptions)
+    const server = await serve((_, response) => registryError(response, 404, 'MANIFEST_UNKNOWN'))
+    const { names } = client.shared.transport
+    await failureOf(client.repository(`localhost:${server.port}`, 'app').fetchManifest('1'), 'NOT_FOUND')
+    expect(names.givenTo('localhost')).toContain('127.0.0.1')
+    expect(client.shared.reach.names).toBe(names)
+  })
+})
