@@ -2,6 +2,7 @@ import { STATUS_CODES } from 'node:http'
 import { AirgapError, messageOf, systemCode, type ErrorCode } from '../errors.ts'
 import type { Context } from './notices.ts'
 import { markTransient, parseRetryAfter, throwIfAborted } from './retry.ts'
+import { noteSaid } from './said.ts'
 
 /** The most that is read of an error's body. */
 export const MAX_ERROR_BODY = 64 * 1024
@@ -39,6 +40,7 @@ export function statusError(answer: FailedAnswer, context: Context): AirgapError
   const said = `answers ${status}${name === undefined ? '' : ` ${name}`}${quoted === '' ? '' : ` (${quoted})`}`
   const [code, meaning, hint] = meaningOf(answer, context)
   const error = new AirgapError(code, `cannot ${context.operation}: ${meaning}${who} ${said}`, { hint })
+  noteSaid(error, status, answer.body)
   if (status === 408 || status === 425 || status === 429 || status >= 500) {
     return markTransient(error, { retryAfterMs: parseRetryAfter(answer.retryAfter) })
   }

@@ -7,7 +7,9 @@ import { downloadBlob } from './download.ts'
 import { Location } from './location.ts'
 import { fetchManifest, putManifest, resolveManifest, type ManifestInfo } from './manifests.ts'
 import type { Repository } from './repository.ts'
-import { mountBlob, uploadBlob } from './uploads.ts'
+import type { UploadMemory } from './uploads/memory.ts'
+import { mountBlob } from './uploads/mount.ts'
+import { uploadBlob } from './uploads/upload.ts'
 
 /** A repository that is spoken to over the network. */
 export class RemoteRepository implements Repository {
@@ -82,10 +84,11 @@ export class RemoteRepository implements Repository {
 
   async uploadBlob(
     descriptor: { digest: Digest; size: number },
-    open: () => AsyncIterable<Uint8Array>,
+    open: (from: number) => AsyncIterable<Uint8Array>,
     signal?: AbortSignal,
     onProgress?: (bytes: number) => void,
+    memory?: UploadMemory,
   ): Promise<void> {
-    return uploadBlob(this.#location, descriptor, open, signal, onProgress)
+    return uploadBlob(this.#location, descriptor, open, { signal, onProgress, memory })
   }
 }

@@ -161,7 +161,7 @@ test('a broken upload starts over from a new POST and a newly opened source', as
   await repository.uploadBlob(blob, open)
   expect(memory.blobs.get(blob.digest)?.equals(bytes)).toBe(true)
   expect(state).toEqual({ opened: 2, closed: 2 })
-  expect(server.seen.map(({ method }) => method)).toEqual(['POST', 'PUT', 'HEAD', 'POST', 'PUT'])
+  expect(server.seen.map(({ method }) => method)).toEqual(['POST', 'PUT', 'HEAD', 'POST', 'DELETE', 'PUT'])
   expect(client.notices).toMatchObject([{ type: 'retry', registry: server.host, attempt: 1 }])
 })
 

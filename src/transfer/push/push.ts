@@ -160,7 +160,8 @@ async function upload(
   const entry = opened.entries.get(blobName(blob.digest))
   if (!entry) throw new AirgapError('INTERNAL', `${blob.digest} is not in the bundle`)
   const { onProgress } = blobProgress(onEvent)
-  await repository.uploadBlob(blob, () => opened.reader.stream(entry, READ_SIZE), signal, onProgress)
+  const open = (from: number) => opened.reader.stream(entry, READ_SIZE, from)
+  await repository.uploadBlob(blob, open, signal, onProgress)
   // It may have been there after an attempt whose answer was lost.
   onProgress?.(blob.size)
   onEvent?.({
