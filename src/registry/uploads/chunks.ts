@@ -1,11 +1,19 @@
-import { AirgapError } from '../../errors.ts'
+import type { AirgapError } from '../../errors.ts'
 import type { Answer } from '../connection.ts'
 import { markTransient, transienceOf } from '../retry.ts'
 import { saidIn } from '../said.ts'
 import { discard, failure, headerOf } from '../transport.ts'
 import { commitUrl, COMMIT_TIMEOUT_MS, confirmStored } from './commit.ts'
-import { chunkNotice, sizeText } from './habits.ts'
-import { isAboutUpload, isTooLarge, isWrongDigest, SESSION_GONE, UNSUPPORTED } from './refusals.ts'
+import { chunkNotice } from './habits.ts'
+import {
+  contradiction,
+  isAboutUpload,
+  isTooLarge,
+  isWrongDigest,
+  SESSION_GONE,
+  tookTooLittle,
+  UNSUPPORTED,
+} from './refusals.ts'
 import { sendPart } from './send.ts'
 import {
   askStatus,
@@ -48,7 +56,7 @@ export class ChunkedUpload {
   #brokenAt: number | undefined
   #misplacedAt: number | undefined
   #largestAccepted = 0
-  #wasTurnedAway = false
+  #timesTurnedAway = 0
 
   constructor(task: UploadTask) {
     this.#task = task
@@ -174,14 +182,9 @@ export class ChunkedUpload {
 
   /** The registry takes less than it is given: chunks become as small as what it took. */
   #takeLess(taken: number): void {
-    const { habits, repository, context } = this.#task
+    const { habits, context } = this.#task
     if (taken < habits.floor) {
-      throw markTransient(
-        new AirgapError(
-          'REGISTRY',
-          `cannot ${context.operation}: ${repository.registry} took only ${taken} bytes of a chunk`,
-        ),
-      )
+      throw markTransient(tookTooLittle(context, taken))
     }
     this.#ownSize = taken
   }
@@ -195,17 +198,20 @@ export class ChunkedUpload {
       this.#misplacedAt = start
       throw markTransient(error)
     }
-    if (UNSUPPORTED.has(status)) {
-      const isFirst = start === 0 && this.#session?.wasGuessed === false
-      // A registry that was started anew in the meantime may have lost the session, for once.
-      const isLost = isAboutUpload(error) && !this.#wasTurnedAway
-      this.#wasTurnedAway ||= isFirst
-      this.#forget()
-      if (isFirst && !isLost) return error
-      throw markTransient(error)
-    }
+    if (UNSUPPORTED.has(status)) return this.#turnedAway(error, start === 0)
     if (status >= 500 && status !== 503) this.#broke(start)
     throw error
+  }
+
+  #turnedAway(error: AirgapError, isFirst: boolean): AirgapError {
+    const isNew = isFirst && this.#session?.wasGuessed === false
+    // It may be the session that is lost, for instance because the registry was started anew.
+    const isLost = isAboutUpload(error)
+    this.#forget()
+    if (isLost && !isNew) throw markTransient(error)
+    this.#timesTurnedAway += 1
+    if (this.#timesTurnedAway > 1 || (isNew && !isLost)) return error
+    throw markTransient(error)
   }
 
   #shrink(error: AirgapError, length: number): AirgapError | undefined {
@@ -217,14 +223,7 @@ export class ChunkedUpload {
     const before = habits.chunkSize
     if (!habits.refuse(length)) throw error
     if (least > habits.chunkSize) {
-      throw new AirgapError(
-        'REGISTRY',
-        `cannot ${context.operation}: ${registry} wants chunks of at least ${sizeText(least)} (OCI-Chunk-Min-Length), and a chunk of ${sizeText(length)} is refused as too large (${saidIn(error)?.status})`,
-        {
-          hint: 'A proxy in front of the registry allows less than the registry asks for: have its limit raised (nginx: client_max_body_size 0).',
-          cause: error,
-        },
-      )
+      throw contradiction(context, least, length, error)
     }
     if (habits.chunkSize < before) connection.onNotice(chunkNotice(registry, habits.chunkSize))
     return undefined

@@ -1,4 +1,7 @@
+import { AirgapError } from '../../errors.ts'
+import type { Context } from '../notices.ts'
 import { saidIn } from '../said.ts'
+import { sizeText } from './habits.ts'
 
 /** How registries say that there is no such upload session (any more). */
 export const SESSION_GONE: ReadonlySet<number> = new Set([400, 404, 410, 416])
@@ -20,4 +23,31 @@ export function isWrongDigest(error: Error): boolean {
 /** Whether the registry speaks of the upload, rather than of the request. */
 export function isAboutUpload(error: Error): boolean {
   return saidIn(error)?.codes.some((code) => code.startsWith('BLOB_UPLOAD_')) ?? false
+}
+
+/**
+ * @param least bytes of a chunk that the registry asks for.
+ * @param refused bytes of a chunk that were refused with `cause` as too many.
+ */
+export function contradiction(
+  context: Context,
+  least: number,
+  refused: number,
+  cause: AirgapError,
+): AirgapError {
+  return new AirgapError(
+    'REGISTRY',
+    `cannot ${context.operation}: ${context.registry} wants chunks of at least ${sizeText(least)} (OCI-Chunk-Min-Length), and a chunk of ${sizeText(refused)} is refused as too large (${saidIn(cause)?.status})`,
+    {
+      hint: 'A proxy in front of the registry allows less than the registry asks for: have its limit raised (nginx: client_max_body_size 0).',
+      cause,
+    },
+  )
+}
+
+export function tookTooLittle(context: Context, bytes: number): AirgapError {
+  return new AirgapError(
+    'REGISTRY',
+    `cannot ${context.operation}: ${context.registry} took only ${bytes} bytes of a chunk`,
+  )
 }
