@@ -4,8 +4,9 @@ import { markTransient, transienceOf } from '../retry.ts'
 import { saidIn } from '../said.ts'
 import { discard, failure, headerOf } from '../transport.ts'
 import { commitUrl, COMMIT_TIMEOUT_MS, confirmStored } from './commit.ts'
-import { chunkNotice } from './habits.ts'
 import {
+  blobTooLarge,
+  chunkTooLarge,
   contradiction,
   isAboutUpload,
   isTooLarge,
@@ -177,6 +178,9 @@ export class ChunkedUpload {
     this.#misplacedAt = undefined
     this.#largestAccepted = Math.max(this.#largestAccepted, end - start)
     await this.#remember(session)
+    const { habits, repository } = this.#task
+    const news = habits.news(repository.registry)
+    if (news) repository.connection.onNotice(news)
     if (isPart) this.#takeLess(told - start)
   }
 
@@ -191,7 +195,10 @@ export class ChunkedUpload {
 
   /** @returns the error where it means that chunks are not taken at all; undefined where another chunk is to be tried. */
   #refused(error: AirgapError, status: number, start: number, end: number): AirgapError | undefined {
-    if (isTooLarge(error)) return this.#shrink(error, end - start)
+    if (isTooLarge(error)) {
+      this.#shrink(error, end - start)
+      return undefined
+    }
     if (status === 416) {
       // Once the registry is asked how far it is. If that is just where the chunk began, it does not want chunks.
       if (this.#misplacedAt === start) return error
@@ -214,19 +221,12 @@ export class ChunkedUpload {
     throw markTransient(error)
   }
 
-  #shrink(error: AirgapError, length: number): AirgapError | undefined {
-    const { habits, repository, context } = this.#task
-    const { registry, connection } = repository
+  #shrink(error: AirgapError, length: number): void {
+    const { habits, context } = this.#task
     const least = this.#session?.minLength ?? 0
-    // As much was taken before: it is the blob that is too large, not the chunk.
-    if (length <= this.#largestAccepted) throw error
-    const before = habits.chunkSize
-    if (!habits.refuse(length)) throw error
-    if (least > habits.chunkSize) {
-      throw contradiction(context, least, length, error)
-    }
-    if (habits.chunkSize < before) connection.onNotice(chunkNotice(registry, habits.chunkSize))
-    return undefined
+    if (length <= this.#largestAccepted) throw blobTooLarge(context, this.#acknowledged, error)
+    if (!habits.refuse(length)) throw chunkTooLarge(context, length, error)
+    if (least > habits.chunkSize) throw contradiction(context, least, length, error)
   }
 
   #broke(start: number): void {

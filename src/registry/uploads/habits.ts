@@ -17,6 +17,8 @@ export class UploadHabits {
   small = 8 * MIB
   /** The least that has been refused as too large. */
   refusedSize = Number.POSITIVE_INFINITY
+  /** The size of chunks that users have been told of. */
+  #toldSize: number | undefined
   /** One stream was refused where chunks went through. */
   prefersChunks = false
 
@@ -37,6 +39,19 @@ export class UploadHabits {
     this.chunkSize = next
     return true
   }
+
+  /**
+   * What there is to tell when a chunk has been taken: that uploads go another way since larger ones were refused.
+   * Once for each size.
+   */
+  news(registry: string): RegistryNotice | undefined {
+    if (this.refusedSize === Number.POSITIVE_INFINITY || this.#toldSize === this.chunkSize) return undefined
+    this.#toldSize = this.chunkSize
+    return {
+      type: 'warning',
+      message: `${registry}, or a proxy in front of it, refuses large requests: uploads go there in chunks of ${sizeText(this.chunkSize)}`,
+    }
+  }
 }
 
 const known = new WeakMap<Connection, UploadHabits>()
@@ -46,14 +61,6 @@ export function habitsOf(connection: Connection): UploadHabits {
   const found = known.get(connection) ?? new UploadHabits()
   known.set(connection, found)
   return found
-}
-
-/** Says that uploads go another way from now on. */
-export function chunkNotice(registry: string, chunkSize: number): RegistryNotice {
-  return {
-    type: 'warning',
-    message: `${registry}, or a proxy in front of it, refuses large requests (413): uploads go there in chunks of ${sizeText(chunkSize)} now`,
-  }
 }
 
 /** A number of bytes in few letters, for messages about chunks. */

@@ -45,6 +45,27 @@ export function contradiction(
   )
 }
 
+/** @param length bytes of the smallest chunk that is tried. */
+export function chunkTooLarge(context: Context, length: number, cause: AirgapError): AirgapError {
+  return new AirgapError(
+    'REGISTRY',
+    `cannot ${context.operation}: even a request of ${sizeText(length)} is too large for ${context.registry}, or for a proxy in front of it (${saidIn(cause)?.status})`,
+    { hint: 'Have the limit for request bodies raised (nginx: client_max_body_size 0).', cause },
+  )
+}
+
+/**
+ * Chunks of that size were taken before, so it is not the chunk that is too large.
+ * @param taken bytes of the blob that the registry has.
+ */
+export function blobTooLarge(context: Context, taken: number, cause: AirgapError): AirgapError {
+  return new AirgapError(
+    'REGISTRY',
+    `cannot ${context.operation}: ${context.registry} refuses the rest as too large (${saidIn(cause)?.status}) after ${taken} bytes, in chunks of a size that it took before`,
+    { hint: 'The registry seems to limit whole blobs, or its space is used up: ask who runs it.', cause },
+  )
+}
+
 export function tookTooLittle(context: Context, bytes: number): AirgapError {
   return new AirgapError(
     'REGISTRY',

@@ -3,7 +3,7 @@ import { statBlobOnce } from '../blobs.ts'
 import type { Location } from '../location.ts'
 import { markTransient } from '../retry.ts'
 import { ChunkedUpload } from './chunks.ts'
-import { chunkNotice, habitsOf } from './habits.ts'
+import { habitsOf } from './habits.ts'
 import type { UploadMemory } from './memory.ts'
 import { isTooLarge } from './refusals.ts'
 import { startSession } from './session.ts'
@@ -114,9 +114,7 @@ class BlobUpload {
       isOver = end.kind !== 'refused'
       if (end.kind === 'stored') return undefined
       if (end.kind === 'gone') throw markTransient(end.error)
-      if (isTooLarge(end.error) && habits.refuse(descriptor.size)) {
-        repository.connection.onNotice(chunkNotice(repository.registry, habits.chunkSize))
-      }
+      if (isTooLarge(end.error)) habits.refuse(descriptor.size)
       return end.error
     } finally {
       if (!isOver) this.#task.abandoned.push(session)
