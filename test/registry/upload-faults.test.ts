@@ -125,6 +125,6 @@ test('whatever is cut: the right bytes arrive, and at most a chunk is sent again
         await to.registry.close()
       },
     ),
-    { numRuns: 60 },
+    { numRuns: 30 },
   )
 })

@@ -1,6 +1,8 @@
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { AirgapError } from '../../src/errors.ts'
 import type { Digest } from '../../src/oci/digest.ts'
+import { noteSaid } from '../../src/registry/said.ts'
 import type { TransferEvent } from '../../src/transfer/events.ts'
 import type { PushPlan } from '../../src/transfer/push/plan.ts'
 import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
@@ -91,6 +93,22 @@ describe('what the registry drops after it was asked for', () => {
     expect(puts.length).toBeLessThan(8)
     expect(store.repositories().flatMap((name) => store.tags(name) ?? [])).toEqual([])
   })
+})
+
+test('a registry that complains though it has everything is not asked twice', async () => {
+  const { bundle, registry } = await prepared()
+  const puts: string[] = []
+  const complain = (plan: PushPlan): void => {
+    for (const { repository } of plan.manifests) {
+      repository.putManifest = (ref) => {
+        puts.push(`${repository.name}@${ref}`)
+        const answer = Buffer.from('{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN"}]}')
+        return Promise.reject(noteSaid(new AirgapError('REGISTRY', 'refused'), 400, answer))
+      }
+    }
+  }
+  await expect(pushTo(bundle, registry.host, { planned: complain })).rejects.toThrow('refused')
+  expect(puts).toEqual([...new Set(puts)])
 })
 
 test('a blob that is there with another length is damaged, and sent again', async () => {

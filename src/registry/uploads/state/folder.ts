@@ -14,7 +14,8 @@ const MAX_FILES = 10_000
  * @returns undefined where there is no home.
  */
 export function defaultStateFolder(env: NodeJS.ProcessEnv): string | undefined {
-  const { XDG_STATE_HOME: state = '', HOME: home = '' } = env
+  const state = env['XDG_STATE_HOME'] ?? ''
+  const home = env['HOME'] ?? ''
   // A relative path is to be ignored, says the specification.
   if (isAbsolute(state)) return join(state, 'airgap', 'uploads')
   // A service's home is often one that does not exist, and is not to be made for this.
@@ -48,7 +49,7 @@ export class StateFolder {
       try {
         return await readOwn(taken)
       } finally {
-        await rm(taken, { recursive: true, force: true })
+        await rm(taken, { force: true })
       }
     } catch (error) {
       throw fileError(error, 'read', this.file(name))
