@@ -62,6 +62,10 @@ export const ENVIRONMENT: readonly (readonly [names: string, text: string])[] = 
   ],
   ['DOCKER_CONFIG', "The folder of Docker's config.json, instead of ~/.docker."],
   ['XDG_RUNTIME_DIR', "Where Podman's login keeps containers/auth.json."],
+  [
+    'XDG_STATE_HOME',
+    'Where push remembers unfinished uploads, in airgap/uploads, instead of in ~/.local/state.',
+  ],
   ['HOME', 'The folder that ~ stands for under FILES.'],
   [
     'PATH',
@@ -85,6 +89,10 @@ export const FILES: readonly (readonly [path: string, text: string])[] = [
   [
     'NAME.TIME.receipt.json',
     'The receipt of a push, in the present folder unless --receipt names another; .incomplete is appended where the push broke off.',
+  ],
+  [
+    '~/.local/state/airgap/uploads',
+    'Where unfinished uploads of a push are, for the same push to go on with after it was killed. Removed when it is complete; harmless to delete.',
   ],
   [
     'FILE.partial',
