@@ -1,9 +1,12 @@
 import type { Ora } from 'ora'
 import type { OnEvent, TransferEvent } from '../transfer/events.ts'
+import type { RegistryNotice } from '../registry/notices.ts'
 import { escapeLine, formatBytes, formatDuration, isTerminal } from './format.ts'
 import { log as standardError, type Log } from './log.ts'
 import { ProgressState, type Done, type ProgressSnapshot } from './progress-state.ts'
 import { phaseText, progressText } from './progress-text.ts'
+
+type Way = Extract<RegistryNotice, { type: 'way' }>
 
 const HEARTBEAT_MS = 15_000
 /** A terminal that does not tell its width. */
@@ -136,9 +139,14 @@ export class Progress {
       const message = `Retrying${wait}: ${notice.reason}`
       this.#log.write({ level: 'info', event, message, ...others, delayMilliseconds }, escapeLine(message))
     } else if (notice.type === 'insecure') {
-      const { registry } = notice
-      const message = `${registry} is spoken to without checking who it is`
-      this.#log.write({ level: 'warning', event: 'insecure', message, registry }, warningText(message))
+      const { registry, how } = notice
+      const message = insecureText(registry, how)
+      this.#log.write({ level: 'warning', event: 'insecure', message, registry, how }, warningText(message))
+    } else if (notice.type === 'way') {
+      // For the log: people are told when something is wrong with it.
+      if (this.#log.format === 'text') return
+      const { type: event, ...facts } = notice
+      this.#log.write({ level: 'info', event, message: wayText(notice), ...facts })
     } else {
       this.#warning(notice.message)
     }
@@ -161,6 +169,20 @@ export class Progress {
 
 function warningText(message: string): string {
   return `Warning: ${escapeLine(message)}`
+}
+
+function insecureText(host: string, how: 'plain-http' | 'unverified'): string {
+  return how === 'plain-http'
+    ? `${host} is spoken to in plain HTTP: all that is sent can be read on the way, passwords too, and nothing shows who answers`
+    : `the certificate of ${host} is not checked: nothing shows who answers, and who it is gets the password`
+}
+
+function wayText({ host, proxy, caFiles, clientCertificate }: Way): string {
+  return [
+    `${host} is contacted ${proxy === undefined ? 'directly' : `through the proxy ${proxy}`}`,
+    ...(caFiles.length === 0 ? [] : [`trusting ${caFiles.join(', ')}`]),
+    ...(clientCertificate === undefined ? [] : [`showing ${clientCertificate}`]),
+  ].join(', ')
 }
 
 function counts({ images, blobs, bytes }: ProgressSnapshot): { images?: Done; blobs?: Done; bytes: Done } {

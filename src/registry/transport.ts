@@ -1,11 +1,13 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Readable } from 'node:stream'
-import type { SecureContext } from 'node:tls'
-import { Agent, type Dispatcher } from 'undici'
+import type { Dispatcher } from 'undici'
 import { AirgapError } from '../errors.ts'
 import { isListed, isLoopbackHost, printableUrl } from './hosts.ts'
 import { MAX_ERROR_BODY, statusError, transportError, type AuthState } from './http-errors.ts'
 import type { Context } from './notices.ts'
+import { wayError } from './way/faults.ts'
+import type { Proxy } from './way/proxies.ts'
+import { Ways, type WayOptions } from './way/ways.ts'
 
 const MAX_REDIRECTS = 5
 const CONNECT_TIMEOUT_MS = 10_000
@@ -37,49 +39,34 @@ export interface HttpResponse {
   requested: URL
 }
 
-export interface TransportOptions {
-  secureContext?: SecureContext | undefined
-  insecureSkipTlsVerify: readonly string[]
-  plainHttp: readonly string[]
+export interface TransportOptions extends WayOptions {
   stallTimeoutMs?: number
 }
 
-/** HTTP/1.1 over undici, with redirects followed by rules of our own. One pool of connections a kind of TLS. */
+/** HTTP/1.1 over undici, with redirects followed by rules of our own. Each hop goes the way of its own host. */
 export class Transport {
   readonly stallTimeoutMs: number
-  readonly #options: TransportOptions
-  readonly #verified: Agent
-  #unverified: Agent | undefined
+  readonly #plainHttp: readonly string[]
+  readonly #ways: Ways
 
+  /** @throws AirgapError `FILE` when `caFile` is of no use. */
   constructor(options: TransportOptions) {
-    this.#options = options
+    this.#plainHttp = options.plainHttp ?? []
     this.stallTimeoutMs = options.stallTimeoutMs ?? STALL_TIMEOUT_MS
-    this.#verified = this.#agent(
-      options.secureContext === undefined ? {} : { secureContext: options.secureContext },
-    )
+    this.#ways = new Ways(options, { connectMs: CONNECT_TIMEOUT_MS, stallMs: this.stallTimeoutMs })
   }
 
-  #agent(tls: { secureContext?: SecureContext; rejectUnauthorized?: boolean }): Agent {
-    return new Agent({
-      allowH2: false,
-      headersTimeout: this.stallTimeoutMs,
-      bodyTimeout: this.stallTimeoutMs,
-      connect: { timeout: CONNECT_TIMEOUT_MS, ...tls },
-    })
-  }
-
-  #agentFor(url: URL): Agent {
-    if (url.protocol !== 'https:' || !isListed(this.#options.insecureSkipTlsVerify, url))
-      return this.#verified
-    this.#unverified ??= this.#agent({ rejectUnauthorized: false })
-    return this.#unverified
+  /** See {@link Ways.proxyFor}. */
+  proxyFor(url: URL): Proxy | undefined {
+    return this.#ways.proxyFor(url)
   }
 
   /**
    * Makes one request and follows up to five redirects of GET and HEAD. Authorization is dropped for good where
    * a redirect leaves the origin, and a redirect from HTTPS to plain HTTP is refused. Any other status is
    * returned; the caller must consume or discard the body.
-   * @throws AirgapError `NETWORK`, `TLS`, `REGISTRY` (a bad redirect), `INTERRUPTED`
+   * @throws AirgapError `NETWORK`, `TLS`, `REGISTRY` (a bad redirect), `INTERRUPTED`; `USAGE` and `CREDENTIALS` for a
+   *   proxy, `FILE` for certificates that concern the host
    */
   async request(request: HttpRequest): Promise<HttpResponse> {
     let { url, authorization } = request
@@ -108,7 +95,7 @@ export class Transport {
   isDowngrade(from: URL, to: URL): boolean {
     if (from.protocol !== 'https:' || to.protocol === 'https:') return false
     const local = isLoopbackHost(from.hostname) && isLoopbackHost(to.hostname)
-    return !local && !isListed(this.#options.plainHttp, to)
+    return !local && !isListed(this.#plainHttp, to)
   }
 
   async #once(
@@ -117,8 +104,9 @@ export class Transport {
     authorization: string | undefined,
   ): Promise<Dispatcher.ResponseData> {
     const { method, body = null, signal, context } = request
+    const way = await this.#ways.to(url)
     try {
-      const response = await this.#agentFor(url).request({
+      const response = await way.dispatcher.request({
         origin: url.origin,
         path: `${url.pathname}${url.search}`,
         method,
@@ -136,12 +124,12 @@ export class Transport {
       response.body.on('error', () => {})
       return response
     } catch (error) {
-      throw transportError(error, context, url.host, signal)
+      throw wayError(error, way, url, context, signal)
     }
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#verified.destroy(), this.#unverified?.destroy()])
+    await this.#ways.close()
   }
 }
 

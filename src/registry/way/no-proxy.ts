@@ -10,7 +10,7 @@ interface Entry {
 
 /**
  * Reads `NO_PROXY` as Go's `golang.org/x/net/http/httpproxy` does, so that it means here what it means to Docker,
- * Podman and kubectl. Entries stand between commas, with blanks around them allowed:
+ * Podman and kubectl. Entries stand between commas, or blanks as curl has it:
  *
  * - `*`: no host has a proxy
  * - `10.0.0.0/8`, `fd00::/8`: addresses in that network
@@ -25,8 +25,7 @@ interface Entry {
  */
 export function parseNoProxy(text: string): (url: URL) => boolean {
   const entries: Entry[] = []
-  for (const part of text.split(',')) {
-    const entry = part.trim().toLowerCase()
+  for (const entry of text.toLowerCase().split(/[,\s]+/)) {
     if (entry === '*') return () => true
     const parsed = entry === '' ? undefined : parseEntry(entry)
     if (parsed) entries.push(parsed)
@@ -88,6 +87,7 @@ function inList(list: BlockList): Entry['matches'] {
   return (host, family) => family !== 0 && list.check(host, family === 4 ? 'ipv4' : 'ipv6')
 }
 
+/** 0 for a name; and for an address with a zone (`fe80::1%eth0`), which no URL can hold. */
 function familyOf(host: string): 0 | 4 | 6 {
-  return isIP(host) as 0 | 4 | 6
+  return host.includes('%') ? 0 : (isIP(host) as 0 | 4 | 6)
 }
