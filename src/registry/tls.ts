@@ -57,6 +57,11 @@ export function parseCertificates(text: string, name: string): string[] {
       hint: 'The file must hold lines "-----BEGIN CERTIFICATE-----". Convert DER with: openssl x509 -inform der -in FILE -out ca.pem',
     })
   }
+  // What is cut off in the middle of a certificate was meant to hold more.
+  const begun = text.match(/-----BEGIN (?:TRUSTED )?CERTIFICATE-----/g) ?? []
+  if (begun.length !== blocks.length) {
+    throw new AirgapError('FILE', `cannot use the CA file ${name}: it ends within a certificate`)
+  }
   for (const [i, block] of blocks.entries()) {
     try {
       void new X509Certificate(block)

@@ -168,7 +168,11 @@ async function readCertsFile(path: string, what: string): Promise<{ text: string
     if (length > MAX_FILE) refuse(`it is larger than ${MAX_FILE / 1024} KiB`)
     return { text: bytes.toString('latin1', 0, length), mode: stat.mode }
   } catch (error) {
-    if (systemCode(error) === 'EACCES') {
+    const code = systemCode(error)
+    if (code === 'ELOOP') {
+      throw new AirgapError('FILE', `cannot read the ${what} file ${path}: its links lead in a circle`)
+    }
+    if (code === 'EACCES') {
       throw new AirgapError('FILE', `cannot read the ${what} file ${path}: permission denied`, {
         hint: 'Have it made readable for you, or put a folder of your own with all that is needed into ~/.config/containers/certs.d: it comes first.',
         cause: error,

@@ -1,4 +1,4 @@
-import { isIP, type Socket } from 'node:net'
+import { isIP } from 'node:net'
 import type { SecureContext } from 'node:tls'
 import { Agent, Pool, ProxyAgent, type buildConnector, type Dispatcher } from 'undici'
 import { systemCode } from '../../errors.ts'
@@ -73,7 +73,7 @@ function proxyConnector(connect: Connector, proxy: Proxy): Connector {
     const isName = servername !== undefined && isIP(bareHost(servername)) === 0
     connect(isName ? options : others, (...[error, socket]) => {
       if (error) callback(asFault(error, proxy), null)
-      else callback(null, socket as Socket)
+      else callback(null, socket)
     })
   }
 }

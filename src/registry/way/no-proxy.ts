@@ -5,7 +5,7 @@ import { bareHost, portOf } from '../hosts.ts'
 interface Entry {
   /** Undefined for any port. */
   port: string | undefined
-  matches(host: string, family: 0 | 4 | 6): boolean
+  matches: (host: string, family: 0 | 4 | 6) => boolean
 }
 
 /**

@@ -27,7 +27,7 @@ export class ProxyFault extends Error {
 /** Ours, undici's for a proxy that forwards, or neither. */
 function faultOf(error: unknown, proxy: Proxy): ProxyFault | undefined {
   if (error instanceof ProxyFault) return error
-  const isRefused = error instanceof Error && /^Proxy Authentication Required/.test(error.message)
+  const isRefused = error instanceof Error && error.message.startsWith('Proxy Authentication Required')
   return isRefused ? new ProxyFault(proxy, { status: 407, challenge: undefined }) : undefined
 }
 
