@@ -83,11 +83,29 @@ function meaningOf(answer: FailedAnswer, context: Context): [ErrorCode, string, 
         'too many requests: ',
         `Wait, log in for a higher limit (airgap login ${registry}), or use a mirror (--mirror ${registry}=HOST).`,
       ]
-    case 400:
-      if (/HTTP request to an HTTPS server/i.test(answer.body.subarray(0, 500).toString('latin1'))) {
+    case 400: {
+      const text = answer.body.subarray(0, 500).toString('latin1')
+      if (/HTTP request to an HTTPS server/i.test(text)) {
         return ['REGISTRY', 'it expects TLS: ', `Leave --plain-http out for ${registry}.`]
       }
+      const place = `/etc/docker/certs.d/${registry}`
+      if (/No required SSL certificate was sent|SSL certificate error/.test(text)) {
+        return [
+          'DENIED',
+          'it wants a client certificate that it accepts: ',
+          `Put it into ${place}/client.cert, and its private key into client.key beside it.`,
+        ]
+      }
+      // The answer to HEAD has no text.
+      if (text === '' && answer.contentType === 'text/html') {
+        return [
+          'REGISTRY',
+          '',
+          `If it wants a client certificate, put that and its key into ${place}/client.cert and client.key.`,
+        ]
+      }
       return ['REGISTRY', '']
+    }
     default:
       if (answer.status >= 300 && answer.status < 400) return ['REGISTRY', 'an unexpected redirect: ']
       return ['REGISTRY', '']

@@ -45,7 +45,7 @@ function clientCertificateError(failure: AirgapError, way: Way, url: URL, contex
   const begin = `cannot ${context.operation}: ${url.host}`
   if (clientCertificate === undefined) {
     return new AirgapError('TLS', `${begin} wants a client certificate, and there is none for it`, {
-      hint: `Put it into ${folderFor(url)} as client.cert, and its private key as client.key.`,
+      hint: `Put it into ${folderFor(url)}/client.cert, and its private key into client.key beside it.`,
       cause: failure.cause,
     })
   }
@@ -56,15 +56,12 @@ function clientCertificateError(failure: AirgapError, way: Way, url: URL, contex
 }
 
 function trustHint(hint: string | undefined, { trust }: Way, url: URL): string {
-  const files = trust.caFiles.length === 0 ? '' : ` and ${trust.caFiles.join(', ')}`
-  const system = SYSTEM_ROOTS.find((path) => existsSync(path))
+  const system = SYSTEM_ROOTS.find((path) => existsSync(path) && !trust.caFiles.includes(path))
   return [
     hint,
-    `For this host alone it can lie in ${folderFor(url)} as ca.crt.`,
-    `Trusted now: the roots that come with Node.js${files}.`,
-    ...(system === undefined || trust.caFiles.includes(system)
-      ? []
-      : [`What this machine trusts is added with SSL_CERT_FILE=${system}.`]),
+    `To trust it for this host alone, put it into ${folderFor(url)}/ca.crt.`,
+    ...(system === undefined ? [] : [`SSL_CERT_FILE=${system} adds what this machine trusts.`]),
+    `Trusted now: ${['the roots of Node.js', ...trust.caFiles].join(', ')}.`,
   ].join(' ')
 }
 

@@ -69,7 +69,15 @@ function parseNetwork(entry: string): Entry | undefined {
     return undefined
   const list = new BlockList()
   list.addSubnet(address, Number(length), family === 4 ? 'ipv4' : 'ipv6')
-  return { port: undefined, matches: inList(list) }
+  const inside = inList(list)
+  // BlockList sees all IPv4 addresses in ::ffff:0:0/96; a larger network is about IPv6 alone.
+  const takesIpv4 = family === 4 || Number(length) >= 96
+  const isIpv4 = (host: string, other: number): boolean =>
+    other === 4 || /^::ffff:[0-9a-f]*:[0-9a-f]*$/.test(host)
+  return {
+    port: undefined,
+    matches: (host, other) => (takesIpv4 || !isIpv4(host, other)) && inside(host, other),
+  }
 }
 
 function splitPort(entry: string): { host: string; port: string | undefined } {

@@ -68,9 +68,10 @@ function refused(
   host: string,
 ): AirgapError {
   const begin = `cannot ${context.operation}: ${name}`
-  if (status === 407) {
+  // tinyproxy answers 401 to a wrong password.
+  if (status === 407 || status === 401) {
     const [reason, hint] = unauthorized(challenge, proxy)
-    return new AirgapError('CREDENTIALS', `${begin} ${reason} (407)`, { hint })
+    return new AirgapError('CREDENTIALS', `${begin} ${reason} (${status})`, { hint })
   }
   const message = `${begin} does not connect to ${host}: it answers ${status}`
   if (status === 403) {

@@ -84,8 +84,12 @@ export class Trusts {
 
   /** Only read when there is a host to speak TLS with: the variable may be about other programs. */
   #fromSslCertFile(): string[] {
-    const path = this.#options.env['SSL_CERT_FILE']
-    this.#fromVariable ??= path === undefined || path === '' ? [] : readCaFile(path, 'SSL_CERT_FILE')
+    if (this.#fromVariable) return this.#fromVariable
+    const path = this.#options.env['SSL_CERT_FILE'] ?? ''
+    const found = path === '' ? [] : readCaFile(path, 'SSL_CERT_FILE')
+    // Most of a machine's roots are Node's roots, too; where all are, nothing has to be made.
+    const known = new Set(found.length === 0 ? [] : getCACertificates('default').map(bodyOf))
+    this.#fromVariable = found.filter((certificate) => !known.has(bodyOf(certificate)))
     return this.#fromVariable
   }
 
@@ -110,4 +114,9 @@ export class Trusts {
     }
     return { key: name, context }
   }
+}
+
+/** The bytes of a PEM block, without its lines. */
+function bodyOf(pem: string): string {
+  return pem.replace(/-----[^-]*-----|\s/g, '')
 }

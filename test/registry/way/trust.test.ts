@@ -59,8 +59,8 @@ test('an authority in certs.d/HOST:PORT is trusted for that host', async () => {
   expect(await resolve(our, first.host)).toBeDefined()
   expect(our.ways).toEqual([{ type: 'way', host: first.host, caFiles: [join(root, first.host, 'ca.crt')] }])
   const error = await failureOf(resolve(our, second.host), 'TLS')
-  expect(error.hint).toContain(`/etc/docker/certs.d/${second.host} as ca.crt`)
-  expect(error.hint).toContain('Trusted now: the roots that come with Node.js.')
+  expect(error.hint).toContain(`/etc/docker/certs.d/${second.host}/ca.crt`)
+  expect(error.hint).toContain('Trusted now: the roots of Node.js.')
   // The same machine under another name is another host.
   await failureOf(resolve(our, `localhost:${first.port}`), 'TLS')
 })
@@ -179,7 +179,7 @@ test.each(ALERTS)('%s: a client certificate is missing, or not accepted', async 
   expect(missing.message).toBe(
     'cannot look: without.example wants a client certificate, and there is none for it',
   )
-  expect(missing.hint).toContain('/etc/docker/certs.d/without.example as client.cert')
+  expect(missing.hint).toContain('/etc/docker/certs.d/without.example/client.cert')
   const refused = await meaning('with.example')
   expect(refused.message).toBe(
     `cannot look: with.example does not accept the client certificate ${join(root, 'with.example', 'client.cert')}`,

@@ -154,6 +154,7 @@ test.each([
   [407, undefined, 'me:hunter2@', 'CREDENTIALS', /does not accept the user name/, /HTTPS_PROXY; special/],
   [407, 'Negotiate, NTLM', 'me:hunter2@', 'CREDENTIALS', /by negotiate or ntlm/, /local proxy/],
   [407, 'NTLM, Basic realm="a, b"', '', 'CREDENTIALS', /wants a user name/, /USER:PASSWORD@/],
+  [401, undefined, 'me:hunter2@', 'CREDENTIALS', /does not accept the user name/, /HTTPS_PROXY; special/],
   [
     403,
     undefined,
