@@ -63,12 +63,25 @@ withParts(
     test('push and pack go through a proxy with a password, by an authority in certs.d', async () => {
       const airgap = new Airgap(folder, environment())
       const receipt = await airgap.json<PushReceipt>(
-        ...['push', 'first.tar', secured.host, '--key', 'airgap.pub', ...auth],
+        'push',
+        'first.tar',
+        secured.host,
+        '--key',
+        'airgap.pub',
+        ...auth,
       )
       expect(receipt.images).toHaveLength(IMAGES.length)
       const targets = receipt.images.map(({ target }) => target)
       const packed = await airgap.attempt(
-        ...['pack', ...targets, '-o', 'second.tar', '--key', 'airgap.key', '--log-format', 'json', ...auth],
+        'pack',
+        ...targets,
+        '-o',
+        'second.tar',
+        '--key',
+        'airgap.key',
+        '--log-format',
+        'json',
+        ...auth,
       )
       expect(packed.code, describeEnd(packed)).toBe(0)
       const way = packed.stderr.split('\n').find((line) => line.includes('"event":"way"'))
@@ -118,7 +131,13 @@ withParts(
     test('a registry that wants client certificates: none, an unknown one, the right one', async () => {
       const push = () =>
         new Airgap(folder, environment()).attempt(
-          ...['push', 'first.tar', strict.host, '--key', 'airgap.pub', '--receipt', 'strict.json'],
+          'push',
+          'first.tar',
+          strict.host,
+          '--key',
+          'airgap.pub',
+          '--receipt',
+          'strict.json',
         )
       const untrusted = await push()
       expect(untrusted.stderr).toContain(`/etc/docker/certs.d/${strict.host}/ca.crt`)
@@ -141,7 +160,7 @@ withParts(
       await airgap.run('pack', ...targets, '-o', 'third.tar', '--key', 'airgap.key')
       expect(requestsIn(behind.output()).filter((line) => line.startsWith('PUT'))).not.toEqual([])
       await rm(`${certs}/client.key`)
-      const half = await push()
+      const half = await pull(environment(), strict.host)
       expect(half.code, describeEnd(half)).toBe(7)
       expect(half.stderr).toContain(`there is no ${certs}/client.key`)
     })

@@ -32,6 +32,14 @@ interface Setting {
   value: string
 }
 
+type Found = [from: string, value: string | undefined]
+
+/** The first that has a value. */
+function first(found: readonly Found[]): Setting | undefined {
+  for (const [from, value = ''] of found) if (value.trim() !== '') return { from, value }
+  return undefined
+}
+
 /** Chooses the proxy for each target. */
 export class Proxies {
   readonly #settings: { http: Setting | undefined; https: Setting | undefined }
@@ -51,11 +59,9 @@ export class Proxies {
   }
 
   static given({ http, https, noProxy = '', loopback = false }: ProxySettings): Proxies {
-    const setting = (from: string, value: string | undefined): Setting | undefined =>
-      value === undefined || value.trim() === '' ? undefined : { from, value }
     return new Proxies(
-      setting('the option proxies.http', http),
-      setting('the option proxies.https', https),
+      first([['the option proxies.http', http]]),
+      first([['the option proxies.https', https]]),
       noProxy,
       loopback,
     )
@@ -67,19 +73,15 @@ export class Proxies {
    * web client can give such a variable as a header (httpoxy). `AIRGAP_PROXY_LOOPBACK=1` is {@link ProxySettings.loopback}.
    */
   static fromEnvironment(env: NodeJS.ProcessEnv): Proxies {
-    const find = (...names: string[]): Setting | undefined => {
-      for (const from of names) {
-        const value = env[from]
-        if (value !== undefined && value.trim() !== '') return { from, value }
-      }
-      return undefined
-    }
     const isCgi = (env['REQUEST_METHOD'] ?? '') !== ''
-    const all = ['all_proxy', 'ALL_PROXY']
+    const all: Found[] = [
+      ['all_proxy', env['all_proxy']],
+      ['ALL_PROXY', env['ALL_PROXY']],
+    ]
     return new Proxies(
-      find('http_proxy', ...(isCgi ? [] : ['HTTP_PROXY']), ...all),
-      find('https_proxy', 'HTTPS_PROXY', ...all),
-      find('no_proxy', 'NO_PROXY')?.value ?? '',
+      first([['http_proxy', env['http_proxy']], ['HTTP_PROXY', isCgi ? '' : env['HTTP_PROXY']], ...all]),
+      first([['https_proxy', env['https_proxy']], ['HTTPS_PROXY', env['HTTPS_PROXY']], ...all]),
+      env['no_proxy'] || env['NO_PROXY'] || '',
       env['AIRGAP_PROXY_LOOPBACK'] === '1',
     )
   }

@@ -53,7 +53,7 @@ export class Trusts {
     const own = await this.#ownOf(url)
     const isVerified = !isListed(this.#options.insecureSkipTlsVerify, url) && own.skipVerify !== true
     const { caFile, env } = this.#options
-    const general = [env['SSL_CERT_FILE'] ?? '', caFile ?? ''].filter((path) => path !== '')
+    const general = [this.#extra(), env['SSL_CERT_FILE'] ?? '', caFile ?? ''].filter((path) => path !== '')
     const ca = [...this.#fromSslCertFile(), ...this.#given, ...(own.ca ?? [])]
     const { cert, key } = own
     const secureContext = this.#context(ca, cert, key)
@@ -61,7 +61,7 @@ export class Trusts {
       key: `${isVerified ? 'checked' : 'unchecked'} ${secureContext.key}`,
       secureContext: secureContext.context,
       isVerified,
-      caFiles: [...general, ...(own.files?.ca ?? [])],
+      caFiles: [...new Set([...general, ...(own.files?.ca ?? [])])],
       clientCertificate: cert === undefined ? undefined : (own.files?.cert ?? 'given by the program'),
     }
   }
@@ -80,6 +80,12 @@ export class Trusts {
     const found = await readCertsFolder(certsRoots, url)
     for (const warning of found?.warnings ?? []) onWarning(warning)
     return found?.tls ?? {}
+  }
+
+  /** What Node.js has read at its start, where it could. */
+  #extra(): string {
+    const path = this.#options.env['NODE_EXTRA_CA_CERTS'] ?? ''
+    return path === '' || getCACertificates('extra').length === 0 ? '' : path
   }
 
   /** Only read when there is a host to speak TLS with: the variable may be about other programs. */
