@@ -173,8 +173,8 @@ function warningText(message: string): string {
 
 function insecureText(host: string, how: 'plain-http' | 'unverified'): string {
   return how === 'plain-http'
-    ? `${host} is spoken to in plain HTTP: all that is sent can be read on the way, passwords too, and nothing shows who answers`
-    : `the certificate of ${host} is not checked: nothing shows who answers, and who it is gets the password`
+    ? `${host} is spoken to in plain HTTP: anybody on the way can read and change what is sent, passwords too`
+    : `the certificate of ${host} is not checked: anybody on the way can answer in its place, and gets what is sent, passwords too`
 }
 
 function wayText({ host, proxy, caFiles, clientCertificate }: Way): string {

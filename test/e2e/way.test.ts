@@ -113,7 +113,9 @@ withParts(
     test('a proxy that does not know the user', async () => {
       const wrong = await pull(environment('me:wrong'))
       expect(wrong.code, describeEnd(wrong)).toBe(5)
-      expect(wrong.stderr).toMatch(/the proxy 127\.0\.0\.1:\d+ \(HTTPS_PROXY\) does not accept the user name/)
+      expect(wrong.stderr).toMatch(
+        /the proxy 127\.0\.0\.1:\d+ from HTTPS_PROXY does not accept the user name/,
+      )
       expect(wrong.stderr).not.toContain('me:wrong')
       const { HTTPS_PROXY: _, ...others } = environment()
       const none = await pull({ ...others, HTTPS_PROXY: proxy.host })
@@ -124,7 +126,7 @@ withParts(
       const ended = await pull(environment(), '127.0.0.1:1')
       expect(ended.code, describeEnd(ended)).toBe(4)
       expect(ended.stderr).toMatch(
-        /the proxy 127\.0\.0\.1:\d+ \(HTTPS_PROXY\) does not connect to 127\.0\.0\.1:1/,
+        /the proxy 127\.0\.0\.1:\d+ from HTTPS_PROXY does not connect to 127\.0\.0\.1:1/,
       )
     })
 

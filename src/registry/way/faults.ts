@@ -31,8 +31,8 @@ export function wayError(
   const code = systemCode(failure.cause) ?? ''
   if (UNKNOWN_CA.has(code)) return withHint(failure, trustHint(failure.hint, way, url))
   if (CERTIFICATE_ALERT.test(code)) return clientCertificateError(failure, way, url, context)
-  if (failure.code === 'NETWORK' && failure.hint !== undefined && way.isExempt) {
-    return withHint(failure, `${failure.hint} It is contacted without the proxy, because NO_PROXY says so.`)
+  if (failure.code === 'NETWORK' && failure.hint !== undefined && way.whyDirect !== undefined) {
+    return withHint(failure, `${failure.hint} ${way.whyDirect}`)
   }
   return failure
 }

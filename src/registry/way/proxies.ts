@@ -101,9 +101,15 @@ export class Proxies {
     return proxy
   }
 
-  /** Whether there is a proxy that is not used for this target, because `NO_PROXY` says so. */
-  isExempt(url: URL): boolean {
-    return this.#settingFor(url) !== undefined && !isLoopbackHost(url.hostname) && this.#isExempt(url)
+  /** Why a target has no proxy, where there is one that somebody could have meant for it: a sentence. */
+  whyDirect(url: URL): string | undefined {
+    if (isLoopbackHost(url.hostname)) return undefined
+    if (this.#settingFor(url)) {
+      return this.#isExempt(url) ? 'It is contacted without the proxy, because NO_PROXY says so.' : undefined
+    }
+    const { http, https } = this.#settings
+    const other = http ?? https
+    return other && `${other.from} is set, but not for ${url.protocol === 'https:' ? 'HTTPS' : 'plain HTTP'}.`
   }
 
   #settingFor(url: URL): Setting | undefined {

@@ -1,7 +1,7 @@
 import { AirgapError, systemCode } from '../../errors.ts'
 import { transportError } from '../http-errors.ts'
 import type { Context } from '../notices.ts'
-import { markTransient, throwIfAborted } from '../retry.ts'
+import { markTransient, throwIfAborted, transienceOf } from '../retry.ts'
 import type { Proxy } from './proxies.ts'
 
 /** How the proxy answered when it did not do as asked. */
@@ -46,18 +46,25 @@ export function proxyError(
   const fault = faultOf(error, proxy)
   if (fault === undefined) return undefined
   throwIfAborted(signal, context)
-  const name = `the proxy ${proxy.name} (${proxy.from})`
+  const name = `the proxy ${proxy.name} from ${proxy.from}`
   const { refusal, cause } = fault
   if (refusal !== undefined) return refused(refusal, proxy, name, context, host)
   const failure = transportError(cause, context, name, signal)
+  const isSecure = proxy.url.protocol === 'https:'
   const code = systemCode(cause) ?? ''
-  if (/WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG/.test(code)) {
-    return new AirgapError('TLS', failure.message, {
-      hint: `If it is to be spoken to in plain HTTP, as most proxies are, write http:// in ${proxy.from}.`,
-      cause,
-    })
+  // A proxy that speaks no TLS waits for the end of what it takes for a request, or hangs up.
+  if (
+    !isSecure ||
+    !/WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|TIMEOUT|ETIMEDOUT|ECONNRESET|UND_ERR_SOCKET/.test(code)
+  ) {
+    return failure
   }
-  return failure
+  const replaced = new AirgapError(failure.code, failure.message, {
+    hint: `Most proxies are spoken to in plain HTTP: see whether ${proxy.from} should begin with http://.`,
+    cause,
+  })
+  const transience = transienceOf(failure)
+  return transience === undefined ? replaced : markTransient(replaced, transience)
 }
 
 function refused(

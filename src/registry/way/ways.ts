@@ -31,8 +31,8 @@ export interface Way {
   dispatcher: Dispatcher
   trust: Trust
   proxy: Proxy | undefined
-  /** There is a proxy, and `NO_PROXY` says not to use it for this host. */
-  isExempt: boolean
+  /** Why there is no proxy, see {@link Proxies.whyDirect}. */
+  whyDirect: string | undefined
 }
 
 /** Finds the way to each origin, and remembers it. One pool of connections for each trust and proxy. */
@@ -99,7 +99,7 @@ export class Ways {
     }
     this.#tell(url, trust, proxy)
     if (proxy && proxyTrust && !proxyTrust.isVerified) this.#tellInsecure(proxy.url, 'unverified')
-    return { dispatcher, trust, proxy, isExempt: this.#proxies.isExempt(url) }
+    return { dispatcher, trust, proxy, whyDirect: this.#proxies.whyDirect(url) }
   }
 
   /** Files are not looked for where there is no TLS. */

@@ -114,3 +114,14 @@ test('given by a program, and none', () => {
   expect(Proxies.given({}).for(url)).toBeUndefined()
   expect(Proxies.given({ https: 'p', loopback: true }).for(new URL('https://localhost'))?.name).toBe('p:80')
 })
+
+test('a proxy that is not for this host is told of', () => {
+  const why = (env: Record<string, string>, url = 'https://r.example') =>
+    Proxies.fromEnvironment(env).whyDirect(new URL(url))
+  expect(why({ HTTPS_PROXY: 'p', NO_PROXY: '.example' })).toContain('NO_PROXY')
+  expect(why({ HTTPS_PROXY: 'p' })).toBeUndefined()
+  expect(why({ HTTP_PROXY: 'p' })).toBe('HTTP_PROXY is set, but not for HTTPS.')
+  expect(why({ https_proxy: 'p' }, 'http://r.example')).toBe('https_proxy is set, but not for plain HTTP.')
+  expect(why({ HTTP_PROXY: 'p', NO_PROXY: '*' }, 'https://localhost')).toBeUndefined()
+  expect(why({})).toBeUndefined()
+})

@@ -85,7 +85,7 @@ test('a proxy that is spoken to in TLS, by a private authority', async () => {
   const without = client({ HTTPS_PROXY: `https://localhost:${proxy.port}` }, { caFile: undefined })
   const error = await failureOf(without.repository('registry.example', 'app').resolveManifest('1.0'), 'TLS')
   expect(error.message).toBe(
-    `cannot resolve registry.example/app:1.0: the proxy localhost:${proxy.port} (HTTPS_PROXY) (for registry.example): its certificate is signed by an authority that is not trusted here (UNABLE_TO_VERIFY_LEAF_SIGNATURE)`,
+    `cannot resolve registry.example/app:1.0: the proxy localhost:${proxy.port} from HTTPS_PROXY (for registry.example): its certificate is signed by an authority that is not trusted here (UNABLE_TO_VERIFY_LEAF_SIGNATURE)`,
   )
   expect(error.hint).toContain('--ca-file')
 })
@@ -172,7 +172,7 @@ test.each([
     const our = client({ HTTPS_PROXY: `http://${user}127.0.0.1:${proxy.port}` })
     const error = await failureOf(our.repository('registry.example', 'app').resolveManifest('1.0'), code)
     expect(error.message).toMatch(message)
-    expect(error.message).toContain(`the proxy 127.0.0.1:${proxy.port} (HTTPS_PROXY)`)
+    expect(error.message).toContain(`the proxy 127.0.0.1:${proxy.port} from HTTPS_PROXY`)
     expect(error.hint).toMatch(hint)
     expect(`${error.message} ${error.hint} ${JSON.stringify(our.notices)}`).not.toContain('hunter2')
     // What may pass by itself is tried again.
@@ -191,11 +191,11 @@ test('a proxy that wants a password for plain HTTP, too', async () => {
 })
 
 test.each([
-  ['http://127.0.0.1:1', 'NETWORK', /the proxy 127.0.0.1:1 \(HTTPS_PROXY\).*connection refused/],
+  ['http://127.0.0.1:1', 'NETWORK', /the proxy 127.0.0.1:1 from HTTPS_PROXY.*connection refused/],
   [
     'http://proxy.invalid:3128',
     'NETWORK',
-    /the proxy proxy.invalid:3128 \(HTTPS_PROXY\).*host name is not known/,
+    /the proxy proxy.invalid:3128 from HTTPS_PROXY.*host name is not known/,
   ],
 ] as const)('the proxy %s cannot be reached', async (url, code, message) => {
   const error = await failureOf(
@@ -214,7 +214,7 @@ test('a proxy that speaks no TLS though https:// is said, and one for another na
       .repository('registry.example', 'app')
       .resolveManifest('1.0')
   const noTls = await failureOf(attempt(plain.port), 'TLS')
-  expect(noTls.hint).toContain('http:// in HTTPS_PROXY')
+  expect(noTls.hint).toContain('HTTPS_PROXY should begin with http://')
   const wrongName = await failureOf(attempt(other.port), 'TLS')
   expect(wrongName.message).toMatch(/the proxy localhost:\d+ .*for another name \(DNS:other\.example\)/)
 })
@@ -227,7 +227,7 @@ test('a silent proxy is given up, and so is a run that is called off while it wa
   const impatient = new Transport({ proxies, stallTimeoutMs: 50 })
   const url = new URL('https://r.example/v2/')
   const error = await failureOf(impatient.request({ method: 'GET', url, context }), 'NETWORK')
-  expect(error.message).toContain(`the proxy 127.0.0.1:${proxy.port} (the option proxies.https)`)
+  expect(error.message).toContain(`the proxy 127.0.0.1:${proxy.port} from the option proxies.https`)
   await impatient.close()
   const patient = new Transport({ proxies })
   const waiting = patient.request({ method: 'GET', url, context })
