@@ -205,6 +205,12 @@ test.each([
   expect(error.message).toMatch(message)
 })
 
+test('the proxy for plain HTTP cannot be reached', async () => {
+  const our = client({ HTTP_PROXY: 'http://127.0.0.1:1' }, { plainHttp: ['registry.example'] })
+  const error = await failureOf(our.repository('registry.example', 'app').resolveManifest('1.0'), 'NETWORK')
+  expect(error.message).toMatch(/the proxy 127\.0\.0\.1:1 from HTTP_PROXY .*connection refused/)
+})
+
 test('a proxy that speaks no TLS though https:// is said, and one for another name', async () => {
   const plain = await startForwardProxy()
   const tls = makeCertificate({ name: 'other', names: ['other.example'], issuer: ca })
@@ -229,7 +235,7 @@ test('a silent proxy is given up, and so is a run that is called off while it wa
   const error = await failureOf(impatient.request({ method: 'GET', url, context }), 'NETWORK')
   expect(error.message).toContain(`the proxy 127.0.0.1:${proxy.port} from the option proxies.https`)
   await impatient.close()
-  const patient = new Transport({ proxies })
+  const patient = new Transport({ proxies, insecureSkipTlsVerify: ['later.example'] })
   const waiting = patient.request({ method: 'GET', url, context })
   const outcome = failureOf(waiting, 'INTERRUPTED')
   while (proxy.lines.length < 2) await new Promise((resolve) => setImmediate(resolve))
@@ -256,9 +262,11 @@ test('loopback goes direct, unless it is asked for', async () => {
   const env = { HTTPS_PROXY: `http://127.0.0.1:${proxy.port}` }
   expect(await client(env).repository(server.host, 'app').resolveManifest('1.0')).toBeDefined()
   expect(proxy.lines).toEqual([])
-  const asked = client({ ...env, AIRGAP_PROXY_LOOPBACK: '1' })
-  expect(await asked.repository(server.host, 'app').resolveManifest('1.0')).toBeDefined()
-  expect(proxy.lines).toEqual([`CONNECT ${server.host}`])
+  // Nothing listens there but behind the proxy.
+  const other = await startForwardProxy({ hosts: { '127.0.0.1:1': server.port } })
+  const asked = client({ HTTPS_PROXY: `http://127.0.0.1:${other.port}`, AIRGAP_PROXY_LOOPBACK: '1' })
+  expect(await asked.repository('127.0.0.1:1', 'app').resolveManifest('1.0')).toBeDefined()
+  expect(other.lines).toEqual(['CONNECT 127.0.0.1:1'])
 })
 
 test('a private token realm is refused behind a proxy, too', async () => {
