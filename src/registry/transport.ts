@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import type { Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import { AirgapError } from '../errors.ts'
 import { isListed, isLoopbackHost, printableUrl } from './hosts.ts'
@@ -7,7 +7,7 @@ import { MAX_ERROR_BODY, statusError, transportError, type AuthState } from './h
 import type { Context } from './notices.ts'
 import { wayError } from './way/faults.ts'
 import type { Proxy } from './way/proxies.ts'
-import { Ways, type WayOptions } from './way/ways.ts'
+import { Ways, type Way, type WayOptions } from './way/ways.ts'
 
 const MAX_REDIRECTS = 5
 const CONNECT_TIMEOUT_MS = 10_000
@@ -104,7 +104,7 @@ export class Transport {
     authorization: string | undefined,
   ): Promise<Dispatcher.ResponseData> {
     const { method, body = null, signal, context } = request
-    const way = await this.#ways.to(url)
+    const way = await this.#wayFor(url, body)
     try {
       const response = await way.dispatcher.request({
         origin: url.origin,
@@ -125,6 +125,19 @@ export class Transport {
       return response
     } catch (error) {
       throw wayError(error, way, url, context, signal)
+    }
+  }
+
+  /** The way to a host. A body that waits for it, and is not sent after all, is let go. */
+  async #wayFor(url: URL, body: HttpRequest['body'] | null): Promise<Way> {
+    const stream = body instanceof Readable ? body : undefined
+    // Until undici listens, a fault of the stream would be nobody's, and end the process.
+    stream?.on('error', () => {})
+    try {
+      return await this.#ways.to(url)
+    } catch (error) {
+      stream?.destroy()
+      throw error
     }
   }
 

@@ -3,9 +3,11 @@ import { createServer } from 'node:https'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { expect, onTestFinished, test } from 'vitest'
 import type { RegistryOptions } from '../../../src/registry/client.ts'
+import { Transport } from '../../../src/registry/transport.ts'
 import { wayError } from '../../../src/registry/way/faults.ts'
 import { Ways } from '../../../src/registry/way/ways.ts'
 import { makeCertificate } from '../certificates.ts'
@@ -249,4 +251,15 @@ test('plain HTTP that was allowed is said once, and not for this machine', async
   expect(ways.filter((notice) => (notice as { type: string }).type === 'insecure')).toEqual([
     { type: 'insecure', registry: 'plain.example', how: 'plain-http' },
   ])
+})
+
+test('a body that cannot be sent is let go', async () => {
+  const root = certsFolder({ 'r.example': { 'ca.crt': 'hello' } })
+  const transport = new Transport({ certsFolders: [root] })
+  onTestFinished(() => transport.close())
+  const body = Readable.from([Buffer.from('x')])
+  const context = { registry: 'r.example', operation: 'look' }
+  const url = new URL('https://r.example')
+  await failureOf(transport.request({ method: 'PUT', url, context, body }), 'FILE')
+  expect(body.destroyed).toBe(true)
 })
