@@ -125,7 +125,7 @@ http { access_log off; ${paths}
   return asRegistry(server)
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const { createServer } = await import('node:net')
   const { once } = await import('node:events')
   const server = createServer().listen(0, '127.0.0.1')
