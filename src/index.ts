@@ -19,6 +19,8 @@ export type { Trust } from './library/trust.ts'
 export { AirgapError, EXIT_CODES, type AirgapErrorOptions, type ErrorCode, type Problem } from './errors.ts'
 export type { TransferEvent, OnEvent, Phase, ItemOutcome } from './transfer/events.ts'
 export type { RegistryNotice } from './registry/notices.ts'
+export type { HostTls, HostTlsTable } from './registry/way/host-tls.ts'
+export type { ProxySettings } from './registry/way/proxies.ts'
 
 export { collectImages, type InputPlaces, type Inputs, type NamedImage } from './intake/inputs.ts'
 export { readConfig, type ConfigFile } from './intake/config/config.ts'

@@ -31,6 +31,7 @@ export async function withClient<T>(
       ...files,
       plainHttp: [...(access.plainHttp ?? []), ...files.plainHttp],
       insecureSkipTlsVerify: [...(access.insecureSkipTlsVerify ?? []), ...files.insecureSkipTlsVerify],
+      hostTls: { ...files.hostTls, ...access.hostTls },
     }),
     credentials: credentials && {
       find: async (host, repository) => {

@@ -5,34 +5,28 @@ import { isRegistryHost, isRepository } from '../oci/reference.ts'
 import { Authenticator } from './auth.ts'
 import { Connection, type Shared } from './connection.ts'
 import { CredentialStore, type CredentialSource } from './credentials.ts'
-import { Endpoints } from './endpoint.ts'
+import { Endpoints, speaksTls } from './endpoint.ts'
 import type { Harbor } from './harbor.ts'
 import { authorityOf } from './hosts.ts'
 import { ClockWatch } from './faults/clock.ts'
 import { NO_REGISTRY } from './faults/words.ts'
 import { transportError } from './http-errors.ts'
-import type { HostTls } from './host-tls.ts'
 import type { ApiPlace } from './location.ts'
 import type { RegistryNotice } from './notices.ts'
+import { lookupAll } from './reach.ts'
 import { RemoteRepository } from './remote-repository.ts'
 import type { Repository } from './repository.ts'
 import { DEFAULT_RETRY, type RetryPolicy } from './retry.ts'
-import { secureContextWith } from './tls.ts'
 import { contentTypeOf, discard, failure, Transport } from './transport.ts'
+import { addressesBehind } from './way/addresses.ts'
+import type { WayOptions } from './way/ways.ts'
 
 export type { RegistryNotice } from './notices.ts'
 
-export interface RegistryOptions {
-  /** `HOST` or `HOST:PORT` that may be spoken to in plain HTTP. */
-  plainHttp?: readonly string[] | undefined
-  /** PEM file of certificates to trust besides the default roots. */
-  caFile?: string | undefined
-  /** `HOST` or `HOST:PORT` whose certificate is not checked. */
-  insecureSkipTlsVerify?: readonly string[] | undefined
+/** How registries are reached ({@link WayOptions}), and who one is there. */
+export interface RegistryOptions extends Omit<WayOptions, 'onNotice'> {
   /** `HOST` or `HOST:PORT` that is spoken to by TLS with any certificate if it speaks TLS, and else in plain HTTP. */
   insecure?: readonly string[] | undefined
-  /** Certificates for single hosts, by `HOST:PORT` in lower case. */
-  hostTls?: ReadonlyMap<string, HostTls> | undefined
   /** Credentials file in Docker's or Podman's form, asked before all other sources. */
   authFile?: string | undefined
   /** Asked in place of `authFile` and of all other sources. */
@@ -40,7 +34,7 @@ export interface RegistryOptions {
   /** `HOST` or `HOST:PORT` that may be a token realm though private. */
   allowTokenRealm?: readonly string[] | undefined
   /** Default: `process.env`. */
-  env?: NodeJS.ProcessEnv
+  env?: NodeJS.ProcessEnv | undefined
   retry?: Partial<RetryPolicy>
   /** Milliseconds that a peer may be silent; a minute where left out. */
   stallTimeoutMs?: number
@@ -57,22 +51,34 @@ export class RegistryClient {
   /** @throws AirgapError `FILE` when `caFile` is of no use. */
   constructor(options: RegistryOptions = {}) {
     const { plainHttp = [], insecure = [], authFile, env = process.env } = options
-    const insecureSkipTlsVerify = [...(options.insecureSkipTlsVerify ?? []), ...insecure]
     const onNotice = options.onNotice ?? (() => {})
     const { signal } = this.#disconnected
     const transport = new Transport({
-      insecureSkipTlsVerify,
-      plainHttp,
-      hostTls: options.hostTls,
+      ...wayOptions(options),
+      plainHttp: [...plainHttp, ...insecure],
+      insecureSkipTlsVerify: [...(options.insecureSkipTlsVerify ?? []), ...insecure],
       ...(options.stallTimeoutMs === undefined ? {} : { stallTimeoutMs: options.stallTimeoutMs }),
-      caFile: options.caFile,
-      secureContext: options.caFile === undefined ? undefined : secureContextWith(options.caFile),
+      env,
+      onNotice,
     })
-    const realms = { allowed: options.allowTokenRealm ?? [], plainHttp, names: transport.names }
+    const isProxied = (host: string, port = 443): boolean =>
+      transport.proxyFor(new URL(`https://${host.includes(':') ? `[${host}]` : host}:${port}`)) !== undefined
+    const realms = {
+      allowed: options.allowTokenRealm ?? [],
+      plainHttp,
+      addressesOf: addressesBehind(isProxied, lookupAll),
+      names: transport.names,
+    }
     this.#shared = {
       transport,
       reach: realms,
-      endpoints: new Endpoints({ plainHttp, insecureSkipTlsVerify, insecure, onNotice, signal }),
+      endpoints: new Endpoints({
+        plainHttp,
+        insecure,
+        signal,
+        // Loopback is not this machine where a proxy is to see to it.
+        probe: async (host, port, ...others) => isProxied(host, port) || speaksTls(host, port, ...others),
+      }),
       authenticator: new Authenticator(
         transport,
         options.credentials ?? new CredentialStore({ authFile, env, signal }),
@@ -208,4 +214,9 @@ export class RegistryClient {
     this.disconnect()
     await Promise.all([this.#shared.transport.close(), this.#shared.threads.close()])
   }
+}
+
+function wayOptions(options: RegistryOptions): WayOptions {
+  const { caFile, insecureSkipTlsVerify, plainHttp, hostTls, certsFolders, proxies } = options
+  return { caFile, insecureSkipTlsVerify, plainHttp, hostTls, certsFolders, proxies }
 }

@@ -65,14 +65,22 @@ export class Connection {
     return this.#shared.transport
   }
 
-  /** Runs `attempt` under the client's retry policy. */
+  get onNotice(): OnNotice {
+    return this.#shared.onNotice
+  }
+
+  /**
+   * Runs `attempt` under the client's retry policy.
+   * @param progressed see {@link RetryOptions}.
+   */
   retrying<T>(
     context: Context,
     signal: AbortSignal | undefined,
     attempt: (n: number) => Promise<T>,
+    progressed?: () => boolean,
   ): Promise<T> {
     const { policy, onNotice } = this.#shared
-    return withRetry({ policy, context, onNotice, signal }, attempt)
+    return withRetry({ policy, context, onNotice, signal, progressed }, attempt)
   }
 
   /**

@@ -31,7 +31,9 @@ export function foreignOrigins(
       if (!(await leadsInside(to.hostname, from, reach))) return
       const named = to === url ? 'which' : `which redirects to ${printableUrl(to)}, which`
       const others =
-        registries.length === 0 ? 'no registry is' : `${registries.join(' and ')} ${registries.length === 1 ? 'is' : 'are'} not`
+        registries.length === 0
+          ? 'no registry is'
+          : `${registries.join(' and ')} ${registries.length === 1 ? 'is' : 'are'} not`
       throw new AirgapError(
         'UNSUPPORTED_CONTENT',
         `cannot ${operation}, ${named} is inside a private network while ${others}`,

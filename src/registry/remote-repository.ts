@@ -9,7 +9,9 @@ import { fetchManifest, putManifest, resolveManifest, type ManifestInfo } from '
 import { listReferrers } from './referrers.ts'
 import type { Repository } from './repository.ts'
 import { someTags } from './tags.ts'
-import { mountBlob, uploadBlob } from './uploads.ts'
+import type { UploadMemory } from './uploads/memory.ts'
+import { mountBlob } from './uploads/mount.ts'
+import { uploadBlob } from './uploads/upload.ts'
 
 /** A repository that is spoken to over the network. */
 export class RemoteRepository implements Repository {
@@ -99,10 +101,11 @@ export class RemoteRepository implements Repository {
 
   async uploadBlob(
     descriptor: { digest: Digest; size: number },
-    open: () => AsyncIterable<Uint8Array>,
+    open: (from: number) => AsyncIterable<Uint8Array>,
     signal?: AbortSignal,
     onProgress?: (bytes: number) => void,
+    memory?: UploadMemory,
   ): Promise<void> {
-    return uploadBlob(this.#location, descriptor, open, signal, onProgress)
+    return uploadBlob(this.#location, descriptor, open, { signal, onProgress, memory })
   }
 }

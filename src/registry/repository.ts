@@ -3,6 +3,7 @@ import type { Digest } from '../oci/digest.ts'
 import type { Descriptor, ManifestOrIndex } from '../oci/manifest.ts'
 import type { BlobStream } from './blobs.ts'
 import type { ManifestInfo } from './manifests.ts'
+import type { UploadMemory } from './uploads/memory.ts'
 
 /** One repository of one registry. Every error names it, the registry and the operation. */
 export interface Repository {
@@ -74,15 +75,18 @@ export interface Repository {
   mountBlob(digest: Digest, fromRepository: string, signal?: AbortSignal): Promise<boolean>
 
   /**
-   * Uploads a blob in one stream. `open` is called anew for each attempt. The bytes are hashed as they go, and
-   * the last of them are held back until the digest is seen to be right.
-   * @param onProgress gets the bytes of this blob sent so far; a new attempt begins again at 0.
+   * Uploads a blob: in one stream, and in chunks where that breaks off or is refused. The bytes are hashed as they
+   * go, and the last of them are held back until the digest is seen to be right.
+   * @param open gives the bytes from a position on; called anew for each part that is sent.
+   * @param onProgress gets the bytes of this blob sent so far; less than before where something is sent again.
+   * @param memory keeps the upload from run to run, so that a later one can go on with it.
    * @throws AirgapError `INVALID_CONTENT` when the bytes are not those of the descriptor.
    */
   uploadBlob(
     descriptor: { digest: Digest; size: number },
-    open: () => AsyncIterable<Uint8Array>,
+    open: (from: number) => AsyncIterable<Uint8Array>,
     signal?: AbortSignal,
     onProgress?: (bytes: number) => void,
+    memory?: UploadMemory,
   ): Promise<void>
 }

@@ -1,17 +1,17 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import type { Readable } from 'node:stream'
-import type { SecureContext } from 'node:tls'
-import { Agent, type Dispatcher } from 'undici'
+import { Readable } from 'node:stream'
+import type { Dispatcher } from 'undici'
 import { AirgapError } from '../errors.ts'
 import { secretsIn, withoutSecrets } from '../redact.ts'
 import { noteAnswer } from './answers.ts'
-import { presentedCertificates } from './faults/certificate.ts'
 import { LOST_SCHEME, NO_REGISTRY, REDIRECT_LOOP } from './faults/words.ts'
-import { secureContextFor, type HostTls } from './host-tls.ts'
-import { isLinkLocalHost, isListed, isLoopbackHost, portOf, printableUrl } from './hosts.ts'
+import { isLinkLocalHost, isListed, isLoopbackHost, printableUrl } from './hosts.ts'
 import { NameGuard } from './name-guard.ts'
 import { MAX_ERROR_BODY, statusError, transportError, type AuthState } from './http-errors.ts'
 import type { Context } from './notices.ts'
+import { wayError } from './way/faults.ts'
+import type { Proxy } from './way/proxies.ts'
+import { Ways, type Way, type WayOptions } from './way/ways.ts'
 
 const MAX_REDIRECTS = 5
 const CONNECT_TIMEOUT_MS = 10_000
@@ -20,7 +20,7 @@ const STALL_TIMEOUT_MS = 60_000
 const REDIRECTS = new Set([301, 302, 303, 307, 308])
 
 export interface HttpRequest {
-  method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE'
+  method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   url: URL
   context: Context
   headers?: Record<string, string>
@@ -48,78 +48,39 @@ export interface HttpResponse {
   secrets: readonly string[]
 }
 
-export interface TransportOptions {
-  secureContext?: SecureContext | undefined
-  insecureSkipTlsVerify: readonly string[]
-  plainHttp: readonly string[]
-  /** By `HOST:PORT`; `caFile` is trusted besides. */
-  hostTls?: ReadonlyMap<string, HostTls> | undefined
-  caFile?: string | undefined
+export interface TransportOptions extends WayOptions {
   stallTimeoutMs?: number
   connectTimeoutMs?: number
   names?: NameGuard
 }
 
-/** HTTP/1.1 over undici, with redirects followed by rules of our own. One pool of connections a kind of TLS. */
+/** HTTP/1.1 over undici, with redirects followed by rules of our own. Each hop goes the way of its own host. */
 export class Transport {
   readonly stallTimeoutMs: number
   readonly names: NameGuard
-  readonly #options: TransportOptions
-  readonly #verified: Agent
-  #unverified: Agent | undefined
-  /** Agents of hosts that have certificates of their own. */
-  readonly #own = new Map<string, Agent>()
+  readonly #plainHttp: readonly string[]
+  readonly #ways: Ways
 
+  /** @throws AirgapError `FILE` when `caFile` is of no use. */
   constructor(options: TransportOptions) {
-    this.#options = options
     this.names = options.names ?? new NameGuard()
+    this.#plainHttp = options.plainHttp ?? []
     this.stallTimeoutMs = options.stallTimeoutMs ?? STALL_TIMEOUT_MS
-    this.#verified = this.#agent(
-      options.secureContext === undefined ? {} : { secureContext: options.secureContext },
-    )
+    const connectMs = options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS
+    this.#ways = new Ways(options, { connectMs, stallMs: this.stallTimeoutMs }, this.names.lookup)
   }
 
-  #agent(tls: { secureContext?: SecureContext; rejectUnauthorized?: boolean }): Agent {
-    return new Agent({
-      allowH2: false,
-      headersTimeout: this.stallTimeoutMs,
-      bodyTimeout: this.stallTimeoutMs,
-      connect: {
-        timeout: this.#options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
-        lookup: this.names.lookup,
-        ...tls,
-      },
-    })
-  }
-
-  #agentFor(url: URL): Agent {
-    if (url.protocol !== 'https:') return this.#verified
-    const isUnverified = isListed(this.#options.insecureSkipTlsVerify, url)
-    const own = this.#ownAgent(url, isUnverified)
-    if (own) return own
-    if (!isUnverified) return this.#verified
-    this.#unverified ??= this.#agent({ rejectUnauthorized: false })
-    return this.#unverified
-  }
-
-  #ownAgent(url: URL, isUnverified: boolean): Agent | undefined {
-    const key = `${url.hostname.toLowerCase()}:${portOf(url)}`
-    const tls = this.#options.hostTls?.get(key)
-    if (!tls) return undefined
-    let agent = this.#own.get(key)
-    if (!agent) {
-      const secureContext = secureContextFor(tls, this.#options.caFile)
-      agent = this.#agent({ secureContext, ...(isUnverified ? { rejectUnauthorized: false } : {}) })
-      this.#own.set(key, agent)
-    }
-    return agent
+  /** See {@link Ways.proxyFor}. */
+  proxyFor(url: URL): Proxy | undefined {
+    return this.#ways.proxyFor(url)
   }
 
   /**
    * Makes one request and follows up to five redirects of GET and HEAD. Authorization is dropped for good where
    * a redirect leaves the origin, and a redirect from HTTPS to plain HTTP is refused. Any other status is
    * returned; the caller must consume or discard the body.
-   * @throws AirgapError `NETWORK`, `TLS`, `REGISTRY` (a bad redirect), `INTERRUPTED`
+   * @throws AirgapError `NETWORK`, `TLS`, `REGISTRY` (a bad redirect), `INTERRUPTED`; `USAGE` and `CREDENTIALS` for a
+   *   proxy, `FILE` for certificates that concern the host
    */
   async request(request: HttpRequest): Promise<HttpResponse> {
     let { url, authorization } = request
@@ -161,7 +122,7 @@ export class Transport {
   isDowngrade(from: URL, to: URL): boolean {
     if (from.protocol !== 'https:' || to.protocol === 'https:') return false
     const local = isLoopbackHost(from.hostname) && isLoopbackHost(to.hostname)
-    return !local && !isListed(this.#options.plainHttp, to)
+    return !local && !isListed(this.#plainHttp, to)
   }
 
   async #once(
@@ -170,8 +131,9 @@ export class Transport {
     authorization: string | undefined,
   ): Promise<Dispatcher.ResponseData> {
     const { method, body = null, signal, context } = request
+    const way = await this.#wayFor(url, body)
     try {
-      const response = await this.#agentFor(url).request({
+      const response = await way.dispatcher.request({
         origin: url.origin,
         path: `${url.pathname}${url.search}`,
         method,
@@ -189,15 +151,26 @@ export class Transport {
       response.body.on('error', () => {})
       return response
     } catch (error) {
-      const facts = { stallMs: request.answerTimeoutMs ?? this.stallTimeoutMs, scheme: url.protocol }
-      const presented = await presentedCertificates(error, url)
-      throw transportError(error, context, url.host, signal, { ...facts, presented })
+      const stallMs = request.answerTimeoutMs ?? this.stallTimeoutMs
+      throw await wayError(error, way, url, context, signal, { stallMs, scheme: url.protocol })
+    }
+  }
+
+  /** The way to a host. A body that waits for it, and is not sent after all, is let go. */
+  async #wayFor(url: URL, body: HttpRequest['body'] | null): Promise<Way> {
+    const stream = body instanceof Readable ? body : undefined
+    // Until undici listens, a fault of the stream would be nobody's, and end the process.
+    stream?.on('error', () => {})
+    try {
+      return await this.#ways.to(url)
+    } catch (error) {
+      stream?.destroy()
+      throw error
     }
   }
 
   async close(): Promise<void> {
-    const own = [...this.#own.values()].map((agent) => agent.destroy())
-    await Promise.all([this.#verified.destroy(), this.#unverified?.destroy(), ...own])
+    await this.#ways.close()
   }
 }
 

@@ -2,6 +2,7 @@ import { AirgapError } from '../errors.ts'
 import { digestOf } from '../oci/digest.ts'
 import { fault, type Reply } from './reply.ts'
 import type { RegistryRequest } from './request.ts'
+import { UPLOAD_QUIRKS, uploadQuirks } from './upload-quirks.ts'
 
 /** Misbehaviours seen in real registries, proxies and networks, that the embedded registry shows on demand. */
 export const QUIRKS = {
@@ -25,6 +26,7 @@ export const QUIRKS = {
   'redirect-blobs': 'A blob GET is answered 307 to the same path, with a query, at the option redirectTo.',
   'stored-blob-empty':
     'Every blob that is there has the right digest header and length 0, as in a damaged store.',
+  ...UPLOAD_QUIRKS,
 } as const
 
 export type Quirk = keyof typeof QUIRKS
@@ -48,10 +50,16 @@ const STATE = '_state'
 /**
  * @param names what to show; state such as "the first request" is kept per set.
  * @param redirectTo origin (`http://host:port`) for `redirect-blobs`.
+ * @param revokeTokens makes all tokens given out so far worthless.
  * @throws AirgapError `USAGE` where that is missing.
  */
-export function quirkSet(names: readonly Quirk[], redirectTo: string | undefined): QuirkSet {
+export function quirkSet(
+  names: readonly Quirk[],
+  redirectTo: string | undefined,
+  revokeTokens: () => void = () => {},
+): QuirkSet {
   const on = new Set<Quirk>(names)
+  const uploads = uploadQuirks(on, revokeTokens)
   if (on.has('redirect-blobs') && redirectTo === undefined) {
     throw new AirgapError('USAGE', 'the quirk redirect-blobs needs the option redirectTo')
   }
@@ -81,6 +89,8 @@ export function quirkSet(names: readonly Quirk[], redirectTo: string | undefined
 
     inside(request) {
       const { route, method, query } = request
+      const refusal = uploads.inside(request)
+      if (refusal) return refusal
       if (route.kind === 'uploads' && query.has('mount')) {
         if (on.has('mount-401')) return fault(401, 'UNAUTHORIZED', 'project not found')
         if (on.has('mount-202')) {
@@ -109,7 +119,7 @@ export function quirkSet(names: readonly Quirk[], redirectTo: string | undefined
     },
 
     after(request, given) {
-      let reply: Reply = { ...given, headers: { ...given.headers } }
+      let reply: Reply = uploads.after(request, { ...given, headers: { ...given.headers } })
       const { headers } = reply
       if (on.has('no-digest-header')) delete headers['Docker-Content-Digest']
       if (on.has('wrong-digest-header') && headers['Docker-Content-Digest'] !== undefined) {

@@ -6,7 +6,6 @@ import { createServer as createTlsServer } from 'node:tls'
 import { expect, onTestFinished, test } from 'vitest'
 import { Endpoints, speaksTls } from '../../src/registry/endpoint.ts'
 import { authorityOf, isListed, isLoopbackHost, isPrivateAddress } from '../../src/registry/hosts.ts'
-import type { RegistryNotice } from '../../src/registry/notices.ts'
 import { makeCertificate } from './certificates.ts'
 import { failureOf, makeClient, memoryRegistry, sampleManifest, scratch, serve } from './helpers.ts'
 
@@ -44,14 +43,11 @@ async function tcp(act: (socket: Socket) => void): Promise<number> {
 }
 
 function endpoints(options: { plainHttp?: string[]; tls?: boolean } = {}) {
-  const notices: RegistryNotice[] = []
   const found = new Endpoints({
     plainHttp: options.plainHttp ?? [],
-    insecureSkipTlsVerify: [],
-    onNotice: (notice) => notices.push(notice),
     probe: async () => options.tls ?? true,
   })
-  return { url: async (name: string) => (await found.resolve(name)).url.origin, notices }
+  return { url: async (name: string) => (await found.resolve(name)).url.origin }
 }
 
 test('Docker Hub is spoken to at registry-1.docker.io', () => {
@@ -64,7 +60,7 @@ test('Docker Hub is spoken to at registry-1.docker.io', () => {
 })
 
 test('HTTPS everywhere but where plain HTTP was allowed, and on loopback without TLS', async () => {
-  const { url, notices } = endpoints({ plainHttp: ['plain.example', 'some.example:5000'], tls: false })
+  const { url } = endpoints({ plainHttp: ['plain.example', 'some.example:5000'], tls: false })
   expect(await url('quay.io')).toBe('https://quay.io')
   expect(await url('10.0.0.1:5000')).toBe('https://10.0.0.1:5000')
   expect(await url('localhost.example')).toBe('https://localhost.example')
@@ -74,10 +70,6 @@ test('HTTPS everywhere but where plain HTTP was allowed, and on loopback without
   expect(await url('localhost:5000')).toBe('http://localhost:5000')
   expect(await url('[::1]:5000')).toBe('http://[::1]:5000')
   expect(await url('127.8.9.1:5000')).toBe('http://127.8.9.1:5000')
-  expect(notices).toEqual([
-    { type: 'insecure', registry: 'plain.example:8080' },
-    { type: 'insecure', registry: 'some.example:5000' },
-  ])
 })
 
 test('a loopback host that speaks TLS is spoken to in TLS', async () => {
@@ -175,7 +167,7 @@ test('a certificate is not checked where that was asked for, and it is said', as
   const repository = client.repository(server.host, 'app')
   expect(await repository.resolveManifest('1.0')).toBeDefined()
   expect(await repository.resolveManifest('1.0')).toBeDefined()
-  expect(client.notices).toEqual([{ type: 'insecure', registry: server.host }])
+  expect(client.notices).toEqual([{ type: 'insecure', registry: server.host, how: 'unverified' }])
 })
 
 test('--insecure-skip-tls-verify is for the host named only', async () => {
@@ -208,9 +200,7 @@ test('a host that may be insecure is spoken to by TLS if it speaks TLS, and othe
   const at = (probe: () => Promise<boolean>) =>
     new Endpoints({
       plainHttp: [],
-      insecureSkipTlsVerify: [],
       insecure: ['m.example:5000', 'm.example:443'],
-      onNotice: () => {},
       probe,
     })
   const refuse = async (): Promise<boolean> => {

@@ -519,7 +519,7 @@ describe('how a host is spoken to', () => {
     const client = makeClient({ ...access })
     const document = await client.repository(host, 'app').fetchManifest(app.descriptor.digest)
     expect(document.digest).toBe(app.descriptor.digest)
-    const stranger = makeClient({ ...access, hostTls: new Map([[host, { ca: authority.cert }]]) })
+    const stranger = makeClient({ ...access, hostTls: { [host]: { ca: [authority.cert] } } })
     const refused = stranger.repository(host, 'app').fetchManifest(app.descriptor.digest)
     await expect(refused).rejects.toBeInstanceOf(AirgapError)
   })
@@ -540,7 +540,7 @@ describe('how a host is spoken to', () => {
       mirrorsFrom: [folder],
       client: { plainHttp: [] },
     })
-    expect(notices).toEqual([{ type: 'insecure', registry: mirror.host }])
+    expect(notices).toEqual([{ type: 'insecure', registry: mirror.host, how: 'unverified' }])
   })
 
   test('a file that is not there, or holds something else, is named', async () => {

@@ -126,7 +126,7 @@ function byStatus(answer: FailedAnswer, said: Said, context: Context): Meaning {
   }
 }
 
-function badRequest({ words }: Said, registry: string): Meaning {
+function badRequest({ words, isPage }: Said, registry: string): Meaning {
   const start = words.slice(0, 2000)
   if (
     /HTTP request (?:was sent )?to (?:an )?HTTPS|plain HTTP to an SSL-enabled|client sent an http request/i.test(
@@ -141,6 +141,14 @@ function badRequest({ words }: Said, registry: string): Meaning {
   }
   if (/no required SSL certificate was sent|SSL certificate error/i.test(start)) {
     return { code: 'TLS', cause: CLIENT_CERTIFICATE, hint: clientCertificateHint(registry) }
+  }
+  // The answer to HEAD has no text.
+  if (isPage && words === '') {
+    return {
+      code: 'REGISTRY',
+      cause: '',
+      hint: `If it wants a client certificate: ${clientCertificateHint(registry)}`,
+    }
   }
   return { code: 'REGISTRY', cause: '' }
 }

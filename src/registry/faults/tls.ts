@@ -123,8 +123,7 @@ const HANDSHAKE: readonly { codes: RegExp; cause: string; hint: (host: string) =
     hint: (host) => `If it is meant to speak plain HTTP, allow that with --plain-http ${host}`,
   },
   {
-    codes:
-      /^ERR_SSL_.*(?:CERTIFICATE_REQUIRED|ALERT_BAD_CERTIFICATE|ALERT_UNKNOWN_CA|ALERT_CERTIFICATE_UNKNOWN)$/,
+    codes: /^ERR_SSL_.*ALERT_(?:BAD_CERTIFICATE|UNSUPPORTED_CERTIFICATE|CERTIFICATE_\w+|UNKNOWN_CA)$/,
     cause: CLIENT_CERTIFICATE,
     hint: clientCertificateHint,
   },

@@ -3,7 +3,6 @@ import { formatDuration } from '../../duration.ts'
 import type { Context } from '../notices.ts'
 import { markTransient, throwIfAborted } from '../retry.ts'
 import type { PresentedCertificates } from './certificate.ts'
-import { proxyFault, type ProxyInUse } from './proxy.ts'
 import { oneLine } from './quote.ts'
 import { tlsFault } from './tls.ts'
 
@@ -15,8 +14,6 @@ export interface ConnectionFacts {
   /** How long the peer may be silent. */
   stallMs?: number | undefined
   scheme?: string | undefined
-  /** The proxy that the request went through. */
-  proxy?: ProxyInUse | undefined
   /** What the peer shows as its certificates, where it was those that were refused. */
   presented?: PresentedCertificates | undefined
 }
@@ -44,16 +41,6 @@ export function transportError(
   throwIfAborted(signal, context)
   const code = systemCode(error) ?? ''
   const begin = `cannot ${context.operation}: ${host === context.registry ? host : `${host} (for ${context.registry})`}`
-  if (facts.proxy) {
-    const fault = proxyFault(error, facts.proxy, host)
-    if (fault) {
-      const told = new AirgapError('NETWORK', `cannot ${context.operation}: ${fault.cause}`, {
-        hint: fault.hint,
-        cause: error,
-      })
-      return fault.isLasting ? told : markTransient(told, { attempts: UNREACHABLE_ATTEMPTS })
-    }
-  }
   const network = unreachable(code, error, host) ?? broken(code, error, host, facts)
   if (network) {
     return markTransient(

@@ -1,9 +1,9 @@
 import { createSecureContext } from 'node:tls'
 import { AirgapError, messageOf } from '../../errors.ts'
 import { readSmallFile } from '../../files/small-file.ts'
-import type { HostTls } from '../host-tls.ts'
 import { authorityOf, portOf } from '../hosts.ts'
 import { readCaFile } from '../tls.ts'
+import type { HostTls, HostTlsTable } from '../way/host-tls.ts'
 import type { ImagePlaces } from './mirrors.ts'
 
 const MAX_PEM = 1024 * 1024
@@ -13,7 +13,7 @@ export interface AccessOptions {
   plainHttp: readonly string[]
   insecureSkipTlsVerify: readonly string[]
   insecure: readonly string[]
-  hostTls: ReadonlyMap<string, HostTls>
+  hostTls: HostTlsTable
 }
 
 /**
@@ -54,7 +54,7 @@ export async function accessOptions(places: ImagePlaces['access']): Promise<Acce
     plainHttp: [...plainHttp],
     insecure: [...insecure],
     insecureSkipTlsVerify: [...insecureSkipTlsVerify],
-    hostTls,
+    hostTls: Object.fromEntries(hostTls),
   }
 }
 
@@ -69,7 +69,7 @@ async function certificates(
   client: { cert: string; key: string } | undefined,
   origin: string,
 ): Promise<HostTls> {
-  const authorities = ca?.flatMap((file) => readCaFile(file)).join('\n')
+  const authorities = ca?.flatMap((file) => readCaFile(file))
   const pem = async (file: string, what: string): Promise<string> =>
     (await readSmallFile(file, MAX_PEM, what)).toString('latin1')
   const own = client && {
@@ -87,10 +87,17 @@ async function certificates(
       )
     }
   }
-  return { ...(authorities === undefined ? {} : { ca: authorities }), ...own }
+  return {
+    ...(authorities === undefined ? {} : { ca: authorities }),
+    ...own,
+    files: { ca, cert: client?.cert },
+  }
 }
 
 function merged(first: HostTls | undefined, second: HostTls): HostTls {
-  const ca = [first?.ca, second.ca].filter((text) => text !== undefined).join('\n')
-  return { ...second, ...first, ...(ca === '' ? {} : { ca }) }
+  const files = {
+    ca: [...(first?.files?.ca ?? []), ...(second.files?.ca ?? [])],
+    cert: first?.files?.cert ?? second.files?.cert,
+  }
+  return { ...second, ...first, ca: [...(first?.ca ?? []), ...(second.ca ?? [])], files }
 }

@@ -123,11 +123,11 @@ test('tags near to a mistyped one', () => {
 })
 
 test.each([
-  [500, 'write /data: no space left on device', 1],
-  [507, '', 1],
-  [403, 'adding 1 MiB will exceed the configured upper limit of 1 MiB', 1],
-  [500, 'something else', 5],
-])('%i "%s" to an upload: the bytes are not sent for nothing', async (status, message, times) => {
+  [500, 'write /data: no space left on device', false],
+  [507, '', false],
+  [403, 'adding 1 MiB will exceed the configured upper limit of 1 MiB', false],
+  [500, 'something else', true],
+])('%i "%s" to an upload: the bytes are not sent for nothing', async (status, message, isTriedAgain) => {
   const server = await serve((seen, response) => {
     if (seen.method === 'HEAD') response.writeHead(404).end()
     else if (seen.method === 'POST') response.writeHead(202, { location: '/v2/upload/x' }).end()
@@ -141,5 +141,6 @@ test.each([
     }),
     'REGISTRY',
   )
-  expect(server.seen.filter(({ method }) => method === 'PUT')).toHaveLength(times)
+  const sent = server.seen.filter(({ method }) => method === 'PUT' || method === 'PATCH')
+  expect(sent.length > 1).toBe(isTriedAgain)
 })
