@@ -89,7 +89,7 @@ export class Transport {
       ...(authorization === undefined ? [] : secretsIn(authorization)),
     ]
     for (let hops = 0; ; hops++) {
-      const { statusCode, headers, body } = await this.#once(request, url, authorization)
+      const { statusCode, headers, body } = await this.#once(request, url, authorization, secrets)
       const { method } = request
       const response: HttpResponse = {
         method,
@@ -129,9 +129,11 @@ export class Transport {
     request: HttpRequest,
     url: URL,
     authorization: string | undefined,
+    secrets: string[],
   ): Promise<Dispatcher.ResponseData> {
     const { method, body = null, signal, context } = request
     const way = await this.#wayFor(url, body)
+    if (way.proxy?.authorization !== undefined) secrets.push(...secretsIn(way.proxy.authorization))
     try {
       const response = await way.dispatcher.request({
         origin: url.origin,

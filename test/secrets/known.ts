@@ -16,7 +16,7 @@ export function noteSecret(value: string, name: string): void {
 export function noteLogin(username: string, password: string): void {
   noteSecret(password, `the password of ${username}`)
   const login = Buffer.from(`${username}:${password}`)
-  if (login.length >= SHORTEST) {
+  if (login.length >= 5) {
     noteSecret(login.toString('base64'), `the login of ${username}`)
     noteSecret(login.toString(), `the login of ${username}`)
   }

@@ -42,3 +42,8 @@ class Watched extends Error {
 Object.setPrototypeOf(AirgapError, Watched)
 
 afterEach(scan)
+
+/** The errors of the present test that have not been looked at yet: for the test of the search itself. */
+export function errorsSoFar(): AirgapError[] {
+  return made
+}
