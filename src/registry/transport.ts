@@ -182,10 +182,8 @@ export class Transport {
  */
 export function locationOf(response: HttpResponse, context: Context): URL {
   const { location } = response.headers
-  const fail = (reason: string): never => {
-    throw new AirgapError('REGISTRY', `cannot ${context.operation}: ${context.registry} ${reason}`, {
-      hint: NO_REGISTRY,
-    })
+  const fail = (reason: string, hint = NO_REGISTRY): never => {
+    throw new AirgapError('REGISTRY', `cannot ${context.operation}: ${context.registry} ${reason}`, { hint })
   }
   if (location === undefined || location === '') return fail('answers without a Location')
   let url: URL
@@ -198,7 +196,10 @@ export function locationOf(response: HttpResponse, context: Context): URL {
     return fail(`answers with a Location of the kind ${url.protocol}`)
   }
   if (isLinkLocalHost(url.hostname) && !isLinkLocalHost(response.requested.hostname)) {
-    return fail(`answers with a Location on ${url.host}, where clouds keep the secrets of this machine`)
+    return fail(
+      `answers with a Location on ${url.host}, where clouds keep the secrets of this machine`,
+      'Nothing was sent there. No registry has a reason for it: tell whoever runs this one, or the proxy in front of it.',
+    )
   }
   return url
 }

@@ -158,7 +158,7 @@ describe('the unfinished file’s name', () => {
     expect(await readFile(path, 'utf8')).toBe('new')
   })
 
-  test('a link there is neither followed nor removed', async () => {
+  test('[duty: local-state] a link there is neither followed nor removed', async () => {
     const { folder, path } = await output()
     const target = join(folder, 'target')
     await writeFile(target, 'precious')

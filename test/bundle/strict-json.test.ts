@@ -79,7 +79,7 @@ describe('strict JSON', () => {
     )
   })
 
-  test('refuses a key twice in one object, anywhere and however spelled', () => {
+  test('[duty: one-json] refuses a key twice in one object, anywhere and however spelled', () => {
     fc.assert(
       fc.property(
         anyValue,

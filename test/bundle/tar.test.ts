@@ -65,7 +65,7 @@ describe('headers', () => {
     )
   })
 
-  test('are accepted only as the writer makes them: any change of any byte is refused', () => {
+  test('[duty: one-tar] are accepted only as the writer makes them: any change of any byte is refused', () => {
     const at = fc.nat(3 * BLOCK - 1)
     fc.assert(
       fc.property(

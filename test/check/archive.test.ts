@@ -53,7 +53,7 @@ function indexOf(entries: readonly Entry[], name: string): number {
 }
 
 describe('after signing', () => {
-  test('an entry added before, between, behind the others', async () => {
+  test('[duty: tar-entries] an entry added before, between, behind the others', async () => {
     const entries = await honest()
     const digest = digestOf('evil')
     for (const [place, added] of [
@@ -101,7 +101,7 @@ describe('after signing', () => {
     }
   })
 
-  test('each entry repeated, at once and at the end, with its own and with other content', async () => {
+  test('[duty: tar-entries] each entry repeated, at once and at the end, with its own and with other content', async () => {
     const entries = await honest()
     for (const [i, one] of entries.entries()) {
       for (const again of [one, entry(one.name, 'evil')]) {
@@ -220,7 +220,7 @@ describe('the frame of the archive', () => {
     }
   })
 
-  test('headers that another tar program would read otherwise, for each kind of entry', async () => {
+  test('[duty: one-tar] headers that another tar program would read otherwise, for each kind of entry', async () => {
     const entries = await honest()
     const changes: [number, string, RegExp][] = [
       [156, '2', /is not the one that airgap writes \(it is a symbolic link\)/],
@@ -240,7 +240,7 @@ describe('the frame of the archive', () => {
     }
   })
 
-  test('pax headers that say another name, a sparse file, or global values', async () => {
+  test('[duty: one-tar] pax headers that say another name, a sparse file, or global values', async () => {
     const entries = await honest()
     for (const [type, records] of [
       ['x', '30 GNU.sparse.name=airgap.json\n'],
@@ -262,7 +262,7 @@ describe('the frame of the archive', () => {
     }
   })
 
-  test('an entry that claims more than the file has', async () => {
+  test('[duty: tar-entries] an entry that claims more than the file has', async () => {
     const entries = await honest()
     const last = at(entries, -1)
     for (const size of [1024 ** 2, 8 * 1024 ** 3, Number.MAX_SAFE_INTEGER]) {

@@ -571,7 +571,7 @@ describe('indexes', () => {
     }
   })
 
-  test('that list one another a billion times are walked once each: the fault behind them is found soon', async () => {
+  test('[duty: bounded] that list one another a billion times are walked once each: the fault behind them is found soon', async () => {
     let built: Built = await singleManifest()
     const draft = await draftOf([{ source: SOURCE, built }])
     for (let i = 0; i < 8; i += 1) {

@@ -105,7 +105,7 @@ describe('an altered bundle never passes', () => {
     })
   })
 
-  test('bytes changed, removed, inserted, swapped and repeated', async () => {
+  test('[duty: read-once] bytes changed, removed, inserted, swapped and repeated', async () => {
     const bytes = await smallBundle()
     const path = join(await temporaryFolder(), 'bundle.tar')
     const place = fc.nat(bytes.length - 1)

@@ -113,7 +113,7 @@ describe('a signature', () => {
     )
   })
 
-  test('by a key whose SubjectPublicKeyInfo a stranger put into the bundle', async () => {
+  test('[duty: caller-trust] by a key whose SubjectPublicKeyInfo a stranger put into the bundle', async () => {
     const all = await entries('1.0', stranger)
     const json = JSON.parse(contentOf(all, SIGSTORE_SIGNATURE).toString()) as { verificationMaterial: object }
     const claims = { ...json, verificationMaterial: { publicKey: { hint: signer.publicKey.hint } } }
@@ -234,7 +234,7 @@ describe('a detached signature', () => {
   })
 })
 
-test('where the signature fails, nothing else is read and nothing is said of the content', async () => {
+test('[duty: signature-first] where the signature fails, nothing else is read and nothing is said of the content', async () => {
   const all = await entries('1.0', stranger)
   const path = await temporaryBundle(archiveOf(withContent(all, 'airgap.json', 'not JSON')))
   const opened = await verifyBundle(path, TRUST)

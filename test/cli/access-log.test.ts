@@ -84,7 +84,7 @@ describe('a request', () => {
     expect(all.length).toBeLessThan(2200)
   })
 
-  it('is one line without control characters, whatever the client sends', async () => {
+  it('[duty: foreign-text] is one line without control characters, whatever the client sends', async () => {
     const foreign = fc.string({ unit: 'binary' })
     const entry = fc.record({
       path: foreign,

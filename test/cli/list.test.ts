@@ -121,7 +121,7 @@ describe('airgap list', () => {
 })
 
 describe('foreign text', () => {
-  it('cannot move the cursor or turn the direction of a line', async () => {
+  it('[duty: foreign-text] cannot move the cursor or turn the direction of a line', async () => {
     const { stderr } = await airgap(['list', 'a\u001b[2J\u202eb'])
     expect(stderr).not.toContain('\u001b[2J')
     expect(stderr).not.toContain('\u202e')

@@ -123,7 +123,7 @@ describe('--log-format json', () => {
     expect(stderr).toContain('text, json')
   })
 
-  it('foreign text harms nobody and is whole', async () => {
+  it('[duty: foreign-text] foreign text harms nobody and is whole', async () => {
     const name = 'a\u001b[2J\u202e\nb'
     const { stderr } = await airgap(['list', name, ...JSON_LOG])
     for (const harmful of ['\u001b', '\u202e']) expect(stderr).not.toContain(harmful)

@@ -88,7 +88,7 @@ describe('login', () => {
   it.each([
     ['Basic', () => basic],
     ['a token service', () => bearer],
-  ])('with a wrong password at %s stores nothing', async (_, registry) => {
+  ])('[duty: no-secrets] with a wrong password at %s stores nothing', async (_, registry) => {
     const { host } = registry()
     const { code, stderr } = await login(host, [], WRONG)
     expect(stderr).toContain(`cannot log in to ${host}: user name and password are not accepted`)

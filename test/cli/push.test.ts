@@ -172,7 +172,7 @@ describe('push', () => {
     expect(none.code).toBe(2)
   })
 
-  it('reads blobs back with --verify-target, and sets no tag when one is damaged there', async () => {
+  it('[duty: present-not-read] reads blobs back with --verify-target, and sets no tag when one is damaged there', async () => {
     await using target = await startRegistry()
     const { receipt } = await push('k8s.tar', target.host)
     expect(receipt.images[0]?.content.some(({ outcome }) => outcome === 'present-read-back')).toBe(false)
@@ -232,7 +232,7 @@ describe('push', () => {
     expect(stderr).toContain('--exclude docker.io/nginx matches no image')
   })
 
-  it('sends again what the registry has with another length', async () => {
+  it('[duty: present-not-read] sends again what the registry has with another length', async () => {
     await using target = await startRegistry({ quirks: ['stored-blob-empty'] })
     const store = new MemoryStore()
     const single = await singleManifest()
@@ -319,7 +319,7 @@ describe('what is refused before anything is sent', () => {
     expect(receipt.totals.tagsMoved).toBe(1)
   })
 
-  it('a bundle that nobody answers for', async () => {
+  it('[duty: caller-trust] a bundle that nobody answers for', async () => {
     await using target = await startRegistry()
     await good(['pack', 'nginx:1.29', ...mirrors, '--no-sign', '-o', 'unsigned.tar'])
     const noKey = await run(['push', 'unsigned.tar', target.host])

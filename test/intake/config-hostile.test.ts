@@ -89,7 +89,7 @@ describe('YAML that is not read', () => {
     expect(({} as Record<string, unknown>).polluted).toBeUndefined()
   })
 
-  it('a billion laughs', () => {
+  it('[duty: yaml] a billion laughs', () => {
     const levels = Array.from('abcdefgh', (name, i) =>
       i === 0 ? `a: &a [x, x]` : `${name}: &${name} [${`*${'abcdefgh'[i - 1]}, `.repeat(9)}]`,
     )
@@ -108,7 +108,7 @@ describe('deep nesting', () => {
     ['question marks', '? '.repeat(20_000)],
     ['indented keys', Array.from({ length: 900 }, (_, i) => `${' '.repeat(i)}a:`).join('\n')],
     ['lists as keys', '? ['.repeat(5000)],
-  ])('%s are refused before anything recurses', (_, text) => {
+  ])('[duty: yaml] %s are refused before anything recurses', (_, text) => {
     expect(refusal(text)).toEqual([expect.stringMatching(/^c:\d+:\d+: it is nested deeper than 16 levels$/)])
   })
 

@@ -52,7 +52,7 @@ function home(config?: unknown): { env: NodeJS.ProcessEnv; file: string; read: (
 
 const mode = (path: string): string => (statSync(path).mode & 0o777).toString(8)
 
-test('a new file is for its owner alone, and so is its folder', async () => {
+test('[duty: local-state] a new file is for its owner alone, and so is its folder', async () => {
   const { env, file, read } = home()
   expect(await login('r.example', { env })).toEqual({ file, shadowedBy: undefined })
   expect(read()).toEqual({ auths: { 'r.example': basicEntry('packer', SECRET) } })
@@ -336,7 +336,7 @@ test('a helper has no place for a part of a registry', async () => {
 test.each([
   ['../evil', 'not a credential helper'],
   ['gone', 'no docker-credential-gone in the PATH'],
-])('the helper %s is found out before anything is asked', async (name, words) => {
+])('[duty: credential-helpers] the helper %s is found out before anything is asked', async (name, words) => {
   const { env } = home({ credsStore: name })
   env['PATH'] = '/nonexistent'
   const { message } = await failureOf(findStorage(parseLoginTarget('r'), { env }), 'CREDENTIALS')

@@ -201,7 +201,7 @@ test('credHelpers before credsStore before auths; one run serves all repositorie
   expect(await store.find('r.example', 'a')).toMatchObject({ username: 'file' })
 })
 
-test('a helper does not get our own secrets', async () => {
+test('[duty: credential-helpers] a helper does not get our own secrets', async () => {
   const { env } = helper('env', 'echo "{\\"Username\\":\\"u\\",\\"Secret\\":\\"$(env | tr "\\n" " ")\\"}"')
   const answer = await askCredentialHelper('env', 'r.example', {
     ...env,
@@ -225,7 +225,7 @@ test.each(['../evil', 'a/b', '', 'a b', 'x;id', '$(id)', 'a\0b', 'é'])(
   },
 )
 
-test('a helper is looked for in absolute folders only', async () => {
+test('[duty: credential-helpers] a helper is looked for in absolute folders only', async () => {
   const { folder } = helper('here', 'echo "{}"')
   const relative = join('..', '..', '..', '..', '..', '..', '..', '..', folder)
   for (const PATH of ['', '.', relative, undefined]) {

@@ -86,7 +86,7 @@ test('a registry without HEAD', async () => {
   expect(await repository.resolveManifest('2')).toBeUndefined()
 })
 
-test('the digest asked for is the one compared, never a header’s', async () => {
+test('[duty: asked-digest] the digest asked for is the one compared, never a header’s', async () => {
   const { repository, server } = await repositoryOn(
     answer(other.bytes, { 'docker-content-digest': manifest.digest }),
   )
@@ -161,7 +161,7 @@ test('a login page is named as one', async () => {
   expect(error.message).toContain('an HTML page')
 })
 
-test('what is not a tag or digest never becomes a URL', async () => {
+test('[duty: digest-grammar] what is not a tag or digest never becomes a URL', async () => {
   const { repository, server } = await repositoryOn(answer(manifest.bytes))
   for (const ref of ['../../x', 'a/b', '', 'a?b', 'a%2fb', '.x']) {
     await failureOf(repository.fetchManifest(ref), 'INVALID_REFERENCE')

@@ -53,7 +53,7 @@ test.each([
   ['https://inside.example', 'http://inside.example/token'],
   ['https://localhost:5000', 'http://auth.example/token'],
   ['http://127.0.0.1:5000', 'http://auth.example/token'],
-])('%s may not name %s: credentials would go unencrypted', async (registry, realm) => {
+])('[duty: token-realm] %s may not name %s: credentials would go unencrypted', async (registry, realm) => {
   const error = await failureOf(check(registry, realm), 'CREDENTIALS')
   expect(error.message).toContain('without encryption')
   expect(error.hint).toContain('--plain-http')
@@ -70,7 +70,7 @@ test.each([
   ['https://public.example', 'https://both.example/token'],
   ['https://both.example', 'https://auth.inside.example/token'],
   ['https://unknown.example', 'https://auth.inside.example/token'],
-])('%s may not name %s, which is inside', async (registry, realm) => {
+])('[duty: token-realm] %s may not name %s, which is inside', async (registry, realm) => {
   const error = await failureOf(check(registry, realm), 'CREDENTIALS')
   expect(error.message).toContain('inside a private network')
   expect(error.hint).toContain('--allow-token-realm')
@@ -104,7 +104,7 @@ test('a refused realm gets no request, and the message shows neither its query n
   expect(error.message).not.toMatch(/p4ss|k3y/)
 })
 
-test('a redirect of the realm is checked by the same rules, and does not take the credentials along', async () => {
+test('[duty: token-realm] a redirect of the realm is checked by the same rules, and does not take the credentials along', async () => {
   const elsewhere = await serve((_, response) => json(response, 200, { token: 't' }))
   const tokens = await serve((seen, response) => {
     const to = seen.path === '/bad' ? 'http://10.255.255.1/token' : `${elsewhere.origin}/token`

@@ -35,7 +35,7 @@ function clientFor(host: string) {
   return makeClient({ authFile: authFileWith({ auths: { [host]: basicEntry('user', 's3cret-word') } }) })
 }
 
-test('credentials do not go along a redirect to another origin, nor come back with one', async () => {
+test('[duty: one-origin] credentials do not go along a redirect to another origin, nor come back with one', async () => {
   const cdn = await serve(
     (_, response) => void response.writeHead(307, { location: `${registry.origin}/v2/back` }).end(),
   )

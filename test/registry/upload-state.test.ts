@@ -165,7 +165,7 @@ describe('what is wrong with it is no reason to fail', () => {
     expect((await openState(folder)).memory.recall()).toEqual({ mode: 'chunks', location: undefined })
   })
 
-  test('a Location elsewhere is not kept', async () => {
+  test('[duty: local-state] a Location elsewhere is not kept', async () => {
     const folder = join(scratch(), 'state')
     const { memory } = await openState(folder)
     await memory.note({ ...NOTE, location: new URL('https://storage.example/u?signature=hush') })
@@ -200,7 +200,7 @@ describe('what is wrong with it is no reason to fail', () => {
     expect(parseState(readFileSync(fileIn(folder)))).toHaveLength(1)
   })
 
-  test('a link in its place is not followed', async () => {
+  test('[duty: local-state] a link in its place is not followed', async () => {
     const folder = await leftBehind()
     const path = fileIn(folder)
     const elsewhere = join(folder, '..', 'elsewhere')
@@ -215,7 +215,7 @@ describe('what is wrong with it is no reason to fail', () => {
     expect(readFileSync(elsewhere, 'utf8')).not.toContain('77')
   })
 
-  test('a folder that others may write to is not used', async () => {
+  test('[duty: local-state] a folder that others may write to is not used', async () => {
     const folder = await leftBehind()
     chmodSync(folder, 0o777)
     const { memory, notices, state } = await openState(folder)

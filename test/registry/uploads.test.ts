@@ -97,7 +97,7 @@ test.each<[string, Buffer, RegExp]>([
   expect(client.notices).toEqual([])
 })
 
-test('the last bytes are held back until the digest is seen to be right', async () => {
+test('[duty: signature-first] the last bytes are held back until the digest is seen to be right', async () => {
   let received = 0
   const { repository, server } = await repositoryOn(
     async (seen, response, request) => {

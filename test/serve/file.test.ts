@@ -66,7 +66,7 @@ test('a file that is written to in the middle of a transfer: the client does not
   await expect.poll(() => log.at(-1)?.error).toMatch(/has been changed/)
 })
 
-test('another file under the same name changes nothing: what was verified is what is open', async () => {
+test('[duty: read-once] another file under the same name changes nothing: what was verified is what is open', async () => {
   const built = await largeImage(1024)
   const { get, files } = await serveImages([{ source: SOURCE, built }])
   const path = files[0] ?? ''

@@ -265,7 +265,7 @@ describe('indexes that list one another over and over', () => {
     expect(listed).toEqual(['linux/amd64'])
   })
 
-  it('are refused when they are nested too deep', async () => {
+  it('[duty: bounded] are refused when they are nested too deep', async () => {
     let built: Built = await image('deep', AMD64)
     for (let i = 0; i < 12; i += 1) built = buildIndex([built])
     await expect(select(built, ['linux/arm64'])).rejects.toThrow('nested deeper than')

@@ -26,7 +26,7 @@ describe('writeKeyPair', () => {
     ])
   })
 
-  it.skipIf(process.platform === 'win32')('keeps the private key to its owner', async () => {
+  it.skipIf(process.platform === 'win32')('[duty: key-files] keeps the private key to its owner', async () => {
     const prefix = join(await temporaryFolder(), 'airgap')
     const { privateKeyFile } = await writeKeyPair({ prefix, password: 'x' })
     expect((await stat(privateKeyFile)).mode & 0o777).toBe(0o600)
@@ -38,7 +38,7 @@ describe('writeKeyPair', () => {
     expect(warnings).toEqual([expect.stringContaining(privateKeyFile)])
   })
 
-  it.each([[['key']], [['pub']], [['key', 'pub']]])('never overwrites: %j in the way', async (endings) => {
+  it.each([[['key']], [['pub']], [['key', 'pub']]])('[duty: key-files] never overwrites: %j in the way', async (endings) => {
     const folder = await temporaryFolder()
     for (const ending of endings) await writeFile(join(folder, `a.${ending}`), 'precious')
     const error = await errorOf(() => writeKeyPair({ prefix: join(folder, 'a'), password: 'x' }))
@@ -52,7 +52,7 @@ describe('writeKeyPair', () => {
     }
   })
 
-  it.each(['key', 'pub'])('follows no link at .%s, not even one that points nowhere', async (ending) => {
+  it.each(['key', 'pub'])('[duty: key-files] follows no link at .%s, not even one that points nowhere', async (ending) => {
     const folder = await temporaryFolder()
     await symlink(join(folder, 'elsewhere'), join(folder, `a.${ending}`))
     const error = await errorOf(() => writeKeyPair({ prefix: join(folder, 'a'), password: 'x' }))
@@ -60,7 +60,7 @@ describe('writeKeyPair', () => {
     expect(await readdir(folder)).toEqual([`a.${ending}`])
   })
 
-  it('leaves no private key when the public one cannot be written', async () => {
+  it('[duty: key-files] leaves no private key when the public one cannot be written', async () => {
     const folder = await temporaryFolder()
     const error = await errorOf(() =>
       writeKeyPair({

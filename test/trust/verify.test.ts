@@ -187,7 +187,7 @@ describe('a signature that must not pass', () => {
 })
 
 describe('a certificate', () => {
-  it('never satisfies a key, even if it certifies that very key', async () => {
+  it('[duty: key-means-key] never satisfies a key, even if it certifies that very key', async () => {
     const bundleJson = await fixture('certificate.sigstore.json')
     const payload = await fixture('payload.txt')
     const publicKey = await readPublicKey(fixturePath('cosign.pub'))

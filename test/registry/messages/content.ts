@@ -4,6 +4,8 @@ import { digestOf } from '../../../src/oci/digest.ts'
 import { MAX_MANIFEST_SIZE } from '../../../src/oci/manifest.ts'
 import { OCI_MANIFEST } from '../../../src/oci/media-types.ts'
 import { parseReference } from '../../../src/oci/reference.ts'
+import { foreignOrigins } from '../../../src/registry/foreign.ts'
+import type { Repository } from '../../../src/registry/repository.ts'
 import { resolveImages } from '../../../src/transfer/pack/resolve.ts'
 import { json, makeClient, registryError, sampleBytes, serve, type Handler } from '../helpers.ts'
 import type { Case } from './case.ts'
@@ -38,6 +40,33 @@ const withTags =
 const blob = sampleBytes(50)
 
 export const CONTENT_CASES: Case[] = [
+  {
+    name: 'a foreign layer at an address inside',
+    provoke: async () => {
+      const source = { registry: '203.0.113.5:5000' } as Repository
+      const layer = {
+        mediaType: 'a/b',
+        digest: digestOf('x'),
+        size: 1,
+        urls: ['http://169.254.169.254/latest'],
+      }
+      await foreignOrigins([source], layer, makeClient().shared)[0]!.open(0, undefined)
+    },
+    says: /foreign layer sha256:[0-9a-f]{64} from http:\/\/169\.254\.169\.254\/latest, which is inside a private network while 203\.0\.113\.5:5000 is not$/,
+    hints: [/--mirror/],
+  },
+  {
+    name: 'a redirect to where clouds keep secrets',
+    provoke: async () => {
+      const { host } = await serve(
+        (_, response) =>
+          void response.writeHead(307, { location: 'http://169.254.169.254/latest?a=b' }).end(),
+      )
+      await makeClient().repository(host, 'app').openBlob(digestOf('x'), 0)
+    },
+    says: /127\.0\.0\.1:\d+ answers with a Location on 169\.254\.169\.254, where clouds keep the secrets/,
+    hints: [/Nothing was sent there/],
+  },
   {
     name: 'a mistyped tag',
     provoke: resolving(withTags(['1.27.10', '1.27.1', '1.27.0', '1.28-alpine', 'latest', '\u001b[2J'])),

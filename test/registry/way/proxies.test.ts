@@ -88,7 +88,7 @@ test.each([
   expect(error.hint).toMatch(hint)
 })
 
-test('no error quotes what stands in the variable', () => {
+test('[duty: no-secrets] no error quotes what stands in the variable', () => {
   const secret = 'hunter2'
   const mark = fc.constantFrom('@', ':', '/', '#', '?', '%', '\\', ' ', '[', ']')
   const text = fc.array(fc.oneof(mark, fc.constant(secret), fc.constant('proxy')), { maxLength: 8 })
