@@ -30,6 +30,24 @@ const HOSTILE_DIGESTS = [
   '',
 ]
 
+/** A lock of one image, with other digests than its own where they are given. */
+function lockWith(digests: { digest?: string; sourceDigest?: string; platform?: string }): Buffer {
+  const { digest = digestOf('x'), sourceDigest = digestOf('x'), platform = digestOf('x') } = digests
+  const image = {
+    source: 'r.example/a:1',
+    resolvedFrom: 'source',
+    sourceDigest,
+    digest,
+    mediaType: OCI_MANIFEST,
+    kind: 'image',
+    platforms: [{ platform: 'linux/amd64', digest: platform }],
+    size: 1,
+    from: 'argument',
+  }
+  const lock = { type: 'dev.airgap.lock', formatVersion: '1.0', platforms: 'all', images: [image] }
+  return Buffer.from(JSON.stringify(lock))
+}
+
 describe('[duty: digest-grammar] a digest is read by one strict grammar', () => {
   test.each(HOSTILE_DIGESTS)('%j is none, wherever it stands', (text) => {
     expect(isDigest(text)).toBe(false)
@@ -46,11 +64,15 @@ describe('[duty: digest-grammar] a digest is read by one strict grammar', () => 
       expect(() => parseManifest(bytes, 'x')).toThrow(expect.objectContaining({ code: 'INVALID_CONTENT' }))
     }
     if (text !== '') expect(() => parseReference(`r.example/a@${text}`)).toThrow(/is not an image reference/)
-    const image = { source: 'r.example/a:1', resolvedFrom: 'source', sourceDigest: text, digest: text }
-    const lock = { type: 'dev.airgap.lock', formatVersion: '1.0', platforms: 'all', images: [image] }
-    expect(() => parseLock(Buffer.from(JSON.stringify(lock)), 'x')).toThrow(
-      expect.objectContaining({ code: 'INVALID_LOCK' }),
-    )
+    for (const field of ['digest', 'sourceDigest', 'platform'] as const) {
+      expect(() => parseLock(lockWith({ [field]: text }), 'x')).toThrow(
+        expect.objectContaining({ code: 'INVALID_LOCK' }),
+      )
+    }
+  })
+
+  test('a lock with good ones is read', () => {
+    expect(parseLock(lockWith({}), 'x').images).toHaveLength(1)
   })
 
   test('what is one is safe as a part of a path and of a URL', () => {

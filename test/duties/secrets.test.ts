@@ -47,6 +47,7 @@ const ECHOES: [name: string, type: string, body: (headers: object, sent: string)
       }),
   ],
   ['a page', 'text/html', (headers) => `<html><title>${Object.values(headers).join(' ')}</title></html>`],
+  ['the last of a form', 'text/plain', (_, sent) => `invalid: ${sent.split('&').at(-1)}`],
   [
     'the login, read out',
     'text/plain',
@@ -160,6 +161,28 @@ describe('[duty: no-secrets] the last line of defence', () => {
     expect(error.message).toBe('cannot https://…@h.example/x?…')
     expect(error.hint).toBe('try https://…@h.example/x?… with Authorization: Basic …')
     expect(error.problems).toEqual([{ entry: 'https://…@h.example/x?…', message: 'Bearer …' }])
+  })
+
+  test.each([
+    ['"bob:w0rd@registry.example/app" is no reference', '"…@registry.example/app" is no reference'],
+    ['bob:w0rd@localhost:5000/app', '…@localhost:5000/app'],
+    ['token eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJib2IifQ.c2ln!', 'token …!'],
+    ['socks5h://u:p@proxy.example:1080', 'socks5h://…@proxy.example:1080'],
+    ['https://u:p@ss:w@h.example/x', 'https://…@h.example/x'],
+    ['to /v2/a/blobs/uploads/1?_state=abc&x=1', 'to /v2/a/blobs/uploads/1?_state=…&x=1'],
+    ['&amp;X-Goog-Signature=abc"', '&amp;X-Goog-Signature=…"'],
+  ])('%s', (text, shown) => {
+    expect(redacted(text)).toBe(shown)
+  })
+
+  test.each([
+    ['as it is', PASSWORD],
+    ['in JSON', JSON.stringify(PASSWORD).slice(1, -1)],
+    ['in a URL', encodeURIComponent(PASSWORD)],
+    ['in base64', Buffer.from(PASSWORD).toString('base64')],
+    ['in base64 for URLs', Buffer.from(PASSWORD).toString('base64url')],
+  ])('a value that was sent is found %s', (_, text) => {
+    expect(withoutSecrets(`<${text}>`, [PASSWORD])).toBe('<…>')
   })
 
   test('doing it twice changes nothing, and names and digests stay', () => {
