@@ -1,9 +1,11 @@
 import type { Ora } from 'ora'
+import type { RegistryNotice } from '../registry/notices.ts'
 import type { OnEvent, TransferEvent } from '../transfer/events.ts'
-import { escapeLine, formatBytes, formatDuration, isTerminal } from './format.ts'
+import { escapeLine, formatBytes, isTerminal } from './format.ts'
 import { log as standardError, type Log } from './log.ts'
+import { noticeLine } from './notices.ts'
 import { ProgressState, type Done, type ProgressSnapshot } from './progress-state.ts'
-import { phaseText, progressText } from './progress-text.ts'
+import { heldText, phaseText, progressText } from './progress-text.ts'
 
 const HEARTBEAT_MS = 15_000
 /** A terminal that does not tell its width. */
@@ -24,6 +26,8 @@ export class Progress {
   #spinner: Ora | undefined
   #heartbeat: NodeJS.Timeout | undefined
   #isStopped = false
+  /** The last registry that is left alone for a while. */
+  #held: { registry: string; until: number } | undefined
 
   constructor(log: Log = standardError) {
     this.#log = log
@@ -128,20 +132,10 @@ export class Progress {
     )
   }
 
-  #notice(notice: Extract<TransferEvent, { type: 'registry' }>['notice']): void {
-    if (notice.type === 'retry') {
-      const { type: event, ...facts } = notice
-      const wait = notice.delayMs >= 1000 ? ` in ${formatDuration(notice.delayMs)}` : ''
-      const { delayMs: delayMilliseconds, ...others } = facts
-      const message = `Retrying${wait}: ${notice.reason}`
-      this.#log.write({ level: 'info', event, message, ...others, delayMilliseconds }, escapeLine(message))
-    } else if (notice.type === 'insecure') {
-      const { registry } = notice
-      const message = `${registry} is spoken to without checking who it is`
-      this.#log.write({ level: 'warning', event: 'insecure', message, registry }, warningText(message))
-    } else {
-      this.#warning(notice.message)
-    }
+  #notice(notice: RegistryNotice): void {
+    if (notice.type === 'held' && notice.delayMs >= 1000) this.#held = notice
+    const { entry, text } = noticeLine(notice, Date.now())
+    this.#log.write(entry, text)
   }
 
   #warning(message: string): void {
@@ -154,8 +148,10 @@ export class Progress {
 
   #liveText(): string {
     const snapshot = this.#snapshot()
-    const columns = process.stderr.columns || USUAL_COLUMNS
-    return snapshot ? progressText(snapshot, columns - SPINNER_COLUMNS) : ''
+    const columns = (process.stderr.columns || USUAL_COLUMNS) - SPINNER_COLUMNS
+    const left = (this.#held?.until ?? 0) - Date.now()
+    if (!this.#held || left <= 0) return snapshot ? progressText(snapshot, columns) : ''
+    return heldText(snapshot, this.#held.registry, left, columns)
   }
 }
 

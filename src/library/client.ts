@@ -1,5 +1,5 @@
 import type { RegistryClient } from '../registry/client.ts'
-import type { NetworkOptions } from './network.ts'
+import { pressureOf, type NetworkOptions } from './network.ts'
 import type { Run } from './run.ts'
 
 /** What the engines below take of it: an option that is left out is not there at all. */
@@ -15,15 +15,17 @@ export function shared(
  * is needed.
  */
 export async function withClient<T>(
-  { registries: { credentials, ...access } = {} }: NetworkOptions,
+  { registries: { credentials, ...access } = {}, ...options }: NetworkOptions,
   { signal, onEvent }: Run,
   work: (client: RegistryClient) => Promise<T>,
 ): Promise<T> {
+  const pressure = pressureOf(options)
   const registry = await import('../registry/client.ts')
   const { givenCredentials } = await import('../registry/credentials.ts')
   signal.throwIfAborted()
   const client = new registry.RegistryClient({
     ...access,
+    ...pressure,
     credentials: credentials && {
       find: async (host, repository) => {
         const login = await Promise.race([credentials(host, signal), rejectedBy(signal)])

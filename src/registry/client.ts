@@ -9,6 +9,8 @@ import { Endpoints } from './endpoint.ts'
 import { authorityOf } from './hosts.ts'
 import { transportError } from './http-errors.ts'
 import type { RegistryNotice } from './notices.ts'
+import type { Clock } from './pressure/clock.ts'
+import { Hosts } from './pressure/hosts.ts'
 import { RemoteRepository } from './remote-repository.ts'
 import type { Repository } from './repository.ts'
 import { DEFAULT_RETRY, type RetryPolicy } from './retry.ts'
@@ -33,6 +35,14 @@ export interface RegistryOptions {
   /** Default: `process.env`. */
   env?: NodeJS.ProcessEnv
   retry?: Partial<RetryPolicy>
+  /** How long a peer may be silent; 60 s where left out. Milliseconds. */
+  timeoutMs?: number | undefined
+  /** Bytes a second, over everything that comes and goes. */
+  maxRate?: number | undefined
+  /** Transfers at a time with one host, as long as it bears that; 6 where left out. */
+  concurrency?: number | undefined
+  /** What waiting depends on; the machine's clock where left out. */
+  clock?: Clock | undefined
   onNotice?: (notice: RegistryNotice) => void
 }
 
@@ -48,9 +58,14 @@ export class RegistryClient {
     const { plainHttp = [], insecureSkipTlsVerify = [], authFile, env = process.env } = options
     const onNotice = options.onNotice ?? (() => {})
     const { signal } = this.#disconnected
+    const { clock, concurrency, maxRate } = options
+    const policy = { ...DEFAULT_RETRY, ...options.retry }
+    const hosts = new Hosts({ policy, clock, concurrency, maxRate, onNotice })
     const transport = new Transport({
       insecureSkipTlsVerify,
       plainHttp,
+      hosts,
+      stallTimeoutMs: options.timeoutMs,
       secureContext: options.caFile === undefined ? undefined : secureContextWith(options.caFile),
     })
     this.#shared = {
@@ -61,7 +76,8 @@ export class RegistryClient {
         options.credentials ?? new CredentialStore({ authFile, env, signal }),
         { allowed: options.allowTokenRealm ?? [], plainHttp },
       ),
-      policy: { ...DEFAULT_RETRY, ...options.retry },
+      policy,
+      hosts,
       onNotice,
       blocks: new BlockPool(),
       threads: new HashThreads(),
@@ -162,7 +178,9 @@ export class RegistryClient {
    */
   disconnect(): void {
     if (this.#disconnected.signal.aborted) return
-    this.#disconnected.abort(new AirgapError('INTERRUPTED', 'the connections were given up'))
+    const reason = new AirgapError('INTERRUPTED', 'the connections were given up')
+    this.#disconnected.abort(reason)
+    this.#shared.hosts.close(reason)
     void this.#shared.transport.close()
   }
 

@@ -1,9 +1,11 @@
 import type { Readable } from 'node:stream'
 import type { Authenticator, Grant } from './auth.ts'
 import type { Endpoint, Endpoints } from './endpoint.ts'
+import { authorityOf } from './hosts.ts'
 import { oneLine, transportError, type AuthState } from './http-errors.ts'
 import type { IntakeParts } from './intake.ts'
 import type { Context, OnNotice } from './notices.ts'
+import type { Hosts } from './pressure/hosts.ts'
 import { withRetry, type RetryPolicy } from './retry.ts'
 import { discard, failure, type HttpRequest, type HttpResponse, type Transport } from './transport.ts'
 
@@ -32,6 +34,7 @@ export interface Shared extends IntakeParts {
   endpoints: Endpoints
   authenticator: Authenticator
   policy: RetryPolicy
+  hosts: Hosts
   onNotice: OnNotice
 }
 
@@ -56,8 +59,8 @@ export class Connection {
     signal: AbortSignal | undefined,
     attempt: (n: number) => Promise<T>,
   ): Promise<T> {
-    const { policy, onNotice } = this.#shared
-    return withRetry({ policy, context, onNotice, signal }, attempt)
+    const { policy, onNotice, hosts } = this.#shared
+    return withRetry({ policy, context, onNotice, signal, hosts }, attempt)
   }
 
   /**
@@ -93,7 +96,9 @@ export class Connection {
     try {
       return await this.#shared.endpoints.resolve(this.registry)
     } catch (error) {
-      throw transportError(error, context, this.registry)
+      const fault = transportError(error, context, this.registry)
+      this.#shared.hosts.unreachable(authorityOf(this.registry), fault, context)
+      throw fault
     }
   }
 

@@ -1,7 +1,8 @@
 import { STATUS_CODES } from 'node:http'
 import { AirgapError, messageOf, systemCode, type ErrorCode } from '../errors.ts'
 import type { Context } from './notices.ts'
-import { markTransient, parseRetryAfter, throwIfAborted } from './retry.ts'
+import { parseRetryAfter } from './pressure/retry-after.ts'
+import { markTransient, throwIfAborted } from './retry.ts'
 
 /** The most that is read of an error's body. */
 export const MAX_ERROR_BODY = 64 * 1024
@@ -18,6 +19,8 @@ export interface FailedAnswer {
   status: number
   contentType: string
   retryAfter?: string | undefined
+  /** Of the answering clock. */
+  date?: string | undefined
   body: Buffer
   /** The host that answered, where a redirect led elsewhere. */
   redirectedTo?: string | undefined
@@ -40,7 +43,7 @@ export function statusError(answer: FailedAnswer, context: Context): AirgapError
   const [code, meaning, hint] = meaningOf(answer, context)
   const error = new AirgapError(code, `cannot ${context.operation}: ${meaning}${who} ${said}`, { hint })
   if (status === 408 || status === 425 || status === 429 || status >= 500) {
-    return markTransient(error, { retryAfterMs: parseRetryAfter(answer.retryAfter) })
+    return markTransient(error, { retryAfterMs: parseRetryAfter(answer.retryAfter, { date: answer.date }) })
   }
   // A signed link may have run out; asking the registry again gives a new one.
   if (redirectedTo !== undefined && (status === 401 || status === 403))

@@ -82,6 +82,7 @@ async function ask(request: TokenRequest, realm: URL, scopes: readonly string[])
       url: realm,
       headers: { 'content-type': 'application/x-www-form-urlencoded', accept: 'application/json' },
       body: form.toString(),
+      isAside: true,
       context,
     })
     if (response.status !== 404 && response.status !== 405) return response
@@ -98,6 +99,7 @@ async function ask(request: TokenRequest, realm: URL, scopes: readonly string[])
     url,
     headers: { accept: 'application/json' },
     authorization: credentials && basicHeader(credentials),
+    isAside: true,
     context,
     checkRedirect: (to) => checkRealm(to, endpoint, rules, context),
   })

@@ -1,11 +1,12 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import type { Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 import type { SecureContext } from 'node:tls'
 import { Agent, type Dispatcher } from 'undici'
 import { AirgapError } from '../errors.ts'
 import { isListed, isLoopbackHost, printableUrl } from './hosts.ts'
 import { MAX_ERROR_BODY, statusError, transportError, type AuthState } from './http-errors.ts'
 import type { Context } from './notices.ts'
+import { Hosts } from './pressure/hosts.ts'
 
 const MAX_REDIRECTS = 5
 const CONNECT_TIMEOUT_MS = 10_000
@@ -23,6 +24,8 @@ export interface HttpRequest {
   body?: Readable | Uint8Array | string | undefined
   /** How long the answer may take after the request is sent, where that is longer than the stall timeout. */
   answerTimeoutMs?: number | undefined
+  /** Another request waits for this one, so that it must not wait for others. */
+  isAside?: boolean | undefined
   signal?: AbortSignal | undefined
   /** Called before a redirect is followed; throws to refuse it. */
   checkRedirect?: ((to: URL) => Promise<void>) | undefined
@@ -32,6 +35,10 @@ export interface HttpResponse {
   status: number
   headers: IncomingHttpHeaders
   body: Dispatcher.ResponseData['body']
+  /** The body's bytes, as fast as they may come. */
+  chunks: AsyncIterable<Uint8Array>
+  /** Notes of an error made of this answer which host it is from. Returns the error. */
+  blame: <E extends Error>(error: E) => E
   /** Where the answer came from, after redirects. */
   url: URL
   requested: URL
@@ -41,19 +48,28 @@ export interface TransportOptions {
   secureContext?: SecureContext | undefined
   insecureSkipTlsVerify: readonly string[]
   plainHttp: readonly string[]
-  stallTimeoutMs?: number
+  stallTimeoutMs?: number | undefined
+  /** What is known of the hosts that are sent to; on its own where left out. */
+  hosts?: Hosts | undefined
+}
+
+/** Connecting takes less time than answering: at most a sixth of a long timeout, and no more than a short one. */
+function connectTimeout(timeoutMs: number): number {
+  return Math.max(Math.min(timeoutMs, CONNECT_TIMEOUT_MS), timeoutMs / 6)
 }
 
 /** HTTP/1.1 over undici, with redirects followed by rules of our own. One pool of connections a kind of TLS. */
 export class Transport {
   readonly stallTimeoutMs: number
   readonly #options: TransportOptions
+  readonly #hosts: Hosts
   readonly #verified: Agent
   #unverified: Agent | undefined
 
   constructor(options: TransportOptions) {
     this.#options = options
-    this.stallTimeoutMs = options.stallTimeoutMs ?? STALL_TIMEOUT_MS
+    this.#hosts = options.hosts ?? new Hosts()
+    this.stallTimeoutMs = this.#hosts.stallTimeout(options.stallTimeoutMs ?? STALL_TIMEOUT_MS)
     this.#verified = this.#agent(
       options.secureContext === undefined ? {} : { secureContext: options.secureContext },
     )
@@ -64,7 +80,7 @@ export class Transport {
       allowH2: false,
       headersTimeout: this.stallTimeoutMs,
       bodyTimeout: this.stallTimeoutMs,
-      connect: { timeout: CONNECT_TIMEOUT_MS, ...tls },
+      connect: { timeout: connectTimeout(this.stallTimeoutMs), ...tls },
     })
   }
 
@@ -84,10 +100,9 @@ export class Transport {
   async request(request: HttpRequest): Promise<HttpResponse> {
     let { url, authorization } = request
     for (let hops = 0; ; hops++) {
-      const { statusCode, headers, body } = await this.#once(request, url, authorization)
-      const response: HttpResponse = { status: statusCode, headers, body, url, requested: request.url }
+      const response = await this.#watched(request, url, authorization)
       const follows = request.method === 'GET' || request.method === 'HEAD'
-      if (!REDIRECTS.has(statusCode) || !follows) return response
+      if (!REDIRECTS.has(response.status) || !follows) return response
       discard(response)
       const fail = (reason: string, hint?: string): never => {
         throw new AirgapError('REGISTRY', `cannot ${request.context.operation}: ${reason}`, { hint })
@@ -111,6 +126,17 @@ export class Transport {
     return !local && !isListed(this.#options.plainHttp, to)
   }
 
+  /** One hop, when its host is to be asked. */
+  async #watched(request: HttpRequest, url: URL, authorization: string | undefined): Promise<HttpResponse> {
+    const { context, signal, method, isAside = false } = request
+    const to = { host: url.host, context, counts: !isAside, hasBody: method !== 'HEAD', signal }
+    const { response, chunks, blame } = await this.#hosts.send(to, () =>
+      this.#once(request, url, authorization),
+    )
+    const { statusCode, headers, body } = response
+    return { status: statusCode, headers, body, chunks, blame, url, requested: request.url }
+  }
+
   async #once(
     request: HttpRequest,
     url: URL,
@@ -128,7 +154,7 @@ export class Transport {
           ...request.headers,
           ...(authorization === undefined ? {} : { authorization }),
         },
-        body,
+        body: await this.#paced(body),
         ...(signal === undefined ? {} : { signal }),
         ...(request.answerTimeoutMs === undefined ? {} : { headersTimeout: request.answerTimeoutMs }),
       })
@@ -138,6 +164,15 @@ export class Transport {
     } catch (error) {
       throw transportError(error, context, url.host, signal)
     }
+  }
+
+  /** A body that goes out as fast as it may. */
+  async #paced(body: HttpRequest['body'] | null): Promise<Readable | Uint8Array | string | null> {
+    const { rate } = this.#hosts
+    if (rate === undefined || body === null || body === undefined) return body ?? null
+    if (body instanceof Readable) return Readable.from(rate.pace(body), { objectMode: false })
+    await rate.take(body.length)
+    return body
   }
 
   async close(): Promise<void> {
@@ -204,7 +239,7 @@ export async function readCapped(
   const chunks: Uint8Array[] = []
   let length = 0
   try {
-    for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
+    for await (const chunk of response.chunks) {
       length += chunk.length
       if (length > limit) return undefined
       chunks.push(chunk)
@@ -225,7 +260,7 @@ export async function failure(
   const chunks: Uint8Array[] = []
   try {
     let length = 0
-    for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
+    for await (const chunk of response.chunks) {
       chunks.push(chunk)
       length += chunk.length
       if (length >= MAX_ERROR_BODY) break
@@ -234,11 +269,12 @@ export async function failure(
     // The status tells enough; what was readable of the explanation is quoted.
   }
   const elsewhere = response.url.origin !== response.requested.origin
-  return statusError(
+  const error = statusError(
     {
       status: response.status,
       contentType: contentTypeOf(response),
       retryAfter: headerOf(response, 'retry-after'),
+      date: headerOf(response, 'date'),
       body: Buffer.concat(chunks).subarray(0, MAX_ERROR_BODY),
       redirectedTo: elsewhere && !isTokenService ? response.url.host : undefined,
       tokenService: isTokenService ? response.url.host : undefined,
@@ -246,4 +282,5 @@ export async function failure(
     },
     context,
   )
+  return response.blame(error)
 }

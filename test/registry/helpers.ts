@@ -92,7 +92,7 @@ export function makeClient(options: RegistryOptions = {}): RegistryClient & { no
     env: {},
     onNotice: (notice) => notices.push(notice),
     ...options,
-    retry: { baseDelayMs: 1, maxRetryAfterMs: 5, ...options.retry },
+    retry: { baseDelayMs: 1, ...options.retry },
   })
   onTestFinished(() => client.close())
   return Object.assign(client, { notices })
