@@ -27,6 +27,7 @@ export async function withClient<T>(
     ...access,
     ...pressure,
     credentials: credentials && {
+      isPerRegistry: true,
       find: async (host, repository) => {
         const login = await Promise.race([credentials(host, signal), rejectedBy(signal)])
         return login && givenCredentials(host, login.username, login.password).find(host, repository)

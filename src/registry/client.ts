@@ -14,6 +14,7 @@ import { Hosts } from './pressure/hosts.ts'
 import { RemoteRepository } from './remote-repository.ts'
 import type { Repository } from './repository.ts'
 import { DEFAULT_RETRY, type RetryPolicy } from './retry.ts'
+import type { Actions } from './scopes.ts'
 import { secureContextWith } from './tls.ts'
 import { contentTypeOf, discard, failure, Transport } from './transport.ts'
 
@@ -110,6 +111,19 @@ export class RegistryClient {
       this.#repositories.set(name, found)
     }
     return found
+  }
+
+  /**
+   * Says which repositories of a registry the work ahead will use. Where the registry wants tokens, one is then asked
+   * for several of them. Nothing is sent by this, and what is not used after all costs nothing.
+   */
+  expect(registry: string, repositories: Iterable<string>, actions: Actions): void {
+    this.#shared.authenticator.expect(registry, repositories, actions)
+  }
+
+  /** Says which repositories of a registry blobs will be mounted from, those of the most mounts first. */
+  expectSources(registry: string, repositories: readonly string[]): void {
+    this.#shared.authenticator.expectSources(registry, repositories)
   }
 
   /**

@@ -75,14 +75,20 @@ export class Connection {
     const isOwn = url.origin === endpoint.url.origin
     const auth = { endpoint, repository, scopes, context }
     const first = isOwn ? await this.#shared.authenticator.grant(auth) : undefined
+    const { authenticator } = this.#shared
     const response = await this.#request(call, url, first)
     // A 401 from where a redirect led is not the registry's, and its challenge is nobody we give credentials to.
-    const isChallenge = response.status === 401 && isOwn && response.url.origin === endpoint.url.origin
-    if (!isChallenge) return this.#answer(response, first)
-    const second = await this.#shared.authenticator.answer(response.headers['www-authenticate'], first, auth)
+    const isOwnAnswer = isOwn && response.url.origin === endpoint.url.origin
+    if (!isOwnAnswer || !authenticator.mayBeMended(response.status, auth, first)) {
+      authenticator.heard(response.status, first, auth)
+      return this.#answer(response, first)
+    }
+    const second = await authenticator.answer(response.headers['www-authenticate'], first, auth)
     if (second === undefined) return this.#answer(response, first)
     discard(response)
-    return this.#answer(await this.#request(call, url, second), second)
+    const again = await this.#request(call, url, second)
+    authenticator.heard(again.status, second, auth)
+    return this.#answer(again, second)
   }
 
   /** Like {@link send}, for one status only: any other becomes an error. */

@@ -160,7 +160,8 @@ export class Host {
   /** A transfer broke, for whatever reason other than ours. */
   broke(pass: Pass): void {
     if (this.#outage?.trial === pass.number) this.#extendOutage(this.#outage)
-    if (pass.number <= this.#shrunkAt || !this.window.broke()) return
+    // One that is alone is not one of too many.
+    if (this.#active <= 1 || pass.number <= this.#shrunkAt || !this.window.broke()) return
     this.#shrunkAt = this.#passes
     this.#tellWindow()
   }
@@ -298,9 +299,8 @@ export class Host {
   #pushBack(pass: Pass): void {
     if (pass.number <= this.#shrunkAt) return
     this.#shrunkAt = this.#passes
-    const wasCounted = this.window.size !== undefined
     this.window.pushBack()
-    if (!wasCounted) this.#tellWindow()
+    if (this.#active > 1) this.#tellWindow()
   }
 
   #extendOutage(outage: Outage, until = 0): void {

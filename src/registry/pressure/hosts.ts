@@ -102,8 +102,8 @@ export class Hosts {
     try {
       response = await request()
     } catch (error) {
-      host.leave(pass)
       this.#failed(host, pass, error, context)
+      host.leave(pass)
       throw error
     }
     const { statusCode: status, headers } = response

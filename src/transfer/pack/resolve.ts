@@ -12,6 +12,7 @@ import { asRegistryFault, forEachImage } from '../failures.ts'
 import { closureOf, closureSize, kindOf } from '../graph.ts'
 import { LOCK_TYPE, type Lock } from './lock.ts'
 import { selectPlatforms } from '../select.ts'
+import { expectSources } from './expect.ts'
 import { DocumentCache, firstThatHas } from './sources.ts'
 
 /** An image that an input named, and the kind of input. */
@@ -47,6 +48,11 @@ export async function resolveImages(options: ResolveOptions): Promise<Lock> {
   const { images, onEvent } = options
   const cache = options.cache ?? new DocumentCache()
   onEvent?.({ type: 'phase', phase: 'resolve', items: images.length, bytes: 0 })
+  expectSources(
+    options.client,
+    images.map(({ reference }) => reference),
+    options.mirrors,
+  )
   const words = {
     nameOf: ({ reference }: RequestedImage) => formatReference(reference),
     faultOf: asRegistryFault,
@@ -126,23 +132,30 @@ async function readSource(
     return { document: await cache.fetch(digest, all, signal), resolvedFrom: 'source' }
   }
   if (tag === undefined) throw new AirgapError('INTERNAL', `${source.name} has neither tag nor digest`)
+  // Where the document may be had elsewhere, the tag's digest is asked for by HEAD, which counts towards no limit.
+  const byHead = async (repository: Repository, sources: readonly Repository[]): Promise<ManifestOrIndex> => {
+    const named = await repository.resolveManifest(tag, signal)
+    if (!named) throw noSuchTag(reference, repository)
+    if (named.document) cache.add(named.document)
+    return cache.fetch(named.digest, sources, signal)
+  }
   if (options.resolveFrom === 'mirror' && mirrors.length > 0) {
     return firstThatHas(all, async (repository) => ({
-      document: await repository.fetchManifest(tag, signal),
+      document: cache.hasReuse
+        ? await byHead(repository, [repository])
+        : await repository.fetchManifest(tag, signal),
       resolvedFrom: repository === source ? 'source' : repository.name,
     }))
   }
-  if (mirrors.length === 0)
-    return { document: await source.fetchManifest(tag, signal), resolvedFrom: 'source' }
-  const named = await source.resolveManifest(tag, signal)
-  if (!named) {
-    throw new AirgapError(
-      'NOT_FOUND',
-      `${formatReference(reference)}: ${source.registry} has no such image or tag`,
-      {
-        hint: 'Look at the spelling of name and tag.',
-      },
-    )
+  const isElsewhere = mirrors.length > 0 || cache.hasReuse
+  return {
+    document: isElsewhere ? await byHead(source, all) : await source.fetchManifest(tag, signal),
+    resolvedFrom: 'source',
   }
-  return { document: await cache.fetch(named.digest, all, signal), resolvedFrom: 'source' }
+}
+
+function noSuchTag(reference: Reference, { registry }: Repository): AirgapError {
+  return new AirgapError('NOT_FOUND', `${formatReference(reference)}: ${registry} has no such image or tag`, {
+    hint: 'Look at the spelling of name and tag.',
+  })
 }
