@@ -78,11 +78,21 @@ export class Authenticator {
     return this.#follow(way, request, request.scopes)
   }
 
-  /** Whether an answer may be one to the token rather than to the account: 401, and 403 to a token that is shared. */
-  mayBeMended(status: number, { repository }: AuthRequest, grant: Grant | undefined): boolean {
-    if (status === 401) return true
+  /**
+   * Whether an answer may be one to the token rather than to the account: the first 401; and 401 and 403 to a token that
+   * is shared and has not opened this repository yet.
+   * @param refusals how often this request was refused, this time included.
+   */
+  mayBeMended(
+    status: number,
+    grant: Grant | undefined,
+    { repository }: AuthRequest,
+    refusals: number,
+  ): boolean {
+    if (status !== 401 && status !== 403) return false
     const entry = grant?.kept?.entry
-    return status === 403 && entry?.isShared === true && !entry.proven.has(repository)
+    const isUnproven = entry?.isShared === true && !entry.proven.has(repository)
+    return refusals === 1 ? status === 401 || isUnproven : refusals === 2 && isUnproven
   }
 
   /** What came of a request: a grant that got it past the door was good for something. */

@@ -65,7 +65,8 @@ export class Connection {
 
   /**
    * Sends a request, with credentials only if it goes to the registry's own origin. A 401 from there is answered
-   * once with what the challenge asks for; a 401 to that is returned like any other status.
+   * with what the challenge asks for: once, and once more where that was a token that others share. A 401 to the last
+   * one is returned like any other status.
    * @throws AirgapError for faults of the transport, of credentials and of the token service.
    */
   async send(call: Call): Promise<Answer> {
@@ -74,21 +75,21 @@ export class Connection {
     const url = typeof call.target === 'string' ? new URL(call.target, endpoint.url) : call.target
     const isOwn = url.origin === endpoint.url.origin
     const auth = { endpoint, repository, scopes, context }
-    const first = isOwn ? await this.#shared.authenticator.grant(auth) : undefined
     const { authenticator } = this.#shared
-    const response = await this.#request(call, url, first)
-    // A 401 from where a redirect led is not the registry's, and its challenge is nobody we give credentials to.
-    const isOwnAnswer = isOwn && response.url.origin === endpoint.url.origin
-    if (!isOwnAnswer || !authenticator.mayBeMended(response.status, auth, first)) {
-      authenticator.heard(response.status, first, auth)
-      return this.#answer(response, first)
+    let grant = isOwn ? await authenticator.grant(auth) : undefined
+    let response = await this.#request(call, url, grant)
+    for (let refusals = 1; ; refusals++) {
+      // A 401 from where a redirect led is not the registry's, and its challenge is nobody we give credentials to.
+      const isOwnAnswer = isOwn && response.url.origin === endpoint.url.origin
+      authenticator.heard(response.status, grant, auth)
+      if (!isOwnAnswer || !authenticator.mayBeMended(response.status, grant, auth, refusals)) break
+      const better = await authenticator.answer(response.headers['www-authenticate'], grant, auth)
+      if (better === undefined) break
+      discard(response)
+      grant = better
+      response = await this.#request(call, url, grant)
     }
-    const second = await authenticator.answer(response.headers['www-authenticate'], first, auth)
-    if (second === undefined) return this.#answer(response, first)
-    discard(response)
-    const again = await this.#request(call, url, second)
-    authenticator.heard(again.status, second, auth)
-    return this.#answer(again, second)
+    return this.#answer(response, grant)
   }
 
   /** Like {@link send}, for one status only: any other becomes an error. */

@@ -151,9 +151,9 @@ export class Host {
   }
 
   /** A transfer has ended well. */
-  complete(): void {
+  complete({ counts }: Pass): void {
     this.signsOfLife++
-    this.window.complete()
+    if (counts) this.window.complete()
     this.#pump()
   }
 

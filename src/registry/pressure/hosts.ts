@@ -230,7 +230,7 @@ export class Hosts {
     const leave = (isComplete: boolean): void => {
       if (isOver) return
       isOver = true
-      if (isComplete && !BUSY.has(status) && !GATEWAY.has(status)) host.complete()
+      if (isComplete && !BUSY.has(status) && !GATEWAY.has(status)) host.complete(pass)
       host.leave(pass)
     }
     body.on('error', (error) => {

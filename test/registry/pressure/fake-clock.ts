@@ -1,4 +1,4 @@
-import type { Clock } from '../../src/registry/pressure/clock.ts'
+import type { Clock } from '../../../src/registry/pressure/clock.ts'
 
 /** A clock that stands still until it is moved, and whose dice always show the same. */
 export class FakeClock implements Clock {
