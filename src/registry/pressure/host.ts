@@ -59,6 +59,7 @@ interface Outage {
   /** The request that is finding out whether it is over. */
   trial?: number | undefined
   after: number
+  isTold: boolean
 }
 
 interface Waiter {
@@ -223,8 +224,7 @@ export class Host {
   /** No request goes there until a trial some time later; who waits is told why. */
   giveUp(trouble: Trouble, ends?: number): void {
     if (this.#outage) return
-    const { clock, onNotice } = this.#settings
-    const now = clock.now()
+    const now = this.#settings.clock.now()
     this.#hold = undefined
     const outage: Outage = {
       trouble,
@@ -233,9 +233,9 @@ export class Host {
       pause: FIRST_PAUSE_MS,
       ends,
       after: this.#passes,
+      isTold: false,
     }
     this.#outage = outage
-    onNotice({ type: 'unavailable', registry: this.#label, reason: trouble.reason })
     for (const waiter of this.#queue.slice()) waiter.fail(this.#refusal(outage, waiter.context))
   }
 
@@ -310,8 +310,12 @@ export class Host {
     outage.after = this.#passes
   }
 
-  #refusal({ trouble, since }: Outage, { operation }: Context): AirgapError {
-    const { clock } = this.#settings
+  #refusal(outage: Outage, { operation }: Context): AirgapError {
+    const { trouble, since } = outage
+    const { clock, onNotice } = this.#settings
+    // The one that found out has an error of its own to tell.
+    if (!outage.isTold) onNotice({ type: 'unavailable', registry: this.#label, reason: trouble.reason })
+    outage.isTold = true
     const hint = [this.limitText, trouble.hint].filter(Boolean).join(' ')
     return new AirgapError(
       trouble.code,

