@@ -9,8 +9,9 @@ import type { AuthState } from './http-errors.ts'
 import type { Context } from './notices.ts'
 import type { RealmRules } from './realm.ts'
 import { markTransient, transienceOf } from './retry.ts'
-import { grantsOf, mergeScopes, takeIn, type Actions } from './scopes.ts'
-import { basicHeader, fetchToken, type Token } from './token.ts'
+import { mergeScopes, takeIn, type Actions } from './scopes.ts'
+import { askFor } from './shared-token.ts'
+import { basicHeader } from './token.ts'
 import { TokenGroup, type TokenEntry } from './token-group.ts'
 import type { Transport } from './transport.ts'
 
@@ -167,7 +168,10 @@ export class Authenticator {
           this.#expected.get(authorityOf(request.endpoint.registry)),
           (other) => this.#isSame(request.endpoint.registry, other, credentials),
         )
-        return { entry: this.#ask(group, way, request, { scopes, asked }, credentials), fresh: true }
+        const { endpoint, context } = request
+        const { realm, service } = way
+        const to = { transport: this.#transport, endpoint, rules: this.#rules, realm, service, context }
+        return { entry: askFor({ ...to, credentials }, scopes, asked, group), fresh: true }
       })
       const { value } = await entry.token.catch((error: unknown) => {
         throw inWordsOf(request.context, entry.context, error)
@@ -176,51 +180,6 @@ export class Authenticator {
         return { header: `Bearer ${value}`, state, fresh, kept: { group, entry } }
       }
     }
-  }
-
-  /** Asks for a token, and keeps it while it is under way. */
-  #ask(
-    group: TokenGroup,
-    way: Way & { kind: 'bearer' },
-    { endpoint, context }: AuthRequest,
-    { scopes, asked }: { scopes: readonly string[]; asked: readonly string[] },
-    credentials: Credentials | undefined,
-  ): TokenEntry {
-    const { realm, service } = way
-    const to = {
-      transport: this.#transport,
-      endpoint,
-      rules: this.#rules,
-      realm,
-      service,
-      credentials,
-      context,
-    }
-    const isShared = asked.length > scopes.length
-    // What is refused together is asked for with less: what is needed, and then that without what would only help.
-    const choices = [...(isShared ? [asked] : []), scopes, ...(scopes.length > 1 ? [scopes.slice(0, 1)] : [])]
-    const fetch = async (): Promise<Token> => {
-      const found = await fetchToken({ ...to, choices })
-      if (found.scopes === asked && isShared) {
-        if (!group.isTooLong(found.token, asked.length)) return found.token
-        const own = await fetchToken({ ...to, choices: choices.slice(1) })
-        narrow(entry, scopes)
-        return own.token
-      }
-      if (isShared) group.wasUseless()
-      narrow(entry, found.scopes)
-      return found.token
-    }
-    const entry: TokenEntry = {
-      grants: grantsOf(asked),
-      token: fetch(),
-      context,
-      isShared,
-      isDropped: false,
-      proven: new Set(),
-    }
-    group.add(entry)
-    return entry
   }
 
   /** Whether another repository of a registry is opened with the same credentials, or also without any. */
@@ -233,12 +192,6 @@ export class Authenticator {
       return false
     }
   }
-}
-
-/** The service gave no more than this. */
-function narrow(entry: TokenEntry, scopes: readonly string[]): void {
-  entry.grants = grantsOf(scopes)
-  entry.isShared = false
 }
 
 /** Several wait for one token; each is told of its failure in terms of what it was for. */

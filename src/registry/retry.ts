@@ -1,7 +1,8 @@
 import { AirgapError, messageOf } from '../errors.ts'
 import type { Context, OnNotice } from './notices.ts'
 import { sleep, SYSTEM_CLOCK, type Clock } from './pressure/clock.ts'
-import type { Hosts, Mark } from './pressure/hosts.ts'
+import type { Mark } from './pressure/blame.ts'
+import type { Hosts } from './pressure/hosts.ts'
 
 export interface RetryPolicy {
   /** How often a request is made at most, the first time included. */
@@ -60,6 +61,7 @@ export interface RetryOptions {
  */
 export async function withRetry<T>(options: RetryOptions, run: (attempt: number) => Promise<T>): Promise<T> {
   const { policy, context, signal, hosts } = options
+  const blames = hosts?.blames
   const clock = options.clock ?? hosts?.clock ?? SYSTEM_CLOCK
   let row: FailuresInRow | undefined
   for (let attempt = 1; ; attempt++) {
@@ -68,19 +70,19 @@ export async function withRetry<T>(options: RetryOptions, run: (attempt: number)
       return await run(attempt)
     } catch (error) {
       throwIfAborted(signal, context)
-      const ruling = hosts?.ruling(error)
+      const ruling = blames?.ruling(error)
       if (ruling?.kind === 'give-up') throw ruling.error
       const transience = transienceOf(error)
       if (transience === undefined || !(error instanceof AirgapError)) throw error
       const isNew = row === undefined || options.progressed?.() === true
-      if (isNew || row === undefined) row = { count: 0, since: clock.now(), first: hosts?.mark(error) }
+      if (isNew || row === undefined) row = { count: 0, since: clock.now(), first: blames?.mark(error) }
       row.count++
       if (ruling?.kind === 'again') {
         if (!isUnlucky(error, row, options, clock)) continue
-        throw hosts?.exhausted(error, undefined, context) ?? error
+        throw blames?.exhausted(error, undefined, context) ?? error
       }
       if (row.count >= Math.min(policy.attempts, transience.attempts ?? policy.attempts)) {
-        throw hosts?.exhausted(error, row.first, context) ?? error
+        throw blames?.exhausted(error, row.first, context) ?? error
       }
       const delayMs = delayAfter(row.count, transience, policy, () => clock.random())
       options.onNotice({ type: 'retry', ...context, attempt, reason: messageOf(error), delayMs })

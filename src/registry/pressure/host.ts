@@ -1,15 +1,15 @@
-import { AirgapError, type ErrorCode } from '../../errors.ts'
+import type { AirgapError } from '../../errors.ts'
 import type { Context, OnNotice } from '../notices.ts'
 import type { RetryPolicy } from '../retry.ts'
 import type { Clock } from './clock.ts'
-import { formatSpan, formatTime } from './words.ts'
+import { Outage, type Trouble } from './outage.ts'
+import { WaitingLine } from './waiting-line.ts'
 import { TransferWindow } from './window.ts'
 
 /** After a hold one request goes first. Where nothing comes of it for so long, the next one goes too. Milliseconds. */
 const STAGGER_MS = 2000
-/** A host that was given up is asked again after this time, later up to the other. */
-const FIRST_PAUSE_MS = 10_000
-const LONGEST_PAUSE_MS = 60_000
+/** Shorter waits are told once. */
+const WORTH_TELLING_MS = 1000
 
 export interface HostSettings {
   policy: RetryPolicy
@@ -17,18 +17,6 @@ export interface HostSettings {
   /** Transfers at a time. */
   concurrency: number
   onNotice: OnNotice
-}
-
-/** Why a host is not to be asked just now. */
-export interface Trouble {
-  code: ErrorCode
-  /** The status that it answered with; undefined where it did not answer. */
-  status?: number | undefined
-  /** Completes a sentence that begins with the host: `is busy (429 Too Many Requests)`. */
-  reason: string
-  hint?: string | undefined
-  /** A lower bound on attempts than the policy's. */
-  attempts?: number | undefined
 }
 
 /** A request's leave to go, in the order that these were given. */
@@ -49,127 +37,81 @@ interface Hold {
   triedAt?: number
 }
 
-interface Outage {
-  trouble: Trouble
-  since: number
-  nextTry: number
-  pause: number
-  /** When the host's own limit ends, where it said so. */
-  ends: number | undefined
-  /** The request that is finding out whether it is over. */
-  trial?: number | undefined
-  after: number
-  isTold: boolean
-}
-
-interface Waiter {
-  counts: boolean
-  context: Context
-  go(): void
-  fail(error: AirgapError): void
-}
-
 /**
  * What is known of one host, for all requests to it together: whether it asked to be left alone (a hold), whether it is
  * given up for a while (an outage), and how many transfers at a time it bears.
  */
 export class Host {
-  /** As URLs have it. */
-  readonly name: string
-  readonly window: TransferWindow
+  /** Grows with everything that shows that the host works. */
+  signsOfLife = 0
+  readonly #window: TransferWindow
   readonly #settings: HostSettings
-  readonly #queue: Waiter[] = []
+  readonly #line: WaitingLine
+  #label: string
   #passes = 0
   #active = 0
   #hold: Hold | undefined
   #outage: Outage | undefined
-  #cancelTimer: (() => void) | undefined
-  #label: string
-  #hasToldShortHold = false
-  #hasToldWindow = false
-  /** Grows with everything that shows that the host works. */
-  signsOfLife = 0
   /** The pass that the last change of the window was for. */
   #shrunkAt = 0
+  #hasToldShortHold = false
+  #hasToldWindow = false
+  #hasToldOutage = false
 
-  constructor(name: string, label: string, settings: HostSettings) {
-    this.name = name
+  constructor(label: string, settings: HostSettings) {
     this.#label = label
     this.#settings = settings
-    this.window = new TransferWindow(settings.concurrency)
+    this.#line = new WaitingLine(settings.clock)
+    this.#window = new TransferWindow(settings.concurrency)
   }
 
   /**
    * Waits for leave to send a request.
+   * @param label the host as the user knows it.
    * @param counts whether it counts as a transfer. What another request waits for must not.
    * @throws AirgapError the reason why the host is given up; the signal's reason.
    */
-  enter(context: Context, label: string, counts: boolean, signal?: AbortSignal): Promise<Pass> {
+  async enter(context: Context, label: string, counts: boolean, signal?: AbortSignal): Promise<Pass> {
     this.#label = label
-    const outage = this.#outage
-    if (outage) {
-      const { clock } = this.#settings
-      if (outage.trial !== undefined || clock.now() < outage.nextTry) {
-        return Promise.reject(this.#refusal(outage, context))
-      }
-      outage.trial = this.#passes + 1
-      return Promise.resolve(this.#give(counts))
+    if (this.#outage) {
+      if (!this.#outage.tries(this.#passes + 1, this.#now)) throw this.#refusal(this.#outage, context)
+      return this.#give(counts)
     }
-    if (this.#queue.length === 0 && this.#mayGo(counts)) return Promise.resolve(this.#give(counts))
-    return new Promise((resolve, reject) => {
-      const end = (): void => {
-        this.#remove(waiter)
-        signal?.removeEventListener('abort', stop)
-      }
-      const stop = (): void => {
-        end()
-        reject(signal?.reason as Error)
-      }
-      const waiter: Waiter = {
-        counts,
-        context,
-        go: () => {
-          end()
-          resolve(this.#give(counts))
-        },
-        fail: (error) => {
-          end()
-          reject(error)
-        },
-      }
-      signal?.throwIfAborted()
-      signal?.addEventListener('abort', stop, { once: true })
-      this.#queue.push(waiter)
-      this.#pump()
-    })
+    if (this.#line.isEmpty && this.#mayGo(counts)) return this.#give(counts)
+    const leave = this.#line.wait({ counts, context, signal }, () => this.#give(counts))
+    this.#pump()
+    return leave
   }
 
   /** The host has answered, and it is not too busy: this ends a hold and an outage, unless it went before these. */
-  through(pass: Pass): void {
-    if (this.#hold && pass.number > this.#hold.after) this.#hold = undefined
-    if (this.#outage && pass.number > this.#outage.after) this.#outage = undefined
+  through({ number }: Pass): void {
+    if (this.#hold && number > this.#hold.after) this.#hold = undefined
+    if (this.#outage?.isAnsweredBy(number)) {
+      this.#outage = undefined
+      this.#hasToldOutage = false
+    }
     this.#pump()
   }
 
   /** A transfer has ended well. */
   complete({ counts }: Pass): void {
     this.signsOfLife++
-    if (counts) this.window.complete()
+    if (counts) this.#window.complete()
     this.#pump()
   }
 
   /** A transfer broke, for whatever reason other than ours. */
-  broke(pass: Pass): void {
-    if (this.#outage?.trial === pass.number) this.#extendOutage(this.#outage)
+  broke({ number }: Pass): void {
+    this.#outage?.failed(number, this.#passes, this.#now)
     // One that is alone is not one of too many.
-    if (this.#active <= 1 || pass.number <= this.#shrunkAt || !this.window.broke()) return
+    if (this.#active <= 1 || number <= this.#shrunkAt || !this.#window.broke()) return
     this.#shrunkAt = this.#passes
     this.#tellWindow()
   }
 
   /** A request was given up by us: it has shown nothing. */
-  abandoned(pass: Pass): void {
-    if (this.#outage?.trial === pass.number) this.#outage.trial = undefined
+  abandoned({ number }: Pass): void {
+    this.#outage?.abandoned(number)
   }
 
   /** A transfer is over, however it went. */
@@ -184,25 +126,14 @@ export class Host {
    * @param asked milliseconds that it asked for itself.
    */
   holdOff(pass: Pass, trouble: Trouble, asked: number | undefined): void {
-    const { policy, clock } = this.#settings
-    const now = clock.now()
-    if (this.#outage) {
-      if (this.#outage.trial === pass.number) this.#extendOutage(this.#outage, now + (asked ?? 0))
-      return
-    }
-    const before = this.#hold
-    if (before && pass.number <= before.after) {
-      // It went before the hold began; what it was told may only lengthen that.
-      const until = Math.max(before.until, now + (asked ?? 0))
-      if (until - before.since > policy.patienceMs) this.giveUp(trouble, until)
-      else before.until = until
-      return
-    }
-    const rounds = (before?.rounds ?? 0) + 1
-    const since = before?.since ?? now
-    const bound = Math.min(policy.maxDelayMs, policy.baseDelayMs * 2 ** (rounds - 1))
-    const backoff = clock.random() * bound
-    // Who is asked for patience again and again is asked less often than the answer says.
+    const now = this.#now
+    if (this.#outage) return this.#outage.failed(pass.number, this.#passes, now, now + (asked ?? 0))
+    if (this.#hold && pass.number <= this.#hold.after) return this.#lengthen(this.#hold, trouble, asked ?? 0)
+    const { policy, clock, onNotice } = this.#settings
+    const rounds = (this.#hold?.rounds ?? 0) + 1
+    const since = this.#hold?.since ?? now
+    const backoff = clock.random() * Math.min(policy.maxDelayMs, policy.baseDelayMs * 2 ** (rounds - 1))
+    // Who asks for a little patience again and again is asked less often than that.
     const wait =
       asked === undefined
         ? backoff
@@ -211,134 +142,106 @@ export class Host {
     const attempts = Math.min(policy.attempts, trouble.attempts ?? policy.attempts)
     const isOver =
       asked === undefined ? rounds >= attempts : attempts <= 1 || until - since > policy.patienceMs
-    if (isOver) {
-      this.giveUp(trouble, asked === undefined ? undefined : now + asked)
-      return
-    }
+    if (isOver) return this.giveUp(trouble, asked === undefined ? undefined : now + asked)
     this.#hold = { until, since, rounds, after: this.#passes }
     if (trouble.status !== undefined) this.#pushBack(pass)
-    this.#tellHold(trouble, until - now, until)
+    const delayMs = until - now
+    if (delayMs >= WORTH_TELLING_MS || !this.#hasToldShortHold) {
+      if (delayMs < WORTH_TELLING_MS) this.#hasToldShortHold = true
+      const { reason, status } = trouble
+      onNotice({ type: 'held', registry: this.#label, status, reason, delayMs, until })
+    }
     this.#pump()
   }
 
-  /** No request goes there until a trial some time later; who waits is told why. */
+  /** What went before the hold began may only lengthen it. */
+  #lengthen(hold: Hold, trouble: Trouble, asked: number): void {
+    const until = Math.max(hold.until, this.#now + asked)
+    if (until - hold.since > this.#settings.policy.patienceMs) this.giveUp(trouble, until)
+    else hold.until = until
+  }
+
+  /**
+   * No request goes there until a trial some time later; who waits is told why.
+   * @param ends when the host's own limit ends.
+   */
   giveUp(trouble: Trouble, ends?: number): void {
     if (this.#outage) return
-    const now = this.#settings.clock.now()
     this.#hold = undefined
-    const outage: Outage = {
-      trouble,
-      since: now,
-      nextTry: Math.max(ends ?? 0, now + FIRST_PAUSE_MS),
-      pause: FIRST_PAUSE_MS,
-      ends,
-      after: this.#passes,
-      isTold: false,
-    }
+    const outage = new Outage(trouble, this.#passes, this.#now, ends)
     this.#outage = outage
-    for (const waiter of this.#queue.slice()) waiter.fail(this.#refusal(outage, waiter.context))
+    this.#line.fail(({ context }) => this.#refusal(outage, context))
   }
 
   get isGivenUp(): boolean {
     return this.#outage !== undefined
   }
 
-  /** When the host's limit ends, as a sentence, where that is why it was given up. */
+  /** See {@link Outage.limitText}. */
   get limitText(): string | undefined {
-    const ends = this.#outage?.ends
-    if (ends === undefined) return undefined
-    const { clock, policy } = this.#settings
-    const now = clock.now()
-    const most = policy.attempts > 1 ? `; no more than ${formatSpan(policy.patienceMs)} are waited for` : ''
-    return `The limit ends at ${formatTime(ends, now)}, in ${formatSpan(Math.max(0, ends - now))}${most}.`
+    return this.#outage?.limitText(this.#now, this.#patience)
   }
 
   /** Ends all waiting. */
   close(error: AirgapError): void {
-    for (const waiter of this.#queue.slice()) waiter.fail(error)
+    this.#line.fail(() => error)
+  }
+
+  get #now(): number {
+    return this.#settings.clock.now()
+  }
+
+  /** Undefined where the user wants nothing to be waited for. */
+  get #patience(): number | undefined {
+    const { attempts, patienceMs } = this.#settings.policy
+    return attempts > 1 ? patienceMs : undefined
   }
 
   #give(counts: boolean): Pass {
     if (counts) this.#active++
-    if (this.#hold) this.#hold.triedAt = this.#settings.clock.now()
+    if (this.#hold) this.#hold.triedAt = this.#now
     return { number: ++this.#passes, counts, label: this.#label }
   }
 
   #mayGo(counts: boolean): boolean {
-    if (this.#hold && this.#settings.clock.now() < this.#opensAt(this.#hold)) return false
-    const { size } = this.window
+    if (this.#hold && this.#now < opening(this.#hold)) return false
+    const { size } = this.#window
     return !counts || size === undefined || this.#active < size
   }
 
-  #opensAt({ until, triedAt }: Hold): number {
-    return triedAt === undefined ? until : Math.max(until, triedAt + STAGGER_MS)
-  }
-
-  /** Lets go whoever may go. What others wait for does not stand in line behind transfers. */
   #pump(): void {
-    for (const waiter of this.#queue.slice()) {
-      if (this.#mayGo(waiter.counts)) waiter.go()
-    }
-    this.#cancelTimer?.()
-    this.#cancelTimer = undefined
-    if (this.#queue.length === 0 || !this.#hold) return
-    const { clock } = this.#settings
-    const wait = this.#opensAt(this.#hold) - clock.now()
-    // Zero: they wait for a transfer to end.
-    if (wait > 0) this.#cancelTimer = clock.after(Math.ceil(wait), () => this.#pump())
-  }
-
-  #remove(waiter: Waiter): void {
-    const at = this.#queue.indexOf(waiter)
-    if (at >= 0) this.#queue.splice(at, 1)
-    if (this.#queue.length > 0) return
-    this.#cancelTimer?.()
-    this.#cancelTimer = undefined
-  }
-
-  #pushBack(pass: Pass): void {
-    if (pass.number <= this.#shrunkAt) return
-    this.#shrunkAt = this.#passes
-    this.window.pushBack()
-    if (this.#active > 1) this.#tellWindow()
-  }
-
-  #extendOutage(outage: Outage, until = 0): void {
-    outage.trial = undefined
-    outage.pause = Math.min(outage.pause * 2, LONGEST_PAUSE_MS)
-    outage.nextTry = Math.max(this.#settings.clock.now() + outage.pause, until)
-    outage.after = this.#passes
-  }
-
-  #refusal(outage: Outage, { operation }: Context): AirgapError {
-    const { trouble, since } = outage
-    const { clock, onNotice } = this.#settings
-    // The one that found out has an error of its own to tell.
-    if (!outage.isTold) onNotice({ type: 'unavailable', registry: this.#label, reason: trouble.reason })
-    outage.isTold = true
-    const hint = [this.limitText, trouble.hint].filter(Boolean).join(' ')
-    return new AirgapError(
-      trouble.code,
-      `cannot ${operation}: ${trouble.reason}; it was given up at ${formatTime(since, clock.now())}`,
-      { hint: hint || undefined },
+    this.#line.pump(
+      ({ counts }) => this.#mayGo(counts),
+      () => this.#hold && opening(this.#hold) - this.#now,
     )
   }
 
-  /** Short waits are not worth a line each. */
-  #tellHold({ reason, status }: Trouble, delayMs: number, until: number): void {
-    if (delayMs < 1000 && this.#hasToldShortHold) return
-    if (delayMs < 1000) this.#hasToldShortHold = true
-    this.#settings.onNotice({ type: 'held', registry: this.#label, status, reason, delayMs, until })
+  #refusal(outage: Outage, context: Context): AirgapError {
+    // The one that found out has an error of its own to tell.
+    if (!this.#hasToldOutage) {
+      const { reason } = outage.trouble
+      this.#settings.onNotice({ type: 'unavailable', registry: this.#label, reason })
+    }
+    this.#hasToldOutage = true
+    return outage.refusal(context, this.#now, this.#patience)
+  }
+
+  #pushBack({ number }: Pass): void {
+    if (number <= this.#shrunkAt) return
+    this.#shrunkAt = this.#passes
+    this.#window.pushBack()
+    if (this.#active > 1) this.#tellWindow()
   }
 
   #tellWindow(): void {
-    if (this.#hasToldWindow || this.window.most === 1) return
+    if (this.#hasToldWindow || this.#window.most === 1) return
     this.#hasToldWindow = true
-    this.#settings.onNotice({
-      type: 'slower',
-      registry: this.#label,
-      transfers: Math.max(1, this.window.threshold),
-      before: this.window.most,
-    })
+    const { threshold: transfers, most: before } = this.#window
+    this.#settings.onNotice({ type: 'slower', registry: this.#label, transfers, before })
   }
+}
+
+/** When the next one may go. */
+function opening({ until, triedAt }: Hold): number {
+  return triedAt === undefined ? until : Math.max(until, triedAt + STAGGER_MS)
 }

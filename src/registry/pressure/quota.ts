@@ -1,5 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { isIP } from 'node:net'
+import { isDockerHub } from '../hosts.ts'
+import type { OnNotice } from '../notices.ts'
+import { formatSpan } from './words.ts'
 
 /** A registry's word on how much of its limit is left, as Docker Hub gives it. */
 export interface Quota {
@@ -42,7 +45,7 @@ const LOW = 10
 const SINGLE_DIGITS = 9
 
 /** Says when there is something to tell: once when little is left, and once more when that is a single digit. */
-export class QuotaWatch {
+class QuotaWatch {
   #told: 'nothing' | 'low' | 'last' = 'nothing'
 
   /** @returns whether this is worth telling. */
@@ -56,6 +59,37 @@ export class QuotaWatch {
     if (level === 'nothing' || this.#told === 'last' || level === this.#told) return false
     this.#told = level
     return true
+  }
+}
+
+/** What registries have said of their limits. */
+export class Quotas {
+  readonly #known = new Map<string, { watch: QuotaWatch; last: Quota }>()
+  readonly #onNotice: OnNotice
+
+  constructor(onNotice: OnNotice) {
+    this.#onNotice = onNotice
+  }
+
+  /** Looks at an answer's headers, and tells what is worth telling. */
+  see(headers: IncomingHttpHeaders, registry: string): void {
+    const quota = parseQuota(headers)
+    if (!quota) return
+    const watch = this.#known.get(registry)?.watch ?? new QuotaWatch()
+    this.#known.set(registry, { watch, last: quota })
+    if (!watch.isNews(quota)) return
+    const { limit, remaining, window, source } = quota
+    this.#onNotice({ type: 'quota', registry, remaining, limit, windowSeconds: window, source })
+  }
+
+  /** What somebody can do whom a registry has limited. */
+  advice(registry: string): string {
+    const quota = this.#known.get(registry)?.last
+    const limit =
+      quota?.limit === undefined || quota.window === undefined
+        ? isDockerHub(registry) && 'Docker Hub counts pulls over six hours.'
+        : `The limit is ${quota.limit} pulls in ${formatSpan(quota.window * 1000)}, and frees up bit by bit.`
+    return [limit, limitAdvice(registry, quota?.source)].filter(Boolean).join(' ')
   }
 }
 

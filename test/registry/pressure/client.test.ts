@@ -121,9 +121,9 @@ test('both directions share one rate', async () => {
         yield other
       }),
   ])
-  let isOver = false
-  void both.then(() => (isOver = true))
-  while (!isOver) await clock.pass(clock.next ?? 0)
+  const state = { isOver: false }
+  void both.then(() => (state.isOver = true))
+  while (!state.isOver) await clock.pass(clock.next ?? 0)
   expect(Buffer.concat(parts).equals(bytes)).toBe(true)
   expect(memory.blobs.get(digestOf(other))?.equals(other)).toBe(true)
   // 600 kB at 100 kB/s, of which a quarter of a second's worth may go at once.
