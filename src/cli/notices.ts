@@ -40,12 +40,12 @@ function describe(notice: RegistryNotice, now: number): LogEntry {
     }
     case 'unavailable': {
       const { type: event, registry, reason } = notice
-      const message = `${reason}; ${registry} is left out for now, and tried again later`
+      const message = `${reason}; it is left out for now, and asked again later`
       return { level: 'warning', event, message, registry, reason }
     }
     case 'slower': {
       const { type: event, registry, transfers, before } = notice
-      const message = `${registry} gets ${transfers} ${transfers === 1 ? 'transfer' : 'transfers'} at a time instead of ${before}, and more again when it keeps up`
+      const message = `${registry} gets ${transfers} ${transfers === 1 ? 'transfer' : 'transfers'} at a time for now, instead of ${before}`
       return { level: 'info', event, message, registry, transfers }
     }
     case 'quota':

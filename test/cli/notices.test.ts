@@ -28,11 +28,9 @@ test('a low quota says of what, for whom, and what to do', () => {
 test('one that is out of reach, and one that gets less', () => {
   expect(
     text({ type: 'unavailable', registry: 'm.example', reason: 'm.example: nothing listens \u001b[2Jthere' }),
-  ).toMatch(
-    /^Warning: m\.example: nothing listens .*there; m\.example is left out for now, and tried again later$/,
-  )
+  ).toMatch(/^Warning: m\.example: nothing listens .*there; it is left out for now, and asked again later$/)
   expect(text({ type: 'slower', registry: 'r.example', transfers: 1, before: 2 })).toBe(
-    'r.example gets 1 transfer at a time instead of 2, and more again when it keeps up',
+    'r.example gets 1 transfer at a time for now, instead of 2',
   )
 })
 

@@ -144,13 +144,13 @@ export class Host {
       asked === undefined ? rounds >= attempts : attempts <= 1 || until - since > policy.patienceMs
     if (isOver) return this.giveUp(trouble, asked === undefined ? undefined : now + asked)
     this.#hold = { until, since, rounds, after: this.#passes }
-    if (trouble.status !== undefined) this.#pushBack(pass)
     const delayMs = until - now
     if (delayMs >= WORTH_TELLING_MS || !this.#hasToldShortHold) {
       if (delayMs < WORTH_TELLING_MS) this.#hasToldShortHold = true
       const { reason, status } = trouble
       onNotice({ type: 'held', registry: this.#label, status, reason, delayMs, until })
     }
+    if (trouble.status !== undefined) this.#pushBack(pass)
     this.#pump()
   }
 
