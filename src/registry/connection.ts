@@ -43,6 +43,7 @@ export class Connection {
   readonly registry: string
   readonly #shared: Shared
   readonly #warned = new Set<string>()
+  #endpoint: Endpoint | undefined
 
   constructor(registry: string, shared: Shared) {
     this.registry = registry
@@ -71,7 +72,7 @@ export class Connection {
    */
   async send(call: Call): Promise<Answer> {
     const { context, repository, scopes } = call
-    const endpoint = await this.#endpoint(context)
+    const endpoint = this.#endpoint ?? (await this.#findEndpoint(context, call.signal))
     const url = typeof call.target === 'string' ? new URL(call.target, endpoint.url) : call.target
     const isOwn = url.origin === endpoint.url.origin
     const auth = { endpoint, repository, scopes, context }
@@ -99,14 +100,17 @@ export class Connection {
     throw await failure(answer, answer.auth, call.context)
   }
 
-  async #endpoint(context: Context): Promise<Endpoint> {
-    try {
-      return await this.#shared.endpoints.resolve(this.registry)
-    } catch (error) {
-      const fault = transportError(error, context, this.registry)
-      this.#shared.hosts.unreachable(authorityOf(this.registry), fault, context)
-      throw fault
-    }
+  /** Finding out may take a connection, which the host has to be ready for as for a request. */
+  async #findEndpoint(context: Context, signal: AbortSignal | undefined): Promise<Endpoint> {
+    const { hosts, endpoints } = this.#shared
+    this.#endpoint ??= await hosts.reach(authorityOf(this.registry), context, signal, async () => {
+      try {
+        return await endpoints.resolve(this.registry)
+      } catch (error) {
+        throw transportError(error, context, this.registry)
+      }
+    })
+    return this.#endpoint
   }
 
   #request(call: Call, url: URL, grant: Grant | undefined): Promise<HttpResponse> {

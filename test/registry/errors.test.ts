@@ -114,7 +114,7 @@ test('a host that is not there is given up soon', async () => {
     'cannot fetch the manifest 127.0.0.1:1/app:1: 127.0.0.1:1: nothing listens there (connection refused)',
   )
   expect(error.hint).toContain('port')
-  expect(client.notices).toHaveLength(2)
+  expect(client.notices).toMatchObject([{ type: 'held', status: undefined }])
 })
 
 test('an error’s body is quoted in one short line, whatever it holds', async () => {

@@ -111,10 +111,27 @@ export class Hosts {
     return Math.max(ms, ((this.#concurrency * LARGEST_CHUNK) / this.rate.bytesPerSecond) * 1000)
   }
 
-  /** A host that could not be reached, found out by other means than {@link send}. */
-  unreachable(name: string, error: AirgapError, context: Context): void {
+  /**
+   * Does something else than sending a request that shows whether a host can be reached, when it is to be asked.
+   * @throws AirgapError what `work` throws, the reason why the host is given up, the signal's reason.
+   */
+  async reach<T>(
+    name: string,
+    context: Context,
+    signal: AbortSignal | undefined,
+    work: () => Promise<T>,
+  ): Promise<T> {
     const label = labelOf(name, context)
-    this.#failed(this.#host(name, label), { number: Infinity, counts: false, label }, error, context)
+    const host = this.#host(name, label)
+    const pass = await host.enter(context, label, false, signal)
+    try {
+      const result = await work()
+      host.through(pass)
+      return result
+    } catch (error) {
+      this.#failed(host, pass, error, context)
+      throw error
+    }
   }
 
   /** Ends all waiting with `error`. */
