@@ -146,7 +146,7 @@ test('what one is not allowed to have is refused once, and costs the others noth
 })
 
 test('a token that no header can hold is not sent; fewer share the next ones', async () => {
-  const registry = await startRegistry({ auth: { bearer: { longestHeader: 8192 } } })
+  const registry = await startRegistry({ auth: { bearer: { longestHeader: 6400 } } })
   onTestFinished(() => registry.close())
   const names = Array.from({ length: 60 }, (_, i) => `${'long-name-of-a-team/'.repeat(8)}app-${i}`)
   for (const name of names) {
@@ -170,6 +170,16 @@ test('when all tokens are made void at once, they are renewed together', async (
   await readAll(client, all)
   await readAll(client, all)
   expect(tokens(all.registry)).toHaveLength(4)
+})
+
+test('that holds for those too that had not been used yet', async () => {
+  const all = await guarded(40)
+  const client = makeClient()
+  client.expect(all.registry.host, all.names, 'pull')
+  await readAll(client, { ...all, names: all.names.slice(0, 20) })
+  all.registry.revokeTokens()
+  await readAll(client, { ...all, names: all.names.toReversed() }, 1)
+  expect(tokens(all.registry)).toHaveLength(2)
 })
 
 test('those that run out are renewed once for all who wait', async () => {
@@ -218,24 +228,29 @@ test('a token that was issued some time ago has less time left', async () => {
 })
 
 test('repositories with other credentials, or with none, never share a token', async () => {
-  const all = await guarded(9, { users: { one: 'a', two: 'b' }, anonymousPull: true })
-  const { host } = all.registry
-  const teams = ['app', 'one', 'two']
-  const names = teams.flatMap((team) => [0, 1, 2].map((i) => `${team}/${i}`))
-  for (const name of names) {
-    all.registry.store.putBlob(name, Buffer.from('{}'))
-    all.registry.store.putManifest(name, manifest.bytes, manifest.mediaType, '1')
-  }
+  const service = await serve((_, response) => json(response, 200, { token: 't' }))
+  const registry = await serve((seen, response) => {
+    if (seen.headers.authorization) {
+      response.writeHead(200, { 'content-type': manifest.mediaType })
+      return void response.end(manifest.bytes)
+    }
+    response.setHeader('www-authenticate', `Bearer realm="${service.origin}/token"`)
+    return registryError(response, 401, 'UNAUTHORIZED')
+  })
+  const { host } = registry
+  const names = [0, 1, 2].flatMap((i) => ['open', 'one', 'two'].map((team) => `${team}/${i}`))
   const authFile = authFileWith({
     auths: { [`${host}/one`]: basicEntry('one', 'a'), [`${host}/two`]: basicEntry('two', 'b') },
   })
   const client = makeClient({ authFile })
   client.expect(host, names, 'pull')
-  await readAll(client, { registry: all.registry, names }, 1)
-  expect(tokens(all.registry).map(({ authorization }) => authorization)).toEqual([
-    undefined,
-    'basic',
-    'basic',
+  for (const name of names) await client.repository(host, name).fetchManifest('1')
+  const asked = service.seen.map(({ headers, query }) => [headers.authorization, query.getAll('scope')])
+  const scopes = (team: string): string[] => [0, 1, 2].map((i) => `repository:${team}/${i}:pull`)
+  expect(asked).toEqual([
+    [undefined, scopes('open')],
+    [`Basic ${basicEntry('one', 'a').auth}`, scopes('one')],
+    [`Basic ${basicEntry('two', 'b').auth}`, scopes('two')],
   ])
 })
 

@@ -97,9 +97,14 @@ test('a registry that says nothing by HEAD is asked for a manifest once', async 
   const images = await seed(source, 2)
   const output = join(await scratch(), 'bundle.tar')
   await pack({ images, output, key: 'unsigned' })
+  seedRegistry(
+    source.store,
+    'team/app-1:1',
+    await buildImage({ platform: parsePlatform('linux/amd64'), files: { own: 'changed' } }),
+  )
   counted(source)
   await pack({ images, output: `${output}.2`, key: 'unsigned', reuse: [output] })
-  expect(counted(source)).toEqual({ 'HEAD manifest': 2, 'GET manifest': 2 })
+  expect(counted(source)).toEqual({ 'HEAD manifest': 2, 'GET manifest': 2, 'GET blob': 2 })
 })
 
 test('retries, timeout and rate are checked', async () => {

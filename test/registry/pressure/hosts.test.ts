@@ -252,6 +252,22 @@ test('one path that is always busy does not end the others, nor wait for ever', 
   expect(await Promise.all(others)).toEqual(others.map(() => 'ok'))
 })
 
+test('one that is turned away for as long as others are served is given up after all patience', async () => {
+  const { clock, get } = network(({ id }) => (id === 1 ? busy(1) : OK))
+  const bad = outcome(get())
+  let ended: unknown
+  void bad.then((error) => (ended = error))
+  for (let i = 0; i < 60; i++) {
+    await clock.pass(2000)
+    expect(ended).toBeUndefined()
+    const good = get()
+    await clock.pass(3000)
+    expect(await good).toBe('ok')
+  }
+  for (let i = 0; i < 10; i++) await clock.pass(5000)
+  expect(ended).toMatchObject({ code: 'RATE_LIMITED' })
+})
+
 test('--retries 0 means none, also where the registry says when', async () => {
   const { clock, get, sent } = network(() => busy(1), { policy: { attempts: 1 } })
   const failed = outcome(get())
