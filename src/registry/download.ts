@@ -108,7 +108,7 @@ class Download {
 
   async from(origin: Origin): Promise<void> {
     const { client, signal } = this.#options
-    const { policy, onNotice } = client.shared
+    const { policy, onNotice, hosts } = client.shared
     let mark = this.#position
     this.#wrongDigests = 0
     const progressed = (): boolean => {
@@ -116,7 +116,8 @@ class Download {
       mark = this.#position
       return isReal
     }
-    await withRetry({ policy, onNotice, signal, context: origin.context, progressed }, async () => {
+    const { context } = origin
+    await withRetry({ policy, onNotice, signal, context, progressed, hosts }, async () => {
       await this.#transfer(origin)
       await this.#finish(origin)
     })

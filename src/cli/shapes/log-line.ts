@@ -88,6 +88,29 @@ export const LogLineSchema = v.variant('event', [
     delayMilliseconds: wholeNumber,
     reason: v.string(),
   }),
+  line('held', ['info'], {
+    registry: described(
+      v.string(),
+      'Who asked to be left alone, or cannot be reached: a registry or its host',
+    ),
+    status: v.optional(described(wholeNumber, '429 or 503; absent where it cannot be reached')),
+    delayMilliseconds: wholeNumber,
+    until: described(instant, 'When it is asked again'),
+  }),
+  line('unavailable', ['warning'], {
+    registry: described(v.string(), 'Given up for now; what can be had elsewhere is'),
+    reason: v.string(),
+  }),
+  line('slower', ['info'], {
+    registry: v.string(),
+    transfers: described(wholeNumber, 'At a time, for now'),
+  }),
+  line('quota', ['warning'], {
+    registry: v.string(),
+    remaining: described(wholeNumber, 'Pulls that are left'),
+    limit: v.optional(wholeNumber),
+    windowSeconds: v.optional(described(wholeNumber, 'What the limit counts over')),
+  }),
   line('request', ['info'], {
     remote: v.optional(described(v.string(), "The client's address")),
     method: v.string(),

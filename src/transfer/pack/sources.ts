@@ -29,6 +29,11 @@ export class DocumentCache {
     this.#reuse = reuse
   }
 
+  /** Whether documents may be here that no registry need be asked for. */
+  get hasReuse(): boolean {
+    return this.#reuse !== undefined
+  }
+
   /** Puts in a document that was read by tag. */
   add(document: ManifestOrIndex): void {
     this.#present.set(document.digest, document)
