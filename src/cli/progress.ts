@@ -62,10 +62,22 @@ export class Progress {
       case 'registry':
         this.#notice(event.notice)
         break
+      case 'resume':
+        this.#resumed(event)
+        break
       case 'more':
       case 'progress':
         break
     }
+  }
+
+  #resumed({ file, bytes, total, begun }: Extract<TransferEvent, { type: 'resume' }>): void {
+    const since = begun.replace('T', ' ').replace(/\.\d+Z$/, ' UTC')
+    const message = `Going on with ${file}: ${formatBytes(bytes)} of ${formatBytes(total)} are there, begun ${since}`
+    this.#log.write(
+      { level: 'info', event: 'resume', message, file, bytes: { done: bytes, total }, begun },
+      escapeLine(message),
+    )
   }
 
   #begin(): void {

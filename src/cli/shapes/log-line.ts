@@ -27,12 +27,13 @@ function line<E extends string, L extends string, F extends v.ObjectEntries>(
 }
 
 const phase = described(
-  v.picklist(['resolve', 'reuse', 'fetch', 'check', 'upload', 'tag', 'read-back']),
+  v.picklist(['resolve', 'resume', 'reuse', 'fetch', 'check', 'upload', 'tag', 'read-back']),
   'The part of the work',
 )
 const doneOf = v.object({ done: wholeNumber, total: wholeNumber })
 const outcome = v.picklist([
   'resolved',
+  'resumed',
   'reused',
   'fetched',
   'checked',
@@ -54,6 +55,11 @@ export const LogLineSchema = v.variant('event', [
   line('warning', ['warning'], {}),
   line('insecure', ['warning'], {
     registry: described(v.string(), 'Spoken to without checking who it is'),
+  }),
+  line('resume', ['info'], {
+    file: described(v.string(), 'The unfinished file that is gone on with'),
+    bytes: described(doneOf, 'Bytes of blobs, as far as the journal knows'),
+    begun: described(instant, 'When its first run began'),
   }),
   line('phase', ['info'], { phase, ...counts }),
   line('progress', ['info'], {

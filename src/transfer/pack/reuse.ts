@@ -13,6 +13,9 @@ interface Place {
   entry: BundleEntry
 }
 
+/** A bundle; with what is known of its blobs where it is unfinished, and not all of them are there. */
+export type ReusableFile = string | { path: string; isWhole?: (digest: Digest, size: number) => boolean }
+
 /**
  * Blobs of earlier bundles, finished or not, that need not be fetched again. Nothing that these files say is
  * believed: every byte is hashed as it is taken, against a digest that came from elsewhere.
@@ -22,10 +25,10 @@ export class ReusableBlobs {
   readonly #places = new Map<Digest, Place[]>()
 
   /** @throws AirgapError `FILE` when a file cannot be read, `USAGE` when it is no bundle; the signal's reason. */
-  static async open(files: readonly string[], signal?: AbortSignal): Promise<ReusableBlobs> {
+  static async open(files: readonly ReusableFile[], signal?: AbortSignal): Promise<ReusableBlobs> {
     const found = new ReusableBlobs()
     try {
-      for (const file of files) await found.#add(file, signal)
+      for (const file of files) await found.#add(typeof file === 'string' ? { path: file } : file, signal)
       return found
     } catch (error) {
       await found.close()
@@ -33,7 +36,10 @@ export class ReusableBlobs {
     }
   }
 
-  async #add(file: string, signal: AbortSignal | undefined): Promise<void> {
+  async #add(
+    { path: file, isWhole }: Exclude<ReusableFile, string>,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
     const reader = await BundleReader.open(file)
     this.#readers.push(reader)
     let entries: BundleEntry[]
@@ -48,7 +54,7 @@ export class ReusableBlobs {
     }
     for (const entry of entries) {
       const digest = digestOfBlobName(entry.name)
-      if (digest === undefined) continue
+      if (digest === undefined || isWhole?.(digest, entry.size) === false) continue
       const places = this.#places.get(digest) ?? []
       places.push({ reader, entry })
       this.#places.set(digest, places)

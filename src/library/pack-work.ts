@@ -1,0 +1,47 @@
+import { basename } from 'node:path'
+import { AirgapError } from '../errors.ts'
+import type { RegistryClient } from '../registry/client.ts'
+import type { Mirror } from '../registry/mirrors.ts'
+import type { Lock } from '../transfer/pack/lock.ts'
+import type { DocumentCache } from '../transfer/pack/sources.ts'
+import { describeBundle } from './description.ts'
+import type { PackOptions } from './pack.ts'
+import { mirrorsOf, requestOf, resolveWith, type ResolveRequest } from './request.ts'
+import type { Run } from './run.ts'
+
+/** What a bundle is called when it goes to a stream and no name is given. */
+const NAME_OF_A_STREAM = 'bundle'
+
+/** What the options of a pack come to. */
+export interface PackWork {
+  what: { lock: Lock; request?: undefined } | { request: ResolveRequest; lock?: undefined }
+  mirrors: Mirror[]
+  description: ReturnType<typeof describeBundle>
+}
+
+/**
+ * Reads everything that can be wrong in the options.
+ * @throws AirgapError `USAGE`, `INVALID_REFERENCE`, `INVALID_PLATFORM`
+ */
+export async function packWorkOf(options: PackOptions): Promise<PackWork> {
+  const { images, lock, output } = options
+  const request = images && (await requestOf({ ...options, images }))
+  const name = options.name ?? (typeof output === 'string' ? basename(output) : NAME_OF_A_STREAM)
+  const mirrors = request?.mirrors ?? (await mirrorsOf(options.mirrors))
+  const description = describeBundle({ ...options, name }, Date.now())
+  if (lock && !request) return { what: { lock }, mirrors, description }
+  if (request && !lock) return { what: { request }, mirrors, description }
+  throw new AirgapError('USAGE', 'either a lock or images are packed')
+}
+
+/** The lock that was given, or what is pinned now. */
+export async function lockOf(
+  { what }: PackWork,
+  client: RegistryClient,
+  options: PackOptions,
+  run: Run,
+  cache: DocumentCache,
+): Promise<Lock> {
+  if (what.lock) return what.lock
+  return resolveWith(client, { ...options, images: what.request.images }, run, what.request, cache)
+}
