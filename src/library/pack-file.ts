@@ -66,7 +66,7 @@ export async function packToPath(
     reuse: options.reuse ?? [],
   })
   await using packing = new FilePack(path, inputs, start, work, options, run)
-  return packing.run(output)
+  return await packing.run(output)
 }
 
 function inputsFor({ what, description }: PackWork, options: PackOptions): PackInputs {
