@@ -121,6 +121,7 @@ export class Progress {
     const kind = event.type === 'image' || !snapshot.blobs ? 'image' : 'blob'
     // People are told of images, as far as these are known; blobs are for the log.
     if (this.#log.format === 'text' && kind === 'blob' && snapshot.images) return
+    if (this.#log.format === 'text' && outcome === 'resumed' && kind === 'blob') return
     const digest = event.type === 'item' && event.digest !== undefined ? { digest: event.digest } : {}
     const message = `${outcome}  ${escapeLine(name)}${size > 0 ? `  ${formatBytes(size)}` : ''}`
     const { phase } = snapshot

@@ -11,6 +11,8 @@ import type { OnEvent } from '../events.ts'
 interface Place {
   reader: BundleReader
   entry: BundleEntry
+  /** As far as anybody knows. */
+  isWhole: boolean
 }
 
 /** A bundle; with what is known of its blobs where it is unfinished, and not all of them are there. */
@@ -54,16 +56,16 @@ export class ReusableBlobs {
     }
     for (const entry of entries) {
       const digest = digestOfBlobName(entry.name)
-      if (digest === undefined || isWhole?.(digest, entry.size) === false) continue
+      if (digest === undefined) continue
       const places = this.#places.get(digest) ?? []
-      places.push({ reader, entry })
+      places.push({ reader, entry, isWhole: isWhole?.(digest, entry.size) ?? true })
       this.#places.set(digest, places)
     }
   }
 
   /** Whether some bundle has a blob of this name and size; whether its bytes are right is not known yet. */
   has({ digest, size }: { digest: Digest; size: number }): boolean {
-    return this.#places.get(digest)?.some(({ entry }) => entry.size === size) ?? false
+    return this.#places.get(digest)?.some(({ entry, isWhole }) => isWhole && entry.size === size) ?? false
   }
 
   /**
@@ -140,7 +142,7 @@ export class ReusableBlobs {
     return wanted.flatMap(({ digest, size }) => {
       const place = this.#places
         .get(digest)
-        ?.find((each) => each.reader === reader && each.entry.size === size)
+        ?.find((each) => each.isWhole && each.reader === reader && each.entry.size === size)
       return place ? [place.entry] : []
     })
   }

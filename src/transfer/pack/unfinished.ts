@@ -2,6 +2,7 @@ import { constants } from 'node:fs'
 import { lstat, rename, unlink, type FileHandle } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { AirgapError, fileError, messageOf, systemCode, type Problem } from '../../errors.ts'
+import { formatMoment } from '../../bundle/fields.ts'
 import { CHECKSUMS, MAX_CHECKSUMS } from '../../bundle/names.ts'
 import { BLOCK, decodeHeader } from '../../bundle/tar.ts'
 import { JOURNAL_SUFFIX, OutputFile, PARTIAL_SUFFIX } from '../../files/output-file.ts'
@@ -216,13 +217,17 @@ export function cannotGoOn(unfinished: Unfinished, name: string, problems: Probl
   const { partial } = unfinished.file
   const { journal } = unfinished
   const message = journal
-    ? `${partial} is an unfinished bundle of other inputs, begun ${journal.header.begun}: ${journal.held.bytes} of ${journal.header.blobBytes} bytes are there`
+    ? `${partial} is an unfinished bundle of other inputs, begun ${formatMoment(Date.parse(journal.header.begun))}: ${counted(journal.held.bytes)} of ${counted(journal.header.blobBytes)} bytes are there`
     : `${partial} is an unfinished bundle that cannot be gone on with: ${unfinished.reason}`
   const former = journal ? 'The former command goes on with it. ' : ''
   return new AirgapError('OUTPUT_UNFINISHED', message, {
     problems,
     hint: `${former}With --reuse ${name} this one takes from it what fits, and fetches the rest. With --fresh it starts over from nothing.`,
   })
+}
+
+function counted(bytes: number): string {
+  return bytes.toLocaleString('en-US')
 }
 
 function orphan(journal: string, partial: string): AirgapError {
