@@ -72,9 +72,10 @@ export async function checkFolder(path: string): Promise<void> {
 
 /**
  * Checks that a folder's disk has room for so many bytes more.
+ * @param isNew whether nothing is there yet.
  * @throws AirgapError `DISK_FULL`
  */
-export async function checkFreeSpace(folder: string, needed: number): Promise<void> {
+export async function checkFreeSpace(folder: string, needed: number, isNew: boolean): Promise<void> {
   const { bavail, bsize, blocks } = await statfs(folder)
   // Some network file systems do not say.
   if (blocks === 0) return
@@ -83,7 +84,11 @@ export async function checkFreeSpace(folder: string, needed: number): Promise<vo
   throw new AirgapError(
     'DISK_FULL',
     `${folder} has ${free} bytes free, and ${needed} are needed: ${needed - free} are missing`,
-    { hint: 'Free some space, or write to another disk with -o. Nothing has been fetched yet.' },
+    {
+      hint: isNew
+        ? 'Free some space, or write to another disk with -o. Nothing has been fetched yet.'
+        : 'Free some space.',
+    },
   )
 }
 

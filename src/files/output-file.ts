@@ -107,7 +107,8 @@ export class OutputFile {
   async allocate(size: number): Promise<void> {
     try {
       const { blocks } = await this.#handle.stat()
-      await checkFreeSpace(dirname(this.path), Math.max(0, size - blocks * BLOCK_UNIT))
+      const missing = Math.max(0, size - blocks * BLOCK_UNIT)
+      await checkFreeSpace(dirname(this.path), missing, this.sizeBefore === 0)
       await this.#handle.truncate(size)
     } catch (error) {
       throw fileError(error, 'write', this.path)

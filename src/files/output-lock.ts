@@ -5,6 +5,10 @@ import { createServer } from 'node:net'
 import { basename, dirname } from 'node:path'
 import { AirgapError, fileError, systemCode } from '../errors.ts'
 
+export interface OutputLock {
+  release(): Promise<void>
+}
+
 /**
  * Sees to it that one run at a time writes to an output. The lock is a name among Linux's abstract sockets (unix(7)),
  * which the kernel takes back when the process ends, however it ends: nothing stale can stay behind. It holds for all
@@ -13,7 +17,7 @@ import { AirgapError, fileError, systemCode } from '../errors.ts'
  * @param path absolute.
  * @throws AirgapError `OUTPUT_BUSY`, `FILE`
  */
-export async function lockOutput(path: string): Promise<AsyncDisposable> {
+export async function lockOutput(path: string): Promise<OutputLock> {
   const folder = await stat(dirname(path), { bigint: true }).catch((error: unknown) => {
     throw fileError(error, 'write', path)
   })
@@ -22,7 +26,7 @@ export async function lockOutput(path: string): Promise<AsyncDisposable> {
   // Who connects wants nothing of us.
   const server = createServer((socket) => socket.destroy())
   server.unref()
-  if (process.platform !== 'linux') return { [Symbol.asyncDispose]: async () => {} }
+  if (process.platform !== 'linux') return NO_LOCK
   try {
     server.listen({ path: name, exclusive: true })
     await once(server, 'listening')
@@ -32,12 +36,14 @@ export async function lockOutput(path: string): Promise<AsyncDisposable> {
         hint: 'Let it finish, or end it first: what it has fetched then stays, and is gone on with.',
       })
     }
-    return { [Symbol.asyncDispose]: async () => {} }
+    return NO_LOCK
   }
   return {
-    [Symbol.asyncDispose]: async () => {
+    async release() {
       server.close()
       await once(server, 'close')
     },
   }
 }
+
+const NO_LOCK: OutputLock = { release: async () => {} }

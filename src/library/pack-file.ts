@@ -1,21 +1,15 @@
 import { resolve } from 'node:path'
-import type { ImageEntry } from '../bundle/description.ts'
-import { checkDeliveredNames, sortImages } from '../bundle/layout.ts'
 import { AirgapError, messageOf } from '../errors.ts'
 import { checkFolder, checkOutput } from '../files/output-checks.ts'
 import { OutputFile, PARTIAL_SUFFIX } from '../files/output-file.ts'
 import { lockOutput } from '../files/output-lock.ts'
-import { formatReference } from '../oci/reference.ts'
+import { statOwnFile } from '../files/own-file.ts'
 import type { RegistryClient } from '../registry/client.ts'
 import { offerOf } from '../transfer/pack/earlier.ts'
-import {
-  JOURNAL_TYPE,
-  JOURNAL_VERSION,
-  type JournalHeader,
-  type PackInputs,
-} from '../transfer/pack/journal/header.ts'
+import type { PackInputs } from '../transfer/pack/journal/header.ts'
 import { inputsOf } from '../transfer/pack/journal/inputs.ts'
 import { Journal } from '../transfer/pack/journal/journal.ts'
+import { headerFor, pinnedSignature, requirePinned } from '../transfer/pack/journal/pinned.ts'
 import type { Lock } from '../transfer/pack/lock.ts'
 import { planPack, type PackPlan } from '../transfer/pack/pack.ts'
 import { ReusableBlobs } from '../transfer/pack/reuse.ts'
@@ -23,11 +17,10 @@ import { DocumentCache } from '../transfer/pack/sources.ts'
 import { packToFile, type PackTarget } from '../transfer/pack/to-file.ts'
 import { placesOf, removeEarlier, setAside, tidy, Unfinished } from '../transfer/pack/unfinished.ts'
 import type { PackSummary } from '../transfer/pack/wanted.ts'
-import { TOOL } from '../version.ts'
 import { shared, withClient } from './client.ts'
 import { startOf, type Start } from './pack-start.ts'
 import type { PackOptions } from './pack.ts'
-import { lockOf, type PackWork } from './pack-work.ts'
+import { lockGoingOn, lockOf, type PackWork } from './pack-work.ts'
 import type { Run } from './run.ts'
 
 /** What a pack that broke off has left, for the same call to go on with. */
@@ -55,18 +48,22 @@ export async function packToPath(
   const force = options.force ?? false
   const fresh = options.fresh ?? false
   await checkFolder(path)
-  await using _lock = await lockOutput(path)
-  await tidy(path)
-  await checkOutput(path, force)
-  const inputs = inputsFor(work, options)
-  const start = await startOf(output, path, inputs, {
-    lock: work.what.lock,
-    force,
-    fresh,
-    reuse: options.reuse ?? [],
-  })
-  await using packing = new FilePack(path, inputs, start, work, options, run)
-  return await packing.run(output)
+  const lock = await lockOutput(path)
+  try {
+    await tidy(path)
+    await checkOutput(path, force)
+    const inputs = inputsFor(work, options)
+    const start = await startOf(output, path, inputs, {
+      lock: work.what.lock,
+      force,
+      fresh,
+      reuse: options.reuse ?? [],
+    })
+    await using packing = new FilePack(path, inputs, start, work, options, run)
+    return await packing.run(output)
+  } finally {
+    await lock.release()
+  }
 }
 
 function inputsFor({ what, description }: PackWork, options: PackOptions): PackInputs {
@@ -141,7 +138,10 @@ class FilePack implements AsyncDisposable {
       await this.#cleanUp()
       return done
     } catch (error) {
-      await this.#leave(`${shown}${PARTIAL_SUFFIX}`)
+      const left = await this.#leave()
+      // Whoever has to decide something first is told what, and no more.
+      const isOpen = error instanceof AirgapError && error.code === 'OUTPUT_UNFINISHED'
+      if (left && !isOpen) await this.#options.onIncomplete?.({ file: `${shown}${PARTIAL_SUFFIX}`, ...left })
       throw error
     }
   }
@@ -157,12 +157,15 @@ class FilePack implements AsyncDisposable {
     const common = { ...shared(this.#options, this.#run), client, mirrors: this.#work.mirrors, cache }
     const key = this.#options.key === 'unsigned' ? undefined : this.#options.key
     const before = start.how === 'go-on' ? start.journal.header : undefined
-    const lock = await this.#lock(client, before, cache)
+    const resolving = (work: PackWork): Promise<Lock> => lockOf(work, client, this.#options, this.#run, cache)
+    const lock = await (before
+      ? lockGoingOn(before, this.#inputs, this.#work, resolving)
+      : resolving(this.#work))
 
     if (start.how === 'go-on' && before && lock === before.lock) {
       const { isCopied } = start.journal.held
       const others = isCopied ? undefined : await offerOf(aside, signal)
-      const signature = signatureOf(before)
+      const signature = pinnedSignature(before)
       const plan = await planPack({
         ...common,
         lock,
@@ -170,9 +173,10 @@ class FilePack implements AsyncDisposable {
         signature,
         reuse: await this.#reusable([...(others?.files ?? []), ...reuse]),
       })
-      await this.#requireSame(plan, before)
+      await requirePinned(plan, before, key, placesOf(this.#path).partial)
       signal.throwIfAborted()
       this.#journal = await start.unfinished.goOn()
+      this.#open.push(this.#journal)
       this.#output = start.unfinished.file
       return this.#execute(plan, { findBeginning: others?.findBeginning }, common)
     }
@@ -181,20 +185,15 @@ class FilePack implements AsyncDisposable {
     const plan = await planPack({ ...common, lock, description, key, reuse: everything })
     signal.throwIfAborted()
     this.#output ??= await this.#makeRoom()
-    this.#journal = await Journal.create(placesOf(this.#path).journal, {
-      type: JOURNAL_TYPE,
-      formatVersion: JOURNAL_VERSION,
-      tool: TOOL,
+    const header = headerFor(plan, {
       begun: before?.begun ?? new Date().toISOString(),
       inputs: this.#inputs,
       lock,
       description,
-      ...(plan.signature ? { signature: encoded(plan.signature) } : {}),
-      bundleDigest: plan.plan.bundleDigest,
-      totalSize: plan.plan.totalSize,
-      blobBytes: blobBytesOf(plan),
       file: this.#output.identity,
     })
+    this.#journal = await Journal.create(placesOf(this.#path).journal, header)
+    this.#open.push(this.#journal)
     return this.#execute(plan, { findBeginning: offer.findBeginning }, common)
   }
 
@@ -206,53 +205,6 @@ class FilePack implements AsyncDisposable {
     const [output, journal] = [this.#output, this.#journal]
     if (!output || !journal) throw new AirgapError('INTERNAL', 'there is nothing to write to')
     return { plan, summary: await packToFile(plan, { output, journal, ...target }, options) }
-  }
-
-  /**
-   * What was pinned before, as far as it is still wanted, and what is missing there.
-   * @returns the very lock of `before` where nothing has changed.
-   */
-  async #lock(
-    client: RegistryClient,
-    before: JournalHeader | undefined,
-    cache: DocumentCache,
-  ): Promise<Lock> {
-    if (!before) return lockOf(this.#work, client, this.#options, this.#run, cache)
-    const wanted = new Set(this.#inputs.images)
-    const kept = before.lock.images.filter(({ source }) => wanted.has(source))
-    const known = new Set(kept.map(({ source }) => source))
-    const { request } = this.#work.what
-    const missing = request?.images.filter(({ reference }) => !known.has(formatReference(reference))) ?? []
-    const added: ImageEntry[] = []
-    if (request && missing.length > 0) {
-      const work = { ...this.#work, what: { request: { ...request, images: missing } } }
-      added.push(...(await lockOf(work, client, this.#options, this.#run, cache)).images)
-    }
-    if (added.length === 0 && kept.length === before.lock.images.length) return before.lock
-    const images = sortImages([...kept, ...added])
-    checkDeliveredNames(images)
-    return { ...before.lock, images }
-  }
-
-  /** A journal that was altered, or a program that plans otherwise, must not lead to another bundle than was decided. */
-  async #requireSame({ plan, signature }: PackPlan, before: JournalHeader): Promise<void> {
-    const { verifySignature } = await import('../trust/verify.ts')
-    const { key } = this.#options
-    const isSame = plan.bundleDigest === before.bundleDigest && plan.totalSize === before.totalSize
-    const isSigned =
-      key === 'unsigned'
-        ? signature === undefined
-        : verifySignature({
-            payload: plan.checksums,
-            signature: { bundleJson: signature?.sigstore, der: signature?.raw },
-            keys: [key.publicKey],
-          }).ok
-    if (isSame && isSigned) return
-    throw new AirgapError(
-      'OUTPUT_UNFINISHED',
-      `${placesOf(this.#path).partial} cannot be gone on with: ${isSame ? 'the signature in its journal is not by this key' : 'what its journal says does not come to the bundle that it names'}`,
-      { hint: 'Start over from nothing with --fresh.' },
-    )
   }
 
   /** What an earlier run of this output has set aside. */
@@ -297,43 +249,26 @@ class FilePack implements AsyncDisposable {
     }
   }
 
-  /** After a failure: keeps what was fetched, and removes a file that has got nothing of that. */
-  async #leave(shown: string): Promise<void> {
+  /**
+   * After a failure: keeps what was fetched, and removes a file that has got nothing of that.
+   * @returns how much is left for the same call to go on with.
+   */
+  async #leave(): Promise<Omit<UnfinishedPack, 'file'> | undefined> {
     const [output, journal] = [this.#output, this.#journal]
-    const { how, unfinished } = this.#start
-    const isGoingOn = how === 'go-on' && (!output || output === unfinished.file)
+    const { how } = this.#start
+    const isGoingOn = how === 'go-on'
     if (output && journal && (isGoingOn || journal.hasFetched)) {
       if (!(await output.keep())) journal.append({ lost: true })
       await journal.close()
-    } else if (!isGoingOn) {
+    } else if (!isGoingOn || output) {
       await output?.discard()
       await journal?.remove()
-      return
+      return undefined
     }
     const held = journal?.held ?? (how === 'go-on' ? this.#start.journal.held : undefined)
     const header = journal?.header ?? (how === 'go-on' ? this.#start.journal.header : undefined)
-    if (!held || !header || held.isComplete) return
-    await this.#options.onIncomplete?.({
-      file: shown,
-      bytes: Math.min(held.bytes, header.blobBytes),
-      total: header.blobBytes,
-    })
-  }
-}
-
-function blobBytesOf({ plan }: PackPlan): number {
-  return plan.entries.reduce((sum, { digest, size }) => sum + (digest === undefined ? 0 : size), 0)
-}
-
-function encoded({ sigstore, raw }: NonNullable<PackPlan['signature']>): JournalHeader['signature'] {
-  return { sigstore: sigstore.toString('base64'), ...(raw ? { raw: raw.toString('base64') } : {}) }
-}
-
-function signatureOf({ signature }: JournalHeader): PackPlan['signature'] {
-  if (!signature) return undefined
-  const { sigstore, raw } = signature
-  return {
-    sigstore: Buffer.from(sigstore, 'base64'),
-    ...(raw === undefined ? {} : { raw: Buffer.from(raw, 'base64') }),
+    // It may have got its name before something else failed.
+    if (!held || !header || !(await statOwnFile(placesOf(this.#path).partial))) return undefined
+    return { bytes: Math.min(held.bytes, header.blobBytes), total: header.blobBytes }
   }
 }

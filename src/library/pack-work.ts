@@ -1,7 +1,11 @@
 import { basename } from 'node:path'
+import type { ImageEntry } from '../bundle/description.ts'
+import { checkDeliveredNames, sortImages } from '../bundle/layout.ts'
 import { AirgapError } from '../errors.ts'
+import { formatReference } from '../oci/reference.ts'
 import type { RegistryClient } from '../registry/client.ts'
 import type { Mirror } from '../registry/mirrors.ts'
+import type { JournalHeader, PackInputs } from '../transfer/pack/journal/header.ts'
 import type { Lock } from '../transfer/pack/lock.ts'
 import type { DocumentCache } from '../transfer/pack/sources.ts'
 import { describeBundle } from './description.ts'
@@ -44,4 +48,30 @@ export async function lockOf(
 ): Promise<Lock> {
   if (what.lock) return what.lock
   return resolveWith(client, { ...options, images: what.request.images }, run, what.request, cache)
+}
+
+/**
+ * What an interrupted pack has pinned, as far as it is still wanted, and what it could not resolve then.
+ * @param resolving asks registries; called for what is missing only.
+ * @returns the very lock of `header` where nothing has changed.
+ */
+export async function lockGoingOn(
+  { lock }: JournalHeader,
+  inputs: PackInputs,
+  work: PackWork,
+  resolving: (work: PackWork) => Promise<Lock>,
+): Promise<Lock> {
+  const wanted = new Set(inputs.images)
+  const kept = lock.images.filter(({ source }) => wanted.has(source))
+  const known = new Set(kept.map(({ source }) => source))
+  const { request } = work.what
+  const missing = request?.images.filter(({ reference }) => !known.has(formatReference(reference))) ?? []
+  const added: ImageEntry[] = []
+  if (request && missing.length > 0) {
+    added.push(...(await resolving({ ...work, what: { request: { ...request, images: missing } } })).images)
+  }
+  if (added.length === 0 && kept.length === lock.images.length) return lock
+  const images = sortImages([...kept, ...added])
+  checkDeliveredNames(images)
+  return { ...lock, images }
 }

@@ -1,6 +1,6 @@
-import { copyFile, link, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { link, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { pack, resolve, verify, type TransferEvent } from '../../src/index.ts'
 import { blobName } from '../../src/bundle/names.ts'
 import { BundleReader } from '../../src/bundle/reader.ts'
@@ -363,7 +363,7 @@ describe('what is in the way', () => {
       message: `another run is writing ${shop.output} at this moment`,
     })
     expect(await readdir(shop.folder)).toEqual([])
-    await lock[Symbol.asyncDispose]()
+    await lock.release()
     await shop.pack()
   })
 

@@ -30,6 +30,7 @@ export class HeldBlobs {
     } else if ('run' in record) {
       if (this.#run !== undefined && this.#run !== record.run) this.#lose()
       this.#run = record.run
+      this.isComplete = false
     } else if ('lost' in record) {
       this.#lose()
     } else if ('copied' in record) {

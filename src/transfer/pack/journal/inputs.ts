@@ -133,15 +133,15 @@ function serialized(image: Lock['images'][number]): string {
 
 const NONE = 'not given'
 
-function change(old: unknown, now: unknown): string {
+function change(old: PackInputs[keyof PackInputs], now: PackInputs[keyof PackInputs]): string {
   return `${shown(old)} → ${shown(now)}`
 }
 
-function shown(value: unknown): string {
+function shown(value: PackInputs[keyof PackInputs]): string {
   if (value === undefined) return NONE
   if (Array.isArray(value)) return value.length === 0 ? 'none' : value.join(', ')
   if (typeof value === 'boolean') return value ? 'yes' : 'no'
-  return String(value as string | number)
+  return String(value)
 }
 
 const MOST_NAMED = 3

@@ -29,6 +29,7 @@ export class Journal {
   #queue: Buffer[] = []
   #writing: Promise<void> | undefined
   #failure: { error: unknown } | undefined
+  #isClosed = false
 
   private constructor(
     path: string,
@@ -120,9 +121,11 @@ export class Journal {
     if (this.#failure) throw fileError(this.#failure.error, 'write', this.#path)
   }
 
-  /** Leaves the journal for a later run. One that could not be written whole only knows less. */
+  /** Leaves the journal for a later run. One that could not be written whole only knows less. Harmless when closed. */
   async close(): Promise<void> {
     await this.#writing
+    if (this.#isClosed) return
+    this.#isClosed = true
     await this.#handle.close()
   }
 
@@ -137,8 +140,8 @@ export class Journal {
 
   async #write(): Promise<void> {
     try {
-      // What is appended meanwhile goes with the next one.
-      await null
+      // What is appended in the same turn goes with it, what is appended meanwhile with the next one.
+      await Promise.resolve()
       while (this.#queue.length > 0 && !this.#failure) {
         const bytes = Buffer.concat(this.#queue.splice(0))
         for (let done = 0; done < bytes.length;) {
