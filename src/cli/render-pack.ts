@@ -37,7 +37,7 @@ export function renderPack(result: PackResult, keyFile: string | undefined): str
     sizeField(bundle),
     [dryRun ? 'to fetch' : 'fetched', amountText(fetched)],
     ...(reused.count === 0 ? [] : [[dryRun ? 'to reuse' : 'reused', amountText(reused)] as [string, string]]),
-    ...(resumed.bytes === 0 ? [] : [['taken up', amountText(resumed)] as [string, string]]),
+    ...(resumed.bytes === 0 ? [] : [['taken up', takenUpText(resumed)] as [string, string]]),
     ['signed by', result.keyFingerprint ?? 'NOBODY: this bundle is not signed'],
   ]
   const head = dryRun
@@ -55,6 +55,11 @@ export function renderPack(result: PackResult, keyFile: string | undefined): str
     : result.images.filter(({ digest, sourceDigest }) => digest !== sourceDigest)
   const images = marked.length === 0 ? [] : ['', renderImages(marked)]
   return [head, formatFields(fields), ...images, ...next].join('\n')
+}
+
+/** Blobs that had only begun count for their bytes. */
+function takenUpText({ count, bytes }: PackResult['resumed']): string {
+  return `${formatBytes(bytes)}${count > 0 ? `, ${plural(count, 'blob')} whole` : ''}`
 }
 
 function amountText({ count, bytes }: PackResult['fetched']): string {

@@ -331,7 +331,7 @@ describe('fewer images', () => {
     const [first, ...rest] = lock.images
     await expect(
       run({ ...locked, lock: { ...lock, images: [{ ...first!, from: 'list' }] } }),
-    ).rejects.toMatchObject({ code: 'OUTPUT_UNFINISHED', problems: [{ entry: 'lock' }] })
+    ).rejects.toMatchObject({ code: 'OUTPUT_UNFINISHED', problems: [{ entry: 'images' }, { entry: 'lock' }] })
     await run({ lock: { ...lock, images: rest } })
     await verify(shop.output, { unauthenticated: true })
   })

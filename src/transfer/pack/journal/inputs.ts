@@ -104,15 +104,17 @@ export function compareInputs(header: JournalHeader, now: PackInputs, lock: Lock
   }
   for (const key of Object.keys(NAMES) as (keyof PackInputs)[]) {
     if (JSON.stringify(old[key]) === JSON.stringify(now[key])) continue
-    if (key === 'images') {
-      if (!isFewer) differences.push({ entry: NAMES.images, message: changeOfImages(old.images, now.images) })
-    } else if (key !== 'lock' || !isPartOfLock) {
+    if (key === 'images') continue
+    if (key !== 'lock' || !isPartOfLock) {
       differences.push({ entry: NAMES[key], message: change(old[key], now[key]) })
     }
   }
-  if (differences.length > 0) {
-    return { kind: 'other', differences }
+  const areOther = old.images.length !== now.images.length || !isWithin
+  // Fewer of them are no obstacle alone, and are told beside others.
+  if (areOther && (!isFewer || differences.length > 0)) {
+    differences.unshift({ entry: NAMES.images, message: changeOfImages(old.images, now.images) })
   }
+  if (differences.length > 0) return { kind: 'other', differences }
   return { kind: isFewer ? 'fewer' : 'same' }
 }
 
