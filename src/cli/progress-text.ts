@@ -4,6 +4,7 @@ import type { ProgressSnapshot } from './progress-state.ts'
 
 const DOING: Record<Phase, string> = {
   resolve: 'Resolving',
+  resume: 'Rechecking',
   reuse: 'Reusing',
   fetch: 'Fetching',
   check: 'Checking',

@@ -70,10 +70,22 @@ export class Progress {
       case 'mirrors':
         for (const use of event.inUse) this.#log.note(mirrorLine(use))
         break
+      case 'resume':
+        this.#resumed(event)
+        break
       case 'more':
       case 'progress':
         break
     }
+  }
+
+  #resumed({ file, bytes, total, begun }: Extract<TransferEvent, { type: 'resume' }>): void {
+    const since = begun.replace('T', ' ').replace(/\.\d+Z$/, ' UTC')
+    const message = `Going on with ${file}: ${formatBytes(bytes)} of ${formatBytes(total)} are there, begun ${since}`
+    this.#log.write(
+      { level: 'info', event: 'resume', message, file, bytes: { done: bytes, total }, begun },
+      escapeLine(message),
+    )
   }
 
   #begin(): void {
@@ -117,6 +129,7 @@ export class Progress {
     const kind = event.type === 'image' || !snapshot.blobs ? 'image' : 'blob'
     // People are told of images, as far as these are known; blobs are for the log.
     if (this.#log.format === 'text' && kind === 'blob' && snapshot.images) return
+    if (this.#log.format === 'text' && outcome === 'resumed' && kind === 'blob') return
     const digest = event.type === 'item' && event.digest !== undefined ? { digest: event.digest } : {}
     const message = `${outcome}  ${escapeLine(name)}${size > 0 ? `  ${formatBytes(size)}` : ''}`
     const { phase } = snapshot

@@ -27,12 +27,13 @@ function line<E extends string, L extends string, F extends v.ObjectEntries>(
 }
 
 const phase = described(
-  v.picklist(['resolve', 'reuse', 'fetch', 'check', 'upload', 'tag', 'read-back']),
+  v.picklist(['resolve', 'resume', 'reuse', 'fetch', 'check', 'upload', 'tag', 'read-back']),
   'The part of the work',
 )
 const doneOf = v.object({ done: wholeNumber, total: wholeNumber })
 const outcome = v.picklist([
   'resolved',
+  'resumed',
   'reused',
   'fetched',
   'checked',
@@ -65,6 +66,11 @@ export const LogLineSchema = v.variant('event', [
     proxyFrom: v.optional(described(v.string(), 'The environment variable that names the proxy')),
     caFiles: described(v.array(v.string()), 'Authorities that are trusted besides the usual ones'),
     clientCertificate: v.optional(described(v.string(), 'Shown to the host if it asks for one')),
+  }),
+  line('resume', ['info'], {
+    file: described(v.string(), 'The unfinished file that is gone on with'),
+    bytes: described(doneOf, 'Bytes of blobs, as far as the journal knows'),
+    begun: described(instant, 'When its first run began'),
   }),
   line('phase', ['info'], { phase, ...counts }),
   line('progress', ['info'], {

@@ -22,10 +22,10 @@ export class DocumentCache {
   readonly #documents = new Map<Digest, Promise<ManifestOrIndex>>()
   readonly #present = new Map<Digest, ManifestOrIndex>()
   readonly #configs = new Map<Digest, Promise<Buffer>>()
-  readonly #reuse: ReusableBlobs | undefined
+  readonly #reuse: Pick<ReusableBlobs, 'read'> | undefined
 
   /** @param reuse is asked before any registry. */
-  constructor(reuse?: ReusableBlobs) {
+  constructor(reuse?: Pick<ReusableBlobs, 'read'>) {
     this.#reuse = reuse
   }
 
