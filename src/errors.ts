@@ -37,6 +37,7 @@ export const EXIT_CODES = {
   PASSWORD: 5,
 
   INTERRUPTED: 6,
+  INCOMPLETE: 6,
 
   FILE: 7,
   OUTPUT_EXISTS: 7,
@@ -51,6 +52,8 @@ export type ErrorCode = keyof typeof EXIT_CODES
 export interface Problem {
   entry: string
   message: string
+  /** What kind of failure it is, where the error stands for failures of several kinds. */
+  code?: ErrorCode
   /** The thing is sound, and is not what the caller expects. */
   kind?: 'expectation'
 }

@@ -56,6 +56,9 @@ export class Progress {
       case 'image':
         this.#finished(event)
         break
+      case 'failed':
+        this.#failed(event)
+        break
       case 'warning':
         this.#warning(event.message)
         break
@@ -142,6 +145,11 @@ export class Progress {
     } else {
       this.#warning(notice.message)
     }
+  }
+
+  #failed({ name, code, message }: Extract<TransferEvent, { type: 'failed' }>): void {
+    const text = warningText(`${name}: ${message}`)
+    this.#log.write({ level: 'warning', event: 'failed', message, name, code }, text)
   }
 
   #warning(message: string): void {

@@ -4,6 +4,7 @@ import type { SigningKey } from '../trust/keys.ts'
 import { formatBytes, formatFields, plural } from './format.ts'
 import { identityFields, sizeField } from './render-bundle.ts'
 import { countImages, renderImages } from './render-images.ts'
+import { renderSkipped } from './render-skipped.ts'
 import type { PackResult } from './shapes/pack.ts'
 
 export function packResult(
@@ -22,6 +23,7 @@ export function packResult(
     ...(run.key ? { keyFingerprint: run.key.publicKey.fingerprint } : {}),
     platforms: description.platforms,
     images: description.images,
+    ...(description.skipped ? { skipped: description.skipped } : {}),
     fetched,
     reused,
   }
@@ -34,6 +36,7 @@ export function renderPack(result: PackResult, keyFile: string | undefined): str
     sizeField(bundle),
     [dryRun ? 'to fetch' : 'fetched', amountText(fetched)],
     ...(reused.count === 0 ? [] : [[dryRun ? 'to reuse' : 'reused', amountText(reused)] as [string, string]]),
+    ...(result.skipped ? [['left out', `${result.skipped.length} (listed below)`] as [string, string]] : []),
     ['signed by', result.keyFingerprint ?? 'NOBODY: this bundle is not signed'],
   ]
   const head = dryRun
@@ -50,7 +53,9 @@ export function renderPack(result: PackResult, keyFile: string | undefined): str
     ? result.images
     : result.images.filter(({ digest, sourceDigest }) => digest !== sourceDigest)
   const images = marked.length === 0 ? [] : ['', renderImages(marked)]
-  return [head, formatFields(fields), ...images, ...next].join('\n')
+  const skipped = renderSkipped(result.skipped)
+  const leftOut = skipped.length === 0 ? [] : ['', ...skipped]
+  return [head, formatFields(fields), ...images, ...leftOut, ...next].join('\n')
 }
 
 function amountText({ count, bytes }: PackResult['fetched']): string {

@@ -6,6 +6,7 @@ export interface ResolvingFlagValues extends RegistryFlagValues {
   platform?: string[] | undefined
   'rewrite-digests'?: boolean | undefined
   'allow-missing-platform'?: boolean | undefined
+  'skip-failed'?: boolean | undefined
   mirror?: string[] | undefined
   'resolve-from'?: 'source' | 'mirror' | undefined
   concurrency: number
@@ -17,6 +18,7 @@ export function sourcesFrom(flags: ResolvingFlagValues): SourceOptions & Omit<Se
     platforms: flags.platform,
     rewriteDigests: flags['rewrite-digests'],
     allowMissingPlatform: flags['allow-missing-platform'],
+    skipFailed: flags['skip-failed'],
     mirrors: flags.mirror,
     resolveFrom: flags['resolve-from'],
     registries: registryOptions(flags),

@@ -54,8 +54,9 @@ export interface Packed {
  * any failure, or when it is called off, it is removed. A pack that is called off when the file has just got its name
  * is complete, and says so.
  *
- * @throws AirgapError `USAGE`, `OUTPUT_EXISTS`, `OUTPUT_UNSAFE`, `DISK_FULL`, `FILE`, `INVALID_LOCK`; those of
- *   {@link resolve} and of registries. The signal's reason.
+ * @throws AirgapError `INCOMPLETE` when some images could not be resolved or fetched: the rest has been fetched, and
+ *   `problems` has each image with its own code. `USAGE`, `OUTPUT_EXISTS`, `OUTPUT_UNSAFE`, `DISK_FULL`, `FILE`,
+ *   `INVALID_LOCK`; those of {@link resolve} and of registries. The signal's reason.
  */
 export async function pack(options: PackOptions): Promise<Packed> {
   let file: OutputFile | undefined
@@ -116,13 +117,19 @@ function packInto(
     const { mirrors, description } = work
     const cache = new DocumentCache(reuse)
     const common = { ...shared(options, run), client, mirrors, cache }
-    const lock =
-      work.lock ?? (await resolveWith(client, { ...options, images: work.images }, run, work.request, cache))
+    const { lock, failed } = work.lock
+      ? { lock: work.lock, failed: [] }
+      : await resolveWith(client, { ...options, images: work.images }, run, work.request, cache)
+    // What can be fetched for later is fetched, if there is a file to keep it in.
+    if (failed.length > 0 && !file) {
+      const { unresolved } = await import('../transfer/pack/incomplete.ts')
+      throw unresolved(failed, lock.images.length + failed.length)
+    }
     const key = options.key === 'unsigned' ? undefined : options.key
     const plan = await planPack({ ...common, lock, description, key, reuse })
     run.signal.throwIfAborted()
     const stream = typeof options.output === 'string' ? undefined : options.output
-    const summary = await execute(plan, file ?? stream, common)
+    const summary = await execute(plan, file ?? stream, { ...common, unresolved: failed })
     return {
       bundleDigest: plan.plan.bundleDigest,
       size: plan.plan.totalSize,

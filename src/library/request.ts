@@ -4,7 +4,7 @@ import { parsePlatform, type Platform } from '../oci/platform.ts'
 import { parseReference } from '../oci/reference.ts'
 import type { RegistryClient } from '../registry/client.ts'
 import type { Mirror } from '../registry/mirrors.ts'
-import type { Lock } from '../transfer/pack/lock.ts'
+import type { Resolved } from '../transfer/pack/resolve.ts'
 import type { DocumentCache } from '../transfer/pack/sources.ts'
 import { shared } from './client.ts'
 import type { NetworkOptions } from './network.ts'
@@ -28,6 +28,8 @@ export interface SelectionOptions {
   rewriteDigests?: boolean | undefined
   /** Take what there is where an image lacks a platform. */
   allowMissingPlatform?: boolean | undefined
+  /** Leave out images that cannot be resolved, and record them as `skipped`. */
+  skipFailed?: boolean | undefined
 }
 
 export type ResolveOptions = SourceOptions & SelectionOptions
@@ -67,16 +69,20 @@ export function platformsOf(platforms: SelectionOptions['platforms'] = 'all'): '
   return platforms.map((platform) => parsePlatform(platform))
 }
 
-/** @param cache keeps what was read, for a pack that follows. */
+/**
+ * Pins the images of a request; where those that cannot be resolved are to be left out, they are in the lock as that.
+ * @param cache keeps what was read, for a pack that follows.
+ * @throws AirgapError as `resolveImages`
+ */
 export async function resolveWith(
   client: RegistryClient,
   options: ResolveOptions,
   run: Run,
   request: ResolveRequest,
   cache?: DocumentCache,
-): Promise<Lock> {
-  const { resolveImages } = await import('../transfer/pack/resolve.ts')
-  return resolveImages({
+): Promise<Resolved> {
+  const { resolveImages, skipFailed } = await import('../transfer/pack/resolve.ts')
+  const resolved = await resolveImages({
     ...shared(options, run),
     ...request,
     client,
@@ -85,4 +91,5 @@ export async function resolveWith(
     resolveFrom: options.resolveFrom ?? 'source',
     ...(cache ? { cache } : {}),
   })
+  return options.skipFailed === true ? { lock: skipFailed(resolved), failed: [] } : resolved
 }

@@ -1,3 +1,4 @@
+import type { ErrorCode } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { RegistryNotice } from '../registry/notices.ts'
 
@@ -19,6 +20,8 @@ export type TransferEvent =
   | { type: 'item'; name: string; bytes: number; outcome: ItemOutcome; digest?: Digest }
   /** All blobs of an image are done in the present phase. */
   | { type: 'image'; name: string; bytes: number; outcome: ItemOutcome }
+  /** One image or blob could not be had or sent, and the work goes on; at its end the error tells of all of them. */
+  | { type: 'failed'; name: string; code: ErrorCode; message: string }
   /** Something that a person should know and that does not stop the work. */
   | { type: 'warning'; message: string }
   | { type: 'registry'; notice: RegistryNotice }

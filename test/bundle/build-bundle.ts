@@ -264,7 +264,7 @@ export async function packBundle(
   const client = new RegistryClient({ plainHttp: [registry.host] })
   const mirrors = [parseMirror(`example.test=${registry.host}`)]
   try {
-    const lock = await resolveImages({
+    const { lock } = await resolveImages({
       images: images.map(({ reference }) => ({
         reference: parseReference(`example.test/${reference}`),
         from: 'argument',

@@ -1,22 +1,29 @@
 import { FileWriter } from '../../bundle/writer.ts'
+import type { AirgapError } from '../../errors.ts'
 import type { OutputFile } from '../../files/output-file.ts'
 import type { Digest } from '../../oci/digest.ts'
 import { downloadBlob } from '../../registry/download.ts'
 import { blobProgress } from '../events.ts'
-import { inParallel } from '../parallel.ts'
+import { tellFailure, tryEach } from '../failures.ts'
+import { Unreachable } from '../unreachable.ts'
+import { partOf, unfinished } from './incomplete.ts'
 import type { PackOptions, PackPlan } from './pack.ts'
-import { FetchProgress, summaryOf, wantedBlobs, type PackSummary } from './wanted.ts'
+import { FetchProgress, summaryOf, wantedBlobs, type PackSummary, type WantedBlob } from './wanted.ts'
 
 /**
  * Takes what earlier bundles have and fetches the rest, each blob hashed as it arrives, and writes it straight to
- * its place. The file gets its name when everything is there; on any failure it is removed.
+ * its place. A blob that cannot be had does not stop the others. The file gets its name when everything is there; on
+ * any failure it is removed.
+ *
+ * @throws AirgapError `INCOMPLETE` naming the images that lack something; the cause's own code where no blob could be had
+ *   and all for one kind of cause. Faults of the output at once, as they are; the signal's reason.
  */
 export async function packToFile(
   pack: PackPlan,
   output: OutputFile,
   options: PackOptions,
 ): Promise<PackSummary> {
-  const { client, onEvent } = options
+  const { client, onEvent, unresolved = [] } = options
   const writer = new FileWriter(output, pack.plan)
   try {
     await writer.begin()
@@ -27,14 +34,31 @@ export async function packToFile(
     const progress = new FetchProgress(pack, rest, reused, onEvent)
     // Largest first, so that no long transfer is left alone at the end.
     const largestFirst = rest.toSorted((a, b) => b.entry.size - a.entry.size)
-    await inParallel(largestFirst, options, async ({ entry, blob }, signal) => {
-      const sink = {
-        restartable: true,
-        write: (bytes: Uint8Array, position: number) => writer.writeContent(entry, bytes, position),
-      }
-      await downloadBlob(blob.sources, blob.descriptor, sink, { client, signal, ...blobProgress(onEvent) })
-      progress.done(blob, 'fetched')
-    })
+    const unreachable = new Unreachable()
+    const onFailed = ({ blob }: WantedBlob, error: AirgapError): void => {
+      const source = blob.sources.at(-1)?.name ?? 'its image'
+      if (!unreachable.isUntried(error)) tellFailure(onEvent, { source, part: partOf(blob), error })
+    }
+    const { failed } = await tryEach(
+      largestFirst,
+      { ...options, onFailed },
+      async ({ entry, blob }, signal) => {
+        const sink = {
+          restartable: true,
+          write: (bytes: Uint8Array, position: number) => writer.writeContent(entry, bytes, position),
+        }
+        const registries = blob.sources.map(({ registry }) => registry)
+        await unreachable.ask(registries, () =>
+          downloadBlob(blob.sources, blob.descriptor, sink, { client, signal, ...blobProgress(onEvent) }),
+        )
+        progress.done(blob, 'fetched')
+      },
+    )
+    const missing = failed.map(({ item, error }) => ({ blob: item.blob, error }))
+    if (missing.length > 0 || unresolved.length > 0) {
+      const { images } = pack.description
+      throw unfinished(output.path, images, { failed: unresolved, missing, blobs: all.length })
+    }
     await writer.finish(options.signal)
     return summaryOf(pack, ({ descriptor }) => reused.has(descriptor.digest))
   } catch (error) {
