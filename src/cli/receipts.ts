@@ -40,7 +40,7 @@ export async function keepReceipt(output: OutputFile, receipt: Receipt): Promise
 }
 
 /**
- * Keeps the receipt of a push that broke off when tags were set: under a name of its own, so that the same command
+ * Keeps the receipt of a push that is incomplete, or broke off when tags were set: under a name of its own, so that the same command
  * can be run again. Where even that cannot be written, it is printed.
  * @returns what to tell the user.
  */
@@ -50,9 +50,9 @@ export async function keepIncomplete(receipt: Receipt, path: string): Promise<st
     const output = await OutputFile.reserve(file)
     await output.write(serializeReceipt(receipt), 0)
     await output.commit()
-    return `the push broke off when tags had been set; which ones stands in ${file}`
+    return `the push is not complete; what it has done, and which tags it has set, stands in ${file}`
   } catch (error) {
-    const message = 'The push broke off when tags had been set. This is the record of that:'
+    const message = 'The push is not complete. This is the record of what it has done:'
     log.write({ level: 'warning', event: 'receipt', message, receipt }, `${message}\n${jsonText(receipt)}`)
     return `the record of the push, above, could not be written: ${messageOf(error)}`
   }

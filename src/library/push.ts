@@ -1,4 +1,5 @@
 import type { ImageEntry } from '../bundle/description.ts'
+import { AirgapError } from '../errors.ts'
 import { parsePattern } from '../oci/pattern.ts'
 import { parseReference } from '../oci/reference.ts'
 import type { OpenedBundle } from '../transfer/check/opened-bundle.ts'
@@ -28,8 +29,8 @@ export interface PushOptions extends Trust, NetworkOptions {
   /** The bundle is authentic and consistent, and nothing was asked of a registry yet; throw to go no further. */
   onOpened?: ((opened: OpenedBundle) => void | Promise<void>) | undefined
   /**
-   * The push has broken off or was called off when tags had been set: the receipt of what was done, with `complete`
-   * false. What it throws takes the place of the error.
+   * The push is `INCOMPLETE`, or has broken off or was called off when tags had been set: the receipt of what was done,
+   * with `complete` false. What it throws takes the place of the error.
    */
   onIncomplete?: ((receipt: Receipt) => void | Promise<void>) | undefined
 }
@@ -40,7 +41,8 @@ export interface PushOptions extends Trust, NetworkOptions {
  *
  * @param target `REGISTRY` or `REGISTRY/PREFIX`
  * @returns the receipt: every image, blob and tag, and what was done with it.
- * @throws AirgapError `VERIFICATION_FAILED` before any tag is set; `NAME_CONFLICT`, `INVALID_TARGET_NAME`,
+ * @throws AirgapError `INCOMPLETE` when some images could not be pushed completely: these have got no tags, the others
+ *   are in place, and `problems` has each with its own code. `VERIFICATION_FAILED` before any tag is set; `NAME_CONFLICT`, `INVALID_TARGET_NAME`,
  *   `TAG_WOULD_MOVE` before anything is sent; `USAGE`, `FILE`, `INVALID_KEY`, `INVALID_DIGEST`, and those of
  *   registries. The signal's reason.
  */
@@ -60,7 +62,8 @@ export async function push(path: string, target: string, options: PushOptions): 
       }),
     )
   } catch (error) {
-    if (record?.hasSetTags) await options.onIncomplete?.(record.receipt(false))
+    const isIncomplete = error instanceof AirgapError && error.code === 'INCOMPLETE'
+    if (record && (isIncomplete || record.hasSetTags)) await options.onIncomplete?.(record.receipt(false))
     throw error
   }
 }
@@ -76,6 +79,8 @@ export async function planPush(path: string, target: string, options: PushOption
       const { describePlan } = await import('../transfer/push/describe-plan.ts')
       // The real run hashes everything before it sets a tag, so its plan says whether that will do.
       await requireContent(opened, contentEntries(opened), engine)
+      const { throwIfUnplanned } = await import('../transfer/push/push-failures.ts')
+      throwIfUnplanned(plan.images)
       run.signal.throwIfAborted()
       return describePlan(opened, plan, reached)
     }),

@@ -1,7 +1,7 @@
 import type { ImageEntry } from '../../bundle/description.ts'
-import type { AirgapError } from '../../errors.ts'
+import { AirgapError } from '../../errors.ts'
 import { shortHex } from '../../oci/digest.ts'
-import { allFailed, excludeFlags, incomplete, type ImageFailure } from '../failures.ts'
+import { allFailed, excludeFlags, incomplete, isOfOneImage, type ImageFailure } from '../failures.ts'
 import type { BlobToFetch } from './contents.ts'
 
 /** A blob that no source had. */
@@ -16,6 +16,20 @@ export function unresolved(failed: readonly ImageFailure[], images: number): Air
     'Nothing was written. Mend it and run the same command again. To leave out what cannot be resolved, and have that recorded, add --skip-failed; or name each:',
     ...excludeFlags(failed.map(({ source }) => source)),
   ])
+}
+
+/**
+ * The error of a stream that broke off at a blob; the cause's own, because nothing of the stream can be taken up again.
+ * @param images all that the bundle was to have.
+ */
+export function brokenOff(error: unknown, blob: BlobToFetch, images: readonly ImageEntry[]): unknown {
+  if (!isOfOneImage(error) || blob.images.length === images.length) return error
+  const ways = [
+    'What was written is not a whole bundle. To go on without the images that need this blob, add to the command:',
+    ...excludeFlags(blob.images.map(({ source }) => source)),
+  ]
+  const hint = [...(error.hint === undefined ? [] : [error.hint]), ...ways].join('\n')
+  return new AirgapError(error.code, error.message, { hint, problems: error.problems, cause: error })
 }
 
 /** A blob of an image, for messages. */

@@ -1,12 +1,14 @@
 import type { ImageEntry } from '../../bundle/description.ts'
-import { AirgapError, type Problem } from '../../errors.ts'
+import { AirgapError, type ErrorCode, type Problem } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { ManifestOrIndex } from '../../oci/manifest.ts'
 import type { RegistryClient } from '../../registry/client.ts'
 import type { Repository } from '../../registry/repository.ts'
 import type { OpenedBundle } from '../check/opened-bundle.ts'
 import type { ImageGraph } from '../check/opened-bundle.ts'
+import { isOfOneImage } from '../failures.ts'
 import { inParallel } from '../parallel.ts'
+import { noneCanBe } from './push-failures.ts'
 import { nameImages, type NamingOptions, type TargetName } from './names.ts'
 
 /** An image on its way to the target. */
@@ -17,6 +19,8 @@ export interface PlannedImage {
   repository: Repository
   /** What the tag points to now; undefined when there is no such tag. */
   tagNow: Digest | undefined
+  /** Why the target cannot be asked about this image, which is then left; nothing of it is in the plan. */
+  fault?: AirgapError
 }
 
 /** A blob, and the target's repositories that need it. */
@@ -49,6 +53,9 @@ export interface PushPlan {
   mountCount: number
 }
 
+/** After these there is no point in asking about the next image, and a wrong password must not be tried again and again. */
+const STOPS_PLANNING = new Set<ErrorCode>(['NETWORK', 'TLS', 'RATE_LIMITED', 'UNAUTHORIZED', 'CREDENTIALS'])
+
 export interface PlanPushOptions extends NamingOptions {
   client: RegistryClient
   /** Which of the bundle's images to push. */
@@ -59,7 +66,8 @@ export interface PlanPushOptions extends NamingOptions {
 }
 
 /**
- * Names the images, asks the target what it has, and lists what is missing. Sends nothing.
+ * Names the images, asks the target what it has, and lists what is missing. Sends nothing. An image that the target
+ * refuses to be asked about does not stop the others.
  *
  * @throws AirgapError `NAME_CONFLICT`, `INVALID_TARGET_NAME`, `TAG_WOULD_MOVE`, `USAGE`, each with every case;
  * and the registry's errors.
@@ -85,14 +93,22 @@ export async function planPush(opened: OpenedBundle, options: PlanPushOptions): 
     const name = names.get(graph.image)
     if (!name) throw new AirgapError('INTERNAL', `${graph.image.source} has got no name`)
     const repository = repositoryOf(name.repository)
-    const now = await repository.resolveManifest(name.tag, signal)
-    return { image: graph.image, graph, name, repository, tagNow: now?.digest }
+    const planned = { image: graph.image, graph, name, repository, tagNow: undefined }
+    try {
+      const now = await repository.resolveManifest(name.tag, signal)
+      return { ...planned, tagNow: now?.digest }
+    } catch (error) {
+      if (signal.aborted || !isOfOneImage(error) || STOPS_PLANNING.has(error.code)) throw error
+      return { ...planned, fault: error }
+    }
   })
+  const askable = images.filter(({ fault }) => fault === undefined)
+  if (askable.length === 0) throw noneCanBe(images)
   if (!options.moveTags) refuseMovedTags(images)
 
-  const blobs = await inParallel(blobNeeds(images), options, locateBlob)
+  const blobs = await inParallel(blobNeeds(askable), options, locateBlob)
   const manifests = await inParallel(
-    manifestNeeds(images),
+    manifestNeeds(askable),
     options,
     async (need, signal): Promise<PlannedManifest> => {
       const there = await need.repository.resolveManifest(need.document.digest, signal)
