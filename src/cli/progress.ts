@@ -148,7 +148,7 @@ export class Progress {
   }
 
   #failed({ name, code, message }: Extract<TransferEvent, { type: 'failed' }>): void {
-    const text = warningText(`${name}: ${message}`)
+    const text = warningText(message.includes(name) ? message : `${name}: ${message}`)
     this.#log.write({ level: 'warning', event: 'failed', message, name, code }, text)
   }
 

@@ -53,9 +53,7 @@ export function renderPack(result: PackResult, keyFile: string | undefined): str
     ? result.images
     : result.images.filter(({ digest, sourceDigest }) => digest !== sourceDigest)
   const images = marked.length === 0 ? [] : ['', renderImages(marked)]
-  const skipped = renderSkipped(result.skipped)
-  const leftOut = skipped.length === 0 ? [] : ['', ...skipped]
-  return [head, formatFields(fields), ...images, ...leftOut, ...next].join('\n')
+  return [head, formatFields(fields), ...images, ...renderSkipped(result.skipped), ...next].join('\n')
 }
 
 function amountText({ count, bytes }: PackResult['fetched']): string {

@@ -1,13 +1,15 @@
 import type { SkippedImage } from '../bundle/description.ts'
 import { EXIT_CODES } from '../errors.ts'
 import { escapeLine, plural } from './format.ts'
+import { fitted } from './wrap.ts'
 
-/** What was asked for and is not there, as people read it; nothing where nothing was left out. */
+/** What was asked for and is not there, as a paragraph of its own; nothing where nothing was left out. */
 export function renderSkipped(skipped: readonly SkippedImage[] = []): string[] {
-  return skipped.flatMap(({ source, message }) => [
+  const lines = skipped.flatMap(({ source, message }) => [
     `left out: ${source}`,
-    `    because ${escapeLine(message)}`,
+    `    ${fitted(`because ${escapeLine(message)}`, process.stdout, 4)}`,
   ])
+  return lines.length === 0 ? [] : ['', ...lines]
 }
 
 /** The last word on a lock or bundle that lacks images; undefined where it lacks none. */

@@ -85,13 +85,12 @@ describe('what was left out', () => {
 })
 
 test('any message becomes a reason that the reader takes, and keeps its words', () => {
+  const parts = fc.constantFrom('word', ' ', '\n', '\ud83d', '\ude00', '😀', '\u0000', '\u202e', '\u2028')
   const texts = fc.oneof(
-    fc.string({ unit: 'binary', maxLength: 2000 }),
+    fc.string({ unit: 'binary', maxLength: 30 }),
     fc
-      .array(fc.constantFrom('word', ' ', '\n', '\ud83d', '\ude00', '😀', '\u0000', '\u202e'), {
-        maxLength: 1500,
-      })
-      .map((parts) => parts.join('')),
+      .tuple(fc.array(parts, { maxLength: 10 }), fc.integer({ min: 1, max: 300 }))
+      .map(([all, times]) => all.join('').repeat(times)),
   )
   fc.assert(
     fc.property(texts, (text) => {
@@ -100,7 +99,6 @@ test('any message becomes a reason that the reader takes, and keeps its words', 
       if (reason !== '') expect(isReason(reason)).toBe(true)
       if (/^[a-z ]{1,900}$/.test(text.trim())) expect(reason).toBe(text.trim().replaceAll(/ +/g, ' '))
     }),
-    { numRuns: 40 },
   )
   expect(reasonOf('a\r\nb\tc')).toBe('a b c')
   expect(reasonOf(`${'x'.repeat(998)}😀😀`)).toBe(`${'x'.repeat(998)}…`)

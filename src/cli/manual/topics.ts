@@ -84,7 +84,7 @@ export const FILES: readonly (readonly [path: string, text: string])[] = [
   ['$XDG_RUNTIME_DIR/containers/auth.json, ~/.config/containers/auth.json', 'The same from podman login.'],
   [
     'NAME.TIME.receipt.json',
-    'The receipt of a push, in the present folder unless --receipt names another; .incomplete is appended where the push broke off.',
+    'The receipt of a push, in the present folder unless --receipt names another; .incomplete is appended where the push was not completed.',
   ],
   [
     'FILE.partial',
