@@ -20,7 +20,10 @@ export type TransferEvent =
   | { type: 'item'; name: string; bytes: number; outcome: ItemOutcome; digest?: Digest }
   /** All blobs of an image are done in the present phase. */
   | { type: 'image'; name: string; bytes: number; outcome: ItemOutcome }
-  /** One image or blob could not be had or sent, and the work goes on; at its end the error tells of all of them. */
+  /**
+   * One image or blob could not be had or sent, and the work goes on; of several that fail alike, the first. The error at
+   * the end has all of them.
+   */
   | { type: 'failed'; name: string; code: ErrorCode; message: string }
   /** Something that a person should know and that does not stop the work. */
   | { type: 'warning'; message: string }

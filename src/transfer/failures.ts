@@ -112,6 +112,28 @@ export async function forEachImage<T, R>(
   return { results, failed: failures }
 }
 
+/** A cause without what is different for each blob: a registry that is gone fails all of them in one way. */
+export function likeness({ code, message }: AirgapError): string {
+  const same = message.replaceAll(/sha256:[0-9a-f]{64}/g, '#').replaceAll(/\d+ (?:of \d+ )?bytes/g, '#')
+  return `${code} ${same}`
+}
+
+/** So many parts of an image are named that have failed alike. */
+const MAX_PARTS = 20
+
+/** Parts of an image that have failed alike, as one failure. */
+export function groupAlike(failures: readonly ImageFailure[]): ImageFailure[] {
+  const groups = Map.groupBy(failures, ({ source, error }) => `${source} ${likeness(error)}`)
+  return [...groups.values()].flatMap((group) => {
+    const [first] = group
+    const parts = group.flatMap(({ part }) => part ?? [])
+    if (!first || parts.length < 2) return group
+    const left = parts.length - MAX_PARTS
+    const named = parts.slice(0, MAX_PARTS).join(', ')
+    return [{ ...first, part: left > 0 ? `${named} and ${left} others` : named }]
+  })
+}
+
 /** Tells of a failure when it happens: what it means for the whole is known only at the end. */
 export function tellFailure(onEvent: OnEvent | undefined, { source, part, error }: ImageFailure): void {
   const name = part === undefined ? source : `${part} of ${source}`

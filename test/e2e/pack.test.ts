@@ -144,7 +144,7 @@ withParts('pack', WORLD_PARTS, () => {
         await reached(held, packing.ended)
         await proxy[Symbol.asyncDispose]()
         const result = await packing.ended
-        expect(result.code, describeEnd(result)).toBe(4)
+        expect(result.code, describeEnd(result)).toBe(6)
         expect(result.stderr).toContain(proxy.host)
         expect(await readdir(folder())).toEqual([])
       } finally {

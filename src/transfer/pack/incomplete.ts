@@ -1,7 +1,14 @@
 import type { ImageEntry } from '../../bundle/description.ts'
 import { AirgapError } from '../../errors.ts'
 import { shortHex } from '../../oci/digest.ts'
-import { allFailed, excludeFlags, incomplete, isOfOneImage, type ImageFailure } from '../failures.ts'
+import {
+  allFailed,
+  excludeFlags,
+  groupAlike,
+  incomplete,
+  isOfOneImage,
+  type ImageFailure,
+} from '../failures.ts'
 import type { BlobToFetch } from './contents.ts'
 
 /** A blob that no source had. */
@@ -88,9 +95,10 @@ function waysWithout(failed: readonly ImageFailure[], all: readonly ImageFailure
 /** Image by image. */
 function failuresOf(images: readonly ImageEntry[], missing: readonly MissingBlob[]): ImageFailure[] {
   const order = new Map(images.map(({ source }, i) => [source, i]))
-  return missing
-    .flatMap(({ blob, error }) => blob.images.map(({ source }) => ({ source, part: partOf(blob), error })))
-    .toSorted((a, b) => (order.get(a.source) ?? 0) - (order.get(b.source) ?? 0))
+  const all = missing.flatMap(({ blob, error }) =>
+    blob.images.map(({ source }) => ({ source, part: partOf(blob), error })),
+  )
+  return groupAlike(all).toSorted((a, b) => (order.get(a.source) ?? 0) - (order.get(b.source) ?? 0))
 }
 
 /** A single blob that several images need is still a single failure. */

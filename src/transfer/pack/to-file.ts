@@ -4,7 +4,7 @@ import type { OutputFile } from '../../files/output-file.ts'
 import type { Digest } from '../../oci/digest.ts'
 import { downloadBlob } from '../../registry/download.ts'
 import { blobProgress } from '../events.ts'
-import { tellFailure, tryEach } from '../failures.ts'
+import { likeness, tellFailure, tryEach } from '../failures.ts'
 import { Unreachable } from '../unreachable.ts'
 import { partOf, unfinished } from './incomplete.ts'
 import type { PackOptions, PackPlan } from './pack.ts'
@@ -35,9 +35,13 @@ export async function packToFile(
     // Largest first, so that no long transfer is left alone at the end.
     const largestFirst = rest.toSorted((a, b) => b.entry.size - a.entry.size)
     const unreachable = new Unreachable()
+    // Of several blobs that fail alike, one is told of; all are in the error.
+    const told = new Set<string>()
     const onFailed = ({ blob }: WantedBlob, error: AirgapError): void => {
+      if (told.has(likeness(error)) || unreachable.isUntried(error)) return
+      told.add(likeness(error))
       const source = blob.sources.at(-1)?.name ?? 'its image'
-      if (!unreachable.isUntried(error)) tellFailure(onEvent, { source, part: partOf(blob), error })
+      tellFailure(onEvent, { source, part: partOf(blob), error })
     }
     const { failed } = await tryEach(
       largestFirst,

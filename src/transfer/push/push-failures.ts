@@ -5,8 +5,10 @@ import type { OnEvent } from '../events.ts'
 import {
   allFailed,
   excludeFlags,
+  groupAlike,
   incomplete,
   isOfOneImage,
+  likeness,
   tellFailure,
   type ImageFailure,
 } from '../failures.ts'
@@ -50,7 +52,7 @@ export class PushFailures {
   readonly #broken = new Map<PlannedImage, Set<AirgapError>>()
   readonly #failures: ImageFailure[] = []
   readonly #refused = new Map<string, AirgapError>()
-  readonly #told = new Set<ErrorCode>()
+  readonly #told = new Set<string>()
   readonly #unreachable = new Unreachable()
 
   constructor(plan: PushPlan, onEvent: OnEvent | undefined) {
@@ -132,7 +134,7 @@ export class PushFailures {
    *   kind of cause.
    */
   throwIfAny(): void {
-    const all = this.#failures
+    const all = groupAlike(this.#failures)
     if (all.length === 0) return
     const count = this.#plan.images.length
     const summary = `the push of ${this.#broken.size} of ${count} images could not be completed`
@@ -154,8 +156,9 @@ export class PushFailures {
     const [first] = images
     if (!first || this.#unreachable.isUntried(error)) return
     // What is the same for all is said once now, and in full at the end.
-    if (OF_THE_REGISTRY.has(error.code) && this.#told.has(error.code)) return
-    this.#told.add(error.code)
+    const cause = OF_THE_REGISTRY.has(error.code) ? error.code : likeness(error)
+    if (this.#told.has(cause)) return
+    this.#told.add(cause)
     tellFailure(this.#onEvent, { source: first.image.source, part, error })
   }
 
