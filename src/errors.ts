@@ -57,6 +57,8 @@ export type ErrorCode = keyof typeof EXIT_CODES
 export interface Problem {
   entry: string
   message: string
+  /** What kind of failure it is, where the error stands for failures of several kinds. */
+  code?: ErrorCode
   /** The thing is sound, and is not what the caller expects. */
   kind?: 'expectation'
 }

@@ -35,7 +35,7 @@ export type { Digest } from './oci/digest.ts'
 export type { Descriptor, Index, Manifest, ManifestOrIndex } from './oci/manifest.ts'
 
 export { parseLock, serializeLock, type Lock } from './transfer/pack/lock.ts'
-export type { BundleDescription, ImageEntry, ImagePlatform } from './bundle/description.ts'
+export type { BundleDescription, ImageEntry, ImagePlatform, SkippedImage } from './bundle/description.ts'
 export type { BundleEntry, BundleReader } from './bundle/reader.ts'
 export type { Checksums } from './bundle/checksums.ts'
 export type { Amount } from './transfer/amount.ts'

@@ -184,9 +184,17 @@ export const imageArgs = {
   image: Args.string({ description: 'Image reference', multiple: true, ignoreStdin: true }),
 }
 
+const skipFailedFlag = {
+  'skip-failed': Flags.boolean({
+    description: 'Leave out images that cannot be resolved, and record them as left out',
+    helpGroup: 'INPUT',
+  }),
+}
+
 /** For resolve and pack: what to take, and from where. */
 export const resolvingFlags = {
   ...inputFlags,
+  ...skipFailedFlag,
   ...platformFlags,
   ...registryFlags,
   ...mirrorFlags,

@@ -61,6 +61,9 @@ export class Progress {
       case 'image':
         this.#finished(event)
         break
+      case 'failed':
+        this.#failed(event)
+        break
       case 'warning':
         this.#warning(event.message)
         break
@@ -155,6 +158,11 @@ export class Progress {
     if (notice.type === 'way' && this.#log.format === 'text') return
     const { entry, text } = noticeLine(notice, Date.now())
     this.#log.write(entry, text)
+  }
+
+  #failed({ name, code, message }: Extract<TransferEvent, { type: 'failed' }>): void {
+    const text = warningText(message.includes(name) ? message : `${name}: ${message}`)
+    this.#log.write({ level: 'warning', event: 'failed', message, name, code }, text)
   }
 
   #warning(message: string): void {

@@ -7,6 +7,7 @@ import { formatBytes, formatFields, plural } from './format.ts'
 import { identityFields, sizeField } from './render-bundle.ts'
 import { countImages, renderImages } from './render-images.ts'
 import { mirrorLine } from './render-mirrors.ts'
+import { renderSkipped } from './render-skipped.ts'
 import type { PackResult } from './shapes/pack.ts'
 
 export function packResult(
@@ -26,6 +27,7 @@ export function packResult(
     platforms: description.platforms,
     images: description.images,
     mirrors,
+    ...(description.skipped ? { skipped: description.skipped } : {}),
     fetched,
     reused,
     resumed,
@@ -40,6 +42,7 @@ export function renderPack(result: PackResult, keyFile: string | undefined): str
     [dryRun ? 'to fetch' : 'fetched', amountText(fetched)],
     ...(reused.count === 0 ? [] : [[dryRun ? 'to reuse' : 'reused', amountText(reused)] as [string, string]]),
     ...(resumed.bytes === 0 ? [] : [['taken up', takenUpText(resumed)] as [string, string]]),
+    ...(result.skipped ? [['left out', `${result.skipped.length} (listed below)`] as [string, string]] : []),
     ['signed by', result.keyFingerprint ?? 'NOBODY: this bundle is not signed'],
   ]
   const head = dryRun
@@ -57,7 +60,9 @@ export function renderPack(result: PackResult, keyFile: string | undefined): str
     : result.images.filter(({ digest, sourceDigest }) => digest !== sourceDigest)
   const images = marked.length === 0 ? [] : ['', renderImages(marked)]
   const mirrors = dryRun && result.mirrors.length > 0 ? ['', ...result.mirrors.map(mirrorLine)] : []
-  return [head, formatFields(fields), ...mirrors, ...images, ...next].join('\n')
+  return [head, formatFields(fields), ...mirrors, ...images, ...renderSkipped(result.skipped), ...next].join(
+    '\n',
+  )
 }
 
 /** Blobs that had only begun count for their bytes. */

@@ -6,6 +6,7 @@ export interface ResolvingFlagValues extends RegistryFlagValues {
   platform?: string[] | undefined
   'rewrite-digests'?: boolean | undefined
   'allow-missing-platform'?: boolean | undefined
+  'skip-failed'?: boolean | undefined
   mirror?: string[] | undefined
   'mirrors-from'?: string[] | undefined
   /** Set by `withConfig`. */
@@ -20,6 +21,7 @@ export function sourcesFrom(flags: ResolvingFlagValues): SourceOptions & Omit<Se
     platforms: flags.platform,
     rewriteDigests: flags['rewrite-digests'],
     allowMissingPlatform: flags['allow-missing-platform'],
+    skipFailed: flags['skip-failed'],
     mirrors: flags.mirror,
     mirrorsOrigin: flags.mirrorsOrigin,
     mirrorsFrom: flags['mirrors-from'],

@@ -9,6 +9,7 @@ import { openSigningKey } from '../cli/private-key.ts'
 import { Progress } from '../cli/progress.ts'
 import { sourcesFrom } from '../cli/resolving.ts'
 import { packResult, renderPack, withUnfinished } from '../cli/render-pack.ts'
+import { skippedWarning } from '../cli/render-skipped.ts'
 import type { PackResult } from '../cli/shapes/pack.ts'
 import { compareLock } from '../cli/stale-lock.ts'
 import { AirgapError } from '../errors.ts'
@@ -162,6 +163,8 @@ export default class Pack extends BaseCommand {
       const text = renderPack(result, flags.key)
       if (toStandardOutput) this.note(text)
       else this.print(text)
+      const lacking = skippedWarning(toStandardOutput ? undefined : basename(flags.output), result.skipped)
+      if (lacking !== undefined) this.warning(lacking)
       return result
     } catch (error) {
       throw withUnfinished(error, unfinished)
@@ -181,6 +184,7 @@ export default class Pack extends BaseCommand {
       platform?: string[] | undefined
       'rewrite-digests': boolean
       'allow-missing-platform': boolean
+      'skip-failed': boolean
     },
     images: readonly string[],
   ): void {
@@ -203,7 +207,7 @@ export default class Pack extends BaseCommand {
       ...(['images-from', 'kubeadm', 'platform'] as const)
         .filter((name) => (flags[name]?.length ?? 0) > 0)
         .map((name) => `--${name}`),
-      ...(['rewrite-digests', 'allow-missing-platform'] as const)
+      ...(['rewrite-digests', 'allow-missing-platform', 'skip-failed'] as const)
         .filter((name) => flags[name])
         .map((name) => `--${name}`),
     ]
@@ -222,10 +226,12 @@ export default class Pack extends BaseCommand {
     const { parseLock } = await import('../transfer/pack/lock.ts')
     const lock = parseLock(await readSmallFile(file, MAX_LOCK_SIZE), file)
     const patterns = exclude.map((text) => parsePattern(text))
-    const images = lock.images.filter(
-      ({ source }) => !patterns.some((pattern) => pattern(parseReference(source))),
-    )
+    const isWanted = ({ source }: { source: string }): boolean =>
+      !patterns.some((pattern) => pattern(parseReference(source)))
+    const images = lock.images.filter(isWanted)
     if (images.length === 0) throw new AirgapError('USAGE', 'every image of the lock is excluded')
-    return { ...lock, images }
+    // What nobody wants is not left out.
+    const skipped = lock.skipped?.filter(isWanted) ?? []
+    return { ...lock, images, skipped: skipped.length > 0 ? skipped : undefined }
   }
 }

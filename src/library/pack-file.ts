@@ -10,8 +10,8 @@ import type { PackInputs } from '../transfer/pack/journal/header.ts'
 import { inputsOf } from '../transfer/pack/journal/inputs.ts'
 import { Journal } from '../transfer/pack/journal/journal.ts'
 import { headerFor, pinnedSignature, requirePinned } from '../transfer/pack/journal/pinned.ts'
-import type { Lock } from '../transfer/pack/lock.ts'
 import { planPack, type PackPlan } from '../transfer/pack/pack.ts'
+import type { Resolved } from '../transfer/pack/resolve.ts'
 import { ReusableBlobs } from '../transfer/pack/reuse.ts'
 import { DocumentCache } from '../transfer/pack/sources.ts'
 import { packToFile, type PackTarget } from '../transfer/pack/to-file.ts'
@@ -162,10 +162,14 @@ class FilePack implements AsyncDisposable {
     const common = { ...shared(this.#options, this.#run), client, mirrors: this.#work.known.mirrors, cache }
     const key = this.#options.key === 'unsigned' ? undefined : this.#options.key
     const before = start.how === 'go-on' ? start.journal.header : undefined
-    const resolving = (work: PackWork): Promise<Lock> => lockOf(work, client, this.#options, this.#run, cache)
-    const lock = await (before
-      ? lockGoingOn(before, this.#inputs, this.#work, resolving)
+    const again = before !== undefined
+    const resolving = (work: PackWork): Promise<Resolved> =>
+      lockOf(work, client, { ...this.#options, mayAllFail: again }, this.#run, cache)
+    const isSkipping = this.#options.skipFailed ?? false
+    const { lock, failed: unresolved } = await (before
+      ? lockGoingOn(before, this.#inputs, this.#work, isSkipping, resolving)
       : resolving(this.#work))
+    const execution = { ...common, unresolved }
 
     if (start.how === 'go-on' && before && lock === before.lock) {
       const { isCopied } = start.journal.held
@@ -183,7 +187,7 @@ class FilePack implements AsyncDisposable {
       this.#journal = await start.unfinished.goOn()
       this.#open.push(this.#journal)
       this.#output = start.unfinished.file
-      return this.#execute(plan, { findBeginning: others?.findBeginning }, common)
+      return this.#execute(plan, { findBeginning: others?.findBeginning }, execution)
     }
 
     const description = before?.description ?? this.#work.description
@@ -199,7 +203,7 @@ class FilePack implements AsyncDisposable {
     })
     this.#journal = await Journal.create(placesOf(this.#path).journal, header)
     this.#open.push(this.#journal)
-    return this.#execute(plan, { findBeginning: offer.findBeginning }, common)
+    return this.#execute(plan, { findBeginning: offer.findBeginning }, execution)
   }
 
   async #execute(

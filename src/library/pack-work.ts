@@ -1,11 +1,12 @@
 import { basename } from 'node:path'
-import type { ImageEntry } from '../bundle/description.ts'
 import { checkDeliveredNames, sortImages } from '../bundle/layout.ts'
 import { AirgapError } from '../errors.ts'
+import { compareBytes } from '../oci/json.ts'
 import { formatReference, parseReference, type Reference } from '../oci/reference.ts'
 import type { RegistryClient } from '../registry/client.ts'
 import type { JournalHeader, PackInputs } from '../transfer/pack/journal/header.ts'
 import type { Lock } from '../transfer/pack/lock.ts'
+import type { Resolved } from '../transfer/pack/resolve.ts'
 import type { DocumentCache } from '../transfer/pack/sources.ts'
 import { describeBundle } from './description.ts'
 import type { PackOptions } from './pack.ts'
@@ -48,22 +49,24 @@ export function referencesOf({ what }: PackRequest): Reference[] {
     : what.lock.images.map(({ source }) => parseReference(source))
 }
 
-/** The lock that was given, or what is pinned now. */
+/** The lock that was given, or what is pinned now, and what could not be. */
 export async function lockOf(
   { what, known }: PackWork,
   client: RegistryClient,
-  options: PackOptions,
+  options: PackOptions & { mayAllFail?: boolean },
   run: Run,
   cache: DocumentCache,
-): Promise<Lock> {
-  if (what.lock) return what.lock
+): Promise<Resolved> {
+  if (what.lock) return { lock: what.lock, failed: [] }
   const { request } = what
   const { mirrors } = known
   return resolveWith(client, { ...options, images: request.images }, run, { ...request, mirrors }, cache)
 }
 
 /**
- * What an interrupted pack has pinned, as far as it is still wanted, and what it could not resolve then.
+ * What an interrupted pack has pinned, as far as it is still wanted, and what it could not resolve then. What it has
+ * left out stays so where that is still asked for.
+ *
  * @param resolving asks registries; called for what is missing only.
  * @returns the very lock of `header` where nothing has changed.
  */
@@ -71,19 +74,34 @@ export async function lockGoingOn(
   { lock }: JournalHeader,
   inputs: PackInputs,
   work: PackWork,
-  resolving: (work: PackWork) => Promise<Lock>,
-): Promise<Lock> {
+  isSkipping: boolean,
+  resolving: (work: PackWork) => Promise<Resolved>,
+): Promise<Resolved> {
   const wanted = new Set(inputs.images)
   const kept = lock.images.filter(({ source }) => wanted.has(source))
-  const known = new Set(kept.map(({ source }) => source))
+  const before = lock.skipped ?? []
+  const leftOut = isSkipping || work.what.lock ? before.filter(({ source }) => wanted.has(source)) : []
+  const known = new Set([...kept, ...leftOut].map(({ source }) => source))
   const { request } = work.what
   const missing = request?.images.filter(({ reference }) => !known.has(formatReference(reference))) ?? []
-  const added: ImageEntry[] = []
-  if (request && missing.length > 0) {
-    added.push(...(await resolving({ ...work, what: { request: { ...request, images: missing } } })).images)
-  }
-  if (added.length === 0 && kept.length === lock.images.length) return lock
-  const images = sortImages([...kept, ...added])
+  const isSame = kept.length === lock.images.length && leftOut.length === before.length
+  if (isSame && missing.length === 0) return { lock, failed: [] }
+  const found =
+    request && missing.length > 0
+      ? await resolving({ ...work, what: { request: { ...request, images: missing } } })
+      : undefined
+  const images = sortImages([...kept, ...(found?.lock.images ?? [])])
   checkDeliveredNames(images)
-  return { ...lock, images }
+  const skipped = [...leftOut, ...(found?.lock.skipped ?? [])]
+  const { skipped: _, ...rest } = lock
+  const now: Lock = {
+    ...rest,
+    images,
+    ...(skipped.length === 0
+      ? {}
+      : { skipped: skipped.toSorted((a, b) => compareBytes(a.source, b.source)) }),
+  }
+  // What failed then and fails again changes nothing.
+  const isOld = isSame && found?.lock.images.length === 0 && found.lock.skipped === undefined
+  return { lock: isOld ? lock : now, failed: found?.failed ?? [] }
 }

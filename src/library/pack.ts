@@ -68,7 +68,8 @@ export interface Packed {
  * for anything else is rejected with `OUTPUT_UNFINISHED`, unless it names the unfinished file in `reuse`, or is `fresh`.
  * A pack that is called off when the file has just got its name is complete, and says so.
  *
- * @throws AirgapError `USAGE`, `OUTPUT_EXISTS`, `OUTPUT_UNSAFE`, `OUTPUT_UNFINISHED`, `OUTPUT_BUSY` (another pack into
+ * @throws AirgapError `INCOMPLETE` when some images could not be resolved or fetched: the rest has been fetched, and
+ *   `problems` has each image with its own code; `USAGE`, `OUTPUT_EXISTS`, `OUTPUT_UNSAFE`, `OUTPUT_UNFINISHED`, `OUTPUT_BUSY` (another pack into
  *   the same file is at work), `DISK_FULL`, `FILE`, `INVALID_LOCK`; those of {@link resolve} and of registries. The
  *   signal's reason.
  */
@@ -116,7 +117,12 @@ function packElsewhere(
     const cache = new DocumentCache(reuse)
     const { description } = work
     const common = { ...shared(options, run), client, mirrors, cache }
-    const lock = await lockOf(work, client, options, run, cache)
+    const { lock, failed } = await lockOf(work, client, options, run, cache)
+    // What can be fetched for later is fetched only if there is a file to keep it in.
+    if (failed.length > 0) {
+      const { unresolved } = await import('../transfer/pack/incomplete.ts')
+      throw unresolved(failed, lock.images.length + failed.length)
+    }
     const key = options.key === 'unsigned' ? undefined : options.key
     const plan = await planPack({ ...common, lock, description, key, reuse })
     run.signal.throwIfAborted()

@@ -1,3 +1,4 @@
+import type { ErrorCode } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { MirrorUse } from '../registry/mirrors/in-use.ts'
 import type { RegistryNotice } from '../registry/notices.ts'
@@ -27,6 +28,11 @@ export type TransferEvent =
    * `begun` is when its first run began, RFC 3339.
    */
   | { type: 'resume'; file: string; bytes: number; total: number; begun: string }
+  /**
+   * One image or blob could not be had or sent, and the work goes on; of several that fail alike, the first. The error at
+   * the end has all of them.
+   */
+  | { type: 'failed'; name: string; code: ErrorCode; message: string }
   /** Something that a person should know and that does not stop the work. */
   | { type: 'warning'; message: string }
   | { type: 'registry'; notice: RegistryNotice }

@@ -180,7 +180,7 @@ withParts('pack', WORLD_PARTS, () => {
         await noted(folder())
         await proxy[Symbol.asyncDispose]()
         const result = await packing.ended
-        expect(result.code, describeEnd(result)).toBe(4)
+        expect(result.code, describeEnd(result)).toBe(6)
         expect(result.stderr).toContain(proxy.host)
         expect(result.stderr).toContain('the same command goes on from there')
         await world.airgap.run('pack', '--lock', lock, '-o', output, '--no-sign', ...world.reading())

@@ -104,7 +104,7 @@ async function pack(
   })
   const client = makeClient({ ...access, ...more })
   const common = { client, mirrors }
-  const lock = await resolveImages({
+  const { lock } = await resolveImages({
     ...common,
     images: references.map((reference) => ({ reference, from: 'argument' })),
     platforms: 'all',

@@ -114,7 +114,7 @@ export const FILES: readonly (readonly [path: string, text: string])[] = [
   ],
   [
     'NAME.TIME.receipt.json',
-    'The receipt of a push, in the present folder unless --receipt names another; .incomplete is appended where the push broke off.',
+    'The receipt of a push, in the present folder unless --receipt names another; .incomplete is appended where the push was not completed.',
   ],
   [
     '~/.local/state/airgap/uploads',

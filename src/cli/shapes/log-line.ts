@@ -1,7 +1,7 @@
 import * as v from 'valibot'
 import { described, digest, instant, wholeNumber, type Known } from '../../bundle/fields.ts'
 import { ReceiptSchema } from '../../transfer/push/receipt.ts'
-import { errorFields } from './error.ts'
+import { errorCode, errorFields } from './error.ts'
 
 /** A kind of line: what all lines have, and the facts of this kind. */
 function line<E extends string, L extends string, F extends v.ObjectEntries>(
@@ -86,6 +86,10 @@ export const LogLineSchema = v.variant('event', [
     outcome,
     size: described(wholeNumber, 'Bytes'),
     digest: v.optional(described(digest, 'The blob')),
+  }),
+  line('failed', ['warning'], {
+    name: described(v.string(), 'The image, or the blob and where it belongs'),
+    code: described(errorCode, 'What kind of failure'),
   }),
   line('retry', ['info'], {
     registry: v.string(),

@@ -5,6 +5,7 @@ import type { RegistryClient } from '../../registry/client.ts'
 import type { SigningKey } from '../../trust/keys.ts'
 import { signBytes } from '../../trust/signature.ts'
 import type { OnEvent } from '../events.ts'
+import type { ImageFailure } from '../failures.ts'
 import { gatherContents, type BlobToFetch, type BundleContents, type ContentsOptions } from './contents.ts'
 import type { ReusableBlobs } from './reuse.ts'
 
@@ -26,6 +27,11 @@ export interface PackOptions {
   concurrency?: number
   signal?: AbortSignal
   onEvent?: OnEvent
+  /**
+   * Images that ought to be in the bundle and could not be resolved: what is planned is fetched, and the bundle is not
+   * finished.
+   */
+  unresolved?: readonly ImageFailure[]
 }
 
 /**

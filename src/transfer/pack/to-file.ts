@@ -1,9 +1,12 @@
 import { FileWriter } from '../../bundle/writer.ts'
+import type { AirgapError } from '../../errors.ts'
 import type { OutputFile } from '../../files/output-file.ts'
 import type { Digest } from '../../oci/digest.ts'
 import { downloadBlob, type BlobSink } from '../../registry/download.ts'
 import { blobProgress } from '../events.ts'
-import { inParallel } from '../parallel.ts'
+import { likeness, tellFailure, tryEach } from '../failures.ts'
+import { Unreachable } from '../unreachable.ts'
+import { partOf, unfinished } from './incomplete.ts'
 import type { Journal } from './journal/journal.ts'
 import type { PackOptions, PackPlan } from './pack.ts'
 import { takeUp, type FindBeginning } from './resume.ts'
@@ -26,14 +29,18 @@ export interface PackTarget {
 
 /**
  * Takes what the unfinished file and earlier bundles have and fetches the rest, each blob hashed as it arrives, and
- * writes it straight to its place. The file gets its name when everything is there.
+ * writes it straight to its place. A blob that cannot be had does not stop the others. The file gets its name when
+ * everything is there.
+ *
+ * @throws AirgapError `INCOMPLETE` naming the images that lack something; the cause's own code where no blob could be had
+ *   and all for one kind of cause. Faults of the output at once, as they are; the signal's reason.
  */
 export async function packToFile(
   pack: PackPlan,
   target: PackTarget,
   options: PackOptions,
 ): Promise<PackSummary> {
-  const { onEvent } = options
+  const { onEvent, unresolved = [] } = options
   const { output, journal } = target
   const writer = new FileWriter(output, pack.plan)
   output.onSync = journal.syncing
@@ -48,18 +55,39 @@ export async function packToFile(
   const progress = new FetchProgress(pack, rest, reused, onEvent, taken)
   // Largest first, so that no long transfer is left alone at the end.
   const largestFirst = rest.toSorted((a, b) => b.entry.size - a.entry.size)
-  await inParallel(largestFirst, options, async ({ entry, blob }, signal) => {
-    const begun = taken.begun.get(blob.descriptor.digest)
-    using sink = new NotedSink({ entry, blob }, writer, journal, begun?.position ?? 0)
-    await downloadBlob(blob.sources, blob.descriptor, sink, {
-      client: options.client,
-      signal,
-      begun,
-      ...blobProgress(onEvent, begun?.position),
-    })
-    sink.finish()
-    progress.done(blob, 'fetched')
-  })
+  const unreachable = new Unreachable()
+  // Of several blobs that fail alike, one is told of; all are in the error.
+  const told = new Set<string>()
+  const onFailed = ({ blob }: WantedBlob, error: AirgapError): void => {
+    if (told.has(likeness(error)) || unreachable.isUntried(error)) return
+    told.add(likeness(error))
+    const source = blob.sources.at(-1)?.name ?? 'its image'
+    tellFailure(onEvent, { source, part: partOf(blob), error })
+  }
+  const { failed } = await tryEach(
+    largestFirst,
+    { ...options, onFailed },
+    async ({ entry, blob }, signal) => {
+      const begun = taken.begun.get(blob.descriptor.digest)
+      using sink = new NotedSink({ entry, blob }, writer, journal, begun?.position ?? 0)
+      const registries = blob.sources.map(({ registry }) => registry)
+      await unreachable.ask(registries, () =>
+        downloadBlob(blob.sources, blob.descriptor, sink, {
+          client: options.client,
+          signal,
+          begun,
+          ...blobProgress(onEvent, begun?.position),
+        }),
+      )
+      sink.finish()
+      progress.done(blob, 'fetched')
+    },
+  )
+  const lacking = failed.map(({ item, error }) => ({ blob: item.blob, error }))
+  if (lacking.length > 0 || unresolved.length > 0) {
+    const { images } = pack.description
+    throw unfinished(output.path, images, { failed: unresolved, missing: lacking, blobs: all.length })
+  }
   await writer.finish(options.signal, {
     keep: true,
     beforeNaming: async () => {
