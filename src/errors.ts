@@ -45,6 +45,8 @@ export const EXIT_CODES = {
 
   FILE: 7,
   OUTPUT_EXISTS: 7,
+  OUTPUT_BUSY: 7,
+  OUTPUT_UNFINISHED: 7,
   OUTPUT_UNSAFE: 7,
   DISK_FULL: 7,
   INVALID_KEY: 7,
@@ -56,6 +58,8 @@ export type ErrorCode = keyof typeof EXIT_CODES
 export interface Problem {
   entry: string
   message: string
+  /** What kind of failure it is, where the error stands for failures of several kinds. */
+  code?: ErrorCode
   /** The thing is sound, and is not what the caller expects. */
   kind?: 'expectation'
 }
@@ -82,10 +86,10 @@ export class AirgapError extends Error {
     super(redacted(message), options.cause === undefined ? {} : { cause: options.cause })
     this.code = code
     this.hint = options.hint === undefined ? undefined : redacted(options.hint)
-    this.problems = (options.problems ?? []).map((problem) => ({
-      ...problem,
-      entry: redacted(problem.entry),
-      message: redacted(problem.message),
+    this.problems = (options.problems ?? []).map(({ entry, message: text, kind }) => ({
+      entry: redacted(entry),
+      message: redacted(text),
+      ...(kind === undefined ? {} : { kind }),
     }))
   }
 

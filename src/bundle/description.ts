@@ -4,6 +4,7 @@ import { canonicalJson, checkKeyCase, checkShape, parseStrictJson } from '../oci
 import { isManifestOrIndexType } from '../oci/media-types.ts'
 import { parsePlatform, formatPlatform } from '../oci/platform.ts'
 import { formatReference, parseReference } from '../oci/reference.ts'
+import { isReason, isSorted, MAX_REASON } from './skipped.ts'
 import { described, digest, moment, wholeNumber, type Known } from './fields.ts'
 import { DESCRIPTION } from './names.ts'
 
@@ -85,6 +86,34 @@ export type ImageEntry = Known<v.InferOutput<typeof ImageEntrySchema>>
 /** One platform of an image, and the manifest that carries it. */
 export type ImagePlatform = ImageEntry['platforms'][number]
 
+/** Images that were asked for and are not there: they could not be resolved. Shared by `airgap.json` and the lock. */
+export const SkippedSchema = described(
+  v.pipe(
+    v.array(
+      v.looseObject({
+        source,
+        // A later release may know more codes than this one.
+        code: described(
+          v.pipe(v.string(), v.regex(/^[A-Z][A-Z_]{0,63}$/, 'must be the code of an error')),
+          'What kind of failure, like NOT_FOUND or DENIED',
+        ),
+        message: described(
+          v.pipe(
+            v.string(),
+            v.check(isReason, `must be one line of text, at most ${MAX_REASON} characters`),
+            v.metadata({ minLength: 1, maxLength: MAX_REASON }),
+          ),
+          'Why it could not be resolved, in one line; for people',
+        ),
+      }),
+    ),
+    v.minLength(1, 'is there and names no image'),
+    v.check((all) => isSorted(all), 'must be sorted by source, each once'),
+  ),
+  'Images asked for that could not be resolved and were left out (--skip-failed); absent where nothing was',
+)
+export type SkippedImage = Known<v.InferOutput<typeof SkippedSchema>>[number]
+
 export const PlatformsSchema = described(
   v.union([v.literal('all'), v.pipe(v.array(platform), v.minLength(1))]),
   'The platforms as asked for, or `all`',
@@ -123,6 +152,7 @@ export const DescriptionSchema = v.looseObject({
   tool: ToolSchema,
   platforms: PlatformsSchema,
   images: v.array(ImageEntrySchema),
+  skipped: v.optional(SkippedSchema),
 })
 export type BundleDescription = Known<v.InferOutput<typeof DescriptionSchema>>
 
@@ -130,6 +160,7 @@ const KNOWN_KEYS = Object.keys(DescriptionSchema.entries)
 const TOOL_KEYS = ['name', 'version']
 const PLATFORM_KEYS = ['platform', 'digest']
 export const IMAGE_KEYS = Object.keys(ImageEntrySchema.entries)
+export const SKIPPED_KEYS = ['source', 'code', 'message']
 
 export function serializeDescription(description: BundleDescription): Buffer {
   return canonicalJson(description)
@@ -150,6 +181,8 @@ export function parseDescription(bytes: Uint8Array): BundleDescription {
     checkKeyCase(image, IMAGE_KEYS, what)
     for (const one of image.platforms) checkKeyCase(one, PLATFORM_KEYS, what)
   }
+  for (const one of description.skipped ?? [])
+    checkKeyCase(one, SKIPPED_KEYS, `${DESCRIPTION}, skipped, ${one.source}`)
   const unknown = description.requires.filter((feature) => !KNOWN_FEATURES.has(feature))
   if (unknown.length > 0) {
     throw new AirgapError(

@@ -68,6 +68,8 @@ export class ProgressState {
         advance(this.#images, this.#images.done + 1)
         break
       case 'mirrors':
+      case 'resume':
+      case 'failed':
       case 'warning':
       case 'registry':
         break

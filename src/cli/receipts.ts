@@ -40,7 +40,7 @@ export async function keepReceipt(output: OutputFile, receipt: Receipt): Promise
 }
 
 /**
- * Keeps the receipt of a push that broke off when tags were set: under a name of its own, so that the same command
+ * Keeps the receipt of a push that is incomplete, or broke off when tags were set: under a name of its own, so that the same command
  * can be run again. Where even that cannot be written, it is printed.
  * @returns what to tell the user, and where it is.
  */

@@ -6,6 +6,7 @@ import { SIGSTORE_SIGNATURE } from '../bundle/names.ts'
 import { escapeLine, formatCount, formatFields, plural, type Highlight } from './format.ts'
 import { identityFields, sizeField } from './render-bundle.ts'
 import { countImages, renderImages } from './render-images.ts'
+import { renderSkipped } from './render-skipped.ts'
 import type { Evidence } from './shapes/evidence.ts'
 
 /** What is known of a bundle whose description could be read. */
@@ -14,7 +15,7 @@ export function evidenceOf(
   description: BundleDescription,
   isVerified: boolean,
 ): Evidence {
-  const { platforms, images } = description
+  const { platforms, images, skipped } = description
   const blobs = [...opened.entries.values()].filter((entry) => entry.name.startsWith('blobs/'))
   return {
     file: opened.reader.path,
@@ -22,6 +23,7 @@ export function evidenceOf(
     ...openedFields(opened, description),
     platforms,
     images,
+    ...(skipped ? { skipped } : {}),
     blobs: { count: blobs.length, bytes: blobs.reduce((sum, { size }) => sum + size, 0) },
     resolvedByMirror: images
       .filter(({ resolvedFrom }) => resolvedFrom !== 'source')
@@ -87,6 +89,7 @@ export function renderEvidence(evidence: Evidence): string {
     sizeField(bundle),
     ['blobs', `${plural(evidence.blobs.count, 'blob')}, ${formatCount(evidence.blobs.bytes)} bytes`],
     ['holds', countImages(evidence.images)],
+    ['left out', evidence.skipped ? `${evidence.skipped.length} (listed below)` : 'nothing'],
     ['named by a mirror', countOf(evidence.resolvedByMirror)],
     ['digest changed', countOf(evidence.digestChanged)],
   ]
@@ -95,6 +98,7 @@ export function renderEvidence(evidence: Evidence): string {
     formatFields(fields),
     '',
     renderImages(evidence.images),
+    ...renderSkipped(evidence.skipped),
   ].join('\n')
 }
 

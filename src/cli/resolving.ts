@@ -1,11 +1,12 @@
 import type { SelectionOptions, SourceOptions } from '../library/request.ts'
-import { registryOptions, type RegistryFlagValues } from './registries.ts'
+import { pressureOptions, registryOptions, type RegistryFlagValues } from './registries.ts'
 
 /** The values of `resolvingFlags`, but for the inputs. */
 export interface ResolvingFlagValues extends RegistryFlagValues {
   platform?: string[] | undefined
   'rewrite-digests'?: boolean | undefined
   'allow-missing-platform'?: boolean | undefined
+  'skip-failed'?: boolean | undefined
   mirror?: string[] | undefined
   'mirrors-from'?: string[] | undefined
   /** Set by `withConfig`. */
@@ -20,11 +21,13 @@ export function sourcesFrom(flags: ResolvingFlagValues): SourceOptions & Omit<Se
     platforms: flags.platform,
     rewriteDigests: flags['rewrite-digests'],
     allowMissingPlatform: flags['allow-missing-platform'],
+    skipFailed: flags['skip-failed'],
     mirrors: flags.mirror,
     mirrorsOrigin: flags.mirrorsOrigin,
     mirrorsFrom: flags['mirrors-from'],
     resolveFrom: flags['resolve-from'],
     registries: registryOptions(flags),
+    ...pressureOptions(flags),
     concurrency: flags.concurrency,
   }
 }

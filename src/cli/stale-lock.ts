@@ -34,7 +34,9 @@ export async function compareLock(
   const differences: string[] = []
   try {
     const named = await namesOf(inputs, flags.exclude ?? [])
+    // What could not be resolved is known to be missing.
     const held = new Set(lock.images.map(({ source }) => source))
+    for (const { source } of lock.skipped ?? []) named.delete(source)
     differences.push(
       ...said(
         'lacks',

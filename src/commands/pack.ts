@@ -8,11 +8,13 @@ import { descriptionFrom } from '../cli/pack-inputs.ts'
 import { openSigningKey } from '../cli/private-key.ts'
 import { Progress } from '../cli/progress.ts'
 import { sourcesFrom } from '../cli/resolving.ts'
-import { packResult, renderPack } from '../cli/render-pack.ts'
+import { packResult, renderPack, withUnfinished } from '../cli/render-pack.ts'
+import { skippedWarning } from '../cli/render-skipped.ts'
 import type { PackResult } from '../cli/shapes/pack.ts'
 import { compareLock } from '../cli/stale-lock.ts'
 import { AirgapError } from '../errors.ts'
 import { readSmallFile } from '../files/small-file.ts'
+import type { UnfinishedPack } from '../library/pack-file.ts'
 import { parsePattern } from '../oci/pattern.ts'
 import { parseReference } from '../oci/reference.ts'
 import type { Lock } from '../transfer/pack/lock.ts'
@@ -21,7 +23,7 @@ const MAX_LOCK_SIZE = 64 * 1024 * 1024
 
 export default class Pack extends BaseCommand {
   static override description =
-    'Fetch images and write them as one signed bundle\nResolves the images (or takes a lock), fetches every blob once and writes it straight to its place in the bundle, hashed on arrival. The file gets its name only when it is complete, checked and synced. With -o - the bundle goes to standard output.'
+    'Fetch images and write them as one signed bundle\nResolves the images (or takes a lock), fetches every blob once and writes it straight to its place in the bundle, hashed on arrival. The file gets its name only when it is complete, checked and synced; until then it is FILE.partial, and after an interruption the same command goes on with it. With -o - the bundle goes to standard output.'
 
   static override examples = [
     {
@@ -64,6 +66,10 @@ export default class Pack extends BaseCommand {
       helpGroup: 'OUTPUT',
     }),
     ...outputForceFlag,
+    fresh: Flags.boolean({
+      description: 'Start over from nothing instead of going on with what an interrupted run has left',
+      helpGroup: 'OUTPUT',
+    }),
     key: Flags.string({
       description: 'Private key to sign with',
       exclusive: ['no-sign'],
@@ -133,6 +139,7 @@ export default class Pack extends BaseCommand {
     const { pack } = await import('../library/pack.ts')
 
     const progress = new Progress()
+    let unfinished: UnfinishedPack | undefined
     try {
       const onEvent = await progress.start()
       const packed = await pack({
@@ -144,7 +151,9 @@ export default class Pack extends BaseCommand {
         name: flags.name ?? (toStandardOutput ? undefined : basename(flags.output)),
         force: flags.force,
         key: key ?? 'unsigned',
+        fresh: flags.fresh,
         reuse: flags.reuse,
+        onIncomplete: (left) => void (unfinished = left),
         signal: this.signal,
         // In a plan they are a part of the result.
         onEvent: flags['dry-run'] ? (event) => event.type !== 'mirrors' && onEvent(event) : onEvent,
@@ -154,7 +163,11 @@ export default class Pack extends BaseCommand {
       const text = renderPack(result, flags.key)
       if (toStandardOutput) this.note(text)
       else this.print(text)
+      const lacking = skippedWarning(toStandardOutput ? undefined : basename(flags.output), result.skipped)
+      if (lacking !== undefined) this.warning(lacking)
       return result
+    } catch (error) {
+      throw withUnfinished(error, unfinished)
     } finally {
       progress.stop()
     }
@@ -171,6 +184,7 @@ export default class Pack extends BaseCommand {
       platform?: string[] | undefined
       'rewrite-digests': boolean
       'allow-missing-platform': boolean
+      'skip-failed': boolean
     },
     images: readonly string[],
   ): void {
@@ -193,7 +207,7 @@ export default class Pack extends BaseCommand {
       ...(['images-from', 'kubeadm', 'platform'] as const)
         .filter((name) => (flags[name]?.length ?? 0) > 0)
         .map((name) => `--${name}`),
-      ...(['rewrite-digests', 'allow-missing-platform'] as const)
+      ...(['rewrite-digests', 'allow-missing-platform', 'skip-failed'] as const)
         .filter((name) => flags[name])
         .map((name) => `--${name}`),
     ]
@@ -212,10 +226,12 @@ export default class Pack extends BaseCommand {
     const { parseLock } = await import('../transfer/pack/lock.ts')
     const lock = parseLock(await readSmallFile(file, MAX_LOCK_SIZE), file)
     const patterns = exclude.map((text) => parsePattern(text))
-    const images = lock.images.filter(
-      ({ source }) => !patterns.some((pattern) => pattern(parseReference(source))),
-    )
+    const isWanted = ({ source }: { source: string }): boolean =>
+      !patterns.some((pattern) => pattern(parseReference(source)))
+    const images = lock.images.filter(isWanted)
     if (images.length === 0) throw new AirgapError('USAGE', 'every image of the lock is excluded')
-    return { ...lock, images }
+    // What nobody wants is not left out.
+    const skipped = lock.skipped?.filter(isWanted) ?? []
+    return { ...lock, images, skipped: skipped.length > 0 ? skipped : undefined }
   }
 }

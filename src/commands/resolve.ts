@@ -6,6 +6,7 @@ import { imagesOf } from '../cli/inputs.ts'
 import { Progress } from '../cli/progress.ts'
 import { sourcesFrom } from '../cli/resolving.ts'
 import { countImages, renderImages } from '../cli/render-images.ts'
+import { renderSkipped, skippedWarning } from '../cli/render-skipped.ts'
 import { AirgapError } from '../errors.ts'
 import { OutputFile } from '../files/output-file.ts'
 import type { Lock } from '../transfer/pack/lock.ts'
@@ -72,11 +73,13 @@ export default class Resolve extends BaseCommand {
         await output.commit()
       }
       if (toStandardOutput) process.stdout.write(bytes)
-      else this.print(renderImages(lock.images))
+      else this.print([renderImages(lock.images), ...renderSkipped(lock.skipped)].join('\n'))
       if (output)
         this.note(
           `Pinned ${countImages(lock.images)} in ${output.path}. Next: airgap pack --lock ${output.path} -o FILE --key KEY`,
         )
+      const lacking = skippedWarning(output?.path, lock.skipped)
+      if (lacking !== undefined) this.warning(lacking)
       return lock
     } catch (error) {
       await output?.discard()

@@ -17,13 +17,13 @@ export interface DescriptionOptions {
 }
 
 /**
- * Everything in `airgap.json` but the images.
+ * Everything in `airgap.json` but the images and what was left out.
  * @throws AirgapError `USAGE`
  */
 export function describeBundle(
   options: DescriptionOptions & { name: string },
   now: number,
-): Omit<BundleDescription, 'images' | 'platforms'> {
+): Omit<BundleDescription, 'images' | 'platforms' | 'skipped'> {
   const { name, version } = options
   const created = options.created ?? now
   const seconds = Math.floor(created / 1000)

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import type { ImageEntry } from '../bundle/description.ts'
+import { AirgapError } from '../errors.ts'
 import { parsePattern } from '../oci/pattern.ts'
 import { parseReference } from '../oci/reference.ts'
 import type { UploadState } from '../registry/uploads/state/state.ts'
@@ -43,8 +44,8 @@ export interface PushOptions extends Trust, NetworkOptions {
   /** The bundle is authentic and consistent, and nothing was asked of a registry yet; throw to go no further. */
   onOpened?: ((opened: OpenedBundle) => void | Promise<void>) | undefined
   /**
-   * The push has broken off or was called off when tags had been set, or the registry has refused a source index: the
-   * receipt of what was done, with `complete` false. What it throws takes the place of the error.
+   * The push is `INCOMPLETE`, or has broken off or was called off when tags had been set: the receipt of what was done,
+   * with `complete` false. What it throws takes the place of the error.
    */
   onIncomplete?: ((receipt: Receipt) => void | Promise<void>) | undefined
 }
@@ -55,14 +56,14 @@ export interface PushOptions extends Trust, NetworkOptions {
  *
  * @param target `REGISTRY` or `REGISTRY/PREFIX`
  * @returns the receipt: every image, blob and tag, and what was done with it.
- * @throws AirgapError `VERIFICATION_FAILED` before any tag is set; `NAME_CONFLICT`, `INVALID_TARGET_NAME`,
- *   `TAG_WOULD_MOVE` before anything is sent; `INCOMPLETE` when everything is in its place but a source index that
- *   the registry refuses; `USAGE`, `FILE`, `INVALID_KEY`, `INVALID_DIGEST`, and those of
+ * @throws AirgapError `INCOMPLETE` when some images could not be pushed completely: these have got no tags, the others
+ *   are in place, and `problems` has each with its own code; or when everything is in its place but a source index that
+ *   the registry refuses. `VERIFICATION_FAILED` before any tag is set; `NAME_CONFLICT`, `INVALID_TARGET_NAME`,
+ *   `TAG_WOULD_MOVE` before anything is sent; `USAGE`, `FILE`, `INVALID_KEY`, `INVALID_DIGEST`, and those of
  *   registries. The signal's reason.
  */
 export async function push(path: string, target: string, options: PushOptions): Promise<Receipt> {
   let record: PushRecord | undefined
-  let isRefused = false
   try {
     return await running(options, (run) =>
       planned(path, target, options, run, async ({ opened, plan, target: reached }, engine) => {
@@ -80,13 +81,13 @@ export async function push(path: string, target: string, options: PushOptions): 
           }),
         )
         const refused = refusedIndexes(receipt)
-        isRefused = refused !== undefined
         if (refused) throw refused
         return receipt
       }),
     )
   } catch (error) {
-    if (record && (record.hasSetTags || isRefused)) await options.onIncomplete?.(record.receipt(false))
+    const isIncomplete = error instanceof AirgapError && error.code === 'INCOMPLETE'
+    if (record && (isIncomplete || record.hasSetTags)) await options.onIncomplete?.(record.receipt(false))
     throw error
   }
 }
@@ -102,6 +103,8 @@ export async function planPush(path: string, target: string, options: PushOption
       const { describePlan } = await import('../transfer/push/describe-plan.ts')
       // The real run hashes everything before it sets a tag, so its plan says whether that will do.
       await requireContent(opened, contentEntries(opened), engine)
+      const { throwIfUnplanned } = await import('../transfer/push/push-failures.ts')
+      throwIfUnplanned(plan.images)
       run.signal.throwIfAborted()
       return describePlan(opened, plan, reached)
     }),

@@ -4,7 +4,7 @@ import { parsePlatform, type Platform } from '../oci/platform.ts'
 import { parseReference } from '../oci/reference.ts'
 import type { RegistryClient } from '../registry/client.ts'
 import type { Mirrors } from '../registry/mirrors/mirrors.ts'
-import type { Lock } from '../transfer/pack/lock.ts'
+import type { Resolved } from '../transfer/pack/resolve.ts'
 import type { DocumentCache } from '../transfer/pack/sources.ts'
 import { shared } from './client.ts'
 import type { MirrorOptions } from './mirrors.ts'
@@ -27,6 +27,8 @@ export interface SelectionOptions {
   rewriteDigests?: boolean | undefined
   /** Take what there is where an image lacks a platform. */
   allowMissingPlatform?: boolean | undefined
+  /** Leave out images that cannot be resolved, and record them as `skipped`. */
+  skipFailed?: boolean | undefined
 }
 
 export type ResolveOptions = SourceOptions & SelectionOptions
@@ -58,22 +60,28 @@ export function platformsOf(platforms: SelectionOptions['platforms'] = 'all'): '
   return platforms.map((platform) => parsePlatform(platform))
 }
 
-/** @param cache keeps what was read, for a pack that follows. */
+/**
+ * Pins the images of a request; where those that cannot be resolved are to be left out, they are in the lock as that.
+ * @param cache keeps what was read, for a pack that follows.
+ * @throws AirgapError as `resolveImages`
+ */
 export async function resolveWith(
   client: RegistryClient,
-  options: ResolveOptions,
+  options: ResolveOptions & { mayAllFail?: boolean },
   run: Run,
   request: ResolveRequest & { mirrors: Mirrors },
   cache?: DocumentCache,
-): Promise<Lock> {
-  const { resolveImages } = await import('../transfer/pack/resolve.ts')
-  return resolveImages({
+): Promise<Resolved> {
+  const { resolveImages, skipFailed } = await import('../transfer/pack/resolve.ts')
+  const resolved = await resolveImages({
     ...shared(options, run),
     ...request,
     client,
     rewriteDigests: options.rewriteDigests ?? false,
     allowMissingPlatform: options.allowMissingPlatform ?? false,
     resolveFrom: options.resolveFrom ?? 'source',
+    mayAllFail: options.mayAllFail ?? false,
     ...(cache ? { cache } : {}),
   })
+  return options.skipFailed === true ? { lock: skipFailed(resolved), failed: [] } : resolved
 }

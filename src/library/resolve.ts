@@ -1,3 +1,4 @@
+import type { Resolved } from '../transfer/pack/resolve.ts'
 import type { Lock } from '../transfer/pack/lock.ts'
 import type { RegistryClient } from '../registry/client.ts'
 import { withClient } from './client.ts'
@@ -8,17 +9,22 @@ import { running } from './run.ts'
 /**
  * Pins images to digests. Nothing but manifests, and configs of images that are not in an index, is read.
  *
- * @returns the lock; `serializeLock` makes the file of it that {@link pack} and `airgap pack --lock` read.
- * @throws AirgapError `USAGE`, `INVALID_REFERENCE`, `INVALID_PLATFORM`, `PLATFORM_MISSING`, `NAME_CONFLICT` and those
- *   of registries; with several images at fault, `problems` names each. The signal's reason.
+ * @returns the lock; `serializeLock` makes the file of it that {@link pack} and `airgap pack --lock` read. With
+ *   `skipFailed`, its `skipped` are the images that could not be resolved.
+ * @throws AirgapError `INCOMPLETE` when some of several images could not be resolved: `problems` names each, with its
+ *   own code. When none could: `PLATFORM_MISSING` or those of registries. `USAGE`, `INVALID_REFERENCE`,
+ *   `INVALID_PLATFORM`, `NAME_CONFLICT`. The signal's reason.
  */
 export async function resolve(options: ResolveOptions): Promise<Lock> {
   return running(options, async (run) => {
     const request = requestOf(options)
     const references = request.images.map(({ reference }) => reference)
     const { mirrors, access } = await knownMirrors(options, references, run)
-    const work = (client: RegistryClient): Promise<Lock> =>
+    const work = (client: RegistryClient): Promise<Resolved> =>
       resolveWith(client, options, run, { ...request, mirrors })
-    return withClient(options, run, work, access)
+    const { lock, failed } = await withClient(options, run, work, access)
+    if (failed.length === 0) return lock
+    const { unresolved } = await import('../transfer/pack/incomplete.ts')
+    throw unresolved(failed, request.images.length)
   })
 }

@@ -116,6 +116,6 @@ function whole(response: HttpResponse): BlobStream {
 }
 
 function streamOf(response: HttpResponse, start: number, total: number | undefined): BlobStream {
-  const { body } = response
-  return { start, total, body: body as AsyncIterable<Uint8Array>, cancel: () => void body.destroy() }
+  const { body, chunks } = response
+  return { start, total, body: chunks, cancel: () => void body.destroy() }
 }

@@ -18,7 +18,7 @@ export class NameGuard {
   readonly #given = new Map<string, Set<string>>()
   readonly #outside = new Set<string>()
 
-  constructor(resolve: LookupFunction = lookup as LookupFunction) {
+  constructor(resolve: LookupFunction = lookup) {
     this.#resolve = resolve
   }
 

@@ -1,38 +1,38 @@
-import { AirgapError, messageOf, type ErrorCode, type Problem } from '../errors.ts'
+import { AirgapError, type ErrorCode, type Problem } from '../errors.ts'
+import type { OnEvent } from './events.ts'
 import { inParallel } from './parallel.ts'
 
+/** An image, or a part of it, that some work could not be done on. */
+export interface ImageFailure {
+  source: string
+  error: AirgapError
+  /** Which part of the image; left out where it is the image as such. */
+  part?: string
+}
+
 /**
- * Works on every image, a bounded number at a time. One that fails does not stop the others: what failed is reported
- * together when all have ended. Being called off does stop them.
- *
- * @param faultOf makes of what was thrown the error that the user gets.
- * @param summary the message when several have failed, behind `3 of 20 images`.
+ * Faults of one image, or of whoever has it or is to take it: other images can do without it. All others (files, the
+ * disk, mistakes of the caller or of ours, being called off) concern everything.
  */
-export async function forEachImage<T, R>(
-  images: readonly T[],
-  options: { concurrency?: number; signal?: AbortSignal },
-  words: {
-    nameOf: (image: T) => string
-    faultOf: (error: unknown, name: string) => unknown
-    summary: string
-  },
-  work: (image: T) => Promise<R>,
-): Promise<R[]> {
-  const failures: { name: string; error: unknown }[] = []
-  const results = await inParallel(images, options, async (image): Promise<{ value: R } | undefined> => {
-    try {
-      return { value: await work(image) }
-    } catch (error) {
-      if (isAbort(error)) throw error
-      const name = words.nameOf(image)
-      failures.push({ name, error: words.faultOf(error, name) })
-      return undefined
-    }
-  })
-  if (failures.length > 0) {
-    throw combineFailures(failures, `${failures.length} of ${images.length} images ${words.summary}`)
-  }
-  return results.flatMap((result) => (result ? [result.value] : []))
+const OF_ONE_IMAGE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'NETWORK',
+  'TLS',
+  'REGISTRY',
+  'NOT_FOUND',
+  'RATE_LIMITED',
+  'CONTENT_MISMATCH',
+  'UNSUPPORTED_CONTENT',
+  'PLATFORM_MISSING',
+  'UNAUTHORIZED',
+  'DENIED',
+  'CREDENTIALS',
+  'INVALID_LOCK',
+  'TAG_WOULD_MOVE',
+])
+
+/** Whether a fault leaves other images alone, so that work on these can go on. */
+export function isOfOneImage(error: unknown): error is AirgapError {
+  return error instanceof AirgapError && OF_ONE_IMAGE.has(error.code)
 }
 
 /** Whether this is the work being called off, rather than a fault. */
@@ -44,34 +44,161 @@ export function isAbort(error: unknown): boolean {
 }
 
 /**
- * One error for everything that failed. A single failure is passed on as it is.
- * @param summary the message when there are several, like `3 of 20 images could not be resolved`.
+ * Works on everything, a bounded number at a time. What fails by a fault of its own does not stop the rest; any other
+ * fault does, and is thrown.
+ *
+ * @returns results and failures, both in the order of the items.
+ * @throws the first fault that concerns everything, or the signal's reason.
  */
-function combineFailures(failures: { name: string; error: unknown }[], summary: string): unknown {
-  const [first] = failures
-  if (failures.length <= 1) return first?.error
-  const codes = new Set(failures.map(({ error }) => (error instanceof AirgapError ? error.code : 'INTERNAL')))
-  const [only] = codes
-  const code: ErrorCode = codes.size === 1 && only !== undefined ? only : mixedCode(codes)
-  const problems: Problem[] = failures.flatMap(({ name, error }) => [
-    { entry: name, message: messageOf(error) },
-    ...(error instanceof AirgapError ? error.problems : []),
-  ])
-  const fault = failures.find(({ error }) => !(error instanceof AirgapError))
-  const hints = new Set(
-    failures.flatMap(({ error }) => (error instanceof AirgapError ? (error.hint ?? []) : [])),
-  )
-  return new AirgapError(code, summary, {
-    problems,
-    hint: [...hints].join('\n\n') || undefined,
-    cause: fault?.error,
+export async function tryEach<T, R>(
+  items: readonly T[],
+  options: {
+    concurrency?: number
+    signal?: AbortSignal
+    /** Told of each failure when it happens. */
+    onFailed?: (item: T, error: AirgapError) => void
+  },
+  work: (item: T, signal: AbortSignal) => Promise<R>,
+): Promise<{ results: R[]; failed: { item: T; error: AirgapError }[] }> {
+  type Outcome = { value: R } | { item: T; error: AirgapError }
+  const all = await inParallel(items, options, async (item, signal): Promise<Outcome> => {
+    try {
+      return { value: await work(item, signal) }
+    } catch (error) {
+      // What is called off because of another one has no fault of its own.
+      if (signal.aborted || !isOfOneImage(error)) throw error
+      options.onFailed?.(item, error)
+      return { item, error }
+    }
+  })
+  return {
+    results: all.flatMap((one) => ('value' in one ? [one.value] : [])),
+    failed: all.flatMap((one) => ('error' in one ? [one] : [])),
+  }
+}
+
+/**
+ * Works on every image, as {@link tryEach} does. Each of several that fails is told of at once.
+ *
+ * @param faultOf makes of what was thrown the error that the user gets.
+ * @param summary the message when all of several have failed, behind `20 of 20 images`.
+ * @throws AirgapError when all have failed, unless they may: what is wrong with the only one, or with each.
+ */
+export async function forEachImage<T, R>(
+  images: readonly T[],
+  options: { concurrency?: number; signal?: AbortSignal; onEvent?: OnEvent; mayAllFail?: boolean },
+  words: {
+    nameOf: (image: T) => string
+    faultOf: (error: unknown, name: string) => unknown
+    summary: string
+  },
+  work: (image: T) => Promise<R>,
+): Promise<{ results: R[]; failed: ImageFailure[] }> {
+  const { onEvent, mayAllFail = false, ...others } = options
+  const onFailed = (image: T, error: AirgapError): void => {
+    if (images.length > 1 || mayAllFail) tellFailure(onEvent, { source: words.nameOf(image), error })
+  }
+  const { results, failed } = await tryEach(images, { ...others, onFailed }, async (image) => {
+    try {
+      return await work(image)
+    } catch (error) {
+      throw words.faultOf(error, words.nameOf(image))
+    }
+  })
+  const failures = failed.map(({ item, error }) => ({ source: words.nameOf(item), error }))
+  if (failures.length > 0 && results.length === 0 && !mayAllFail) {
+    throw allFailed(failures, `${failures.length} of ${images.length} images ${words.summary}`)
+  }
+  return { results, failed: failures }
+}
+
+/** A cause without what is different for each blob: a registry that is gone fails all of them in one way. */
+export function likeness({ code, message }: AirgapError): string {
+  const same = message.replaceAll(/sha256:[0-9a-f]{64}/g, '#').replaceAll(/\d+ (?:of \d+ )?bytes/g, '#')
+  return `${code} ${same}`
+}
+
+/** So many parts of an image are named that have failed alike. */
+const MAX_PARTS = 20
+
+/** Parts of an image that have failed alike, as one failure. */
+export function groupAlike(failures: readonly ImageFailure[]): ImageFailure[] {
+  const groups = Map.groupBy(failures, ({ source, error }) => `${source} ${likeness(error)}`)
+  return [...groups.values()].flatMap((group) => {
+    const [first] = group
+    const parts = group.flatMap(({ part }) => part ?? [])
+    if (!first || parts.length < 2) return group
+    const left = parts.length - MAX_PARTS
+    const named = parts.slice(0, MAX_PARTS).join(', ')
+    return [{ ...first, part: left > 0 ? `${named} and ${left} others` : named }]
   })
 }
 
-/** An unexpected fault must not hide behind expected ones; otherwise it is the registry's answers that failed. */
-function mixedCode(codes: ReadonlySet<ErrorCode>): ErrorCode {
-  if (codes.has('INTERNAL')) return 'INTERNAL'
-  return 'REGISTRY'
+/** Tells of a failure when it happens: what it means for the whole is known only at the end. */
+export function tellFailure(onEvent: OnEvent | undefined, { source, part, error }: ImageFailure): void {
+  const name = part === undefined ? source : `${part} of ${source}`
+  onEvent?.({ type: 'failed', name, code: error.code, message: error.message })
+}
+
+/**
+ * One error for all that failed, where nothing was achieved. A single failure is passed on as it is.
+ * @param summary the message when there are several, like `20 of 20 images could not be resolved`.
+ */
+export function allFailed(failures: readonly ImageFailure[], summary: string): AirgapError {
+  const [first] = failures
+  if (first && failures.length === 1) return first.error
+  const codes = new Set(failures.map(({ error }) => error.code))
+  const [only] = codes
+  return new AirgapError(codes.size === 1 && only !== undefined ? only : 'REGISTRY', summary, {
+    problems: problemsOf(failures),
+    hint: hintsOf(failures).join('\n') || undefined,
+    cause: first?.error,
+  })
+}
+
+/**
+ * The error of work of which a part failed and can be taken up again.
+ * @param ways how to go on, a line each; behind the hints of what failed.
+ */
+export function incomplete(
+  summary: string,
+  failures: readonly ImageFailure[],
+  ways: readonly string[],
+): AirgapError {
+  return new AirgapError('INCOMPLETE', summary, {
+    problems: problemsOf(failures),
+    hint: [...hintsOf(failures), ...ways].join('\n'),
+    cause: failures[0]?.error,
+  })
+}
+
+function problemsOf(failures: readonly ImageFailure[]): Problem[] {
+  return failures.flatMap(({ source, part, error }) => {
+    const { code, problems } = error
+    // Where several places were asked, each has its own reason, and the last is the error's.
+    const message = problems.length > 1 ? messagesOf(problems) : error.message
+    return [{ entry: source, message: part === undefined ? message : `${part}: ${message}`, code }]
+  })
+}
+
+function messagesOf(problems: readonly Problem[]): string {
+  return problems.map(({ message }) => message).join('; ')
+}
+
+/** So many different hints are given; each of them alone tells its own. */
+const MAX_HINTS = 10
+
+/** The hints of what failed, each once. */
+function hintsOf(failures: readonly ImageFailure[]): string[] {
+  const hints = [...new Set(failures.flatMap(({ error }) => error.hint ?? []))]
+  const left = hints.length - MAX_HINTS
+  return left > 0 ? [...hints.slice(0, MAX_HINTS), `(and ${left} other hints)`] : hints
+}
+
+/** What to add to a command so that it goes on without images: a line each, to be pasted together. */
+export function excludeFlags(sources: Iterable<string>): string[] {
+  const all = [...new Set(sources)]
+  return all.map((source, i) => `  --exclude '${source}'${i < all.length - 1 ? ' \\' : ''}`)
 }
 
 const UNUSABLE =

@@ -220,7 +220,7 @@ describe('push', () => {
       '--receipt',
       'one.json',
     ])
-    expect(refused.code).toBe(4)
+    expect(refused.code).toBe(6)
     expect(refused.stderr).toContain(`${target.host}/${repository}`)
   })
 
@@ -400,7 +400,7 @@ describe('a push that breaks off', () => {
       '1',
     ]
     const broken = await run(args)
-    expect(broken.code).toBe(4)
+    expect(broken.code).toBe(6)
     const file = (await readdir(folder.path)).find((name) => name.startsWith('broken.json.'))
     expect(broken.stderr).toContain(file)
     const record = JSON.parse(await readFile(folder.file(file ?? ''), 'utf8')) as Receipt
@@ -413,7 +413,7 @@ describe('a push that breaks off', () => {
     await good(args)
   })
 
-  it('stops at a tag that somebody has set in the meantime', async () => {
+  it('leaves a tag that somebody has set in the meantime, and sets the others', async () => {
     const store = new MemoryStore()
     const other = await buildkitIndex('other')
     let isSeeded = false
@@ -426,9 +426,10 @@ describe('a push that breaks off', () => {
       },
     })
     const { code, stderr } = await run(['push', 'k8s.tar', target.host, ...KEY, '--receipt', 'raced.json'])
-    expect(code).toBe(2)
+    expect(code).toBe(6)
     expect(stderr).toContain('while this push was under way')
     expect(tagOf(target, 'docker.io/library/nginx', '1.29')).toBe(other.descriptor.digest)
+    expect(tagOf(target, 'registry.k8s.io/pause', '3.10.2')).toBeDefined()
   })
 })
 

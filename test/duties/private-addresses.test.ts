@@ -2,7 +2,7 @@ import { lookup } from 'node:dns'
 import type { LookupFunction } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { digestOf } from '../../src/oci/digest.ts'
-import { RegistryClient, type RegistryOptions } from '../../src/registry/client.ts'
+import type { RegistryClient, RegistryOptions } from '../../src/registry/client.ts'
 import { downloadBlob } from '../../src/registry/download.ts'
 import { foreignOrigins } from '../../src/registry/foreign.ts'
 import { NameGuard } from '../../src/registry/name-guard.ts'
@@ -107,7 +107,7 @@ describe('a foreign layer', () => {
     const transport = new Transport({
       insecureSkipTlsVerify: [],
       plainHttp: [],
-      names: new NameGuard(((_name, options, done) => lookup('127.0.0.1', options, done)) as LookupFunction),
+      names: new NameGuard((_name, options, done) => lookup('127.0.0.1', options, done)),
     })
     const url = `http://public.example:${outside.port}/layer`
     const [origin] = foreignOrigins(from('docker.io'), { ...blob, urls: [url] }, { transport, reach })
@@ -132,10 +132,7 @@ describe('a foreign layer', () => {
       openBlob: repository.openBlob.bind(repository),
     }
     const descriptor = { ...blob, urls: [`${inside.origin}/layer`] }
-    const error = await failureOf(
-      downloadBlob([posing as Repository], descriptor, sink, { client }),
-      'UNSUPPORTED_CONTENT',
-    )
+    const error = await failureOf(downloadBlob([posing], descriptor, sink, { client }), 'UNSUPPORTED_CONTENT')
     expect(error.message).toContain(`from ${inside.origin}/layer, which is inside a private network`)
     expect(error.hint).toContain('--mirror')
     expect([registry.seen.length, inside.seen.length]).toEqual([1, 0])
@@ -205,7 +202,7 @@ describe('a name that is given another address once it was checked (DNS rebindin
         rules: { allowed, plainHttp: [], names, addressesOf: async () => [PUBLIC] },
         realm: `http://auth.example:${thief.port}/token`,
         service: undefined,
-        scopes: [],
+        choices: [[]],
         credentials: { kind: 'basic', username: 'bob', password: 's3cret-word', source: 'x', id: 'x' },
         context: { registry: 'public.example', operation: 'look' },
       })

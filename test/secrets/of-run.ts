@@ -61,8 +61,8 @@ function noteSecretsOf({ args, cwd = '.', env = {}, stdin }: Start, authFiles: r
     if (/_proxy$/i.test(name) && URL.canParse(value)) {
       const { username, password } = new URL(value)
       if (password !== '') noteLogin(decodeURIComponent(username), decodeURIComponent(password))
-    } else if (/PASSWORD_FILE$/.test(name)) noteFile(value)
-    else if (/PASSWORD$/.test(name)) noteSecret(value, name)
+    } else if (name.endsWith('PASSWORD_FILE')) noteFile(value)
+    else if (name.endsWith('PASSWORD')) noteSecret(value, name)
   }
   for (const file of valuesOf(args, '--password-file')) noteFile(file)
   if (args.includes('--password-stdin') && stdin !== undefined) {

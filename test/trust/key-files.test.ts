@@ -26,11 +26,14 @@ describe('writeKeyPair', () => {
     ])
   })
 
-  it.skipIf(process.platform === 'win32')('[duty: key-files] keeps the private key to its owner', async () => {
-    const prefix = join(await temporaryFolder(), 'airgap')
-    const { privateKeyFile } = await writeKeyPair({ prefix, password: 'x' })
-    expect((await stat(privateKeyFile)).mode & 0o777).toBe(0o600)
-  })
+  it.skipIf(process.platform === 'win32')(
+    '[duty: key-files] keeps the private key to its owner',
+    async () => {
+      const prefix = join(await temporaryFolder(), 'airgap')
+      const { privateKeyFile } = await writeKeyPair({ prefix, password: 'x' })
+      expect((await stat(privateKeyFile)).mode & 0o777).toBe(0o600)
+    },
+  )
 
   it('says that an empty password protects nothing', async () => {
     const prefix = join(await temporaryFolder(), 'airgap')
@@ -38,27 +41,33 @@ describe('writeKeyPair', () => {
     expect(warnings).toEqual([expect.stringContaining(privateKeyFile)])
   })
 
-  it.each([[['key']], [['pub']], [['key', 'pub']]])('[duty: key-files] never overwrites: %j in the way', async (endings) => {
-    const folder = await temporaryFolder()
-    for (const ending of endings) await writeFile(join(folder, `a.${ending}`), 'precious')
-    const error = await errorOf(() => writeKeyPair({ prefix: join(folder, 'a'), password: 'x' }))
-    expect(error.code).toBe('OUTPUT_EXISTS')
-    for (const ending of ['key', 'pub']) {
-      expect(error.message.includes(join(folder, `a.${ending}`))).toBe(endings.includes(ending))
-    }
-    expect((await readdir(folder)).toSorted()).toEqual(endings.map((ending) => `a.${ending}`))
-    for (const ending of endings) {
-      expect(await readFile(join(folder, `a.${ending}`), 'utf8')).toBe('precious')
-    }
-  })
+  it.each([[['key']], [['pub']], [['key', 'pub']]])(
+    '[duty: key-files] never overwrites: %j in the way',
+    async (endings) => {
+      const folder = await temporaryFolder()
+      for (const ending of endings) await writeFile(join(folder, `a.${ending}`), 'precious')
+      const error = await errorOf(() => writeKeyPair({ prefix: join(folder, 'a'), password: 'x' }))
+      expect(error.code).toBe('OUTPUT_EXISTS')
+      for (const ending of ['key', 'pub']) {
+        expect(error.message.includes(join(folder, `a.${ending}`))).toBe(endings.includes(ending))
+      }
+      expect((await readdir(folder)).toSorted()).toEqual(endings.map((ending) => `a.${ending}`))
+      for (const ending of endings) {
+        expect(await readFile(join(folder, `a.${ending}`), 'utf8')).toBe('precious')
+      }
+    },
+  )
 
-  it.each(['key', 'pub'])('[duty: key-files] follows no link at .%s, not even one that points nowhere', async (ending) => {
-    const folder = await temporaryFolder()
-    await symlink(join(folder, 'elsewhere'), join(folder, `a.${ending}`))
-    const error = await errorOf(() => writeKeyPair({ prefix: join(folder, 'a'), password: 'x' }))
-    expect(error.code).toBe('OUTPUT_EXISTS')
-    expect(await readdir(folder)).toEqual([`a.${ending}`])
-  })
+  it.each(['key', 'pub'])(
+    '[duty: key-files] follows no link at .%s, not even one that points nowhere',
+    async (ending) => {
+      const folder = await temporaryFolder()
+      await symlink(join(folder, 'elsewhere'), join(folder, `a.${ending}`))
+      const error = await errorOf(() => writeKeyPair({ prefix: join(folder, 'a'), password: 'x' }))
+      expect(error.code).toBe('OUTPUT_EXISTS')
+      expect(await readdir(folder)).toEqual([`a.${ending}`])
+    },
+  )
 
   it('[duty: key-files] leaves no private key when the public one cannot be written', async () => {
     const folder = await temporaryFolder()

@@ -3,6 +3,7 @@ import {
   BundleIdentitySchema,
   ImageEntrySchema,
   PlatformsSchema,
+  SkippedSchema,
   source,
   ToolSchema,
 } from '../../bundle/description.ts'
@@ -35,6 +36,7 @@ export const EvidenceSchema = v.object({
   ...openedFields,
   platforms: PlatformsSchema,
   images: v.array(ImageEntrySchema),
+  skipped: v.optional(SkippedSchema),
   blobs: described(sum, 'Blobs delivered or kept as evidence, each once'),
   resolvedByMirror: described(
     v.array(source),

@@ -1,5 +1,10 @@
 import * as v from 'valibot'
-import { BundleIdentitySchema, ImageEntrySchema, PlatformsSchema } from '../../bundle/description.ts'
+import {
+  BundleIdentitySchema,
+  ImageEntrySchema,
+  PlatformsSchema,
+  SkippedSchema,
+} from '../../bundle/description.ts'
 import { described, keyFingerprint, sum, wholeNumber, type Known } from '../../bundle/fields.ts'
 
 /** The size of the file, wherever a bundle's file is described. */
@@ -43,10 +48,15 @@ export const PackSchema = v.object({
     ),
     'The mirrors in use',
   ),
+  skipped: v.optional(SkippedSchema),
   fetched: described(sum, 'What came over the network after planning; in a dry run, what will come'),
   reused: described(
     sum,
     'What came out of earlier bundles; in a dry run, what will, if it is unaltered there',
+  ),
+  resumed: described(
+    sum,
+    'What an interrupted run had fetched: its bytes, and the blobs that were complete by them',
   ),
 })
 export type PackResult = Known<v.InferOutput<typeof PackSchema>>

@@ -52,11 +52,7 @@ export class Ways {
    * @param lookup for hosts that are contacted directly.
    * @throws AirgapError `FILE` when `caFile` is of no use.
    */
-  constructor(
-    options: WayOptions,
-    timeouts: Timeouts,
-    lookup: LookupFunction = systemLookup as LookupFunction,
-  ) {
+  constructor(options: WayOptions, timeouts: Timeouts, lookup: LookupFunction = systemLookup) {
     const { caFile, insecureSkipTlsVerify = [], hostTls, certsFolders, proxies, env = {}, onNotice } = options
     this.#options = options
     this.#timeouts = timeouts

@@ -9,10 +9,12 @@ import type { RegistryClient } from '../../registry/client.ts'
 import type { Mirrors } from '../../registry/mirrors/mirrors.ts'
 import { sourcesFor } from '../../registry/mirrors/sources.ts'
 import type { Repository } from '../../registry/repository.ts'
-import { asRegistryFault, forEachImage } from '../failures.ts'
+import type { OnEvent } from '../events.ts'
+import { allFailed, asRegistryFault, excludeFlags, forEachImage, incomplete } from '../failures.ts'
 import { closureOf, closureSize, kindOf, type Closure, type KnownSizes } from '../graph.ts'
 import type { Lock } from './lock.ts'
 import { repeatSelection } from '../select.ts'
+import { expectSources } from './expect.ts'
 import { DocumentCache } from './sources.ts'
 
 /** A blob that has to be fetched, and the repositories that may have it, in the order to try. */
@@ -35,12 +37,13 @@ export interface BundleContents {
 export interface ContentsOptions {
   lock: Lock
   /** Everything in `airgap.json` but the images, which come from the lock. */
-  description: Omit<BundleDescription, 'images' | 'platforms'>
+  description: Omit<BundleDescription, 'images' | 'platforms' | 'skipped'>
   client: RegistryClient
   mirrors?: Mirrors
   concurrency?: number
   cache?: DocumentCache
   signal?: AbortSignal
+  onEvent?: OnEvent
 }
 
 /**
@@ -51,14 +54,26 @@ export async function gatherContents(options: ContentsOptions): Promise<BundleCo
   const { lock } = options
   const cache = options.cache ?? new DocumentCache()
   const sizes: KnownSizes = new Map()
+  const references = lock.images.map(({ source }) => parseReference(source))
+  expectSources(options.client, references, options.mirrors)
   const words = {
     nameOf: ({ source }: ImageEntry) => source,
     faultOf: asLockFault,
     summary: 'do not answer to the lock',
   }
-  const gathered = await forEachImage(lock.images, options, words, (image) =>
+  const countOf = (count: number): string => `${count} of ${lock.images.length} images ${words.summary}`
+  const { results: gathered, failed } = await forEachImage(lock.images, options, words, (image) =>
     gatherImage(image, options, cache, sizes),
   )
+  // A lock that says otherwise than its images is not mended by trying again.
+  const wrong = failed.filter(({ error }) => error.code === 'INVALID_LOCK')
+  if (wrong.length > 0) throw allFailed(wrong, countOf(wrong.length))
+  if (failed.length > 0) {
+    throw incomplete(countOf(failed.length), failed, [
+      'Nothing was written. Mend it and run the same command again, or go on without these:',
+      ...excludeFlags(failed.map(({ source }) => source)),
+    ])
+  }
 
   const documents = new Map<Digest, ManifestOrIndex>()
   const configs = new Set<Digest>()
@@ -91,6 +106,7 @@ export async function gatherContents(options: ContentsOptions): Promise<BundleCo
     ...options.description,
     platforms: lock.platforms,
     images: lock.images,
+    ...(lock.skipped ? { skipped: lock.skipped } : {}),
   }
   const files = describingFiles(description, (digest) => documents.get(digest))
   return { files, blobs, toFetch, checksums: checksumsOf(files, blobs), description }

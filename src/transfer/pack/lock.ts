@@ -1,7 +1,14 @@
 import * as v from 'valibot'
-import { ImageEntrySchema, IMAGE_KEYS, PlatformsSchema } from '../../bundle/description.ts'
+import {
+  ImageEntrySchema,
+  IMAGE_KEYS,
+  PlatformsSchema,
+  SKIPPED_KEYS,
+  SkippedSchema,
+} from '../../bundle/description.ts'
 import { described, type Known } from '../../bundle/fields.ts'
 import { checkDeliveredNames, sortImages } from '../../bundle/layout.ts'
+import { alsoThere } from '../../bundle/skipped.ts'
 import { AirgapError, messageOf } from '../../errors.ts'
 import { canonicalJson, checkKeyCase, checkShape, parseStrictJson } from '../../oci/json.ts'
 
@@ -16,6 +23,7 @@ export const LockSchema = v.looseObject({
   ),
   platforms: PlatformsSchema,
   images: v.pipe(v.array(ImageEntrySchema), v.minLength(1, 'names no image')),
+  skipped: v.optional(SkippedSchema),
 })
 export type Lock = Known<v.InferOutput<typeof LockSchema>>
 
@@ -33,7 +41,14 @@ export function parseLock(bytes: Uint8Array, what: string): Lock {
     const lock = checkShape(LockSchema, parseStrictJson(bytes, what), what)
     checkKeyCase(lock, Object.keys(LockSchema.entries), what)
     for (const image of lock.images) checkKeyCase(image, IMAGE_KEYS, `${what}, ${image.source}`)
+    for (const one of lock.skipped ?? []) checkKeyCase(one, SKIPPED_KEYS, `${what}, skipped, ${one.source}`)
     checkDeliveredNames(lock.images)
+    const [twice] = alsoThere(lock.images, lock.skipped)
+    if (twice !== undefined)
+      throw new AirgapError(
+        'INVALID_LOCK',
+        `${what}: ${twice} is said to be left out, and is among the images`,
+      )
     return { ...lock, images: sortImages(lock.images) }
   } catch (error) {
     throw new AirgapError('INVALID_LOCK', messageOf(error), {

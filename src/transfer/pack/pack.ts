@@ -5,6 +5,7 @@ import type { RegistryClient } from '../../registry/client.ts'
 import type { SigningKey } from '../../trust/keys.ts'
 import { signBytes } from '../../trust/signature.ts'
 import type { OnEvent } from '../events.ts'
+import type { ImageFailure } from '../failures.ts'
 import { gatherContents, type BlobToFetch, type BundleContents, type ContentsOptions } from './contents.ts'
 import type { ReusableBlobs } from './reuse.ts'
 
@@ -15,7 +16,8 @@ export interface PackPlan {
   toFetch: Map<Digest, BlobToFetch>
   /** What earlier bundles may have of it; none of their bytes has been looked at yet. */
   reuse: ReusableBlobs | undefined
-  isSigned: boolean
+  /** What will be written into it last. */
+  signature: BundleSignature | undefined
 }
 
 /** For both ways to execute a plan. */
@@ -25,6 +27,11 @@ export interface PackOptions {
   concurrency?: number
   signal?: AbortSignal
   onEvent?: OnEvent
+  /**
+   * Images that ought to be in the bundle and could not be resolved: what is planned is fetched, and the bundle is not
+   * finished.
+   */
+  unresolved?: readonly ImageFailure[]
 }
 
 /**
@@ -32,19 +39,24 @@ export interface PackOptions {
  * decides offsets; it is written last.
  *
  * @param key signs `SHA256SUMS`; undefined leaves the bundle unsigned.
+ * @param signature one that an earlier run has made over the very same, instead.
  */
 export async function planPack(
-  options: ContentsOptions & { key?: SigningKey | undefined; reuse?: ReusableBlobs | undefined },
+  options: ContentsOptions & {
+    key?: SigningKey | undefined
+    signature?: BundleSignature | undefined
+    reuse?: ReusableBlobs | undefined
+  },
 ): Promise<PackPlan> {
   const contents = await gatherContents(options)
-  const signature = options.key && signContents(contents, options.key)
+  const signature = options.signature ?? (options.key && signContents(contents, options.key))
   const plan = planBundle(contents.files, contents.blobs, contents.checksums, signature)
   return {
     plan,
     description: contents.description,
     toFetch: contents.toFetch,
     reuse: options.reuse,
-    isSigned: signature !== undefined,
+    signature,
   }
 }
 

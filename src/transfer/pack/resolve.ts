@@ -1,6 +1,8 @@
 import { checkDeliveredNames, sortImages } from '../../bundle/layout.ts'
-import { FORMAT_VERSION, type ImageEntry } from '../../bundle/description.ts'
+import { FORMAT_VERSION, type ImageEntry, type SkippedImage } from '../../bundle/description.ts'
+import { reasonOf } from '../../bundle/skipped.ts'
 import { AirgapError } from '../../errors.ts'
+import { compareBytes } from '../../oci/json.ts'
 import type { ManifestOrIndex } from '../../oci/manifest.ts'
 import { formatPlatform, type Platform } from '../../oci/platform.ts'
 import { formatReference, type Reference } from '../../oci/reference.ts'
@@ -10,11 +12,12 @@ import type { Mirrors } from '../../registry/mirrors/mirrors.ts'
 import { sourcesFor, type Sources } from '../../registry/mirrors/sources.ts'
 import type { Repository } from '../../registry/repository.ts'
 import type { OnEvent } from '../events.ts'
-import { asRegistryFault, forEachImage } from '../failures.ts'
+import { asRegistryFault, forEachImage, type ImageFailure } from '../failures.ts'
 import { closureOf, closureSize, kindOf } from '../graph.ts'
 import { LOCK_TYPE, type Lock } from './lock.ts'
 import { selectPlatforms } from '../select.ts'
 import { explainMissingTag } from './near-tags.ts'
+import { expectSources } from './expect.ts'
 import { DocumentCache, firstThatHas } from './sources.ts'
 
 /** An image that an input named, and the kind of input. */
@@ -35,38 +38,64 @@ export interface ResolveOptions {
   resolveFrom?: 'source' | 'mirror'
   /** Images resolved at a time. */
   concurrency?: number
+  /** There are others already: it is no error of its own when none of these can be resolved. */
+  mayAllFail?: boolean
   cache?: DocumentCache
   signal?: AbortSignal
   onEvent?: OnEvent
 }
 
+/** What came of resolving: the images that could be, pinned, and those that could not. */
+export interface Resolved {
+  lock: Lock
+  failed: ImageFailure[]
+}
+
 /**
  * Pins every image to a digest, and finds out what a bundle would deliver for it. Reads manifests, and the
- * configs of images that are not in an index; nothing else is fetched.
+ * configs of images that are not in an index; nothing else is fetched. One that cannot be resolved does not stop the
+ * others.
  *
- * @throws AirgapError when any image cannot be resolved; with several, `problems` names each.
+ * @throws AirgapError when no image can be resolved (with several, `problems` names each), and for what concerns all
+ *   of them: `NAME_CONFLICT`, `INVALID_REFERENCE`.
  */
-export async function resolveImages(options: ResolveOptions): Promise<Lock> {
+export async function resolveImages(options: ResolveOptions): Promise<Resolved> {
   const { images, onEvent } = options
   const cache = options.cache ?? new DocumentCache()
   onEvent?.({ type: 'phase', phase: 'resolve', items: images.length, bytes: 0 })
+  expectSources(
+    options.client,
+    images.map(({ reference }) => reference),
+    options.mirrors,
+  )
   const words = {
     nameOf: ({ reference }: RequestedImage) => formatReference(reference),
     faultOf: asRegistryFault,
     summary: 'could not be resolved',
   }
-  const resolved = await forEachImage(images, options, words, async (image) => {
+  const { results: resolved, failed } = await forEachImage(images, options, words, async (image) => {
     const entry = await resolveOne(image, options, cache)
     onEvent?.({ type: 'item', name: entry.source, bytes: entry.size, outcome: 'resolved' })
     return entry
   })
   checkDeliveredNames(resolved)
-  return {
+  const lock: Lock = {
     type: LOCK_TYPE,
     formatVersion: FORMAT_VERSION,
     platforms: options.platforms === 'all' ? 'all' : options.platforms.map(formatPlatform),
     images: sortImages(resolved),
   }
+  return { lock, failed }
+}
+
+/** The lock of what could be resolved, with the rest recorded as left out. */
+export function skipFailed({ lock, failed }: Resolved): Lock {
+  const skipped = new Map<string, SkippedImage>()
+  for (const { source, error } of failed) {
+    skipped.set(source, { source, code: error.code, message: reasonOf(error.message) || error.code })
+  }
+  if (skipped.size === 0) return lock
+  return { ...lock, skipped: [...skipped.values()].toSorted((a, b) => compareBytes(a.source, b.source)) }
 }
 
 async function resolveOne(
@@ -134,6 +163,7 @@ async function readSource(
   if (tag === undefined) throw new AirgapError('INTERNAL', `${name} has neither tag nor digest`)
   const named = async (repository: Repository): Promise<ManifestOrIndex> => {
     const found = await repository.resolveManifest(tag, signal)
+    if (found?.document) cache.add(found.document)
     if (found) return cache.fetch(found.digest, all, signal)
     throw new AirgapError(
       'NOT_FOUND',
@@ -144,14 +174,17 @@ async function readSource(
   if (options.resolveFrom === 'mirror' && naming.length > 0) {
     const mayName = [...naming.map(({ repository }) => repository), ...(source ? [source] : [])]
     return firstThatHas(mayName, async (repository) => ({
-      document: all.includes(repository)
-        ? await repository.fetchManifest(tag, signal)
-        : await named(repository),
+      document:
+        all.includes(repository) && !cache.hasReuse
+          ? await repository.fetchManifest(tag, signal)
+          : await named(repository),
       resolvedFrom: repository === source ? 'source' : repository.name,
     }))
   }
   if (!source) throw nobodyMayName(reference, movedBy ?? '', options.resolveFrom)
-  const document = all.length === 1 ? await source.fetchManifest(tag, signal) : await named(source)
+  // Where the document may be had elsewhere, the tag's digest is asked for by HEAD, which counts towards no limit.
+  const isElsewhere = all.length > 1 || cache.hasReuse
+  const document = isElsewhere ? await named(source) : await source.fetchManifest(tag, signal)
   return { document, resolvedFrom: 'source' }
 }
 

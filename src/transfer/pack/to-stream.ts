@@ -5,6 +5,7 @@ import { AirgapError } from '../../errors.ts'
 import { downloadBlob } from '../../registry/download.ts'
 import { blobProgress } from '../events.ts'
 import type { BlobToFetch } from './contents.ts'
+import { brokenOff } from './incomplete.ts'
 import type { PackOptions, PackPlan } from './pack.ts'
 import { FetchProgress, summaryOf, wantedBlobs, type PackSummary } from './wanted.ts'
 
@@ -30,7 +31,7 @@ export async function packToStream(
     } else if (blob) {
       const isReused = await writeReused(pack, blob, writer, options)
       if (isReused) reused.add(blob)
-      else await writeFetched(blob, writer, options)
+      else await writeFetched(pack, blob, writer, options)
       progress.done(blob, isReused ? 'reused' : 'fetched')
     } else {
       throw new AirgapError('INTERNAL', `nothing is planned for ${entry.name}`)
@@ -43,17 +44,23 @@ export async function packToStream(
 }
 
 async function writeFetched(
-  { sources, descriptor }: BlobToFetch,
+  pack: PackPlan,
+  blob: BlobToFetch,
   writer: StreamWriter,
   { client, signal, onEvent }: PackOptions,
 ): Promise<void> {
+  const { sources, descriptor } = blob
   // A stream may keep what it is given for longer than its write takes.
   const sink = { restartable: false, write: (bytes: Uint8Array) => writer.write(Buffer.from(bytes)) }
-  await downloadBlob(sources, descriptor, sink, {
-    client,
-    ...(signal ? { signal } : {}),
-    ...blobProgress(onEvent),
-  })
+  try {
+    await downloadBlob(sources, descriptor, sink, {
+      client,
+      ...(signal ? { signal } : {}),
+      ...blobProgress(onEvent),
+    })
+  } catch (error) {
+    throw brokenOff(error, blob, pack.description.images)
+  }
 }
 
 /** A pipe cannot be gone back on: the earlier bundle's blob is hashed before its first byte is written. */

@@ -1,5 +1,5 @@
 import type { ImageEntry } from '../../bundle/description.ts'
-import { AirgapError, type Problem } from '../../errors.ts'
+import { AirgapError, type ErrorCode, type Problem } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { ManifestOrIndex } from '../../oci/manifest.ts'
 import type { RegistryClient } from '../../registry/client.ts'
@@ -7,7 +7,9 @@ import { projectOf, type ProjectVisibility } from '../../registry/harbor.ts'
 import type { Repository } from '../../registry/repository.ts'
 import type { OpenedBundle } from '../check/opened-bundle.ts'
 import type { ImageGraph } from '../check/opened-bundle.ts'
+import { isOfOneImage } from '../failures.ts'
 import { inParallel } from '../parallel.ts'
+import { noneCanBe } from './push-failures.ts'
 import { nameImages, type NamingOptions, type TargetName } from './names.ts'
 import { planProjects, type PlannedProject } from './projects.ts'
 import { planSourceIndexes, type PlannedIndex } from './source-index.ts'
@@ -20,6 +22,8 @@ export interface PlannedImage {
   repository: Repository
   /** What the tag points to now; undefined when there is no such tag. */
   tagNow: Digest | undefined
+  /** Why the target cannot be asked about this image, which is then left; nothing of it is in the plan. */
+  fault?: AirgapError
 }
 
 /** A blob, and the target's repositories that need it. */
@@ -56,6 +60,9 @@ export interface PushPlan {
   mountCount: number
 }
 
+/** After these there is no point in asking about the next image, and a wrong password must not be tried again and again. */
+const STOPS_PLANNING = new Set<ErrorCode>(['NETWORK', 'TLS', 'RATE_LIMITED', 'UNAUTHORIZED', 'CREDENTIALS'])
+
 export interface PlanPushOptions extends NamingOptions {
   client: RegistryClient
   /** Which of the bundle's images to push. */
@@ -70,7 +77,8 @@ export interface PlanPushOptions extends NamingOptions {
 }
 
 /**
- * Names the images, asks the target what it has, and lists what is missing. Sends nothing.
+ * Names the images, asks the target what it has, and lists what is missing. Sends nothing. An image that the target
+ * refuses to be asked about does not stop the others.
  *
  * @throws AirgapError `NAME_CONFLICT`, `INVALID_TARGET_NAME`, `TAG_WOULD_MOVE`, `USAGE`, each with every case;
  * and the registry's errors.
@@ -100,24 +108,41 @@ export async function planPush(opened: OpenedBundle, options: PlanPushOptions): 
     repositories.set(path, known)
     return known
   }
+  client.expect(
+    target.registry,
+    graphs.flatMap(({ image }) => names.get(image)?.repository ?? []),
+    'pull,push',
+  )
   const images = await inParallel(graphs, options, async (graph, signal): Promise<PlannedImage> => {
     const name = names.get(graph.image)
     if (!name) throw new AirgapError('INTERNAL', `${graph.image.source} has got no name`)
     const repository = repositoryOf(name.repository)
-    const now = isAbsent(repository) ? undefined : await repository.resolveManifest(name.tag, signal)
-    return { image: graph.image, graph, name, repository, tagNow: now?.digest }
+    const planned = { image: graph.image, graph, name, repository, tagNow: undefined }
+    try {
+      const now = isAbsent(repository) ? undefined : await repository.resolveManifest(name.tag, signal)
+      return { ...planned, tagNow: now?.digest }
+    } catch (error) {
+      if (signal.aborted || !isOfOneImage(error) || STOPS_PLANNING.has(error.code)) throw error
+      return { ...planned, fault: error }
+    }
   })
-  const sourceIndexes = options.sparseIndex ? await planSourceIndexes(images, options, isAbsent) : []
+  const askable = images.filter(({ fault }) => fault === undefined)
+  if (askable.length === 0) throw noneCanBe(images)
+  const sourceIndexes = options.sparseIndex ? await planSourceIndexes(askable, options, isAbsent) : []
   if (!options.moveTags) refuseMovedTags(images, sourceIndexes)
 
-  const blobs = await inParallel(blobNeeds(images), options, (need, signal) =>
+  const blobs = await inParallel(blobNeeds(askable), options, (need, signal) =>
     locateBlob(need, isAbsent, signal),
   )
+  client.expectSources(target.registry, mountSources(blobs))
+  // What a tag points to is there.
+  const known = new Set(askable.map(({ repository, tagNow }) => `${repository.name} ${tagNow}`))
   const manifests = await inParallel(
-    manifestNeeds(images),
+    manifestNeeds(askable),
     options,
     async (need, signal): Promise<PlannedManifest> => {
       if (isAbsent(need.repository)) return { ...need, isPresent: false }
+      if (known.has(`${need.repository.name} ${need.document.digest}`)) return { ...need, isPresent: true }
       const there = await need.repository.resolveManifest(need.document.digest, signal)
       return { ...need, isPresent: there?.digest === need.document.digest }
     },
@@ -228,6 +253,22 @@ export function tagChange(before: Digest | undefined, digest: Digest): 'created'
 export function uploadsOf({ present, missing, damaged }: PlannedBlobTransfer): Repository[] {
   if (damaged.length > 0) return damaged
   return present.length > 0 ? [] : missing.slice(0, 1)
+}
+
+/** The repository of the target that the others mount a blob from. */
+function mountSource(blob: PlannedBlobTransfer): Repository | undefined {
+  return blob.present[0] ?? uploadsOf(blob)[0]
+}
+
+/** Those of the most mounts first. */
+function mountSources(blobs: readonly PlannedBlobTransfer[]): string[] {
+  const mounts = new Map<string, number>()
+  for (const blob of blobs) {
+    const source = mountSource(blob)?.repository
+    const count = mountsOf(blob).length
+    if (source !== undefined && count > 0) mounts.set(source, (mounts.get(source) ?? 0) + count)
+  }
+  return [...mounts].toSorted(([, a], [, b]) => b - a).map(([repository]) => repository)
 }
 
 /** The repositories that mount it from another one of the target. */

@@ -2,7 +2,6 @@ import { blobName } from '../../bundle/names.ts'
 import { AirgapError, type Problem } from '../../errors.ts'
 import { shortHex, type Digest } from '../../oci/digest.ts'
 import { downloadBlob } from '../../registry/download.ts'
-import type { ManifestOrIndex } from '../../oci/manifest.ts'
 import type { RegistryClient } from '../../registry/client.ts'
 import type { Repository } from '../../registry/repository.ts'
 import type { UploadState } from '../../registry/uploads/state/state.ts'
@@ -12,18 +11,13 @@ import { blobProgress, type ItemOutcome, type OnEvent } from '../events.ts'
 import { ImageProgress } from '../image-progress.ts'
 import { inParallel } from '../parallel.ts'
 import { contentFor, putWithContent } from './missing-content.ts'
-import {
-  mountsOf,
-  tagName,
-  uploadsOf,
-  type PlannedBlobTransfer,
-  type PlannedImage,
-  type PushPlan,
-} from './plan.ts'
+import { mountsOf, uploadsOf, type PlannedBlobTransfer, type PushPlan } from './plan.ts'
 import { createProjects } from './projects.ts'
+import { PushFailures } from './push-failures.ts'
 import type { PushRecord } from './record.ts'
 import type { Receipt } from './receipt.ts'
 import { putSourceIndexes } from './source-index.ts'
+import { setTags } from './tags.ts'
 
 export interface PushOptions {
   client: RegistryClient
@@ -47,8 +41,11 @@ const READ_SIZE = 256 * 1024
  * children before parents, and tags last, after everything else is in its place. Each tag is then read back. Behind
  * them come sources' own indexes, which a registry may refuse: the receipt says so.
  *
+ * What cannot be sent, put or tagged for one image does not stop the others; an image that lacks anything is not tagged.
+ *
  * @param record is told of everything that is done; after a failure it gives the receipt of what was.
- * @throws AirgapError `VERIFICATION_FAILED` when the bundle's content is altered: no tag has been set then.
+ * @throws AirgapError `INCOMPLETE` naming the images that failed, or what all of them failed for;
+ *   `VERIFICATION_FAILED` when the bundle's content is altered: no tag has been set then.
  */
 export async function executePush(
   opened: OpenedBundle,
@@ -56,14 +53,22 @@ export async function executePush(
   record: PushRecord,
   options: PushOptions,
 ): Promise<Receipt> {
+  const failures = new PushFailures(plan, options.onEvent)
   await checkWhatStays(opened, plan, options)
   const { registry } = record.target
   record.setProjects(await createProjects(plan.projects, { ...options, registry }))
-  await sendBlobs(opened, plan, options, record)
-  await sendManifests(opened, plan, options, record)
-  if (options.verifyTarget) await readBack(plan, options, record)
-  await setTags(opened, plan, options, record)
-  await putSourceIndexes(plan.sourceIndexes, options, (index, outcome) => record.setIndex(index, outcome))
+  await sendBlobs(opened, plan, options, record, failures)
+  const content = contentFor({ opened, plan, options, record, upload })
+  await sendManifests(plan, options, record, failures, content)
+  if (options.verifyTarget) await readBack(plan, options, record, failures)
+  await setTags(plan, options, record, failures, content)
+  const sourceIndexes = plan.sourceIndexes.filter(({ repository, digest }) =>
+    plan.images
+      .filter(({ image, repository: own }) => own === repository && image.sourceDigest === digest)
+      .every((planned) => failures.isWhole(planned)),
+  )
+  await putSourceIndexes(sourceIndexes, options, (index, outcome) => record.setIndex(index, outcome))
+  failures.throwIfAny()
   return record.receipt(true)
 }
 
@@ -81,6 +86,7 @@ async function sendBlobs(
   plan: PushPlan,
   options: PushOptions,
   record: PushRecord,
+  failures: PushFailures,
 ): Promise<void> {
   const { onEvent } = options
   const images = imagesIn(plan, (digest) => digest, onEvent)
@@ -94,13 +100,12 @@ async function sendBlobs(
   images.begin()
   const largestFirst = plan.blobs.toSorted((a, b) => b.size - a.size)
   const altered: Problem[] = []
+  const unread: PlannedBlobTransfer[] = []
   await inParallel(largestFirst, options, async (blob, signal) => {
-    for (const repository of blob.present) record.set(repository, blob.digest, blob.size, 'present-not-read')
     try {
-      for (const repository of uploadsOf(blob)) {
-        await upload(opened, blob, repository, options, signal)
-        record.set(repository, blob.digest, blob.size, 'uploaded')
-      }
+      const { outcome, isComplete, isRead } = await sendBlob(opened, blob, options, record, failures, signal)
+      if (isComplete) images.done(blob.digest, outcome)
+      if (!isRead) unread.push(blob)
     } catch (error) {
       // The others are called off with the first one's error; it is not theirs.
       if (!signal.aborted && error instanceof AirgapError && error.code === 'INVALID_CONTENT') {
@@ -108,43 +113,75 @@ async function sendBlobs(
       }
       throw error
     }
-    const mounted = await mountOrUpload(opened, blob, options, record, signal)
-    images.done(blob.digest, uploadsOf(blob).length > 0 ? 'uploaded' : mounted)
   }).catch((error: unknown) => {
     refuse(opened, altered)
     throw error
   })
+  // No tag is set before every byte of the bundle has been checked, also of what could not be sent.
+  if (failures.isAnyWhole && unread.length > 0) {
+    const names = new Set(unread.map(({ digest }) => blobName(digest)))
+    await requireContent(
+      opened,
+      contentEntries(opened).filter(({ name }) => names.has(name)),
+      options,
+    )
+  }
 }
 
-async function mountOrUpload(
+interface SentBlob {
+  /** What took most. */
+  outcome: ItemOutcome
+  /** Whether every repository has it that needs it. */
+  isComplete: boolean
+  /** Whether its bytes have been hashed: on their way now, or before because they were not to be sent. */
+  isRead: boolean
+}
+
+/** Uploads a blob where it has to be, and mounts it from there where it is needed besides. */
+async function sendBlob(
   opened: OpenedBundle,
   blob: PlannedBlobTransfer,
   options: PushOptions,
   record: PushRecord,
+  failures: PushFailures,
   signal: AbortSignal,
-): Promise<ItemOutcome> {
-  let outcome: ItemOutcome = 'present'
-  const from = blob.present[0] ?? uploadsOf(blob)[0]
-  for (const repository of mountsOf(blob)) {
-    const isMounted = from !== undefined && (await repository.mountBlob(blob.digest, from.repository, signal))
-    if (isMounted) {
-      record.set(repository, blob.digest, blob.size, 'mounted')
-      options.onEvent?.({
-        type: 'item',
-        name: `${shortHex(blob.digest)} in ${repository.name}`,
-        bytes: blob.size,
-        outcome: 'mounted',
-        digest: blob.digest,
-      })
-      if (outcome === 'present') outcome = 'mounted'
-    } else {
-      options.onEvent?.({ type: 'more', bytes: blob.size })
-      outcome = 'uploaded'
-      await upload(opened, blob, repository, options, signal)
-      record.set(repository, blob.digest, blob.size, 'uploaded')
-    }
+): Promise<SentBlob> {
+  const { digest, size } = blob
+  for (const repository of blob.present) record.set(repository, digest, size, 'present-not-read')
+  const uploads = uploadsOf(blob)
+  const sent: SentBlob = { outcome: 'present', isComplete: true, isRead: uploads.length === 0 }
+  let [from] = blob.present
+  const send = async (repository: Repository, canMount: boolean): Promise<void> => {
+    const isDone = await failures.attempt({ repository, digest, size, kind: 'blob' }, signal, async () => {
+      const isMounted = canMount && from && (await mount(blob, from, repository, options, signal))
+      if (!isMounted) {
+        if (canMount) options.onEvent?.({ type: 'more', bytes: size })
+        await upload(opened, blob, repository, options, signal)
+        sent.isRead = true
+      }
+      record.set(repository, digest, size, isMounted ? 'mounted' : 'uploaded')
+      if (!isMounted) sent.outcome = 'uploaded'
+      else if (sent.outcome === 'present') sent.outcome = 'mounted'
+    })
+    if (isDone) from ??= repository
+    else sent.isComplete = false
   }
-  return outcome
+  for (const repository of uploads) await send(repository, false)
+  for (const repository of mountsOf(blob)) await send(repository, true)
+  return sent
+}
+
+async function mount(
+  { digest, size }: PlannedBlobTransfer,
+  from: Repository,
+  repository: Repository,
+  { onEvent }: PushOptions,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (!(await repository.mountBlob(digest, from.repository, signal))) return false
+  const name = `${shortHex(digest)} in ${repository.name}`
+  onEvent?.({ type: 'item', name, bytes: size, outcome: 'mounted', digest })
+  return true
 }
 
 /** @param partOf names a blob of an image in the phase. */
@@ -187,102 +224,70 @@ async function upload(
 
 /** Children before parents: a registry refuses an index whose children it does not have. */
 async function sendManifests(
-  opened: OpenedBundle,
   plan: PushPlan,
   options: PushOptions,
   record: PushRecord,
+  failures: PushFailures,
+  content: ReturnType<typeof contentFor>,
 ): Promise<void> {
-  const content = contentFor({ opened, plan, options, record, upload })
   const byRepository = Map.groupBy(plan.manifests, ({ repository }) => repository)
   await inParallel([...byRepository.values()], options, async (manifests, signal) => {
     for (const { document, repository, isPresent } of manifests) {
+      const { digest } = document
       const size = document.bytes.length
       if (isPresent) {
-        record.set(repository, document.digest, size, 'present-not-read')
-        continue
+        record.set(repository, digest, size, 'present-not-read')
+      } else if (failures.isNeeded({ repository, digest })) {
+        await failures.attempt({ repository, digest, size, kind: 'manifest' }, signal, async () => {
+          await putWithContent({ repository, ref: digest, document }, content, signal)
+          record.set(repository, digest, size, 'uploaded')
+        })
       }
-      await putWithContent({ repository, ref: document.digest, document }, content, signal)
-      record.set(repository, document.digest, size, 'uploaded')
     }
   })
 }
 
 /**
  * Reads everything back from every repository that has to have it: a registry's word that something is there says
- * nothing about its bytes.
+ * nothing about its bytes. What belongs to images alone that lack something is left.
  */
-async function readBack(plan: PushPlan, options: PushOptions, record: PushRecord): Promise<void> {
+async function readBack(
+  plan: PushPlan,
+  options: PushOptions,
+  record: PushRecord,
+  failures: PushFailures,
+): Promise<void> {
   const { client, onEvent } = options
-  const blobs = plan.blobs.flatMap((blob) =>
-    [...blob.present, ...blob.damaged, ...blob.missing].map((repository) => ({ blob, repository })),
-  )
+  const blobs = plan.blobs
+    .flatMap((blob) =>
+      [...blob.present, ...blob.damaged, ...blob.missing].map((repository) => ({ blob, repository })),
+    )
+    .filter(({ blob: { digest }, repository }) => failures.isNeeded({ repository, digest }))
   const bytes = blobs.reduce((sum, { blob }) => sum + blob.size, 0)
   const partOf = (digest: Digest, { name }: Repository): string => `${name} ${digest}`
   const images = imagesIn(plan, partOf, onEvent)
   onEvent?.({ type: 'phase', phase: 'read-back', items: blobs.length, bytes, images: images.count })
   images.begin()
-  await inParallel(blobs, options, async ({ blob, repository }, signal) => {
-    const descriptor = { mediaType: 'application/octet-stream', digest: blob.digest, size: blob.size }
+  await inParallel(blobs, options, async ({ blob: { digest, size }, repository }, signal) => {
+    const descriptor = { mediaType: 'application/octet-stream', digest, size }
     const sink = { restartable: true, write: async () => {} }
-    await downloadBlob([repository], descriptor, sink, { client, signal, ...blobProgress(onEvent) })
-    record.markRead(repository, blob.digest)
-    const name = `${shortHex(blob.digest)} in ${repository.name}`
-    onEvent?.({ type: 'item', name, bytes: blob.size, outcome: 'confirmed', digest: blob.digest })
-    images.done(partOf(blob.digest, repository), 'confirmed')
+    await failures.attempt({ repository, digest, size, kind: 'blob' }, signal, async () => {
+      await downloadBlob([repository], descriptor, sink, { client, signal, ...blobProgress(onEvent) })
+      record.markRead(repository, digest)
+      const name = `${shortHex(digest)} in ${repository.name}`
+      onEvent?.({ type: 'item', name, bytes: size, outcome: 'confirmed', digest })
+      images.done(partOf(digest, repository), 'confirmed')
+    })
   })
-  await inParallel(plan.manifests, options, async ({ document, repository }, signal) => {
-    await repository.fetchManifest(document.digest, signal)
-    record.markRead(repository, document.digest)
-  })
-}
-
-/** Sets the tags, and confirms each by reading the manifest back under it and hashing it. */
-async function setTags(
-  opened: OpenedBundle,
-  plan: PushPlan,
-  options: PushOptions,
-  record: PushRecord,
-): Promise<void> {
-  const { onEvent } = options
-  const content = contentFor({ opened, plan, options, record, upload })
-  const unique = new Map(plan.images.map((planned) => [tagName(planned), planned]))
-  onEvent?.({ type: 'phase', phase: 'tag', items: unique.size + plan.sourceIndexes.length, bytes: 0 })
-  await inParallel([...unique], options, async ([name, planned], signal) => {
-    const { image, repository, tagNow } = planned
-    // Hours may have gone by since the plan was made.
-    const before = (await repository.resolveManifest(planned.name.tag, signal))?.digest
-    if (before !== image.digest) {
-      if (before !== undefined && before !== tagNow && !options.moveTags)
-        throw setBySomebody(name, before, image.digest)
-      const put = { repository, ref: planned.name.tag, document: rootOf(planned) }
-      await putWithContent(put, content, signal)
-    }
-    record.setTag(planned, before)
-    const there = await repository.fetchManifest(planned.name.tag, signal)
-    if (there.digest !== image.digest) throw notConfirmed(name, image.digest, there.digest)
-    record.markRead(repository, image.digest)
-    onEvent?.({ type: 'item', name, bytes: 0, outcome: 'tagged' })
-  })
-}
-
-function setBySomebody(name: string, before: Digest, wanted: Digest): AirgapError {
-  return new AirgapError(
-    'TAG_WOULD_MOVE',
-    `${name} has been set to ${before} while this push was under way; it would move to ${wanted}`,
-    {
-      hint: 'Find out who else pushes there. If the tag is to move, push again with --move-tags; what has arrived is not sent again.',
+  await inParallel(
+    plan.manifests,
+    options,
+    async ({ document: { digest, bytes: all }, repository }, signal) => {
+      if (!failures.isNeeded({ repository, digest })) return
+      await failures.attempt({ repository, digest, size: all.length, kind: 'manifest' }, signal, async () => {
+        await repository.fetchManifest(digest, signal)
+        record.markRead(repository, digest)
+      })
     },
   )
-}
-
-function rootOf({ image, graph }: PlannedImage): ManifestOrIndex {
-  const root = graph.closure.documents.get(image.digest)
-  if (!root) throw new AirgapError('INTERNAL', `${image.source} has no manifest`)
-  return root
-}
-
-function notConfirmed(name: string, expected: Digest, actual: Digest): AirgapError {
-  return new AirgapError('CONTENT_MISMATCH', `${name} was set to ${expected}, but reads back as ${actual}`, {
-    hint: 'Somebody else has set the tag at the same time, or a cache stands in front of the registry. Push again.',
-  })
 }

@@ -14,13 +14,13 @@ import { canonicalJson } from '../../oci/json.ts'
 /** What became of a blob or manifest in a repository of the target. */
 const OutcomeSchema = described(
   v.picklist(['uploaded', 'mounted', 'present-not-read', 'present-read-back', 'not-sent']),
-  'uploaded: sent; mounted: taken over from another repository of the target; present-*: was there, and was or was not read back and hashed; not-sent: the push broke off before',
+  'uploaded: sent; mounted: taken over from another repository of the target; present-*: was there, and was or was not read back and hashed; not-sent: it failed, or the push broke off before',
 )
 export type ContentOutcome = v.InferOutput<typeof OutcomeSchema>
 
 const TagStateSchema = described(
   v.picklist(['created', 'unchanged', 'moved', 'not-set']),
-  'What became of the tag; not-set: the push broke off before',
+  'What became of the tag; not-set: something of the image failed, or the push broke off before',
 )
 export type TagState = v.InferOutput<typeof TagStateSchema>
 
@@ -83,7 +83,7 @@ export const ReceiptSchema = v.object({
   finished: instant,
   complete: described(
     v.boolean(),
-    'False when the push broke off: then some content is not-sent, and some tags are not-set; and when a sparseIndex was refused',
+    'False when the push could not be completed: then some content is not-sent, and some tags are not-set; and when a sparseIndex was refused',
   ),
   createdProjects: v.optional(described(ProjectsSchema, 'Projects that this push has created in a Harbor')),
   images: v.array(
