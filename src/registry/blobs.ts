@@ -2,7 +2,14 @@ import { AirgapError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Context } from './notices.ts'
 import type { Location } from './location.ts'
-import { contentLengthOf, discard, failure, headerOf, type HttpResponse } from './transport.ts'
+import {
+  contentEncodingOf,
+  contentLengthOf,
+  discard,
+  failure,
+  headerOf,
+  type HttpResponse,
+} from './transport.ts'
 
 /** A blob being read. */
 export interface BlobStream {
@@ -10,6 +17,8 @@ export interface BlobStream {
   start: number
   /** The whole blob's length as the server states it. */
   total: number | undefined
+  /** Content-Encoding, where the server states one. */
+  encoding: string | undefined
   body: AsyncIterable<Uint8Array>
   /** Gives it up. */
   cancel(): void
@@ -117,5 +126,12 @@ function whole(response: HttpResponse): BlobStream {
 
 function streamOf(response: HttpResponse, start: number, total: number | undefined): BlobStream {
   const { body } = response
-  return { start, total, body: body as AsyncIterable<Uint8Array>, cancel: () => void body.destroy() }
+  const encoding = contentEncodingOf(response)
+  return {
+    start,
+    total,
+    encoding,
+    body: body as AsyncIterable<Uint8Array>,
+    cancel: () => void body.destroy(),
+  }
 }

@@ -2,6 +2,7 @@ import { AirgapError, type Problem } from '../errors.ts'
 import type { Descriptor } from '../oci/manifest.ts'
 import { openRanged, type BlobStream } from './blobs.ts'
 import type { Shared } from './connection.ts'
+import { encodingHint, encodingText } from './encoding.ts'
 import { printableUrl } from './hosts.ts'
 import { transportError } from './http-errors.ts'
 import type { Context } from './notices.ts'
@@ -96,6 +97,7 @@ class Download {
   readonly #options: DownloadOptions
   #position = 0
   #wrongDigests = 0
+  #encoding: string | undefined
 
   constructor(descriptor: Descriptor, sink: BlobSink, options: DownloadOptions) {
     this.#descriptor = descriptor
@@ -128,6 +130,7 @@ class Download {
     const { size } = this.#descriptor
     const { signal } = this.#options
     const stream = await origin.open(this.#position, signal)
+    this.#encoding = stream.encoding
     try {
       if (stream.total !== undefined && stream.total !== size) {
         throw this.#mismatch(origin, `it has ${stream.total} bytes there instead of ${size}`)
@@ -206,6 +209,13 @@ class Download {
   }
 
   #mismatch(origin: Origin, reason: string): AirgapError {
+    if (this.#encoding !== undefined) {
+      return new AirgapError(
+        'CONTENT_MISMATCH',
+        `cannot ${origin.context.operation}: ${reason}; it ${encodingText(this.#encoding)}`,
+        { hint: encodingHint(origin.host) },
+      )
+    }
     return new AirgapError('CONTENT_MISMATCH', `cannot ${origin.context.operation}: ${reason}`, {
       hint: `Either ${origin.host} is damaged, or something on the way changes what it sends.`,
     })

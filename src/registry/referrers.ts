@@ -10,7 +10,7 @@ import { MAX_PAGES, nextPage } from './pages.ts'
 import { discard, failure, readCapped } from './transport.ts'
 
 /** More things than this refer to no image; beyond it, somebody fills memory. */
-const MAX_REFERRERS = 10_000
+export const MAX_REFERRERS = 10_000
 
 /** The answers of registries that do not know the request: 404 by the specification, the others seen in the field. */
 const NO_SUCH_REQUEST = new Set([400, 404, 405, 501])
@@ -27,6 +27,16 @@ export async function listReferrers(
   const context = repository.context(`list what refers to ${repository.refText(parseDigest(subject))}`)
   const listed = await fromRequest(repository, subject, context, signal)
   return listed ?? fromTag(repository, subject, context, signal)
+}
+
+/** Whether the registry keeps the list itself. */
+export async function hasReferrersList(
+  repository: Location,
+  subject: Digest,
+  signal?: AbortSignal,
+): Promise<boolean> {
+  const context = repository.context(`list what refers to ${repository.refText(subject)}`)
+  return (await fromRequest(repository, subject, context, signal)) !== undefined
 }
 
 /** @returns undefined where the registry does not do this. */

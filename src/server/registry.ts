@@ -26,7 +26,7 @@ export interface ServerOptions {
   front?: (request: RegistryRequest) => Promise<Reply | undefined>
   /** Take an index whose children are not there, as registries do that are configured so. */
   sparseIndexes?: boolean
-  /** Where the quirk `redirect-blobs` sends clients: `http://host:port`. */
+  /** Where quirks that redirect send clients: `http://host:port`. */
   redirectTo?: string
   /** 127.0.0.1 and any free port where left out. */
   listen?: { host?: string; port?: number }
@@ -111,7 +111,7 @@ export async function serve(
     const reply =
       (await auth.token(request)) ??
       auth.check(request) ??
-      quirks.inside(request) ??
+      (await quirks.inside(request)) ??
       (await dispatch(request, store, uploads, options))
     return quirks.after(request, reply)
   }

@@ -20,6 +20,7 @@ import {
 import { createProjects } from './projects.ts'
 import type { PushRecord } from './record.ts'
 import type { Receipt } from './receipt.ts'
+import { ensureReferrers } from './referrers.ts'
 import { putSourceIndexes } from './source-index.ts'
 
 export interface PushOptions {
@@ -58,6 +59,7 @@ export async function executePush(
   await sendManifests(plan, options, record)
   if (options.verifyTarget) await readBack(plan, options, record)
   await setTags(plan, options, record)
+  await ensureReferrers(plan.manifests, options)
   await putSourceIndexes(plan.sourceIndexes, options, (index, outcome) => record.setIndex(index, outcome))
   return record.receipt(true)
 }
