@@ -51,9 +51,12 @@ export async function statBlobOnce(
     context,
     signal,
   })
-  if (answer.status !== 200 && answer.status !== 404) throw await failure(answer, answer.auth, context)
+  const { status } = answer
+  // Who does not do HEAD does not say that it is there.
+  const isUnknown = status === 404 || status === 405 || status === 501
+  if (status !== 200 && !isUnknown) throw await failure(answer, answer.auth, context)
   discard(answer)
-  return answer.status === 404 ? undefined : { size: contentLengthOf(answer) }
+  return isUnknown ? undefined : { size: contentLengthOf(answer) }
 }
 
 /** See {@link Repository.openBlob}. */

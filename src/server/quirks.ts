@@ -73,7 +73,8 @@ export const QUIRKS = {
   'redirect-303': 'As redirect-blobs, with 303.',
   'redirect-308': 'As redirect-blobs, with 308.',
   'redirect-relative': 'A blob GET is answered 307 with a relative Location.',
-  'gzip-in-transit': 'Manifests and blobs are compressed on their way, though nobody asked for it.',
+  'gzip-manifests': 'Manifests are compressed on their way, though nobody asked for it.',
+  'gzip-blobs': 'Blobs are compressed on their way, though nobody asked for it.',
   'gzip-label': 'Manifests and blobs carry Content-Encoding: gzip, and are as they should be all the same.',
 
   // Uploads

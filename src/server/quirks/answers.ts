@@ -20,14 +20,16 @@ const ONCE: readonly [Quirk, number, FaultCode, (() => string)?][] = [
 export function answerQuirks(on: ReadonlySet<Quirk>): QuirkPart {
   const once = ONCE.filter(([quirk]) => on.has(quirk)).map((entry) => ({ entry, seen: new Set<string>() }))
   return {
-    front({ path, method }): Reply | undefined {
+    front({ path, method, route }): Reply | undefined {
       if (on.has('html-200')) {
         const headers = { 'Content-Type': 'text/html', 'Content-Length': String(HTML.length) }
         return { status: 200, headers, body: HTML }
       }
       for (const { entry, seen } of once) {
         const [, status, code, retryAfter] = entry
-        if (!firstTime(seen, path)) continue
+        // Each upload has another path: they count as one, or none would ever get through.
+        const key = route.kind === 'upload' ? `${route.repository} ${method}` : path
+        if (!firstTime(seen, key)) continue
         return fault(status, code, 'not now', retryAfter ? { 'Retry-After': retryAfter() } : {})
       }
       if (on.has('head-405') && method === 'HEAD') {

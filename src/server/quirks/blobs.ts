@@ -50,9 +50,10 @@ export function blobQuirks(on: ReadonlySet<Quirk>): QuirkPart {
   }
 
   function encoded(reply: Reply): Reply {
-    const { headers, body } = reply
+    const { headers, body, content } = reply
     if (on.has('gzip-label')) headers['Content-Encoding'] = 'gzip'
-    if (!on.has('gzip-in-transit') || body === undefined) return reply
+    if (!on.has(content?.kind === 'manifest' ? 'gzip-manifests' : 'gzip-blobs') || body === undefined)
+      return reply
     const { 'Content-Length': _, ...others } = headers
     return {
       ...reply,

@@ -28,7 +28,8 @@ export function wayQuirks(on: ReadonlySet<Quirk>, redirectTo: string | undefined
       for (const [quirk, status] of REDIRECTS) {
         if (on.has(quirk)) return moved(status, `${redirectTo}${path}${signed}`)
       }
-      if (on.has('redirect-relative') && !query.has(MARK)) return moved(307, `${route.digest}${signed}`)
+      if (on.has('redirect-relative') && !query.has(MARK))
+        return moved(307, `../blobs/${route.digest}${signed}`)
       return ranged(request)
     },
 
