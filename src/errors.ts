@@ -1,3 +1,6 @@
+import { statfsSync, statSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+
 /**
  * Every failure this project knows by name, with the exit code that the command line gives it.
  *
@@ -113,8 +116,12 @@ export function fileError(error: unknown, action: string, path: string): AirgapE
     EROFS: ['FILE', 'the file system is read-only'],
     EEXIST: ['OUTPUT_EXISTS', 'it exists already', 'Choose another name, or move the old file away.'],
     ELOOP: ['OUTPUT_UNSAFE', 'it is a symbolic link'],
-    ENOSPC: ['DISK_FULL', 'the disk is full', 'Free some space, or write to another disk.'],
-    EDQUOT: ['DISK_FULL', 'the disk quota is used up', 'Free some space, or write to another disk.'],
+    ENOSPC: ['DISK_FULL', 'the disk is full (ENOSPC)', 'Free some space, or write to another disk.'],
+    EDQUOT: [
+      'DISK_FULL',
+      'the disk quota of this user is used up (EDQUOT)',
+      'Free some space, or write to another disk.',
+    ],
     EFBIG: [
       'DISK_FULL',
       'the file system cannot hold a file of that size',
@@ -124,10 +131,34 @@ export function fileError(error: unknown, action: string, path: string): AirgapE
   }
   const known = code === undefined ? undefined : reasons[code]
   if (known) {
-    return new AirgapError(known[0], `cannot ${action} ${path}: ${known[1]}`, {
+    const where = known[0] === 'DISK_FULL' ? fileSystemText(path) : ''
+    return new AirgapError(known[0], `cannot ${action} ${path}: ${known[1]}${where}`, {
       hint: known[2],
       cause: error,
     })
   }
   return new AirgapError('FILE', `cannot ${action} ${path}: ${messageOf(error)}`, { cause: error })
+}
+
+/** Which file system a path is on, and what is left there; nothing where the system does not say. */
+function fileSystemText(path: string): string {
+  try {
+    const folder = dirname(resolve(path))
+    const { bavail, bsize, blocks, files, ffree } = statfsSync(folder)
+    const megabytes = (count: number): string =>
+      `${Math.floor((count * bsize) / 1e6).toLocaleString('en-US')} MB`
+    const isOutOfFiles = files > 0 && ffree === 0 ? ', and no file can be added (inodes)' : ''
+    return `; the file system at ${mountOf(folder)} has ${megabytes(bavail)} of ${megabytes(blocks)} free${isOutOfFiles}`
+  } catch {
+    // The disk is full, whatever else there would be to say about it.
+    return ''
+  }
+}
+
+/** The topmost folder on the same device. */
+function mountOf(folder: string): string {
+  const { dev } = statSync(folder)
+  let top = folder
+  for (let up = dirname(top); up !== top && statSync(up).dev === dev; up = dirname(top)) top = up
+  return top
 }

@@ -16,8 +16,8 @@ export function nearest(word: string, candidates: readonly string[]): string | u
 
 const MAX_LENGTH = 64
 
-/** Letters to insert, leave out, replace or swap with their neighbour (optimal string alignment). */
-function editDistance(a: string, b: string): number {
+/** How far two words are apart: letters to insert, leave out, replace or swap with their neighbour (optimal string alignment). */
+export function editDistance(a: string, b: string): number {
   let beforeLast: number[] = []
   let last = [...Array(b.length + 1).keys()]
   for (let i = 1; i <= a.length; i++) {

@@ -173,9 +173,10 @@ export class BundleReader {
   /**
    * An entry's content in chunks.
    * @param most bytes of a chunk.
+   * @param from the byte of the content to begin with.
    */
-  async *stream(entry: BundleEntry, most: number = CHUNK): AsyncGenerator<Buffer, void, undefined> {
-    for (let done = 0; done < entry.size; done += most) {
+  async *stream(entry: BundleEntry, most: number = CHUNK, from = 0): AsyncGenerator<Buffer, void, undefined> {
+    for (let done = from; done < entry.size; done += most) {
       yield await this.#readAt(entry.contentOffset + done, Math.min(most, entry.size - done))
     }
   }

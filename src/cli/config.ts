@@ -43,6 +43,7 @@ interface ParsedCommandLine {
     config?: string | undefined
     lock?: string | undefined
     inputPlaces?: InputPlaces
+    mirrorsOrigin?: string
     lockedByConfig?: LockedByConfig
   }
   metadata: { flags: Record<string, { setFromDefault?: boolean | undefined } | undefined> }
@@ -84,7 +85,12 @@ export async function withConfig<P extends ParsedCommandLine>(
   return {
     ...parsed,
     args: taken.has('images') ? { ...args, image: config.images } : args,
-    flags: { ...values, inputPlaces: placesOf(file, taken), lockedByConfig: lockedBy(file) },
+    flags: {
+      ...values,
+      inputPlaces: placesOf(file, taken),
+      lockedByConfig: lockedBy(file),
+      ...(taken.has('mirrors') ? { mirrorsOrigin: file.path } : {}),
+    },
   }
 }
 

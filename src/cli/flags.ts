@@ -95,7 +95,8 @@ export const registryFlags = {
 const mirrorFlags = {
   mirror: Flags.string({
     ...many,
-    description: 'Read what begins with FROM from TO; several are tried in order, then the source',
+    description:
+      'Read what begins with FROM from TO; several are tried in order, a longer FROM first, then the source',
     helpValue: 'FROM=TO',
     helpGroup: 'REGISTRY',
   }),
@@ -105,6 +106,16 @@ const mirrorFlags = {
     description: 'Who may turn a tag into a digest',
     helpGroup: 'REGISTRY',
   })(),
+}
+
+const mirrorFileFlags = {
+  'mirrors-from': Flags.string({
+    ...many,
+    description:
+      "Mirrors as containerd's hosts.toml or Podman's registries.conf has them, or a folder of such (/etc/containerd/certs.d, /etc/containers)",
+    helpValue: 'FILE',
+    helpGroup: 'REGISTRY',
+  }),
 }
 
 /** For verify and push. */
@@ -161,6 +172,7 @@ export const resolvingFlags = {
   ...platformFlags,
   ...registryFlags,
   ...mirrorFlags,
+  ...mirrorFileFlags,
   ...concurrencyFlag,
 }
 

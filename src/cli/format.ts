@@ -1,5 +1,7 @@
 import { styleText } from 'node:util'
 
+export { formatDuration } from '../duration.ts'
+
 /**
  * Text that comes from outside (names, annotations, registries' answers) with every character escaped that
  * could move the cursor, change colours, hide text or turn its direction.
@@ -58,14 +60,6 @@ export function formatCount(value: number): string {
 /** `1 image`, `2 images`. */
 export function plural(count: number, one: string, many = `${one}s`): string {
   return `${formatCount(count)} ${count === 1 ? one : many}`
-}
-
-/** `45 s`, `3 min 20 s`. */
-export function formatDuration(milliseconds: number): string {
-  const seconds = Math.round(milliseconds / 1000)
-  if (seconds < 60) return `${seconds} s`
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`
-  return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`
 }
 
 const NARROW = 80

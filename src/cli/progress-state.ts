@@ -67,6 +67,7 @@ export class ProgressState {
       case 'image':
         advance(this.#images, this.#images.done + 1)
         break
+      case 'mirrors':
       case 'warning':
       case 'registry':
         break

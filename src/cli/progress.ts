@@ -1,9 +1,13 @@
 import type { Ora } from 'ora'
 import type { OnEvent, TransferEvent } from '../transfer/events.ts'
+import type { RegistryNotice } from '../registry/notices.ts'
 import { escapeLine, formatBytes, formatDuration, isTerminal } from './format.ts'
 import { log as standardError, type Log } from './log.ts'
 import { ProgressState, type Done, type ProgressSnapshot } from './progress-state.ts'
+import { mirrorLine } from './render-mirrors.ts'
 import { phaseText, progressText } from './progress-text.ts'
+
+type Way = Extract<RegistryNotice, { type: 'way' }>
 
 const HEARTBEAT_MS = 15_000
 /** A terminal that does not tell its width. */
@@ -61,6 +65,9 @@ export class Progress {
         break
       case 'registry':
         this.#notice(event.notice)
+        break
+      case 'mirrors':
+        for (const use of event.inUse) this.#log.note(mirrorLine(use))
         break
       case 'more':
       case 'progress':
@@ -136,9 +143,14 @@ export class Progress {
       const message = `Retrying${wait}: ${notice.reason}`
       this.#log.write({ level: 'info', event, message, ...others, delayMilliseconds }, escapeLine(message))
     } else if (notice.type === 'insecure') {
-      const { registry } = notice
-      const message = `${registry} is spoken to without checking who it is`
-      this.#log.write({ level: 'warning', event: 'insecure', message, registry }, warningText(message))
+      const { registry, how } = notice
+      const message = insecureText(registry, how)
+      this.#log.write({ level: 'warning', event: 'insecure', message, registry, how }, warningText(message))
+    } else if (notice.type === 'way') {
+      // For the log: people are told when something is wrong with it.
+      if (this.#log.format === 'text') return
+      const { type: event, ...facts } = notice
+      this.#log.write({ level: 'info', event, message: wayText(notice), ...facts })
     } else {
       this.#warning(notice.message)
     }
@@ -161,6 +173,20 @@ export class Progress {
 
 function warningText(message: string): string {
   return `Warning: ${escapeLine(message)}`
+}
+
+function insecureText(host: string, how: 'plain-http' | 'unverified'): string {
+  return how === 'plain-http'
+    ? `${host} is spoken to in plain HTTP: anybody on the way can read and change what is sent, passwords too`
+    : `the certificate of ${host} is not checked: anybody on the way can answer in its place, and gets what is sent, passwords too`
+}
+
+function wayText({ host, proxy, caFiles, clientCertificate }: Way): string {
+  return [
+    `${host} is contacted ${proxy === undefined ? 'directly' : `through the proxy ${proxy}`}`,
+    ...(caFiles.length === 0 ? [] : [`trusting ${caFiles.join(', ')}`]),
+    ...(clientCertificate === undefined ? [] : [`showing ${clientCertificate}`]),
+  ].join(', ')
 }
 
 function counts({ images, blobs, bytes }: ProgressSnapshot): { images?: Done; blobs?: Done; bytes: Done } {

@@ -4,10 +4,11 @@ import type { SigningKey } from '../trust/keys.ts'
 import { formatBytes, formatFields, plural } from './format.ts'
 import { identityFields, sizeField } from './render-bundle.ts'
 import { countImages, renderImages } from './render-images.ts'
+import { mirrorLine } from './render-mirrors.ts'
 import type { PackResult } from './shapes/pack.ts'
 
 export function packResult(
-  { bundleDigest, size, entries, description, isSigned, fetched, reused }: Packed,
+  { bundleDigest, size, entries, description, isSigned, mirrors, fetched, reused }: Packed,
   run: { file: string; isDryRun: boolean; key: SigningKey | undefined },
 ): PackResult {
   return {
@@ -22,6 +23,7 @@ export function packResult(
     ...(run.key ? { keyFingerprint: run.key.publicKey.fingerprint } : {}),
     platforms: description.platforms,
     images: description.images,
+    mirrors,
     fetched,
     reused,
   }
@@ -50,7 +52,8 @@ export function renderPack(result: PackResult, keyFile: string | undefined): str
     ? result.images
     : result.images.filter(({ digest, sourceDigest }) => digest !== sourceDigest)
   const images = marked.length === 0 ? [] : ['', renderImages(marked)]
-  return [head, formatFields(fields), ...images, ...next].join('\n')
+  const mirrors = dryRun && result.mirrors.length > 0 ? ['', ...result.mirrors.map(mirrorLine)] : []
+  return [head, formatFields(fields), ...mirrors, ...images, ...next].join('\n')
 }
 
 function amountText({ count, bytes }: PackResult['fetched']): string {

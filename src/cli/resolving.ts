@@ -7,6 +7,9 @@ export interface ResolvingFlagValues extends RegistryFlagValues {
   'rewrite-digests'?: boolean | undefined
   'allow-missing-platform'?: boolean | undefined
   mirror?: string[] | undefined
+  'mirrors-from'?: string[] | undefined
+  /** Set by `withConfig`. */
+  mirrorsOrigin?: string | undefined
   'resolve-from'?: 'source' | 'mirror' | undefined
   concurrency: number
 }
@@ -18,6 +21,8 @@ export function sourcesFrom(flags: ResolvingFlagValues): SourceOptions & Omit<Se
     rewriteDigests: flags['rewrite-digests'],
     allowMissingPlatform: flags['allow-missing-platform'],
     mirrors: flags.mirror,
+    mirrorsOrigin: flags.mirrorsOrigin,
+    mirrorsFrom: flags['mirrors-from'],
     resolveFrom: flags['resolve-from'],
     registries: registryOptions(flags),
     concurrency: flags.concurrency,

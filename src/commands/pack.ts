@@ -134,6 +134,7 @@ export default class Pack extends BaseCommand {
 
     const progress = new Progress()
     try {
+      const onEvent = await progress.start()
       const packed = await pack({
         ...what,
         ...sourcesFrom(flags),
@@ -145,7 +146,8 @@ export default class Pack extends BaseCommand {
         key: key ?? 'unsigned',
         reuse: flags.reuse,
         signal: this.signal,
-        onEvent: await progress.start(),
+        // In a plan they are a part of the result.
+        onEvent: flags['dry-run'] ? (event) => event.type !== 'mirrors' && onEvent(event) : onEvent,
       })
       progress.stop()
       const result = packResult(packed, { file: flags.output, isDryRun: flags['dry-run'], key })

@@ -1,4 +1,5 @@
 import type { RegistryClient } from '../registry/client.ts'
+import type { AccessOptions } from '../registry/mirrors/access.ts'
 import type { NetworkOptions } from './network.ts'
 import type { Run } from './run.ts'
 
@@ -13,17 +14,25 @@ export function shared(
 /**
  * Works with a client, and closes it however that ends. The HTTP stack is loaded only now: much goes wrong before it
  * is needed.
+ * @param files how hosts are spoken to, as mirror configurations say.
  */
 export async function withClient<T>(
   { registries: { credentials, ...access } = {} }: NetworkOptions,
   { signal, onEvent }: Run,
   work: (client: RegistryClient) => Promise<T>,
+  files?: AccessOptions,
 ): Promise<T> {
   const registry = await import('../registry/client.ts')
   const { givenCredentials } = await import('../registry/credentials.ts')
   signal.throwIfAborted()
   const client = new registry.RegistryClient({
     ...access,
+    ...(files && {
+      ...files,
+      plainHttp: [...(access.plainHttp ?? []), ...files.plainHttp],
+      insecureSkipTlsVerify: [...(access.insecureSkipTlsVerify ?? []), ...files.insecureSkipTlsVerify],
+      hostTls: { ...files.hostTls, ...access.hostTls },
+    }),
     credentials: credentials && {
       find: async (host, repository) => {
         const login = await Promise.race([credentials(host, signal), rejectedBy(signal)])

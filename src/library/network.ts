@@ -1,3 +1,5 @@
+import type { HostTlsTable } from '../registry/way/host-tls.ts'
+import type { ProxySettings } from '../registry/way/proxies.ts'
 import type { RunOptions } from './run.ts'
 
 /** How registries are reached. A registry is `HOST` or `HOST:PORT` throughout. */
@@ -6,6 +8,15 @@ export interface RegistryAccess {
   plainHttp?: readonly string[] | undefined
   /** PEM file of certificates to trust besides the default roots. */
   caFile?: string | undefined
+  /**
+   * Folders with a folder of certificates for each registry, in place of those of Podman and Docker
+   * (`/etc/docker/certs.d` and others); the first that has one for a registry counts.
+   */
+  certsFolders?: readonly string[] | undefined
+  /** TLS with single registries; one that is in it has no folder of certificates. */
+  hostTls?: HostTlsTable | undefined
+  /** Forward proxies, in place of the environment's `HTTP_PROXY` and its like; `{}` for none. */
+  proxies?: ProxySettings | undefined
   /** Registries whose certificate is not checked. */
   insecureSkipTlsVerify?: readonly string[] | undefined
   /** Credentials file in Docker's or Podman's form, asked before all other places. */

@@ -4,6 +4,9 @@ import type { BundleDescription } from '../bundle/description.ts'
 import { AirgapError } from '../errors.ts'
 import { OutputFile } from '../files/output-file.ts'
 import type { Digest } from '../oci/digest.ts'
+import { parseReference, type Reference } from '../oci/reference.ts'
+import type { RegistryClient } from '../registry/client.ts'
+import type { MirrorUse } from '../registry/mirrors/in-use.ts'
 import type { Amount } from '../transfer/amount.ts'
 import type { Lock } from '../transfer/pack/lock.ts'
 import type { PackOptions as EngineOptions, PackPlan } from '../transfer/pack/pack.ts'
@@ -12,7 +15,8 @@ import type { ReusableBlobs } from '../transfer/pack/reuse.ts'
 import type { SigningKey } from '../trust/keys.ts'
 import { describeBundle, type DescriptionOptions } from './description.ts'
 import { shared, withClient } from './client.ts'
-import { mirrorsOf, requestOf, resolveWith, type SelectionOptions, type SourceOptions } from './request.ts'
+import { knownMirrors, type KnownMirrors } from './mirrors.ts'
+import { requestOf, resolveWith, type SelectionOptions, type SourceOptions } from './request.ts'
 import { running, type Run } from './run.ts'
 
 /** What a bundle is called when it goes to a stream and no name is given. */
@@ -43,6 +47,8 @@ export interface Packed {
   entries: number
   description: BundleDescription
   isSigned: boolean
+  /** The mirrors that were in use; nothing of them is in the bundle, unless they named a digest. */
+  mirrors: MirrorUse[]
   /** What came over the network after planning; for a plan, what would. */
   fetched: Amount
   /** What came out of earlier bundles; for a plan, what would, if it is unaltered there. */
@@ -61,15 +67,16 @@ export async function pack(options: PackOptions): Promise<Packed> {
   let file: OutputFile | undefined
   try {
     return await running(options, async (run) => {
-      const work = await workOf(options)
+      const work = workOf(options)
       run.signal.throwIfAborted()
+      const known = await knownMirrors(options, referencesOf(work), run)
       const reuse = await openReuse(options.reuse, run)
       try {
         // Behind that: the unfinished file that this run replaces may be one to take blobs from.
         if (typeof options.output === 'string') {
           file = await OutputFile.reserve(options.output, { force: options.force ?? false })
         }
-        return await packInto(file, work, options, run, reuse)
+        return await packInto(file, { ...work, known }, options, run, reuse)
       } finally {
         await reuse?.close()
       }
@@ -80,17 +87,22 @@ export async function pack(options: PackOptions): Promise<Packed> {
   }
 }
 
-type Work = Awaited<ReturnType<typeof workOf>>
+type Work = ReturnType<typeof workOf>
+
+function referencesOf({ lock, request }: Work): Reference[] {
+  return request
+    ? request.images.map(({ reference }) => reference)
+    : lock.images.map(({ source }) => parseReference(source))
+}
 
 /** Reads everything that can be wrong in the options. */
-async function workOf(options: PackOptions) {
+function workOf(options: PackOptions) {
   const { images, lock, output } = options
-  const request = images && (await requestOf({ ...options, images }))
+  const request = images && requestOf({ ...options, images })
   const name = options.name ?? (typeof output === 'string' ? basename(output) : NAME_OF_A_STREAM)
-  const mirrors = request?.mirrors ?? (await mirrorsOf(options.mirrors))
   const description = describeBundle({ ...options, name }, Date.now())
-  if (lock && !request) return { lock, mirrors, description }
-  if (request && images && !lock) return { request, images, mirrors, description }
+  if (lock && !request) return { lock, description }
+  if (request && images && !lock) return { request, images, description }
   throw new AirgapError('USAGE', 'either a lock or images are packed')
 }
 
@@ -105,19 +117,27 @@ async function openReuse(
 
 function packInto(
   file: OutputFile | undefined,
-  work: Work,
+  work: Work & { known: KnownMirrors },
   options: PackOptions,
   run: Run,
   reuse: ReusableBlobs | undefined,
 ): Promise<Packed> {
-  return withClient(options, run, async (client) => {
+  const { mirrors, access, inUse } = work.known
+  const packWith = async (client: RegistryClient): Promise<Packed> => {
     const { DocumentCache } = await import('../transfer/pack/sources.ts')
     const { planPack } = await import('../transfer/pack/pack.ts')
-    const { mirrors, description } = work
+    const { description } = work
     const cache = new DocumentCache(reuse)
     const common = { ...shared(options, run), client, mirrors, cache }
     const lock =
-      work.lock ?? (await resolveWith(client, { ...options, images: work.images }, run, work.request, cache))
+      work.lock ??
+      (await resolveWith(
+        client,
+        { ...options, images: work.images },
+        run,
+        { ...work.request, mirrors },
+        cache,
+      ))
     const key = options.key === 'unsigned' ? undefined : options.key
     const plan = await planPack({ ...common, lock, description, key, reuse })
     run.signal.throwIfAborted()
@@ -129,9 +149,11 @@ function packInto(
       entries: plan.plan.entries.length,
       description: plan.description,
       isSigned: plan.isSigned,
+      mirrors: inUse,
       ...summary,
     }
-  })
+  }
+  return withClient(options, run, packWith, access)
 }
 
 async function execute(

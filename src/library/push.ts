@@ -1,6 +1,8 @@
+import { resolve } from 'node:path'
 import type { ImageEntry } from '../bundle/description.ts'
 import { parsePattern } from '../oci/pattern.ts'
 import { parseReference } from '../oci/reference.ts'
+import type { UploadState } from '../registry/uploads/state/state.ts'
 import type { OpenedBundle } from '../transfer/check/opened-bundle.ts'
 import type { PathStyle } from '../transfer/push/names.ts'
 import type { PlannedPush } from '../transfer/push/planned-push.ts'
@@ -33,6 +35,11 @@ export interface PushOptions extends Trust, NetworkOptions {
    * its digest find it. Not every registry takes one.
    */
   sparseIndex?: boolean | undefined
+  /**
+   * Where unfinished uploads of large blobs are remembered, so that the same push goes on with them after it was
+   * killed; false remembers nothing. Where left out: `airgap/uploads` in `$XDG_STATE_HOME` or `~/.local/state`.
+   */
+  stateDirectory?: string | false | undefined
   /** The bundle is authentic and consistent, and nothing was asked of a registry yet; throw to go no further. */
   onOpened?: ((opened: OpenedBundle) => void | Promise<void>) | undefined
   /**
@@ -61,13 +68,17 @@ export async function push(path: string, target: string, options: PushOptions): 
       planned(path, target, options, run, async ({ opened, plan, target: reached }, engine) => {
         const { executePush } = await import('../transfer/push/push.ts')
         const { PushRecord } = await import('../transfer/push/record.ts')
-        record = new PushRecord(opened, plan, reached)
         const { refusedIndexes } = await import('../transfer/push/source-index.ts')
-        const receipt = await executePush(opened, plan, record, {
-          ...engine,
-          moveTags: options.moveTags ?? false,
-          verifyTarget: options.verifyTarget ?? false,
-        })
+        const made = new PushRecord(opened, plan, reached)
+        record = made
+        const receipt = await remembering(options.stateDirectory, opened, reached.origin, engine, (uploads) =>
+          executePush(opened, plan, made, {
+            ...engine,
+            ...(uploads ? { uploads } : {}),
+            moveTags: options.moveTags ?? false,
+            verifyTarget: options.verifyTarget ?? false,
+          }),
+        )
         const refused = refusedIndexes(receipt)
         isRefused = refused !== undefined
         if (refused) throw refused
@@ -153,6 +164,34 @@ async function planned<T>(
     })
   } finally {
     await opened.reader.close()
+  }
+}
+
+/** Does the work with a memory of its uploads, where one is wanted. */
+async function remembering<T>(
+  directory: string | false | undefined,
+  { bundleDigest }: OpenedBundle,
+  origin: string,
+  { onEvent }: EngineOptions,
+  work: (uploads: UploadState | undefined) => Promise<T>,
+): Promise<T> {
+  const { defaultStateFolder } = await import('../registry/uploads/state/folder.ts')
+  const folder = directory ?? defaultStateFolder(process.env)
+  if (folder === undefined || folder === false) return work(undefined)
+  const { UploadState } = await import('../registry/uploads/state/state.ts')
+  const uploads = await UploadState.open({
+    folder: resolve(folder),
+    bundleDigest,
+    origin,
+    onNotice: (notice) => onEvent?.({ type: 'registry', notice }),
+  })
+  let isComplete = false
+  try {
+    const result = await work(uploads)
+    isComplete = true
+    return result
+  } finally {
+    await uploads.close(isComplete)
   }
 }
 

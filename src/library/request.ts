@@ -3,17 +3,16 @@ import type { NamedImage } from '../intake/inputs.ts'
 import { parsePlatform, type Platform } from '../oci/platform.ts'
 import { parseReference } from '../oci/reference.ts'
 import type { RegistryClient } from '../registry/client.ts'
-import type { Mirror } from '../registry/mirrors.ts'
+import type { Mirrors } from '../registry/mirrors/mirrors.ts'
 import type { Lock } from '../transfer/pack/lock.ts'
 import type { DocumentCache } from '../transfer/pack/sources.ts'
 import { shared } from './client.ts'
+import type { MirrorOptions } from './mirrors.ts'
 import type { NetworkOptions } from './network.ts'
 import type { Run } from './run.ts'
 
 /** Where images are read, and who may name their digests. */
-export interface SourceOptions extends NetworkOptions {
-  /** `FROM=TO`: what begins with FROM is read from TO; several are tried in order, then the source. */
-  mirrors?: readonly string[] | undefined
+export interface SourceOptions extends NetworkOptions, MirrorOptions {
   /** Who may turn a tag into a digest; `source` where left out. */
   resolveFrom?: 'source' | 'mirror' | undefined
 }
@@ -36,28 +35,20 @@ export type ResolveOptions = SourceOptions & SelectionOptions
 export interface ResolveRequest {
   images: NamedImage[]
   platforms: 'all' | Platform[]
-  mirrors: Mirror[]
 }
 
 /**
  * Reads everything that can be wrong in a request before anything is asked of a registry.
  * @throws AirgapError `USAGE`, `INVALID_REFERENCE`, `INVALID_PLATFORM`
  */
-export async function requestOf({ images, platforms, mirrors }: ResolveOptions): Promise<ResolveRequest> {
+export function requestOf({ images, platforms }: SelectionOptions): ResolveRequest {
   if (images.length === 0) throw new AirgapError('USAGE', 'no image is named')
   return {
     images: images.map((image) =>
       typeof image === 'string' ? { reference: parseReference(image), from: 'argument' } : image,
     ),
     platforms: platformsOf(platforms),
-    mirrors: await mirrorsOf(mirrors),
   }
-}
-
-/** @throws AirgapError `USAGE` */
-export async function mirrorsOf(mirrors: SourceOptions['mirrors'] = []): Promise<Mirror[]> {
-  const { parseMirror } = await import('../registry/mirrors.ts')
-  return mirrors.map((mirror) => parseMirror(mirror))
 }
 
 /** @throws AirgapError `INVALID_PLATFORM` */
@@ -72,7 +63,7 @@ export async function resolveWith(
   client: RegistryClient,
   options: ResolveOptions,
   run: Run,
-  request: ResolveRequest,
+  request: ResolveRequest & { mirrors: Mirrors },
   cache?: DocumentCache,
 ): Promise<Lock> {
   const { resolveImages } = await import('../transfer/pack/resolve.ts')

@@ -1,5 +1,7 @@
 import type { Lock } from '../transfer/pack/lock.ts'
+import type { RegistryClient } from '../registry/client.ts'
 import { withClient } from './client.ts'
+import { knownMirrors } from './mirrors.ts'
 import { requestOf, resolveWith, type ResolveOptions } from './request.ts'
 import { running } from './run.ts'
 
@@ -12,7 +14,11 @@ import { running } from './run.ts'
  */
 export async function resolve(options: ResolveOptions): Promise<Lock> {
   return running(options, async (run) => {
-    const request = await requestOf(options)
-    return withClient(options, run, (client) => resolveWith(client, options, run, request))
+    const request = requestOf(options)
+    const references = request.images.map(({ reference }) => reference)
+    const { mirrors, access } = await knownMirrors(options, references, run)
+    const work = (client: RegistryClient): Promise<Lock> =>
+      resolveWith(client, options, run, { ...request, mirrors })
+    return withClient(options, run, work, access)
   })
 }

@@ -130,7 +130,7 @@ export function parseManifest(bytes: Uint8Array, what: string, statedType?: stri
   const fail = (reason: string, hint?: string): never => {
     throw new AirgapError('INVALID_CONTENT', `${what}: ${reason}`, { hint })
   }
-  if (bytes.length > MAX_MANIFEST_SIZE) fail(`it is larger than ${MAX_MANIFEST_SIZE} bytes`)
+  if (bytes.length > MAX_MANIFEST_SIZE) fail(`its manifest is larger than ${MAX_MANIFEST_SIZE} bytes`)
   const value = parseStrictJson(bytes, what)
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     return fail('it is not a JSON object')

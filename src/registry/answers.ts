@@ -5,6 +5,8 @@ export interface RefusedAnswer {
   status: number
   /** The registry's codes and messages, at most ten (distribution-spec § Error Codes). */
   errors: { code: string; message: string }[]
+  /** The body as text, as far as it was read. Foreign: not to be shown as it is. */
+  text: string
   /** Of the URL that was asked for. */
   path: string
   /** With what the request went out. */
@@ -17,9 +19,9 @@ const MAX_CAUSES = 5
 /** Remembers the answer behind an error. Returns the error. */
 export function noteAnswer<E extends Error>(
   error: E,
-  { body, ...answer }: Omit<RefusedAnswer, 'errors'> & { body: Uint8Array },
+  { body, ...answer }: Omit<RefusedAnswer, 'errors' | 'text'> & { body: Uint8Array },
 ): E {
-  answers.set(error, { ...answer, errors: errorsIn(body) })
+  answers.set(error, { ...answer, errors: errorsIn(body), text: Buffer.from(body).toString('utf8') })
   return error
 }
 
@@ -32,6 +34,11 @@ export function answerOf(error: unknown): RefusedAnswer | undefined {
     current = current.cause
   }
   return undefined
+}
+
+/** The codes of the answer behind an error. */
+export function codesOf(error: unknown): string[] {
+  return answerOf(error)?.errors.map(({ code }) => code) ?? []
 }
 
 /** The entries of an OCI error body; none where it is something else. */

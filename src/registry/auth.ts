@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { parseChallenges, type Challenge } from './challenge.ts'
-import type { CredentialSource, Credentials } from './credentials.ts'
+import { accountOf, type CredentialSource, type Credentials } from './credentials.ts'
 import type { Endpoint } from './endpoint.ts'
 import type { AuthState } from './http-errors.ts'
 import type { Context } from './notices.ts'
@@ -100,17 +100,22 @@ export class Authenticator {
     return this.#services.get(url.origin)
   }
 
+  /** The state of a request without credentials, with the places where they were looked for. */
+  unauthenticated(kind: 'none' | 'anonymous'): AuthState {
+    return { kind, places: this.#credentials.places?.() }
+  }
+
   async #follow(way: Way, request: AuthRequest, scopes: readonly string[]): Promise<Grant | undefined> {
     const { endpoint, repository } = request
     const credentials = await this.#credentials.find(endpoint.registry, repository)
     if (credentials?.kind === 'bearer') {
-      const state: AuthState = { kind: 'token', source: credentials.source }
+      const state: AuthState = { kind: 'token', ...accountOf(credentials) }
       return { header: `Bearer ${credentials.token}`, state, fresh: true }
     }
     if (way.kind === 'basic') {
       const header = credentials && basicHeader(credentials)
       if (header === undefined || credentials === undefined) return undefined
-      return { header, state: { kind: 'basic', source: credentials.source }, fresh: true }
+      return { header, state: { kind: 'basic', ...accountOf(credentials) }, fresh: true }
     }
     return this.#bearer(way, request, scopes, credentials)
   }
@@ -135,14 +140,17 @@ export class Authenticator {
         service: way.service,
         scopes,
         credentials,
+        places: this.#credentials.places?.(),
         context,
       })
       cached = { token }
       this.#store(key, cached)
     }
-    const { value } = await cached.token
+    const { value, issuedAt } = await cached.token
     const state: AuthState =
-      credentials === undefined ? { kind: 'anonymous' } : { kind: 'token', source: credentials.source }
+      credentials === undefined
+        ? { ...this.unauthenticated('anonymous'), issuedAt }
+        : { kind: 'token', ...accountOf(credentials), issuedAt }
     return { header: `Bearer ${value}`, state, key, fresh }
   }
 

@@ -5,26 +5,28 @@ import { isRegistryHost, isRepository } from '../oci/reference.ts'
 import { Authenticator } from './auth.ts'
 import { Connection, type Shared } from './connection.ts'
 import { CredentialStore, type CredentialSource } from './credentials.ts'
-import { Endpoints } from './endpoint.ts'
+import { Endpoints, speaksTls } from './endpoint.ts'
 import type { Harbor } from './harbor.ts'
 import { authorityOf } from './hosts.ts'
+import { ClockWatch } from './faults/clock.ts'
+import { NO_REGISTRY } from './faults/words.ts'
 import { transportError } from './http-errors.ts'
+import type { ApiPlace } from './location.ts'
 import type { RegistryNotice } from './notices.ts'
+import { lookupAll } from './realm.ts'
 import { RemoteRepository } from './remote-repository.ts'
 import type { Repository } from './repository.ts'
 import { DEFAULT_RETRY, type RetryPolicy } from './retry.ts'
-import { secureContextWith } from './tls.ts'
 import { contentTypeOf, discard, failure, Transport } from './transport.ts'
+import { addressesBehind } from './way/addresses.ts'
+import type { WayOptions } from './way/ways.ts'
 
 export type { RegistryNotice } from './notices.ts'
 
-export interface RegistryOptions {
-  /** `HOST` or `HOST:PORT` that may be spoken to in plain HTTP. */
-  plainHttp?: readonly string[] | undefined
-  /** PEM file of certificates to trust besides the default roots. */
-  caFile?: string | undefined
-  /** `HOST` or `HOST:PORT` whose certificate is not checked. */
-  insecureSkipTlsVerify?: readonly string[] | undefined
+/** How registries are reached ({@link WayOptions}), and who one is there. */
+export interface RegistryOptions extends Omit<WayOptions, 'onNotice'> {
+  /** `HOST` or `HOST:PORT` that is spoken to by TLS with any certificate if it speaks TLS, and else in plain HTTP. */
+  insecure?: readonly string[] | undefined
   /** Credentials file in Docker's or Podman's form, asked before all other sources. */
   authFile?: string | undefined
   /** Asked in place of `authFile` and of all other sources. */
@@ -32,8 +34,10 @@ export interface RegistryOptions {
   /** `HOST` or `HOST:PORT` that may be a token realm though private. */
   allowTokenRealm?: readonly string[] | undefined
   /** Default: `process.env`. */
-  env?: NodeJS.ProcessEnv
+  env?: NodeJS.ProcessEnv | undefined
   retry?: Partial<RetryPolicy>
+  /** Milliseconds that a peer may be silent; a minute where left out. */
+  stallTimeoutMs?: number
   onNotice?: (notice: RegistryNotice) => void
 }
 
@@ -46,24 +50,40 @@ export class RegistryClient {
 
   /** @throws AirgapError `FILE` when `caFile` is of no use. */
   constructor(options: RegistryOptions = {}) {
-    const { plainHttp = [], insecureSkipTlsVerify = [], authFile, env = process.env } = options
+    const { plainHttp = [], insecure = [], authFile, env = process.env } = options
     const onNotice = options.onNotice ?? (() => {})
     const { signal } = this.#disconnected
     const transport = new Transport({
-      insecureSkipTlsVerify,
-      plainHttp,
-      secureContext: options.caFile === undefined ? undefined : secureContextWith(options.caFile),
+      ...wayOptions(options),
+      plainHttp: [...plainHttp, ...insecure],
+      insecureSkipTlsVerify: [...(options.insecureSkipTlsVerify ?? []), ...insecure],
+      ...(options.stallTimeoutMs === undefined ? {} : { stallTimeoutMs: options.stallTimeoutMs }),
+      env,
+      onNotice,
     })
+    const isProxied = (host: string, port = 443): boolean =>
+      transport.proxyFor(new URL(`https://${host.includes(':') ? `[${host}]` : host}:${port}`)) !== undefined
     this.#shared = {
       transport,
-      endpoints: new Endpoints({ plainHttp, insecureSkipTlsVerify, onNotice, signal }),
+      endpoints: new Endpoints({
+        plainHttp,
+        insecure,
+        signal,
+        // Loopback is not this machine where a proxy is to see to it.
+        probe: async (host, port, ...others) => isProxied(host, port) || speaksTls(host, port, ...others),
+      }),
       authenticator: new Authenticator(
         transport,
         options.credentials ?? new CredentialStore({ authFile, env, signal }),
-        { allowed: options.allowTokenRealm ?? [], plainHttp },
+        {
+          allowed: options.allowTokenRealm ?? [],
+          plainHttp,
+          addressesOf: addressesBehind(isProxied, lookupAll),
+        },
       ),
       policy: { ...DEFAULT_RETRY, ...options.retry },
       onNotice,
+      clocks: new ClockWatch(onNotice),
       blocks: new BlockPool(),
       threads: new HashThreads(),
     }
@@ -76,9 +96,14 @@ export class RegistryClient {
 
   /**
    * One repository of one registry; nothing is sent yet.
+   * @param place for mirrors.
    * @throws AirgapError `INVALID_REFERENCE`
    */
-  repository(registry: string, repository: string): Repository {
+  repository(
+    registry: string,
+    repository: string,
+    place: ApiPlace & Pick<Repository, 'onPassedOver'> = {},
+  ): Repository {
     if (!isRegistryHost(registry)) {
       throw new AirgapError('INVALID_REFERENCE', `${JSON.stringify(registry)} is not a registry host`)
     }
@@ -88,11 +113,12 @@ export class RegistryClient {
         `${JSON.stringify(repository)} is not a repository of ${registry}: lower-case path parts, at most 255 characters`,
       )
     }
-    const name = `${registry}/${repository}`
-    let found = this.#repositories.get(name)
+    const { apiRoot, namespace, onPassedOver } = place
+    const key = JSON.stringify([registry, repository, apiRoot, namespace, onPassedOver !== undefined])
+    let found = this.#repositories.get(key)
     if (!found) {
-      found = new RemoteRepository(this.#connection(registry), repository, this)
-      this.#repositories.set(name, found)
+      found = new RemoteRepository(this.#connection(registry), repository, this, place)
+      this.#repositories.set(key, found)
     }
     return found
   }
@@ -136,9 +162,7 @@ export class RegistryClient {
         throw new AirgapError(
           'REGISTRY',
           `cannot ${operation}: ${registry} is no registry: it answers /v2/ with ${isPage ? 'a web page' : '404 Not Found'}`,
-          {
-            hint: 'Look at host and port: a web interface often has another name or port than the registry.',
-          },
+          { hint: NO_REGISTRY },
         )
       }
       if (answer.status !== 200) throw await failure(answer, answer.auth, context)
@@ -187,4 +211,9 @@ export class RegistryClient {
     this.disconnect()
     await Promise.all([this.#shared.transport.close(), this.#shared.threads.close()])
   }
+}
+
+function wayOptions(options: RegistryOptions): WayOptions {
+  const { caFile, insecureSkipTlsVerify, plainHttp, hostTls, certsFolders, proxies } = options
+  return { caFile, insecureSkipTlsVerify, plainHttp, hostTls, certsFolders, proxies }
 }

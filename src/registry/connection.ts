@@ -1,11 +1,19 @@
 import type { Readable } from 'node:stream'
 import type { Authenticator, Grant } from './auth.ts'
 import type { Endpoint, Endpoints } from './endpoint.ts'
+import type { ClockWatch } from './faults/clock.ts'
 import { oneLine, transportError, type AuthState } from './http-errors.ts'
 import type { IntakeParts } from './intake.ts'
 import type { Context, OnNotice } from './notices.ts'
 import { withRetry, type RetryPolicy } from './retry.ts'
-import { discard, failure, type HttpRequest, type HttpResponse, type Transport } from './transport.ts'
+import {
+  discard,
+  failure,
+  headerOf,
+  type HttpRequest,
+  type HttpResponse,
+  type Transport,
+} from './transport.ts'
 
 export interface Call {
   method: HttpRequest['method']
@@ -35,6 +43,7 @@ export interface Shared extends IntakeParts {
   authenticator: Authenticator
   policy: RetryPolicy
   onNotice: OnNotice
+  clocks: ClockWatch
 }
 
 /** One registry: requests with authentication, each answered once, and a retry loop to put around them. */
@@ -52,14 +61,22 @@ export class Connection {
     return this.#shared.transport
   }
 
-  /** Runs `attempt` under the client's retry policy. */
+  get onNotice(): OnNotice {
+    return this.#shared.onNotice
+  }
+
+  /**
+   * Runs `attempt` under the client's retry policy.
+   * @param progressed see {@link RetryOptions}.
+   */
   retrying<T>(
     context: Context,
     signal: AbortSignal | undefined,
     attempt: (n: number) => Promise<T>,
+    progressed?: () => boolean,
   ): Promise<T> {
     const { policy, onNotice } = this.#shared
-    return withRetry({ policy, context, onNotice, signal }, attempt)
+    return withRetry({ policy, context, onNotice, signal, progressed }, attempt)
   }
 
   /**
@@ -122,7 +139,12 @@ export class Connection {
 
   #answer(response: HttpResponse, grant: Grant | undefined): Answer {
     this.#showWarnings(response)
-    return { ...response, auth: grant?.state ?? { kind: 'none' } }
+    const auth = grant?.state ?? this.#shared.authenticator.unauthenticated('none')
+    if (response.url.origin === response.requested.origin) {
+      const date = headerOf(response, 'date')
+      this.#shared.clocks.see(response.url.host, { date, age: headerOf(response, 'age') }, auth.issuedAt)
+    }
+    return { ...response, auth }
   }
 
   /** Passes on what a registry wants its users to read (distribution-spec § Warnings), each text once. */

@@ -102,8 +102,11 @@ export async function eraseFromHelper(
   await runHelper({ name, action: 'erase', purpose, input: server, env, timeoutMs })
 }
 
+const BY_ITSELF =
+  'Look whether the helper works by itself (docker-credential-NAME list): its store may be locked, or want a session that there is none of. A credentials file without helpers can be named with --auth-file.'
+
 function failed(purpose: string, reason: string, hint?: string): AirgapError {
-  return new AirgapError('CREDENTIALS', `cannot ${purpose}: ${reason}`, { hint })
+  return new AirgapError('CREDENTIALS', `cannot ${purpose}: ${reason}`, { hint: hint ?? BY_ITSELF })
 }
 
 interface HelperRun {

@@ -27,6 +27,14 @@ export type Credentials = Secret & {
 /** What finds credentials for a registry; each registry gets its own and never another's. */
 export interface CredentialSource {
   find(registry: string, repository: string): Promise<Credentials | undefined>
+  /** The places that credentials are looked for in, and what is known of each, for messages. */
+  places?(): string[]
+}
+
+/** Whose credentials they are and where they were found, for messages. */
+export function accountOf(credentials: Credentials): { source: string | undefined; username?: string } {
+  const { source } = credentials
+  return credentials.kind === 'bearer' ? { source } : { source, username: credentials.username }
 }
 
 /** One user name and password for one registry, and nothing for any other. */
@@ -53,6 +61,7 @@ export class CredentialStore implements CredentialSource {
   readonly #found = new Map<string, Promise<Credentials | undefined>>()
   readonly #files = new Map<string, Promise<AuthFile | undefined>>()
   readonly #helpers = new Map<string, Promise<HelperAnswer | undefined>>()
+  readonly #absent = new Set<string>()
 
   constructor(options: CredentialOptions) {
     this.#options = options
@@ -72,6 +81,17 @@ export class CredentialStore implements CredentialSource {
       found.catch(() => this.#found.delete(key))
     }
     return found
+  }
+
+  /** In the order in which they are asked. */
+  places(): string[] {
+    const { authFile, env } = this.#options
+    const host = env['AIRGAP_REGISTRY']
+    return [
+      ...(authFile === undefined ? [] : [authFile]),
+      host ? `AIRGAP_REGISTRY (which is for ${host})` : 'AIRGAP_REGISTRY (not set)',
+      ...credentialFiles(env).map(([path]) => `${path}${this.#absent.has(path) ? ' (no such file)' : ''}`),
+    ]
   }
 
   async #search(registry: string, repository: string): Promise<Credentials | undefined> {
@@ -101,7 +121,10 @@ export class CredentialStore implements CredentialSource {
       this.#files.set(path, reading)
     }
     const file = await reading
-    if (file === undefined) return undefined
+    if (file === undefined) {
+      this.#absent.add(path)
+      return undefined
+    }
     const helper = helperOf(file, registry, repository)
     if (helper !== undefined) {
       const answer = await this.#ask(helper, serverOf(registry))

@@ -3,6 +3,7 @@ import type { Descriptor } from '../oci/manifest.ts'
 import { openRanged, type BlobStream } from './blobs.ts'
 import type { Shared } from './connection.ts'
 import { encodingHint, encodingText } from './encoding.ts'
+import { damagedHint } from './faults/words.ts'
 import { printableUrl } from './hosts.ts'
 import { transportError } from './http-errors.ts'
 import type { Context } from './notices.ts'
@@ -31,6 +32,7 @@ interface Origin {
   host: string
   context: Context
   open(offset: number, signal: AbortSignal | undefined): Promise<BlobStream>
+  onPassedOver?: Repository['onPassedOver']
 }
 
 /**
@@ -64,6 +66,7 @@ export async function downloadBlob(
         throwIfAborted(options.signal, origin.context)
         if (download.isOver || !(error instanceof AirgapError)) throw error
         failures.push({ problem: { entry: origin.name, message: error.message }, error })
+        if (origin !== origins.at(-1)) origin.onPassedOver?.(error)
       }
     }
   } finally {
@@ -161,7 +164,8 @@ class Download {
       for await (const chunk of stream.body) yield chunk
     } catch (error) {
       if (this.#position === this.#descriptor.size && this.#options.signal?.aborted !== true) return
-      throw transportError(error, origin.context, origin.host, this.#options.signal)
+      const { stallTimeoutMs: stallMs } = this.#options.client.shared.transport
+      throw transportError(error, origin.context, origin.host, this.#options.signal, { stallMs })
     }
   }
 
@@ -217,7 +221,7 @@ class Download {
       )
     }
     return new AirgapError('CONTENT_MISMATCH', `cannot ${origin.context.operation}: ${reason}`, {
-      hint: `Either ${origin.host} is damaged, or something on the way changes what it sends.`,
+      hint: damagedHint(origin.host),
     })
   }
 }
@@ -228,6 +232,7 @@ function fromRepository(source: Repository, { digest }: Descriptor): Origin {
     host: source.registry,
     context: { registry: source.registry, operation: `fetch the blob ${digest} of ${source.name}` },
     open: (offset, signal) => source.openBlob(digest, offset, signal),
+    onPassedOver: source.onPassedOver,
   }
 }
 

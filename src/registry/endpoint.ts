@@ -1,7 +1,6 @@
 import { connect } from 'node:tls'
 import { AirgapError, systemCode } from '../errors.ts'
 import { authorityOf, bareHost, isListed, isLoopbackHost, portOf } from './hosts.ts'
-import type { OnNotice } from './notices.ts'
 
 /** Where a registry is spoken to. */
 export interface Endpoint {
@@ -14,8 +13,8 @@ export interface Endpoint {
 
 export interface EndpointOptions {
   plainHttp: readonly string[]
-  insecureSkipTlsVerify: readonly string[]
-  onNotice: OnNotice
+  /** Spoken to in plain HTTP if they speak no TLS. */
+  insecure?: readonly string[]
   probe?: typeof speaksTls
   /** Ends probes that are under way. */
   signal?: AbortSignal | undefined
@@ -51,15 +50,21 @@ export class Endpoints {
   }
 
   async #find(registry: string, authority: string): Promise<Endpoint> {
-    const { plainHttp, insecureSkipTlsVerify, onNotice, signal, probe = speaksTls } = this.#options
+    const { plainHttp, insecure = [], signal, probe = speaksTls } = this.#options
     const plain = originUrl('http', authority)
     const secure = originUrl('https', authority)
     const loopback = isLoopbackHost(plain.hostname)
-    if (isListed(plainHttp, plain)) {
-      if (!loopback) onNotice({ type: 'insecure', registry })
-      return { registry, url: plain, plainAllowed: true }
+    if (isListed(plainHttp, plain)) return { registry, url: plain, plainAllowed: true }
+    if (isListed(insecure, secure)) {
+      const hasTls = await probe(bareHost(secure.hostname), Number(portOf(secure)), undefined, signal).catch(
+        (error: unknown) => {
+          // Without a port, plain HTTP is at another one.
+          if (secure.port === '' && signal?.aborted !== true) return false
+          throw error
+        },
+      )
+      return { registry, url: hasTls ? secure : plain, plainAllowed: !hasTls }
     }
-    if (isListed(insecureSkipTlsVerify, secure)) onNotice({ type: 'insecure', registry })
     if (loopback && !(await probe(bareHost(secure.hostname), Number(portOf(secure)), undefined, signal))) {
       return { registry, url: plain, plainAllowed: false }
     }

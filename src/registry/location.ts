@@ -4,8 +4,18 @@ import { isTag } from '../oci/reference.ts'
 import type { Connection } from './connection.ts'
 import type { Context } from './notices.ts'
 
+/** Where and how reading is done at a mirror that is not laid out as registries are. */
+export interface ApiPlace {
+  /** The root of the API, without a slash at the end; `/v2` where left out. */
+  apiRoot?: string | undefined
+  /** The registry that is meant, told by `?ns=` as containerd does. */
+  namespace?: string | undefined
+}
+
 /** Where a repository is: its connection, its paths and scopes, and the words for it in errors. */
 export class Location {
+  readonly #apiRoot: string
+  readonly #query: string
   readonly registry: string
   readonly repository: string
   /** `registry/repository`. */
@@ -16,7 +26,9 @@ export class Location {
   /** Of manifests that were put: whose referrers the registry has taken them for, by OCI-Subject. */
   readonly subjects = new Map<Digest, string | undefined>()
 
-  constructor(connection: Connection, repository: string) {
+  constructor(connection: Connection, repository: string, { apiRoot = '/v2', namespace }: ApiPlace = {}) {
+    this.#apiRoot = apiRoot
+    this.#query = namespace === undefined ? '' : `?ns=${encodeURIComponent(namespace)}`
     this.registry = connection.registry
     this.repository = repository
     this.name = `${this.registry}/${repository}`
@@ -47,10 +59,10 @@ export class Location {
       if (ref.includes(':')) parseDigest(ref)
       throw new AirgapError('INVALID_REFERENCE', `${JSON.stringify(ref)} is neither a tag nor a digest`)
     }
-    return `/v2/${this.repository}/manifests/${ref}`
+    return `${this.#apiRoot}/${this.repository}/manifests/${ref}${this.#query}`
   }
 
   blobPath(digest: Digest): string {
-    return `/v2/${this.repository}/blobs/${parseDigest(digest)}`
+    return `${this.#apiRoot}/${this.repository}/blobs/${parseDigest(digest)}${this.#query}`
   }
 }

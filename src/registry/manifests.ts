@@ -3,6 +3,8 @@ import { digestOf, isDigest, type Digest } from '../oci/digest.ts'
 import { MAX_MANIFEST_SIZE, parseManifest, type ManifestOrIndex } from '../oci/manifest.ts'
 import { ACCEPTED_MANIFESTS, isManifestOrIndexType } from '../oci/media-types.ts'
 import type { Answer, Call } from './connection.ts'
+import { CAPTIVE_PAGE, damagedHint, LARGE_MANIFEST } from './faults/words.ts'
+import { pageText } from './faults/quote.ts'
 import type { Context } from './notices.ts'
 import type { Location } from './location.ts'
 import { encodingHint, encodingText } from './encoding.ts'
@@ -85,7 +87,9 @@ export async function readManifest(
   return repository.connection.retrying(context, signal, async () => {
     const answer = await repository.connection.expect([200], call)
     const tooLarge = (): AirgapError =>
-      new AirgapError('INVALID_CONTENT', `${what}: it is larger than ${MAX_MANIFEST_SIZE} bytes`)
+      new AirgapError('INVALID_CONTENT', `${what}: its manifest is larger than ${MAX_MANIFEST_SIZE} bytes`, {
+        hint: LARGE_MANIFEST,
+      })
     if ((contentLengthOf(answer) ?? 0) > MAX_MANIFEST_SIZE) {
       discard(answer)
       throw tooLarge()
@@ -96,8 +100,8 @@ export async function readManifest(
     if (mediaType === 'text/html') {
       throw new AirgapError(
         'REGISTRY',
-        `cannot ${context.operation}: ${repository.registry} answers with an HTML page, which no registry sends`,
-        { hint: 'A proxy or login page may stand in front of it, or the host is not a registry.' },
+        `cannot ${context.operation}: ${repository.registry} answers with ${pageText(bytes.toString('utf8'))}`,
+        { hint: CAPTIVE_PAGE },
       )
     }
     const encoding = contentEncodingOf(answer)
@@ -127,6 +131,7 @@ function otherDigest(wanted: Digest, got: string, { registry, operation }: Conte
   return new AirgapError(
     'CONTENT_MISMATCH',
     `cannot ${operation}: ${registry} answers with other content, ${JSON.stringify(got.slice(0, 80))} instead of ${wanted}`,
+    { hint: damagedHint(registry) },
   )
 }
 

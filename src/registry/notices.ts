@@ -10,8 +10,21 @@ export type RegistryNotice =
       reason: string
       delayMs: number
     }
-  /** Spoken to without encryption, or without checking the certificate. Once a registry. */
-  | { type: 'insecure'; registry: string }
+  /** A host, `HOST[:PORT]`, that is spoken to without encryption, or without checking its certificate. Once a host. */
+  | { type: 'insecure'; registry: string; how: 'plain-http' | 'unverified' }
+  /** How a host is reached, before the first request. Once a host. */
+  | {
+      type: 'way'
+      /** `HOST[:PORT]` */
+      host: string
+      /** `HOST:PORT` of the proxy, and what names it; neither where the host is contacted directly. */
+      proxy?: string
+      proxyFrom?: string
+      /** Files of authorities that are trusted besides the usual roots. */
+      caFiles: string[]
+      /** The file of the client certificate that is shown if the host asks. */
+      clientCertificate?: string
+    }
   | { type: 'warning'; message: string }
 
 export type OnNotice = (notice: RegistryNotice) => void

@@ -70,7 +70,8 @@ async function hostAddresses(
   return addressesOf(host)
 }
 
-async function lookupAll(host: string): Promise<string[]> {
+/** All addresses of a host name; none where it has none or cannot be looked up. */
+export async function lookupAll(host: string): Promise<string[]> {
   try {
     return (await lookup(host, { all: true })).map(({ address }) => address)
   } catch {

@@ -4,12 +4,15 @@ import type { Descriptor, ManifestOrIndex } from '../oci/manifest.ts'
 import { openBlob, statBlob, type BlobStream } from './blobs.ts'
 import type { Connection, Shared } from './connection.ts'
 import { downloadBlob } from './download.ts'
-import { Location } from './location.ts'
+import { Location, type ApiPlace } from './location.ts'
 import { fetchManifest, putManifest, resolveManifest, type ManifestInfo } from './manifests.ts'
 import { ensureReferrer } from './referrers-tag.ts'
 import { listReferrers } from './referrers.ts'
 import type { Repository } from './repository.ts'
-import { mountBlob, uploadBlob } from './uploads.ts'
+import { someTags } from './tags.ts'
+import type { UploadMemory } from './uploads/memory.ts'
+import { mountBlob } from './uploads/mount.ts'
+import { uploadBlob } from './uploads/upload.ts'
 
 /** A repository that is spoken to over the network. */
 export class RemoteRepository implements Repository {
@@ -17,10 +20,17 @@ export class RemoteRepository implements Repository {
   readonly repository: string
   readonly name: string
   readonly #location: Location
+  readonly onPassedOver: Repository['onPassedOver']
   readonly #client: { readonly shared: Shared }
 
-  constructor(connection: Connection, repository: string, client: { readonly shared: Shared }) {
-    this.#location = new Location(connection, repository)
+  constructor(
+    connection: Connection,
+    repository: string,
+    client: { readonly shared: Shared },
+    place: ApiPlace & Pick<Repository, 'onPassedOver'> = {},
+  ) {
+    this.onPassedOver = place.onPassedOver
+    this.#location = new Location(connection, repository, place)
     this.#client = client
     this.registry = this.#location.registry
     this.repository = repository
@@ -33,6 +43,10 @@ export class RemoteRepository implements Repository {
 
   async fetchManifest(ref: string, signal?: AbortSignal): Promise<ManifestOrIndex> {
     return fetchManifest(this.#location, ref, signal)
+  }
+
+  async someTags(signal?: AbortSignal): Promise<string[] | undefined> {
+    return someTags(this.#location, signal)
   }
 
   async statBlob(digest: Digest, signal?: AbortSignal): Promise<{ size: number | undefined } | undefined> {
@@ -92,10 +106,11 @@ export class RemoteRepository implements Repository {
 
   async uploadBlob(
     descriptor: { digest: Digest; size: number },
-    open: () => AsyncIterable<Uint8Array>,
+    open: (from: number) => AsyncIterable<Uint8Array>,
     signal?: AbortSignal,
     onProgress?: (bytes: number) => void,
+    memory?: UploadMemory,
   ): Promise<void> {
-    return uploadBlob(this.#location, descriptor, open, signal, onProgress)
+    return uploadBlob(this.#location, descriptor, open, { signal, onProgress, memory })
   }
 }

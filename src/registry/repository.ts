@@ -1,7 +1,9 @@
+import type { AirgapError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Descriptor, ManifestOrIndex } from '../oci/manifest.ts'
 import type { BlobStream } from './blobs.ts'
 import type { ManifestInfo } from './manifests.ts'
+import type { UploadMemory } from './uploads/memory.ts'
 
 /** One repository of one registry. Every error names it, the registry and the operation. */
 export interface Repository {
@@ -9,6 +11,8 @@ export interface Repository {
   readonly repository: string
   /** `registry/repository`, for messages. */
   readonly name: string
+  /** For mirrors: called with the fault by which something is asked of the next source instead. */
+  readonly onPassedOver?: ((error: AirgapError) => void) | undefined
 
   /**
    * What a tag or digest stands for, by HEAD; by GET and hashing where the registry's answer to HEAD leaves
@@ -22,6 +26,13 @@ export interface Repository {
    * @throws AirgapError `NOT_FOUND`, `CONTENT_MISMATCH`, `INVALID_CONTENT` and those of every request.
    */
   fetchManifest(ref: string, signal?: AbortSignal): Promise<ManifestOrIndex>
+
+  /**
+   * Some of the repository's tags, by one request that is not made again: for messages.
+   * @returns undefined when the registry says that there is no such repository.
+   * @throws AirgapError those of every request.
+   */
+  someTags(signal?: AbortSignal): Promise<string[] | undefined>
 
   /** Whether a blob is there, by HEAD, and how long the registry says it is. */
   statBlob(digest: Digest, signal?: AbortSignal): Promise<{ size: number | undefined } | undefined>
@@ -72,15 +83,18 @@ export interface Repository {
   mountBlob(digest: Digest, fromRepository: string, signal?: AbortSignal): Promise<boolean>
 
   /**
-   * Uploads a blob in one stream. `open` is called anew for each attempt. The bytes are hashed as they go, and
-   * the last of them are held back until the digest is seen to be right.
-   * @param onProgress gets the bytes of this blob sent so far; a new attempt begins again at 0.
+   * Uploads a blob: in one stream, and in chunks where that breaks off or is refused. The bytes are hashed as they
+   * go, and the last of them are held back until the digest is seen to be right.
+   * @param open gives the bytes from a position on; called anew for each part that is sent.
+   * @param onProgress gets the bytes of this blob sent so far; less than before where something is sent again.
+   * @param memory keeps the upload from run to run, so that a later one can go on with it.
    * @throws AirgapError `INVALID_CONTENT` when the bytes are not those of the descriptor.
    */
   uploadBlob(
     descriptor: { digest: Digest; size: number },
-    open: () => AsyncIterable<Uint8Array>,
+    open: (from: number) => AsyncIterable<Uint8Array>,
     signal?: AbortSignal,
     onProgress?: (bytes: number) => void,
+    memory?: UploadMemory,
   ): Promise<void>
 }

@@ -1,8 +1,10 @@
 import * as v from 'valibot'
 import { AirgapError } from '../errors.ts'
-import type { Credentials } from './credentials.ts'
+import { accountOf, type Credentials } from './credentials.ts'
 import type { Endpoint } from './endpoint.ts'
 import type { Context } from './notices.ts'
+import { issuedAtOf } from './faults/clock.ts'
+import { TOKEN_SERVICE } from './faults/words.ts'
 import { checkRealm, type RealmRules } from './realm.ts'
 import {
   contentTypeOf,
@@ -28,6 +30,8 @@ export interface TokenRequest {
   /** The needed one first. */
   scopes: readonly string[]
   credentials: Credentials | undefined
+  /** Where credentials were looked for. */
+  places?: readonly string[] | undefined
   context: Context
 }
 
@@ -35,12 +39,16 @@ export interface Token {
   value: string
   /** From when the answer arrived. */
   lifetimeMs: number
+  /** When it was issued, by the service's clock. */
+  issuedAt: number | undefined
 }
 
 const TokenAnswer = v.object({
   token: v.optional(v.nullable(v.string())),
   access_token: v.optional(v.nullable(v.string())),
   expires_in: v.optional(v.nullable(v.number())),
+  // Of no consequence but for explaining a refusal, so it may be anything.
+  issued_at: v.optional(v.unknown()),
 })
 
 /**
@@ -59,6 +67,7 @@ export async function fetchToken(request: TokenRequest): Promise<Token> {
     throw new AirgapError(
       'REGISTRY',
       `cannot ${context.operation}: ${endpoint.registry} names an unreadable token realm`,
+      { hint: TOKEN_SERVICE },
     )
   }
   await checkRealm(realm, endpoint, rules, context)
@@ -116,7 +125,9 @@ async function readToken(request: TokenRequest, response: HttpResponse): Promise
   if (response.status !== 200) {
     throw await failure(
       response,
-      credentials === undefined ? { kind: 'anonymous' } : { kind: 'basic', source: credentials.source },
+      credentials === undefined
+        ? { kind: 'anonymous', places: request.places }
+        : { kind: 'basic', ...accountOf(credentials) },
       context,
       true,
     )
@@ -125,6 +136,7 @@ async function readToken(request: TokenRequest, response: HttpResponse): Promise
     throw new AirgapError(
       'REGISTRY',
       `cannot ${context.operation}: the token service of ${endpoint.registry} ${reason}`,
+      { hint: TOKEN_SERVICE },
     )
   }
   const bytes = await readCapped(response, MAX_TOKEN_ANSWER, context)
@@ -141,5 +153,5 @@ async function readToken(request: TokenRequest, response: HttpResponse): Promise
   if (!value) return fail('answers without a token')
   if (!/^[\x21-\x7e]+$/.test(value)) return fail('answers with a token that no header can hold')
   const seconds = Math.min(Math.max(answer.expires_in ?? 0, MIN_LIFETIME_S), MAX_LIFETIME_S)
-  return { value, lifetimeMs: seconds * 1000 }
+  return { value, lifetimeMs: seconds * 1000, issuedAt: issuedAtOf(value, answer.issued_at) }
 }

@@ -1,12 +1,15 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import type { Readable } from 'node:stream'
-import type { SecureContext } from 'node:tls'
-import { Agent, type Dispatcher } from 'undici'
+import { Readable } from 'node:stream'
+import type { Dispatcher } from 'undici'
 import { AirgapError } from '../errors.ts'
 import { noteAnswer } from './answers.ts'
+import { LOST_SCHEME, NO_REGISTRY, REDIRECT_LOOP } from './faults/words.ts'
 import { isListed, isLoopbackHost, printableUrl } from './hosts.ts'
 import { MAX_ERROR_BODY, statusError, transportError, type AuthState } from './http-errors.ts'
 import type { Context } from './notices.ts'
+import { wayError } from './way/faults.ts'
+import type { Proxy } from './way/proxies.ts'
+import { Ways, type Way, type WayOptions } from './way/ways.ts'
 
 const MAX_REDIRECTS = 5
 const CONNECT_TIMEOUT_MS = 10_000
@@ -15,7 +18,7 @@ const STALL_TIMEOUT_MS = 60_000
 const REDIRECTS = new Set([301, 302, 303, 307, 308])
 
 export interface HttpRequest {
-  method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE'
+  method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   url: URL
   context: Context
   headers?: Record<string, string>
@@ -30,6 +33,7 @@ export interface HttpRequest {
 }
 
 export interface HttpResponse {
+  method: HttpRequest['method']
   status: number
   headers: IncomingHttpHeaders
   body: Dispatcher.ResponseData['body']
@@ -38,66 +42,61 @@ export interface HttpResponse {
   requested: URL
 }
 
-export interface TransportOptions {
-  secureContext?: SecureContext | undefined
-  insecureSkipTlsVerify: readonly string[]
-  plainHttp: readonly string[]
+export interface TransportOptions extends WayOptions {
   stallTimeoutMs?: number
+  connectTimeoutMs?: number
 }
 
-/** HTTP/1.1 over undici, with redirects followed by rules of our own. One pool of connections a kind of TLS. */
+/** HTTP/1.1 over undici, with redirects followed by rules of our own. Each hop goes the way of its own host. */
 export class Transport {
   readonly stallTimeoutMs: number
-  readonly #options: TransportOptions
-  readonly #verified: Agent
-  #unverified: Agent | undefined
+  readonly #plainHttp: readonly string[]
+  readonly #ways: Ways
 
+  /** @throws AirgapError `FILE` when `caFile` is of no use. */
   constructor(options: TransportOptions) {
-    this.#options = options
+    this.#plainHttp = options.plainHttp ?? []
     this.stallTimeoutMs = options.stallTimeoutMs ?? STALL_TIMEOUT_MS
-    this.#verified = this.#agent(
-      options.secureContext === undefined ? {} : { secureContext: options.secureContext },
-    )
+    const connectMs = options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS
+    this.#ways = new Ways(options, { connectMs, stallMs: this.stallTimeoutMs })
   }
 
-  #agent(tls: { secureContext?: SecureContext; rejectUnauthorized?: boolean }): Agent {
-    return new Agent({
-      allowH2: false,
-      headersTimeout: this.stallTimeoutMs,
-      bodyTimeout: this.stallTimeoutMs,
-      connect: { timeout: CONNECT_TIMEOUT_MS, ...tls },
-    })
-  }
-
-  #agentFor(url: URL): Agent {
-    if (url.protocol !== 'https:' || !isListed(this.#options.insecureSkipTlsVerify, url))
-      return this.#verified
-    this.#unverified ??= this.#agent({ rejectUnauthorized: false })
-    return this.#unverified
+  /** See {@link Ways.proxyFor}. */
+  proxyFor(url: URL): Proxy | undefined {
+    return this.#ways.proxyFor(url)
   }
 
   /**
    * Makes one request and follows up to five redirects of GET and HEAD. Authorization is dropped for good where
    * a redirect leaves the origin, and a redirect from HTTPS to plain HTTP is refused. Any other status is
    * returned; the caller must consume or discard the body.
-   * @throws AirgapError `NETWORK`, `TLS`, `REGISTRY` (a bad redirect), `INTERRUPTED`
+   * @throws AirgapError `NETWORK`, `TLS`, `REGISTRY` (a bad redirect), `INTERRUPTED`; `USAGE` and `CREDENTIALS` for a
+   *   proxy, `FILE` for certificates that concern the host
    */
   async request(request: HttpRequest): Promise<HttpResponse> {
     let { url, authorization } = request
     for (let hops = 0; ; hops++) {
       const { statusCode, headers, body } = await this.#once(request, url, authorization)
-      const response: HttpResponse = { status: statusCode, headers, body, url, requested: request.url }
-      const follows = request.method === 'GET' || request.method === 'HEAD'
+      const { method } = request
+      const response: HttpResponse = {
+        method,
+        status: statusCode,
+        headers,
+        body,
+        url,
+        requested: request.url,
+      }
+      const follows = method === 'GET' || method === 'HEAD'
       if (!REDIRECTS.has(statusCode) || !follows) return response
       discard(response)
       const fail = (reason: string, hint?: string): never => {
         throw new AirgapError('REGISTRY', `cannot ${request.context.operation}: ${reason}`, { hint })
       }
       if (hops === MAX_REDIRECTS)
-        fail(`more than ${MAX_REDIRECTS} redirects, the last from ${printableUrl(url)}`)
+        fail(`more than ${MAX_REDIRECTS} redirects, the last from ${printableUrl(url)}`, REDIRECT_LOOP)
       const to = locationOf(response, request.context)
       if (this.isDowngrade(url, to)) {
-        fail(`${printableUrl(url)} redirects from HTTPS to plain HTTP (${printableUrl(to)})`)
+        fail(`${printableUrl(url)} redirects from HTTPS to plain HTTP (${printableUrl(to)})`, LOST_SCHEME)
       }
       await request.checkRedirect?.(to)
       if (to.origin !== url.origin) authorization = undefined
@@ -109,7 +108,7 @@ export class Transport {
   isDowngrade(from: URL, to: URL): boolean {
     if (from.protocol !== 'https:' || to.protocol === 'https:') return false
     const local = isLoopbackHost(from.hostname) && isLoopbackHost(to.hostname)
-    return !local && !isListed(this.#options.plainHttp, to)
+    return !local && !isListed(this.#plainHttp, to)
   }
 
   async #once(
@@ -118,8 +117,9 @@ export class Transport {
     authorization: string | undefined,
   ): Promise<Dispatcher.ResponseData> {
     const { method, body = null, signal, context } = request
+    const way = await this.#wayFor(url, body)
     try {
-      const response = await this.#agentFor(url).request({
+      const response = await way.dispatcher.request({
         origin: url.origin,
         path: `${url.pathname}${url.search}`,
         method,
@@ -137,12 +137,26 @@ export class Transport {
       response.body.on('error', () => {})
       return response
     } catch (error) {
-      throw transportError(error, context, url.host, signal)
+      const stallMs = request.answerTimeoutMs ?? this.stallTimeoutMs
+      throw await wayError(error, way, url, context, signal, { stallMs, scheme: url.protocol })
+    }
+  }
+
+  /** The way to a host. A body that waits for it, and is not sent after all, is let go. */
+  async #wayFor(url: URL, body: HttpRequest['body'] | null): Promise<Way> {
+    const stream = body instanceof Readable ? body : undefined
+    // Until undici listens, a fault of the stream would be nobody's, and end the process.
+    stream?.on('error', () => {})
+    try {
+      return await this.#ways.to(url)
+    } catch (error) {
+      stream?.destroy()
+      throw error
     }
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#verified.destroy(), this.#unverified?.destroy()])
+    await this.#ways.close()
   }
 }
 
@@ -153,7 +167,9 @@ export class Transport {
 export function locationOf(response: HttpResponse, context: Context): URL {
   const { location } = response.headers
   const fail = (reason: string): never => {
-    throw new AirgapError('REGISTRY', `cannot ${context.operation}: ${context.registry} ${reason}`)
+    throw new AirgapError('REGISTRY', `cannot ${context.operation}: ${context.registry} ${reason}`, {
+      hint: NO_REGISTRY,
+    })
   }
   if (location === undefined || location === '') return fail('answers without a Location')
   let url: URL
@@ -217,7 +233,7 @@ export async function readCapped(
       chunks.push(chunk)
     }
   } catch (error) {
-    throw transportError(error, context, response.url.host, signal)
+    throw transportError(error, context, response.url.host, signal, { scheme: response.url.protocol })
   }
   return Buffer.concat(chunks)
 }
@@ -245,8 +261,11 @@ export async function failure(
   const error = statusError(
     {
       status: response.status,
+      isWrite: response.method !== 'GET' && response.method !== 'HEAD',
       contentType: contentTypeOf(response),
       retryAfter: headerOf(response, 'retry-after'),
+      rateLimit: headerOf(response, 'ratelimit-limit'),
+      date: headerOf(response, 'date'),
       body,
       redirectedTo: elsewhere && !isTokenService ? response.url.host : undefined,
       tokenService: isTokenService ? response.url.host : undefined,

@@ -3,9 +3,43 @@ import { accessQuirks } from './quirks/access.ts'
 import { answerQuirks } from './quirks/answers.ts'
 import { blobQuirks } from './quirks/blobs.ts'
 import { manifestQuirks } from './quirks/manifests.ts'
-import type { QuirkSet } from './quirks/part.ts'
+import type { QuirkPart, QuirkSet } from './quirks/part.ts'
 import { sessionQuirks } from './quirks/sessions.ts'
+import { uploadQuirks } from './quirks/uploads.ts'
 import { isRedirecting, wayQuirks } from './quirks/ways.ts'
+
+/** What registries, and proxies in front of them, do with uploads. */
+export const UPLOAD_QUIRKS = {
+  'patch-201': 'A chunk is answered 201, as ECR does.',
+  'patch-204': 'A chunk is answered 204.',
+  'no-patch': 'PATCH is refused with 405.',
+  'no-monolithic-put':
+    'A PUT that brings the bytes is refused with 404, as Artifactory does: they come by PATCH.',
+  'second-chunk-refused': 'Each upload takes one chunk, and refuses the next with 400.',
+  'chunk-min-length': 'Sessions ask for chunks of 64 KiB at least, and a smaller one must be the last.',
+  'max-body-413-html': 'A request of more than 1 MiB is refused with 413 and an HTML page, as nginx does.',
+  'max-body-416':
+    'A chunk of more than 1 MiB is refused with 416 and an explanation, as GHCR does above 4 MiB.',
+  'session-lost-on-drop':
+    'A client that breaks off in the middle of a chunk loses its upload, as with docker-registry 2.8.',
+  'keep-partial-chunk': 'Of a chunk that breaks off, what came is kept.',
+  'upload-416-once': 'The second chunk of each upload is refused once with 416 and not kept.',
+  'upload-416-always': 'Every chunk is refused with 416.',
+  'location-changes':
+    'Each answer moves the upload to another Location, and the Locations before do not work any more.',
+  'upload-other-origin': 'Uploads go to another origin: localhost instead of 127.0.0.1.',
+  'token-expires-mid-upload': 'After the first chunk all tokens given out so far are worthless.',
+  'range-missing': 'No answer to an upload carries a Range.',
+  'range-bytes': 'The Range of an upload is written bytes=0-N.',
+  'range-stale': 'The Range in the answer to a chunk stays at the first chunk, as ECR does.',
+  'ignore-content-range':
+    'Chunks are appended, whatever their Content-Range says, as docker-registry 2.8 does.',
+  'no-upload-status': 'A GET that asks how far an upload is gets 400 about something else, as with crane.',
+  'put-200': 'The end of an upload is answered 200, and the blob is stored.',
+  'put-204': 'The end of an upload is answered 204, and the blob is stored.',
+  'put-bare-201': 'The end of an upload is answered 201 with neither Location nor digest.',
+  'put-other-digest': 'The end of an upload is answered with the digest of something else.',
+} as const
 
 /**
  * What real registries, and the proxies and networks in front of them, do besides what the specification says. The
@@ -82,6 +116,7 @@ export const QUIRKS = {
   'mount-202': 'A request to mount a blob always opens an upload session instead.',
   'relative-location': 'Location headers are paths, not full URLs.',
   'location-with-query': 'Upload Locations carry a query, and requests that drop it are refused.',
+  ...UPLOAD_QUIRKS,
 } as const
 
 export type Quirk = keyof typeof QUIRKS
@@ -89,17 +124,23 @@ export type Quirk = keyof typeof QUIRKS
 /**
  * @param names what to show; state such as "the first request" is kept per set.
  * @param redirectTo origin (`http://host:port`) for quirks that redirect.
+ * @param revokeTokens makes all tokens given out so far worthless.
  * @throws AirgapError `USAGE` where that is missing.
  */
-export function quirkSet(names: readonly Quirk[], redirectTo: string | undefined): QuirkSet {
+export function quirkSet(
+  names: readonly Quirk[],
+  redirectTo: string | undefined,
+  revokeTokens: () => void = () => {},
+): QuirkSet {
   const on = new Set<Quirk>(names)
   if (isRedirecting(on) && redirectTo === undefined) {
     throw new AirgapError('USAGE', 'a quirk that redirects needs the option redirectTo')
   }
-  const parts = [
+  const parts: QuirkPart[] = [
     answerQuirks(on),
     accessQuirks(on),
     manifestQuirks(on),
+    uploadQuirks(on, revokeTokens),
     sessionQuirks(on),
     wayQuirks(on, redirectTo),
     blobQuirks(on),

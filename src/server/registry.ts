@@ -13,6 +13,7 @@ import { fault, json, notAllowed, type Reply } from './reply.ts'
 import { logEntry, readBody, type RegistryRequest, type RequestLogEntry } from './request.ts'
 import { parseRoute } from './routes.ts'
 import type { ContentStore } from './storage.ts'
+import { brokenChunks } from './quirks/uploads.ts'
 import { UploadSessions } from './upload-sessions.ts'
 import { send } from './wire.ts'
 
@@ -95,11 +96,12 @@ export async function serve(
 ): Promise<RunningServer> {
   const scheme = options.tls ? 'https' : 'http'
   const auth = authenticator(options.auth)
-  const quirks = quirkSet(options.quirks ?? [], options.redirectTo)
+  const quirks = quirkSet(options.quirks ?? [], options.redirectTo, () => auth.revokeTokens())
   const uploads: UploadContext = {
     store,
     sessions: new UploadSessions(),
     maxBlobSize: options.maxBlobSize ?? 1024 ** 3,
+    onBrokenChunk: brokenChunks(options.quirks ?? []),
   }
   let host = ''
   let active = 0
@@ -130,7 +132,7 @@ export async function serve(
       headers: message.headers,
       route: parseRoute(path),
       origin: `${scheme}://${isRegistryHost(named) ? named : host}`,
-      readBody: async (limit) => await readBody(message, limit, entry),
+      readBody: async (limit, into) => await readBody(message, limit, entry, into),
     }
     let reply: Reply
     try {

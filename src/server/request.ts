@@ -14,9 +14,10 @@ export interface RegistryRequest {
   /**
    * Reads the whole body.
    * @param limit bytes
+   * @param into gets the pieces as they come; where the client breaks off it holds those that came.
    * @returns undefined where it is longer; what is left of it is then thrown away unread.
    */
-  readBody(limit: number): Promise<Uint8Array[] | undefined>
+  readBody(limit: number, into?: Uint8Array[]): Promise<Uint8Array[] | undefined>
 }
 
 /** One request, as a test or a user wants to see it. Holds no secret: neither query nor credentials. */
@@ -75,9 +76,9 @@ export async function readBody(
   message: IncomingMessage,
   limit: number,
   entry: RequestLogEntry,
+  chunks: Uint8Array[] = [],
 ): Promise<Uint8Array[] | undefined> {
   if (Number(message.headers['content-length'] ?? 0) > limit) return undefined
-  const chunks: Uint8Array[] = []
   let size = 0
   return await new Promise((resolve, reject) => {
     message.on('data', (chunk: Uint8Array) => {

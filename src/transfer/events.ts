@@ -1,4 +1,5 @@
 import type { Digest } from '../oci/digest.ts'
+import type { MirrorUse } from '../registry/mirrors/in-use.ts'
 import type { RegistryNotice } from '../registry/notices.ts'
 
 /**
@@ -19,6 +20,8 @@ export type TransferEvent =
   | { type: 'item'; name: string; bytes: number; outcome: ItemOutcome; digest?: Digest }
   /** All blobs of an image are done in the present phase. */
   | { type: 'image'; name: string; bytes: number; outcome: ItemOutcome }
+  /** Told before anything is asked: which mirrors are in use, and where they are configured. */
+  | { type: 'mirrors'; inUse: readonly MirrorUse[] }
   /** Something that a person should know and that does not stop the work. */
   | { type: 'warning'; message: string }
   | { type: 'registry'; notice: RegistryNotice }

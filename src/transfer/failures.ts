@@ -63,7 +63,7 @@ function combineFailures(failures: { name: string; error: unknown }[], summary: 
   )
   return new AirgapError(code, summary, {
     problems,
-    hint: [...hints].join('\n') || undefined,
+    hint: [...hints].join('\n\n') || undefined,
     cause: fault?.error,
   })
 }
@@ -74,15 +74,20 @@ function mixedCode(codes: ReadonlySet<ErrorCode>): ErrorCode {
   return 'REGISTRY'
 }
 
+const UNUSABLE =
+  'Have the image built and pushed there again with a current tool, or leave it out with --exclude.'
+
 /**
  * An image's fault as the registry's: content that a registry gave and that cannot be used is no bundle that failed
  * its verification. The message names the image.
+ *
+ * @param hint for those that have none.
  */
-export function asRegistryFault(error: unknown, image: string): unknown {
+export function asRegistryFault(error: unknown, image: string, hint = UNUSABLE): unknown {
   if (!(error instanceof AirgapError) || error.code !== 'INVALID_CONTENT') return error
   const message = error.message.includes(image) ? error.message : `${image}: ${error.message}`
   return new AirgapError('UNSUPPORTED_CONTENT', message, {
-    hint: error.hint,
+    hint: error.hint ?? hint,
     problems: error.problems,
     cause: error,
   })

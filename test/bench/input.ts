@@ -93,7 +93,7 @@ async function putImage(
   const layers: Layer[] = []
   for (const seed of seeds) {
     const layer = await makeLayer(seed, folder, made)
-    await repository.uploadBlob(layer.descriptor, () => createReadStream(layer.file))
+    await repository.uploadBlob(layer.descriptor, (start) => createReadStream(layer.file, { start }))
     layers.push(layer)
   }
   const parsed = parsePlatform(platform)

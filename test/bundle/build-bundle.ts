@@ -16,7 +16,8 @@ import { parseManifest, platformOfConfig, type ManifestOrIndex } from '../../src
 import { parsePlatform } from '../../src/oci/platform.ts'
 import { parseReference } from '../../src/oci/reference.ts'
 import { RegistryClient } from '../../src/registry/client.ts'
-import { parseMirror } from '../../src/registry/mirrors.ts'
+import { parseMirror } from '../../src/registry/mirrors/flag.ts'
+import { Mirrors } from '../../src/registry/mirrors/mirrors.ts'
 import { seedRegistry } from '../../fixtures/images/index.ts'
 import { startRegistry } from '../../src/server/registry.ts'
 import { MemoryStore } from '../../src/server/memory-store.ts'
@@ -262,7 +263,7 @@ export async function packBundle(
   for (const { reference, built } of images) seedRegistry(store, reference, built)
   await using registry = await startRegistry({ store })
   const client = new RegistryClient({ plainHttp: [registry.host] })
-  const mirrors = [parseMirror(`example.test=${registry.host}`)]
+  const mirrors = new Mirrors([{ counts: 'all', rules: [parseMirror(`example.test=${registry.host}`)] }])
   try {
     const lock = await resolveImages({
       images: images.map(({ reference }) => ({

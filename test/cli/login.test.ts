@@ -110,10 +110,13 @@ describe('login', () => {
       login(basic.host, log),
       login(bearer.host, [...log, '--json'], WRONG),
     ])
-    expect(logLines(good.stderr)).toMatchObject([{ event: 'warning', level: 'warning' }])
+    expect(logLines(good.stderr)).toMatchObject([{ event: 'way' }, { event: 'warning', level: 'warning' }])
     expect(good.stdout).toContain('accepted by the registry')
     expect(wrong.json()).toMatchObject({ error: { code: 'UNAUTHORIZED' } })
-    expect(logLines(wrong.stderr)).toMatchObject([{ event: 'error', code: 'UNAUTHORIZED', exitCode: 5 }])
+    expect(logLines(wrong.stderr)).toMatchObject([
+      { event: 'way' },
+      { event: 'error', code: 'UNAUTHORIZED', exitCode: 5 },
+    ])
   })
 
   it('says that a registry which asks for nothing could not check them', async () => {

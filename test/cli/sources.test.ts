@@ -92,6 +92,41 @@ describe('mirrors', () => {
   })
 })
 
+describe('mirrors from files', () => {
+  it('are told on standard error, with where they are configured', async () => {
+    const image = await dockerList()
+    await using source = await registryWith(image)
+    await using mirror = await registryWith(image)
+    await writeFile(
+      folder.file('registries.conf'),
+      `[[registry]]\nlocation = "${source.host}"\nblocked = false\ncolour = "red"\n[[registry.mirror]]\nlocation = "${mirror.host}"\n`,
+    )
+    await writeFile(
+      folder.file('mirrors.yaml'),
+      `configVersion: 1\nimages: ['${source.host}/app:1']\nmirrors: ['${source.host}=127.0.0.1:1/none']\n`,
+    )
+    const flags = ['--config', 'mirrors.yaml', '--mirrors-from', 'registries.conf']
+    const resolved = await run(['resolve', ...flags.slice(2), `${source.host}/app:1`])
+    expect(resolved.stderr).toContain(
+      `${source.host} is read from ${mirror.host} (registries.conf), then from ${source.host} itself\n`,
+    )
+    expect(resolved.stderr).toContain('Warning: registries.conf:4:1: "colour" is not known here')
+    expect(resolved.stdout).not.toContain(mirror.host)
+    const planned = await run(['pack', ...flags, '--no-sign', '--dry-run', '--json', '-o', 'x.tar'])
+    expect(planned.json<{ mirrors: unknown }>().mirrors).toEqual([
+      {
+        prefix: source.host,
+        places: [
+          { location: '127.0.0.1:1/none', origin: 'mirrors.yaml' },
+          { location: mirror.host, origin: 'registries.conf' },
+        ],
+        registryItself: true,
+      },
+    ])
+    expect(planned.stderr).toContain('the mirror 127.0.0.1:1 is passed over')
+  })
+})
+
 describe('a mirror that refuses us', () => {
   it('is what is told, when the source is only out of reach', async () => {
     await using mirror = await answering((_request, response) => response.writeHead(401).end())
@@ -210,7 +245,7 @@ describe.concurrent('registries that refuse', () => {
     expect((await run(['resolve', `${source.host}/app:1`, '--ca-file', 'ca.crt'])).code).toBe(0)
     const skipped = await run(['resolve', `${source.host}/app:1`, '--insecure-skip-tls-verify', source.host])
     expect(skipped.code).toBe(0)
-    expect(skipped.stderr).toContain('without checking who it is')
+    expect(skipped.stderr).toContain('is not checked')
   })
 
   it('a host that is not there', async () => {

@@ -62,7 +62,7 @@ export async function enginesIn(
     target = await startRegistry()
   }
   const atTarget = async (options: RunOptions, engine: typeof push | typeof planPush): Promise<unknown> =>
-    engine(good, `${target?.host}/mirror`, { ...trust, ...options })
+    engine(good, `${target?.host}/mirror`, { ...trust, stateDirectory: false, ...options })
   const noOutput = (): Promise<void> => rm(output, { force: true })
   const engines: [name: string, run: Engine['run'], prepare?: Engine['prepare']][] = [
     ['resolve', (options) => resolve({ images, ...options })],

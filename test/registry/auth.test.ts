@@ -85,12 +85,12 @@ test('Basic: no credentials, and wrong ones, are told apart; a secret is never q
     'UNAUTHORIZED',
   )
   expect(none.message).toBe(
-    `cannot fetch the manifest ${registry.host}/app:1: credentials are needed: ${registry.host} answers 401 Unauthorized (UNAUTHORIZED: authentication required)`,
+    `cannot fetch the manifest ${registry.host}/app:1: credentials are needed: ${registry.host} answers 401 Unauthorized ("UNAUTHORIZED: authentication required")`,
   )
   expect(none.hint).toContain(`airgap login ${registry.host}`)
   const client = clientWith(registry.host, basicEntry('user', 'hunter2'))
   const wrong = await failureOf(client.repository(registry.host, 'app').fetchManifest('1'), 'UNAUTHORIZED')
-  expect(wrong.message).toMatch(/the credentials from .*auth\.json are not accepted/)
+  expect(wrong.message).toMatch(/the credentials of "[^"]+" from .*auth\.json are not accepted/)
   expect(`${wrong.message}${wrong.hint}${JSON.stringify(wrong)}`).not.toMatch(/hunter2|dXNlc/)
   // Once without, once with; then once without.
   expect(registry.seen).toHaveLength(3)
@@ -189,7 +189,7 @@ test('Bearer: a 401 to a fresh token is a denial, not a loop', async () => {
   const client = clientWith(registry.host, basicEntry('user', 'pw'))
   const repository = client.repository(registry.host, 'app')
   const error = await failureOf(repository.fetchManifest('1'), 'DENIED')
-  expect(error.message).toContain('permission denied to the account from')
+  expect(error.message).toContain('permission denied to the account "user" from')
   await failureOf(repository.fetchManifest('1'), 'DENIED')
   expect([tokens.seen.length, registry.seen.length]).toEqual([2, 3])
   expect(client.notices).toEqual([])

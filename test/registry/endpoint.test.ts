@@ -6,7 +6,6 @@ import { createServer as createTlsServer } from 'node:tls'
 import { expect, onTestFinished, test } from 'vitest'
 import { Endpoints, speaksTls } from '../../src/registry/endpoint.ts'
 import { authorityOf, isListed, isLoopbackHost, isPrivateAddress } from '../../src/registry/hosts.ts'
-import type { RegistryNotice } from '../../src/registry/notices.ts'
 import { makeCertificate } from './certificates.ts'
 import { failureOf, makeClient, memoryRegistry, sampleManifest, scratch, serve } from './helpers.ts'
 
@@ -44,14 +43,11 @@ async function tcp(act: (socket: Socket) => void): Promise<number> {
 }
 
 function endpoints(options: { plainHttp?: string[]; tls?: boolean } = {}) {
-  const notices: RegistryNotice[] = []
   const found = new Endpoints({
     plainHttp: options.plainHttp ?? [],
-    insecureSkipTlsVerify: [],
-    onNotice: (notice) => notices.push(notice),
     probe: async () => options.tls ?? true,
   })
-  return { url: async (name: string) => (await found.resolve(name)).url.origin, notices }
+  return { url: async (name: string) => (await found.resolve(name)).url.origin }
 }
 
 test('Docker Hub is spoken to at registry-1.docker.io', () => {
@@ -64,7 +60,7 @@ test('Docker Hub is spoken to at registry-1.docker.io', () => {
 })
 
 test('HTTPS everywhere but where plain HTTP was allowed, and on loopback without TLS', async () => {
-  const { url, notices } = endpoints({ plainHttp: ['plain.example', 'some.example:5000'], tls: false })
+  const { url } = endpoints({ plainHttp: ['plain.example', 'some.example:5000'], tls: false })
   expect(await url('quay.io')).toBe('https://quay.io')
   expect(await url('10.0.0.1:5000')).toBe('https://10.0.0.1:5000')
   expect(await url('localhost.example')).toBe('https://localhost.example')
@@ -74,10 +70,6 @@ test('HTTPS everywhere but where plain HTTP was allowed, and on loopback without
   expect(await url('localhost:5000')).toBe('http://localhost:5000')
   expect(await url('[::1]:5000')).toBe('http://[::1]:5000')
   expect(await url('127.8.9.1:5000')).toBe('http://127.8.9.1:5000')
-  expect(notices).toEqual([
-    { type: 'insecure', registry: 'plain.example:8080' },
-    { type: 'insecure', registry: 'some.example:5000' },
-  ])
 })
 
 test('a loopback host that speaks TLS is spoken to in TLS', async () => {
@@ -133,7 +125,7 @@ test('the probe does not wait for ever, and nobody there is not "no TLS"', async
   const client = makeClient({ plainHttp: [] })
   const error = await failureOf(client.repository('127.0.0.1:1', 'app').resolveManifest('1.0'), 'NETWORK')
   expect(error.message).toBe(
-    'cannot resolve 127.0.0.1:1/app:1.0: 127.0.0.1:1: nothing listens there (connection refused)',
+    'cannot resolve 127.0.0.1:1/app:1.0: 127.0.0.1:1: nothing listens there (connection refused, ECONNREFUSED)',
   )
   expect(client.notices).toHaveLength(2)
 })
@@ -158,7 +150,7 @@ test('a private authority is trusted with --ca-file', async () => {
 test.each([
   ['an unknown authority', own, false, /authority that is not trusted here/, /--ca-file/],
   ['an expired certificate', expired, true, /has expired/, /renewed/],
-  ['another name', other, true, /for another name \(DNS:registry\.example\)/, /name/],
+  ['another name', other, true, /for another name: it holds "registry\.example"/, /name/],
 ])('%s is an error, told once, and never leads to plain HTTP', async (_, tls, withCa, message, hint) => {
   const server = await serve(registry().handle, { tls })
   const client = makeClient({ plainHttp: [], ...(withCa ? { caFile: caFile() } : {}) })
@@ -175,7 +167,7 @@ test('a certificate is not checked where that was asked for, and it is said', as
   const repository = client.repository(server.host, 'app')
   expect(await repository.resolveManifest('1.0')).toBeDefined()
   expect(await repository.resolveManifest('1.0')).toBeDefined()
-  expect(client.notices).toEqual([{ type: 'insecure', registry: server.host }])
+  expect(client.notices).toEqual([{ type: 'insecure', registry: server.host, how: 'unverified' }])
 })
 
 test('--insecure-skip-tls-verify is for the host named only', async () => {
@@ -202,4 +194,25 @@ test('a CA file that is none is refused before anything is sent', async () => {
   for (const [path, message] of cases) {
     expect((await failureOf(() => makeClient({ caFile: path }), 'FILE')).message).toMatch(message)
   }
+})
+
+test('a host that may be insecure is spoken to by TLS if it speaks TLS, and otherwise in plain HTTP', async () => {
+  const at = (probe: () => Promise<boolean>) =>
+    new Endpoints({
+      plainHttp: [],
+      insecure: ['m.example:5000', 'm.example:443'],
+      probe,
+    })
+  const refuse = async (): Promise<boolean> => {
+    throw Object.assign(new Error('refused'), { code: 'ECONNREFUSED' })
+  }
+  expect((await at(async () => true).resolve('m.example:5000')).url.origin).toBe('https://m.example:5000')
+  expect(await at(async () => false).resolve('m.example:5000')).toMatchObject({
+    url: new URL('http://m.example:5000'),
+    plainAllowed: true,
+  })
+  // Without a port the two are at different ones.
+  expect((await at(refuse).resolve('m.example')).url.origin).toBe('http://m.example')
+  await expect(at(refuse).resolve('m.example:5000')).rejects.toThrow('refused')
+  expect((await at(async () => false).resolve('other.example')).url.origin).toBe('https://other.example')
 })

@@ -43,7 +43,9 @@ test.each<[number, ErrorCode, number]>([
   )
   expect(server.seen).toHaveLength(times)
   expect(error.message).toContain(`cannot fetch the manifest ${server.host}/app:1.0: `)
-  expect(error.message).toMatch(new RegExp(`${server.host} answers ${status} [^(]+\\(SOME_CODE: and why\\)$`))
+  expect(error.message).toMatch(
+    new RegExp(`${server.host} answers ${status} [^(]+\\("SOME_CODE: and why"\\)$`),
+  )
 })
 
 test('what passes by itself is waited for, as long as the registry asks', async () => {
@@ -102,7 +104,7 @@ test('a host that is not there is given up soon', async () => {
   const client = makeClient()
   const error = await failureOf(client.repository('127.0.0.1:1', 'app').fetchManifest('1'), 'NETWORK')
   expect(error.message).toBe(
-    'cannot fetch the manifest 127.0.0.1:1/app:1: 127.0.0.1:1: nothing listens there (connection refused)',
+    'cannot fetch the manifest 127.0.0.1:1/app:1: 127.0.0.1:1: nothing listens there (connection refused, ECONNREFUSED)',
   )
   expect(error.hint).toContain('port')
   expect(client.notices).toHaveLength(2)
@@ -116,7 +118,7 @@ test('an error’s body is quoted in one short line, whatever it holds', async (
         json(r, 404, {
           errors: [{ code: 'A', message: 'line\n\u001b[31mred\u202e\r' }, { code: 'B' }, 7, null],
         }),
-      (message) => expect(message).toContain('(A: line [31mred ; B)'),
+      (message) => expect(message).toContain('("A: line [31mred ; B")'),
     ],
     [(_, r) => registryError(r, 404, 'A', long), (message) => expect(message.length).toBeLessThan(500)],
     [
@@ -125,10 +127,10 @@ test('an error’s body is quoted in one short line, whatever it holds', async (
     ],
     [
       (_, r) => void r.writeHead(404).end('no such thing'),
-      (message) => expect(message).toContain('(no such thing)'),
+      (message) => expect(message).toContain('("no such thing")'),
     ],
     [(_, r) => void r.writeHead(404).end(), (message) => expect(message).toMatch(/answers 404 Not Found$/)],
-    [(_, r) => json(r, 404, { errors: 'x' }), (message) => expect(message).toContain('{"errors":"x"}')],
+    [(_, r) => json(r, 404, { errors: 'x' }), (message) => expect(message).toContain(`("{'errors':'x'}")`)],
   ]
   for (const [handler, check] of cases) check((await failing(handler, 'NOT_FOUND')).error.message)
 })
@@ -162,7 +164,7 @@ test('faults below HTTP in plain words', () => {
   const of = (code: string) =>
     transportError(Object.assign(new Error('raw'), { code }), context, 'registry-1.docker.io')
   expect(of('ENOTFOUND').message).toBe(
-    'cannot look: registry-1.docker.io (for docker.io): its host name is not known (DNS)',
+    'cannot look: registry-1.docker.io (for docker.io): its host name is not known (DNS, ENOTFOUND)',
   )
   expect(transienceOf(of('ENOTFOUND'))).toEqual({ attempts: 3 })
   expect(transienceOf(of('ECONNRESET'))).toEqual({ attempts: undefined })

@@ -85,17 +85,20 @@ export async function serve(
 }
 
 /** A client that waits hardly at all between attempts, has no credentials and speaks plain HTTP to 127.0.0.1. */
-export function makeClient(options: RegistryOptions = {}): RegistryClient & { notices: RegistryNotice[] } {
+export function makeClient(
+  options: RegistryOptions = {},
+): RegistryClient & { notices: RegistryNotice[]; ways: RegistryNotice[] } {
   const notices: RegistryNotice[] = []
+  const ways: RegistryNotice[] = []
   const client = new RegistryClient({
     plainHttp: ['127.0.0.1'],
     env: {},
-    onNotice: (notice) => notices.push(notice),
+    onNotice: (notice) => (notice.type === 'way' ? ways : notices).push(notice),
     ...options,
     retry: { baseDelayMs: 1, maxRetryAfterMs: 5, ...options.retry },
   })
   onTestFinished(() => client.close())
-  return Object.assign(client, { notices })
+  return Object.assign(client, { notices, ways })
 }
 
 /** A folder that goes with the test. */

@@ -62,6 +62,32 @@ export const ENVIRONMENT: readonly (readonly [names: string, text: string])[] = 
   ],
   ['DOCKER_CONFIG', "The folder of Docker's config.json, instead of ~/.docker."],
   ['XDG_RUNTIME_DIR', "Where Podman's login keeps containers/auth.json."],
+  [
+    'XDG_STATE_HOME',
+    'Where push remembers unfinished uploads, in airgap/uploads, instead of in ~/.local/state.',
+  ],
+  [
+    'HTTPS_PROXY, HTTP_PROXY, ALL_PROXY',
+    'The proxy for registries in HTTPS, for those in plain HTTP, and for what the other two do not say: http://[USER:PASSWORD@]HOST[:PORT], or https://. In lower case too, which comes first.',
+  ],
+  [
+    'NO_PROXY',
+    'Hosts that are contacted without the proxy, between commas: example.com (and all below it), .example.com (below it alone), 10.0.0.0/8, HOST:PORT, or * for all. Loopback addresses need not be named.',
+  ],
+  [
+    'REQUEST_METHOD',
+    'If set, HTTP_PROXY in capitals is left alone, because a caller of a CGI program can set it.',
+  ],
+  [
+    'AIRGAP_PROXY_LOOPBACK',
+    '1: the proxy is used for loopback addresses too, which are then those of the proxy.',
+  ],
+  [
+    'SSL_CERT_FILE',
+    'PEM file of certificate authorities to trust besides the usual ones, as with --ca-file. It adds to them and replaces none.',
+  ],
+  ['NODE_EXTRA_CA_CERTS', 'The same, read by Node.js itself, which warns where it cannot.'],
+  ['XDG_CONFIG_HOME', 'Where folders of certificates are looked for first, before ~/.config.'],
   ['HOME', 'The folder that ~ stands for under FILES.'],
   [
     'PATH',
@@ -83,8 +109,16 @@ export const FILES: readonly (readonly [path: string, text: string])[] = [
   ],
   ['$XDG_RUNTIME_DIR/containers/auth.json, ~/.config/containers/auth.json', 'The same from podman login.'],
   [
+    '~/.config/containers/certs.d, ~/.config/docker/certs.d, /etc/containers/certs.d, /etc/docker/certs.d',
+    'For each registry a folder HOST[:PORT]: *.crt are authorities to trust for this host alone, NAME.cert with NAME.key is the client certificate for it. The first folder that there is counts.',
+  ],
+  [
     'NAME.TIME.receipt.json',
     'The receipt of a push, in the present folder unless --receipt names another; .incomplete is appended where the push broke off.',
+  ],
+  [
+    '~/.local/state/airgap/uploads',
+    'Where unfinished uploads of a push are, for the same push to go on with after it was killed. Removed when it is complete; harmless to delete.',
   ],
   [
     'FILE.partial',

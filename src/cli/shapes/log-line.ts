@@ -53,7 +53,18 @@ export const LogLineSchema = v.variant('event', [
   line('note', ['info'], {}),
   line('warning', ['warning'], {}),
   line('insecure', ['warning'], {
-    registry: described(v.string(), 'Spoken to without checking who it is'),
+    registry: described(v.string(), 'HOST[:PORT] of what is spoken to without checking who it is'),
+    how: described(
+      v.picklist(['plain-http', 'unverified']),
+      'Without encryption, or without looking at the certificate',
+    ),
+  }),
+  line('way', ['info'], {
+    host: described(v.string(), 'HOST[:PORT] that is about to be contacted for the first time'),
+    proxy: v.optional(described(v.string(), 'HOST:PORT of the proxy; absent where there is none')),
+    proxyFrom: v.optional(described(v.string(), 'The environment variable that names the proxy')),
+    caFiles: described(v.array(v.string()), 'Authorities that are trusted besides the usual ones'),
+    clientCertificate: v.optional(described(v.string(), 'Shown to the host if it asks for one')),
   }),
   line('phase', ['info'], { phase, ...counts }),
   line('progress', ['info'], {

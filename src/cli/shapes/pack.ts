@@ -22,6 +22,27 @@ export const PackSchema = v.object({
   keyFingerprint: v.optional(keyFingerprint),
   platforms: PlatformsSchema,
   images: v.array(ImageEntrySchema),
+  mirrors: described(
+    v.array(
+      v.object({
+        prefix: described(
+          v.string(),
+          'The registry, or the part of it, whose images are read elsewhere first',
+        ),
+        places: described(
+          v.array(
+            v.object({
+              location: described(v.string(), 'The mirror, as it was configured'),
+              origin: described(v.string(), 'Where it was configured: a flag or a file'),
+            }),
+          ),
+          'In the order in which they are asked',
+        ),
+        registryItself: described(v.boolean(), 'Whether the registry itself is asked behind them'),
+      }),
+    ),
+    'The mirrors in use',
+  ),
   fetched: described(sum, 'What came over the network after planning; in a dry run, what will come'),
   reused: described(
     sum,

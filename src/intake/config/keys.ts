@@ -31,6 +31,10 @@ const ELSEWHERE: readonly (readonly [keys: RegExp, why: string])[] = [
     /^allowtokenrealms?$/,
     'who may see credentials is said by whoever runs the command: --allow-token-realm HOST',
   ],
+  [
+    /^mirrors?(?:from|files?)$|^(?:certsd|hoststoml|registriesconf)$/,
+    'such files can allow connections without TLS, and are named by whoever runs the command: --mirrors-from FILE',
+  ],
   [/^(?:pre|post)?(?:commands?|exec|hooks?|run|scripts?|shell|args|entrypoint)$/, 'a config runs nothing'],
   [
     /^out(?:put)?(?:file)?$|^file$|^force$/,

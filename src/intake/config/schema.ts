@@ -4,7 +4,7 @@ import { AirgapError } from '../../errors.ts'
 import { parsePattern } from '../../oci/pattern.ts'
 import { parsePlatform } from '../../oci/platform.ts'
 import { parseReference } from '../../oci/reference.ts'
-import { parseMirror } from '../../registry/mirrors.ts'
+import { parseMirror } from '../../registry/mirrors/flag.ts'
 import { kubeadmImages } from '../kubeadm.ts'
 
 /** The version of the config's own format that this release reads. */
@@ -147,9 +147,9 @@ export const ConfigSchema = v.strictObject({
   ),
   mirrors: v.optional(
     v.pipe(
-      listOf(parseMirror),
+      listOf((text) => parseMirror(text)),
       v.description(
-        'FROM=TO: what begins with FROM is read from TO; several are tried in order, then the source. (--mirror)',
+        'FROM=TO: what begins with FROM is read from TO; several are tried in order, a longer FROM first, then the source. (--mirror)',
       ),
       v.examples([['docker.io=mirror.example:5000/hub']]),
     ),

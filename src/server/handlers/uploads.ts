@@ -11,7 +11,11 @@ export interface UploadContext {
   sessions: UploadSessions
   /** Bytes. */
   maxBlobSize: number
+  /** What becomes of a session whose client breaks off in the middle of a chunk; `forget-chunk` where left out. */
+  onBrokenChunk?: BrokenChunk | undefined
 }
+
+export type BrokenChunk = 'forget-chunk' | 'keep-what-came' | 'end-session'
 
 /**
  * `POST /v2/<name>/blobs/uploads/`: mounts a blob, takes a whole one, or opens a session (distribution-spec
@@ -99,14 +103,21 @@ async function append(
     )
   }
   const turn = ++session.turn
-  const chunks = await request.readBody(context.maxBlobSize - session.size)
+  const received: Uint8Array[] = []
+  let chunks: Uint8Array[] | undefined
+  try {
+    chunks = await request.readBody(context.maxBlobSize - session.size, received)
+  } catch (error) {
+    if (session.turn === turn) broken(session, received, context)
+    throw error
+  }
   if (session.turn !== turn)
     return fault(409, 'BLOB_UPLOAD_INVALID', 'another request has taken over this upload')
   if (!chunks) {
     context.sessions.end(session)
     return tooLarge(context.maxBlobSize)
   }
-  const size = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+  const size = lengthOf(chunks)
   if (range && size !== range.end - range.start) {
     return fault(
       400,
@@ -114,9 +125,22 @@ async function append(
       `Content-Range announced ${range.end - range.start} bytes, ${size} came`,
     )
   }
-  for (const chunk of chunks) session.chunks.push(chunk)
-  session.size += size
+  add(session, chunks)
   return undefined
+}
+
+function broken(session: UploadSession, received: Uint8Array[], context: UploadContext): void {
+  if (context.onBrokenChunk === 'end-session') context.sessions.end(session)
+  if (context.onBrokenChunk === 'keep-what-came') add(session, received)
+}
+
+function add(session: UploadSession, chunks: readonly Uint8Array[]): void {
+  session.chunks.push(...chunks)
+  session.size += lengthOf(chunks)
+}
+
+function lengthOf(chunks: readonly Uint8Array[]): number {
+  return chunks.reduce((sum, chunk) => sum + chunk.length, 0)
 }
 
 async function finish(

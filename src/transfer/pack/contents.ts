@@ -6,7 +6,8 @@ import type { Digest } from '../../oci/digest.ts'
 import type { Descriptor, ManifestOrIndex } from '../../oci/manifest.ts'
 import { parseReference } from '../../oci/reference.ts'
 import type { RegistryClient } from '../../registry/client.ts'
-import { sourcesFor, type Mirror } from '../../registry/mirrors.ts'
+import type { Mirrors } from '../../registry/mirrors/mirrors.ts'
+import { sourcesFor } from '../../registry/mirrors/sources.ts'
 import type { Repository } from '../../registry/repository.ts'
 import { asRegistryFault, forEachImage } from '../failures.ts'
 import { closureOf, closureSize, kindOf, type Closure, type KnownSizes } from '../graph.ts'
@@ -36,7 +37,7 @@ export interface ContentsOptions {
   /** Everything in `airgap.json` but the images, which come from the lock. */
   description: Omit<BundleDescription, 'images' | 'platforms'>
   client: RegistryClient
-  mirrors?: readonly Mirror[]
+  mirrors?: Mirrors
   concurrency?: number
   cache?: DocumentCache
   signal?: AbortSignal
@@ -97,12 +98,11 @@ export async function gatherContents(options: ContentsOptions): Promise<BundleCo
 
 /** What does not come out as the lock says is told with the way out of it. */
 function asLockFault(error: unknown, image: string): unknown {
-  const fault = asRegistryFault(error, image)
-  if (!(fault instanceof AirgapError) || fault.code !== 'UNSUPPORTED_CONTENT' || fault.hint) return fault
-  return new AirgapError(fault.code, fault.message, {
-    hint: 'If the lock was edited or made by another release, make it again with `airgap resolve`.',
-    cause: fault,
-  })
+  return asRegistryFault(
+    error,
+    image,
+    'If the lock was edited or made by another release, make it again with `airgap resolve`.',
+  )
 }
 
 interface GatheredImage {
@@ -118,8 +118,7 @@ async function gatherImage(
   cache: DocumentCache,
   sizes: KnownSizes,
 ): Promise<GatheredImage> {
-  const { source, mirrors } = sourcesFor(options.client, parseReference(image.source), options.mirrors ?? [])
-  const repositories = [...mirrors, source]
+  const { all: repositories } = sourcesFor(options.client, parseReference(image.source), options.mirrors)
   const load = cache.loader(repositories, options.signal)
   const document =
     cache.peek(image.sourceDigest) ?? (await cache.fetch(image.sourceDigest, repositories, options.signal))

@@ -5,13 +5,16 @@ import type { ManifestOrIndex } from '../../oci/manifest.ts'
 import { formatPlatform, type Platform } from '../../oci/platform.ts'
 import { formatReference, type Reference } from '../../oci/reference.ts'
 import type { RegistryClient } from '../../registry/client.ts'
-import { sourcesFor, type Mirror } from '../../registry/mirrors.ts'
+import { NO_SUCH_TAG } from '../../registry/faults/words.ts'
+import type { Mirrors } from '../../registry/mirrors/mirrors.ts'
+import { sourcesFor, type Sources } from '../../registry/mirrors/sources.ts'
 import type { Repository } from '../../registry/repository.ts'
 import type { OnEvent } from '../events.ts'
 import { asRegistryFault, forEachImage } from '../failures.ts'
 import { closureOf, closureSize, kindOf } from '../graph.ts'
 import { LOCK_TYPE, type Lock } from './lock.ts'
 import { selectPlatforms } from '../select.ts'
+import { explainMissingTag } from './near-tags.ts'
 import { DocumentCache, firstThatHas } from './sources.ts'
 
 /** An image that an input named, and the kind of input. */
@@ -27,7 +30,7 @@ export interface ResolveOptions {
   rewriteDigests?: boolean
   allowMissingPlatform?: boolean
   client: RegistryClient
-  mirrors?: readonly Mirror[]
+  mirrors?: Mirrors
   /** Who may turn a tag into a digest. Default `source`. */
   resolveFrom?: 'source' | 'mirror'
   /** Images resolved at a time. */
@@ -72,9 +75,13 @@ async function resolveOne(
   cache: DocumentCache,
 ): Promise<ImageEntry> {
   const name = formatReference(reference)
-  const { source, mirrors } = sourcesFor(options.client, reference, options.mirrors ?? [])
-  const repositories = [...mirrors, source]
-  const { document, resolvedFrom } = await readSource(reference, source, mirrors, options, cache)
+  const sources = sourcesFor(options.client, reference, options.mirrors)
+  const repositories = sources.all
+  const { document, resolvedFrom } = await readSource(reference, sources, options, cache).catch(
+    async (error: unknown) => {
+      throw await explainMissingTag(error, reference, sources.source, options.signal)
+    },
+  )
   cache.add(document)
 
   const load = cache.loader(repositories, options.signal)
@@ -114,35 +121,61 @@ async function resolveOne(
  */
 async function readSource(
   reference: Reference,
-  source: Repository,
-  mirrors: readonly Repository[],
+  { all, source, naming, movedBy }: Sources,
   options: ResolveOptions,
   cache: DocumentCache,
 ): Promise<{ document: ManifestOrIndex; resolvedFrom: string }> {
   const { signal } = options
   const { digest, tag } = reference
-  const all = [...mirrors, source]
   if (digest !== undefined) {
     return { document: await cache.fetch(digest, all, signal), resolvedFrom: 'source' }
   }
-  if (tag === undefined) throw new AirgapError('INTERNAL', `${source.name} has neither tag nor digest`)
-  if (options.resolveFrom === 'mirror' && mirrors.length > 0) {
-    return firstThatHas(all, async (repository) => ({
-      document: await repository.fetchManifest(tag, signal),
+  const name = formatReference(reference)
+  if (tag === undefined) throw new AirgapError('INTERNAL', `${name} has neither tag nor digest`)
+  const named = async (repository: Repository): Promise<ManifestOrIndex> => {
+    const found = await repository.resolveManifest(tag, signal)
+    if (found) return cache.fetch(found.digest, all, signal)
+    throw new AirgapError(
+      'NOT_FOUND',
+      `cannot resolve ${name}: ${NO_SUCH_TAG}: ${repository.registry} does not know it`,
+      { hint: 'Look at the spelling of name and tag.' },
+    )
+  }
+  if (options.resolveFrom === 'mirror' && naming.length > 0) {
+    const mayName = [...naming.map(({ repository }) => repository), ...(source ? [source] : [])]
+    return firstThatHas(mayName, async (repository) => ({
+      document: all.includes(repository)
+        ? await repository.fetchManifest(tag, signal)
+        : await named(repository),
       resolvedFrom: repository === source ? 'source' : repository.name,
     }))
   }
-  if (mirrors.length === 0)
-    return { document: await source.fetchManifest(tag, signal), resolvedFrom: 'source' }
-  const named = await source.resolveManifest(tag, signal)
-  if (!named) {
-    throw new AirgapError(
-      'NOT_FOUND',
-      `${formatReference(reference)}: ${source.registry} has no such image or tag`,
+  if (!source) throw nobodyMayName(reference, movedBy ?? '', options.resolveFrom)
+  const document = all.length === 1 ? await source.fetchManifest(tag, signal) : await named(source)
+  return { document, resolvedFrom: 'source' }
+}
+
+function nobodyMayName(
+  reference: Reference,
+  movedBy: string,
+  resolveFrom: ResolveOptions['resolveFrom'],
+): AirgapError {
+  const name = formatReference(reference)
+  const { registry } = reference
+  if (resolveFrom === 'mirror') {
+    return new AirgapError(
+      'USAGE',
+      `${name}: ${movedBy} names no place that may turn its tag into a digest`,
       {
-        hint: 'Look at the spelling of name and tag.',
+        hint: 'Name the image with its digest, or use a file by which a mirror or the registry may resolve tags.',
       },
     )
   }
-  return { document: await cache.fetch(named.digest, all, signal), resolvedFrom: 'source' }
+  return new AirgapError(
+    'USAGE',
+    `${name}: ${movedBy} has it read elsewhere than from ${registry}, and only ${registry} may turn its tag into a digest`,
+    {
+      hint: 'With --resolve-from mirror the place that is read may do so, and the bundle records that; or name the image with its digest.',
+    },
+  )
 }

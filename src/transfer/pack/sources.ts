@@ -120,6 +120,7 @@ export async function firstThatHas<T>(
     } catch (error) {
       if (isAbort(error)) throw error
       failures.push(error)
+      if (error instanceof AirgapError && repository !== repositories.at(-1)) repository.onPassedOver?.(error)
     }
   }
   const last = failures.at(-1)

@@ -2,13 +2,16 @@ import { blobName } from '../../bundle/names.ts'
 import { AirgapError, type Problem } from '../../errors.ts'
 import { shortHex, type Digest } from '../../oci/digest.ts'
 import { downloadBlob } from '../../registry/download.ts'
+import type { ManifestOrIndex } from '../../oci/manifest.ts'
 import type { RegistryClient } from '../../registry/client.ts'
 import type { Repository } from '../../registry/repository.ts'
+import type { UploadState } from '../../registry/uploads/state/state.ts'
 import { contentEntries, refuse, requireContent } from '../check/verify.ts'
 import type { OpenedBundle } from '../check/opened-bundle.ts'
 import { blobProgress, type ItemOutcome, type OnEvent } from '../events.ts'
 import { ImageProgress } from '../image-progress.ts'
 import { inParallel } from '../parallel.ts'
+import { contentFor, putWithContent } from './missing-content.ts'
 import {
   mountsOf,
   tagName,
@@ -31,6 +34,8 @@ export interface PushOptions {
   moveTags?: boolean
   /** Blobs sent at a time. */
   concurrency?: number
+  /** Remembers unfinished uploads from run to run. */
+  uploads?: Pick<UploadState, 'of'>
   signal?: AbortSignal
   onEvent?: OnEvent
 }
@@ -56,9 +61,9 @@ export async function executePush(
   const { registry } = record.target
   record.setProjects(await createProjects(plan.projects, { ...options, registry }))
   await sendBlobs(opened, plan, options, record)
-  await sendManifests(plan, options, record)
+  await sendManifests(opened, plan, options, record)
   if (options.verifyTarget) await readBack(plan, options, record)
-  await setTags(plan, options, record)
+  await setTags(opened, plan, options, record)
   await ensureReferrers(plan.manifests, options)
   await putSourceIndexes(plan.sourceIndexes, options, (index, outcome) => record.setIndex(index, outcome))
   return record.receipt(true)
@@ -160,15 +165,17 @@ function imagesIn(
 
 async function upload(
   opened: OpenedBundle,
-  blob: PlannedBlobTransfer,
+  blob: { digest: Digest; size: number },
   repository: Repository,
-  { onEvent }: PushOptions,
+  { onEvent, uploads }: PushOptions,
   signal: AbortSignal,
 ): Promise<void> {
   const entry = opened.entries.get(blobName(blob.digest))
   if (!entry) throw new AirgapError('INTERNAL', `${blob.digest} is not in the bundle`)
   const { onProgress } = blobProgress(onEvent)
-  await repository.uploadBlob(blob, () => opened.reader.stream(entry, READ_SIZE), signal, onProgress)
+  const open = (from: number) => opened.reader.stream(entry, READ_SIZE, from)
+  const memory = uploads?.of(repository.repository, blob.digest)
+  await repository.uploadBlob(blob, open, signal, onProgress, memory)
   // It may have been there after an attempt whose answer was lost.
   onProgress?.(blob.size)
   onEvent?.({
@@ -181,7 +188,13 @@ async function upload(
 }
 
 /** Children before parents: a registry refuses an index whose children it does not have. */
-async function sendManifests(plan: PushPlan, options: PushOptions, record: PushRecord): Promise<void> {
+async function sendManifests(
+  opened: OpenedBundle,
+  plan: PushPlan,
+  options: PushOptions,
+  record: PushRecord,
+): Promise<void> {
+  const content = contentFor({ opened, plan, options, record, upload })
   const byRepository = Map.groupBy(plan.manifests, ({ repository }) => repository)
   await inParallel([...byRepository.values()], options, async (manifests, signal) => {
     for (const { document, repository, isPresent } of manifests) {
@@ -190,7 +203,7 @@ async function sendManifests(plan: PushPlan, options: PushOptions, record: PushR
         record.set(repository, document.digest, size, 'present-not-read')
         continue
       }
-      await repository.putManifest(document.digest, document, signal)
+      await putWithContent({ repository, ref: document.digest, document }, content, signal)
       record.set(repository, document.digest, size, 'uploaded')
     }
   })
@@ -226,8 +239,14 @@ async function readBack(plan: PushPlan, options: PushOptions, record: PushRecord
 }
 
 /** Sets the tags, and confirms each by reading the manifest back under it and hashing it. */
-async function setTags(plan: PushPlan, options: PushOptions, record: PushRecord): Promise<void> {
+async function setTags(
+  opened: OpenedBundle,
+  plan: PushPlan,
+  options: PushOptions,
+  record: PushRecord,
+): Promise<void> {
   const { onEvent } = options
+  const content = contentFor({ opened, plan, options, record, upload })
   const unique = new Map(plan.images.map((planned) => [tagName(planned), planned]))
   onEvent?.({ type: 'phase', phase: 'tag', items: unique.size + plan.sourceIndexes.length, bytes: 0 })
   await inParallel([...unique], options, async ([name, planned], signal) => {
@@ -237,7 +256,8 @@ async function setTags(plan: PushPlan, options: PushOptions, record: PushRecord)
     if (before !== image.digest) {
       if (before !== undefined && before !== tagNow && !options.moveTags)
         throw setBySomebody(name, before, image.digest)
-      await repository.putManifest(planned.name.tag, rootOf(planned), signal)
+      const put = { repository, ref: planned.name.tag, document: rootOf(planned) }
+      await putWithContent(put, content, signal)
     }
     record.setTag(planned, before)
     const there = await repository.fetchManifest(planned.name.tag, signal)
@@ -257,7 +277,7 @@ function setBySomebody(name: string, before: Digest, wanted: Digest): AirgapErro
   )
 }
 
-function rootOf({ image, graph }: PlannedImage): { bytes: Uint8Array; mediaType: string; digest: Digest } {
+function rootOf({ image, graph }: PlannedImage): ManifestOrIndex {
   const root = graph.closure.documents.get(image.digest)
   if (!root) throw new AirgapError('INTERNAL', `${image.source} has no manifest`)
   return root

@@ -24,6 +24,8 @@ export interface RegistryOptions {
   sparseIndexes?: boolean
   /** Take manifests with foreign layers whose addresses match. */
   foreignLayers?: string | undefined
+  /** Without one, uploads do not live through a restart. */
+  secret?: false
 }
 
 let count = 0
@@ -57,7 +59,7 @@ async function startDistribution(program: string, options: RegistryOptions): Pro
       },
       http: {
         addr: '127.0.0.1:0',
-        secret: 'any',
+        ...(options.secret === false ? {} : { secret: 'any' }),
         ...(certificates ? { tls: { certificate: certificates.certificate, key: certificates.key } } : {}),
       },
       validation: {
@@ -107,7 +109,30 @@ export async function startZot(store: string, scratch: string): Promise<Registry
   return asRegistry(server)
 }
 
-async function freePort(): Promise<number> {
+/** nginx in front of a registry, with a limit for the bodies of requests as people write it: `10m`. */
+export async function startNginx(to: string, scratch: string, limit: string): Promise<Registry> {
+  const port = await freePort()
+  const folder = join(scratch, `nginx-${port}`)
+  await mkdir(folder)
+  const paths = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
+    .map((name) => `${name}_temp_path ${folder}/${name};`)
+    .join(' ')
+  await writeFile(
+    join(folder, 'nginx.conf'),
+    `daemon off; master_process off; pid ${folder}/pid; error_log stderr notice; events {}
+http { access_log off; ${paths}
+  server { listen 127.0.0.1:${port}; client_max_body_size ${limit};
+    location / { proxy_pass http://${to}; proxy_set_header Host $http_host; } } }\n`,
+  )
+  const args = ['-p', folder, '-e', 'stderr', '-c', join(folder, 'nginx.conf')]
+  const server = await startServer('nginx', args, async () => {
+    const answer = await fetch(`http://127.0.0.1:${port}/v2/`).catch(() => undefined)
+    return answer ? port : undefined
+  })
+  return asRegistry(server)
+}
+
+export async function freePort(): Promise<number> {
   const { createServer } = await import('node:net')
   const { once } = await import('node:events')
   const server = createServer().listen(0, '127.0.0.1')

@@ -21,6 +21,8 @@ const PARTS = {
   zsh: 'package zsh',
   man: 'package man-db',
   mandoc: 'package mandoc',
+  tinyproxy: 'package tinyproxy',
+  nginx: 'package nginx-light',
   cosign: 'go install github.com/sigstore/cosign/v3/cmd/cosign',
   crane: 'go install github.com/google/go-containerregistry/cmd/crane',
   registry: 'go install github.com/distribution/distribution/v3/cmd/registry',

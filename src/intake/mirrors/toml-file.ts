@@ -1,0 +1,169 @@
+import { parse, TomlError } from 'smol-toml'
+import { AirgapError } from '../../errors.ts'
+import { readSmallFile } from '../../files/small-file.ts'
+import { TomlPlaces, type TomlPath } from './toml-places.ts'
+
+/** Bytes. A thousand times what people write by hand. */
+export const MAX_MIRROR_FILE = 1024 * 1024
+
+/** Levels of arrays and inline tables in each other. */
+const MAX_DEPTH = 16
+
+/** What is wrong with a file, as an error that names it. */
+export function invalid(place: string, message: string, hint?: string): AirgapError {
+  return new AirgapError('INVALID_CONFIG', `${place}: ${message}`, { hint })
+}
+
+/**
+ * Reads a TOML 1.0 file.
+ * @throws AirgapError `FILE`; `INVALID_CONFIG` with line and column where it is no TOML: a key given twice is none,
+ *   too.
+ */
+export async function readTomlFile(path: string): Promise<TomlSection> {
+  const bytes = await readSmallFile(path, MAX_MIRROR_FILE)
+  let text: string
+  try {
+    // Drops a UTF-8 byte order mark by itself.
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    throw invalid(path, 'it is not UTF-8 text')
+  }
+  try {
+    const table = parse(text, {
+      maxDepth: MAX_DEPTH,
+      unsafeKeyBehaviour: 'throw',
+      integersAsBigInt: 'asNeeded',
+    })
+    return new TomlSection(new TomlFile(path, text), table, [])
+  } catch (error) {
+    if (!(error instanceof TomlError)) throw error
+    const [reason = ''] = error.message.replace(/^Invalid TOML document: /, '').split('\n')
+    throw invalid(`${path}:${error.line}:${error.column}`, `it is not TOML: ${reason}`)
+  }
+}
+
+type Table = Record<string, unknown>
+
+/** A file that has been read, and where its keys stand, found out when somebody asks. */
+class TomlFile {
+  readonly path: string
+  readonly #text: string
+  #places: TomlPlaces | undefined
+
+  constructor(path: string, text: string) {
+    this.path = path
+    this.#text = text
+  }
+
+  place(path: TomlPath): string {
+    this.#places ??= new TomlPlaces(this.#text)
+    const found = this.#places.of(path)
+    return found ? `${this.path}:${found.line}:${found.column}` : this.path
+  }
+}
+
+/** One table of a file. What is read of it is checked, with the place in the file. */
+export class TomlSection {
+  readonly #file: TomlFile
+  readonly #table: Table
+  readonly #path: TomlPath
+
+  constructor(file: TomlFile, table: Table, path: TomlPath) {
+    this.#file = file
+    this.#table = table
+    this.#path = path
+  }
+
+  /** In the order of the file. */
+  get keys(): string[] {
+    return Object.keys(this.#table)
+  }
+
+  has(key: string): boolean {
+    return Object.hasOwn(this.#table, key)
+  }
+
+  /** `FILE:LINE:COLUMN` of a key, or of the table. */
+  place(key?: string): string {
+    return this.#file.place(key === undefined ? this.#path : [...this.#path, key])
+  }
+
+  fail(key: string | undefined, message: string, hint?: string): never {
+    throw invalid(this.place(key), message, hint)
+  }
+
+  string(key: string): string | undefined {
+    const value = this.value(key)
+    if (value === undefined || typeof value === 'string') return value
+    return this.#expected(key, 'text in quotes')
+  }
+
+  boolean(key: string): boolean | undefined {
+    const value = this.value(key)
+    if (value === undefined || typeof value === 'boolean') return value
+    return this.#expected(key, 'true or false')
+  }
+
+  /** A list of texts; `alone` allows a single text without a list. */
+  strings(key: string, alone: 'alone' | 'list' = 'list'): string[] | undefined {
+    const value = this.value(key)
+    if (value === undefined) return undefined
+    if (alone === 'alone' && typeof value === 'string') return [value]
+    if (Array.isArray(value) && value.every((item) => typeof item === 'string')) return value
+    return this.#expected(key, alone === 'alone' ? 'text in quotes, or a list of such' : 'a list of texts')
+  }
+
+  /** The tables of `[key.NAME]`, by name, in the order of the file. */
+  named(key: string): [name: string, section: TomlSection][] {
+    const value = this.value(key)
+    if (value === undefined) return []
+    if (!isTable(value)) return this.#expected(key, `tables, [${key}."NAME"]`)
+    return Object.entries(value).map(([name, table]) => {
+      if (!isTable(table)) return this.#expected(key, `tables, [${key}."NAME"]`)
+      return [name, new TomlSection(this.#file, table, [...this.#path, key, name])]
+    })
+  }
+
+  /** The tables of `[[key]]`, in order. */
+  list(key: string): TomlSection[] {
+    const value = this.value(key)
+    if (value === undefined) return []
+    const name = [...this.#path.filter((part) => typeof part === 'string'), key].join('.')
+    if (!Array.isArray(value) || !value.every(isTable)) return this.#expected(key, `tables, [[${name}]]`)
+    return value.map((table, i) => new TomlSection(this.#file, table, [...this.#path, key, i]))
+  }
+
+  /** A value as it is. */
+  value(key: string): unknown {
+    return this.has(key) ? this.#table[key] : undefined
+  }
+
+  /**
+   * Tells of keys that are not read.
+   * @param known those that are read, or need no word.
+   * @param unsupported what becomes of keys that others read.
+   */
+  others(
+    known: readonly string[],
+    unsupported: ReadonlyMap<string, string>,
+    warn: (message: string) => void,
+  ): void {
+    const readable = [...known, ...unsupported.keys()]
+    for (const key of this.keys) {
+      if (known.includes(key)) continue
+      const meant = readable.find((other) => other.toLowerCase() === key.toLowerCase())
+      // Some readers take these for the same, and some do not.
+      if (meant !== undefined && meant !== key) this.fail(key, `write "${key}" as "${meant}"`)
+      warn(`${this.place(key)}: "${key}" ${unsupported.get(key) ?? 'is not known here, and has no effect'}`)
+    }
+  }
+
+  #expected(key: string, what: string): never {
+    this.fail(key, `"${key}" has to be ${what}`)
+  }
+}
+
+function isTable(value: unknown): value is Table {
+  // Dates are objects, too.
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date)
+}

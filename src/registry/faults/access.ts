@@ -1,0 +1,100 @@
+import { isAccount, type Account, type AuthState, type FailedAnswer, type Meaning } from './answer.ts'
+import { skewOf, tokenText, clockText } from './clock.ts'
+import { quoted, type Said } from './quote.ts'
+
+const NAME_OR_RIGHT =
+  'Check that the account may do this, and that the name is right: some registries answer so for what does not exist.'
+
+/** 401: nobody logged in, credentials that are wrong, or an account without the right. */
+export function unauthorized(answer: FailedAnswer, said: Said, registry: string): Meaning {
+  const { auth } = answer
+  if (!isAccount(auth)) {
+    return {
+      code: 'UNAUTHORIZED',
+      cause: 'credentials are needed',
+      hint: lines(
+        `Log in with \`airgap login ${registry}\` (what docker login and podman login have stored is found too), or name a credentials file with --auth-file.`,
+        placesText(auth.places),
+        'If the image should be public, check its name: some registries answer so for what does not exist.',
+        clockHint(answer, auth),
+      ),
+    }
+  }
+  if (auth.kind === 'token') return denied(answer, said)
+  if (auth.source === undefined) {
+    return {
+      code: 'UNAUTHORIZED',
+      cause: 'user name and password are not accepted',
+      hint: 'Nothing was stored. Look at both; many registries want an access token or a robot account in place of the password.',
+    }
+  }
+  return {
+    code: 'UNAUTHORIZED',
+    cause: `the credentials${auth.username === undefined || auth.username === '<token>' ? '' : ` of${whose(auth)}`} from ${auth.source} are not accepted`,
+    hint: lines(
+      `Log in again with \`airgap login ${registry}\`, or name another credentials file with --auth-file. Tokens of cloud registries end after hours (ECR: 12).`,
+      clockHint(answer, auth),
+    ),
+  }
+}
+
+/** 403, or 401 to a token that was issued for just this. */
+export function forbidden(answer: FailedAnswer, said: Said): Meaning {
+  if (said.isPage) {
+    return {
+      code: 'DENIED',
+      cause: 'permission denied, by something in front of the registry',
+      hint: 'A web page is how a proxy or firewall refuses, not how a registry does. Ask whoever runs it to let this machine through, or take another way (HTTPS_PROXY, NO_PROXY).',
+    }
+  }
+  return denied(answer, said)
+}
+
+function denied(answer: FailedAnswer, said: Said): Meaning {
+  const { auth } = answer
+  const clock = clockHint(answer, auth)
+  if (!isAccount(auth)) {
+    return {
+      code: 'DENIED',
+      cause: 'permission denied to somebody who is not logged in',
+      hint: lines(NAME_OR_RIGHT, placesText(auth.places), clock),
+    }
+  }
+  const isProject = answer.isWrite === true && !said.isPage
+  return {
+    code: 'DENIED',
+    cause: `permission denied to the account${whose(auth)}${auth.source === undefined ? '' : ` from ${auth.source}`}`,
+    hint: lines(
+      NAME_OR_RIGHT,
+      isProject
+        ? 'To push, it needs the right to write in this project (Harbor: Developer or more).'
+        : undefined,
+      clock,
+    ),
+  }
+}
+
+/** The user name, after a space; docker's mark for an identity token is none. */
+function whose({ username }: Account): string {
+  if (username === undefined) return ''
+  return username === '<token>' ? ' of an identity token' : ` ${quoted(username, 80)}`
+}
+
+function placesText(places: readonly string[] | undefined): string | undefined {
+  if (places === undefined || places.length === 0) return undefined
+  return `None were found in: ${places.join('; ')}.`
+}
+
+/** Clocks that differ are a reason for tokens not to be accepted. */
+function clockHint({ date }: FailedAnswer, { issuedAt }: AuthState): string | undefined {
+  const now = Date.now()
+  const skew = skewOf(date, now)
+  const registryNow = skew === undefined ? undefined : now + skew.ms
+  const token = tokenText(issuedAt, registryNow ?? now)
+  if (token !== undefined) return token
+  return skew?.isLarge === true ? `${clockText('the registry', now + skew.ms, now)}.` : undefined
+}
+
+function lines(...texts: (string | undefined)[]): string {
+  return texts.filter((text) => text !== undefined).join('\n')
+}

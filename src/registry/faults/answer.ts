@@ -1,0 +1,57 @@
+import type { ErrorCode } from '../../errors.ts'
+
+/** The most that is read of an error's body. */
+export const MAX_ERROR_BODY = 64 * 1024
+
+/** With what a request went out, which decides what a 401 to it means. */
+export type AuthState = Stranger | Account
+
+interface Stranger {
+  kind: 'none' | 'anonymous'
+  /** Where credentials were looked for, and what was found there. */
+  places?: readonly string[] | undefined
+  /** When the token was issued, by the token service's clock. Milliseconds of `Date.now()`. */
+  issuedAt?: number | undefined
+}
+
+/** Somebody's credentials. */
+export interface Account {
+  kind: 'basic' | 'token'
+  /** Where they were found; nothing where somebody has just given them. */
+  source: string | undefined
+  /** Nothing where they name nobody, as an access token alone. */
+  username?: string | undefined
+  issuedAt?: number | undefined
+}
+
+export function isAccount(auth: AuthState): auth is Account {
+  return auth.kind === 'basic' || auth.kind === 'token'
+}
+
+export interface FailedAnswer {
+  status: number
+  /** Whether the request was to change something. */
+  isWrite?: boolean | undefined
+  contentType: string
+  retryAfter?: string | undefined
+  /** Docker Hub's `ratelimit-limit`: `100;w=21600`. */
+  rateLimit?: string | undefined
+  /** The `Date` header. */
+  date?: string | undefined
+  body: Buffer
+  /** The host that answered, where a redirect led elsewhere. */
+  redirectedTo?: string | undefined
+  /** The host that answered, where it is the registry's token service. */
+  tokenService?: string | undefined
+  auth: AuthState
+}
+
+/** What an answer means. */
+export interface Meaning {
+  code: ErrorCode
+  /** In plain words; the message goes on with who answered what. Empty when there is nothing to say. */
+  cause: string
+  hint?: string | undefined
+  /** Asking again changes nothing, though the status looks as if it could. */
+  isLasting?: boolean
+}

@@ -1,0 +1,199 @@
+import type { Context } from '../notices.ts'
+import { unauthorized, forbidden } from './access.ts'
+import type { FailedAnswer, Meaning } from './answer.ts'
+import type { Said } from './quote.ts'
+import { NO_REGISTRY, NO_SUCH_REPOSITORY, NO_SUCH_TAG } from './words.ts'
+import { rateLimited } from './rate-limit.ts'
+import { storageFault } from './storage.ts'
+import { CLIENT_CERTIFICATE, clientCertificateHint } from './tls.ts'
+
+/** What an answer means, from what the registry's code says and, where it says nothing, from the status. */
+export function meaningOf(answer: FailedAnswer, said: Said, context: Context): Meaning {
+  if (answer.redirectedTo !== undefined && answer.status !== 404) return behindRedirect(answer)
+  return (
+    storageFault(answer, said) ??
+    readOnly(answer, said) ??
+    refusedContent(answer, said) ??
+    byStatus(answer, said, context)
+  )
+}
+
+function behindRedirect({ status, redirectedTo }: FailedAnswer): Meaning {
+  if (status !== 401 && status !== 403) return { code: 'REGISTRY', cause: '' }
+  return {
+    code: 'REGISTRY',
+    cause: 'the storage behind the registry refuses',
+    hint: `Layers come from ${redirectedTo}: a firewall or proxy has to let this machine get there, too. Otherwise run the same command again, because such links are valid for minutes only.`,
+  }
+}
+
+function readOnly({ status, isWrite }: FailedAnswer, { words }: Said): Meaning | undefined {
+  const isSaid = isWrite === true && (status === 403 || status === 503) && /read.?only mode/i.test(words)
+  // Amazon ECR answers 405 to a manifest that it cannot read, too.
+  if (!isSaid && (status !== 405 || /'ImageManifest'/.test(words))) return undefined
+  if (isWrite !== true) {
+    return { code: 'REGISTRY', cause: 'the registry does not do this', hint: NO_REGISTRY }
+  }
+  return {
+    code: 'REGISTRY',
+    cause: 'the registry is read-only here',
+    hint: 'It is in maintenance, or a mirror or proxy cache, which takes nothing from anybody. Have whoever runs it end the read-only mode (Harbor: Configuration, System Settings), or push into another project or registry.',
+    isLasting: true,
+  }
+}
+
+/** What registries say of names and manifests that they do not take. */
+function refusedContent({ status, isWrite }: FailedAnswer, { codes }: Said): Meaning | undefined {
+  if (status < 400 || status >= 500) return undefined
+  if (codes.has('NAME_INVALID') || codes.has('TAG_INVALID')) {
+    return {
+      code: 'REGISTRY',
+      cause: 'the registry does not take this name',
+      hint:
+        isWrite === true
+          ? 'Many registries limit how deep or how long a path may be (Docker Hub: two parts). Shorten it with --path strip-host or --map FROM=TO.'
+          : 'Look at the spelling of name and tag.',
+    }
+  }
+  if (isWrite !== true) return undefined
+  if (codes.has('MANIFEST_BLOB_UNKNOWN') || codes.has('BLOB_UNKNOWN')) {
+    return {
+      code: 'REGISTRY',
+      cause: 'the registry does not have a part of this manifest',
+      hint: 'It has deleted the part meanwhile (garbage collection), or lost it. Push again: what is missing is sent then. If it stays so, the registry says that it has a layer which it cannot find.',
+    }
+  }
+  if (status !== 413 && (codes.has('DIGEST_INVALID') || codes.has('SIZE_INVALID'))) {
+    return {
+      code: 'REGISTRY',
+      cause: 'the registry has got other bytes than were sent',
+      hint: 'Something on the way changes them (a proxy, a virus scanner), or its storage is damaged. Push again; if it stays so, push by another way.',
+    }
+  }
+  if (codes.has('MANIFEST_INVALID')) {
+    return {
+      code: 'REGISTRY',
+      cause: 'the registry does not take this kind of manifest',
+      hint: 'Old registries know neither OCI manifests nor indexes with attestations. Update it, or look there whether it limits what it takes.',
+    }
+  }
+  return undefined
+}
+
+function byStatus(answer: FailedAnswer, said: Said, context: Context): Meaning {
+  const { registry } = context
+  switch (answer.status) {
+    case 400:
+      return badRequest(said, registry)
+    case 401:
+      return unauthorized(answer, said, registry)
+    case 403:
+      return forbidden(answer, said)
+    case 404:
+      return notFound(answer, said)
+    case 407:
+      return {
+        code: 'REGISTRY',
+        cause: 'a proxy on the way wants a user name and password',
+        hint: 'Put them into the variable that names the proxy: HTTPS_PROXY=http://USER:PASSWORD@PROXY',
+      }
+    case 413:
+      return {
+        code: 'REGISTRY',
+        cause: 'it is too large for the registry or for a proxy in front of it',
+        hint: 'A proxy may need a larger limit (nginx: client_max_body_size 0; in a cluster the annotation nginx.ingress.kubernetes.io/proxy-body-size: "0").',
+      }
+    case 429:
+      return rateLimited(answer, registry)
+    case 502:
+    case 503:
+    case 504:
+      return {
+        code: 'REGISTRY',
+        cause: 'the registry is not ready',
+        hint: 'A proxy stands in front of it, and it does not answer behind that; or it is being started. Look at it there, and run the same command again.',
+      }
+    default:
+      if (answer.status >= 300 && answer.status < 400)
+        return { code: 'REGISTRY', cause: 'an unexpected redirect', hint: NO_REGISTRY }
+      if (answer.status >= 500) {
+        return {
+          code: 'REGISTRY',
+          cause: 'a fault in the registry',
+          hint: "The registry's own log says more. Run the same command again when it is mended.",
+        }
+      }
+      return { code: 'REGISTRY', cause: '' }
+  }
+}
+
+function badRequest({ words, isPage }: Said, registry: string): Meaning {
+  const start = words.slice(0, 2000)
+  if (
+    /HTTP request (?:was sent )?to (?:an )?HTTPS|plain HTTP to an SSL-enabled|client sent an http request/i.test(
+      start,
+    )
+  ) {
+    return {
+      code: 'REGISTRY',
+      cause: 'it expects TLS',
+      hint: `Leave --plain-http out for ${registry}.`,
+    }
+  }
+  if (/no required SSL certificate was sent|SSL certificate error/i.test(start)) {
+    return { code: 'TLS', cause: CLIENT_CERTIFICATE, hint: clientCertificateHint(registry) }
+  }
+  // The answer to HEAD has no text.
+  if (isPage && words === '') {
+    return {
+      code: 'REGISTRY',
+      cause: '',
+      hint: `If it wants a client certificate: ${clientCertificateHint(registry)}`,
+    }
+  }
+  return { code: 'REGISTRY', cause: '' }
+}
+
+function notFound({ isWrite, redirectedTo }: FailedAnswer, { codes, isPage, words }: Said): Meaning {
+  if (redirectedTo !== undefined) {
+    return {
+      code: 'NOT_FOUND',
+      cause: 'the storage behind the registry does not have it',
+      hint: 'The registry knows of it and has lost its bytes. Take it from another place (--mirror), or have it pushed there again.',
+    }
+  }
+  if (isWrite === true) {
+    return {
+      code: 'NOT_FOUND',
+      cause: 'the registry has no such project or repository to push into',
+      hint: 'Create it there first (Harbor: a project; ECR: a repository), or look at the spelling of the path. The first part below the host is the project.',
+    }
+  }
+  if (codes.has('NAME_UNKNOWN')) {
+    return { code: 'NOT_FOUND', cause: NO_SUCH_REPOSITORY, hint: 'Look at the spelling of the name.' }
+  }
+  if (codes.has('MANIFEST_UNKNOWN') || codes.has('TAG_UNKNOWN')) {
+    return {
+      code: 'NOT_FOUND',
+      cause: NO_SUCH_TAG,
+      hint: 'Look at the spelling of name and tag; what a lock has pinned may have been deleted since.',
+    }
+  }
+  if (codes.has('BLOB_UNKNOWN')) {
+    return {
+      code: 'NOT_FOUND',
+      cause: 'the registry has lost this part of the image',
+      hint: 'Its manifest is there, and this blob is not. Take the image from another place (--mirror), or have it pushed there again.',
+    }
+  }
+  const isStranger = isPage || (codes.size === 0 && words.trim() !== '')
+  return {
+    code: 'NOT_FOUND',
+    cause: isStranger
+      ? 'there is no such thing, and this is not how a registry says so'
+      : 'there is no such thing',
+    hint: isStranger
+      ? NO_REGISTRY
+      : 'Look at the spelling of name and tag; what a lock has pinned may have been deleted since.',
+  }
+}

@@ -1,0 +1,40 @@
+import { STATUS_CODES } from 'node:http'
+import { AirgapError } from '../../errors.ts'
+import type { Context } from '../notices.ts'
+import { markTransient, parseRetryAfter } from '../retry.ts'
+import type { FailedAnswer } from './answer.ts'
+import { meaningOf } from './meaning.ts'
+import { readSaid } from './quote.ts'
+
+/**
+ * What an answer that is not a success means: first in our words, then who answered what, then in parentheses and
+ * quotation marks what was said. 401 is `UNAUTHORIZED` (with an accepted token: `DENIED`), 403 `DENIED`, 404
+ * `NOT_FOUND`, 429 `RATE_LIMITED`, all else `REGISTRY`. 408, 425, 429 and 5xx are marked as transient, except where
+ * the registry says that its storage is full or cannot be written to.
+ */
+export function statusError(answer: FailedAnswer, context: Context): AirgapError {
+  const { status, redirectedTo } = answer
+  const said = readSaid(answer.body, answer.contentType)
+  const { code, cause, hint, isLasting } = meaningOf(answer, said, context)
+  const name = STATUS_CODES[status]
+  const parts = [
+    cause === '' ? '' : `${cause}: `,
+    answeredBy(answer, context.registry),
+    ` answers ${status}${name === undefined ? '' : ` ${name}`}`,
+    said.text === '' ? '' : ` (${said.text})`,
+  ]
+  const error = new AirgapError(code, `cannot ${context.operation}: ${parts.join('')}`, { hint })
+  const mayPass = status === 408 || status === 425 || status === 429 || status >= 500
+  if (mayPass && isLasting !== true) {
+    return markTransient(error, { retryAfterMs: parseRetryAfter(answer.retryAfter) })
+  }
+  // A signed link may have run out; asking the registry again gives a new one.
+  if (redirectedTo !== undefined && (status === 401 || status === 403))
+    return markTransient(error, { attempts: 2 })
+  return error
+}
+
+function answeredBy({ redirectedTo, tokenService }: FailedAnswer, registry: string): string {
+  if (tokenService !== undefined) return `${tokenService} (the token service of ${registry})`
+  return redirectedTo === undefined ? registry : `${redirectedTo} (where ${registry} redirects to)`
+}

@@ -1,0 +1,158 @@
+import { issuerText, isUnknownAuthority, nameText, type PresentedCertificates } from './certificate.ts'
+import { oneLine, quoted } from './quote.ts'
+import { utcText } from './times.ts'
+
+interface TlsFault {
+  cause: string
+  hint?: string
+}
+
+/**
+ * What a fault of TLS means, by Node's code for it.
+ * @returns undefined when it is none.
+ */
+export function tlsFault(
+  code: string,
+  error: unknown,
+  host: string,
+  presented: PresentedCertificates | undefined,
+): TlsFault | undefined {
+  if (isUnknownAuthority(code)) return unknownAuthority(code, host, presented)
+  if (code === 'CERT_HAS_EXPIRED' || code === 'CERT_NOT_YET_VALID') return wrongTime(code, presented)
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') return otherName(error, host)
+  const reason = HANDSHAKE.find(({ codes }) => codes.test(code))
+  if (reason) return { cause: `${reason.cause} (${code})`, hint: reason.hint(host) }
+  if (/^(?:ERR_SSL_|ERR_TLS_|EPROTO$)/.test(code)) {
+    return {
+      cause: `TLS failed (${code})`,
+      hint: `\`openssl s_client -connect ${withPort(host)}\` shows the same from another program.`,
+    }
+  }
+  if (/^(?:CERT_|UNABLE_TO_|INVALID_CA$|INVALID_PURPOSE$|PATH_LENGTH_|CRL_|EE_|CA_)/.test(code)) {
+    return {
+      cause: `its certificate is not accepted (${code})`,
+      hint: `Have it issued again as present rules want it. \`openssl s_client -connect ${withPort(host)} -showcerts\` shows what is presented.`,
+    }
+  }
+  return undefined
+}
+
+/** Characters of a fingerprint on one line of two, which narrow terminals have room for. */
+const HALF = 48
+
+function unknownAuthority(
+  code: string,
+  host: string,
+  presented: PresentedCertificates | undefined,
+): TlsFault {
+  const leaf = presented?.[0]
+  const hint = [
+    `If you trust it, give its certificate as a PEM file with --ca-file FILE; if one was given, it is another one. For every tool on this machine: /etc/docker/certs.d/${host}/ca.crt, /etc/containers/certs.d/${host}/ca.crt, or a file named by SSL_CERT_FILE.`,
+  ]
+  if (presented && leaf) {
+    hint.push(
+      `Compare the SHA-256 fingerprint of what ${host} shows with what whoever runs it says:`,
+      `  ${leaf.fingerprint256.slice(0, HALF)}`,
+      `  ${leaf.fingerprint256.slice(HALF)}`,
+    )
+  }
+  if (code === 'UNABLE_TO_VERIFY_LEAF_SIGNATURE') {
+    hint.push('It shows its own certificate only: the one between it and the authority may be missing there.')
+  }
+  const issuer = presented && leaf ? `, ${issuerText(presented)}` : ''
+  return {
+    cause: `its certificate is signed by an authority that is not trusted here${issuer} (${code})`,
+    hint: hint.join('\n'),
+  }
+}
+
+function wrongTime(code: string, presented: PresentedCertificates | undefined): TlsFault {
+  const now = Date.now()
+  const isOver = code === 'CERT_HAS_EXPIRED'
+  const faulty = presented?.find(({ validFromDate, validToDate }) =>
+    isOver ? validToDate.getTime() < now : validFromDate.getTime() > now,
+  )
+  const which =
+    faulty === undefined || faulty === presented?.[0]
+      ? 'its certificate'
+      : `the certificate of its authority, ${quoted(nameText(faulty.subject))},`
+  const clock = faulty === undefined ? '' : `, and the clock of this machine says ${utcText(now)}`
+  const check = 'check it with `date -u`, set it with `timedatectl` or chrony'
+  if (isOver) {
+    const when = faulty === undefined ? '' : ` on ${utcText(faulty.validToDate.getTime())}`
+    return {
+      cause: `${which} has expired${when}${clock} (${code})`,
+      hint: `Have the certificate renewed. If it is the clock that is wrong, ${check}.`,
+    }
+  }
+  const when = faulty === undefined ? '' : ` before ${utcText(faulty.validFromDate.getTime())}`
+  return {
+    cause: `${which} is not valid${when === '' ? ' yet' : when}${clock} (${code})`,
+    hint: `The clock of this machine is most likely wrong: ${check}.`,
+  }
+}
+
+function otherName(error: unknown, host: string): TlsFault {
+  const { cert } = error as { cert?: { subjectaltname?: unknown; subject?: { CN?: unknown } } }
+  const names =
+    typeof cert?.subjectaltname === 'string'
+      ? oneLine(cert.subjectaltname.replaceAll(/(?:DNS|IP Address):/g, ''), 200)
+      : ''
+  const common = cert?.subject?.CN
+  const old =
+    typeof common === 'string'
+      ? `it holds none that counts, only the common name ${quoted(common, 80)}`
+      : 'it holds none'
+  return {
+    cause: `its certificate is for another name: ${names === '' ? old : `it holds ${quoted(names)}`} (ERR_TLS_CERT_ALTNAME_INVALID)`,
+    hint: `Use a name that the certificate holds (put it into /etc/hosts where no name service knows it), or have one issued with ${host.replace(/:[0-9]+$/, '')} as a subjectAltName.`,
+  }
+}
+
+export const CLIENT_CERTIFICATE = 'it wants a client certificate, and got none that it accepts'
+
+export function clientCertificateHint(host: string): string {
+  return `Have a certificate and its key issued for this machine, and put them where Docker and Podman look for them, too: /etc/docker/certs.d/${host}/client.cert and client.key.`
+}
+
+/** OpenSSL's reasons, which become Node's codes; the names have changed between its releases. */
+const HANDSHAKE: readonly { codes: RegExp; cause: string; hint: (host: string) => string }[] = [
+  {
+    codes: /^ERR_SSL_(?:WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|HTTP_REQUEST|RECORD_LAYER_FAILURE)$/,
+    cause: 'it does not speak TLS on this port',
+    hint: (host) => `If it is meant to speak plain HTTP, allow that with --plain-http ${host}`,
+  },
+  {
+    codes: /^ERR_SSL_.*ALERT_(?:BAD_CERTIFICATE|UNSUPPORTED_CERTIFICATE|CERTIFICATE_\w+|UNKNOWN_CA)$/,
+    cause: CLIENT_CERTIFICATE,
+    hint: clientCertificateHint,
+  },
+  {
+    codes: /^ERR_SSL_.*(?:PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL|VERSION_TOO_LOW|INSUFFICIENT_SECURITY)$/,
+    cause: 'it speaks no version of TLS that is accepted here (1.2 and 1.3 are)',
+    hint: (host) =>
+      `Have TLS 1.2 or later switched on there. \`openssl s_client -connect ${withPort(host)} -tls1_2\` shows whether it can.`,
+  },
+  {
+    codes: /^ERR_SSL_.*(?:HANDSHAKE_FAILURE|NO_CIPHERS_AVAILABLE|NO_SHARED_CIPHER)$/,
+    cause: 'it ended the TLS handshake: no cipher in common, or it wants a client certificate',
+    hint: (host) => `${clientCertificateHint(host)} Otherwise its TLS settings are too old or too narrow.`,
+  },
+  {
+    codes: /^ERR_SSL_.*UNRECOGNIZED_NAME$/,
+    cause: 'it does not know the name that it was called by',
+    hint: () =>
+      'Use the name that the server is set up for; behind an ingress or a load balancer a host without a rule is refused so.',
+  },
+  {
+    codes: /^ERR_SSL_.*(?:KEY_TOO_SMALL|MD_TOO_WEAK|LEGACY_RENEGOTIATION|LEGACY_SIGALG).*$/,
+    cause: 'its TLS is too weak to be accepted here',
+    hint: () =>
+      'Have its certificate issued with a key of at least 2048 bits and SHA-256, and its TLS updated.',
+  },
+]
+
+/** What openssl wants to be told. */
+function withPort(host: string): string {
+  return /:[0-9]+$/.test(host) ? host : `${host}:443`
+}

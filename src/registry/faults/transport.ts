@@ -1,0 +1,171 @@
+import { AirgapError, messageOf, systemCode } from '../../errors.ts'
+import { formatDuration } from '../../duration.ts'
+import type { Context } from '../notices.ts'
+import { markTransient, throwIfAborted } from '../retry.ts'
+import type { PresentedCertificates } from './certificate.ts'
+import { oneLine } from './quote.ts'
+import { tlsFault } from './tls.ts'
+
+/** How often a peer is asked that is not there at all: an unreachable host should be reported soon. */
+const UNREACHABLE_ATTEMPTS = 3
+
+/** What the transport knows of a connection that failed. */
+export interface ConnectionFacts {
+  /** How long the peer may be silent. */
+  stallMs?: number | undefined
+  scheme?: string | undefined
+  /** What the peer shows as its certificates, where it was those that were refused. */
+  presented?: PresentedCertificates | undefined
+}
+
+interface Fault {
+  reason: string
+  hint?: string | undefined
+  /** A lower bound on attempts than the policy's. */
+  attempts?: number
+}
+
+/**
+ * What a failure below HTTP means: `NETWORK` or `TLS`, in a plain sentence, with the code that others know it by in
+ * parentheses. Connection faults are marked as transient, certificate faults are not. Errors that are ours already
+ * pass through.
+ */
+export function transportError(
+  error: unknown,
+  context: Context,
+  host: string,
+  signal?: AbortSignal,
+  facts: ConnectionFacts = {},
+): AirgapError {
+  if (error instanceof AirgapError) return error
+  throwIfAborted(signal, context)
+  const code = systemCode(error) ?? ''
+  const begin = `cannot ${context.operation}: ${host === context.registry ? host : `${host} (for ${context.registry})`}`
+  const network = unreachable(code, error, host) ?? broken(code, error, host, facts)
+  if (network) {
+    return markTransient(
+      new AirgapError('NETWORK', `${begin}: ${network.reason}`, { hint: network.hint, cause: error }),
+      { attempts: network.attempts },
+    )
+  }
+  const tls = tlsFault(code, error, host, facts.presented)
+  if (tls) return new AirgapError('TLS', `${begin}: ${tls.cause}`, { hint: tls.hint, cause: error })
+  if (code.startsWith('HPE_') || code === 'UND_ERR_HEADERS_OVERFLOW' || isParserError(error)) {
+    return new AirgapError('REGISTRY', `${begin}: it does not answer with proper HTTP${inBrackets(code)}`, {
+      hint:
+        facts.scheme === 'http:'
+          ? `If it expects TLS, leave --plain-http out for ${host}; otherwise look at the port.`
+          : 'Look at host and port: something else than a registry listens there.',
+      cause: error,
+    })
+  }
+  if (code === 'UND_ERR_DESTROYED' || code === 'UND_ERR_CLOSED') {
+    return new AirgapError('INTERRUPTED', `${begin}: the connection was given up`, { cause: error })
+  }
+  const reason = oneLine(messageOf(error))
+  const other = new AirgapError(
+    'NETWORK',
+    `${begin}: ${reason}${/^E[A-Z]+$/.test(code) ? ` (${code})` : ''}`,
+    {
+      cause: error,
+    },
+  )
+  return /^E[A-Z]+$/.test(code) ? markTransient(other) : other
+}
+
+function inBrackets(code: string): string {
+  return code === '' ? '' : ` (${code})`
+}
+
+/** undici's error for what is no HTTP does not always have a code. */
+function isParserError(error: unknown): boolean {
+  return error instanceof Error && error.name === 'HTTPParserError'
+}
+
+function unreachable(code: string, error: unknown, host: string): Fault | undefined {
+  const name = nameOf(host)
+  const attempts = UNREACHABLE_ATTEMPTS
+  switch (code) {
+    case 'ECONNREFUSED':
+      return {
+        reason: `nothing listens there (connection refused, ${code})`,
+        hint: `Check host and port (without one it is 443), and whether the registry runs: \`ss -ltn\` on its machine shows what listens. A firewall can refuse, too.`,
+        attempts,
+      }
+    case 'ENOTFOUND':
+      return {
+        reason: `its host name is not known (DNS, ${code})`,
+        hint: `Check the spelling; \`getent hosts ${name}\` asks as this program does. Where there is no name service, put the name into /etc/hosts. Where only a proxy gets out, set HTTPS_PROXY; where nothing does, name a mirror inside (--mirror ${name}=HOST).`,
+        attempts,
+      }
+    case 'EAI_AGAIN':
+      return {
+        reason: `its host name could not be looked up just now (DNS, ${code})`,
+        hint: `The name server does not answer: look at /etc/resolv.conf, or put ${name} into /etc/hosts. Where only a proxy gets out, set HTTPS_PROXY.`,
+        attempts,
+      }
+    case 'EHOSTUNREACH':
+    case 'ENETUNREACH':
+      return {
+        reason: `there is no way to it from here (${code})`,
+        hint: `Check this machine's network (\`ip route\`), and whether it should go through a proxy (HTTPS_PROXY) or a mirror (--mirror).`,
+        attempts,
+      }
+    case 'ETIMEDOUT':
+    case 'UND_ERR_CONNECT_TIMEOUT':
+      return {
+        reason: `no connection came about${afterText(error)} (${code})`,
+        hint: `Something lets nothing through and says nothing, mostly a firewall: have ${host} opened for this machine, or go through a proxy (HTTPS_PROXY) or a mirror (--mirror). \`curl -v https://${host}/v2/\` shows the same.`,
+        attempts,
+      }
+  }
+  return undefined
+}
+
+/** undici tells how long it has waited in its message alone. */
+function afterText(error: unknown): string {
+  const ms = /timeout: ([0-9]{1,9})ms/.exec(messageOf(error))?.[1]
+  return ms === undefined ? '' : ` within ${formatDuration(Number(ms))}`
+}
+
+/** Host name without the port, for commands that take a name. */
+function nameOf(host: string): string {
+  return host.replace(/:[0-9]+$/, '')
+}
+
+const LATER =
+  'Run the same command again; if it comes back, look for a firewall, proxy or load balancer on the way that ends long connections, and try --concurrency 1.'
+
+function broken(code: string, error: unknown, host: string, facts: ConnectionFacts): Fault | undefined {
+  const plain = facts.scheme === 'http:' ? `If it expects TLS, leave --plain-http out for ${host}. ` : ''
+  switch (code) {
+    case 'ECONNRESET':
+      if (/before secure TLS connection/.test(messageOf(error))) {
+        return {
+          reason: `the connection was closed before TLS was agreed on (${code})`,
+          hint: `Something on the way may not let TLS to ${host} through (a firewall, a proxy that should be used: HTTPS_PROXY), or what listens there speaks none. If it is meant to speak plain HTTP, allow that with --plain-http ${host}.`,
+        }
+      }
+      return { reason: `the connection was reset (${code})`, hint: `${plain}${LATER}` }
+    case 'ECONNABORTED':
+      return { reason: `the connection was aborted (${code})`, hint: LATER }
+    case 'EPIPE':
+      return { reason: `the connection was closed (${code})`, hint: LATER }
+    case 'UND_ERR_SOCKET':
+      return {
+        reason: `the connection was closed before the answer was complete (${code})`,
+        hint: `${plain}${LATER}`,
+      }
+    case 'UND_ERR_HEADERS_TIMEOUT':
+      return { reason: `it stopped answering${silence(facts)} (${code})`, hint: LATER }
+    case 'UND_ERR_BODY_TIMEOUT':
+      return { reason: `it stopped sending${silence(facts)} (${code})`, hint: LATER }
+    case 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH':
+      return { reason: `the answer was not as long as announced (${code})`, hint: LATER }
+  }
+  return undefined
+}
+
+function silence({ stallMs }: ConnectionFacts): string {
+  return stallMs === undefined ? '' : `: nothing came for ${formatDuration(stallMs)}`
+}

@@ -1,0 +1,73 @@
+import { AirgapError } from '../../errors.ts'
+import { formatReference, type Reference } from '../../oci/reference.ts'
+import type { RegistryClient } from '../client.ts'
+import type { Repository } from '../repository.ts'
+import type { ImagePlace, Mirrors } from './mirrors.ts'
+import { sameRegistry } from './scope.ts'
+
+/** The repositories that one image can be read from. */
+export interface Sources {
+  /** For what has a digest, in the order to try; the source is the last. */
+  all: Repository[]
+  /** The repository that the image's name says; undefined where a file has it read elsewhere. */
+  source: Repository | undefined
+  /** The file that says so. */
+  movedBy: string | undefined
+  /** Mirrors that may turn a tag into a digest, where mirrors may, in the order to ask. */
+  naming: { repository: Repository; pulls: boolean }[]
+}
+
+/**
+ * The repositories to read an image from: those of its mirrors, in order, and the source.
+ * @throws AirgapError `INVALID_REFERENCE` where a mirror's prefix makes the repository name too long; `DENIED` where
+ *   a file forbids to read it; `USAGE` where files leave no place at all.
+ */
+export function sourcesFor(client: RegistryClient, image: Reference, mirrors?: Mirrors): Sources {
+  const places = mirrors?.placesOf(image)
+  const found = (places?.mirrors ?? []).map((place) => ({
+    pulls: place.pulls,
+    resolves: place.resolves,
+    repository: client.repository(place.registry, place.repository, {
+      apiRoot: place.apiRoot,
+      namespace:
+        place.wantsNamespace && !sameRegistry(place.registry, image.registry) ? image.registry : undefined,
+      onPassedOver: (error) => passedOver(client, mirrors, place, error),
+    }),
+  }))
+  const source =
+    places?.asksSource === false ? undefined : client.repository(image.registry, image.repository)
+  const pulling = found.filter(({ pulls }) => pulls).map(({ repository }) => repository)
+  const all = source ? [...pulling, source] : pulling
+  if (all.length === 0) {
+    throw new AirgapError(
+      'USAGE',
+      `${formatReference(image)} can be read nowhere: ${places?.movedBy} leaves out ${image.registry} and names no other place for it`,
+      { hint: 'Add a mirror (--mirror FROM=TO), or use a file that names a place.' },
+    )
+  }
+  return {
+    all,
+    source,
+    movedBy: places?.movedBy,
+    naming: found.filter(({ resolves }) => resolves).map(({ repository, pulls }) => ({ repository, pulls })),
+  }
+}
+
+/**
+ * What a mirror does not have is read elsewhere, and that is what mirrors are like. Any other fault of a mirror is
+ * told once: most can be mended, and nobody would notice.
+ */
+function passedOver(
+  client: RegistryClient,
+  mirrors: Mirrors | undefined,
+  { registry }: ImagePlace,
+  { code, message, hint }: AirgapError,
+): void {
+  if (code === 'NOT_FOUND' || !mirrors?.isNews(`${registry} ${code}`)) return
+  client.shared.onNotice({
+    type: 'warning',
+    message: [`the mirror ${registry} is passed over: ${message}`, hint?.split(/(?<=\.) /)[0]]
+      .filter(Boolean)
+      .join('. '),
+  })
+}

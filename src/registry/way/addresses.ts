@@ -1,0 +1,28 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** How long a name is looked up that the proxy will look up in any case. */
+const PATIENCE_MS = 2_000
+
+/**
+ * Looks names up for the rules about private addresses, where some hosts are behind a proxy: the names of these may
+ * well be unknown here, and a DNS that leads nowhere would take its time for each token. What is known here counts;
+ * of what is not, the proxy alone knows the address, and has to decide.
+ *
+ * @param lookup all addresses of a name; none for one that is not known.
+ */
+export function addressesBehind(
+  isProxied: (host: string) => boolean,
+  lookup: (host: string) => Promise<string[]>,
+  patienceMs = PATIENCE_MS,
+): (host: string) => Promise<string[]> {
+  const known = new Map<string, Promise<string[]>>()
+  return (host) => {
+    if (!isProxied(host)) return lookup(host)
+    let found = known.get(host)
+    if (!found) {
+      found = Promise.race([lookup(host), sleep(patienceMs, [], { ref: false })])
+      known.set(host, found)
+    }
+    return found
+  }
+}

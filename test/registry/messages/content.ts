@@ -1,0 +1,134 @@
+import { open } from 'node:fs/promises'
+import { fileError } from '../../../src/errors.ts'
+import { digestOf } from '../../../src/oci/digest.ts'
+import { MAX_MANIFEST_SIZE } from '../../../src/oci/manifest.ts'
+import { OCI_MANIFEST } from '../../../src/oci/media-types.ts'
+import { parseReference } from '../../../src/oci/reference.ts'
+import { resolveImages } from '../../../src/transfer/pack/resolve.ts'
+import { json, makeClient, registryError, sampleBytes, serve, type Handler } from '../helpers.ts'
+import type { Case } from './case.ts'
+
+/** What `airgap resolve HOST/library/nginx:1.27.9` comes to. */
+function resolving(handler: Handler, tag = '1.27.9'): () => Promise<unknown> {
+  return async () => {
+    const { host } = await serve(handler)
+    const reference = parseReference(`${host}/library/nginx:${tag}`)
+    return resolveImages({
+      images: [{ reference, from: [] as never }],
+      platforms: 'all',
+      client: makeClient(),
+    })
+  }
+}
+
+const manifest =
+  (bytes: Buffer, type = OCI_MANIFEST): Handler =>
+  (_, response) =>
+    void response.writeHead(200, { 'content-type': type }).end(bytes)
+
+const withTags =
+  (tags: string[] | undefined): Handler =>
+  (seen, response) => {
+    if (seen.path !== '/v2/library/nginx/tags/list')
+      return registryError(response, 404, 'MANIFEST_UNKNOWN', 'no')
+    if (tags === undefined) return registryError(response, 404, 'NAME_UNKNOWN')
+    return json(response, 200, { name: 'library/nginx', tags })
+  }
+
+const blob = sampleBytes(50)
+
+export const CONTENT_CASES: Case[] = [
+  {
+    name: 'a mistyped tag',
+    provoke: resolving(withTags(['1.27.10', '1.27.1', '1.27.0', '1.28-alpine', 'latest', '\u001b[2J'])),
+    says: /^cannot fetch the manifest 127\S+\/library\/nginx:1\.27\.9: the registry has no such tag, but it has 1\.27\.0, 1\.27\.1, 1\.27\.10: 127\S+ answers 404 Not Found \("MANIFEST_UNKNOWN: no"\)$/,
+    hints: [/spelling/],
+  },
+  {
+    name: 'a tag with nothing near to it',
+    provoke: resolving(withTags(['stable', 'edge'])),
+    says: /: the registry has no such tag, only stable, edge: 127/,
+    hints: [/spelling/],
+  },
+  {
+    name: 'a repository that is not there, from a registry that says so of its tags only',
+    provoke: resolving(withTags(undefined)),
+    says: /: the registry has no repository of this name: 127\S+ answers 404 Not Found \("MANIFEST_UNKNOWN: no"\)$/,
+    hints: [/spelling/],
+  },
+  {
+    name: 'a blob with other bytes',
+    provoke: async () => {
+      const { host } = await serve((_, response) => void response.end(Buffer.from(blob).fill(0, 20, 30)))
+      const client = makeClient()
+      await client.repository(host, 'library/nginx').fetchSmallBlob({ digest: digestOf(blob), size: 50 }, 100)
+    },
+    says: /^cannot fetch the blob sha256:[0-9a-f]{64} of 127\S+\/library\/nginx: its bytes have the digest sha256:[0-9a-f]{64}$/,
+    hints: [/^Run the same command again/, /damaged at 127/, /--mirror/],
+  },
+  {
+    name: 'a blob of another length',
+    provoke: async () => {
+      const { host } = await serve(
+        (_, response) => void response.writeHead(200, { 'content-length': 10 }).end(blob.subarray(0, 10)),
+      )
+      const client = makeClient()
+      await client.repository(host, 'library/nginx').fetchSmallBlob({ digest: digestOf(blob), size: 50 }, 100)
+    },
+    says: /: it has 10 bytes there instead of 50$/,
+    hints: [/damaged at 127/],
+  },
+  {
+    name: 'a manifest with other bytes',
+    provoke: async () => {
+      const { host } = await serve(manifest(Buffer.from('{}')))
+      await makeClient().repository(host, 'app').fetchManifest(digestOf(blob))
+    },
+    says: /: 127\S+ answers with other content, "sha256:[0-9a-f]{64}" instead of sha256:/,
+    hints: [/damaged at 127/],
+  },
+  {
+    name: 'schema 1',
+    provoke: resolving(
+      manifest(
+        Buffer.from('{"schemaVersion":1,"name":"x","fsLayers":[]}'),
+        'application/vnd.docker.distribution.manifest.v1+prettyjws',
+      ),
+    ),
+    says: /^127\S+\/library\/nginx:1\.27\.9: it is a Docker schema 1 manifest, a format that registries dropped/,
+    hints: [/rebuilt or pushed again/],
+  },
+  {
+    name: 'a manifest that is too large',
+    provoke: resolving((_, response) => {
+      response.writeHead(200, { 'content-type': OCI_MANIFEST, 'content-length': MAX_MANIFEST_SIZE + 1 })
+      response.end(Buffer.alloc(1000, ' '))
+    }),
+    says: /\/library\/nginx:1\.27\.9: its manifest is larger than 8388608 bytes$/,
+    hints: [/name is that of an image/],
+  },
+  {
+    name: 'a registry that is none',
+    provoke: async () => {
+      const { host } = await serve((_, response) => void response.writeHead(404).end('<html>'))
+      await makeClient().ping(host, `log in to ${host}`)
+    },
+    says: /^cannot log in to 127\S+: 127\S+ is no registry: it answers \/v2\/ with 404 Not Found$/,
+    hints: [/host and port/],
+  },
+  {
+    name: 'a full disk here',
+    provoke: async () => {
+      const file = await open('/dev/full', 'w')
+      try {
+        await file.write(Buffer.alloc(10))
+      } catch (error) {
+        throw fileError(error, 'write', '/dev/full')
+      } finally {
+        await file.close()
+      }
+    },
+    says: /^cannot write \/dev\/full: the disk is full \(ENOSPC\); the file system at \/\S* has [0-9,]+ MB of [0-9,]+ MB free/,
+    hints: [/Free some space/],
+  },
+]

@@ -1,0 +1,49 @@
+import { readFileSync } from 'node:fs'
+import { expect, test } from 'vitest'
+import { ACCESS_CASES } from './access.ts'
+import { errorOf, type Case } from './case.ts'
+import { CONTENT_CASES } from './content.ts'
+import { NETWORK_CASES, SILENCES } from './network.ts'
+import { PUSH_CASES } from './pushing.ts'
+import { STATUS_CASES } from './status.ts'
+import { TLS_CASES } from './tls.ts'
+
+/** The headings of the page that are messages: in backticks, `…` standing for what differs, or for nothing. */
+const page = readFileSync(new URL('../../../docs/troubleshooting.md', import.meta.url), 'utf8')
+const HEADINGS = [...page.matchAll(/^### `(.+)`$/gm)].map(([, text]) => text!)
+const met = new Set<string>()
+
+function patternOf(heading: string): RegExp {
+  const parts = heading.split('…').map((part) => part.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&'))
+  return new RegExp(parts.join('.*'))
+}
+
+const CASES: Case[] = [
+  ...STATUS_CASES,
+  ...ACCESS_CASES,
+  ...PUSH_CASES,
+  ...NETWORK_CASES,
+  ...TLS_CASES,
+  ...CONTENT_CASES,
+]
+
+async function check({ provoke, says, hints }: Case): Promise<void> {
+  const { message, hint } = await errorOf(provoke)
+  expect(message).toMatch(says)
+  for (const part of hints) expect(hint).toMatch(part)
+  expect(`${message} ${hint}`).not.toMatch(/s3cret|[^\P{Cc}\n]|undefined|\[object/u)
+  const found = HEADINGS.filter((heading) => patternOf(heading).test(message))
+  expect(found, `docs/troubleshooting.md has no heading for: ${message}`).not.toEqual([])
+  for (const heading of found) met.add(heading)
+}
+
+test.each(CASES)('$name: the message says it, and the page has it', check)
+
+test('silences of three kinds, too', async () => {
+  await Promise.all(SILENCES.map(check))
+})
+
+test('every heading of the page is a message that can be met', () => {
+  expect(HEADINGS.length).toBeGreaterThan(40)
+  expect(HEADINGS.filter((heading) => !met.has(heading))).toEqual([])
+})
