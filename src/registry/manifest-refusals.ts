@@ -1,4 +1,5 @@
 import { AirgapError } from '../errors.ts'
+import { answerOf, codesOf } from './answers.ts'
 import type { Answer } from './connection.ts'
 import type { Context } from './notices.ts'
 import { markTransient } from './retry.ts'
@@ -9,6 +10,8 @@ const USUAL_LIMIT = 4 * 1024 * 1024
 
 /** Answers by which registries say that they do not want what a document states, or leaves out. */
 const NOT_LIKED = new Set([400, 405, 415, 422])
+/** The codes that go with them; any other names another reason. */
+const VAGUE = new Set(['MANIFEST_INVALID', 'UNSUPPORTED', 'UNKNOWN', ''])
 
 /** What a registry's refusal of a manifest means, as far as the manifest itself shows why. */
 export async function manifestRefusal(
@@ -26,8 +29,9 @@ export async function manifestRefusal(
       'Registries take 4 MiB as a rule, and a proxy in front may take less (nginx: client_max_body_size 0). A manifest cannot be sent in parts: have the limit raised, or leave the image out with --exclude.',
     )
   }
+  const isVague = codesOf(error).every((code) => VAGUE.has(code))
   const { mediaType, layers } = membersOf(bytes)
-  if ((status === 400 || status === 500) && hasForeignLayers(layers)) {
+  if (((status === 400 && isVague) || status === 500) && hasForeignLayers(layers)) {
     // Seen with docker-registry 2.8 and distribution 3: 500 to every manifest with foreign layers, whether the
     // blobs are there or not.
     const foreign = explained(
@@ -36,14 +40,23 @@ export async function manifestRefusal(
     )
     return status === 500 ? markTransient(foreign, { attempts: 2 }) : foreign
   }
-  if (NOT_LIKED.has(status) && mediaType === undefined) {
+  if (NOT_LIKED.has(status) && isVague && mediaType === undefined) {
     return explained(
       `${error.message}; the manifest does not state its own mediaType, and some registries refuse such ones`,
       'The OCI specification lets a manifest do so; Amazon ECR, among others, does not take it. It cannot be added here: with other bytes the manifest would have another digest. Have the image built again with a tool that writes mediaType, use another registry, or leave the image out with --exclude.',
     )
   }
+  if (NOT_LIKED.has(status) && TYPES.test(answerOf(error)?.text ?? '')) {
+    return explained(
+      error.message,
+      'Some registries take only certain kinds of artifacts (Amazon ECR, GitLab): signatures, attestations and charts of kinds that they do not know are refused. Have the kind allowed there, use another registry, or leave the image out with --exclude.',
+    )
+  }
   return error
 }
+
+/** By these words registries refuse types that they do not know: GitLab's, and Amazon ECR's. */
+const TYPES = /unknown media ?type|'ImageManifest'/i
 
 function membersOf(bytes: Uint8Array): { mediaType?: unknown; layers?: unknown } {
   try {

@@ -7,7 +7,7 @@ import type { Location } from './location.ts'
 import { fetchManifest } from './manifests.ts'
 import type { Context } from './notices.ts'
 import { MAX_PAGES, nextPage } from './pages.ts'
-import { discard, failure, readCapped } from './transport.ts'
+import { contentTypeOf, discard, failure, readCapped } from './transport.ts'
 
 /** More things than this refer to no image; beyond it, somebody fills memory. */
 export const MAX_REFERRERS = 10_000
@@ -60,10 +60,10 @@ async function fromRequest(
         context,
         signal,
       })
-      if (tried.status === 200 || (page === 1 && isUnknown(tried))) return tried
+      if (isList(tried) || (page === 1 && isUnknown(tried))) return tried
       throw await failure(tried, tried.auth, context)
     })
-    if (answer.status !== 200) {
+    if (!isList(answer)) {
       discard(answer)
       return undefined
     }
@@ -79,9 +79,16 @@ async function fromRequest(
   return [...found.values()]
 }
 
-/** Harbor 2.7 answered 401 to the request alone, without saying what it wants; to everything else it let us in. */
+function isList(answer: Answer): boolean {
+  return answer.status === 200 && contentTypeOf(answer) !== 'text/html'
+}
+
+/**
+ * Harbor 2.7 answered 401 to the request alone, without saying what it wants; to everything else it let us in. GHCR
+ * sends it on to a web site, which answers with whatever it likes.
+ */
 function isUnknown(answer: Answer): boolean {
-  if (NO_SUCH_REQUEST.has(answer.status)) return true
+  if (NO_SUCH_REQUEST.has(answer.status) || answer.url.origin !== answer.requested.origin) return true
   return answer.status === 401 && answer.headers['www-authenticate'] === undefined
 }
 

@@ -80,12 +80,16 @@ export const QUIRKS = {
   'ambiguous-manifest': 'Manifests come with both `layers` and `manifests`.',
   'media-type-required':
     'A manifest whose body states no mediaType is refused with 405 and words about JSON, as Amazon ECR does.',
+  'artifacts-refused':
+    'What is no image is refused with 400 and words about its media type, as GitLab does for types that it does not know.',
   'manifest-413': 'A manifest of more than 1 KiB is refused with 413.',
 
   // What refers to a manifest
   'no-referrers':
     'The list of referrers is not known (404), and a put of what refers to something is answered without OCI-Subject.',
   'referrers-401': 'The list of referrers is answered 401 without a challenge, as Harbor 2.7 did.',
+  'referrers-redirect':
+    'The list of referrers is answered 303 to a web page at the option redirectTo, as GHCR does.',
   'fallback-tag-is-subject':
     'There is no list of referrers, and the tag that stands in for it is the subject itself, as GitLab had it.',
 
@@ -139,7 +143,7 @@ export function quirkSet(
   const parts: QuirkPart[] = [
     answerQuirks(on),
     accessQuirks(on),
-    manifestQuirks(on),
+    manifestQuirks(on, redirectTo),
     uploadQuirks(on, revokeTokens),
     sessionQuirks(on),
     wayQuirks(on, redirectTo),

@@ -45,7 +45,7 @@ export interface Behaviour {
   /** Puts more into the registry. */
   prepare?: (place: Place) => void | Promise<void>
   /** What else is to be seen at the end. */
-  then?: (place: Place) => void | Promise<void>
+  after?: (place: Place) => void | Promise<void>
 }
 
 const NOBODY = { credentials: async () => undefined }
@@ -67,7 +67,7 @@ export async function show(behaviour: Behaviour): Promise<void> {
   const work = behaviour.side === 'pack' ? packed(behaviour, place) : pushed(behaviour, place)
   if (behaviour.ends === 'works') await work
   else await expectFailure(work, behaviour.ends, `${registry.host}/`)
-  await behaviour.then?.(place)
+  await behaviour.after?.(place)
 }
 
 async function packed(behaviour: Behaviour, place: Place): Promise<void> {

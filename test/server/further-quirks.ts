@@ -1,4 +1,4 @@
-import { request } from 'node:http'
+import { request, type IncomingMessage } from 'node:http'
 import { once } from 'node:events'
 import { gunzipSync } from 'node:zlib'
 import { expect } from 'vitest'
@@ -37,7 +37,7 @@ async function raw(
   const asked = request(url, { method }).end()
   // What breaks off is told by the answer.
   asked.on('error', () => {})
-  const [response] = (await once(asked, 'response')) as [import('node:http').IncomingMessage]
+  const [response] = (await once(asked, 'response')) as [IncomingMessage]
   const chunks: Buffer[] = []
   try {
     for await (const chunk of response) chunks.push(chunk as Buffer)
@@ -172,6 +172,22 @@ export const FURTHER_CASES = {
   },
   'no-referrers': async () => expect(await subjectHeader('no-referrers')).toEqual([null, 404]),
   'referrers-401': async () => expect(await subjectHeader('referrers-401')).toEqual([null, 401]),
+  'referrers-redirect': async () => {
+    await using q = await withQuirk('referrers-redirect', { redirectTo: 'http://other.test' })
+    const url = `${q.registry.url}/v2/a/b/referrers/${built.descriptor.digest}`
+    const response = await fetch(url, { redirect: 'manual' })
+    expect([response.status, response.headers.get('location')]).toEqual([
+      303,
+      'http://other.test/-/referrers',
+    ])
+  },
+  'artifacts-refused': async () => {
+    await using q = await withQuirk('artifacts-refused')
+    const base = q.manifestUrl.replace(/\/manifests\/1$/, '')
+    const refused = await putManifest(base, '2', await helmChart())
+    expect([refused.status, await codeOf(refused)]).toEqual([400, 'MANIFEST_INVALID'])
+    expect((await putManifest(base, '2', built)).status).toBe(201)
+  },
   'fallback-tag-is-subject': async () => {
     expect(await subjectHeader('fallback-tag-is-subject')).toEqual([null, 404])
     await using q = await withQuirk('fallback-tag-is-subject')

@@ -11,11 +11,12 @@ import {
   seedRegistry,
   singleManifest,
   umociIndex,
-  type BuiltImage,
+  type BuiltIndex,
 } from '../../fixtures/images/index.ts'
+import { parseManifest } from '../../src/oci/manifest.ts'
 import { QUIRKS, UPLOAD_QUIRKS } from '../../src/server/quirks.ts'
 import { startRegistry } from '../../src/server/registry.ts'
-import { authFileWith, basicEntry } from '../registry/helpers.ts'
+import { authFileWith, basicEntry, makeClient } from '../registry/helpers.ts'
 import {
   chartWithLongName,
   expectProven,
@@ -26,7 +27,13 @@ import {
 } from './behaviour.ts'
 
 /** Another origin than the registry's. */
-const web = await startRegistry()
+let webStatus = 200
+const web = await startRegistry({
+  front: async ({ path }) =>
+    path === '/-/referrers'
+      ? { status: webStatus, headers: { 'Content-Type': 'text/html' }, body: Buffer.from('<html>') }
+      : undefined,
+})
 
 const MANIFESTS = /\/manifests\//
 const BLOBS = /\/blobs\//
@@ -48,7 +55,7 @@ const NAMES: Behaviour[] = ['nginx', 'docker.io/nginx', 'index.docker.io/library
       mirrors: [`docker.io=${registry.host}`],
       resolveFrom: 'mirror',
     }),
-    then: ({ registry }) => expect(registry.requests[0]?.path).toBe('/v2/library/nginx/manifests/latest'),
+    after: ({ registry }) => expect(registry.requests[0]?.path).toBe('/v2/library/nginx/manifests/latest'),
   }),
 )
 
@@ -73,7 +80,7 @@ const ACCESS: Behaviour[] = [
     ends: 'works',
     options: bearer,
     request: asPacker,
-    then: ({ registry, seen }) => {
+    after: ({ registry, seen }) => {
       expect(seen(TOKEN)).toEqual(['GET 200'])
       expect(
         registry.requests.some(({ path, authorization }) => path !== '/token' && authorization === 'basic'),
@@ -103,7 +110,7 @@ const ACCESS: Behaviour[] = [
     ends: 'works',
     options: bearer,
     request: asPacker,
-    then: ({ seen }) => expect(seen(TOKEN)).toEqual(['GET 200']),
+    after: ({ seen }) => expect(seen(TOKEN)).toEqual(['GET 200']),
   })),
   {
     name: 'an identity token is exchanged by POST',
@@ -111,7 +118,7 @@ const ACCESS: Behaviour[] = [
     ends: 'works',
     options: bearer,
     request: withIdentityToken,
-    then: ({ seen }) => expect(seen(TOKEN)).toEqual(['POST 200']),
+    after: ({ seen }) => expect(seen(TOKEN)).toEqual(['POST 200']),
   },
   ...([404, 405] as const).map((status): Behaviour => ({
     name: `the token service has no POST (${status}): GET with the identity token`,
@@ -120,7 +127,7 @@ const ACCESS: Behaviour[] = [
     ends: 'works',
     options: { auth: { bearer: {} } },
     request: ({ registry }) => identity(registry.host, 'any'),
-    then: ({ seen }) => expect(seen(TOKEN)).toEqual([`POST ${status}`, 'GET 200']),
+    after: ({ seen }) => expect(seen(TOKEN)).toEqual([`POST ${status}`, 'GET 200']),
   })),
   {
     name: 'a token is refused though it is fresh: that is a denial, not a loop',
@@ -129,7 +136,7 @@ const ACCESS: Behaviour[] = [
     ends: ['DENIED', /permission denied to the account[^]*some registries answer so for what does not exist/],
     options: bearer,
     request: asPacker,
-    then: ({ registry }) => expect(registry.requests.length).toBeLessThanOrEqual(4),
+    after: ({ registry }) => expect(registry.requests.length).toBeLessThanOrEqual(4),
   },
   {
     name: 'what is not there is answered 403, by Artifactory and others: the message says that it may be so',
@@ -163,7 +170,7 @@ const ANY: Behaviour[] = (
     quirks: [quirk],
     side,
     ends: 'works',
-    then: ({ registry }) => expect(registry.requests[0]?.status).toBeGreaterThan(400),
+    after: ({ registry }) => expect(registry.requests[0]?.status).toBeGreaterThan(400),
   })),
 )
 
@@ -178,7 +185,7 @@ const READ_MANIFESTS: Behaviour[] = [
     name: 'every GET of a manifest counts at Docker Hub: each is read once',
     side: 'pack',
     ends: 'works',
-    then: ({ seen }) => expect(seen(MANIFESTS).filter((line) => line.startsWith('GET'))).toHaveLength(3),
+    after: ({ seen }) => expect(seen(MANIFESTS).filter((line) => line.startsWith('GET'))).toHaveLength(3),
   },
   {
     name: 'no Docker-Content-Digest: the body is hashed',
@@ -274,7 +281,7 @@ const READ_BLOBS: Behaviour[] = [
         web.requests.length = 0
         seedRegistry(web.store, 'team/app:1', built)
       },
-      then: () => {
+      after: () => {
         expect(web.requests.length).toBeGreaterThan(0)
         expect(web.requests.filter(({ authorization }) => authorization)).toEqual([])
       },
@@ -288,7 +295,7 @@ const READ_BLOBS: Behaviour[] = [
         quirks: range ? [broken, range] : [broken],
         side: 'pack',
         ends: 'works',
-        then: ({ registry }) => expect(registry.requests.some(({ range: asked }) => asked)).toBe(true),
+        after: ({ registry }) => expect(registry.requests.some(({ range: asked }) => asked)).toBe(true),
       }),
     ),
   ),
@@ -303,7 +310,7 @@ const READ_BLOBS: Behaviour[] = [
     quirks: ['wrong-content-length'],
     side: 'pack',
     ends: ['NETWORK', /announced|ended after/],
-    then: ({ seen }) => expect(seen(BLOBS).length).toBeLessThan(30),
+    after: ({ seen }) => expect(seen(BLOBS).length).toBeLessThan(30),
   },
   {
     name: 'another length than the manifest states: refused',
@@ -332,7 +339,7 @@ const READ_BLOBS: Behaviour[] = [
 ]
 
 const foreign = await foreignLayerImage([`${web.url}/v2/web/blobs/LAYER`])
-const layer = (foreign as BuiltImage).layers[0]
+const layer = foreign.layers[0]
 web.store.putBlob('web', layer?.bytes ?? new Uint8Array())
 const foreignImage = () => foreignLayerImage([`${web.url}/v2/web/blobs/${layer?.descriptor.digest}`])
 
@@ -345,7 +352,7 @@ const FOREIGN: Behaviour[] = [
     request: asPacker,
     built: foreignImage,
     prepare: () => void (web.requests.length = 0),
-    then: ({ registry }) => {
+    after: ({ registry }) => {
       const path = `/v2/team/app/blobs/${layer?.descriptor.digest}`
       expect(registry.requests.filter((entry) => entry.path === path).map(({ status }) => status)).toEqual([
         404,
@@ -364,7 +371,7 @@ const FOREIGN: Behaviour[] = [
       web.requests.length = 0
       seedRegistry(registry.store, 'team/app:1', built, { withForeignLayers: true })
     },
-    then: () => expect(web.requests).toEqual([]),
+    after: () => expect(web.requests).toEqual([]),
   },
   { name: 'a foreign layer is pushed like any other', side: 'push', ends: 'works', built: foreignImage },
 ]
@@ -405,6 +412,16 @@ const WRITE: Behaviour[] = [
     built: chartWithLongName,
     ends: ['REGISTRY', /413[^]*the manifest has \d+ bytes[^]*client_max_body_size/],
   },
+  {
+    name: 'kinds of artifacts that the registry does not know are refused (GitLab, ECR): the message says so',
+    quirks: ['artifacts-refused'],
+    side: 'push',
+    built: withReferrer,
+    ends: [
+      'REGISTRY',
+      /does not take this kind of manifest[^]*unknown media type[^]*certain kinds of artifacts/,
+    ],
+  },
   { name: 'an artifact is pushed like an image', side: 'push', ends: 'works', built: helmChart },
 ]
 
@@ -422,7 +439,7 @@ const REFERRERS: Behaviour[] = [
     side: 'push',
     ends: 'works',
     built: withReferrer,
-    then: (place) => expect(listedIn(place)).toBeUndefined(),
+    after: (place) => expect(listedIn(place)).toBeUndefined(),
   },
   ...(['no-referrers', 'referrers-401'] as const).map((quirk): Behaviour => ({
     name: `${QUIRKS[quirk]} The tag that stands in for it is written`,
@@ -430,10 +447,30 @@ const REFERRERS: Behaviour[] = [
     side: 'push',
     ends: 'works',
     built: withReferrer,
-    then: (place) => {
+    after: (place) => {
       const { built, warnings } = place
       expect(listedIn(place)).toEqual(built.kind === 'index' && [built.children[1]?.descriptor.digest])
       expect(warnings).toEqual([])
+    },
+  })),
+  ...[429, 200].map((status): Behaviour => ({
+    name: `${QUIRKS['referrers-redirect']} It answers ${status}: the tag is written`,
+    quirks: ['referrers-redirect'],
+    side: 'push',
+    ends: 'works',
+    options: { redirectTo: web.url },
+    built: withReferrer,
+    prepare: () => {
+      webStatus = status
+    },
+    // The list is asked for where a manifest was there before.
+    after: async (place) => {
+      const { registry, built } = place
+      expect(listedIn(place)).toHaveLength(1)
+      const document = parseManifest((built as BuiltIndex).children[1]!.bytes, 'it')
+      const repository = makeClient().repository(registry.host, 'mirror/team/app')
+      expect(await repository.ensureReferrer(document)).toBe('listed')
+      expect(await repository.referrers(document.subject!.digest)).toHaveLength(1)
     },
   })),
   {
@@ -442,7 +479,7 @@ const REFERRERS: Behaviour[] = [
     side: 'push',
     ends: 'works',
     built: withReferrer,
-    then: (place) => {
+    after: (place) => {
       expect(listedIn(place)).toBeUndefined()
       expect(place.warnings.map((text) => /something else than a list of referrers/.test(text))).toEqual([
         true,

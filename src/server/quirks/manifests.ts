@@ -1,4 +1,4 @@
-import { OCI_INDEX, OCI_MANIFEST } from '../../oci/media-types.ts'
+import { isImageConfigType, OCI_INDEX, OCI_MANIFEST } from '../../oci/media-types.ts'
 import { fault, type Reply } from '../reply.ts'
 import type { RegistryRequest } from '../request.ts'
 import type { Quirk } from '../quirks.ts'
@@ -20,15 +20,25 @@ const SCHEMA_1 = Buffer.from(
   }),
 )
 
+const WITHOUT_REFERRERS: readonly Quirk[] = [
+  'no-referrers',
+  'referrers-401',
+  'referrers-redirect',
+  'fallback-tag-is-subject',
+]
+
 /** Manifests and what refers to them, both ways. */
-export function manifestQuirks(on: ReadonlySet<Quirk>): QuirkPart {
-  const hasReferrers =
-    !on.has('no-referrers') && !on.has('referrers-401') && !on.has('fallback-tag-is-subject')
+export function manifestQuirks(on: ReadonlySet<Quirk>, redirectTo: string | undefined): QuirkPart {
+  const hasReferrers = !WITHOUT_REFERRERS.some((quirk) => on.has(quirk))
   return {
     async inside(request) {
       const { route, method } = request
       if (route.kind === 'referrers') {
         if (on.has('referrers-401')) return fault(401, 'UNAUTHORIZED', 'unauthorized: resource not found')
+        if (on.has('referrers-redirect')) {
+          const Location = `${redirectTo}/-/referrers`
+          return { status: 303, headers: { Location, 'Content-Length': '0' } }
+        }
         if (!hasReferrers) return fault(404, 'UNSUPPORTED', '404 page not found')
       }
       if (route.kind !== 'manifest') return undefined
@@ -69,11 +79,17 @@ export function manifestQuirks(on: ReadonlySet<Quirk>): QuirkPart {
     if (on.has('manifest-413') && Number(request.headers['content-length'] ?? 0) > SMALL_LIMIT) {
       return fault(413, 'SIZE_INVALID', 'request entity too large')
     }
-    if (!on.has('media-type-required')) return undefined
+    if (!on.has('media-type-required') && !on.has('artifacts-refused')) return undefined
     const chunks = (await request.readBody(READ_LIMIT)) ?? []
     request.readBody = async () => chunks
-    const { mediaType } = JSON.parse(Buffer.concat(chunks).toString()) as { mediaType?: unknown }
-    if (mediaType !== undefined) return undefined
+    const { mediaType, config } = JSON.parse(Buffer.concat(chunks).toString()) as {
+      mediaType?: unknown
+      config?: { mediaType: string }
+    }
+    if (on.has('artifacts-refused') && config && !isImageConfigType(config.mediaType)) {
+      return fault(400, 'MANIFEST_INVALID', `unknown media type: ${config.mediaType}`)
+    }
+    if (mediaType !== undefined || !on.has('media-type-required')) return undefined
     return fault(
       405,
       'UNSUPPORTED',

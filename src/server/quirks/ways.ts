@@ -12,9 +12,9 @@ const REDIRECTS: readonly [Quirk, number][] = [
   ['redirect-308', 308],
 ]
 
-/** Whether some quirk leads blobs to another origin. */
+/** Whether some quirk leads to another origin. */
 export function isRedirecting(on: ReadonlySet<Quirk>): boolean {
-  return REDIRECTS.some(([quirk]) => on.has(quirk))
+  return on.has('referrers-redirect') || REDIRECTS.some(([quirk]) => on.has(quirk))
 }
 
 /** Where a blob's bytes are, and from which byte on they come. */
