@@ -6,6 +6,7 @@
 export { resolve } from './library/resolve.ts'
 export type { ResolveOptions, SelectionOptions, SourceOptions } from './library/request.ts'
 export { pack, type Packed, type PackOptions } from './library/pack.ts'
+export type { UnfinishedPack } from './library/pack-file.ts'
 export { verify, type VerifyOptions } from './library/verify.ts'
 export { planPush, push, type PushOptions } from './library/push.ts'
 export { serve, type ServeOptions } from './library/serve.ts'

@@ -19,14 +19,29 @@ export class FileWriter {
     this.#plan = plan
   }
 
-  /** Checks free space, then writes all headers and what is known. Padding and end stay zero. */
+  /**
+   * Checks free space, then writes all headers and what is known. Padding and end stay zero; in a file that an earlier
+   * run has left they are made so again, and so is the place of the signatures.
+   */
   async begin(): Promise<void> {
-    await this.#output.allocate(this.#plan.totalSize)
-    for (const entry of this.#plan.entries) {
-      if (entry.isSignature) continue
-      await this.#output.write(headerOf(entry), entry.headerOffset)
-      if (entry.bytes) await this.#output.write(entry.bytes, entry.contentOffset)
+    const { entries, totalSize } = this.#plan
+    const isNew = this.#output.sizeBefore === 0
+    await this.#output.allocate(totalSize)
+    for (const entry of entries) {
+      const { headerOffset, contentOffset, size, bytes } = entry
+      if (!isNew) await this.#clear(contentOffset + size, paddingLength(size))
+      if (entry.isSignature) {
+        if (!isNew) await this.#clear(headerOffset, contentOffset + size - headerOffset)
+        continue
+      }
+      await this.#output.write(headerOf(entry), headerOffset)
+      if (bytes) await this.#output.write(bytes, contentOffset)
     }
+    if (!isNew) await this.#clear(totalSize - END_SIZE, END_SIZE)
+  }
+
+  async #clear(position: number, length: number): Promise<void> {
+    if (length > 0) await this.#output.write(Buffer.alloc(length), position)
   }
 
   /** Writes a part of a blob; `position` counts from the blob's first byte. */
@@ -37,14 +52,17 @@ export class FileWriter {
     await this.#output.write(bytes, entry.contentOffset + position)
   }
 
-  /** @param signal is heard until the file gets its name. */
-  async finish(signal?: AbortSignal): Promise<void> {
+  /**
+   * @param signal is heard until the file gets its name.
+   * @param options as {@link OutputFile.commit} takes them.
+   */
+  async finish(signal?: AbortSignal, options?: Parameters<OutputFile['commit']>[1]): Promise<void> {
     for (const entry of this.#plan.entries) {
       if (!entry.isSignature || !entry.bytes) continue
       await this.#output.write(headerOf(entry), entry.headerOffset)
       await this.#output.write(entry.bytes, entry.contentOffset)
     }
-    await this.#output.commit(signal)
+    await this.#output.commit(signal, options)
   }
 }
 

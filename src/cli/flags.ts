@@ -90,6 +90,24 @@ export const registryFlags = {
     helpValue: 'HOST',
     helpGroup: 'REGISTRY',
   }),
+  retries: Flags.integer({
+    description: 'Attempts after the first, where a fault may pass by itself',
+    default: 4,
+    min: 0,
+    max: 100,
+    helpValue: 'NUMBER',
+    helpGroup: 'REGISTRY',
+  }),
+  timeout: Flags.string({
+    description: 'How long a peer may be silent: 30s, 2m, or seconds; 60s unless given',
+    helpValue: 'TIME',
+    helpGroup: 'REGISTRY',
+  }),
+  'max-rate': Flags.string({
+    description: 'Bytes a second over the whole run, both ways: 10MB, 500KiB',
+    helpValue: 'RATE',
+    helpGroup: 'REGISTRY',
+  }),
 }
 
 const mirrorFlags = {

@@ -68,6 +68,7 @@ export class ProgressState {
         advance(this.#images, this.#images.done + 1)
         break
       case 'mirrors':
+      case 'resume':
       case 'warning':
       case 'registry':
         break

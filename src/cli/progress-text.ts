@@ -1,9 +1,10 @@
 import type { Phase } from '../transfer/events.ts'
-import { formatBytes, formatCount, formatDuration, plural } from './format.ts'
+import { escapeLine, formatBytes, formatCount, formatDuration, plural } from './format.ts'
 import type { ProgressSnapshot } from './progress-state.ts'
 
 const DOING: Record<Phase, string> = {
   resolve: 'Resolving',
+  resume: 'Rechecking',
   reuse: 'Reusing',
   fetch: 'Fetching',
   check: 'Checking',
@@ -46,4 +47,17 @@ export function progressText(snapshot: ProgressSnapshot, columns: number): strin
     [items],
   ].map((parts) => parts.filter((part) => part !== undefined).join('  '))
   return choices.find((text) => text.length <= columns) ?? items.slice(0, Math.max(0, columns))
+}
+
+/** How long a registry is waited for, and how far everything is, where there is room for that. */
+export function heldText(
+  snapshot: ProgressSnapshot | undefined,
+  registry: string,
+  leftMs: number,
+  columns: number,
+): string {
+  const waiting = `Waiting ${formatDuration(leftMs)} for ${escapeLine(registry)}`
+  if (waiting.length > columns) return waiting.slice(0, Math.max(0, columns))
+  const rest = snapshot && progressText(snapshot, columns - waiting.length - 2)
+  return rest ? `${waiting}  ${rest}` : waiting
 }

@@ -1,13 +1,12 @@
 import type { Ora } from 'ora'
-import type { OnEvent, TransferEvent } from '../transfer/events.ts'
 import type { RegistryNotice } from '../registry/notices.ts'
-import { escapeLine, formatBytes, formatDuration, isTerminal } from './format.ts'
+import type { OnEvent, TransferEvent } from '../transfer/events.ts'
+import { escapeLine, formatBytes, isTerminal } from './format.ts'
 import { log as standardError, type Log } from './log.ts'
+import { noticeLine } from './notices.ts'
 import { ProgressState, type Done, type ProgressSnapshot } from './progress-state.ts'
 import { mirrorLine } from './render-mirrors.ts'
-import { phaseText, progressText } from './progress-text.ts'
-
-type Way = Extract<RegistryNotice, { type: 'way' }>
+import { heldText, phaseText, progressText } from './progress-text.ts'
 
 const HEARTBEAT_MS = 15_000
 /** A terminal that does not tell its width. */
@@ -28,6 +27,8 @@ export class Progress {
   #spinner: Ora | undefined
   #heartbeat: NodeJS.Timeout | undefined
   #isStopped = false
+  /** The last registry that is left alone for a while. */
+  #held: { registry: string; until: number } | undefined
 
   constructor(log: Log = standardError) {
     this.#log = log
@@ -69,10 +70,22 @@ export class Progress {
       case 'mirrors':
         for (const use of event.inUse) this.#log.note(mirrorLine(use))
         break
+      case 'resume':
+        this.#resumed(event)
+        break
       case 'more':
       case 'progress':
         break
     }
+  }
+
+  #resumed({ file, bytes, total, begun }: Extract<TransferEvent, { type: 'resume' }>): void {
+    const since = begun.replace('T', ' ').replace(/\.\d+Z$/, ' UTC')
+    const message = `Going on with ${file}: ${formatBytes(bytes)} of ${formatBytes(total)} are there, begun ${since}`
+    this.#log.write(
+      { level: 'info', event: 'resume', message, file, bytes: { done: bytes, total }, begun },
+      escapeLine(message),
+    )
   }
 
   #begin(): void {
@@ -116,6 +129,7 @@ export class Progress {
     const kind = event.type === 'image' || !snapshot.blobs ? 'image' : 'blob'
     // People are told of images, as far as these are known; blobs are for the log.
     if (this.#log.format === 'text' && kind === 'blob' && snapshot.images) return
+    if (this.#log.format === 'text' && outcome === 'resumed' && kind === 'blob') return
     const digest = event.type === 'item' && event.digest !== undefined ? { digest: event.digest } : {}
     const message = `${outcome}  ${escapeLine(name)}${size > 0 ? `  ${formatBytes(size)}` : ''}`
     const { phase } = snapshot
@@ -135,25 +149,12 @@ export class Progress {
     )
   }
 
-  #notice(notice: Extract<TransferEvent, { type: 'registry' }>['notice']): void {
-    if (notice.type === 'retry') {
-      const { type: event, ...facts } = notice
-      const wait = notice.delayMs >= 1000 ? ` in ${formatDuration(notice.delayMs)}` : ''
-      const { delayMs: delayMilliseconds, ...others } = facts
-      const message = `Retrying${wait}: ${notice.reason}`
-      this.#log.write({ level: 'info', event, message, ...others, delayMilliseconds }, escapeLine(message))
-    } else if (notice.type === 'insecure') {
-      const { registry, how } = notice
-      const message = insecureText(registry, how)
-      this.#log.write({ level: 'warning', event: 'insecure', message, registry, how }, warningText(message))
-    } else if (notice.type === 'way') {
-      // For the log: people are told when something is wrong with it.
-      if (this.#log.format === 'text') return
-      const { type: event, ...facts } = notice
-      this.#log.write({ level: 'info', event, message: wayText(notice), ...facts })
-    } else {
-      this.#warning(notice.message)
-    }
+  #notice(notice: RegistryNotice): void {
+    if (notice.type === 'held' && notice.delayMs >= 1000) this.#held = notice
+    // For the log: people are told when something is wrong with the way.
+    if (notice.type === 'way' && this.#log.format === 'text') return
+    const { entry, text } = noticeLine(notice, Date.now())
+    this.#log.write(entry, text)
   }
 
   #warning(message: string): void {
@@ -166,27 +167,15 @@ export class Progress {
 
   #liveText(): string {
     const snapshot = this.#snapshot()
-    const columns = process.stderr.columns || USUAL_COLUMNS
-    return snapshot ? progressText(snapshot, columns - SPINNER_COLUMNS) : ''
+    const columns = (process.stderr.columns || USUAL_COLUMNS) - SPINNER_COLUMNS
+    const left = (this.#held?.until ?? 0) - Date.now()
+    if (!this.#held || left <= 0) return snapshot ? progressText(snapshot, columns) : ''
+    return heldText(snapshot, this.#held.registry, left, columns)
   }
 }
 
 function warningText(message: string): string {
   return `Warning: ${escapeLine(message)}`
-}
-
-function insecureText(host: string, how: 'plain-http' | 'unverified'): string {
-  return how === 'plain-http'
-    ? `${host} is spoken to in plain HTTP: anybody on the way can read and change what is sent, passwords too`
-    : `the certificate of ${host} is not checked: anybody on the way can answer in its place, and gets what is sent, passwords too`
-}
-
-function wayText({ host, proxy, caFiles, clientCertificate }: Way): string {
-  return [
-    `${host} is contacted ${proxy === undefined ? 'directly' : `through the proxy ${proxy}`}`,
-    ...(caFiles.length === 0 ? [] : [`trusting ${caFiles.join(', ')}`]),
-    ...(clientCertificate === undefined ? [] : [`showing ${clientCertificate}`]),
-  ].join(', ')
 }
 
 function counts({ images, blobs, bytes }: ProgressSnapshot): { images?: Done; blobs?: Done; bytes: Done } {

@@ -1,7 +1,8 @@
-import type { RegistryAccess } from '../library/network.ts'
+import { pressureOf, type NetworkOptions, type RegistryAccess } from '../library/network.ts'
 import type { RegistryClient } from '../registry/client.ts'
 import type { CredentialSource } from '../registry/credentials.ts'
 import type { OnEvent } from '../transfer/events.ts'
+import { parseRate, parseTimeout } from './amounts.ts'
 
 /** The values of `registryFlags`. */
 export interface RegistryFlagValues {
@@ -10,6 +11,23 @@ export interface RegistryFlagValues {
   'insecure-skip-tls-verify'?: string[] | undefined
   'auth-file'?: string | undefined
   'allow-token-realm'?: string[] | undefined
+  retries?: number | undefined
+  timeout?: string | undefined
+  'max-rate'?: string | undefined
+}
+
+/**
+ * How much a registry is asked to bear, and how long it is waited for, as the flags say.
+ * @throws AirgapError `USAGE`
+ */
+export function pressureOptions(
+  flags: RegistryFlagValues,
+): Pick<NetworkOptions, 'retries' | 'timeout' | 'maxRate'> {
+  return {
+    retries: flags.retries,
+    ...(flags.timeout === undefined ? {} : { timeout: parseTimeout(flags.timeout) }),
+    ...(flags['max-rate'] === undefined ? {} : { maxRate: parseRate(flags['max-rate']) }),
+  }
 }
 
 /** How registries are reached, as the flags say. */
@@ -32,9 +50,11 @@ export async function openClient(
   onEvent: OnEvent,
   credentials: CredentialSource,
 ): Promise<RegistryClient> {
+  const pressure = pressureOf(pressureOptions(flags))
   const { RegistryClient } = await import('../registry/client.ts')
   return new RegistryClient({
     ...registryOptions(flags),
+    ...pressure,
     credentials,
     onNotice: (notice) => onEvent({ type: 'registry', notice }),
   })

@@ -1,4 +1,6 @@
 import { bundleIdentity } from '../bundle/identity.ts'
+import { AirgapError } from '../errors.ts'
+import type { UnfinishedPack } from '../library/pack-file.ts'
 import type { Packed } from '../library/pack.ts'
 import type { SigningKey } from '../trust/keys.ts'
 import { formatBytes, formatFields, plural } from './format.ts'
@@ -8,7 +10,7 @@ import { mirrorLine } from './render-mirrors.ts'
 import type { PackResult } from './shapes/pack.ts'
 
 export function packResult(
-  { bundleDigest, size, entries, description, isSigned, mirrors, fetched, reused }: Packed,
+  { bundleDigest, size, entries, description, isSigned, mirrors, fetched, reused, resumed }: Packed,
   run: { file: string; isDryRun: boolean; key: SigningKey | undefined },
 ): PackResult {
   return {
@@ -26,16 +28,18 @@ export function packResult(
     mirrors,
     fetched,
     reused,
+    resumed,
   }
 }
 
 export function renderPack(result: PackResult, keyFile: string | undefined): string {
-  const { dryRun, file, bundle, fetched, reused } = result
+  const { dryRun, file, bundle, fetched, reused, resumed } = result
   const fields: [string, string][] = [
     ...identityFields(bundle),
     sizeField(bundle),
     [dryRun ? 'to fetch' : 'fetched', amountText(fetched)],
     ...(reused.count === 0 ? [] : [[dryRun ? 'to reuse' : 'reused', amountText(reused)] as [string, string]]),
+    ...(resumed.bytes === 0 ? [] : [['taken up', takenUpText(resumed)] as [string, string]]),
     ['signed by', result.keyFingerprint ?? 'NOBODY: this bundle is not signed'],
   ]
   const head = dryRun
@@ -56,6 +60,25 @@ export function renderPack(result: PackResult, keyFile: string | undefined): str
   return [head, formatFields(fields), ...mirrors, ...images, ...next].join('\n')
 }
 
+/** Blobs that had only begun count for their bytes. */
+function takenUpText({ count, bytes }: PackResult['resumed']): string {
+  return `${formatBytes(bytes)}${count > 0 ? `, ${plural(count, 'blob')} whole` : ''}`
+}
+
 function amountText({ count, bytes }: PackResult['fetched']): string {
   return `${plural(count, 'blob')}, ${formatBytes(bytes)}`
+}
+
+/**
+ * A failure, with what is left to go on with.
+ * @param unfinished what the pack has told of; undefined where nothing is left.
+ */
+export function withUnfinished(error: unknown, unfinished: UnfinishedPack | undefined): unknown {
+  if (!unfinished || !(error instanceof AirgapError)) return error
+  const { file, bytes, total } = unfinished
+  const left = `${formatBytes(bytes)} of ${formatBytes(total)} are in ${file}; the same command goes on from there.`
+  const { code, message, hint, problems, cause } = error
+  // What is said of an interruption in general is said better here.
+  const before = code === 'INTERRUPTED' || hint === undefined ? '' : `${hint}\n`
+  return new AirgapError(code, message, { hint: `${before}${left}`, problems, cause: cause ?? error })
 }

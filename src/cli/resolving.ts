@@ -1,5 +1,5 @@
 import type { SelectionOptions, SourceOptions } from '../library/request.ts'
-import { registryOptions, type RegistryFlagValues } from './registries.ts'
+import { pressureOptions, registryOptions, type RegistryFlagValues } from './registries.ts'
 
 /** The values of `resolvingFlags`, but for the inputs. */
 export interface ResolvingFlagValues extends RegistryFlagValues {
@@ -25,6 +25,7 @@ export function sourcesFrom(flags: ResolvingFlagValues): SourceOptions & Omit<Se
     mirrorsFrom: flags['mirrors-from'],
     resolveFrom: flags['resolve-from'],
     registries: registryOptions(flags),
+    ...pressureOptions(flags),
     concurrency: flags.concurrency,
   }
 }

@@ -8,11 +8,12 @@ import { descriptionFrom } from '../cli/pack-inputs.ts'
 import { openSigningKey } from '../cli/private-key.ts'
 import { Progress } from '../cli/progress.ts'
 import { sourcesFrom } from '../cli/resolving.ts'
-import { packResult, renderPack } from '../cli/render-pack.ts'
+import { packResult, renderPack, withUnfinished } from '../cli/render-pack.ts'
 import type { PackResult } from '../cli/shapes/pack.ts'
 import { compareLock } from '../cli/stale-lock.ts'
 import { AirgapError } from '../errors.ts'
 import { readSmallFile } from '../files/small-file.ts'
+import type { UnfinishedPack } from '../library/pack-file.ts'
 import { parsePattern } from '../oci/pattern.ts'
 import { parseReference } from '../oci/reference.ts'
 import type { Lock } from '../transfer/pack/lock.ts'
@@ -21,7 +22,7 @@ const MAX_LOCK_SIZE = 64 * 1024 * 1024
 
 export default class Pack extends BaseCommand {
   static override description =
-    'Fetch images and write them as one signed bundle\nResolves the images (or takes a lock), fetches every blob once and writes it straight to its place in the bundle, hashed on arrival. The file gets its name only when it is complete, checked and synced. With -o - the bundle goes to standard output.'
+    'Fetch images and write them as one signed bundle\nResolves the images (or takes a lock), fetches every blob once and writes it straight to its place in the bundle, hashed on arrival. The file gets its name only when it is complete, checked and synced; until then it is FILE.partial, and after an interruption the same command goes on with it. With -o - the bundle goes to standard output.'
 
   static override examples = [
     {
@@ -64,6 +65,10 @@ export default class Pack extends BaseCommand {
       helpGroup: 'OUTPUT',
     }),
     ...outputForceFlag,
+    fresh: Flags.boolean({
+      description: 'Start over from nothing instead of going on with what an interrupted run has left',
+      helpGroup: 'OUTPUT',
+    }),
     key: Flags.string({
       description: 'Private key to sign with',
       exclusive: ['no-sign'],
@@ -133,6 +138,7 @@ export default class Pack extends BaseCommand {
     const { pack } = await import('../library/pack.ts')
 
     const progress = new Progress()
+    let unfinished: UnfinishedPack | undefined
     try {
       const onEvent = await progress.start()
       const packed = await pack({
@@ -144,7 +150,9 @@ export default class Pack extends BaseCommand {
         name: flags.name ?? (toStandardOutput ? undefined : basename(flags.output)),
         force: flags.force,
         key: key ?? 'unsigned',
+        fresh: flags.fresh,
         reuse: flags.reuse,
+        onIncomplete: (left) => void (unfinished = left),
         signal: this.signal,
         // In a plan they are a part of the result.
         onEvent: flags['dry-run'] ? (event) => event.type !== 'mirrors' && onEvent(event) : onEvent,
@@ -155,6 +163,8 @@ export default class Pack extends BaseCommand {
       if (toStandardOutput) this.note(text)
       else this.print(text)
       return result
+    } catch (error) {
+      throw withUnfinished(error, unfinished)
     } finally {
       progress.stop()
     }

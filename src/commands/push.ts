@@ -4,7 +4,7 @@ import { BaseCommand } from '../cli/base-command.ts'
 import { concurrencyFlag, registryFlags, trustFlags } from '../cli/flags.ts'
 import { Progress } from '../cli/progress.ts'
 import { keepIncomplete, keepReceipt, receiptPath } from '../cli/receipts.ts'
-import { registryOptions } from '../cli/registries.ts'
+import { pressureOptions, registryOptions } from '../cli/registries.ts'
 import { planDocument, renderPushPlan, renderReceipt } from '../cli/render-push.ts'
 import type { PushResult } from '../cli/shapes/push.ts'
 import { trustFrom } from '../cli/trust.ts'
@@ -135,6 +135,7 @@ export default class Push extends BaseCommand {
       createProjects: flags['create-projects'] ? (flags['project-visibility'] ?? 'private') : undefined,
       sparseIndex: flags['sparse-index'],
       registries: registryOptions(flags),
+      ...pressureOptions(flags),
       concurrency: flags.concurrency,
       onEvent: await progress.start(),
       onOpened: async ({ authentication, description }) => {

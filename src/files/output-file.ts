@@ -1,10 +1,15 @@
 import { constants } from 'node:fs'
-import { link, lstat, open, realpath, rename, stat, statfs, unlink, type FileHandle } from 'node:fs/promises'
-import { basename, dirname, join, parse, resolve, sep } from 'node:path'
+import { link, lstat, open, rename, unlink, type FileHandle } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
 import { AirgapError, fileError, systemCode } from '../errors.ts'
+import { checkFreeSpace, checkOutput, syncFolder } from './output-checks.ts'
+import { identityOf, isSameFile, openOwnFile, statOwnFile, type FileIdentity } from './own-file.ts'
 
 /** What an unfinished file is called: its final name and this. */
 export const PARTIAL_SUFFIX = '.partial'
+
+/** A file beside an unfinished one that says how far it is. */
+export const JOURNAL_SUFFIX = '.journal'
 
 export interface OutputOptions {
   /** Replace what stands there. */
@@ -20,6 +25,11 @@ export interface OutputOptions {
  * do, and a crash takes little away.
  */
 const SYNC_EVERY = 128 * 1024 * 1024
+/** On a slow line as often as the kernel does it by itself. */
+const SYNC_AFTER_MS = 30_000
+
+/** Bytes of a read. */
+const CHUNK = 1024 * 1024
 
 /**
  * A file that appears under its name only when it is complete and synced. Until then its bytes stand beside it
@@ -27,26 +37,38 @@ const SYNC_EVERY = 128 * 1024 * 1024
  */
 export class OutputFile {
   readonly path: string
-  readonly #partial: string
+  /** The unfinished file. */
+  readonly partial: string
+  readonly identity: FileIdentity
+  /** Bytes of an unfinished file that was there already. */
+  readonly sizeBefore: number
+  /** Called when a sync begins, and what it returns when everything written before that is on the disk. */
+  onSync: (() => () => void) | undefined
   readonly #handle: FileHandle
-  readonly #inode: bigint
   readonly #force: boolean
   #unsynced = 0
-  #syncing: Promise<{ failure?: unknown }> | undefined
+  #lastSync = performance.now()
+  #syncing: Promise<void> | undefined
+  #failure: { error: unknown } | undefined
 
-  private constructor(path: string, partial: string, handle: FileHandle, inode: bigint, force: boolean) {
+  private constructor(
+    path: string,
+    handle: FileHandle,
+    { identity, size, force }: { identity: FileIdentity; size: bigint; force: boolean },
+  ) {
     this.path = path
-    this.#partial = partial
+    this.partial = `${path}${PARTIAL_SUFFIX}`
     this.#handle = handle
-    this.#inode = inode
+    this.identity = identity
+    this.sizeBefore = Number(size)
     this.#force = force
   }
 
   /**
    * Opens the partial file, so that whatever stands in the way is known before any work is done. What an
-   * interrupted run left under the partial name is removed first.
+   * interrupted run left under the partial name is removed first, unless a journal says that a pack can go on with it.
    *
-   * @throws AirgapError `OUTPUT_EXISTS`, `OUTPUT_UNSAFE`, `FILE`, `DISK_FULL`
+   * @throws AirgapError `OUTPUT_EXISTS`, `OUTPUT_UNSAFE`, `OUTPUT_UNFINISHED`, `FILE`, `DISK_FULL`
    */
   static async reserve(name: string, options: OutputOptions = {}): Promise<OutputFile> {
     // What is checked has to be what is opened: "link/../x" is not "x" to the file system.
@@ -58,27 +80,42 @@ export class OutputFile {
       await removeStale(partial)
       const { O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW } = constants
       const handle = await open(partial, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, options.mode ?? 0o666)
-      const { ino } = await handle.stat({ bigint: true })
-      return new OutputFile(path, partial, handle, ino, force)
+      const info = await handle.stat({ bigint: true })
+      return new OutputFile(path, handle, { identity: identityOf(info), size: 0n, force })
     } catch (error) {
       throw fileError(error, 'write', path)
     }
   }
 
   /**
-   * Makes room for `size` bytes, all zero.
+   * Opens the partial file that an interrupted run has left, with all that is in it.
+   * @param path absolute.
+   * @returns undefined where there is none.
+   * @throws AirgapError `OUTPUT_UNSAFE` when it is not plainly ours, `FILE`
+   */
+  static async reopen(path: string, { force }: { force: boolean }): Promise<OutputFile | undefined> {
+    const found = await openOwnFile(`${path}${PARTIAL_SUFFIX}`, constants.O_RDWR)
+    if (!found) return undefined
+    const { handle, info } = found
+    return new OutputFile(path, handle, { identity: identityOf(info), size: info.size, force })
+  }
+
+  /**
+   * Makes room for `size` bytes: all zero, but for what is there already.
    * @throws AirgapError `DISK_FULL` saying how much is missing.
    */
   async allocate(size: number): Promise<void> {
     try {
-      await checkFreeSpace(dirname(resolve(this.path)), size)
+      const { blocks } = await this.#handle.stat()
+      const missing = Math.max(0, size - blocks * BLOCK_UNIT)
+      await checkFreeSpace(dirname(this.path), missing, this.sizeBefore === 0)
       await this.#handle.truncate(size)
     } catch (error) {
       throw fileError(error, 'write', this.path)
     }
   }
 
-  /** For threads that write to the same open file. */
+  /** For threads that read or write the same open file. */
   get fd(): number {
     return this.#handle.fd
   }
@@ -95,58 +132,138 @@ export class OutputFile {
       throw fileError(error, 'write', this.path)
     }
     this.#unsynced += bytes.length
-    if (this.#unsynced >= SYNC_EVERY && !this.#syncing) this.#syncInBackground()
+    const isDue =
+      this.#unsynced >= SYNC_EVERY ||
+      (this.#unsynced > 0 && performance.now() - this.#lastSync >= SYNC_AFTER_MS)
+    if (isDue) this.syncSoon()
   }
 
-  #syncInBackground(): void {
+  /** Reads `length` bytes at `position` into the beginning of `target`. */
+  async read(target: Uint8Array, length: number, position: number): Promise<void> {
+    try {
+      for (let done = 0; done < length;) {
+        const { bytesRead } = await this.#handle.read(target, done, length - done, position + done)
+        if (bytesRead === 0) throw new AirgapError('FILE', `${this.partial} became shorter while it was read`)
+        done += bytesRead
+      }
+    } catch (error) {
+      throw fileError(error, 'read', this.partial)
+    }
+  }
+
+  /** What has been written there, in chunks. */
+  async *stream({
+    contentOffset,
+    size,
+  }: {
+    contentOffset: number
+    size: number
+  }): AsyncGenerator<Buffer, void, undefined> {
+    for (let done = 0; done < size; done += CHUNK) {
+      const chunk = Buffer.allocUnsafe(Math.min(CHUNK, size - done))
+      await this.read(chunk, chunk.length, contentOffset + done)
+      yield chunk
+    }
+  }
+
+  /** Gives to the disk what has been written, and does not wait for it. */
+  syncSoon(): void {
+    if (this.#syncing || this.#failure) return
+    // A failure is told at the end.
+    this.#syncing = this.#sync().catch(() => {})
+  }
+
+  /** Gives everything to the disk, and waits for it. */
+  async sync(): Promise<void> {
+    await this.#syncing
+    await this.#sync().catch((error: unknown) => {
+      throw fileError(error, 'write', this.path)
+    })
+  }
+
+  async #sync(): Promise<void> {
+    if (this.#failure) throw this.#failure.error
     this.#unsynced = 0
-    this.#syncing = this.#handle.datasync().then(
-      () => {
-        this.#syncing = undefined
-        return {}
-      },
-      // Kept, so that it is told at the end: the kernel tells of bytes that it could not write just once.
-      (failure: unknown) => ({ failure }),
-    )
+    this.#lastSync = performance.now()
+    const isSynced = this.onSync?.()
+    try {
+      await this.#handle.datasync()
+      isSynced?.()
+    } catch (error) {
+      // Kept: the kernel tells of bytes that it could not write just once.
+      this.#failure = { error }
+      throw error
+    } finally {
+      this.#syncing = undefined
+    }
   }
 
   /**
    * Syncs everything to the disk and gives the file its name.
    * @param signal is heard until the file gets its name.
+   * @param options `keep` leaves the unfinished file after a failure; `beforeNaming` is called when everything is on
+   *   the disk.
    */
-  async commit(signal?: AbortSignal): Promise<void> {
+  async commit(
+    signal?: AbortSignal,
+    options: { keep?: boolean; beforeNaming?: () => Promise<void> } = {},
+  ): Promise<void> {
     try {
-      const synced = await this.#syncing
-      if (synced && 'failure' in synced) throw synced.failure
-      await this.#handle.sync()
+      await this.#syncing
+      await this.#sync()
       signal?.throwIfAborted()
-      const now = await lstat(this.#partial, { bigint: true })
-      if (now.ino !== this.#inode) {
-        throw new AirgapError('FILE', `${this.#partial} was replaced while it was written`, {
-          hint: 'Another run is writing to the same output. Run one at a time.',
-        })
-      }
-      await this.#handle.close()
+      await this.#checkPartial()
+      await options.beforeNaming?.()
       await this.#place()
-      await syncFolder(dirname(resolve(this.path)))
+      await this.close()
+      await syncFolder(dirname(this.path))
     } catch (error) {
-      await this.discard()
+      if (!options.keep) await this.discard()
       throw fileError(error, 'finish', this.path)
     }
   }
 
+  async #checkPartial(): Promise<void> {
+    const now = await lstat(this.partial, { bigint: true })
+    if (isSameFile(identityOf(now), this.identity)) return
+    throw new AirgapError('FILE', `${this.partial} was replaced while it was written`, {
+      hint: 'Another run is writing to the same output. Run one at a time.',
+    })
+  }
+
   async #place(): Promise<void> {
-    if (this.#force) return rename(this.#partial, this.path)
+    if (this.#force) return rename(this.partial, this.path)
     try {
       // Unlike rename, link fails where the name has been taken in the meantime.
-      await link(this.#partial, this.path)
+      await link(this.partial, this.path)
     } catch (error) {
       if (systemCode(error) === 'EEXIST') throw error
       // No hard links here (exFAT, FAT32, some network file systems).
       await checkOutput(this.path, false)
-      return rename(this.#partial, this.path)
+      return rename(this.partial, this.path)
     }
-    return unlink(this.#partial)
+    return unlink(this.partial)
+  }
+
+  /**
+   * Closes the unfinished file and leaves it where it is, for a later run to go on with.
+   * @returns whether everything that was written is on the disk.
+   */
+  async keep(): Promise<boolean> {
+    await this.#syncing
+    // Why the disk fails is told by whatever has ended the run; here only the outcome counts.
+    const isSafe = await this.#sync().then(
+      () => true,
+      () => false,
+    )
+    await this.close()
+    return isSafe
+  }
+
+  /** Closes the unfinished file, untouched. Harmless when it is closed. */
+  async close(): Promise<void> {
+    await this.#syncing
+    await this.#handle.close().catch(ignoreClosed)
   }
 
   /**
@@ -154,126 +271,33 @@ export class OutputFile {
    * @throws AirgapError `FILE` when it cannot be removed.
    */
   async discard(): Promise<void> {
-    await this.#handle.close().catch(ignoreClosed)
-    const now = await lstat(this.#partial, { bigint: true }).catch(() => undefined)
-    if (now?.ino !== this.#inode) return
-    await unlink(this.#partial).catch((error: unknown) => {
-      throw fileError(error, 'remove', this.#partial)
+    await this.close()
+    const now = await lstat(this.partial, { bigint: true }).catch(() => undefined)
+    if (!now || !isSameFile(identityOf(now), this.identity)) return
+    await unlink(this.partial).catch((error: unknown) => {
+      throw fileError(error, 'remove', this.partial)
     })
   }
 }
+
+/** What `stat` counts blocks in, whatever the file system's own are. */
+const BLOCK_UNIT = 512
 
 function ignoreClosed(error: unknown): void {
   if (systemCode(error) !== 'EBADF') throw error
 }
 
-/** Refuses what must not be written over or through. */
-async function checkOutput(path: string, force: boolean, canForce = true): Promise<void> {
-  await checkFolder(path)
-  const existing = await lstat(path).catch((error: unknown) => {
-    if (systemCode(error) === 'ENOENT') return undefined
-    throw fileError(error, 'write', path)
-  })
-  if (!existing) return
-  if (existing.isSymbolicLink() && !force) {
-    throw new AirgapError('OUTPUT_UNSAFE', `cannot write ${path}: it is a symbolic link`, {
-      hint: 'Name the file itself. With --force the link is replaced, never what it points to.',
-    })
-  }
-  if (!existing.isFile() && !existing.isSymbolicLink()) {
-    throw new AirgapError('OUTPUT_UNSAFE', `cannot write ${path}: it is not an ordinary file`, {
-      hint: 'Name a file; to write to a pipe, use -o - and redirect standard output.',
-    })
-  }
-  if (!force) {
-    throw new AirgapError('OUTPUT_EXISTS', `cannot write ${path}: it exists already`, {
-      hint: canForce ? 'Choose another name, or replace it with --force.' : 'Choose another name.',
-    })
-  }
-}
-
-const STICKY = 0o1000
-const WORLD_WRITABLE = 0o002
-
-/**
- * Refuses a path that leads through a link which somebody else has put into a folder that everybody may write
- * to (`/tmp/x -> /etc`): it would send our output wherever they like.
- */
-async function checkFolder(path: string): Promise<void> {
-  const folder = dirname(resolve(path))
-  const { root } = parse(folder)
-  let current = root
-  for (const part of folder.slice(root.length).split(sep).filter(Boolean)) {
-    const parent = await stat(current).catch((error: unknown) => {
-      throw fileError(error, 'write', path)
-    })
-    current = join(current, part)
-    const info = await lstat(current).catch((error: unknown) => {
-      if (systemCode(error) !== 'ENOENT') throw fileError(error, 'write', path)
-      throw new AirgapError('FILE', `cannot write ${path}: there is no folder ${current}`, {
-        hint: 'Create it first, or look at the spelling.',
-      })
-    })
-    if (!info.isSymbolicLink()) continue
-    const isShared = (parent.mode & WORLD_WRITABLE) !== 0
-    const isOurs = info.uid === process.getuid?.()
-    if (isShared && !isOurs) {
-      throw new AirgapError(
-        'OUTPUT_UNSAFE',
-        `cannot write ${path}: ${current} is somebody else's link in a shared folder`,
-        { hint: `It points to ${await realpath(current).catch(() => 'nowhere')}. Name the folder itself.` },
-      )
-    }
-    if (isShared && (parent.mode & STICKY) === 0) {
-      throw new AirgapError(
-        'OUTPUT_UNSAFE',
-        `cannot write ${path}: ${current} is a link in a folder where everybody can replace it`,
-        { hint: 'Name the folder itself.' },
-      )
-    }
-  }
-}
-
 /** Removes what an interrupted run left behind, if it is plainly ours to remove. */
 async function removeStale(partial: string): Promise<void> {
-  const info = await lstat(partial).catch((error: unknown) => {
+  if (!(await statOwnFile(partial))) return
+  const journal = await lstat(`${partial}${JOURNAL_SUFFIX}`).catch((error: unknown) => {
     if (systemCode(error) === 'ENOENT') return undefined
     throw error
   })
-  if (!info) return
-  if (!info.isFile() || info.nlink !== 1 || info.uid !== process.getuid?.()) {
-    throw new AirgapError(
-      'OUTPUT_UNSAFE',
-      `${basename(partial)} is in the way and is not an unfinished file of ours`,
-      {
-        hint: `Look at ${partial} and move it away.`,
-      },
-    )
+  if (journal) {
+    throw new AirgapError('OUTPUT_UNFINISHED', `${partial} is a bundle that was not finished`, {
+      hint: `Choose another name. If nobody wants it any more: rm '${partial}' '${partial}${JOURNAL_SUFFIX}'`,
+    })
   }
   await unlink(partial)
-}
-
-async function checkFreeSpace(folder: string, needed: number): Promise<void> {
-  const { bavail, bsize, blocks } = await statfs(folder)
-  // Some network file systems do not say.
-  if (blocks === 0) return
-  const free = bavail * bsize
-  if (free >= needed) return
-  throw new AirgapError(
-    'DISK_FULL',
-    `${folder} has ${free} bytes free, and ${needed} are needed: ${needed - free} are missing`,
-    { hint: 'Free some space, or write to another disk with -o. Nothing has been fetched yet.' },
-  )
-}
-
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, constants.O_RDONLY)
-  try {
-    await handle.sync()
-  } catch (error) {
-    // Some file systems (and Windows) cannot sync a folder; the file itself is synced.
-    if (!['EINVAL', 'EPERM', 'EISDIR', 'ENOTSUP'].includes(systemCode(error) ?? '')) throw error
-  } finally {
-    await handle.close()
-  }
 }

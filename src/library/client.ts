@@ -1,6 +1,6 @@
 import type { RegistryClient } from '../registry/client.ts'
 import type { AccessOptions } from '../registry/mirrors/access.ts'
-import type { NetworkOptions } from './network.ts'
+import { pressureOf, type NetworkOptions } from './network.ts'
 import type { Run } from './run.ts'
 
 /** What the engines below take of it: an option that is left out is not there at all. */
@@ -17,11 +17,12 @@ export function shared(
  * @param files how hosts are spoken to, as mirror configurations say.
  */
 export async function withClient<T>(
-  { registries: { credentials, ...access } = {} }: NetworkOptions,
+  { registries: { credentials, ...access } = {}, ...options }: NetworkOptions,
   { signal, onEvent }: Run,
   work: (client: RegistryClient) => Promise<T>,
   files?: AccessOptions,
 ): Promise<T> {
+  const pressure = pressureOf(options)
   const registry = await import('../registry/client.ts')
   const { givenCredentials } = await import('../registry/credentials.ts')
   signal.throwIfAborted()
@@ -33,7 +34,9 @@ export async function withClient<T>(
       insecureSkipTlsVerify: [...(access.insecureSkipTlsVerify ?? []), ...files.insecureSkipTlsVerify],
       hostTls: { ...files.hostTls, ...access.hostTls },
     }),
+    ...pressure,
     credentials: credentials && {
+      isPerRegistry: true,
       find: async (host, repository) => {
         const login = await Promise.race([credentials(host, signal), rejectedBy(signal)])
         return login && givenCredentials(host, login.username, login.password).find(host, repository)

@@ -1,5 +1,6 @@
 import type { HostTlsTable } from '../registry/way/host-tls.ts'
 import type { ProxySettings } from '../registry/way/proxies.ts'
+import { AirgapError } from '../errors.ts'
 import type { RunOptions } from './run.ts'
 
 /** How registries are reached. A registry is `HOST` or `HOST:PORT` throughout. */
@@ -40,6 +41,44 @@ export interface RegistryLogin {
 export interface NetworkOptions extends RunOptions {
   /** How registries are reached; over HTTPS, with the credentials of this machine, where left out. */
   registries?: RegistryAccess | undefined
-  /** Transfers at a time; 6 where left out. */
+  /** Transfers at a time; 6 where left out. A registry that pushes back gets fewer, for as long as it does. */
   concurrency?: number | undefined
+  /** Attempts after the first, where a fault may pass by itself; 4 where left out. */
+  retries?: number | undefined
+  /** How long a peer may be silent; 60 000 where left out. Milliseconds. */
+  timeout?: number | undefined
+  /** Bytes a second over everything that comes and goes; no limit where left out. */
+  maxRate?: number | undefined
+}
+
+/**
+ * The same in a client's terms, each checked.
+ * @throws AirgapError `USAGE`
+ */
+export function pressureOf({
+  concurrency,
+  retries,
+  timeout,
+  maxRate,
+}: Pick<NetworkOptions, 'concurrency' | 'retries' | 'timeout' | 'maxRate'>): {
+  concurrency?: number
+  retry?: { attempts: number }
+  timeoutMs?: number
+  maxRate?: number
+} {
+  for (const [name, value, least] of [
+    ['retries', retries, 0],
+    ['timeout', timeout, 1],
+    ['maxRate', maxRate, 1],
+  ] as const) {
+    if (value !== undefined && !(Number.isFinite(value) && value >= least)) {
+      throw new AirgapError('USAGE', `${name} has to be a number of at least ${least}, and is ${value}`)
+    }
+  }
+  return {
+    ...(concurrency === undefined ? {} : { concurrency }),
+    ...(retries === undefined ? {} : { retry: { attempts: Math.floor(retries) + 1 } }),
+    ...(timeout === undefined ? {} : { timeoutMs: timeout }),
+    ...(maxRate === undefined ? {} : { maxRate }),
+  }
 }

@@ -1,26 +1,21 @@
-import { basename } from 'node:path'
 import type { Writable } from 'node:stream'
 import type { BundleDescription } from '../bundle/description.ts'
-import { AirgapError } from '../errors.ts'
-import { OutputFile } from '../files/output-file.ts'
 import type { Digest } from '../oci/digest.ts'
-import { parseReference, type Reference } from '../oci/reference.ts'
 import type { RegistryClient } from '../registry/client.ts'
 import type { MirrorUse } from '../registry/mirrors/in-use.ts'
 import type { Amount } from '../transfer/amount.ts'
 import type { Lock } from '../transfer/pack/lock.ts'
-import type { PackOptions as EngineOptions, PackPlan } from '../transfer/pack/pack.ts'
+import type { PackPlan } from '../transfer/pack/pack.ts'
 import type { PackSummary } from '../transfer/pack/wanted.ts'
 import type { ReusableBlobs } from '../transfer/pack/reuse.ts'
 import type { SigningKey } from '../trust/keys.ts'
-import { describeBundle, type DescriptionOptions } from './description.ts'
+import type { DescriptionOptions } from './description.ts'
 import { shared, withClient } from './client.ts'
-import { knownMirrors, type KnownMirrors } from './mirrors.ts'
-import { requestOf, resolveWith, type SelectionOptions, type SourceOptions } from './request.ts'
+import type { UnfinishedPack } from './pack-file.ts'
+import { knownMirrors } from './mirrors.ts'
+import { lockOf, packRequestOf, referencesOf, type PackWork } from './pack-work.ts'
+import type { SelectionOptions, SourceOptions } from './request.ts'
 import { running, type Run } from './run.ts'
-
-/** What a bundle is called when it goes to a stream and no name is given. */
-const NAME_OF_A_STREAM = 'bundle'
 
 /** Exactly one of `images` and `lock` is needed; what else there is to say about images goes with `images`. */
 export interface PackOptions extends SourceOptions, DescriptionOptions, Partial<SelectionOptions> {
@@ -33,10 +28,17 @@ export interface PackOptions extends SourceOptions, DescriptionOptions, Partial<
   output: string | Writable | undefined
   /** Replace the file if it exists. */
   force?: boolean | undefined
+  /** Start over from nothing, even if an interrupted pack could be gone on with. */
+  fresh?: boolean | undefined
   /** Signs the bundle; `unsigned` leaves it so. */
   key: SigningKey | 'unsigned'
   /** Earlier bundles, also unfinished ones, that blobs are taken from instead of the network. */
   reuse?: readonly string[] | undefined
+  /**
+   * Is told what a pack that broke off has left for the same call to go on with; not where nothing is left. Waited
+   * for, also when the work is called off.
+   */
+  onIncomplete?: ((unfinished: UnfinishedPack) => void | Promise<void>) | undefined
 }
 
 /** A bundle that has been packed, or planned. Sizes are bytes. */
@@ -53,57 +55,41 @@ export interface Packed {
   fetched: Amount
   /** What came out of earlier bundles; for a plan, what would, if it is unaltered there. */
   reused: Amount
+  /** What an interrupted pack had fetched: its bytes, and the blobs that were complete. */
+  resumed: Amount
 }
 
 /**
- * Fetches images and writes them as one bundle. The file gets its name when it is complete, checked and synced; on
- * any failure, or when it is called off, it is removed. A pack that is called off when the file has just got its name
- * is complete, and says so.
+ * Fetches images and writes them as one bundle. The file gets its name when it is complete, checked and synced.
  *
- * @throws AirgapError `USAGE`, `OUTPUT_EXISTS`, `OUTPUT_UNSAFE`, `DISK_FULL`, `FILE`, `INVALID_LOCK`; those of
- *   {@link resolve} and of registries. The signal's reason.
+ * A pack into a file that fails, is called off or killed after the first byte of a blob has come leaves an unfinished
+ * file beside the output's place (`.partial`), and its journal (`.partial.journal`). The same call goes on from there,
+ * with the digests, the description and the signature of the first one; a call for some of its images does, too. A call
+ * for anything else is rejected with `OUTPUT_UNFINISHED`, unless it names the unfinished file in `reuse`, or is `fresh`.
+ * A pack that is called off when the file has just got its name is complete, and says so.
+ *
+ * @throws AirgapError `USAGE`, `OUTPUT_EXISTS`, `OUTPUT_UNSAFE`, `OUTPUT_UNFINISHED`, `OUTPUT_BUSY` (another pack into
+ *   the same file is at work), `DISK_FULL`, `FILE`, `INVALID_LOCK`; those of {@link resolve} and of registries. The
+ *   signal's reason.
  */
 export async function pack(options: PackOptions): Promise<Packed> {
-  let file: OutputFile | undefined
-  try {
-    return await running(options, async (run) => {
-      const work = workOf(options)
-      run.signal.throwIfAborted()
-      const known = await knownMirrors(options, referencesOf(work), run)
-      const reuse = await openReuse(options.reuse, run)
-      try {
-        // Behind that: the unfinished file that this run replaces may be one to take blobs from.
-        if (typeof options.output === 'string') {
-          file = await OutputFile.reserve(options.output, { force: options.force ?? false })
-        }
-        return await packInto(file, { ...work, known }, options, run, reuse)
-      } finally {
-        await reuse?.close()
-      }
-    })
-  } catch (error) {
-    await file?.discard()
-    throw error
-  }
-}
-
-type Work = ReturnType<typeof workOf>
-
-function referencesOf({ lock, request }: Work): Reference[] {
-  return request
-    ? request.images.map(({ reference }) => reference)
-    : lock.images.map(({ source }) => parseReference(source))
-}
-
-/** Reads everything that can be wrong in the options. */
-function workOf(options: PackOptions) {
-  const { images, lock, output } = options
-  const request = images && requestOf({ ...options, images })
-  const name = options.name ?? (typeof output === 'string' ? basename(output) : NAME_OF_A_STREAM)
-  const description = describeBundle({ ...options, name }, Date.now())
-  if (lock && !request) return { lock, description }
-  if (request && images && !lock) return { request, images, description }
-  throw new AirgapError('USAGE', 'either a lock or images are packed')
+  return running(options, async (run) => {
+    const request = packRequestOf(options)
+    run.signal.throwIfAborted()
+    const work = { ...request, known: await knownMirrors(options, referencesOf(request), run) }
+    const { inUse } = work.known
+    const { output } = options
+    if (typeof output === 'string') {
+      const { packToPath } = await import('./pack-file.ts')
+      return packedOf(await packToPath(output, work, options, run), inUse)
+    }
+    const reuse = await openReuse(options.reuse, run)
+    try {
+      return packedOf(await packElsewhere(output, work, options, run, reuse), inUse)
+    } finally {
+      await reuse?.close()
+    }
+  })
 }
 
 async function openReuse(
@@ -115,55 +101,43 @@ async function openReuse(
   return ReusableBlobs.open(files, signal)
 }
 
-function packInto(
-  file: OutputFile | undefined,
-  work: Work & { known: KnownMirrors },
+/** Into a stream, or nowhere: then it is only planned. */
+function packElsewhere(
+  stream: Writable | undefined,
+  work: PackWork,
   options: PackOptions,
   run: Run,
   reuse: ReusableBlobs | undefined,
-): Promise<Packed> {
-  const { mirrors, access, inUse } = work.known
-  const packWith = async (client: RegistryClient): Promise<Packed> => {
+): Promise<{ plan: PackPlan; summary: PackSummary }> {
+  const { mirrors, access } = work.known
+  const packWith = async (client: RegistryClient): Promise<{ plan: PackPlan; summary: PackSummary }> => {
     const { DocumentCache } = await import('../transfer/pack/sources.ts')
     const { planPack } = await import('../transfer/pack/pack.ts')
-    const { description } = work
     const cache = new DocumentCache(reuse)
+    const { description } = work
     const common = { ...shared(options, run), client, mirrors, cache }
-    const lock =
-      work.lock ??
-      (await resolveWith(
-        client,
-        { ...options, images: work.images },
-        run,
-        { ...work.request, mirrors },
-        cache,
-      ))
+    const lock = await lockOf(work, client, options, run, cache)
     const key = options.key === 'unsigned' ? undefined : options.key
     const plan = await planPack({ ...common, lock, description, key, reuse })
     run.signal.throwIfAborted()
-    const stream = typeof options.output === 'string' ? undefined : options.output
-    const summary = await execute(plan, file ?? stream, common)
-    return {
-      bundleDigest: plan.plan.bundleDigest,
-      size: plan.plan.totalSize,
-      entries: plan.plan.entries.length,
-      description: plan.description,
-      isSigned: plan.isSigned,
-      mirrors: inUse,
-      ...summary,
+    if (!stream) {
+      const { expectedSummary } = await import('../transfer/pack/wanted.ts')
+      return { plan, summary: expectedSummary(plan) }
     }
+    const { packToStream } = await import('../transfer/pack/to-stream.ts')
+    return { plan, summary: await packToStream(plan, stream, common) }
   }
   return withClient(options, run, packWith, access)
 }
 
-async function execute(
-  plan: PackPlan,
-  output: OutputFile | Writable | undefined,
-  options: EngineOptions,
-): Promise<PackSummary> {
-  if (output === undefined) return (await import('../transfer/pack/wanted.ts')).expectedSummary(plan)
-  if (output instanceof OutputFile) {
-    return (await import('../transfer/pack/to-file.ts')).packToFile(plan, output, options)
+function packedOf({ plan, summary }: { plan: PackPlan; summary: PackSummary }, mirrors: MirrorUse[]): Packed {
+  return {
+    bundleDigest: plan.plan.bundleDigest,
+    size: plan.plan.totalSize,
+    entries: plan.plan.entries.length,
+    description: plan.description,
+    isSigned: plan.signature !== undefined,
+    mirrors,
+    ...summary,
   }
-  return (await import('../transfer/pack/to-stream.ts')).packToStream(plan, output, options)
 }

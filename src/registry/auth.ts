@@ -1,25 +1,30 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import { AirgapError } from '../errors.ts'
 import { parseChallenges, type Challenge } from './challenge.ts'
 import { accountOf, type CredentialSource, type Credentials } from './credentials.ts'
 import type { Endpoint } from './endpoint.ts'
+import { Expected } from './expected.ts'
+import { authorityOf } from './hosts.ts'
 import type { AuthState } from './http-errors.ts'
 import type { Context } from './notices.ts'
 import type { RealmRules } from './realm.ts'
-import { basicHeader, fetchToken, type Token } from './token.ts'
+import { markTransient, transienceOf } from './retry.ts'
+import { mergeScopes, takeIn, type Actions } from './scopes.ts'
+import { askFor } from './shared-token.ts'
+import { basicHeader } from './token.ts'
+import { TokenGroup, type TokenEntry } from './token-group.ts'
 import type { Transport } from './transport.ts'
-
-/** A token is renewed this long before it ends, so that it does not end on the way. */
-const RENEW_BEFORE_MS = 10_000
-const MAX_TOKENS = 4096
 
 /** What a request is sent with. */
 export interface Grant {
   header: string
   state: AuthState
-  /** Of the token cache; absent for Basic. */
-  key?: string
   /** Got for this request, not taken from the cache: a 401 to it is a denial. */
   fresh: boolean
+  /** Where the token is kept; absent for Basic. */
+  kept?: { group: TokenGroup; entry: TokenEntry }
+  /** In place of a shared token that was refused. */
+  isOwn?: boolean
 }
 
 export interface AuthRequest {
@@ -32,12 +37,8 @@ export interface AuthRequest {
 
 type Way = { kind: 'basic' } | { kind: 'bearer'; realm: string; service: string | undefined }
 
-interface Cached {
-  token: Promise<Token>
-  /** Both are set once the token is there. Milliseconds of `Date.now()`. */
-  expires?: number
-  header?: string
-}
+/** A token that is shared may turn out to hold less than was asked for; so often it is looked for anew. */
+const MOST_TURNS = 3
 
 /** Answers registries' challenges; remembers each registry's way in, and tokens by registry, scope and credentials. */
 export class Authenticator {
@@ -45,13 +46,31 @@ export class Authenticator {
   readonly #credentials: CredentialSource
   readonly #rules: RealmRules
   readonly #ways = new Map<string, Way>()
+  readonly #groups = new Map<string, TokenGroup>()
+  readonly #expected = new Map<string, Expected>()
   readonly #services = new Map<string, string>()
-  readonly #tokens = new Map<string, Cached>()
 
   constructor(transport: Transport, credentials: CredentialSource, rules: RealmRules) {
     this.#transport = transport
     this.#credentials = credentials
     this.#rules = rules
+  }
+
+  /** Says what will be used, so that one token can be asked for several repositories. */
+  expect(registry: string, repositories: Iterable<string>, actions: Actions): void {
+    this.#expectedOf(registry).add(repositories, actions)
+  }
+
+  /** Says which repositories blobs will be mounted from. */
+  expectSources(registry: string, repositories: readonly string[]): void {
+    this.#expectedOf(registry).addSources(repositories)
+  }
+
+  #expectedOf(registry: string): Expected {
+    const authority = authorityOf(registry)
+    const expected = this.#expected.get(authority) ?? new Expected()
+    this.#expected.set(authority, expected)
+    return expected
   }
 
   /**
@@ -66,7 +85,31 @@ export class Authenticator {
   }
 
   /**
-   * What to send after a 401.
+   * Whether an answer may be one to the token rather than to the account: the first 401; and 401 and 403 to a token that
+   * is shared and has not opened this repository yet.
+   * @param refusals how often this request was refused, this time included.
+   */
+  mayBeMended(
+    status: number,
+    grant: Grant | undefined,
+    { repository }: AuthRequest,
+    refusals: number,
+  ): boolean {
+    if (status !== 401 && status !== 403) return false
+    const entry = grant?.kept?.entry
+    const isUnproven = entry?.isShared === true && !entry.proven.has(repository)
+    return refusals === 1 ? status === 401 || isUnproven : refusals === 2 && isUnproven
+  }
+
+  /** What came of a request: a grant that got it past the door was good for something. */
+  heard(status: number, grant: Grant | undefined, { repository }: AuthRequest): void {
+    if (status >= 500 || SAYS_NOTHING.has(status)) return
+    grant?.kept?.entry.proven.add(repository)
+    if (grant?.isOwn) grant.kept?.group.wasUseless()
+  }
+
+  /**
+   * What to send after a 401, or what else {@link mayBeMended}.
    * @param refused what the refused request was sent with.
    * @returns undefined when there is nothing better: no usable challenge, no credentials, or fresh ones refused.
    */
@@ -75,24 +118,24 @@ export class Authenticator {
     refused: Grant | undefined,
     request: AuthRequest,
   ): Promise<Grant | undefined> {
+    const { origin } = request.endpoint.url
     const challenges = parseChallenges(header)
     const bearer = challenges.find(({ scheme, params }) => scheme === 'bearer' && params.get('realm'))
-    const way = bearer
-      ? bearerWay(bearer)
-      : challenges.some(({ scheme }) => scheme === 'basic')
-        ? BASIC
-        : undefined
+    const isBasic = challenges.some(({ scheme }) => scheme === 'basic')
+    // Who has let a token in knows what it wants, and need not say so with each refusal.
+    const known = refused?.kept?.entry.isShared ? this.#ways.get(origin) : undefined
+    const way = bearer ? bearerWay(bearer) : isBasic ? BASIC : known
     if (way === undefined) return undefined
-    const { origin } = request.endpoint.url
     this.#ways.set(origin, way)
     if (way.kind === 'bearer' && way.service !== undefined) this.#services.set(origin, way.service)
     // Who asks for nothing in particular only shows who he is; some registries name an example's scope then.
     const scopes = request.scopes.length === 0 ? [] : mergeScopes(request.scopes, bearer?.params.get('scope'))
-    if (refused !== undefined && !refused.fresh) this.#forget(refused)
+    const fault = challenges.map(({ params }) => params.get('error')).find(Boolean)
+    const isOwn = refused?.kept?.group.refused(refused.kept.entry, request.repository, fault, refused.fresh)
     const grant = await this.#follow(way, request, scopes)
     if (grant === undefined) return undefined
     const again = refused !== undefined && refused.header === grant.header
-    return again ? undefined : grant
+    return again ? undefined : { ...grant, ...(isOwn ? { isOwn } : {}) }
   }
 
   /** The service that a registry has asked tokens for, at any time: it may have asked for something else since. */
@@ -126,78 +169,78 @@ export class Authenticator {
     scopes: readonly string[],
     credentials: Credentials | undefined,
   ): Promise<Grant> {
-    const { endpoint, context } = request
-    const key = JSON.stringify([endpoint.url.origin, way.realm, way.service, scopes, credentials?.id])
-    let cached = this.#tokens.get(key)
-    let fresh = false
-    if (cached === undefined || (cached.expires !== undefined && cached.expires <= Date.now())) {
-      fresh = true
-      const token = fetchToken({
-        transport: this.#transport,
-        endpoint,
-        rules: this.#rules,
-        realm: way.realm,
-        service: way.service,
-        scopes,
-        credentials,
-        places: this.#credentials.places?.(),
-        context,
+    const key = JSON.stringify([request.endpoint.url.origin, way.realm, way.service, credentials?.id])
+    const group = this.#groups.get(key) ?? new TokenGroup()
+    this.#groups.set(key, group)
+    for (let turn = 1; ; turn++) {
+      const { entry, fresh } = await group.inTurn(async () => {
+        const known = group.find(request.repository, scopes)
+        if (known) return { entry: known, fresh: false }
+        const asked = await group.batch(
+          request.repository,
+          scopes,
+          this.#expected.get(authorityOf(request.endpoint.registry)),
+          (other) => this.#isSame(request.endpoint.registry, other, credentials),
+        )
+        const { endpoint, context } = request
+        const { realm, service } = way
+        const places = this.#credentials.places?.()
+        const to = {
+          transport: this.#transport,
+          endpoint,
+          rules: this.#rules,
+          realm,
+          service,
+          places,
+          context,
+        }
+        return { entry: askFor({ ...to, credentials }, scopes, asked, group), fresh: true }
       })
-      cached = { token }
-      this.#store(key, cached)
+      const { value, issuedAt } = await entry.token.catch((error: unknown) => {
+        throw inWordsOf(request.context, entry.context, error)
+      })
+      if (fresh || turn === MOST_TURNS || takeIn(entry.grants, scopes)) {
+        const state: AuthState =
+          credentials === undefined
+            ? { ...this.unauthenticated('anonymous'), issuedAt }
+            : { kind: 'token', ...accountOf(credentials), issuedAt }
+        return { header: `Bearer ${value}`, state, fresh, kept: { group, entry } }
+      }
     }
-    const { value, issuedAt } = await cached.token
-    const state: AuthState =
-      credentials === undefined
-        ? { ...this.unauthenticated('anonymous'), issuedAt }
-        : { kind: 'token', ...accountOf(credentials), issuedAt }
-    return { header: `Bearer ${value}`, state, key, fresh }
   }
 
-  /** Drops a refused token, unless somebody else has renewed it in the meantime. */
-  #forget({ key, header }: Grant): void {
-    if (key !== undefined && this.#tokens.get(key)?.header === header) this.#tokens.delete(key)
-  }
-
-  /** Keeps a token that is under way, so that others wait for it instead of asking too. */
-  #store(key: string, cached: Cached): void {
-    const oldest = this.#tokens.keys().next()
-    if (this.#tokens.size >= MAX_TOKENS && !oldest.done) this.#tokens.delete(oldest.value)
-    this.#tokens.set(key, cached)
-    cached.token.then(
-      ({ value, lifetimeMs }) => {
-        cached.header = `Bearer ${value}`
-        cached.expires = Date.now() + lifetimeMs - RENEW_BEFORE_MS
-      },
-      () => {
-        if (this.#tokens.get(key) === cached) this.#tokens.delete(key)
-      },
-    )
+  /** Whether another repository of a registry is opened with the same credentials, or also without any. */
+  async #isSame(registry: string, other: string, credentials: Credentials | undefined): Promise<boolean> {
+    if (this.#credentials.isPerRegistry) return true
+    try {
+      return (await this.#credentials.find(registry, other))?.id === credentials?.id
+    } catch {
+      // Whoever needs that repository is told.
+      return false
+    }
   }
 }
+
+/** Several wait for one token; each is told of its failure in terms of what it was for. */
+function inWordsOf({ operation }: Context, { operation: first }: Context, error: unknown): unknown {
+  const prefix = `cannot ${first}: `
+  if (!(error instanceof AirgapError) || first === operation || !error.message.startsWith(prefix))
+    return error
+  const { code, message, hint, problems } = error
+  const own = new AirgapError(code, `cannot ${operation}: ${message.slice(prefix.length)}`, {
+    hint,
+    problems,
+    cause: error,
+  })
+  const transience = transienceOf(error)
+  return transience ? markTransient(own, transience) : own
+}
+
+/** Refusals, and what is answered before anybody has looked at a token. */
+const SAYS_NOTHING = new Set([401, 403, 408, 425, 429])
 
 const BASIC: Way = { kind: 'basic' }
 
 function bearerWay({ params }: Challenge): Way {
   return { kind: 'bearer', realm: params.get('realm') ?? '', service: params.get('service') }
-}
-
-/** Our scopes, and behind them those of the challenge that they do not take in. */
-function mergeScopes(ours: readonly string[], asked: string | undefined): string[] {
-  const merged = [...ours]
-  for (const scope of (asked ?? '').split(/ +/).filter(Boolean)) {
-    if (!merged.some((own) => takesIn(own, scope))) merged.push(scope)
-  }
-  return merged.slice(0, 8)
-}
-
-function takesIn(own: string, other: string): boolean {
-  const [ownName, ownActions] = splitScope(own)
-  const [otherName, otherActions] = splitScope(other)
-  return ownName === otherName && otherActions.every((action) => ownActions.includes(action))
-}
-
-function splitScope(scope: string): [string, string[]] {
-  const colon = scope.lastIndexOf(':')
-  return [scope.slice(0, Math.max(colon, 0)), scope.slice(colon + 1).split(',')]
 }

@@ -128,13 +128,7 @@ function whole(response: HttpResponse): BlobStream {
 }
 
 function streamOf(response: HttpResponse, start: number, total: number | undefined): BlobStream {
-  const { body } = response
+  const { body, chunks } = response
   const encoding = contentEncodingOf(response)
-  return {
-    start,
-    total,
-    encoding,
-    body: body as AsyncIterable<Uint8Array>,
-    cancel: () => void body.destroy(),
-  }
+  return { start, total, encoding, body: chunks, cancel: () => void body.destroy() }
 }

@@ -14,9 +14,12 @@ import { transportError } from './http-errors.ts'
 import type { ApiPlace } from './location.ts'
 import type { RegistryNotice } from './notices.ts'
 import { lookupAll } from './realm.ts'
+import type { Clock } from './pressure/clock.ts'
+import { Hosts } from './pressure/hosts.ts'
 import { RemoteRepository } from './remote-repository.ts'
 import type { Repository } from './repository.ts'
 import { DEFAULT_RETRY, type RetryPolicy } from './retry.ts'
+import type { Actions } from './scopes.ts'
 import { contentTypeOf, discard, failure, Transport } from './transport.ts'
 import { addressesBehind } from './way/addresses.ts'
 import type { WayOptions } from './way/ways.ts'
@@ -36,8 +39,14 @@ export interface RegistryOptions extends Omit<WayOptions, 'onNotice'> {
   /** Default: `process.env`. */
   env?: NodeJS.ProcessEnv | undefined
   retry?: Partial<RetryPolicy>
-  /** Milliseconds that a peer may be silent; a minute where left out. */
-  stallTimeoutMs?: number
+  /** How long a peer may be silent; 60 s where left out. Milliseconds. */
+  timeoutMs?: number | undefined
+  /** Bytes a second, over everything that comes and goes. */
+  maxRate?: number | undefined
+  /** Transfers at a time with one host, as long as it bears that; 6 where left out. */
+  concurrency?: number | undefined
+  /** What waiting depends on; the machine's clock where left out. */
+  clock?: Clock | undefined
   onNotice?: (notice: RegistryNotice) => void
 }
 
@@ -53,11 +62,15 @@ export class RegistryClient {
     const { plainHttp = [], insecure = [], authFile, env = process.env } = options
     const onNotice = options.onNotice ?? (() => {})
     const { signal } = this.#disconnected
+    const { clock, concurrency, maxRate } = options
+    const policy = { ...DEFAULT_RETRY, ...options.retry }
+    const hosts = new Hosts({ policy, clock, concurrency, maxRate, onNotice })
     const transport = new Transport({
       ...wayOptions(options),
       plainHttp: [...plainHttp, ...insecure],
       insecureSkipTlsVerify: [...(options.insecureSkipTlsVerify ?? []), ...insecure],
-      ...(options.stallTimeoutMs === undefined ? {} : { stallTimeoutMs: options.stallTimeoutMs }),
+      stallTimeoutMs: options.timeoutMs,
+      hosts,
       env,
       onNotice,
     })
@@ -81,7 +94,8 @@ export class RegistryClient {
           addressesOf: addressesBehind(isProxied, lookupAll),
         },
       ),
-      policy: { ...DEFAULT_RETRY, ...options.retry },
+      policy,
+      hosts,
       onNotice,
       clocks: new ClockWatch(onNotice),
       blocks: new BlockPool(),
@@ -121,6 +135,19 @@ export class RegistryClient {
       this.#repositories.set(key, found)
     }
     return found
+  }
+
+  /**
+   * Says which repositories of a registry the work ahead will use. Where the registry wants tokens, one is then asked
+   * for several of them. Nothing is sent by this, and what is not used after all costs nothing.
+   */
+  expect(registry: string, repositories: Iterable<string>, actions: Actions): void {
+    this.#shared.authenticator.expect(registry, repositories, actions)
+  }
+
+  /** Says which repositories of a registry blobs will be mounted from, those of the most mounts first. */
+  expectSources(registry: string, repositories: readonly string[]): void {
+    this.#shared.authenticator.expectSources(registry, repositories)
   }
 
   /**
@@ -202,7 +229,9 @@ export class RegistryClient {
    */
   disconnect(): void {
     if (this.#disconnected.signal.aborted) return
-    this.#disconnected.abort(new AirgapError('INTERRUPTED', 'the connections were given up'))
+    const reason = new AirgapError('INTERRUPTED', 'the connections were given up')
+    this.#disconnected.abort(reason)
+    this.#shared.hosts.close(reason)
     void this.#shared.transport.close()
   }
 

@@ -2,9 +2,11 @@ import type { Readable } from 'node:stream'
 import type { Authenticator, Grant } from './auth.ts'
 import type { Endpoint, Endpoints } from './endpoint.ts'
 import type { ClockWatch } from './faults/clock.ts'
+import { authorityOf } from './hosts.ts'
 import { oneLine, transportError, type AuthState } from './http-errors.ts'
 import type { IntakeParts } from './intake.ts'
 import type { Context, OnNotice } from './notices.ts'
+import type { Hosts } from './pressure/hosts.ts'
 import { withRetry, type RetryPolicy } from './retry.ts'
 import {
   discard,
@@ -42,6 +44,7 @@ export interface Shared extends IntakeParts {
   endpoints: Endpoints
   authenticator: Authenticator
   policy: RetryPolicy
+  hosts: Hosts
   onNotice: OnNotice
   clocks: ClockWatch
 }
@@ -51,6 +54,7 @@ export class Connection {
   readonly registry: string
   readonly #shared: Shared
   readonly #warned = new Set<string>()
+  #endpoint: Endpoint | undefined
 
   constructor(registry: string, shared: Shared) {
     this.registry = registry
@@ -75,32 +79,37 @@ export class Connection {
     attempt: (n: number) => Promise<T>,
     progressed?: () => boolean,
   ): Promise<T> {
-    const { policy, onNotice } = this.#shared
-    return withRetry({ policy, context, onNotice, signal, progressed }, attempt)
+    const { policy, onNotice, hosts } = this.#shared
+    return withRetry({ policy, context, onNotice, signal, hosts, progressed }, attempt)
   }
 
   /**
    * Sends a request, with credentials only if it goes to the registry's own origin. A 401 from there is answered
-   * once with what the challenge asks for; a 401 to that is returned like any other status.
+   * with what the challenge asks for: once, and once more where that was a token that others share. A 401 to the last
+   * one is returned like any other status.
    * @throws AirgapError for faults of the transport, of credentials and of the token service.
    */
   async send(call: Call): Promise<Answer> {
     const { context, repository, scopes } = call
-    const endpoint = await this.#endpoint(context)
+    const endpoint = this.#endpoint ?? (await this.#findEndpoint(context, call.signal))
     const url = typeof call.target === 'string' ? new URL(call.target, endpoint.url) : call.target
     const isOwn = url.origin === endpoint.url.origin
     const auth = { endpoint, repository, scopes, context }
     const { authenticator } = this.#shared
-    const first = isOwn ? await authenticator.grant(auth, call.way) : undefined
-    const response = await this.#request(call, url, first)
-    if (call.way !== undefined) return this.#answer(response, first)
-    // A 401 from where a redirect led is not the registry's, and its challenge is nobody we give credentials to.
-    const isChallenge = response.status === 401 && isOwn && response.url.origin === endpoint.url.origin
-    if (!isChallenge) return this.#answer(response, first)
-    const second = await this.#shared.authenticator.answer(response.headers['www-authenticate'], first, auth)
-    if (second === undefined) return this.#answer(response, first)
-    discard(response)
-    return this.#answer(await this.#request(call, url, second), second)
+    let grant = isOwn ? await authenticator.grant(auth, call.way) : undefined
+    let response = await this.#request(call, url, grant)
+    for (let refusals = 1; ; refusals++) {
+      // A 401 from where a redirect led is not the registry's, and its challenge is nobody we give credentials to.
+      const isOwnAnswer = isOwn && call.way === undefined && response.url.origin === endpoint.url.origin
+      authenticator.heard(response.status, grant, auth)
+      if (!isOwnAnswer || !authenticator.mayBeMended(response.status, grant, auth, refusals)) break
+      const better = await authenticator.answer(response.headers['www-authenticate'], grant, auth)
+      if (better === undefined) break
+      discard(response)
+      grant = better
+      response = await this.#request(call, url, grant)
+    }
+    return this.#answer(response, grant)
   }
 
   /** Like {@link send}, for one status only: any other becomes an error. */
@@ -112,15 +121,20 @@ export class Connection {
 
   /** The service that the registry's challenge asks tokens for; undefined where it asks for none, or was not heard yet. */
   async tokenService(context: Context): Promise<string | undefined> {
-    return this.#shared.authenticator.serviceOf(await this.#endpoint(context))
+    return this.#shared.authenticator.serviceOf(await this.#findEndpoint(context, undefined))
   }
 
-  async #endpoint(context: Context): Promise<Endpoint> {
-    try {
-      return await this.#shared.endpoints.resolve(this.registry)
-    } catch (error) {
-      throw transportError(error, context, this.registry)
-    }
+  /** Finding out may take a connection, which the host has to be ready for as for a request. */
+  async #findEndpoint(context: Context, signal: AbortSignal | undefined): Promise<Endpoint> {
+    const { hosts, endpoints } = this.#shared
+    this.#endpoint ??= await hosts.reach(authorityOf(this.registry), context, signal, async () => {
+      try {
+        return await endpoints.resolve(this.registry)
+      } catch (error) {
+        throw transportError(error, context, this.registry)
+      }
+    })
+    return this.#endpoint
   }
 
   #request(call: Call, url: URL, grant: Grant | undefined): Promise<HttpResponse> {

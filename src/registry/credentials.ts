@@ -26,6 +26,8 @@ export type Credentials = Secret & {
 
 /** What finds credentials for a registry; each registry gets its own and never another's. */
 export interface CredentialSource {
+  /** All repositories of a registry have the same credentials. */
+  readonly isPerRegistry?: boolean
   find(registry: string, repository: string): Promise<Credentials | undefined>
   /** The places that credentials are looked for in, and what is known of each, for messages. */
   places?(): string[]

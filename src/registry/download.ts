@@ -9,10 +9,10 @@ import { transportError } from './http-errors.ts'
 import type { Context } from './notices.ts'
 import type { Repository } from './repository.ts'
 import { markTransient, throwIfAborted, withRetry } from './retry.ts'
-import { Intake, type BlobSink } from './intake.ts'
+import { Intake, type Begun, type BlobSink } from './intake.ts'
 import { failure } from './transport.ts'
 
-export type { BlobSink } from './intake.ts'
+export type { Begun, BlobSink } from './intake.ts'
 
 export interface DownloadOptions {
   /** The client that the sources belong to. */
@@ -20,6 +20,8 @@ export interface DownloadOptions {
   signal?: AbortSignal | undefined
   /** Gets the bytes of this blob written so far; a restart begins again at 0. */
   onProgress?: ((bytes: number) => void) | undefined
+  /** Begins behind what the sink, which has to be restartable, has already. */
+  begun?: Begun | undefined
 }
 
 /** So many new bytes make a broken transfer count as the first failure again, not as one more. */
@@ -39,6 +41,7 @@ interface Origin {
  * Downloads a blob from the first source that delivers it. A broken transfer goes on from its last byte, a
  * bounded number of times a source, then with the next source from the same byte. All bytes are hashed; more
  * bytes than `descriptor.size` are an error at once; a wrong digest restarts from zero where the sink allows it.
+ * What `begun` says is gone on from likewise.
  * For a foreign layer (`descriptor.urls`) its http and https URLs follow, without credentials.
  *
  * @returns the name of the source that completed the blob.
@@ -99,18 +102,22 @@ class Download {
   readonly #intake: Intake
   readonly #options: DownloadOptions
   #position = 0
+  /** The beginning is not from a source of this download. */
+  #isGoingOn: boolean
   #wrongDigests = 0
   #encoding: string | undefined
 
   constructor(descriptor: Descriptor, sink: BlobSink, options: DownloadOptions) {
     this.#descriptor = descriptor
-    this.#intake = new Intake(sink, descriptor.size, options.client.shared)
+    this.#intake = new Intake(sink, descriptor.size, options.client.shared, options.begun)
     this.#options = options
+    this.#position = options.begun?.position ?? 0
+    this.#isGoingOn = options.begun !== undefined
   }
 
   async from(origin: Origin): Promise<void> {
     const { client, signal } = this.#options
-    const { policy, onNotice } = client.shared
+    const { policy, onNotice, hosts } = client.shared
     let mark = this.#position
     this.#wrongDigests = 0
     const progressed = (): boolean => {
@@ -118,7 +125,8 @@ class Download {
       mark = this.#position
       return isReal
     }
-    await withRetry({ policy, onNotice, signal, context: origin.context, progressed }, async () => {
+    const { context } = origin
+    await withRetry({ policy, onNotice, signal, context, progressed, hosts }, async () => {
       await this.#transfer(origin)
       await this.#finish(origin)
     })
@@ -186,6 +194,14 @@ class Download {
   async #finish(origin: Origin): Promise<void> {
     const actual = await this.#intake.digest()
     if (actual === this.#descriptor.digest) return this.#write(this.#intake.end())
+    if (this.#isGoingOn) {
+      // As likely as not it is what was there before that is wrong: no source is to be blamed for it.
+      const { operation } = origin.context
+      const message = `cannot ${operation}: with what was there of it, its bytes have the digest ${actual}`
+      const error = new AirgapError('CONTENT_MISMATCH', message)
+      await this.#restart(error)
+      throw markTransient(error)
+    }
     const error = this.#mismatch(origin, `its bytes have the digest ${actual}`)
     await this.#restart(error)
     this.#wrongDigests++
@@ -209,6 +225,7 @@ class Download {
     }
     await this.#intake.restart()
     this.#position = 0
+    this.#isGoingOn = false
     this.#options.onProgress?.(0)
   }
 

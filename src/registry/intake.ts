@@ -14,6 +14,14 @@ export interface BlobSink {
   readonly restartable: boolean
 }
 
+/** The beginning of a blob that a sink has from an earlier download. */
+export interface Begun {
+  /** Bytes; fewer than the blob has. */
+  position: number
+  /** Has taken just these bytes; becomes the download's. */
+  hash: StreamHash
+}
+
 /** The memory and the threads that downloads share. */
 export interface IntakeParts {
   readonly blocks: BlockPool
@@ -40,12 +48,16 @@ export class Intake {
   #writing: Promise<void> = Promise.resolve()
   #failure: { error: unknown } | undefined
 
-  /** @param size bytes that are expected. */
-  constructor(sink: BlobSink, size: number, parts: IntakeParts) {
+  /**
+   * @param size bytes that are expected.
+   * @param begun what the sink has already, which need not come again.
+   */
+  constructor(sink: BlobSink, size: number, parts: IntakeParts, begun?: Begun) {
     this.#sink = sink
     this.#size = size
     this.#parts = parts
-    this.#hash = parts.threads.open(size)
+    this.#hash = begun?.hash ?? parts.threads.open(size)
+    this.#position = begun?.position ?? 0
   }
 
   /** Whether {@link restart} is possible: the sink can go back, or has not been given anything yet. */

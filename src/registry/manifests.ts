@@ -26,6 +26,8 @@ export interface ManifestInfo {
   mediaType: string
   /** Bytes. */
   size: number
+  /** The manifest itself, where the registry could not say this without sending it. */
+  document?: ManifestOrIndex
 }
 
 /** See {@link Repository.resolveManifest}. */
@@ -47,8 +49,9 @@ export async function resolveManifest(
   })
   if (fromHeaders !== 'incomplete') return fromHeaders
   try {
-    const { digest, mediaType, bytes } = await fetchManifest(repository, ref, signal)
-    return { digest, mediaType, size: bytes.length }
+    const document = await fetchManifest(repository, ref, signal)
+    const { digest, mediaType, bytes } = document
+    return { digest, mediaType, size: bytes.length, document }
   } catch (error) {
     if (error instanceof AirgapError && error.code === 'NOT_FOUND') return undefined
     throw error

@@ -10,6 +10,34 @@ export type RegistryNotice =
       reason: string
       delayMs: number
     }
+  /** A host asked to be left alone, or cannot be reached: until then nobody sends there. Once for all that wait. */
+  | {
+      type: 'held'
+      /** The registry, or the host of its token service or of its storage. */
+      registry: string
+      /** 429 or 503; undefined where it cannot be reached. */
+      status: number | undefined
+      /** Begins with the host: `registry.example is busy (429 Too Many Requests)`. */
+      reason: string
+      delayMs: number
+      /** Milliseconds since 1970. */
+      until: number
+    }
+  /** A host is given up for now, and asked again a while later. What can be had elsewhere is. */
+  | { type: 'unavailable'; registry: string; reason: string }
+  /** A host gets fewer transfers at a time, because it pushes back. Once a host. */
+  | { type: 'slower'; registry: string; transfers: number; before: number }
+  /** Little is left of what a registry allows, as Docker Hub tells. */
+  | {
+      type: 'quota'
+      registry: string
+      remaining: number
+      limit: number | undefined
+      /** What the limit counts over. */
+      windowSeconds: number | undefined
+      /** Whom it is counted for: an address, or an account's number. */
+      source: string | undefined
+    }
   /** A host, `HOST[:PORT]`, that is spoken to without encryption, or without checking its certificate. Once a host. */
   | { type: 'insecure'; registry: string; how: 'plain-http' | 'unverified' }
   /** How a host is reached, before the first request. Once a host. */

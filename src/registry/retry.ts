@@ -1,21 +1,23 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { AirgapError, messageOf } from '../errors.ts'
 import type { Context, OnNotice } from './notices.ts'
+import { sleep, SYSTEM_CLOCK, type Clock } from './pressure/clock.ts'
+import type { Mark } from './pressure/blame.ts'
+import type { Hosts } from './pressure/hosts.ts'
 
 export interface RetryPolicy {
   /** How often a request is made at most, the first time included. */
   attempts: number
   baseDelayMs: number
   maxDelayMs: number
-  /** The longest that a registry's Retry-After is obeyed. */
-  maxRetryAfterMs: number
+  /** How long a registry that asks to be left alone (Retry-After) is waited for, over all of its answers in a row. */
+  patienceMs: number
 }
 
 export const DEFAULT_RETRY: RetryPolicy = {
   attempts: 5,
   baseDelayMs: 500,
   maxDelayMs: 30_000,
-  maxRetryAfterMs: 120_000,
+  patienceMs: 300_000,
 }
 
 /** Why an error may pass by itself. */
@@ -46,32 +48,68 @@ export interface RetryOptions {
   signal?: AbortSignal | undefined
   /** Asked after a failure: true starts the count of attempts anew, for transfers that got somewhere. */
   progressed?: (() => boolean) | undefined
+  /** Know which failures concern all requests to a host; the next attempt waits there for its turn. */
+  hosts?: Hosts | undefined
+  clock?: Clock | undefined
 }
 
 /**
  * Runs `run` until it succeeds, fails with something that will not pass by itself, or has been tried
- * `policy.attempts` times. Between attempts it waits: as long as Retry-After asks, up to the policy's cap, or
- * else a random time up to an exponentially growing bound ("full jitter", so that many clients do not come back
- * at once).
+ * `policy.attempts` times. Between attempts it waits a random time up to an exponentially growing bound ("full
+ * jitter", so that many clients do not come back at once). What concerns the whole host (429, 503, nobody there) is
+ * waited for by all requests to it together, in `hosts`, which also decide when that has lasted too long.
  */
 export async function withRetry<T>(options: RetryOptions, run: (attempt: number) => Promise<T>): Promise<T> {
-  const { policy, context, signal } = options
-  let failures = 0
+  const { policy, context, signal, hosts } = options
+  const blames = hosts?.blames
+  const clock = options.clock ?? hosts?.clock ?? SYSTEM_CLOCK
+  let row: FailuresInRow | undefined
   for (let attempt = 1; ; attempt++) {
     throwIfAborted(signal, context)
     try {
       return await run(attempt)
     } catch (error) {
       throwIfAborted(signal, context)
+      const ruling = blames?.ruling(error)
+      if (ruling?.kind === 'give-up') throw ruling.error
       const transience = transienceOf(error)
-      if (transience === undefined) throw error
-      failures = options.progressed?.() === true ? 1 : failures + 1
-      if (failures >= Math.min(policy.attempts, transience.attempts ?? policy.attempts)) throw error
-      const delayMs = delayAfter(failures, transience, policy)
+      if (transience === undefined || !(error instanceof AirgapError)) throw error
+      const isNew = row === undefined || options.progressed?.() === true
+      if (isNew || row === undefined) row = { count: 0, since: clock.now(), first: blames?.mark(error) }
+      row.count++
+      if (ruling?.kind === 'again') {
+        if (!isUnlucky(error, row, options, clock)) continue
+        throw blames?.exhausted(error, undefined, context) ?? error
+      }
+      if (row.count >= Math.min(policy.attempts, transience.attempts ?? policy.attempts)) {
+        throw blames?.exhausted(error, row.first, context) ?? error
+      }
+      const delayMs = delayAfter(row.count, transience, policy, () => clock.random())
       options.onNotice({ type: 'retry', ...context, attempt, reason: messageOf(error), delayMs })
-      await pause(delayMs, signal, context)
+      await pause(clock, delayMs, signal, context)
     }
   }
+}
+
+interface FailuresInRow {
+  count: number
+  since: number
+  first: Mark | undefined
+}
+
+/**
+ * Whether one request has been turned away for too long while the host serves others: a limit can have no end for
+ * somebody, and 503 can be the answer to one path alone.
+ */
+function isUnlucky(
+  { code }: AirgapError,
+  { count, since, first }: FailuresInRow,
+  { policy }: RetryOptions,
+  clock: Clock,
+): boolean {
+  if (clock.now() - since > policy.patienceMs) return true
+  if (code === 'RATE_LIMITED' || count < policy.attempts) return false
+  return first !== undefined && first.host.signsOfLife > first.signsOfLife
 }
 
 /** Milliseconds to wait after the `failures`th failure in a row. */
@@ -82,23 +120,11 @@ export function delayAfter(
   random: () => number = Math.random,
 ): number {
   if (transience.retryAfterMs !== undefined) {
-    const asked = Math.min(Math.max(transience.retryAfterMs, 0), policy.maxRetryAfterMs)
+    const asked = Math.min(Math.max(transience.retryAfterMs, 0), policy.patienceMs)
     return Math.round(asked + random() * policy.baseDelayMs)
   }
   const bound = Math.min(policy.maxDelayMs, policy.baseDelayMs * 2 ** (failures - 1))
   return Math.round(random() * bound)
-}
-
-/**
- * Reads a Retry-After header (RFC 9110 § 10.2.3): a number of seconds or an HTTP date.
- * @returns milliseconds from `now`, never negative; undefined when there is none or it makes no sense.
- */
-export function parseRetryAfter(value: string | undefined, now: number = Date.now()): number | undefined {
-  const text = value?.trim() ?? ''
-  if (/^[0-9]{1,10}$/.test(text)) return Number(text) * 1000
-  if (!/^[A-Za-z]{3,9},? .*[0-9]{2}:[0-9]{2}:[0-9]{2}/.test(text)) return undefined
-  const date = Date.parse(text)
-  return Number.isNaN(date) ? undefined : Math.max(0, date - now)
 }
 
 /** @throws AirgapError `INTERRUPTED`, or the signal's own reason where that is one of ours. */
@@ -110,9 +136,14 @@ export function throwIfAborted(signal: AbortSignal | undefined, context: Context
   })
 }
 
-async function pause(ms: number, signal: AbortSignal | undefined, context: Context): Promise<void> {
+async function pause(
+  clock: Clock,
+  ms: number,
+  signal: AbortSignal | undefined,
+  context: Context,
+): Promise<void> {
   try {
-    await sleep(ms, undefined, signal === undefined ? {} : { signal })
+    await sleep(clock, ms, signal)
   } catch (error) {
     throwIfAborted(signal, context)
     throw error

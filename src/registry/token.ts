@@ -5,11 +5,13 @@ import type { Endpoint } from './endpoint.ts'
 import type { Context } from './notices.ts'
 import { issuedAtOf } from './faults/clock.ts'
 import { TOKEN_SERVICE } from './faults/words.ts'
+import { parseHttpDate } from './pressure/retry-after.ts'
 import { checkRealm, type RealmRules } from './realm.ts'
 import {
   contentTypeOf,
   discard,
   failure,
+  headerOf,
   readCapped,
   type HttpResponse,
   type Transport,
@@ -27,8 +29,8 @@ export interface TokenRequest {
   /** As the challenge has it; may be relative to the registry. */
   realm: string
   service: string | undefined
-  /** The needed one first. */
-  scopes: readonly string[]
+  /** Scopes to ask for together, the needed one first. What is refused leads to the next choice. */
+  choices: readonly (readonly string[])[]
   credentials: Credentials | undefined
   /** Where credentials were looked for. */
   places?: readonly string[] | undefined
@@ -54,11 +56,13 @@ const TokenAnswer = v.object({
 /**
  * Gets a Bearer token (distribution-spec's token authentication): GET with Basic credentials where there are
  * any; for an identity token POST, and GET where the service has no POST.
- * When the service refuses several scopes together, the first is asked for alone.
  *
+ * @returns the token, and which of the choices it is for.
  * @throws AirgapError `UNAUTHORIZED`, `DENIED`, `CREDENTIALS` (a realm that is refused), `REGISTRY`, `NETWORK`, `TLS`
  */
-export async function fetchToken(request: TokenRequest): Promise<Token> {
+export async function fetchToken(
+  request: TokenRequest,
+): Promise<{ token: Token; scopes: readonly string[] }> {
   const { endpoint, rules, context } = request
   let realm: URL
   try {
@@ -71,12 +75,21 @@ export async function fetchToken(request: TokenRequest): Promise<Token> {
     )
   }
   await checkRealm(realm, endpoint, rules, context)
-  const response = await ask(request, realm, request.scopes)
-  if ((response.status === 401 || response.status === 403) && request.scopes.length > 1) {
+  const [first = [], ...others] = request.choices
+  let scopes = first
+  let response = await ask(request, realm, scopes)
+  for (const fewer of others) {
+    if (!isRefusal(response.status)) break
     discard(response)
-    return readToken(request, await ask(request, realm, request.scopes.slice(0, 1)))
+    scopes = fewer
+    response = await ask(request, realm, scopes)
   }
-  return readToken(request, response)
+  return { token: await readToken(request, response), scopes }
+}
+
+/** Whether fewer scopes may do better: some services refuse all for the sake of one, some read but one or so many. */
+function isRefusal(status: number): boolean {
+  return status >= 400 && status < 500 && status !== 408 && status !== 425 && status !== 429
 }
 
 async function ask(request: TokenRequest, realm: URL, scopes: readonly string[]): Promise<HttpResponse> {
@@ -91,6 +104,7 @@ async function ask(request: TokenRequest, realm: URL, scopes: readonly string[])
       url: realm,
       headers: { 'content-type': 'application/x-www-form-urlencoded', accept: 'application/json' },
       body: form.toString(),
+      isAside: true,
       context,
     })
     if (response.status !== 404 && response.status !== 405) return response
@@ -107,6 +121,7 @@ async function ask(request: TokenRequest, realm: URL, scopes: readonly string[])
     url,
     headers: { accept: 'application/json' },
     authorization: credentials && basicHeader(credentials),
+    isAside: true,
     context,
     checkRedirect: (to) => checkRealm(to, endpoint, rules, context),
   })
@@ -152,6 +167,15 @@ async function readToken(request: TokenRequest, response: HttpResponse): Promise
   const value = answer.token || answer.access_token
   if (!value) return fail('answers without a token')
   if (!/^[\x21-\x7e]+$/.test(value)) return fail('answers with a token that no header can hold')
-  const seconds = Math.min(Math.max(answer.expires_in ?? 0, MIN_LIFETIME_S), MAX_LIFETIME_S)
+  const left = (answer.expires_in ?? 0) - ageOf(answer.issued_at, headerOf(response, 'date'))
+  const seconds = Math.min(Math.max(left, MIN_LIFETIME_S), MAX_LIFETIME_S)
   return { value, lifetimeMs: seconds * 1000, issuedAt: issuedAtOf(value, answer.issued_at) }
+}
+
+/** Seconds from when a token was issued, by the service's own clock: one that was kept there has less time left. */
+function ageOf(issuedAt: unknown, date: string | undefined): number {
+  const issued = typeof issuedAt === 'string' ? Date.parse(issuedAt) : Number.NaN
+  const now = parseHttpDate(date)
+  if (Number.isNaN(issued) || now === undefined) return 0
+  return Math.max(0, (now - issued) / 1000)
 }

@@ -10,6 +10,7 @@ import type { Context } from './notices.ts'
 import { wayError } from './way/faults.ts'
 import type { Proxy } from './way/proxies.ts'
 import { Ways, type Way, type WayOptions } from './way/ways.ts'
+import { Hosts } from './pressure/hosts.ts'
 
 const MAX_REDIRECTS = 5
 const CONNECT_TIMEOUT_MS = 10_000
@@ -27,6 +28,8 @@ export interface HttpRequest {
   body?: Readable | Uint8Array | string | undefined
   /** How long the answer may take after the request is sent, where that is longer than the stall timeout. */
   answerTimeoutMs?: number | undefined
+  /** Another request waits for this one, so that it must not wait for others. */
+  isAside?: boolean | undefined
   signal?: AbortSignal | undefined
   /** Called before a redirect is followed; throws to refuse it. */
   checkRedirect?: ((to: URL) => Promise<void>) | undefined
@@ -37,14 +40,25 @@ export interface HttpResponse {
   status: number
   headers: IncomingHttpHeaders
   body: Dispatcher.ResponseData['body']
+  /** The body's bytes, as fast as they may come. */
+  chunks: AsyncIterable<Uint8Array>
+  /** Notes of an error made of this answer which host it is from. Returns the error. */
+  blame: <E extends Error>(error: E) => E
   /** Where the answer came from, after redirects. */
   url: URL
   requested: URL
 }
 
 export interface TransportOptions extends WayOptions {
-  stallTimeoutMs?: number
-  connectTimeoutMs?: number
+  stallTimeoutMs?: number | undefined
+  connectTimeoutMs?: number | undefined
+  /** What is known of the hosts that are sent to; on its own where left out. */
+  hosts?: Hosts | undefined
+}
+
+/** Connecting takes less time than answering: at most a sixth of a long timeout, and no more than a short one. */
+function connectTimeout(timeoutMs: number): number {
+  return Math.max(Math.min(timeoutMs, CONNECT_TIMEOUT_MS), timeoutMs / 6)
 }
 
 /** HTTP/1.1 over undici, with redirects followed by rules of our own. Each hop goes the way of its own host. */
@@ -52,12 +66,14 @@ export class Transport {
   readonly stallTimeoutMs: number
   readonly #plainHttp: readonly string[]
   readonly #ways: Ways
+  readonly #hosts: Hosts
 
   /** @throws AirgapError `FILE` when `caFile` is of no use. */
   constructor(options: TransportOptions) {
     this.#plainHttp = options.plainHttp ?? []
-    this.stallTimeoutMs = options.stallTimeoutMs ?? STALL_TIMEOUT_MS
-    const connectMs = options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS
+    this.#hosts = options.hosts ?? new Hosts()
+    this.stallTimeoutMs = this.#hosts.stallTimeout(options.stallTimeoutMs ?? STALL_TIMEOUT_MS)
+    const connectMs = options.connectTimeoutMs ?? connectTimeout(this.stallTimeoutMs)
     this.#ways = new Ways(options, { connectMs, stallMs: this.stallTimeoutMs })
   }
 
@@ -76,18 +92,9 @@ export class Transport {
   async request(request: HttpRequest): Promise<HttpResponse> {
     let { url, authorization } = request
     for (let hops = 0; ; hops++) {
-      const { statusCode, headers, body } = await this.#once(request, url, authorization)
-      const { method } = request
-      const response: HttpResponse = {
-        method,
-        status: statusCode,
-        headers,
-        body,
-        url,
-        requested: request.url,
-      }
-      const follows = method === 'GET' || method === 'HEAD'
-      if (!REDIRECTS.has(statusCode) || !follows) return response
+      const response = await this.#watched(request, url, authorization)
+      const follows = request.method === 'GET' || request.method === 'HEAD'
+      if (!REDIRECTS.has(response.status) || !follows) return response
       discard(response)
       const fail = (reason: string, hint?: string): never => {
         throw new AirgapError('REGISTRY', `cannot ${request.context.operation}: ${reason}`, { hint })
@@ -111,6 +118,17 @@ export class Transport {
     return !local && !isListed(this.#plainHttp, to)
   }
 
+  /** One hop, when its host is to be asked. */
+  async #watched(request: HttpRequest, url: URL, authorization: string | undefined): Promise<HttpResponse> {
+    const { context, signal, method, isAside = false } = request
+    const to = { host: url.host, context, counts: !isAside, hasBody: method !== 'HEAD', signal }
+    const { response, chunks, blame } = await this.#hosts.send(to, () =>
+      this.#once(request, url, authorization),
+    )
+    const { statusCode, headers, body } = response
+    return { method, status: statusCode, headers, body, chunks, blame, url, requested: request.url }
+  }
+
   async #once(
     request: HttpRequest,
     url: URL,
@@ -129,7 +147,7 @@ export class Transport {
           ...request.headers,
           ...(authorization === undefined ? {} : { authorization }),
         },
-        body,
+        body: await this.#paced(body),
         ...(signal === undefined ? {} : { signal }),
         ...(request.answerTimeoutMs === undefined ? {} : { headersTimeout: request.answerTimeoutMs }),
       })
@@ -153,6 +171,15 @@ export class Transport {
       stream?.destroy()
       throw error
     }
+  }
+
+  /** A body that goes out as fast as it may. */
+  async #paced(body: HttpRequest['body'] | null): Promise<Readable | Uint8Array | string | null> {
+    const { rate } = this.#hosts
+    if (rate === undefined || body === null || body === undefined) return body ?? null
+    if (body instanceof Readable) return Readable.from(rate.pace(body), { objectMode: false })
+    await rate.take(body.length)
+    return body
   }
 
   async close(): Promise<void> {
@@ -227,7 +254,7 @@ export async function readCapped(
   const chunks: Uint8Array[] = []
   let length = 0
   try {
-    for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
+    for await (const chunk of response.chunks) {
       length += chunk.length
       if (length > limit) return undefined
       chunks.push(chunk)
@@ -248,7 +275,7 @@ export async function failure(
   const chunks: Uint8Array[] = []
   try {
     let length = 0
-    for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
+    for await (const chunk of response.chunks) {
       chunks.push(chunk)
       length += chunk.length
       if (length >= MAX_ERROR_BODY) break
@@ -273,10 +300,11 @@ export async function failure(
     },
     context,
   )
-  return noteAnswer(error, {
+  noteAnswer(error, {
     status: response.status,
     body,
     path: response.requested.pathname,
     auth: auth.kind,
   })
+  return response.blame(error)
 }

@@ -12,6 +12,12 @@ interface BearerOptions {
   anonymousPull?: boolean
   /** Seconds, also fractions; 300 where left out. */
   expiresIn?: number
+  /** Which of several scopes a token is given for; `all-or-nothing` refuses all where one is denied. */
+  scopes?: 'all' | 'first' | 'last' | 'all-or-nothing'
+  /** Repositories that nobody gets a token for. */
+  denied?: readonly string[]
+  /** The longest Authorization header that is taken, as proxies have it. Characters. */
+  longestHeader?: number
 }
 
 export type AuthOptions = { basic: Record<string, string> } | { bearer: BearerOptions }
@@ -50,6 +56,10 @@ function bearerAuth(options: BearerOptions): Authenticator {
   const issuer = new TokenIssuer()
   return {
     check: (request) => {
+      const { authorization = '' } = request.headers
+      if (authorization.length > (options.longestHeader ?? Infinity)) {
+        return fault(400, 'UNSUPPORTED', 'request header or cookie too large')
+      }
       const needed = neededGrants(request)
       const token = /^Bearer (.+)$/i.exec(request.headers.authorization ?? '')?.[1]
       const claims = token === undefined ? undefined : issuer.read(token, 'access')
@@ -98,7 +108,13 @@ async function answerToken(
   if (user === undefined && (hasCredentials || (users && !options.anonymousPull))) {
     return unauthorized(`Basic realm="${SERVICE}"`)
   }
-  const asked = readScopes(parameters.getAll('scope'))
+  const scopes = parameters.getAll('scope').flatMap((value) => value.split(' '))
+  const asked = readScopes(chosen(scopes, options.scopes))
+  const denied = (options.denied ?? []).map((repository) => `repository:${repository}`)
+  if (options.scopes === 'all-or-nothing' && denied.some((resource) => resource in asked)) {
+    return json({ details: 'requested access to the resource is denied' }, {}, 403)
+  }
+  for (const resource of denied) delete asked[resource]
   const grants = user === undefined && users ? pullOnly(asked) : asked
   const seconds = options.expiresIn ?? 300
   const token = issuer.issue({
@@ -153,10 +169,15 @@ function covers(held: Grants, needed: Grants): boolean {
   })
 }
 
-/** `type:name:action,action`, where the name may hold colons; the parameter repeats or holds several by blanks. */
-function readScopes(values: string[]): Grants {
+function chosen(scopes: string[], which: BearerOptions['scopes']): string[] {
+  if (which === 'first') return scopes.slice(0, 1)
+  return which === 'last' ? scopes.slice(-1) : scopes
+}
+
+/** `type:name:action,action`, where the name may hold colons. */
+function readScopes(scopes: string[]): Grants {
   const grants = Object.create(null) as Grants
-  for (const scope of values.flatMap((value) => value.split(' '))) {
+  for (const scope of scopes) {
     const match = /^([a-z]+(?:\([a-z]+\))?:.+):([a-z*]+(?:,[a-z*]+)*)$/.exec(scope)
     if (!match?.[1] || !match[2]) continue
     grants[match[1]] = [...(grants[match[1]] ?? []), ...match[2].split(',')]

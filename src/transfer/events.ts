@@ -22,26 +22,50 @@ export type TransferEvent =
   | { type: 'image'; name: string; bytes: number; outcome: ItemOutcome }
   /** Told before anything is asked: which mirrors are in use, and where they are configured. */
   | { type: 'mirrors'; inUse: readonly MirrorUse[] }
+  /**
+   * An unfinished file is gone on with; it has so many of the bytes of blobs, or is thought to: they are hashed first.
+   * `begun` is when its first run began, RFC 3339.
+   */
+  | { type: 'resume'; file: string; bytes: number; total: number; begun: string }
   /** Something that a person should know and that does not stop the work. */
   | { type: 'warning'; message: string }
   | { type: 'registry'; notice: RegistryNotice }
 
-export type Phase = 'resolve' | 'reuse' | 'fetch' | 'check' | 'upload' | 'tag' | 'read-back'
+export type Phase = 'resolve' | 'resume' | 'reuse' | 'fetch' | 'check' | 'upload' | 'tag' | 'read-back'
 
 export type ItemOutcome =
-  'resolved' | 'reused' | 'fetched' | 'checked' | 'uploaded' | 'mounted' | 'present' | 'tagged' | 'confirmed'
+  | 'resolved'
+  | 'resumed'
+  | 'reused'
+  | 'fetched'
+  | 'checked'
+  | 'uploaded'
+  | 'mounted'
+  | 'present'
+  | 'tagged'
+  | 'confirmed'
 
 export type OnEvent = (event: TransferEvent) => void
 
 /**
  * Progress of one blob, told as its bytes so far, as events, which tell what has been added. A transfer that starts
  * over adds nothing until it is further than before.
+ * @param begun bytes that were there before; starting over then is more to do than the phase began with.
  */
-export function blobProgress(onEvent: OnEvent | undefined): { onProgress?: (bytes: number) => void } {
+export function blobProgress(
+  onEvent: OnEvent | undefined,
+  begun = 0,
+): { onProgress?: (bytes: number) => void } {
   if (!onEvent) return {}
-  let known = 0
+  let known = begun
+  let isAnew = begun === 0
   return {
     onProgress: (bytes) => {
+      if (!isAnew && bytes < begun) {
+        isAnew = true
+        known -= begun
+        onEvent({ type: 'more', bytes: begun })
+      }
       if (bytes <= known) return
       onEvent({ type: 'progress', bytes: bytes - known })
       known = bytes

@@ -7,11 +7,11 @@ interface WaitingImage {
   bytes: number
   parts: Iterable<string>
   /** What became of what is not among the parts; `present` where left out. */
-  outcome?: ItemOutcome
+  outcome?: ItemOutcome | undefined
 }
 
 /** The more an image took, the further behind: the outcome of an image is the last of its parts' outcomes. */
-const ORDER: readonly ItemOutcome[] = ['present', 'mounted', 'reused']
+const ORDER: readonly ItemOutcome[] = ['present', 'mounted', 'resumed', 'reused']
 
 /** Knows which images wait for which blobs, and tells of each image when all of them are done. */
 export class ImageProgress {

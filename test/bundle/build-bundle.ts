@@ -10,22 +10,16 @@ import { blobName, CHECKSUMS, RAW_SIGNATURE, SIGSTORE_SIGNATURE } from '../../sr
 import { orderBlobs } from '../../src/bundle/plan.ts'
 import { encodeHeader, END_SIZE, paddingLength } from '../../src/bundle/tar.ts'
 import { formatChecksums } from '../../src/bundle/checksums.ts'
-import { OutputFile } from '../../src/files/output-file.ts'
+import { pack } from '../../src/library/pack.ts'
 import { digestOf, type Digest } from '../../src/oci/digest.ts'
 import { parseManifest, platformOfConfig, type ManifestOrIndex } from '../../src/oci/manifest.ts'
 import { parsePlatform } from '../../src/oci/platform.ts'
 import { parseReference } from '../../src/oci/reference.ts'
-import { RegistryClient } from '../../src/registry/client.ts'
-import { parseMirror } from '../../src/registry/mirrors/flag.ts'
-import { Mirrors } from '../../src/registry/mirrors/mirrors.ts'
 import { seedRegistry } from '../../fixtures/images/index.ts'
 import { startRegistry } from '../../src/server/registry.ts'
 import { MemoryStore } from '../../src/server/memory-store.ts'
 import { closureOf, closureSize, kindOf, type LoadDocument } from '../../src/transfer/graph.ts'
 import { describingFiles } from '../../src/bundle/layout.ts'
-import { planPack } from '../../src/transfer/pack/pack.ts'
-import { packToFile } from '../../src/transfer/pack/to-file.ts'
-import { resolveImages } from '../../src/transfer/pack/resolve.ts'
 import { selectPlatforms } from '../../src/transfer/select.ts'
 import { parsePublicKey, type SigningKey } from '../../src/trust/keys.ts'
 import { signBytes } from '../../src/trust/signature.ts'
@@ -262,36 +256,16 @@ export async function packBundle(
   const store = new MemoryStore()
   for (const { reference, built } of images) seedRegistry(store, reference, built)
   await using registry = await startRegistry({ store })
-  const client = new RegistryClient({ plainHttp: [registry.host] })
-  const mirrors = new Mirrors([{ counts: 'all', rules: [parseMirror(`example.test=${registry.host}`)] }])
-  try {
-    const lock = await resolveImages({
-      images: images.map(({ reference }) => ({
-        reference: parseReference(`example.test/${reference}`),
-        from: 'argument',
-      })),
-      platforms: platforms === 'all' ? 'all' : platforms.map((platform) => parsePlatform(platform)),
-      client,
-      mirrors,
-      resolveFrom: 'mirror',
-    })
-    const plan = await planPack({
-      lock,
-      client,
-      mirrors,
-      key,
-      description: {
-        type: BUNDLE_TYPE,
-        formatVersion: '1.0',
-        requires: [],
-        name: 'test.tar',
-        sequence: 7,
-        created: '2026-01-01T00:00:00Z',
-        tool: { name: 'airgap', version: '0.1.0' },
-      },
-    })
-    await packToFile(plan, await OutputFile.reserve(path), { client })
-  } finally {
-    await client.close()
-  }
+  await pack({
+    images: images.map(({ reference }) => `example.test/${reference}`),
+    platforms,
+    output: path,
+    key: key ?? 'unsigned',
+    name: 'test.tar',
+    sequence: 7,
+    created: Date.parse('2026-01-01T00:00:00Z'),
+    registries: { plainHttp: [registry.host] },
+    mirrors: [`example.test=${registry.host}`],
+    resolveFrom: 'mirror',
+  })
 }

@@ -98,36 +98,71 @@ withParts('pack', WORLD_PARTS, () => {
       await mkdir(folder())
     })
 
-    test('by SIGKILL leaves no file under the name, and the same command then succeeds', async () => {
+    test('by SIGKILL leaves no file under the name, and the same command goes on', async () => {
       await using proxy = await startProxy(world.source.host)
       await world.allow(proxy.host)
       const held = proxy.hold(8 * MIB)
       const packing = world.airgap.start(...args(proxy.host))
       await reached(held, packing.ended)
+      await noted(folder())
       packing.child.kill('SIGKILL')
       expect((await packing.ended).signal).toBe('SIGKILL')
       expect(await readdir(folder())).not.toContain('out.tar')
 
       proxy.release()
-      await world.airgap.run(...args(proxy.host))
+      const stdout = await world.airgap.run(...args(proxy.host))
+      expect(stdout).toMatch(/taken up +\d/)
       expect(await readdir(folder())).toEqual(['out.tar'])
       await world.airgap.run('verify', output, '--key', world.publicKey)
     })
 
-    test('by SIGTERM leaves nothing and says that it was interrupted', async () => {
+    test('by SIGKILL again and again comes to the same bytes', async () => {
+      await using proxy = await startProxy(world.source.host)
+      await world.allow(proxy.host)
+      const fixed = new Airgap(world.folder, { SOURCE_DATE_EPOCH: '1800000000' })
+      const again = ['pack', '--lock', lock, '--no-sign', '--name', 'same', '-o', output]
+      const reference = join(folder(), 'reference.tar')
+      await fixed.run(
+        'pack',
+        '--lock',
+        lock,
+        '--no-sign',
+        '--name',
+        'same',
+        '-o',
+        reference,
+        ...world.reading(),
+      )
+      for (const part of [0, 2, 3, 5, 6]) {
+        const held = proxy.hold(part * MIB + 1)
+        const packing = fixed.start(...again, ...world.reading(proxy.host))
+        await reached(held, packing.ended)
+        packing.child.kill('SIGKILL')
+        await packing.ended
+        proxy.release()
+      }
+      await fixed.run(...again, ...world.reading(proxy.host))
+      const [one, other] = await Promise.all([reference, output].map((file) => readFile(file)))
+      expect(other?.equals(one ?? Buffer.alloc(0))).toBe(true)
+      expect((await readdir(folder())).toSorted()).toEqual(['out.tar', 'reference.tar'])
+    })
+
+    test('by SIGTERM keeps what has come and says so', async () => {
       await using proxy = await startProxy(world.source.host)
       await world.allow(proxy.host)
       const held = proxy.hold(8 * MIB)
       const packing = world.airgap.start(...args(proxy.host))
       await reached(held, packing.ended)
+      await noted(folder())
       packing.child.kill('SIGTERM')
       const result = await packing.ended
       expect(result.code, describeEnd(result)).toBe(6)
       expect(result.stderr).toContain('interrupted (SIGTERM)')
-      expect(await readdir(folder())).toEqual([])
+      expect(result.stderr).toContain(`${output}.partial; the same command goes on from there.`)
+      expect((await readdir(folder())).toSorted()).toEqual(['out.tar.partial', 'out.tar.partial.journal'])
     })
 
-    test('by the registry going away leaves nothing', async () => {
+    test('by the registry going away keeps what has come, which another mirror completes', async () => {
       const proxy = await startProxy(world.source.host)
       try {
         await world.allow(proxy.host)
@@ -142,11 +177,14 @@ withParts('pack', WORLD_PARTS, () => {
           ...world.reading(proxy.host),
         )
         await reached(held, packing.ended)
+        await noted(folder())
         await proxy[Symbol.asyncDispose]()
         const result = await packing.ended
         expect(result.code, describeEnd(result)).toBe(4)
         expect(result.stderr).toContain(proxy.host)
-        expect(await readdir(folder())).toEqual([])
+        expect(result.stderr).toContain('the same command goes on from there')
+        await world.airgap.run('pack', '--lock', lock, '-o', output, '--no-sign', ...world.reading())
+        expect(await readdir(folder())).toEqual(['out.tar'])
       } finally {
         await proxy[Symbol.asyncDispose]()
       }
@@ -198,7 +236,7 @@ withParts('pack', WORLD_PARTS, () => {
       expect(result.stdout).toBe('')
     })
 
-    test('that fills up in the middle ends with 7 and leaves nothing', async () => {
+    test('that fills up in the middle ends with 7 and keeps what has come', async () => {
       const folder = world.path('filling')
       await mkdir(folder)
       await using proxy = await startProxy(world.source.host)
@@ -209,16 +247,29 @@ withParts('pack', WORLD_PARTS, () => {
       await reached(held, finished)
       // The same place as the process sees it.
       const inside = `/proc/${child.pid}/root${folder}`
-      await poll('the unfinished bundle', async () => ((await readdir(inside)).length > 0 ? true : undefined))
+      await noted(inside)
       await expect(writeFile(join(inside, 'filler'), Buffer.alloc(40 * MIB))).rejects.toThrow('ENOSPC')
       proxy.release()
       const result = await finished
       expect(result.code, describeEnd(result)).toBe(7)
       expect(result.stderr).toContain('DISK_FULL')
-      expect(result.stdout.trim()).toBe('filler')
+      expect(result.stderr).toContain('the same command goes on from there')
+      expect(result.stdout.trim().split('\n')).toEqual([
+        'filler',
+        'out.tar.partial',
+        'out.tar.partial.journal',
+      ])
     })
   })
 })
+
+/** Waits until the journal of an unfinished bundle says that some of a layer is in its place. */
+async function noted(folder: string): Promise<void> {
+  await poll('a part of a layer in its place', async () => {
+    const journal = await readFile(join(folder, 'out.tar.partial.journal'), 'latin1').catch(() => '')
+    return journal.includes('"written"') ? true : undefined
+  })
+}
 
 /** Waits until a download is held; one that ends before is a failure. */
 async function reached(held: Promise<void>, end: Promise<Ended>): Promise<void> {

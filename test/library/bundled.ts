@@ -5,21 +5,26 @@ import { pack, parsePlatform } from '../../src/index.ts'
 import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
 import { signer, temporaryFolder } from '../bundle/build-bundle.ts'
 import { outcomeOf } from './engines.ts'
-import { watch } from './leftovers.ts'
+import { takeUnfinished, watch } from './leftovers.ts'
 
 /** What a run is called off with here. */
 export const REASON = new Error('the shift is over')
 
-/** Expects that a run which waits for something that never comes ends when it is called off then. */
+/**
+ * Expects that a run which waits for something that never comes ends when it is called off then.
+ * @param output of a pack that may leave something to go on with.
+ */
 export async function expectEnd(
   folder: string,
   stuck: Promise<unknown>,
   run: (signal: AbortSignal) => Promise<unknown>,
+  output?: string,
 ): Promise<void> {
   const left = watch(folder)
   const controller = new AbortController()
   void stuck.then(() => controller.abort(REASON))
   expect(await outcomeOf(run(controller.signal))).toEqual({ reason: REASON })
+  if (output !== undefined) takeUnfinished(output)
   await left.expectNothingLeft()
 }
 

@@ -1,7 +1,18 @@
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Worker } from 'node:worker_threads'
 import { expect, vi } from 'vitest'
+
+/**
+ * Takes away what an interrupted pack has left to go on with: both files, or none.
+ * @returns whether there was anything.
+ */
+export function takeUnfinished(output: string): boolean {
+  const left = [`${output}.partial`, `${output}.partial.journal`].filter((path) => existsSync(path))
+  expect([0, 2]).toContain(left.length)
+  for (const path of left) rmSync(path)
+  return left.length > 0
+}
 
 /** Sees what a run leaves behind. */
 export interface Watch {

@@ -146,9 +146,8 @@ test('a layer that stops half-way, into a file and into a stream', async () => {
   })
   const folder = await temporaryFolder()
   const images = [image.replace(source.host, host)]
-  await expectEnd(folder, stuck, (signal) =>
-    pack({ images, output: join(folder, 'out.tar'), key: signer, signal }),
-  )
+  const output = join(folder, 'out.tar')
+  await expectEnd(folder, stuck, (signal) => pack({ images, output, key: signer, signal }), output)
   await expectEnd(folder, stuck, (signal) =>
     pack({ images, output: new PassThrough().resume(), key: signer, signal }),
   )

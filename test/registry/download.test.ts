@@ -148,6 +148,52 @@ test.each<[string, Handler, (string | undefined)[]]>([
   expect(ranges(server)).toEqual(expected)
 })
 
+/** The hash of what a sink is said to have, and a download that goes on from there. */
+async function goOn(server: TestServer, beginning: Buffer) {
+  const client = makeClient()
+  const state = { content: Buffer.from(beginning) }
+  const sink: BlobSink = {
+    restartable: true,
+    write: async (chunk, position) => {
+      state.content = Buffer.concat([state.content.subarray(0, position), chunk])
+    },
+  }
+  const hash = client.shared.threads.open(bytes.length)
+  const block = client.shared.blocks.take()
+  block.bytes.set(beginning)
+  await hash.update(block, beginning.length)
+  const progress: number[] = []
+  await downloadBlob([client.repository(server.host, 'app')], blob, sink, {
+    client,
+    begun: { position: beginning.length, hash },
+    onProgress: (n) => progress.push(n),
+  })
+  expect(state.content.equals(bytes)).toBe(true)
+  return { progress, notices: client.notices }
+}
+
+test('a download goes on from what was there before', async () => {
+  const server = await serve(good)
+  const { progress } = await goOn(server, bytes.subarray(0, 700_000))
+  expect(ranges(server)).toEqual(['bytes=700000-'])
+  expect(progress[0]).toBeGreaterThan(700_000)
+})
+
+test('from a server without ranges, too', async () => {
+  const server = await serve((_, response) => void response.end(bytes))
+  await goOn(server, bytes.subarray(0, 700_000))
+  expect(server.seen).toHaveLength(1)
+})
+
+test('a wrong beginning costs a start from zero, and nobody is blamed for it', async () => {
+  const server = await serve(good)
+  const { notices } = await goOn(server, Buffer.alloc(700_000, 1))
+  expect(ranges(server)).toEqual(['bytes=700000-', undefined])
+  expect(notices).toMatchObject([
+    { type: 'retry', reason: expect.stringContaining('with what was there of it') as string },
+  ])
+})
+
 test('the next source goes on from the same byte', async () => {
   const mirror = await serve((...args) => sendBroken(30_000, ...args))
   const source = await serve(good)

@@ -95,7 +95,7 @@ export function makeClient(
     env: {},
     onNotice: (notice) => (notice.type === 'way' ? ways : notices).push(notice),
     ...options,
-    retry: { baseDelayMs: 1, maxRetryAfterMs: 5, ...options.retry },
+    retry: { baseDelayMs: 1, ...options.retry },
   })
   onTestFinished(() => client.close())
   return Object.assign(client, { notices, ways })

@@ -122,7 +122,15 @@ export const FILES: readonly (readonly [path: string, text: string])[] = [
   ],
   [
     'FILE.partial',
-    'A bundle that is being written. It gets its name when it is complete; one that a killed run left behind is replaced by the next.',
+    'A bundle that is being written. It gets its name when it is complete. After an interruption the same command goes on with it.',
+  ],
+  [
+    'FILE.partial.journal',
+    'What that unfinished bundle is made from, and how far it is. Without it the bundle is begun anew.',
+  ],
+  [
+    'FILE.earlier.partial',
+    'An unfinished bundle that a run with other inputs takes blobs from. It is removed when that one is complete.',
   ],
 ]
 

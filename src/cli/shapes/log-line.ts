@@ -27,12 +27,13 @@ function line<E extends string, L extends string, F extends v.ObjectEntries>(
 }
 
 const phase = described(
-  v.picklist(['resolve', 'reuse', 'fetch', 'check', 'upload', 'tag', 'read-back']),
+  v.picklist(['resolve', 'resume', 'reuse', 'fetch', 'check', 'upload', 'tag', 'read-back']),
   'The part of the work',
 )
 const doneOf = v.object({ done: wholeNumber, total: wholeNumber })
 const outcome = v.picklist([
   'resolved',
+  'resumed',
   'reused',
   'fetched',
   'checked',
@@ -66,6 +67,11 @@ export const LogLineSchema = v.variant('event', [
     caFiles: described(v.array(v.string()), 'Authorities that are trusted besides the usual ones'),
     clientCertificate: v.optional(described(v.string(), 'Shown to the host if it asks for one')),
   }),
+  line('resume', ['info'], {
+    file: described(v.string(), 'The unfinished file that is gone on with'),
+    bytes: described(doneOf, 'Bytes of blobs, as far as the journal knows'),
+    begun: described(instant, 'When its first run began'),
+  }),
   line('phase', ['info'], { phase, ...counts }),
   line('progress', ['info'], {
     phase,
@@ -87,6 +93,29 @@ export const LogLineSchema = v.variant('event', [
     attempt: described(wholeNumber, 'The attempt that has just failed, counted from 1'),
     delayMilliseconds: wholeNumber,
     reason: v.string(),
+  }),
+  line('held', ['info'], {
+    registry: described(
+      v.string(),
+      'Who asked to be left alone, or cannot be reached: a registry or its host',
+    ),
+    status: v.optional(described(wholeNumber, '429 or 503; absent where it cannot be reached')),
+    delayMilliseconds: wholeNumber,
+    until: described(instant, 'When it is asked again'),
+  }),
+  line('unavailable', ['warning'], {
+    registry: described(v.string(), 'Given up for now; what can be had elsewhere is'),
+    reason: v.string(),
+  }),
+  line('slower', ['info'], {
+    registry: v.string(),
+    transfers: described(wholeNumber, 'At a time, for now'),
+  }),
+  line('quota', ['warning'], {
+    registry: v.string(),
+    remaining: described(wholeNumber, 'Pulls that are left'),
+    limit: v.optional(wholeNumber),
+    windowSeconds: v.optional(described(wholeNumber, 'What the limit counts over')),
   }),
   line('request', ['info'], {
     remote: v.optional(described(v.string(), "The client's address")),

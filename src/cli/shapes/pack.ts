@@ -48,5 +48,9 @@ export const PackSchema = v.object({
     sum,
     'What came out of earlier bundles; in a dry run, what will, if it is unaltered there',
   ),
+  resumed: described(
+    sum,
+    'What an interrupted run had fetched: its bytes, and the blobs that were complete by them',
+  ),
 })
 export type PackResult = Known<v.InferOutput<typeof PackSchema>>

@@ -1,12 +1,12 @@
 import { formatDuration } from '../../duration.ts'
-import { parseRetryAfter } from '../retry.ts'
+import { parseRetryAfter } from '../pressure/retry-after.ts'
 import { isAccount, type FailedAnswer, type Meaning } from './answer.ts'
 import { quoted } from './quote.ts'
 import { aheadText } from './times.ts'
 
 /** 429: until when, whose limit it is, and the ways around it. */
 export function rateLimited(answer: FailedAnswer, registry: string, now: number = Date.now()): Meaning {
-  const wait = parseRetryAfter(answer.retryAfter, now)
+  const wait = parseRetryAfter(answer.retryAfter, { date: answer.date, now })
   const { auth } = answer
   const rest = `use a mirror (--mirror ${registry}=HOST), or send fewer at a time (--concurrency 1)`
   return {

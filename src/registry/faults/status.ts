@@ -1,7 +1,8 @@
 import { STATUS_CODES } from 'node:http'
 import { AirgapError } from '../../errors.ts'
 import type { Context } from '../notices.ts'
-import { markTransient, parseRetryAfter } from '../retry.ts'
+import { parseRetryAfter } from '../pressure/retry-after.ts'
+import { markTransient } from '../retry.ts'
 import type { FailedAnswer } from './answer.ts'
 import { meaningOf } from './meaning.ts'
 import { readSaid } from './quote.ts'
@@ -26,7 +27,7 @@ export function statusError(answer: FailedAnswer, context: Context): AirgapError
   const error = new AirgapError(code, `cannot ${context.operation}: ${parts.join('')}`, { hint })
   const mayPass = status === 408 || status === 425 || status === 429 || status >= 500
   if (mayPass && isLasting !== true) {
-    return markTransient(error, { retryAfterMs: parseRetryAfter(answer.retryAfter) })
+    return markTransient(error, { retryAfterMs: parseRetryAfter(answer.retryAfter, { date: answer.date }) })
   }
   // A signed link may have run out; asking the registry again gives a new one.
   if (redirectedTo !== undefined && (status === 401 || status === 403))

@@ -13,6 +13,7 @@ import { asRegistryFault, forEachImage } from '../failures.ts'
 import { closureOf, closureSize, kindOf, type Closure, type KnownSizes } from '../graph.ts'
 import type { Lock } from './lock.ts'
 import { repeatSelection } from '../select.ts'
+import { expectSources } from './expect.ts'
 import { DocumentCache } from './sources.ts'
 
 /** A blob that has to be fetched, and the repositories that may have it, in the order to try. */
@@ -51,6 +52,8 @@ export async function gatherContents(options: ContentsOptions): Promise<BundleCo
   const { lock } = options
   const cache = options.cache ?? new DocumentCache()
   const sizes: KnownSizes = new Map()
+  const references = lock.images.map(({ source }) => parseReference(source))
+  expectSources(options.client, references, options.mirrors)
   const words = {
     nameOf: ({ source }: ImageEntry) => source,
     faultOf: asLockFault,

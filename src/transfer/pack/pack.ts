@@ -15,7 +15,8 @@ export interface PackPlan {
   toFetch: Map<Digest, BlobToFetch>
   /** What earlier bundles may have of it; none of their bytes has been looked at yet. */
   reuse: ReusableBlobs | undefined
-  isSigned: boolean
+  /** What will be written into it last. */
+  signature: BundleSignature | undefined
 }
 
 /** For both ways to execute a plan. */
@@ -32,19 +33,24 @@ export interface PackOptions {
  * decides offsets; it is written last.
  *
  * @param key signs `SHA256SUMS`; undefined leaves the bundle unsigned.
+ * @param signature one that an earlier run has made over the very same, instead.
  */
 export async function planPack(
-  options: ContentsOptions & { key?: SigningKey | undefined; reuse?: ReusableBlobs | undefined },
+  options: ContentsOptions & {
+    key?: SigningKey | undefined
+    signature?: BundleSignature | undefined
+    reuse?: ReusableBlobs | undefined
+  },
 ): Promise<PackPlan> {
   const contents = await gatherContents(options)
-  const signature = options.key && signContents(contents, options.key)
+  const signature = options.signature ?? (options.key && signContents(contents, options.key))
   const plan = planBundle(contents.files, contents.blobs, contents.checksums, signature)
   return {
     plan,
     description: contents.description,
     toFetch: contents.toFetch,
     reuse: options.reuse,
-    isSigned: signature !== undefined,
+    signature,
   }
 }
 

@@ -15,6 +15,7 @@ import { closureOf, closureSize, kindOf } from '../graph.ts'
 import { LOCK_TYPE, type Lock } from './lock.ts'
 import { selectPlatforms } from '../select.ts'
 import { explainMissingTag } from './near-tags.ts'
+import { expectSources } from './expect.ts'
 import { DocumentCache, firstThatHas } from './sources.ts'
 
 /** An image that an input named, and the kind of input. */
@@ -50,6 +51,11 @@ export async function resolveImages(options: ResolveOptions): Promise<Lock> {
   const { images, onEvent } = options
   const cache = options.cache ?? new DocumentCache()
   onEvent?.({ type: 'phase', phase: 'resolve', items: images.length, bytes: 0 })
+  expectSources(
+    options.client,
+    images.map(({ reference }) => reference),
+    options.mirrors,
+  )
   const words = {
     nameOf: ({ reference }: RequestedImage) => formatReference(reference),
     faultOf: asRegistryFault,
@@ -134,6 +140,7 @@ async function readSource(
   if (tag === undefined) throw new AirgapError('INTERNAL', `${name} has neither tag nor digest`)
   const named = async (repository: Repository): Promise<ManifestOrIndex> => {
     const found = await repository.resolveManifest(tag, signal)
+    if (found?.document) cache.add(found.document)
     if (found) return cache.fetch(found.digest, all, signal)
     throw new AirgapError(
       'NOT_FOUND',
@@ -144,14 +151,17 @@ async function readSource(
   if (options.resolveFrom === 'mirror' && naming.length > 0) {
     const mayName = [...naming.map(({ repository }) => repository), ...(source ? [source] : [])]
     return firstThatHas(mayName, async (repository) => ({
-      document: all.includes(repository)
-        ? await repository.fetchManifest(tag, signal)
-        : await named(repository),
+      document:
+        all.includes(repository) && !cache.hasReuse
+          ? await repository.fetchManifest(tag, signal)
+          : await named(repository),
       resolvedFrom: repository === source ? 'source' : repository.name,
     }))
   }
   if (!source) throw nobodyMayName(reference, movedBy ?? '', options.resolveFrom)
-  const document = all.length === 1 ? await source.fetchManifest(tag, signal) : await named(source)
+  // Where the document may be had elsewhere, the tag's digest is asked for by HEAD, which counts towards no limit.
+  const isElsewhere = all.length > 1 || cache.hasReuse
+  const document = isElsewhere ? await named(source) : await source.fetchManifest(tag, signal)
   return { document, resolvedFrom: 'source' }
 }
 

@@ -11,7 +11,12 @@ import type { OnEvent } from '../events.ts'
 interface Place {
   reader: BundleReader
   entry: BundleEntry
+  /** As far as anybody knows. */
+  isWhole: boolean
 }
+
+/** A bundle; with what is known of its blobs where it is unfinished, and not all of them are there. */
+export type ReusableFile = string | { path: string; isWhole?: (digest: Digest, size: number) => boolean }
 
 /**
  * Blobs of earlier bundles, finished or not, that need not be fetched again. Nothing that these files say is
@@ -22,10 +27,10 @@ export class ReusableBlobs {
   readonly #places = new Map<Digest, Place[]>()
 
   /** @throws AirgapError `FILE` when a file cannot be read, `USAGE` when it is no bundle; the signal's reason. */
-  static async open(files: readonly string[], signal?: AbortSignal): Promise<ReusableBlobs> {
+  static async open(files: readonly ReusableFile[], signal?: AbortSignal): Promise<ReusableBlobs> {
     const found = new ReusableBlobs()
     try {
-      for (const file of files) await found.#add(file, signal)
+      for (const file of files) await found.#add(typeof file === 'string' ? { path: file } : file, signal)
       return found
     } catch (error) {
       await found.close()
@@ -33,7 +38,10 @@ export class ReusableBlobs {
     }
   }
 
-  async #add(file: string, signal: AbortSignal | undefined): Promise<void> {
+  async #add(
+    { path: file, isWhole }: Exclude<ReusableFile, string>,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
     const reader = await BundleReader.open(file)
     this.#readers.push(reader)
     let entries: BundleEntry[]
@@ -50,14 +58,14 @@ export class ReusableBlobs {
       const digest = digestOfBlobName(entry.name)
       if (digest === undefined) continue
       const places = this.#places.get(digest) ?? []
-      places.push({ reader, entry })
+      places.push({ reader, entry, isWhole: isWhole?.(digest, entry.size) ?? true })
       this.#places.set(digest, places)
     }
   }
 
   /** Whether some bundle has a blob of this name and size; whether its bytes are right is not known yet. */
   has({ digest, size }: { digest: Digest; size: number }): boolean {
-    return this.#places.get(digest)?.some(({ entry }) => entry.size === size) ?? false
+    return this.#places.get(digest)?.some(({ entry, isWhole }) => isWhole && entry.size === size) ?? false
   }
 
   /**
@@ -134,7 +142,7 @@ export class ReusableBlobs {
     return wanted.flatMap(({ digest, size }) => {
       const place = this.#places
         .get(digest)
-        ?.find((each) => each.reader === reader && each.entry.size === size)
+        ?.find((each) => each.isWhole && each.reader === reader && each.entry.size === size)
       return place ? [place.entry] : []
     })
   }

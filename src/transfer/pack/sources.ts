@@ -22,11 +22,16 @@ export class DocumentCache {
   readonly #documents = new Map<Digest, Promise<ManifestOrIndex>>()
   readonly #present = new Map<Digest, ManifestOrIndex>()
   readonly #configs = new Map<Digest, Promise<Buffer>>()
-  readonly #reuse: ReusableBlobs | undefined
+  readonly #reuse: Pick<ReusableBlobs, 'read'> | undefined
 
   /** @param reuse is asked before any registry. */
-  constructor(reuse?: ReusableBlobs) {
+  constructor(reuse?: Pick<ReusableBlobs, 'read'>) {
     this.#reuse = reuse
+  }
+
+  /** Whether documents may be here that no registry need be asked for. */
+  get hasReuse(): boolean {
+    return this.#reuse !== undefined
   }
 
   /** Puts in a document that was read by tag. */

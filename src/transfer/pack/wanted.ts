@@ -1,5 +1,6 @@
 import type { PlannedEntry } from '../../bundle/plan.ts'
 import { shortHex, type Digest } from '../../oci/digest.ts'
+import type { Begun } from '../../registry/download.ts'
 import type { Amount } from '../amount.ts'
 import type { OnEvent } from '../events.ts'
 import { ImageProgress } from '../image-progress.ts'
@@ -16,6 +17,8 @@ export interface WantedBlob {
 export interface PackSummary {
   fetched: Amount
   reused: Amount
+  /** Bytes that an interrupted run had fetched, and the blobs that were complete by them. */
+  resumed: Amount
 }
 
 /** In the order of the archive. */
@@ -32,18 +35,41 @@ export function expectedSummary(pack: PackPlan): PackSummary {
   return summaryOf(pack, (blob) => reuse?.has(blob.descriptor) ?? false)
 }
 
-/** @param isReused whether a blob came out of an earlier bundle. */
-export function summaryOf(pack: PackPlan, isReused: (blob: BlobToFetch) => boolean): PackSummary {
+/**
+ * @param isReused whether a blob came out of an earlier bundle.
+ * @param taken what came out of the unfinished file.
+ */
+export function summaryOf(
+  pack: PackPlan,
+  isReused: (blob: BlobToFetch) => boolean,
+  taken: TakenUp = NOTHING_TAKEN_UP,
+): PackSummary {
   const all = wantedBlobs(pack)
+  const resumed = all.filter(({ blob }) => taken.finished.has(blob.descriptor.digest))
+  const others = all.filter(({ blob }) => !taken.finished.has(blob.descriptor.digest))
+  const fetched = amountOf(others.filter(({ blob }) => !isReused(blob)))
+  const amount = amountOf(resumed)
+  const begun = [...taken.begun.values()].reduce((sum, { position }) => sum + position, 0)
   return {
-    fetched: amountOf(all.filter(({ blob }) => !isReused(blob))),
-    reused: amountOf(all.filter(({ blob }) => isReused(blob))),
+    fetched: { ...fetched, bytes: fetched.bytes - begun },
+    reused: amountOf(others.filter(({ blob }) => isReused(blob))),
+    resumed: { ...amount, bytes: amount.bytes + begun },
   }
 }
 
 function amountOf(blobs: readonly WantedBlob[]): Amount {
   return { count: blobs.length, bytes: blobs.reduce((sum, { entry }) => sum + entry.size, 0) }
 }
+
+/** What an unfinished file has, by the digests of the blobs. */
+export interface TakenUp {
+  /** Hashed, and as they should be. */
+  finished: ReadonlySet<Digest>
+  /** Beginnings, hashed as far as they go. */
+  begun: ReadonlyMap<Digest, Begun>
+}
+
+export const NOTHING_TAKEN_UP: TakenUp = { finished: new Set(), begun: new Map() }
 
 /** Tells how far the blobs are, and which images are complete by them. */
 export class FetchProgress {
@@ -53,18 +79,24 @@ export class FetchProgress {
   /**
    * @param blobs what is done in this phase.
    * @param reused what has been taken from earlier bundles before.
+   * @param taken what has been found in the unfinished file before.
    */
   constructor(
     pack: PackPlan,
     blobs: readonly WantedBlob[],
     reused: ReadonlySet<Digest>,
     onEvent: OnEvent | undefined,
+    taken: TakenUp = NOTHING_TAKEN_UP,
   ) {
     this.#onEvent = onEvent
     const parts = new Map<string, Digest[]>()
-    const isReused = new Set<string>()
+    const outcomes = new Map<string, 'resumed' | 'reused'>()
     for (const [digest, { images }] of pack.toFetch) {
-      if (reused.has(digest)) for (const { source } of images) isReused.add(source)
+      const outcome = reused.has(digest) ? 'reused' : taken.finished.has(digest) ? 'resumed' : undefined
+      if (!outcome) continue
+      for (const { source } of images) {
+        if (outcomes.get(source) !== 'reused') outcomes.set(source, outcome)
+      }
     }
     for (const { blob } of blobs) {
       for (const { source } of blob.images) {
@@ -76,11 +108,13 @@ export class FetchProgress {
         name: source,
         bytes: size,
         parts: parts.get(source) ?? [],
-        ...(isReused.has(source) ? { outcome: 'reused' as const } : {}),
+        outcome: outcomes.get(source),
       })),
       onEvent,
     )
-    const bytes = blobs.reduce((sum, { entry }) => sum + entry.size, 0)
+    const bytes = blobs.reduce((sum, { entry, blob }) => {
+      return sum + entry.size - (taken.begun.get(blob.descriptor.digest)?.position ?? 0)
+    }, 0)
     onEvent?.({ type: 'phase', phase: 'fetch', items: blobs.length, bytes, images: this.#images.count })
     this.#images.begin()
   }

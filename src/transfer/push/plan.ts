@@ -100,6 +100,11 @@ export async function planPush(opened: OpenedBundle, options: PlanPushOptions): 
     repositories.set(path, known)
     return known
   }
+  client.expect(
+    target.registry,
+    graphs.flatMap(({ image }) => names.get(image)?.repository ?? []),
+    'pull,push',
+  )
   const images = await inParallel(graphs, options, async (graph, signal): Promise<PlannedImage> => {
     const name = names.get(graph.image)
     if (!name) throw new AirgapError('INTERNAL', `${graph.image.source} has got no name`)
@@ -113,11 +118,15 @@ export async function planPush(opened: OpenedBundle, options: PlanPushOptions): 
   const blobs = await inParallel(blobNeeds(images), options, (need, signal) =>
     locateBlob(need, isAbsent, signal),
   )
+  client.expectSources(target.registry, mountSources(blobs))
+  // What a tag points to is there.
+  const known = new Set(images.map(({ repository, tagNow }) => `${repository.name} ${tagNow}`))
   const manifests = await inParallel(
     manifestNeeds(images),
     options,
     async (need, signal): Promise<PlannedManifest> => {
       if (isAbsent(need.repository)) return { ...need, isPresent: false }
+      if (known.has(`${need.repository.name} ${need.document.digest}`)) return { ...need, isPresent: true }
       const there = await need.repository.resolveManifest(need.document.digest, signal)
       return { ...need, isPresent: there?.digest === need.document.digest }
     },
@@ -228,6 +237,22 @@ export function tagChange(before: Digest | undefined, digest: Digest): 'created'
 export function uploadsOf({ present, missing, damaged }: PlannedBlobTransfer): Repository[] {
   if (damaged.length > 0) return damaged
   return present.length > 0 ? [] : missing.slice(0, 1)
+}
+
+/** The repository of the target that the others mount a blob from. */
+export function mountSource(blob: PlannedBlobTransfer): Repository | undefined {
+  return blob.present[0] ?? uploadsOf(blob)[0]
+}
+
+/** Those of the most mounts first. */
+function mountSources(blobs: readonly PlannedBlobTransfer[]): string[] {
+  const mounts = new Map<string, number>()
+  for (const blob of blobs) {
+    const source = mountSource(blob)?.repository
+    const count = mountsOf(blob).length
+    if (source !== undefined && count > 0) mounts.set(source, (mounts.get(source) ?? 0) + count)
+  }
+  return [...mounts].toSorted(([, a], [, b]) => b - a).map(([repository]) => repository)
 }
 
 /** The repositories that mount it from another one of the target. */

@@ -13,6 +13,7 @@ import { ImageProgress } from '../image-progress.ts'
 import { inParallel } from '../parallel.ts'
 import { contentFor, putWithContent } from './missing-content.ts'
 import {
+  mountSource,
   mountsOf,
   tagName,
   uploadsOf,
@@ -126,7 +127,7 @@ async function mountOrUpload(
   signal: AbortSignal,
 ): Promise<ItemOutcome> {
   let outcome: ItemOutcome = 'present'
-  const from = blob.present[0] ?? uploadsOf(blob)[0]
+  const from = mountSource(blob)
   for (const repository of mountsOf(blob)) {
     const isMounted = from !== undefined && (await repository.mountBlob(blob.digest, from.repository, signal))
     if (isMounted) {
@@ -251,6 +252,12 @@ async function setTags(
   onEvent?.({ type: 'phase', phase: 'tag', items: unique.size + plan.sourceIndexes.length, bytes: 0 })
   await inParallel([...unique], options, async ([name, planned], signal) => {
     const { image, repository, tagNow } = planned
+    if (tagNow === image.digest && (await isTagged(planned, signal))) {
+      record.setTag(planned, tagNow)
+      record.markRead(repository, image.digest)
+      onEvent?.({ type: 'item', name, bytes: 0, outcome: 'tagged' })
+      return
+    }
     // Hours may have gone by since the plan was made.
     const before = (await repository.resolveManifest(planned.name.tag, signal))?.digest
     if (before !== image.digest) {
@@ -265,6 +272,16 @@ async function setTags(
     record.markRead(repository, image.digest)
     onEvent?.({ type: 'item', name, bytes: 0, outcome: 'tagged' })
   })
+}
+
+/** Whether a tag that need not be set is still what it was, read as the others are after they have been set. */
+async function isTagged({ image, repository, name }: PlannedImage, signal: AbortSignal): Promise<boolean> {
+  try {
+    return (await repository.fetchManifest(name.tag, signal)).digest === image.digest
+  } catch (error) {
+    if (error instanceof AirgapError && error.code === 'NOT_FOUND') return false
+    throw error
+  }
 }
 
 function setBySomebody(name: string, before: Digest, wanted: Digest): AirgapError {

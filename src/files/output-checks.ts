@@ -1,0 +1,106 @@
+import { constants } from 'node:fs'
+import { lstat, open, realpath, stat, statfs } from 'node:fs/promises'
+import { dirname, join, parse, resolve, sep } from 'node:path'
+import { AirgapError, fileError, systemCode } from '../errors.ts'
+
+/** Refuses what must not be written over or through. */
+export async function checkOutput(path: string, force: boolean, canForce = true): Promise<void> {
+  await checkFolder(path)
+  const existing = await lstat(path).catch((error: unknown) => {
+    if (systemCode(error) === 'ENOENT') return undefined
+    throw fileError(error, 'write', path)
+  })
+  if (!existing) return
+  if (existing.isSymbolicLink() && !force) {
+    throw new AirgapError('OUTPUT_UNSAFE', `cannot write ${path}: it is a symbolic link`, {
+      hint: 'Name the file itself. With --force the link is replaced, never what it points to.',
+    })
+  }
+  if (!existing.isFile() && !existing.isSymbolicLink()) {
+    throw new AirgapError('OUTPUT_UNSAFE', `cannot write ${path}: it is not an ordinary file`, {
+      hint: 'Name a file; to write to a pipe, use -o - and redirect standard output.',
+    })
+  }
+  if (!force) {
+    throw new AirgapError('OUTPUT_EXISTS', `cannot write ${path}: it exists already`, {
+      hint: canForce ? 'Choose another name, or replace it with --force.' : 'Choose another name.',
+    })
+  }
+}
+
+const STICKY = 0o1000
+const WORLD_WRITABLE = 0o002
+
+/**
+ * Refuses a path that leads through a link which somebody else has put into a folder that everybody may write
+ * to (`/tmp/x -> /etc`): it would send our output wherever they like.
+ */
+export async function checkFolder(path: string): Promise<void> {
+  const folder = dirname(resolve(path))
+  const { root } = parse(folder)
+  let current = root
+  for (const part of folder.slice(root.length).split(sep).filter(Boolean)) {
+    const parent = await stat(current).catch((error: unknown) => {
+      throw fileError(error, 'write', path)
+    })
+    current = join(current, part)
+    const info = await lstat(current).catch((error: unknown) => {
+      if (systemCode(error) !== 'ENOENT') throw fileError(error, 'write', path)
+      throw new AirgapError('FILE', `cannot write ${path}: there is no folder ${current}`, {
+        hint: 'Create it first, or look at the spelling.',
+      })
+    })
+    if (!info.isSymbolicLink()) continue
+    const isShared = (parent.mode & WORLD_WRITABLE) !== 0
+    const isOurs = info.uid === process.getuid?.()
+    if (isShared && !isOurs) {
+      throw new AirgapError(
+        'OUTPUT_UNSAFE',
+        `cannot write ${path}: ${current} is somebody else's link in a shared folder`,
+        { hint: `It points to ${await realpath(current).catch(() => 'nowhere')}. Name the folder itself.` },
+      )
+    }
+    if (isShared && (parent.mode & STICKY) === 0) {
+      throw new AirgapError(
+        'OUTPUT_UNSAFE',
+        `cannot write ${path}: ${current} is a link in a folder where everybody can replace it`,
+        { hint: 'Name the folder itself.' },
+      )
+    }
+  }
+}
+
+/**
+ * Checks that a folder's disk has room for so many bytes more.
+ * @param isNew whether nothing is there yet.
+ * @throws AirgapError `DISK_FULL`
+ */
+export async function checkFreeSpace(folder: string, needed: number, isNew: boolean): Promise<void> {
+  const { bavail, bsize, blocks } = await statfs(folder)
+  // Some network file systems do not say.
+  if (blocks === 0) return
+  const free = bavail * bsize
+  if (free >= needed) return
+  throw new AirgapError(
+    'DISK_FULL',
+    `${folder} has ${free} bytes free, and ${needed} are needed: ${needed - free} are missing`,
+    {
+      hint: isNew
+        ? 'Free some space, or write to another disk with -o. Nothing has been fetched yet.'
+        : 'Free some space.',
+    },
+  )
+}
+
+/** Makes names that were given or taken away in a folder last. */
+export async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, constants.O_RDONLY)
+  try {
+    await handle.sync()
+  } catch (error) {
+    // Some file systems (and Windows) cannot sync a folder; the file itself is synced.
+    if (!['EINVAL', 'EPERM', 'EISDIR', 'ENOTSUP'].includes(systemCode(error) ?? '')) throw error
+  } finally {
+    await handle.close()
+  }
+}

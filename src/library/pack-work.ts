@@ -1,0 +1,89 @@
+import { basename } from 'node:path'
+import type { ImageEntry } from '../bundle/description.ts'
+import { checkDeliveredNames, sortImages } from '../bundle/layout.ts'
+import { AirgapError } from '../errors.ts'
+import { formatReference, parseReference, type Reference } from '../oci/reference.ts'
+import type { RegistryClient } from '../registry/client.ts'
+import type { JournalHeader, PackInputs } from '../transfer/pack/journal/header.ts'
+import type { Lock } from '../transfer/pack/lock.ts'
+import type { DocumentCache } from '../transfer/pack/sources.ts'
+import { describeBundle } from './description.ts'
+import type { PackOptions } from './pack.ts'
+import type { KnownMirrors } from './mirrors.ts'
+import { requestOf, resolveWith, type ResolveRequest } from './request.ts'
+import type { Run } from './run.ts'
+
+/** What a bundle is called when it goes to a stream and no name is given. */
+const NAME_OF_A_STREAM = 'bundle'
+
+/** What the options of a pack come to by themselves. */
+export interface PackRequest {
+  what: { lock: Lock; request?: undefined } | { request: ResolveRequest; lock?: undefined }
+  description: ReturnType<typeof describeBundle>
+}
+
+/** The same, with what files say of mirrors. */
+export interface PackWork extends PackRequest {
+  known: KnownMirrors
+}
+
+/**
+ * Reads everything that can be wrong in the options.
+ * @throws AirgapError `USAGE`, `INVALID_REFERENCE`, `INVALID_PLATFORM`
+ */
+export function packRequestOf(options: PackOptions): PackRequest {
+  const { images, lock, output } = options
+  const request = images && requestOf({ ...options, images })
+  const name = options.name ?? (typeof output === 'string' ? basename(output) : NAME_OF_A_STREAM)
+  const description = describeBundle({ ...options, name }, Date.now())
+  if (lock && !request) return { what: { lock }, description }
+  if (request && !lock) return { what: { request }, description }
+  throw new AirgapError('USAGE', 'either a lock or images are packed')
+}
+
+/** The images that are asked for. */
+export function referencesOf({ what }: PackRequest): Reference[] {
+  return what.request
+    ? what.request.images.map(({ reference }) => reference)
+    : what.lock.images.map(({ source }) => parseReference(source))
+}
+
+/** The lock that was given, or what is pinned now. */
+export async function lockOf(
+  { what, known }: PackWork,
+  client: RegistryClient,
+  options: PackOptions,
+  run: Run,
+  cache: DocumentCache,
+): Promise<Lock> {
+  if (what.lock) return what.lock
+  const { request } = what
+  const { mirrors } = known
+  return resolveWith(client, { ...options, images: request.images }, run, { ...request, mirrors }, cache)
+}
+
+/**
+ * What an interrupted pack has pinned, as far as it is still wanted, and what it could not resolve then.
+ * @param resolving asks registries; called for what is missing only.
+ * @returns the very lock of `header` where nothing has changed.
+ */
+export async function lockGoingOn(
+  { lock }: JournalHeader,
+  inputs: PackInputs,
+  work: PackWork,
+  resolving: (work: PackWork) => Promise<Lock>,
+): Promise<Lock> {
+  const wanted = new Set(inputs.images)
+  const kept = lock.images.filter(({ source }) => wanted.has(source))
+  const known = new Set(kept.map(({ source }) => source))
+  const { request } = work.what
+  const missing = request?.images.filter(({ reference }) => !known.has(formatReference(reference))) ?? []
+  const added: ImageEntry[] = []
+  if (request && missing.length > 0) {
+    added.push(...(await resolving({ ...work, what: { request: { ...request, images: missing } } })).images)
+  }
+  if (added.length === 0 && kept.length === lock.images.length) return lock
+  const images = sortImages([...kept, ...added])
+  checkDeliveredNames(images)
+  return { ...lock, images }
+}
