@@ -2,7 +2,14 @@ import { AirgapError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Context } from './notices.ts'
 import type { Location } from './location.ts'
-import { contentLengthOf, discard, failure, headerOf, type HttpResponse } from './transport.ts'
+import {
+  contentEncodingOf,
+  contentLengthOf,
+  discard,
+  failure,
+  headerOf,
+  type HttpResponse,
+} from './transport.ts'
 
 /** A blob being read. */
 export interface BlobStream {
@@ -10,6 +17,8 @@ export interface BlobStream {
   start: number
   /** The whole blob's length as the server states it. */
   total: number | undefined
+  /** Content-Encoding, where the server states one. */
+  encoding: string | undefined
   body: AsyncIterable<Uint8Array>
   /** Gives it up. */
   cancel(): void
@@ -42,9 +51,12 @@ export async function statBlobOnce(
     context,
     signal,
   })
-  if (answer.status !== 200 && answer.status !== 404) throw await failure(answer, answer.auth, context)
+  const { status } = answer
+  // Who does not do HEAD does not say that it is there.
+  const isUnknown = status === 404 || status === 405 || status === 501
+  if (status !== 200 && !isUnknown) throw await failure(answer, answer.auth, context)
   discard(answer)
-  return answer.status === 404 ? undefined : { size: contentLengthOf(answer) }
+  return isUnknown ? undefined : { size: contentLengthOf(answer) }
 }
 
 /** See {@link Repository.openBlob}. */
@@ -117,5 +129,6 @@ function whole(response: HttpResponse): BlobStream {
 
 function streamOf(response: HttpResponse, start: number, total: number | undefined): BlobStream {
   const { body, chunks } = response
-  return { start, total, body: chunks, cancel: () => void body.destroy() }
+  const encoding = contentEncodingOf(response)
+  return { start, total, encoding, body: chunks, cancel: () => void body.destroy() }
 }

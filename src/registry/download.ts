@@ -2,6 +2,7 @@ import { AirgapError, type Problem } from '../errors.ts'
 import type { Descriptor } from '../oci/manifest.ts'
 import type { BlobStream } from './blobs.ts'
 import type { Shared } from './connection.ts'
+import { encodingHint, encodingText } from './encoding.ts'
 import { damagedHint } from './faults/words.ts'
 import { foreignOrigins } from './foreign.ts'
 import { transportError } from './http-errors.ts'
@@ -103,6 +104,7 @@ class Download {
   /** The beginning is not from a source of this download. */
   #isGoingOn: boolean
   #wrongDigests = 0
+  #encoding: string | undefined
 
   constructor(descriptor: Descriptor, sink: BlobSink, options: DownloadOptions) {
     this.#descriptor = descriptor
@@ -138,6 +140,7 @@ class Download {
     const { size } = this.#descriptor
     const { signal } = this.#options
     const stream = await origin.open(this.#position, signal)
+    this.#encoding = stream.encoding
     try {
       if (stream.total !== undefined && stream.total !== size) {
         throw this.#mismatch(origin, `it has ${stream.total} bytes there instead of ${size}`)
@@ -226,6 +229,13 @@ class Download {
   }
 
   #mismatch(origin: Origin, reason: string): AirgapError {
+    if (this.#encoding !== undefined) {
+      return new AirgapError(
+        'CONTENT_MISMATCH',
+        `cannot ${origin.context.operation}: ${reason}; it ${encodingText(this.#encoding)}`,
+        { hint: encodingHint(origin.host) },
+      )
+    }
     return new AirgapError('CONTENT_MISMATCH', `cannot ${origin.context.operation}: ${reason}`, {
       hint: damagedHint(origin.host),
     })

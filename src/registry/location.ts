@@ -23,6 +23,8 @@ export class Location {
   readonly connection: Connection
   /** Upload sessions that refused mounts have left behind, by digest; the upload that follows takes them. */
   readonly sessions = new Map<Digest, URL>()
+  /** Of manifests that were put: whose referrers the registry has taken them for, by OCI-Subject. */
+  readonly subjects = new Map<Digest, string | undefined>()
 
   constructor(connection: Connection, repository: string, { apiRoot = '/v2', namespace }: ApiPlace = {}) {
     this.#apiRoot = apiRoot

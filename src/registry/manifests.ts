@@ -7,8 +7,18 @@ import { CAPTIVE_PAGE, damagedHint, LARGE_MANIFEST } from './faults/words.ts'
 import { pageText } from './faults/quote.ts'
 import type { Context } from './notices.ts'
 import type { Location } from './location.ts'
+import { encodingHint, encodingText } from './encoding.ts'
+import { manifestRefusal } from './manifest-refusals.ts'
 import { markTransient } from './retry.ts'
-import { contentLengthOf, contentTypeOf, discard, failure, headerOf, readCapped } from './transport.ts'
+import {
+  contentEncodingOf,
+  contentLengthOf,
+  contentTypeOf,
+  discard,
+  failure,
+  headerOf,
+  readCapped,
+} from './transport.ts'
 
 /** What a registry says about a manifest without sending it. */
 export interface ManifestInfo {
@@ -65,6 +75,15 @@ export async function fetchManifest(
   ref: string,
   signal?: AbortSignal,
 ): Promise<ManifestOrIndex> {
+  return (await readManifest(repository, ref, signal)).document
+}
+
+/** {@link fetchManifest}, with the entity tag (RFC 9110 § 8.8.3) for a put that depends on it. */
+export async function readManifest(
+  repository: Location,
+  ref: string,
+  signal?: AbortSignal,
+): Promise<{ document: ManifestOrIndex; etag: string | undefined }> {
   const what = repository.refText(ref)
   const context = repository.context(`fetch the manifest ${what}`)
   const call = readCall(repository, ref, 'GET', context, signal)
@@ -88,10 +107,27 @@ export async function fetchManifest(
         { hint: CAPTIVE_PAGE },
       )
     }
+    const encoding = contentEncodingOf(answer)
+    if (encoding !== undefined && !isJsonObject(bytes)) throw encoded(encoding, context)
     if (isDigest(ref) && digestOf(bytes) !== ref)
       throw markTransient(otherDigest(ref, digestOf(bytes), context), { attempts: 2 })
-    return parseManifest(bytes, what, isManifestOrIndexType(mediaType) ? mediaType : undefined)
+    const document = parseManifest(bytes, what, isManifestOrIndexType(mediaType) ? mediaType : undefined)
+    return { document, etag: headerOf(answer, 'etag') }
   })
+}
+
+function isJsonObject(bytes: Uint8Array): boolean {
+  return bytes.find((byte) => byte > 0x20) === 0x7b
+}
+
+function encoded(encoding: string, { registry, operation }: Context): AirgapError {
+  return new AirgapError(
+    'CONTENT_MISMATCH',
+    `cannot ${operation}: what ${registry} sends ${encodingText(encoding)}`,
+    {
+      hint: encodingHint(registry),
+    },
+  )
 }
 
 function otherDigest(wanted: Digest, got: string, { registry, operation }: Context): AirgapError {
@@ -120,12 +156,16 @@ function readCall(
   }
 }
 
-/** See {@link Repository.putManifest}. */
+/**
+ * See {@link Repository.putManifest}.
+ * @param conditions headers that make it depend on what is there (RFC 9110 § 13.1).
+ */
 export async function putManifest(
   repository: Location,
   ref: string,
   document: { bytes: Uint8Array; mediaType: string; digest: Digest },
   signal?: AbortSignal,
+  conditions: Record<string, string> = {},
 ): Promise<void> {
   const { bytes, mediaType, digest } = document
   const context = repository.context(`put the manifest ${repository.refText(ref)}`)
@@ -138,37 +178,15 @@ export async function putManifest(
       target: repository.manifestPath(ref),
       repository: repository.repository,
       scopes: [repository.push],
-      headers: { 'content-type': mediaType },
+      headers: { 'content-type': mediaType, ...conditions },
       body: () => bytes,
       context,
       signal,
     })
-    if (answer.status < 200 || answer.status > 299) throw await putFailure(answer, bytes, context)
+    if (answer.status < 200 || answer.status > 299) throw await manifestRefusal(answer, bytes, context)
     discard(answer)
+    repository.subjects.set(digest, headerOf(answer, 'oci-subject'))
     const stored = headerOf(answer, 'docker-content-digest')
     if (stored !== undefined && stored !== digest) throw otherDigest(digest, stored, context)
   })
-}
-
-async function putFailure(answer: Answer, bytes: Uint8Array, context: Context): Promise<AirgapError> {
-  const error = await failure(answer, answer.auth, context)
-  if ((answer.status !== 400 && answer.status !== 500) || !hasForeignLayers(bytes)) return error
-  // Seen with docker-registry 2.8: 500 to every manifest with foreign layers, whether the blobs are there or not.
-  const explained = new AirgapError(error.code, error.message, {
-    hint: 'The manifest has layers with "urls" (foreign layers). docker-registry takes such manifests only if its configuration permits the addresses: validation.manifests.urls.allow',
-    cause: error,
-  })
-  return answer.status === 500 ? markTransient(explained, { attempts: 2 }) : explained
-}
-
-function hasForeignLayers(bytes: Uint8Array): boolean {
-  try {
-    const { layers } = JSON.parse(Buffer.from(bytes).toString('utf8')) as { layers?: { urls?: unknown[] }[] }
-    return (
-      Array.isArray(layers) && layers.some((layer) => Array.isArray(layer?.urls) && layer.urls.length > 0)
-    )
-  } catch {
-    // What is not JSON has no layers; the registry's own words say the rest.
-    return false
-  }
 }

@@ -7,10 +7,10 @@ import type { Location } from './location.ts'
 import { fetchManifest } from './manifests.ts'
 import type { Context } from './notices.ts'
 import { MAX_PAGES, nextPage } from './pages.ts'
-import { discard, failure, readCapped } from './transport.ts'
+import { contentTypeOf, discard, failure, readCapped } from './transport.ts'
 
 /** More things than this refer to no image; beyond it, somebody fills memory. */
-const MAX_REFERRERS = 10_000
+export const MAX_REFERRERS = 10_000
 
 /** The answers of registries that do not know the request: 404 by the specification, the others seen in the field. */
 const NO_SUCH_REQUEST = new Set([400, 404, 405, 501])
@@ -27,6 +27,16 @@ export async function listReferrers(
   const context = repository.context(`list what refers to ${repository.refText(parseDigest(subject))}`)
   const listed = await fromRequest(repository, subject, context, signal)
   return listed ?? fromTag(repository, subject, context, signal)
+}
+
+/** Whether the registry keeps the list itself. */
+export async function hasReferrersList(
+  repository: Location,
+  subject: Digest,
+  signal?: AbortSignal,
+): Promise<boolean> {
+  const context = repository.context(`list what refers to ${repository.refText(subject)}`)
+  return (await fromRequest(repository, subject, context, signal)) !== undefined
 }
 
 /** @returns undefined where the registry does not do this. */
@@ -50,10 +60,10 @@ async function fromRequest(
         context,
         signal,
       })
-      if (tried.status === 200 || (page === 1 && isUnknown(tried))) return tried
+      if (isList(tried) || (page === 1 && isUnknown(tried))) return tried
       throw await failure(tried, tried.auth, context)
     })
-    if (answer.status !== 200) {
+    if (!isList(answer)) {
       discard(answer)
       return undefined
     }
@@ -69,9 +79,16 @@ async function fromRequest(
   return [...found.values()]
 }
 
-/** Harbor 2.7 answered 401 to the request alone, without saying what it wants; to everything else it let us in. */
+function isList(answer: Answer): boolean {
+  return answer.status === 200 && contentTypeOf(answer) !== 'text/html'
+}
+
+/**
+ * Harbor 2.7 answered 401 to the request alone, without saying what it wants; to everything else it let us in. GHCR
+ * sends it on to a web site, which answers with whatever it likes.
+ */
 function isUnknown(answer: Answer): boolean {
-  if (NO_SUCH_REQUEST.has(answer.status)) return true
+  if (NO_SUCH_REQUEST.has(answer.status) || answer.url.origin !== answer.requested.origin) return true
   return answer.status === 401 && answer.headers['www-authenticate'] === undefined
 }
 

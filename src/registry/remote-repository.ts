@@ -6,6 +6,7 @@ import type { Connection, Shared } from './connection.ts'
 import { downloadBlob } from './download.ts'
 import { Location, type ApiPlace } from './location.ts'
 import { fetchManifest, putManifest, resolveManifest, type ManifestInfo } from './manifests.ts'
+import { ensureReferrer } from './referrers-tag.ts'
 import { listReferrers } from './referrers.ts'
 import type { Repository } from './repository.ts'
 import { someTags } from './tags.ts'
@@ -93,6 +94,10 @@ export class RemoteRepository implements Repository {
 
   async referrers(digest: Digest, signal?: AbortSignal): Promise<Descriptor[]> {
     return listReferrers(this.#location, digest, signal)
+  }
+
+  async ensureReferrer(document: ManifestOrIndex, signal?: AbortSignal): Promise<'listed' | 'added'> {
+    return ensureReferrer(this.#location, document, signal)
   }
 
   async mountBlob(digest: Digest, fromRepository: string, signal?: AbortSignal): Promise<boolean> {

@@ -69,6 +69,14 @@ export interface Repository {
   referrers(digest: Digest, signal?: AbortSignal): Promise<Descriptor[]>
 
   /**
+   * Sees to it that a manifest with a subject, which is there, is found among what refers to it: where the registry
+   * does not keep that list, the tag that stands in for it is written. To be called for one manifest at a time.
+   * @returns `added` where the tag was written.
+   * @throws AirgapError `REGISTRY` also where the tag is something else than such a list; it is left as it is.
+   */
+  ensureReferrer(document: ManifestOrIndex, signal?: AbortSignal): Promise<'listed' | 'added'>
+
+  /**
    * Mounts a blob from another repository of the same registry.
    * @returns false when the registry does not do it, for whatever reason: then it must be uploaded.
    */

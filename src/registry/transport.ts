@@ -246,6 +246,12 @@ export function contentTypeOf(response: HttpResponse): string {
   return (headerOf(response, 'content-type') ?? '').replace(/;.*$/s, '').trim().toLowerCase()
 }
 
+/** What an answer's bytes are wrapped in although requests ask for nothing (`accept-encoding: identity`). */
+export function contentEncodingOf(response: HttpResponse): string | undefined {
+  const text = (headerOf(response, 'content-encoding') ?? '').trim().toLowerCase()
+  return text === '' || text === 'identity' ? undefined : text
+}
+
 /** Content-Length, where it is a plain number. */
 export function contentLengthOf(response: HttpResponse): number | undefined {
   const text = headerOf(response, 'content-length') ?? ''

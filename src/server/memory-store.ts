@@ -2,7 +2,7 @@ import { AirgapError } from '../errors.ts'
 import { digestOf, isDigest, type Digest } from '../oci/digest.ts'
 import { compareBytes } from '../oci/json.ts'
 import { parseManifest, type Descriptor, type ManifestOrIndex } from '../oci/manifest.ts'
-import { referrerOf } from './referrer.ts'
+import { referrerOf } from '../oci/referrer.ts'
 import type { StoredBlob, StoredManifest, WritableStore } from './storage.ts'
 
 interface Repository {

@@ -13,7 +13,7 @@ import { fault, json, notAllowed, type Reply } from './reply.ts'
 import { logEntry, readBody, type RegistryRequest, type RequestLogEntry } from './request.ts'
 import { parseRoute } from './routes.ts'
 import type { ContentStore } from './storage.ts'
-import { brokenChunks } from './upload-quirks.ts'
+import { brokenChunks } from './quirks/uploads.ts'
 import { UploadSessions } from './upload-sessions.ts'
 import { send } from './wire.ts'
 
@@ -27,7 +27,7 @@ export interface ServerOptions {
   front?: (request: RegistryRequest) => Promise<Reply | undefined>
   /** Take an index whose children are not there, as registries do that are configured so. */
   sparseIndexes?: boolean
-  /** Where the quirk `redirect-blobs` sends clients: `http://host:port`. */
+  /** Where quirks that redirect send clients: `http://host:port`. */
   redirectTo?: string
   /** 127.0.0.1 and any free port where left out. */
   listen?: { host?: string; port?: number }
@@ -113,7 +113,7 @@ export async function serve(
     const reply =
       (await auth.token(request)) ??
       auth.check(request) ??
-      quirks.inside(request) ??
+      (await quirks.inside(request)) ??
       (await dispatch(request, store, uploads, options))
     return quirks.after(request, reply)
   }

@@ -9,6 +9,8 @@ export interface Reply {
   content?: { kind: 'manifest' | 'blob'; digest: Digest; offset: number; size: number }
   /** Send only that many bytes of the body, then destroy the connection. */
   breakAfter?: number
+  /** With `breakAfter`: by a reset, so that the client gets an error in the place of an end. */
+  reset?: boolean
 }
 
 /** Error codes of distribution-spec § Error Codes, and those that docker-registry adds. */
@@ -16,6 +18,7 @@ export type FaultCode =
   | 'BLOB_UNKNOWN'
   | 'BLOB_UPLOAD_INVALID'
   | 'BLOB_UPLOAD_UNKNOWN'
+  | 'DENIED'
   | 'DIGEST_INVALID'
   | 'MANIFEST_BLOB_UNKNOWN'
   | 'MANIFEST_INVALID'

@@ -23,6 +23,8 @@ export async function send(
   const chunks = typeof body === 'function' ? body() : [body]
   if (breakAfter !== undefined) {
     await sendPart(response, chunks, breakAfter, entry)
+    if (reply.reset) response.socket?.resetAndDestroy()
+    else response.destroy()
     return
   }
   await pipeline(
@@ -55,5 +57,4 @@ async function sendPart(
       response.write(part, (error) => (error ? reject(error) : resolve()))
     })
   }
-  response.destroy()
 }

@@ -1,3 +1,4 @@
+import type { Lock } from '../../src/transfer/pack/lock.ts'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
@@ -322,7 +323,8 @@ test('whatever is broken: lock, description, error and exit code say the same', 
           const packed = await pack({ ...request, skipFailed: true, output, key: signer })
           expect(packed.description.images).toEqual(lock.images)
           const { description } = await verify(output, { keys: [signer.publicKey] })
-          expect(description.skipped).toEqual(lock.skipped)
+          const names = (all: Lock['skipped'] = []) => all.map(({ source, code }) => ({ source, code }))
+          expect(names(description.skipped)).toEqual(names(lock.skipped))
         } else {
           const error = await failureOf(pack({ ...request, skipFailed: true, output, key: signer }))
           // Configs have been read with the manifests: where all layers are gone, nothing at all could be fetched.

@@ -187,7 +187,7 @@ describe('a pack that was interrupted', () => {
     shop.source.store.deleteBlob('two', digest)
     let left: unknown
     const failing = shop.pack({ onIncomplete: (unfinished) => void (left = unfinished), concurrency: 1 })
-    await expect(failing).rejects.toMatchObject({ code: 'NOT_FOUND' })
+    await expect(failing).rejects.toMatchObject({ code: 'INCOMPLETE', problems: [{ code: 'NOT_FOUND' }] })
     expect(left).toMatchObject({ file: shop.partial })
     shop.source.store.putBlob('two', bytes)
     const { resumed } = await shop.pack()

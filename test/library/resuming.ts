@@ -97,7 +97,7 @@ export async function openShop(): Promise<Shop> {
       return readFile(path)
     },
     asked() {
-      const all = source.requests.splice(0).filter(({ method }) => method === 'GET')
+      const all = source.requests.splice(0).filter(({ method }) => method === 'GET' || method === 'HEAD')
       return {
         manifests: all.filter(({ path }) => path.includes('/manifests/')).map(({ path }) => path),
         blobs: all

@@ -233,6 +233,16 @@ test.each([400, 500])(
   },
 )
 
+test('another reason that the registry names is not explained away', async () => {
+  const bare = sampleManifest({ mediaType: undefined })
+  for (const code of ['MANIFEST_BLOB_UNKNOWN', 'TAG_INVALID']) {
+    const { repository } = await repositoryOn((_, response) => registryError(response, 400, code))
+    expect((await failureOf(repository.putManifest('1.0', bare), 'REGISTRY')).message).not.toContain(
+      'mediaType',
+    )
+  }
+})
+
 test('what a registry wants its users to read is passed on once, made harmless', async () => {
   const { repository, client } = await repositoryOn(
     answer(manifest.bytes, { warning: '299 - "This \\"tag\\" ends\tsoon"' }),

@@ -2,50 +2,14 @@ import { expect, test } from 'vitest'
 import { digestOf, type Digest } from '../../src/oci/digest.ts'
 import { parseManifest } from '../../src/oci/manifest.ts'
 import { QUIRKS, type Quirk } from '../../src/server/quirks.ts'
-import { startRegistry, type EmbeddedRegistry, type ServerOptions } from '../../src/server/registry.ts'
-import { UPLOAD_QUIRKS } from '../../src/server/upload-quirks.ts'
-import { AMD64, image, seedRegistry, seededBytes } from '../../fixtures/images/index.ts'
+import { startRegistry } from '../../src/server/registry.ts'
+import { UPLOAD_QUIRKS } from '../../src/server/quirks.ts'
 import { bytesOf, codeOf } from './client.ts'
-
-const blob = seededBytes('quirks', 300_000)
-const digest = digestOf(blob)
-const built = await image('quirks', AMD64)
-
-interface Set extends AsyncDisposable {
-  registry: EmbeddedRegistry
-  blobUrl: string
-  manifestUrl: string
-  uploads: string
-}
-
-async function withQuirk(quirk: Quirk, options: ServerOptions = {}): Promise<Set> {
-  const registry = await startRegistry({ ...options, quirks: [quirk] })
-  seedRegistry(registry.store, 'a/b:1', built)
-  registry.store.putBlob('a/b', blob)
-  const base = `${registry.url}/v2/a/b`
-  return {
-    registry,
-    blobUrl: `${base}/blobs/${digest}`,
-    manifestUrl: `${base}/manifests/1`,
-    uploads: `${base}/blobs/uploads/`,
-    [Symbol.asyncDispose]: () => registry.close(),
-  }
-}
-
-/** The bytes that arrive before a body breaks off, and whether it did. */
-async function drain(response: Response): Promise<{ bytes: Buffer; broke: boolean }> {
-  const chunks: Uint8Array[] = []
-  try {
-    for await (const chunk of response.body ?? []) chunks.push(chunk as Uint8Array)
-    return { bytes: Buffer.concat(chunks), broke: false }
-  } catch {
-    return { bytes: Buffer.concat(chunks), broke: true }
-  }
-}
-
-const from = (start: number): { headers: { range: string } } => ({ headers: { range: `bytes=${start}-` } })
+import { blob, built, digest, drain, from, withQuirk } from './quirk-place.ts'
+import { FURTHER_CASES } from './further-quirks.ts'
 
 const CASES: Record<Exclude<Quirk, keyof typeof UPLOAD_QUIRKS>, () => Promise<void>> = {
+  ...FURTHER_CASES,
   'no-digest-header': async () => {
     await using q = await withQuirk('no-digest-header')
     for (const url of [q.blobUrl, q.manifestUrl]) {

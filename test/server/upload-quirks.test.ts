@@ -3,7 +3,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { seededBytes } from '../../fixtures/images/index.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { startRegistry, type EmbeddedRegistry, type ServerOptions } from '../../src/server/registry.ts'
-import type { UPLOAD_QUIRKS } from '../../src/server/upload-quirks.ts'
+import type { UPLOAD_QUIRKS } from '../../src/server/quirks.ts'
 import { codeOf } from './client.ts'
 
 type UploadQuirk = keyof typeof UPLOAD_QUIRKS

@@ -29,7 +29,8 @@ function behindRedirect({ status, redirectedTo }: FailedAnswer): Meaning {
 
 function readOnly({ status, isWrite }: FailedAnswer, { words }: Said): Meaning | undefined {
   const isSaid = isWrite === true && (status === 403 || status === 503) && /read.?only mode/i.test(words)
-  if (!isSaid && status !== 405) return undefined
+  // Amazon ECR answers 405 to a manifest that it cannot read, too.
+  if (!isSaid && (status !== 405 || /'ImageManifest'/.test(words))) return undefined
   if (isWrite !== true) {
     return { code: 'REGISTRY', cause: 'the registry does not do this', hint: NO_REGISTRY }
   }
@@ -62,7 +63,7 @@ function refusedContent({ status, isWrite }: FailedAnswer, { codes }: Said): Mea
       hint: 'It has deleted the part meanwhile (garbage collection), or lost it. Push again: what is missing is sent then. If it stays so, the registry says that it has a layer which it cannot find.',
     }
   }
-  if (codes.has('DIGEST_INVALID') || codes.has('SIZE_INVALID')) {
+  if (status !== 413 && (codes.has('DIGEST_INVALID') || codes.has('SIZE_INVALID'))) {
     return {
       code: 'REGISTRY',
       cause: 'the registry has got other bytes than were sent',

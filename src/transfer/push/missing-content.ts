@@ -85,7 +85,8 @@ export async function putWithContent(put: Put, content: ManifestContent, signal:
 /** What a registry says it does not know: the text of its answer; undefined where it says something else. */
 function unknownTo(error: unknown): string | undefined {
   const said = answerOf(error)
-  if (!said) return undefined
+  // docker-registry answers 500 to foreign layers, and calls them unknown whether they are there or not.
+  if (!said || said.status >= 500) return undefined
   const isUnknown = said.errors.some(
     ({ code }) =>
       UNKNOWN.has(code) || (code === 'MANIFEST_INVALID' && /unknown|not found|missing/i.test(said.text)),

@@ -16,6 +16,7 @@ import { createProjects } from './projects.ts'
 import { PushFailures } from './push-failures.ts'
 import type { PushRecord } from './record.ts'
 import type { Receipt } from './receipt.ts'
+import { ensureReferrers } from './referrers.ts'
 import { putSourceIndexes } from './source-index.ts'
 import { setTags } from './tags.ts'
 
@@ -62,6 +63,10 @@ export async function executePush(
   await sendManifests(plan, options, record, failures, content)
   if (options.verifyTarget) await readBack(plan, options, record, failures)
   await setTags(plan, options, record, failures, content)
+  const inPlace = plan.manifests.filter(({ repository, document: { digest } }) =>
+    failures.isNeeded({ repository, digest }),
+  )
+  await ensureReferrers(inPlace, options)
   const sourceIndexes = plan.sourceIndexes.filter(({ repository, digest }) =>
     plan.images
       .filter(({ image, repository: own }) => own === repository && image.sourceDigest === digest)

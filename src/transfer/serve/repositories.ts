@@ -1,6 +1,6 @@
 import type { Digest } from '../../oci/digest.ts'
 import type { Descriptor, ManifestOrIndex } from '../../oci/manifest.ts'
-import { referrerOf } from '../../server/referrer.ts'
+import { referrerOf } from '../../oci/referrer.ts'
 import type { StoredBlob } from '../../server/storage.ts'
 import { namespaceOf, type ServedImage } from './names.ts'
 

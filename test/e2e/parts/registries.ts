@@ -22,6 +22,8 @@ export interface RegistryOptions {
   readOnly?: boolean
   /** Distribution 3: take indexes of which not every platform is there. */
   sparseIndexes?: boolean
+  /** Take manifests with foreign layers whose addresses match. */
+  foreignLayers?: string | undefined
   /** Without one, uploads do not live through a restart. */
   secret?: false
 }
@@ -60,7 +62,12 @@ async function startDistribution(program: string, options: RegistryOptions): Pro
         ...(options.secret === false ? {} : { secret: 'any' }),
         ...(certificates ? { tls: { certificate: certificates.certificate, key: certificates.key } } : {}),
       },
-      ...(options.sparseIndexes ? { validation: { manifests: { indexes: { platforms: 'none' } } } } : {}),
+      validation: {
+        manifests: {
+          ...(options.sparseIndexes ? { indexes: { platforms: 'none' } } : {}),
+          ...(options.foreignLayers === undefined ? {} : { urls: { allow: [options.foreignLayers] } }),
+        },
+      },
       ...(certificates ? { auth: { htpasswd: { realm: 'registry', path: passwords } } } : {}),
     }),
   )

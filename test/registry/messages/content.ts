@@ -1,4 +1,5 @@
 import { open } from 'node:fs/promises'
+import { gzipSync } from 'node:zlib'
 import { fileError } from '../../../src/errors.ts'
 import { digestOf } from '../../../src/oci/digest.ts'
 import { MAX_MANIFEST_SIZE } from '../../../src/oci/manifest.ts'
@@ -115,6 +116,29 @@ export const CONTENT_CASES: Case[] = [
     },
     says: /: 127\S+ answers with other content, "sha256:[0-9a-f]{64}" instead of sha256:/,
     hints: [/damaged at 127/],
+  },
+  {
+    name: 'a manifest that a proxy has compressed',
+    provoke: resolving(
+      (_, response) =>
+        void response
+          .writeHead(200, { 'content-type': OCI_MANIFEST, 'content-encoding': 'gzip' })
+          .end(gzipSync('{}')),
+    ),
+    says: /: what 127\S+ sends comes with Content-Encoding: gzip, although it was asked for as it is$/,
+    hints: [/proxy in front of 127/, /gzip off/],
+  },
+  {
+    name: 'a blob that a proxy has compressed',
+    provoke: async () => {
+      const { host } = await serve(
+        (_, response) => void response.writeHead(200, { 'content-encoding': 'br' }).end(blob.subarray(0, 40)),
+      )
+      const client = makeClient({ retry: { attempts: 1 } })
+      await client.repository(host, 'library/nginx').fetchSmallBlob({ digest: digestOf('x'), size: 40 }, 100)
+    },
+    says: /: its bytes have the digest sha256:[0-9a-f]{64}; it comes with Content-Encoding: br, although/,
+    hints: [/proxy in front of 127/],
   },
   {
     name: 'schema 1',

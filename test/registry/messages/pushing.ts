@@ -1,4 +1,4 @@
-import { json } from '../helpers.ts'
+import { json, sampleManifest } from '../helpers.ts'
 import { answers, against, digest, page, plain, put, upload } from './answers.ts'
 import type { Case } from './case.ts'
 
@@ -8,6 +8,25 @@ export const PUSH_CASES: Case[] = [
     provoke: against(answers(404, 'NAME_UNKNOWN', 'project library not found'), upload),
     says: /^cannot upload the blob .*: the registry has no such project or repository to push into: /,
     hints: [/Harbor: a project; ECR: a repository/],
+  },
+  {
+    name: 'a manifest that does not state its mediaType, at ECR',
+    provoke: against(
+      answers(
+        405,
+        'UNSUPPORTED',
+        "Invalid parameter at 'ImageManifest' failed to satisfy constraint: 'Invalid JSON syntax'",
+      ),
+      (repository) => repository.putManifest('1.0', sampleManifest({ mediaType: undefined })),
+    ),
+    says: /^cannot put the manifest \S+: 127\S+ answers 405 .*; the manifest does not state its own mediaType, and some registries refuse such ones$/,
+    hints: [/Amazon ECR/, /another digest/, /--exclude/],
+  },
+  {
+    name: 'a manifest that is too large',
+    provoke: against(answers(413, 'SIZE_INVALID', 'too large'), put),
+    says: /: it is too large for the registry or for a proxy in front of it: .*; the manifest has \d+ bytes$/,
+    hints: [/4 MiB/, /cannot be sent in parts/],
   },
   {
     name: 'a full disk in the registry',

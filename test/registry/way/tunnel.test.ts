@@ -222,7 +222,7 @@ test('a proxy that speaks no TLS though https:// is said, and one for another na
   const noTls = await failureOf(attempt(plain.port), 'TLS')
   expect(noTls.hint).toContain('HTTPS_PROXY should begin with http://')
   const wrongName = await failureOf(attempt(other.port), 'TLS')
-  expect(wrongName.message).toMatch(/the proxy localhost:\d+ .*for another name: it holds \"other\.example\"/)
+  expect(wrongName.message).toMatch(/the proxy localhost:\d+ .*for another name: it holds "other\.example"/)
 })
 
 test('a silent proxy is given up, and so is a run that is called off while it waits', async () => {

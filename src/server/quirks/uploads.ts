@@ -1,40 +1,9 @@
-import { digestOf } from '../oci/digest.ts'
-import type { BrokenChunk } from './handlers/uploads.ts'
-import { fault, type Reply } from './reply.ts'
-import type { RegistryRequest } from './request.ts'
-
-/** What registries, and proxies in front of them, do with uploads. */
-export const UPLOAD_QUIRKS = {
-  'patch-201': 'A chunk is answered 201, as ECR does.',
-  'patch-204': 'A chunk is answered 204.',
-  'no-patch': 'PATCH is refused with 405.',
-  'no-monolithic-put':
-    'A PUT that brings the bytes is refused with 404, as Artifactory does: they come by PATCH.',
-  'second-chunk-refused': 'Each upload takes one chunk, and refuses the next with 400.',
-  'chunk-min-length': 'Sessions ask for chunks of 64 KiB at least, and a smaller one must be the last.',
-  'max-body-413-html': 'A request of more than 1 MiB is refused with 413 and an HTML page, as nginx does.',
-  'max-body-416':
-    'A chunk of more than 1 MiB is refused with 416 and an explanation, as GHCR does above 4 MiB.',
-  'session-lost-on-drop':
-    'A client that breaks off in the middle of a chunk loses its upload, as with docker-registry 2.8.',
-  'keep-partial-chunk': 'Of a chunk that breaks off, what came is kept.',
-  'upload-416-once': 'The second chunk of each upload is refused once with 416 and not kept.',
-  'upload-416-always': 'Every chunk is refused with 416.',
-  'location-changes':
-    'Each answer moves the upload to another Location, and the Locations before do not work any more.',
-  'upload-other-origin': 'Uploads go to another origin: localhost instead of 127.0.0.1.',
-  'token-expires-mid-upload': 'After the first chunk all tokens given out so far are worthless.',
-  'range-missing': 'No answer to an upload carries a Range.',
-  'range-bytes': 'The Range of an upload is written bytes=0-N.',
-  'range-stale': 'The Range in the answer to a chunk stays at the first chunk, as ECR does.',
-  'ignore-content-range':
-    'Chunks are appended, whatever their Content-Range says, as docker-registry 2.8 does.',
-  'no-upload-status': 'A GET that asks how far an upload is gets 400 about something else, as with crane.',
-  'put-200': 'The end of an upload is answered 200, and the blob is stored.',
-  'put-204': 'The end of an upload is answered 204, and the blob is stored.',
-  'put-bare-201': 'The end of an upload is answered 201 with neither Location nor digest.',
-  'put-other-digest': 'The end of an upload is answered with the digest of something else.',
-} as const
+import { digestOf } from '../../oci/digest.ts'
+import type { BrokenChunk } from '../handlers/uploads.ts'
+import { fault, type Reply } from '../reply.ts'
+import type { UPLOAD_QUIRKS } from '../quirks.ts'
+import type { QuirkPart } from './part.ts'
+import type { RegistryRequest } from '../request.ts'
 
 type UploadQuirk = keyof typeof UPLOAD_QUIRKS
 
@@ -53,13 +22,7 @@ export function brokenChunks(names: readonly string[]): BrokenChunk {
 }
 
 /** The part of the quirks that uploads see: see `QuirkSet`. */
-export function uploadQuirks(
-  on: ReadonlySet<string>,
-  revokeTokens: () => void,
-): {
-  inside(request: RegistryRequest): Reply | undefined
-  after(request: RegistryRequest, reply: Reply): Reply
-} {
+export function uploadQuirks(on: ReadonlySet<string>, revokeTokens: () => void): QuirkPart {
   const has = (quirk: UploadQuirk): boolean => on.has(quirk)
   const chunks = new Map<string, number>()
   const small = new Set<string>()

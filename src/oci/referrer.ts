@@ -1,9 +1,12 @@
-import type { Descriptor, ManifestOrIndex } from '../oci/manifest.ts'
+import type { Descriptor, ManifestOrIndex } from './manifest.ts'
 
-/** OCI distribution-spec § Listing Referrers: the config's media type stands in for a missing artifactType. */
+/**
+ * A manifest or index as it stands in a list of referrers (OCI distribution-spec § Listing Referrers): a missing
+ * artifactType is the config's media type.
+ */
 export function referrerOf(document: ManifestOrIndex): Descriptor {
   const artifactType =
-    document.artifactType ?? (document.kind === 'manifest' ? document.config.mediaType : undefined)
+    document.artifactType || (document.kind === 'manifest' ? document.config.mediaType : undefined)
   return {
     mediaType: document.mediaType,
     digest: document.digest,

@@ -1,0 +1,75 @@
+import { AirgapError } from '../errors.ts'
+import { answerOf, codesOf } from './answers.ts'
+import type { Answer } from './connection.ts'
+import type { Context } from './notices.ts'
+import { markTransient } from './retry.ts'
+import { failure } from './transport.ts'
+
+/** What most registries take at most, and what the specification has them take at least. Bytes. */
+const USUAL_LIMIT = 4 * 1024 * 1024
+
+/** Answers by which registries say that they do not want what a document states, or leaves out. */
+const NOT_LIKED = new Set([400, 405, 415, 422])
+/** The codes that go with them; any other names another reason. */
+const VAGUE = new Set(['MANIFEST_INVALID', 'UNSUPPORTED', 'UNKNOWN', ''])
+
+/** What a registry's refusal of a manifest means, as far as the manifest itself shows why. */
+export async function manifestRefusal(
+  answer: Answer,
+  bytes: Uint8Array,
+  context: Context,
+): Promise<AirgapError> {
+  const error = await failure(answer, answer.auth, context)
+  const { status } = answer
+  const explained = (message: string, hint: string): AirgapError =>
+    new AirgapError(error.code, message, { hint, cause: error })
+  if (status === 413 || (status === 400 && bytes.length > USUAL_LIMIT)) {
+    return explained(
+      `${error.message}; the manifest has ${bytes.length} bytes`,
+      'Registries take 4 MiB as a rule, and a proxy in front may take less (nginx: client_max_body_size 0). A manifest cannot be sent in parts: have the limit raised, or leave the image out with --exclude.',
+    )
+  }
+  const isVague = codesOf(error).every((code) => VAGUE.has(code))
+  const { mediaType, layers } = membersOf(bytes)
+  if (((status === 400 && isVague) || status === 500) && hasForeignLayers(layers)) {
+    // Seen with docker-registry 2.8 and distribution 3: 500 to every manifest with foreign layers, whether the
+    // blobs are there or not.
+    const foreign = explained(
+      error.message,
+      'The manifest has layers with "urls" (foreign layers). docker-registry takes such manifests only if its configuration permits the addresses: validation.manifests.urls.allow',
+    )
+    return status === 500 ? markTransient(foreign, { attempts: 2 }) : foreign
+  }
+  if (NOT_LIKED.has(status) && isVague && mediaType === undefined) {
+    return explained(
+      `${error.message}; the manifest does not state its own mediaType, and some registries refuse such ones`,
+      'The OCI specification lets a manifest do so; Amazon ECR, among others, does not take it. It cannot be added here: with other bytes the manifest would have another digest. Have the image built again with a tool that writes mediaType, use another registry, or leave the image out with --exclude.',
+    )
+  }
+  if (NOT_LIKED.has(status) && TYPES.test(answerOf(error)?.text ?? '')) {
+    return explained(
+      error.message,
+      'Some registries take only certain kinds of artifacts (Amazon ECR, GitLab): signatures, attestations and charts of kinds that they do not know are refused. Have the kind allowed there, use another registry, or leave the image out with --exclude.',
+    )
+  }
+  return error
+}
+
+/** By these words registries refuse types that they do not know: GitLab's, and Amazon ECR's. */
+const TYPES = /unknown media ?type|'ImageManifest'/i
+
+function membersOf(bytes: Uint8Array): { mediaType?: unknown; layers?: unknown } {
+  try {
+    return (JSON.parse(Buffer.from(bytes).toString('utf8')) ?? {}) as object
+  } catch {
+    // What is not JSON has no members; the registry's own words say the rest.
+    return { mediaType: '' }
+  }
+}
+
+function hasForeignLayers(layers: unknown): boolean {
+  if (!Array.isArray(layers)) return false
+  return (layers as ({ urls?: unknown } | null)[]).some(
+    (layer) => Array.isArray(layer?.urls) && layer.urls.length > 0,
+  )
+}

@@ -1,0 +1,128 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { AirgapError } from '../errors.ts'
+import { digestOf, type Digest } from '../oci/digest.ts'
+import type { Descriptor, Index, ManifestOrIndex } from '../oci/manifest.ts'
+import { OCI_INDEX } from '../oci/media-types.ts'
+import { referrerOf } from '../oci/referrer.ts'
+import { answerOf } from './answers.ts'
+import type { Location } from './location.ts'
+import { putManifest, readManifest } from './manifests.ts'
+import { hasReferrersList, MAX_REFERRERS } from './referrers.ts'
+import { throwIfAborted } from './retry.ts'
+
+/** How often the list is written at most, when others write it at the same time. */
+const MAX_ROUNDS = 5
+const PAUSE_MS = 50
+/** The limit of registries for a manifest, which the list is. Bytes. */
+const MAX_LIST = 4 * 1024 * 1024
+
+/**
+ * See {@link Repository.ensureReferrer}; distribution-spec § Pushing Manifests with Subject: a registry that has put
+ * a manifest on its subject's list says so by `OCI-Subject`; otherwise the client adds it to the list that stands
+ * under the tag `sha256-<hex>`.
+ *
+ * Others may do so at the same time, and registries that honour a condition (If-Match) are rare. So the list is read
+ * again after it was written, until the manifest stands in it, a bounded number of times.
+ */
+export async function ensureReferrer(
+  repository: Location,
+  document: ManifestOrIndex,
+  signal?: AbortSignal,
+): Promise<'listed' | 'added'> {
+  const subject = document.subject?.digest
+  if (subject === undefined) return 'listed'
+  if (repository.subjects.has(document.digest)) {
+    if (repository.subjects.get(document.digest) === subject) return 'listed'
+  } else if (await hasReferrersList(repository, subject, signal)) {
+    return 'listed'
+  }
+  return addToList(repository, subject, referrerOf(document), signal)
+}
+
+async function addToList(
+  repository: Location,
+  subject: Digest,
+  entry: Descriptor,
+  signal: AbortSignal | undefined,
+): Promise<'listed' | 'added'> {
+  const tag = subject.replace(':', '-')
+  const context = repository.context(`list ${entry.digest} in ${repository.refText(tag)}`)
+  let refused: { error: unknown; list: Digest | undefined } | undefined
+  for (let round = 1; round <= MAX_ROUNDS; round += 1) {
+    const found = await readList(repository, tag, signal)
+    // Nobody has written it: then it is not the condition that was refused, but the tag may not be set again.
+    if (refused && refused.list === found?.list.digest) throw refused.error
+    if (found?.list.manifests.some(({ digest }) => digest === entry.digest)) {
+      return round === 1 ? 'listed' : 'added'
+    }
+    if (round > 1) await sleep(Math.random() * PAUSE_MS * round, undefined, { signal }).catch(() => {})
+    throwIfAborted(signal, context)
+    const bytes = longerList(repository, tag, found?.list, entry)
+    const error = await putList(repository, tag, bytes, found?.etag, signal)
+    refused = error === undefined ? undefined : { error, list: found?.list.digest }
+  }
+  throw new AirgapError(
+    'REGISTRY',
+    `cannot ${context.operation}: others write this list again and again at the same time`,
+    { hint: 'Push again when they have finished.' },
+  )
+}
+
+interface Found {
+  list: Index
+  etag: string | undefined
+}
+
+/** @returns undefined where the tag is not there. */
+async function readList(
+  repository: Location,
+  tag: string,
+  signal: AbortSignal | undefined,
+): Promise<Found | undefined> {
+  let found
+  try {
+    found = await readManifest(repository, tag, signal)
+  } catch (error) {
+    if (error instanceof AirgapError && error.code === 'NOT_FOUND') return undefined
+    throw error
+  }
+  const { document, etag } = found
+  if (document.kind === 'index' && document.mediaType === OCI_INDEX) return { list: document, etag }
+  throw new AirgapError('REGISTRY', `${repository.refText(tag)} is something else than a list of referrers`, {
+    hint: 'The registry, or somebody, uses this tag for something else; it is left as it is.',
+  })
+}
+
+/** The list with one more entry; whatever else it holds is kept as it stands. */
+function longerList(repository: Location, tag: string, list: Index | undefined, entry: Descriptor): Buffer {
+  const before: object = list
+    ? (JSON.parse(Buffer.from(list.bytes).toString('utf8')) as object)
+    : { schemaVersion: 2, mediaType: OCI_INDEX }
+  const manifests = [...(list?.manifests ?? []), entry]
+  const bytes = Buffer.from(JSON.stringify({ ...before, manifests }))
+  if (manifests.length <= MAX_REFERRERS && bytes.length <= MAX_LIST) return bytes
+  throw new AirgapError(
+    'REGISTRY',
+    `${repository.refText(tag)} lists ${manifests.length - 1} referrers already, and would become too long with one more`,
+  )
+}
+
+/** @returns the refusal, where the list is not what it was read as any more (RFC 9110 § 15.5.13). */
+async function putList(
+  repository: Location,
+  tag: string,
+  bytes: Buffer,
+  etag: string | undefined,
+  signal: AbortSignal | undefined,
+): Promise<unknown> {
+  // Only a strong tag can be a condition (RFC 9110 § 13.1.1).
+  const conditions = etag?.startsWith('"') ? { 'if-match': etag } : undefined
+  try {
+    const document = { bytes, mediaType: OCI_INDEX, digest: digestOf(bytes) }
+    await putManifest(repository, tag, document, signal, conditions)
+    return undefined
+  } catch (error) {
+    if (answerOf(error)?.status === 412 && conditions !== undefined) return error
+    throw error
+  }
+}
