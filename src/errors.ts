@@ -86,11 +86,9 @@ export class AirgapError extends Error {
     super(redacted(message), options.cause === undefined ? {} : { cause: options.cause })
     this.code = code
     this.hint = options.hint === undefined ? undefined : redacted(options.hint)
-    this.problems = (options.problems ?? []).map(({ entry, message: text, kind }) => ({
-      entry: redacted(entry),
-      message: redacted(text),
-      ...(kind === undefined ? {} : { kind }),
-    }))
+    this.problems = (options.problems ?? []).map((problem) =>
+      Object.assign({}, problem, { entry: redacted(problem.entry), message: redacted(problem.message) }),
+    )
   }
 
   get exitCode(): number {

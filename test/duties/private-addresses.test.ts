@@ -217,7 +217,7 @@ describe('a name that is given another address once it was checked (DNS rebindin
     expect(error.message).toContain('its name now leads to 127.0.0.1, inside a private network')
     expect(thief.seen).toEqual([])
     // The same is asked where the user has allowed the name: it is the rule that refuses, not the test's network.
-    expect(await ask(flipping('127.0.0.1'), thief, ['auth.example'])).toMatchObject({ value: 't' })
+    expect(await ask(flipping('127.0.0.1'), thief, ['auth.example'])).toMatchObject({ token: { value: 't' } })
     expect(thief.seen).toHaveLength(1)
   })
 
