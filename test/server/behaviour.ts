@@ -144,11 +144,12 @@ async function expectFailure(
     (reason: unknown) => reason,
   )
   expect(error).toBeInstanceOf(AirgapError)
-  const { code: actual, message, hint = '' } = error as AirgapError
+  const { code: actual, message, hint = '', problems } = error as AirgapError
+  const all = [message, ...problems.map((problem) => problem.message), hint].join('\n')
   expect({ code: actual, message }).toMatchObject({ code })
-  expect(`${message}\n${hint}`).toMatch(words)
+  expect(all).toMatch(words)
   // Whatever happens, the registry and the repository are named.
-  expect(message).toContain(named)
+  expect(all).toContain(named)
 }
 
 function contentsOf(built: Built): { descriptor: Built['descriptor'] }[] {
