@@ -1,6 +1,6 @@
 import { mkdir, readFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { Airgap, describeEnd } from './parts/airgap.ts'
+import { Airgap, describeEnd, KEY_PASSWORD } from './parts/airgap.ts'
 import { CHART, SCHEMA2 } from './parts/images.ts'
 import { attempt, run, type Ended } from './parts/processes.ts'
 import { withParts } from './parts/tools.ts'
@@ -78,7 +78,7 @@ withParts('keys', WORLD_PARTS, () => {
     test('cosign opens a private key of keygen, and finds the same public key in it', async () => {
       const result = await attempt('cosign', ['public-key', '--key', world.privateKey], {
         cwd: world.folder,
-        env: { PATH: process.env['PATH'], HOME: world.folder, COSIGN_PASSWORD: 'test' },
+        env: { PATH: process.env['PATH'], HOME: world.folder, COSIGN_PASSWORD: KEY_PASSWORD },
       })
       expect(result.code, describeEnd(result)).toBe(0)
       expect(result.stdout.trim()).toBe((await readFile(world.publicKey, 'utf8')).trim())

@@ -1,7 +1,7 @@
 import { mkdtemp, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { describeEnd, type PushReceipt } from './parts/airgap.ts'
+import { describeEnd, KEY_PASSWORD, type PushReceipt } from './parts/airgap.ts'
 import { BUSYBOX, DOCKER_LIST, LARGE } from './parts/images.ts'
 import { poll, run } from './parts/processes.ts'
 import { expectSkopeoToRead, skopeoFlags } from './parts/readers.ts'
@@ -85,7 +85,7 @@ withParts('push', WORLD_PARTS, () => {
         ['sign-blob', '--key', world.privateKey, ...offline, '--bundle', signature, 'SHA256SUMS'],
         {
           cwd: folder,
-          env: { ...process.env, HOME: folder, COSIGN_PASSWORD: 'test' },
+          env: { ...process.env, HOME: folder, COSIGN_PASSWORD: KEY_PASSWORD },
         },
       )
       expect((await world.airgap.attempt('verify', unsigned, '--key', world.publicKey)).code).toBe(3)

@@ -3,6 +3,9 @@ import { join } from 'node:path'
 import { watchRun } from '../../secrets/of-run.ts'
 import { attempt, ended, start, type Ended, type RunOptions } from './processes.ts'
 
+/** Of all signing keys that are made here: such that it is noticed where it shows. */
+export const KEY_PASSWORD = 'corr3ct-horse'
+
 export const RUN_JS = join(import.meta.dirname, '../../../bin/run.js')
 
 /** The command line as a user runs it, in a process of its own, without anything of this machine's user. */
@@ -13,7 +16,7 @@ export class Airgap {
   /** @param folder where it runs, and where its home folder and credentials are. */
   constructor(folder: string, env: NodeJS.ProcessEnv = {}) {
     this.#folder = folder
-    this.#env = { PATH: process.env['PATH'], HOME: folder, AIRGAP_PASSWORD: 'corr3ct-horse', ...env }
+    this.#env = { PATH: process.env['PATH'], HOME: folder, AIRGAP_PASSWORD: KEY_PASSWORD, ...env }
   }
 
   get options(): RunOptions {
