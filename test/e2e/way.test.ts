@@ -148,7 +148,7 @@ withParts(
       expect(without.code, describeEnd(without)).toBe(4)
       expect(without.stderr).toContain(`/etc/docker/certs.d/${strict.host}/client.cert`)
       const read = await pull(environment(), strict.host)
-      expect(read.code, describeEnd(read)).toBe(5)
+      expect(read.code, describeEnd(read)).toBe(4)
       expect(read.stderr).toContain('it wants a client certificate')
       await trustFor(folder, strict.host, {
         'ca.crt': ca,

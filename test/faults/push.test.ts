@@ -52,7 +52,7 @@ withParts('push, killed at random points', FAULT_PARTS, () => {
     const random = randomFrom(seed)
     const prefix = `seed-${seed}`
     proxy.forget()
-    for (let kills = 0; kills < 1 + Math.floor(random() * 3); kills += 1) {
+    for (let left = 1 + Math.floor(random() * 3); left > 0; left -= 1) {
       const done = uploadedBytes(proxy)
       const { child, ended } = world.airgap.start(...push(target, prefix))
       await Promise.race([proxy.reached(done + random() * 1.1 * Math.max(blobBytes - done, 1)), ended])
