@@ -1,11 +1,5 @@
 import { once } from 'node:events'
-import {
-  Agent,
-  createServer,
-  request as httpRequest,
-  type IncomingMessage,
-  type ServerResponse,
-} from 'node:http'
+import { Agent, createServer, request as httpRequest, ServerResponse, type IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 
@@ -32,6 +26,8 @@ export interface Passed {
   path: string
   up: number
   down: number
+  /** Undefined until there is an answer. */
+  status?: number
 }
 
 /** An HTTP proxy in front of a registry, which does to requests what it is told. */
@@ -105,6 +101,7 @@ export async function startFaultProxy(upstream: string): Promise<FaultProxy> {
     })
     sent.catch(() => {})
     const [answer] = await answered
+    entry.status = answer.statusCode ?? 0
     response.writeHead(answer.statusCode ?? 502, answer.rawHeaders)
     await pass(answer, response, hasBody ? undefined : fault, request.socket, (bytes) => {
       entry.down += bytes
@@ -150,7 +147,7 @@ async function pass(
   client: Socket,
   onBytes: (bytes: number) => void,
 ): Promise<void> {
-  const limit = fault && 'after' in fault ? fault.after : Number.POSITIVE_INFINITY
+  const limit = fault && 'after' in fault ? Math.floor(fault.after) : Number.POSITIVE_INFINITY
   let done = 0
   for await (const chunk of from as AsyncIterable<Buffer>) {
     const part = chunk.subarray(0, Math.max(0, limit - done))
@@ -159,8 +156,9 @@ async function pass(
     if (part.length > 0 && !to.write(part)) await drained(to, client)
     if (done >= limit) {
       if (fault?.kind === 'reset') client.resetAndDestroy()
-      // What was written has to leave before the connection ends.
-      if (fault?.kind === 'cut') client.destroySoon()
+      // What was written to the client has to leave before the connection ends.
+      if (fault?.kind === 'cut' && to instanceof ServerResponse) client.destroySoon()
+      else if (fault?.kind === 'cut') client.destroy()
       if (fault?.kind === 'stall' && !client.destroyed) await once(client, 'close')
       return
     }
