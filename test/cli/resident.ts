@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { Readable, Writable } from 'node:stream'
+import type * as Program from '../../src/cli/main.ts'
 
 /**
  * One process that runs the built command again and again, each time with the folder, the variables and the streams that
@@ -65,7 +66,7 @@ process.on('beforeExit', () => answer(Number(process.exitCode ?? 0)))
 process.on('exit', (code) => answer(code))
 process.on('disconnect', () => process.exit())
 
-const { main } = (await import(join(ROOT, 'dist/cli/main.js'))) as typeof import('../../src/cli/main.ts')
+const { main } = (await import(join(ROOT, 'dist/cli/main.js'))) as typeof Program
 
 process.on('message', ({ args, cwd, env, stdin: input }: Order) => {
   isRunning = true

@@ -15,9 +15,12 @@ test.each([0, 1, 2, 3, 4])(
       random: () => 0,
     })
     let hasGone = false
-    const waiting = line.wait({ counts: false, context: { operation: 'read' } }, () => {
-      hasGone = true
-    })
+    const waiting = line.wait(
+      { counts: false, context: { operation: 'read', registry: 'r.example' } },
+      () => {
+        hasGone = true
+      },
+    )
     line.pump(
       () => looks++ >= end,
       () => end - looks++,
@@ -35,7 +38,10 @@ test('who waits for others, and not for a time, sets no timer', async () => {
     return () => {}
   }
   const line = new WaitingLine({ now: () => 0, after, random: () => 0 })
-  const gone = line.wait({ counts: true, context: { operation: 'read' } }, () => 'gone')
+  const gone = line.wait(
+    { counts: true, context: { operation: 'read', registry: 'r.example' } },
+    () => 'gone',
+  )
   line.pump(
     () => false,
     () => -1,
