@@ -1,4 +1,4 @@
-import { authenticationOf } from '../transfer/push/record.ts'
+import { authenticationOf } from '../transfer/check/authentication.ts'
 import type { OpenedBundle } from '../transfer/check/opened-bundle.ts'
 import { bundleIdentity } from '../bundle/identity.ts'
 import type { BundleDescription } from '../bundle/description.ts'

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { fork, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -6,8 +6,10 @@ import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { expect } from 'vitest'
 import { watchRun } from '../secrets/of-run.ts'
+import type { Answer, Order } from './resident.ts'
 
 const RUN = join(import.meta.dirname, '../../bin/run.js')
+const RESIDENT = join(import.meta.dirname, 'resident.ts')
 /** Hundreds of processes load the same code. */
 const CACHE = join(import.meta.dirname, '../../node_modules/.cache/airgap-tests')
 
@@ -45,6 +47,15 @@ export async function airgap(args: readonly string[], options: RunOptions = {}):
     buffer(child.stderr),
     once(child, 'close') as Promise<[number | null]>,
   ])
+  return outcomeOf(watch, code, stdout, stderr)
+}
+
+function outcomeOf(
+  watch: ReturnType<typeof watchRun>,
+  code: number | null,
+  stdout: Buffer,
+  stderr: Buffer,
+): Outcome {
   const text = stdout.toString()
   watch.check({ stdout: text, stderr: stderr.toString() })
   return {
@@ -54,6 +65,45 @@ export async function airgap(args: readonly string[], options: RunOptions = {}):
     stderr: stderr.toString(),
     json: <T>() => JSON.parse(text) as T,
   }
+}
+
+let resident: ChildProcess | undefined
+let last: Promise<unknown> = Promise.resolve()
+
+/** Like {@link airgap}, one command after the other in one process (resident.ts): for what is no matter of processes. */
+export async function residentAirgap(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
+  const outcome = last.then(() => order(args, options))
+  last = outcome.catch(() => {})
+  return outcome
+}
+
+async function order(args: readonly string[], options: RunOptions): Promise<Outcome> {
+  const child = (resident ??= startResident())
+  const env = { PATH: process.env.PATH, HOME: '/nonexistent', ...options.env }
+  const watch = watchRun({ args, cwd: options.cwd, env, stdin: options.stdin })
+  child.send({ args, cwd: options.cwd, env, stdin: options.stdin ?? '' } satisfies Order)
+  const { code, stdout, stderr } = await new Promise<Answer>((resolve, reject) => {
+    child.once('message', resolve)
+    child.once('exit', (status) => reject(new Error(`the process of ${args.join(' ')} ended with ${status}`)))
+  })
+  child.removeAllListeners('exit')
+  child.once('exit', () => {
+    if (resident === child) resident = undefined
+  })
+  return outcomeOf(watch, code, Buffer.from(stdout), Buffer.from(stderr))
+}
+
+/** It ends with the process that runs the test file. */
+function startResident(): ChildProcess {
+  const child = fork(RESIDENT, [], {
+    env: { PATH: process.env.PATH, HOME: '/nonexistent', NODE_COMPILE_CACHE: CACHE },
+    execArgv: [],
+    serialization: 'advanced',
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  })
+  child.unref()
+  child.channel?.unref()
+  return child
 }
 
 /** A folder that goes away with the test. */
@@ -72,9 +122,9 @@ export interface Session {
   good(args: readonly string[], env?: Record<string, string>): Promise<Outcome>
 }
 
-/** Commands that run in one folder, with the same variables. */
+/** Commands that run in one folder, with the same variables, one after the other in one process. */
 export function session(cwd: string, common: Record<string, string> = {}): Session {
-  const run: Session['run'] = (args, env = {}) => airgap(args, { cwd, env: { ...common, ...env } })
+  const run: Session['run'] = (args, env = {}) => residentAirgap(args, { cwd, env: { ...common, ...env } })
   return {
     run,
     good: async (args, env) => {

@@ -7,7 +7,7 @@ import { commandScreen, rootScreen } from '../../src/cli/manual/screens.ts'
 import { EXIT_STATUS, WHOLE_JOB } from '../../src/cli/manual/topics.ts'
 import { describeProgram, type ProgramModel } from '../../src/cli/manual/program.ts'
 import { EXIT_CODES } from '../../src/errors.ts'
-import { airgap } from './airgap.ts'
+import { airgap, residentAirgap } from './airgap.ts'
 import { loadConfig, ROOT } from './program.ts'
 
 let config: Config
@@ -51,7 +51,7 @@ describe('help of a command', () => {
         ['pack', '-h'],
         ['help', 'pack'],
         ['pack', 'nginx', '-o', 'x', '--help'],
-      ].map(async (args) => (await airgap(args)).stdout),
+      ].map(async (args) => (await residentAirgap(args)).stdout),
     )
     expect(first).toContain('airgap pack [IMAGE...] -o FILE [FLAGS]')
     for (const other of others) expect(other).toBe(first)
@@ -93,14 +93,14 @@ describe('help of a command', () => {
 describe('help of the program', () => {
   it('is the same by every way of asking', async () => {
     const [first, ...others] = await Promise.all(
-      [[], ['--help'], ['-h'], ['help'], ['help', '--help']].map(async (args) => await airgap(args)),
+      [[], ['--help'], ['-h'], ['help'], ['help', '--help']].map(async (args) => await residentAirgap(args)),
     )
     expect(first?.code).toBe(0)
     for (const other of others) expect(other.stdout).toBe(first?.stdout)
   })
 
   it('begins with the whole job, and lists the commands in its order', async () => {
-    const { stdout } = await airgap([])
+    const { stdout } = await residentAirgap([])
     const places = order(stdout, 'USAGE', 'EXAMPLES', 'COMMANDS', 'FLAGS', 'EXIT CODES')
     expect(places).toEqual(places.toSorted((a, b) => a - b))
     expect(places).not.toContain(-1)
@@ -170,7 +170,7 @@ describe('a mistyped command', () => {
     [['help', 'pusch'], 'airgap push'],
     [['pakc', '--help'], 'airgap pack'],
   ])('%j names %s', async (args, meant) => {
-    const { code, stdout, stderr } = await airgap(args)
+    const { code, stdout, stderr } = await residentAirgap(args)
     expect(code).toBe(2)
     expect(stdout).toBe('')
     expect(stderr).toContain(`Did you mean \`${meant}\`?`)
@@ -182,7 +182,7 @@ describe('a mistyped command', () => {
   })
 
   it('that is near to nothing gets the list only', async () => {
-    const { code, stderr } = await airgap(['frobnicate'])
+    const { code, stderr } = await residentAirgap(['frobnicate'])
     expect(code).toBe(2)
     expect(stderr).toContain('there is no command "frobnicate"')
     expect(stderr).not.toContain('Did you mean')
@@ -190,13 +190,13 @@ describe('a mistyped command', () => {
   })
 
   it('is told apart from a flag before the command', async () => {
-    const { code, stderr } = await airgap(['--platform', 'linux/amd64', 'pack'])
+    const { code, stderr } = await residentAirgap(['--platform', 'linux/amd64', 'pack'])
     expect(code).toBe(2)
     expect(stderr).toContain('"--platform" stands where the command has to be')
   })
 
   it('cannot reach the terminal with control characters', async () => {
-    const { stderr } = await airgap(['\u001b[31mlist\u202e', '--help'])
+    const { stderr } = await residentAirgap(['\u001b[31mlist\u202e', '--help'])
     for (const character of ['\u001b', '\u202e']) expect(stderr).not.toContain(character)
   })
 })
@@ -208,7 +208,7 @@ describe('a mistyped flag', () => {
     [['list', '--image-from', 'x'], '--image-from', '--images-from'],
     [['list', '--jsno'], '--jsno', '--json'],
   ])('%j names the flag that was meant', async (args, typed, meant) => {
-    const { code, stdout, stderr } = await airgap(args)
+    const { code, stdout, stderr } = await residentAirgap(args)
     expect(code).toBe(2)
     expect(stdout).toBe('')
     expect(stderr).toContain(`there is no flag ${typed}\nDid you mean ${meant}?`)
@@ -216,14 +216,14 @@ describe('a mistyped flag', () => {
   })
 
   it('does not repeat the value, which may have been a secret', async () => {
-    const { code, stdout, stderr } = await airgap(['pack', 'nginx', '--pasword=hunter2', '--json'])
+    const { code, stdout, stderr } = await residentAirgap(['pack', 'nginx', '--pasword=hunter2', '--json'])
     expect(code).toBe(2)
     expect(stdout + stderr).not.toContain('hunter2')
     expect(stdout).toContain('there is no flag --pasword')
   })
 
   it('that is near to nothing leads to the help', async () => {
-    const { code, stderr } = await airgap(['inspect', 'a', '--frobnicate', '-z'])
+    const { code, stderr } = await residentAirgap(['inspect', 'a', '--frobnicate', '-z'])
     expect(code).toBe(2)
     expect(stderr).not.toContain('Did you mean')
     expect(stderr).toContain('there is no flag --frobnicate or -z')
@@ -232,7 +232,7 @@ describe('a mistyped flag', () => {
 
 it('what is missing, too many or wrong is said in words', async () => {
   const said = async (...args: string[]): Promise<string> => {
-    const { code, stderr } = await airgap(args)
+    const { code, stderr } = await residentAirgap(args)
     expect(code).toBe(2)
     return stderr
   }

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { buildkitIndex, seedRegistry } from '../../fixtures/images/index.ts'
 import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
-import { airgap, scratch, session, type Outcome, type Session } from './airgap.ts'
+import { residentAirgap as airgap, scratch, session, type Outcome, type Session } from './airgap.ts'
 import { startInternet, type Internet } from './internet.ts'
 import { COMMANDS, expectResult, expectShape, published, SCHEMAS } from './schemas.ts'
 

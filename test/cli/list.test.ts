@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { writeFile } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
-import { airgap, scratch } from './airgap.ts'
+import { residentAirgap as airgap, scratch } from './airgap.ts'
 
 describe('airgap list', () => {
   it('prints fully qualified references, sorted, each once', async () => {

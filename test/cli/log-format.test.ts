@@ -7,7 +7,7 @@ import { seedRegistry, singleManifest } from '../../fixtures/images/index.ts'
 import { globalOptions } from '../../src/cli/global-flags.ts'
 import { MemoryStore } from '../../src/server/memory-store.ts'
 import { startRegistry } from '../../src/server/registry.ts'
-import { airgap, scratch, session, type Session } from './airgap.ts'
+import { airgap, residentAirgap, scratch, session, type Session } from './airgap.ts'
 import { startInternet, type Internet } from './internet.ts'
 import { expectShape, logLines } from './schemas.ts'
 
@@ -109,7 +109,7 @@ describe('--log-format json', () => {
     [['no-such-command', ...JSON_LOG]],
     [[...JSON_LOG, 'list', 'nginx']],
   ])('so is a mistake in the command line: %j', async (args) => {
-    const { code, stdout, stderr } = await airgap(args)
+    const { code, stdout, stderr } = await residentAirgap(args)
     expect(code).toBe(2)
     expect(stdout).toBe('')
     expect(logLines(stderr)).toEqual([
@@ -118,14 +118,14 @@ describe('--log-format json', () => {
   })
 
   it('an unknown format is refused', async () => {
-    const { code, stderr } = await airgap(['list', 'nginx', '--log-format', 'yaml'])
+    const { code, stderr } = await residentAirgap(['list', 'nginx', '--log-format', 'yaml'])
     expect(code).toBe(2)
     expect(stderr).toContain('text, json')
   })
 
   it('[duty: foreign-text] foreign text harms nobody and is whole', async () => {
     const name = 'a\u001b[2J\u202e\nb'
-    const { stderr } = await airgap(['list', name, ...JSON_LOG])
+    const { stderr } = await residentAirgap(['list', name, ...JSON_LOG])
     for (const harmful of ['\u001b', '\u202e']) expect(stderr).not.toContain(harmful)
     expect(logLines(stderr)[0]?.message).toContain('\\u001b[2J')
     await writeFile(folder.file('odd\u001b[2J.txt'), 'nginx@\n')
@@ -169,7 +169,8 @@ describe('--log-format json', () => {
       folder.file('warn.mjs'),
       "process.once('beforeExit', () => process.emitWarning('from Node'))\n",
     )
-    const { stderr } = await run(['list', 'nginx', ...JSON_LOG], { NODE_OPTIONS: '--import=./warn.mjs' })
+    const env = { NODE_OPTIONS: '--import=./warn.mjs' }
+    const { stderr } = await airgap(['list', 'nginx', ...JSON_LOG], { cwd: folder.path, env })
     expect(logLines(stderr)).toEqual([expect.objectContaining({ level: 'warning', message: 'from Node' })])
   })
 

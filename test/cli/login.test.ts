@@ -6,7 +6,7 @@ import { seedRegistry, singleManifest } from '../../fixtures/images/index.ts'
 import { MemoryStore } from '../../src/server/memory-store.ts'
 import { checkLoginInput } from '../../src/cli/login-input.ts'
 import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
-import { airgap, scratch, type Outcome, type RunOptions } from './airgap.ts'
+import { residentAirgap, scratch, type Outcome, type RunOptions } from './airgap.ts'
 import { expectResult, logLines } from './schemas.ts'
 
 const PASSWORD = 'corr3ct horse:bättery'
@@ -45,7 +45,7 @@ afterEach(async () => {
 
 async function run(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
   const env = { HOME: folder.path, ...options.env }
-  const outcome = await airgap(args, { cwd: folder.path, ...options, env })
+  const outcome = await residentAirgap(args, { cwd: folder.path, ...options, env })
   outputs.push(outcome.stdout, outcome.stderr)
   return outcome
 }

@@ -189,6 +189,8 @@ describe('push', () => {
       damaged.host,
       ...KEY,
       '--verify-target',
+      '--retries',
+      '0',
       '--receipt',
       'damaged.json',
     ])
@@ -398,6 +400,8 @@ describe('a push that breaks off', () => {
       'broken.json',
       '--concurrency',
       '1',
+      '--retries',
+      '0',
     ]
     const broken = await run(args)
     expect(broken.code).toBe(6)
@@ -474,7 +478,7 @@ describe('credentials', () => {
 
 describe('registries that refuse', () => {
   it('a registry that is not there: 4, named', async () => {
-    const { code, stderr } = await run(['push', 'k8s.tar', '127.0.0.1:1', ...KEY])
+    const { code, stderr } = await run(['push', 'k8s.tar', '127.0.0.1:1', ...KEY, '--retries', '0'])
     expect(code).toBe(4)
     expect(stderr).toContain('127.0.0.1:1')
   })

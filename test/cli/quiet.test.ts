@@ -2,10 +2,11 @@ import { readFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { styler } from '../../src/cli/format.ts'
 import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
-import { scratch, session, type Session } from './airgap.ts'
+import { airgap, scratch, session, type Session } from './airgap.ts'
 import { startInternet, type Internet } from './internet.ts'
 
 const KEY = ['--key', 'airgap.pub']
+const ENV = { AIRGAP_PASSWORD: 'corr3ct-horse', SOURCE_DATE_EPOCH: '1790000000' }
 // oxlint-disable-next-line no-control-regex
 const CONTROL = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/
 
@@ -18,7 +19,7 @@ beforeAll(async () => {
   folder = await scratch()
   internet = await startInternet()
   target = await startRegistry()
-  ;({ run } = session(folder.path, { AIRGAP_PASSWORD: 'corr3ct-horse', SOURCE_DATE_EPOCH: '1790000000' }))
+  ;({ run } = session(folder.path, ENV))
 })
 
 afterAll(async () => {
@@ -46,24 +47,21 @@ describe('in a pipe', () => {
   it('no command writes control codes, and --quiet leaves nothing but the result', async () => {
     expect((await run(['keygen', '-q'])).stderr).toBe('')
     let number = 0
-    const runWith = (
-      args: string[],
-      env: Record<string, string>,
-      flags: string[],
-    ): ReturnType<typeof run> => {
+    const filled = (args: string[]): string[] => {
       const given = args.map((arg) => arg.replace('$', String(number)).replace('%', target.host))
-      const mirrors = ['resolve', 'pack'].includes(args[0]!) ? internet.mirrors : []
-      return run([...given, ...mirrors, ...flags], env)
+      return [...given, ...(['resolve', 'pack'].includes(args[0]!) ? internet.mirrors : [])]
     }
     for (const args of COMMANDS) {
-      const { code, stdout, stderr } = await runWith(args, COLOURFUL, [])
+      // Colours are chosen when a process begins.
+      const begun = { cwd: folder.path, env: { ...ENV, ...COLOURFUL } }
+      const { code, stdout, stderr } = await airgap(filled(args), begun)
       expect(stderr).not.toContain('Error')
       expect(code).toBe(0)
       expect(stdout + stderr).not.toMatch(CONTROL)
     }
     number += 1
     for (const args of COMMANDS) {
-      const { code, stdout, stderr } = await runWith(args, {}, ['--quiet'])
+      const { code, stdout, stderr } = await run([...filled(args), '--quiet'])
       expect(stderr).toBe('')
       expect(code).toBe(0)
       expect(stdout).not.toBe('')

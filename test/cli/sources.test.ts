@@ -168,7 +168,11 @@ describe.concurrent('registries that are not believed', () => {
   ])('%s: 4, with the image named, and nothing left behind', async (quirk, words) => {
     const image = await singleManifest()
     await using source = await registryWith(image, { quirks: [quirk] })
-    const { file, code, stderr } = await pack(`${source.host}/app@${image.descriptor.digest}`)
+    const { file, code, stderr } = await pack(
+      `${source.host}/app@${image.descriptor.digest}`,
+      '--retries',
+      '0',
+    )
     expect(stderr).toContain(`${source.host}/app`)
     expect(stderr).toContain(words)
     expect(stderr).not.toContain('    at ')
@@ -227,7 +231,7 @@ describe.concurrent('registries that refuse', () => {
     [500, 4, '500'],
   ])('%i ends with %i', async (status, exitCode, words) => {
     await using server = await answering((_request, response) => response.writeHead(status).end())
-    const { code, stderr } = await run(['resolve', `${server.host}/app:1`])
+    const { code, stderr } = await run(['resolve', `${server.host}/app:1`, '--retries', '0'])
     expect(stderr).toContain(`${server.host}/app`)
     if (status !== 401) expect(stderr).toContain(words)
     expect(code).toBe(exitCode)
@@ -249,10 +253,10 @@ describe.concurrent('registries that refuse', () => {
   })
 
   it('a host that is not there', async () => {
-    const { code, stderr } = await run(['resolve', '127.0.0.1:1/app:1'])
+    const { code, stderr } = await run(['resolve', '127.0.0.1:1/app:1', '--retries', '0'])
     expect(code).toBe(4)
     expect(stderr).toContain('127.0.0.1:1')
-    const name = await run(['resolve', 'registry.invalid/app:1'])
+    const name = await run(['resolve', 'registry.invalid/app:1', '--retries', '0'])
     expect(name.code).toBe(4)
     expect(name.stderr).toContain('registry.invalid')
   })

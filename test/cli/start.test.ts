@@ -47,3 +47,19 @@ it('help is shown for every command, by either name', async () => {
   expect((await airgap(['help', 'push'])).stdout).toBe(stdout)
   expect((await airgap([])).stdout).toContain('Verify a bundle completely, offline')
 })
+
+it.each([
+  ['list', 'nginx'],
+  ['inspect', 'none.tar'],
+  ['verify', 'none.tar', '--integrity-only'],
+])('%s does not load the HTTP client, which is a third of the start of those that do', async (...args) => {
+  const hook = `import { registerHooks } from 'node:module'
+    registerHooks({ load(url, context, next) {
+      if (url.includes('/undici/')) process.stderr.write('LOADED ' + url)
+      return next(url, context)
+    } })`
+  const NODE_OPTIONS = `--import=data:text/javascript,${encodeURIComponent(hook)}`
+  const { stdout, stderr } = await airgap(args, { env: { NODE_OPTIONS } })
+  expect(stdout + stderr).toMatch(/nginx|none\.tar/)
+  expect(stderr).not.toContain('LOADED')
+})

@@ -65,11 +65,13 @@ export class WaitingLine {
    * @param wait milliseconds until somebody may go whatever happens; undefined where that depends on others alone.
    */
   pump(mayGo: (waiter: Waiter) => boolean, wait: () => number | undefined): void {
+    const before = wait() ?? 0
     for (const waiter of this.#line.slice()) if (mayGo(waiter)) waiter.go()
     this.#cancel()
     const ms = this.isEmpty ? undefined : wait()
-    if (ms !== undefined && ms > 0) {
-      this.#cancelTimer = this.#clock.after(Math.ceil(ms), () => this.pump(mayGo, wait))
+    // The wait may have ended between two looks at the clock: then nobody went, and nobody else would call again.
+    if (ms !== undefined && (ms > 0 || before > 0)) {
+      this.#cancelTimer = this.#clock.after(Math.max(Math.ceil(ms), 0), () => this.pump(mayGo, wait))
     }
   }
 

@@ -1,11 +1,11 @@
 import { bundleIdentity } from '../../bundle/identity.ts'
 import { AirgapError } from '../../errors.ts'
+import { authenticationOf } from '../check/authentication.ts'
 import type { OpenedBundle } from '../check/opened-bundle.ts'
 import { mountsOf, tagChange, tagName, type PushPlan } from './plan.ts'
 import type { PlannedPush } from './planned-push.ts'
 import type { Receipt } from './receipt.ts'
 import { hasSourceIndex } from './source-index.ts'
-import { authenticationOf } from './record.ts'
 
 /** The plan of a bundle's push as data. */
 export function describePlan(

@@ -3,7 +3,7 @@ import { AirgapError } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { Repository } from '../../registry/repository.ts'
 import { TOOL } from '../../version.ts'
-import type { Authentication } from '../check/authenticate.ts'
+import { authenticationOf } from '../check/authentication.ts'
 import type { OpenedBundle } from '../check/opened-bundle.ts'
 import type { Target } from './names.ts'
 import type { PlannedProject } from './projects.ts'
@@ -20,13 +20,6 @@ interface ContentRecord {
 interface TagRecord {
   state: TagState
   previousDigest?: Digest
-}
-
-/** Who answers for the bundle, as documents have it. */
-export function authenticationOf(authentication: Authentication): Receipt['authentication'] {
-  return authentication.state === 'signed'
-    ? { state: 'signed', keyFingerprint: authentication.key.fingerprint }
-    : { state: 'not-checked' }
 }
 
 /**
