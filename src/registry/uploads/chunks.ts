@@ -3,7 +3,7 @@ import type { Answer } from '../connection.ts'
 import { markTransient, transienceOf } from '../retry.ts'
 import { answerOf } from '../answers.ts'
 import { discard, failure, headerOf } from '../transport.ts'
-import { commitUrl, COMMIT_TIMEOUT_MS, confirmStored } from './commit.ts'
+import { commitUrl, commitTimeout, confirmStored } from './commit.ts'
 import {
   blobTooLarge,
   chunkTooLarge,
@@ -243,7 +243,7 @@ export class ChunkedUpload {
       target: commitUrl(session.url, descriptor.digest),
       start: descriptor.size,
       end: descriptor.size,
-      answerTimeoutMs: COMMIT_TIMEOUT_MS,
+      answerTimeoutMs: commitTimeout(this.#task),
     })
     if (answer.status >= 200 && answer.status < 300) return confirmStored(this.#task, answer)
     const error = await failure(answer, answer.auth, context)

@@ -6,8 +6,15 @@ import type { Context } from '../notices.ts'
 import { discard, headerOf } from '../transport.ts'
 import type { UploadTask } from './task.ts'
 
-/** A registry may copy the whole blob to its final place before it answers. */
-export const COMMIT_TIMEOUT_MS = 300_000
+/** A registry may copy the whole blob to its final place before it answers, at this rate at least. Bytes a second. */
+const COPY_RATE = 5 * 1024 ** 2
+const LONGEST_COPY_MS = 15 * 60 * 1000
+
+/** How long the last answer to an upload may take: as long as any, and as the copy of so many bytes may. Milliseconds. */
+export function commitTimeout({ repository, descriptor }: UploadTask): number {
+  const copying = Math.min((descriptor.size / COPY_RATE) * 1000, LONGEST_COPY_MS)
+  return Math.round(repository.connection.transport.stallTimeoutMs + copying)
+}
 
 /** The Location with the digest added to its query, which is kept as it is. */
 export function commitUrl(session: URL, digest: Digest): URL {

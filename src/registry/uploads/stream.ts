@@ -1,7 +1,7 @@
 import type { AirgapError } from '../../errors.ts'
 import { failure } from '../transport.ts'
 import { markTransient, transienceOf } from '../retry.ts'
-import { commitUrl, COMMIT_TIMEOUT_MS, confirmStored } from './commit.ts'
+import { commitUrl, commitTimeout, confirmStored } from './commit.ts'
 import { sendPart } from './send.ts'
 import { isTooLarge, isWrongDigest, SESSION_GONE, UNSUPPORTED } from './refusals.ts'
 import type { UploadTask } from './task.ts'
@@ -33,7 +33,7 @@ export async function sendWhole(
     target: commitUrl(session, descriptor.digest),
     start: 0,
     end: descriptor.size,
-    answerTimeoutMs: COMMIT_TIMEOUT_MS,
+    answerTimeoutMs: commitTimeout(task),
   }).catch((error: unknown) => {
     if (transienceOf(error) !== undefined) onBroken()
     throw error
