@@ -116,6 +116,7 @@ export async function forEachImage<T, R>(
 export function likeness({ code, message }: AirgapError): string {
   const same = message
     .replaceAll(/sha256:[0-9a-f]{64}/g, '#')
+    .replaceAll(/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, '#')
     .replaceAll(/\d+ (?:of \d+ )?bytes/g, '#')
     .replace(/; it was given up at [\d: -]+$/, '')
   return `${code} ${same}`
@@ -130,7 +131,8 @@ const MAX_PARTS = 5
  */
 function causeOf({ source }: ImageFailure, message: string): string {
   const found = /^cannot fetch the (?:manifest|blob sha256:[0-9a-f]{64} of) (\S+): /.exec(message)
-  if (!found) return message
+  // Which blob stands before it.
+  if (!found) return message.replace(/^cannot upload the blob sha256:[0-9a-f]{64} to /, 'cannot upload to ')
   const [beginning, name = ''] = found
   return withoutTag(name) === withoutTag(source) ? message.slice(beginning.length) : message
 }
