@@ -150,7 +150,7 @@ export function groupAlike(failures: readonly ImageFailure[]): ImageFailure[] {
     if (!first || parts.length < 2) return group
     const left = parts.length - MAX_PARTS
     const named = parts.slice(0, MAX_PARTS).join(', ')
-    return [{ ...first, part: left > 0 ? `${named} and ${left} others` : named }]
+    return [{ ...first, part: left > 0 ? `${named} and ${left} more` : named }]
   })
 }
 

@@ -25,7 +25,7 @@ test('parts that fail alike but for digests, sessions and moments are one proble
   const other: ImageFailure = { ...all[0]!, source: 's.example/team/other:1' }
   const error = allFailed(groupAlike([...all, other]), 'nothing')
   expect(error.problems.map(({ message }) => message.split(': no space')[0])).toEqual([
-    `blob 0, blob 1, blob 2, blob 3, blob 4 and 4 others: cannot upload to ${target}`,
+    `blob 0, blob 1, blob 2, blob 3, blob 4 and 4 more: cannot upload to ${target}`,
     `blob 0: cannot upload to ${target}`,
   ])
 })
