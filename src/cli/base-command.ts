@@ -53,7 +53,7 @@ export abstract class BaseCommand extends Command {
         since = performance.now()
         abort.abort(
           new AirgapError('INTERRUPTED', `interrupted (${name})`, {
-            hint: 'What was begun and not finished does not look finished. Run the same command again.',
+            hint: 'Nothing that is unfinished looks finished. Run the same command again.',
           }),
         )
       })

@@ -59,6 +59,8 @@ function describe(notice: RegistryNotice, now: number): LogEntry {
       const { type: event, ...facts } = notice
       return { level: 'info', event, message: wayText(notice), ...facts }
     }
+    case 'note':
+      return { level: 'info', event: 'note', message: notice.message }
     case 'warning':
       return { level: 'warning', event: 'warning', message: notice.message }
   }

@@ -83,7 +83,7 @@ export async function checkFreeSpace(folder: string, needed: number, isNew: bool
   if (free >= needed) return
   throw new AirgapError(
     'DISK_FULL',
-    `${folder} has ${free} bytes free, and ${needed} are needed: ${needed - free} are missing`,
+    `${folder} has ${grouped(free)} bytes free, and ${grouped(needed)} are needed: ${grouped(needed - free)} are missing`,
     {
       hint: isNew
         ? 'Free some space, or write to another disk with -o. Nothing has been fetched yet.'
@@ -103,4 +103,8 @@ export async function syncFolder(folder: string): Promise<void> {
   } finally {
     await handle.close()
   }
+}
+
+function grouped(bytes: number): string {
+  return bytes.toLocaleString('en-US')
 }

@@ -53,6 +53,7 @@ export type RegistryNotice =
       /** The file of the client certificate that is shown if the host asks. */
       clientCertificate?: string
     }
+  | { type: 'note'; message: string }
   | { type: 'warning'; message: string }
 
 export type OnNotice = (notice: RegistryNotice) => void

@@ -114,12 +114,32 @@ export async function forEachImage<T, R>(
 
 /** A cause without what is different for each blob: a registry that is gone fails all of them in one way. */
 export function likeness({ code, message }: AirgapError): string {
-  const same = message.replaceAll(/sha256:[0-9a-f]{64}/g, '#').replaceAll(/\d+ (?:of \d+ )?bytes/g, '#')
+  const same = message
+    .replaceAll(/sha256:[0-9a-f]{64}/g, '#')
+    .replaceAll(/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, '#')
+    .replaceAll(/\d+ (?:of \d+ )?bytes/g, '#')
+    .replace(/; it was given up at [\d: -]+$/, '')
   return `${code} ${same}`
 }
 
 /** So many parts of an image are named that have failed alike. */
-const MAX_PARTS = 20
+const MAX_PARTS = 5
+
+/**
+ * A message without the beginning that says what could not be done, where that only names the image again: not for a
+ * mirror, which has another name.
+ */
+function causeOf({ source }: ImageFailure, message: string): string {
+  const found = /^cannot fetch the (?:manifest|blob sha256:[0-9a-f]{64} of) (\S+): /.exec(message)
+  // Which blob stands before it.
+  if (!found) return message.replace(/^cannot upload the blob sha256:[0-9a-f]{64} to /, 'cannot upload to ')
+  const [beginning, name = ''] = found
+  return withoutTag(name) === withoutTag(source) ? message.slice(beginning.length) : message
+}
+
+function withoutTag(reference: string): string {
+  return reference.replace(/@sha256:[0-9a-f]{64}$/, '').replace(/:[^/:]*$/, '')
+}
 
 /** Parts of an image that have failed alike, as one failure. */
 export function groupAlike(failures: readonly ImageFailure[]): ImageFailure[] {
@@ -130,7 +150,7 @@ export function groupAlike(failures: readonly ImageFailure[]): ImageFailure[] {
     if (!first || parts.length < 2) return group
     const left = parts.length - MAX_PARTS
     const named = parts.slice(0, MAX_PARTS).join(', ')
-    return [{ ...first, part: left > 0 ? `${named} and ${left} others` : named }]
+    return [{ ...first, part: left > 0 ? `${named} and ${left} more` : named }]
   })
 }
 
@@ -173,11 +193,12 @@ export function incomplete(
 }
 
 function problemsOf(failures: readonly ImageFailure[]): Problem[] {
-  return failures.flatMap(({ source, part, error }) => {
+  return failures.map((failure) => {
+    const { source, part, error } = failure
     const { code, problems } = error
     // Where several places were asked, each has its own reason, and the last is the error's.
-    const message = problems.length > 1 ? messagesOf(problems) : error.message
-    return [{ entry: source, message: part === undefined ? message : `${part}: ${message}`, code }]
+    const message = problems.length > 1 ? messagesOf(problems) : causeOf(failure, error.message)
+    return { entry: source, message: part === undefined ? message : `${part}: ${message}`, code }
   })
 }
 
@@ -188,11 +209,19 @@ function messagesOf(problems: readonly Problem[]): string {
 /** So many different hints are given; each of them alone tells its own. */
 const MAX_HINTS = 10
 
-/** The hints of what failed, each once. */
+/** The hints of what failed, each once. Where they differ, each says what it is for. */
 function hintsOf(failures: readonly ImageFailure[]): string[] {
-  const hints = [...new Set(failures.flatMap(({ error }) => error.hint ?? []))]
+  const hinted = failures.filter(({ error }) => error.hint !== undefined)
+  const groups = Map.groupBy(hinted, ({ error }) => error.hint ?? '')
+  const isForAll = groups.size === 1 && hinted.length === failures.length
+  const hints = [...groups].map(([hint, group]) => (isForAll ? hint : `${namesOf(group)}: ${hint}`))
   const left = hints.length - MAX_HINTS
   return left > 0 ? [...hints.slice(0, MAX_HINTS), `(and ${left} other hints)`] : hints
+}
+
+function namesOf(failures: readonly ImageFailure[]): string {
+  const [first = '', ...others] = new Set(failures.map(({ source }) => source))
+  return others.length === 0 ? first : `${first} and ${others.length} more`
 }
 
 /** What to add to a command so that it goes on without images: a line each, to be pasted together. */

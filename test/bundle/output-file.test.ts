@@ -250,7 +250,7 @@ describe('a full disk', () => {
     await expect(file.allocate(2 ** 52)).rejects.toMatchObject({
       code: 'DISK_FULL',
       message: expect.stringMatching(
-        /bytes free, and 4503599627370496 are needed: \d+ are missing/,
+        /bytes free, and 4,503,599,627,370,496 are needed: [\d,]+ are missing/,
       ) as string,
     })
     await file.discard()

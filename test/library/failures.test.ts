@@ -50,6 +50,12 @@ describe('images that cannot be resolved', () => {
     expect(error.hint).toContain('--skip-failed')
     expect(error.hint).toContain('Look at the spelling of name and tag')
     expect(error.hint).toContain('Check that the account may do this')
+    // The image stands before its cause and its hint, and is not named again.
+    for (const { entry, message } of error.problems) {
+      expect(message).not.toContain(entry)
+      expect(message).toMatch(/^(?:the registry has no repository of this name|permission denied)/)
+      expect(error.hint).toContain(`${entry}: `)
+    }
     const told = events.flatMap((event) => (event.type === 'failed' ? [event] : []))
     expect(told.map(({ name }) => name).toSorted()).toEqual([denied, missing].toSorted())
     expect(told.find(({ name }) => name === denied)).toMatchObject({
@@ -184,6 +190,7 @@ describe('blobs that cannot be fetched', () => {
       { entry: images[0], code: 'NOT_FOUND', message: expect.stringContaining('404') as string },
     ])
     for (const part of parts) expect(error.problems[0]?.message.split(': ')[0]).toContain(part)
+    expect(error.problems[0]?.message).not.toContain('cannot fetch')
     expect(error.hint).toContain(`\n  --exclude '${images[0]}'`)
     expect(error.hint).not.toContain(`'${images[1]}'`)
     expect(error.hint).not.toContain('--skip-failed')

@@ -125,9 +125,16 @@ describe('a pack that was interrupted', () => {
     await flip(shop.partial, 100)
     await flip(shop.partial, whole.length - 5)
     shop.asked()
-    await shop.pack({ created: CREATED })
+    const warnings: string[] = []
+    await shop.pack({
+      created: CREATED,
+      onEvent: (event) => void (event.type === 'warning' && warnings.push(event.message)),
+    })
     expect((await readFile(shop.output)).equals(whole)).toBe(true)
     expect(shop.asked().blobs.filter((line) => line.includes(complete.blob as string))).toHaveLength(1)
+    expect(warnings).toEqual([
+      expect.stringContaining(`${shop.partial} is damaged: 1 blob (${complete.finished} bytes)`),
+    ])
   })
 
   test('believes only what was synced when the machine was started anew, and reads nothing behind damage', async () => {

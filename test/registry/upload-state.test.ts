@@ -311,10 +311,17 @@ describe('the next run', () => {
     expect(readdirSync(folder)).toEqual([])
     expect(second.notices).toEqual([])
     // What was called off may have left a request without an answer.
-    return to
+    const log = to
       .log()
       .slice(before)
       .filter((line) => !/ 0\b/.test(line))
+    const isGoingOn = log.includes('GET 204')
+    expect(again.notices.filter(({ type }) => type === 'note')).toEqual(
+      isGoingOn
+        ? [{ type: 'note', message: expect.stringMatching(/^Going on with an upload to 127\.0\.0\.1:\d+ /) }]
+        : [],
+    )
+    return log
   }
 
   const CHUNK = `PATCH 202 ${64 * KIB}`

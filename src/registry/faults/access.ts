@@ -82,7 +82,7 @@ function whose({ username }: Account): string {
 
 function placesText(places: readonly string[] | undefined): string | undefined {
   if (places === undefined || places.length === 0) return undefined
-  return `None were found in: ${places.join('; ')}.`
+  return `No credentials were found in: ${places.join('; ')}.`
 }
 
 /** Clocks that differ are a reason for tokens not to be accepted. */

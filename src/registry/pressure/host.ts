@@ -139,7 +139,7 @@ export class Host {
         ? backoff
         : Math.max(asked + clock.random() * policy.baseDelayMs, rounds > 1 ? backoff : 0)
     const until = now + Math.round(wait)
-    const attempts = Math.min(policy.attempts, trouble.attempts ?? policy.attempts)
+    const attempts = this.#attempts(trouble)
     const isOver =
       asked === undefined ? rounds >= attempts : attempts <= 1 || until - since > policy.patienceMs
     if (isOver) return this.giveUp(trouble, asked === undefined ? undefined : now + asked)
@@ -152,6 +152,16 @@ export class Host {
     }
     if (trouble.status !== undefined) this.#pushBack(pass)
     this.#pump()
+  }
+
+  /**
+   * How often a trouble is met in a row before the host is given up. One that was there a moment ago gets the time that
+   * a registry takes to start anew: about a minute by the default policy.
+   */
+  #attempts({ attempts }: Trouble): number {
+    const { policy } = this.#settings
+    if (attempts === undefined || policy.attempts <= 1) return policy.attempts
+    return this.signsOfLife > 0 ? policy.attempts * 2 : Math.min(policy.attempts, attempts)
   }
 
   /** What went before the hold began may only lengthen it. */

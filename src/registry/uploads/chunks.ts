@@ -1,4 +1,5 @@
 import type { AirgapError } from '../../errors.ts'
+import { shortHex } from '../../oci/digest.ts'
 import type { Answer } from '../connection.ts'
 import { markTransient, transienceOf } from '../retry.ts'
 import { answerOf } from '../answers.ts'
@@ -122,11 +123,21 @@ export class ChunkedUpload {
       session.url = status.url
       this.#acknowledged = status.bytes
       this.#furthest = Math.max(this.#furthest, status.bytes)
+      if (session.isRecalled) this.#tellGoingOn()
     }
     session.isUnsure = false
     session.isRecalled = false
     onProgress(this.#acknowledged)
     await this.#remember(session)
+  }
+
+  #tellGoingOn(): void {
+    const { repository, descriptor } = this.#task
+    const megabytes = (bytes: number): string => Math.floor(bytes / 1e6).toLocaleString('en-US')
+    repository.connection.onNotice({
+      type: 'note',
+      message: `Going on with an upload to ${repository.registry} that an earlier run has begun: ${megabytes(this.#acknowledged)} of ${megabytes(descriptor.size)} MB of blob ${shortHex(descriptor.digest)} are there`,
+    })
   }
 
   /** @param url to be given up, where the registry may still keep it. */

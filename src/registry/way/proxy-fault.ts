@@ -57,12 +57,22 @@ export function proxyError(
     !isSecure ||
     !/WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|TIMEOUT|ETIMEDOUT|ECONNRESET|UND_ERR_SOCKET/.test(code)
   ) {
-    return failure
+    if (transienceOf(failure)?.attempts === undefined) return failure
+    return withHint(
+      failure,
+      `Look at host and port in ${proxy.from}, and whether the proxy runs and this machine may go there. Hosts that can be reached without it are named in NO_PROXY.`,
+      cause,
+    )
   }
-  const replaced = new AirgapError(failure.code, failure.message, {
-    hint: `Most proxies are spoken to in plain HTTP: see whether ${proxy.from} should begin with http://.`,
+  return withHint(
+    failure,
+    `Most proxies are spoken to in plain HTTP: see whether ${proxy.from} should begin with http://.`,
     cause,
-  })
+  )
+}
+
+function withHint(failure: AirgapError, hint: string, cause: unknown): AirgapError {
+  const replaced = new AirgapError(failure.code, failure.message, { hint, cause })
   const transience = transienceOf(failure)
   return transience === undefined ? replaced : markTransient(replaced, transience)
 }

@@ -49,6 +49,7 @@ export async function takeUp(
   }
 
   const finished = new Set<Digest>()
+  const damaged: number[] = []
   await hashRanges(
     { path: output.partial, fd: output.fd, stream: (range) => output.stream(range) },
     whole.map((wanted) => ({ contentOffset: wanted.entry.contentOffset, size: wanted.entry.size, wanted })),
@@ -60,12 +61,19 @@ export async function takeUp(
         done(wanted, output, entry.size)
         return
       }
+      damaged.push(entry.size)
       const position = journal.held.fallbackOf(digest)
       journal.settled(digest, position)
       if (position > 0) beginnings.push({ wanted, position, file: output, offset: entry.contentOffset })
     },
     { ...(signal ? { signal } : {}), onProgress: progress },
   )
+
+  if (damaged.length > 0) {
+    const blobs = damaged.length === 1 ? '1 blob' : `${damaged.length} blobs`
+    const message = `${output.partial} is damaged: ${blobs} (${sumOf(damaged)} bytes) must be fetched again. If that happens once more, look at the disk.`
+    onEvent?.({ type: 'warning', message })
+  }
 
   const begun = new Map<Digest, Begun>()
   await inParallel(beginnings, options, async (beginning, either) => {

@@ -222,7 +222,7 @@ export function cannotGoOn(unfinished: Unfinished, name: string, problems: Probl
   const former = journal ? 'The former command goes on with it. ' : ''
   return new AirgapError('OUTPUT_UNFINISHED', message, {
     problems,
-    hint: `${former}With --reuse ${name} this one takes from it what fits, and fetches the rest. With --fresh it starts over from nothing.`,
+    hint: `${former}With --reuse ${name} this command takes from it what fits, and fetches the rest. With --fresh it starts over from nothing.`,
   })
 }
 

@@ -9,7 +9,7 @@ export const ACCESS_CASES: Case[] = [
     says: /: credentials are needed: .* answers 401 Unauthorized \("UNAUTHORIZED: authentication required"\)$/,
     hints: [
       /^Log in with `airgap login 127\.0\.0\.1:\d+`/,
-      /\nNone were found in: AIRGAP_REGISTRY \(not set\); \/home\/op\/\.docker\/config\.json \(no such file\); \/home\/op\/\.config\/containers\/auth\.json \(no such file\)\./,
+      /\nNo credentials were found in: AIRGAP_REGISTRY \(not set\); \/home\/op\/\.docker\/config\.json \(no such file\); \/home\/op\/\.config\/containers\/auth\.json \(no such file\)\./,
       /\nIf the image should be public/,
     ],
   },
@@ -29,7 +29,7 @@ export const ACCESS_CASES: Case[] = [
     name: '403 to somebody unknown',
     provoke: against(answers(403, 'DENIED', 'requested access to the resource is denied'), pull),
     says: /: permission denied to somebody who is not logged in: .* answers 403 Forbidden/,
-    hints: [/the name is right/, /None were found in/],
+    hints: [/the name is right/, /No credentials were found in/],
   },
   {
     name: '403 from a firewall',

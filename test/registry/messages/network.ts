@@ -162,7 +162,7 @@ export const NETWORK_CASES: Case[] = [
     name: 'a proxy that is not there',
     provoke: () => through('http://user:s3cret@127.0.0.1:1'),
     says: /the proxy 127\.0\.0\.1:1 from HTTPS_PROXY \(for registry\.example\): nothing listens there \(connection refused, ECONNREFUSED\)$/,
-    hints: [/host and port/],
+    hints: [/^Look at host and port in HTTPS_PROXY/, /NO_PROXY/],
   },
 ]
 

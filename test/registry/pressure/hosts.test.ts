@@ -319,6 +319,38 @@ test('a host that is not there is found out once for all, and asked again a whil
   expect(told('unavailable')).toHaveLength(1)
 })
 
+test('a host that was there a moment ago is given the time to start anew', async () => {
+  let isThere = true
+  const { clock, get, sent, told } = network(() => (isThere ? OK : refused))
+  clock.dice = 0.5
+  expect(await get()).toBe('ok')
+  isThere = false
+  const during = Promise.all([outcome(get()), outcome(get())])
+  await clock.pass(20_000)
+  isThere = true
+  await clock.pass(20_000)
+  expect(await during).toEqual(['ok', 'ok'])
+  expect(told('unavailable')).toEqual([])
+
+  isThere = false
+  const before = sent.length
+  const gone = outcome(get())
+  await clock.pass(90_000)
+  expect(((await gone) as AirgapError).message).toContain('nothing listens there')
+  expect(sent.length - before).toBe(10)
+})
+
+test('nothing is tried again of a host that was there, where nothing is to be tried again', async () => {
+  let isThere = true
+  const { clock, get, sent } = network(() => (isThere ? OK : refused), { policy: { attempts: 1 } })
+  await get()
+  isThere = false
+  const gone = outcome(get())
+  await clock.pass(1000)
+  expect(((await gone) as AirgapError).code).toBe('NETWORK')
+  expect(sent).toHaveLength(2)
+})
+
 test('a host that only breaks off is given up too, when nothing has come from it meanwhile', async () => {
   const { clock, get, sent, told } = network(() => ({ error: 'ECONNRESET' }), { concurrency: 1 })
   const failed = outcome(get())
