@@ -2,14 +2,7 @@ import { AirgapError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Context } from './notices.ts'
 import type { Location } from './location.ts'
-import {
-  contentEncodingOf,
-  contentLengthOf,
-  discard,
-  failure,
-  headerOf,
-  type HttpResponse,
-} from './transport.ts'
+import { contentEncodingOf, contentLengthOf, discard, failure, headerOf, type HttpResponse } from './http.ts'
 
 /** A blob being read. */
 export interface BlobStream {

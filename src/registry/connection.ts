@@ -10,14 +10,8 @@ import type { Context, OnNotice } from './notices.ts'
 import type { Hosts } from './pressure/hosts.ts'
 import type { ReachRules } from './reach.ts'
 import { withRetry, type RetryPolicy } from './retry.ts'
-import {
-  discard,
-  failure,
-  headerOf,
-  type HttpRequest,
-  type HttpResponse,
-  type Transport,
-} from './transport.ts'
+import { discard, failure, headerOf, type HttpRequest, type HttpResponse } from './http.ts'
+import { type Transport } from './transport.ts'
 
 export interface Call {
   method: HttpRequest['method']

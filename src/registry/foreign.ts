@@ -7,7 +7,8 @@ import { authorityOf, printableUrl } from './hosts.ts'
 import type { Context } from './notices.ts'
 import { leadsInside } from './reach.ts'
 import type { Repository } from './repository.ts'
-import { failure, type HttpResponse, type Transport } from './transport.ts'
+import { failure, type HttpResponse } from './http.ts'
+import { type Transport } from './transport.ts'
 
 /**
  * The places outside registries that a foreign layer names (image-spec § descriptor, `urls`). They are asked without

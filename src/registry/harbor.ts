@@ -4,7 +4,7 @@ import { isRepository } from '../oci/reference.ts'
 import { errorsIn } from './answers.ts'
 import type { Answer, Call, Connection } from './connection.ts'
 import type { Context } from './notices.ts'
-import { discard, failure, readCapped } from './transport.ts'
+import { discard, failure, readCapped } from './http.ts'
 
 /*
  * Harbor beside its registry: projects, by its API v2.0 (goharbor/harbor: api/v2.0/swagger.yaml, and what the code

@@ -3,7 +3,7 @@ import { answerOf, codesOf } from './answers.ts'
 import type { Answer } from './connection.ts'
 import type { Context } from './notices.ts'
 import { markTransient } from './retry.ts'
-import { failure } from './transport.ts'
+import { failure } from './http.ts'
 
 /** What most registries take at most, and what the specification has them take at least. Bytes. */
 const USUAL_LIMIT = 4 * 1024 * 1024

@@ -18,7 +18,7 @@ import {
   failure,
   headerOf,
   readCapped,
-} from './transport.ts'
+} from './http.ts'
 
 /** What a registry says about a manifest without sending it. */
 export interface ManifestInfo {

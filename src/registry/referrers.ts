@@ -7,7 +7,7 @@ import type { Location } from './location.ts'
 import { fetchManifest } from './manifests.ts'
 import type { Context } from './notices.ts'
 import { MAX_PAGES, nextPage } from './pages.ts'
-import { contentTypeOf, discard, failure, readCapped } from './transport.ts'
+import { contentTypeOf, discard, failure, readCapped } from './http.ts'
 
 /** More things than this refer to no image; beyond it, somebody fills memory. */
 export const MAX_REFERRERS = 10_000

@@ -1,6 +1,6 @@
 import type { Location } from './location.ts'
 import { isTag } from '../oci/reference.ts'
-import { discard, failure, readCapped } from './transport.ts'
+import { discard, failure, readCapped } from './http.ts'
 
 const MAX_ANSWER = 1024 * 1024
 /** More are not asked for: whoever mistyped a tag has enough with the first page. */

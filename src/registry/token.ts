@@ -7,15 +7,8 @@ import { issuedAtOf } from './faults/clock.ts'
 import { TOKEN_SERVICE } from './faults/words.ts'
 import { parseHttpDate } from './pressure/retry-after.ts'
 import { checkRealm, type RealmRules } from './realm.ts'
-import {
-  contentTypeOf,
-  discard,
-  failure,
-  headerOf,
-  readCapped,
-  type HttpResponse,
-  type Transport,
-} from './transport.ts'
+import { contentTypeOf, discard, failure, headerOf, readCapped, type HttpResponse } from './http.ts'
+import { type Transport } from './transport.ts'
 
 const MAX_TOKEN_ANSWER = 256 * 1024
 /** Some services state less, or nothing, and clocks differ: a token is taken to last this long at least. */

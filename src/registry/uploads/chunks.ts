@@ -3,7 +3,7 @@ import { shortHex } from '../../oci/digest.ts'
 import type { Answer } from '../connection.ts'
 import { markTransient, transienceOf } from '../retry.ts'
 import { answerOf } from '../answers.ts'
-import { discard, failure, headerOf } from '../transport.ts'
+import { discard, failure, headerOf } from '../http.ts'
 import { commitUrl, commitTimeout, confirmStored } from './commit.ts'
 import {
   blobTooLarge,

@@ -3,7 +3,7 @@ import type { Digest } from '../../oci/digest.ts'
 import { statBlobOnce } from '../blobs.ts'
 import type { Answer } from '../connection.ts'
 import type { Context } from '../notices.ts'
-import { discard, headerOf } from '../transport.ts'
+import { discard, headerOf } from '../http.ts'
 import type { UploadTask } from './task.ts'
 
 /** A registry may copy the whole blob to its final place before it answers, at this rate at least. Bytes a second. */

@@ -2,7 +2,7 @@ import { AirgapError } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
 import { isRepository } from '../../oci/reference.ts'
 import type { Location } from '../location.ts'
-import { discard, failure } from '../transport.ts'
+import { discard, failure } from '../http.ts'
 import { checkStored } from './commit.ts'
 import { sessionUrl } from './session.ts'
 

@@ -3,7 +3,7 @@ import type { Answer } from '../connection.ts'
 import { printableUrl } from '../hosts.ts'
 import type { Location } from '../location.ts'
 import type { Context } from '../notices.ts'
-import { discard, failure, headerOf, locationOf } from '../transport.ts'
+import { discard, failure, headerOf, locationOf } from '../http.ts'
 import { isAboutUpload } from './refusals.ts'
 import type { UploadTask } from './task.ts'
 

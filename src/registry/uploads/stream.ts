@@ -1,5 +1,5 @@
 import type { AirgapError } from '../../errors.ts'
-import { failure } from '../transport.ts'
+import { failure } from '../http.ts'
 import { markTransient, transienceOf } from '../retry.ts'
 import { commitUrl, commitTimeout, confirmStored } from './commit.ts'
 import { sendPart } from './send.ts'
