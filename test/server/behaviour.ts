@@ -145,7 +145,7 @@ async function expectFailure(
   )
   expect(error).toBeInstanceOf(AirgapError)
   const { code: actual, message, hint = '', problems } = error as AirgapError
-  const all = [message, ...problems.map((problem) => problem.message), hint].join('\n')
+  const all = [message, ...problems.map(({ entry, message: each }) => `${entry}: ${each}`), hint].join('\n')
   expect({ code: actual, message }).toMatchObject({ code })
   expect(all).toMatch(words)
   // Whatever happens, the registry and the repository are named.
