@@ -83,16 +83,22 @@ describe('what the registry drops after it was asked for', () => {
       dropped ??= digest
       return digest === dropped && digest !== undefined ? digest : keep(repository, bytes, digest)
     }
-    await expect(pushTo(bundle, registry.host)).rejects.toMatchObject({
-      code: 'INCOMPLETE',
-      problems: [{ code: 'REGISTRY', message: expect.stringContaining('MANIFEST_BLOB_UNKNOWN') as string }],
-    })
+    const { problems } = await pushTo(bundle, registry.host).then(
+      () => expect.unreachable(),
+      (error: AirgapError) => error,
+    )
+    // One image or both, as the blob that came first belongs to one or to both.
+    expect(problems.length).toBeGreaterThan(0)
+    for (const { code, message } of problems) {
+      expect(code).toBe('REGISTRY')
+      expect(message).toContain('MANIFEST_BLOB_UNKNOWN')
+    }
     const puts = registry.requests.filter(
       ({ method, path }) => method === 'PUT' && path.includes('manifests'),
     )
     expect(puts.length).toBeLessThan(8)
-    // The other image is complete, and has its tag.
-    expect(store.repositories().flatMap((name) => store.tags(name) ?? [])).toHaveLength(1)
+    // An image that is complete has its tag.
+    expect(store.repositories().flatMap((name) => store.tags(name) ?? [])).toHaveLength(2 - problems.length)
   })
 })
 
