@@ -59,7 +59,9 @@ export async function startFaultProxy(upstream: string): Promise<FaultProxy> {
   }
 
   const server = createServer((request, response) => {
-    void handle(request, response).catch(() => request.socket.destroy())
+    // A request that is over has no socket any more.
+    const { socket } = request
+    void handle(request, response, socket).catch(() => socket.destroy())
   })
   server.on('connection', (socket) => {
     sockets.add(socket)
@@ -67,7 +69,7 @@ export async function startFaultProxy(upstream: string): Promise<FaultProxy> {
     socket.once('close', () => sockets.delete(socket))
   })
 
-  async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async function handle(request: IncomingMessage, response: ServerResponse, client: Socket): Promise<void> {
     count += 1
     const method = request.method ?? ''
     const path = (request.url ?? '').replace(/\?.*$/s, '')
@@ -95,7 +97,7 @@ export async function startFaultProxy(upstream: string): Promise<FaultProxy> {
     const answered = once(forwarded, 'response') as Promise<[IncomingMessage]>
     answered.catch(() => {})
     const upFault = hasBody ? fault : undefined
-    const sent = pass(request, forwarded, upFault, request.socket, (bytes) => {
+    const sent = pass(request, forwarded, upFault, client, (bytes) => {
       entry.up += bytes
       add(bytes)
     })
@@ -103,7 +105,7 @@ export async function startFaultProxy(upstream: string): Promise<FaultProxy> {
     const [answer] = await answered
     entry.status = answer.statusCode ?? 0
     response.writeHead(answer.statusCode ?? 502, answer.rawHeaders)
-    await pass(answer, response, hasBody ? undefined : fault, request.socket, (bytes) => {
+    await pass(answer, response, hasBody ? undefined : fault, client, (bytes) => {
       entry.down += bytes
       add(bytes)
     })
