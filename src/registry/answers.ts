@@ -1,3 +1,4 @@
+import { entriesIn } from './faults/quote.ts'
 import type { AuthState } from './http-errors.ts'
 
 /** What a registry has answered that became an error: for those who can make more of it than its text. */
@@ -43,15 +44,8 @@ export function codesOf(error: unknown): string[] {
 
 /** The entries of an OCI error body; none where it is something else. */
 export function errorsIn(body: Uint8Array): { code: string; message: string }[] {
-  let value: unknown
-  try {
-    value = JSON.parse(Buffer.from(body).toString('utf8'))
-  } catch {
-    return []
-  }
-  const { errors } = (value ?? {}) as { errors?: unknown }
-  if (!Array.isArray(errors)) return []
-  return errors.slice(0, 10).map((entry: unknown) => {
+  const entries = entriesIn(Buffer.from(body).toString('utf8')) ?? []
+  return entries.slice(0, 10).map((entry) => {
     const { code, message } = (entry ?? {}) as { code?: unknown; message?: unknown }
     return { code: typeof code === 'string' ? code : '', message: typeof message === 'string' ? message : '' }
   })

@@ -18,7 +18,7 @@ import { startRegistry, type EmbeddedRegistry, type ServerOptions } from '../../
 import { signer, temporaryBundle, temporaryFolder } from '../bundle/build-bundle.ts'
 
 // What is waited for between attempts is not what is looked at here.
-Object.assign(DEFAULT_RETRY, { baseDelayMs: 1, maxDelayMs: 5, maxRetryAfterMs: 5 })
+Object.assign(DEFAULT_RETRY, { baseDelayMs: 1, maxDelayMs: 5 })
 
 export interface Place {
   registry: EmbeddedRegistry

@@ -29,7 +29,9 @@ export interface Said {
 export function readSaid(body: Buffer, contentType: string): Said {
   const words = body.toString('utf8')
   if (isHtml(contentType, words)) return { text: pageText(words), codes: new Set(), words, isPage: true }
-  const entries = errorEntries(words)
+  const entries = entriesIn(words)
+    ?.slice(0, 3)
+    .filter((entry): entry is ErrorEntry => typeof entry === 'object' && entry !== null)
   if (entries === undefined) {
     const line = oneLine(words)
     return { text: line === '' ? '' : quoted(words), codes: new Set(), words, isPage: false }
@@ -45,16 +47,13 @@ interface ErrorEntry {
   detail?: unknown
 }
 
-/** At most three; undefined when the body is not of that form. */
-function errorEntries(words: string): ErrorEntry[] | undefined {
+/** The entries of an OCI error body, whatever they are; undefined when the body is not of that form. */
+export function entriesIn(words: string): unknown[] | undefined {
   try {
     const { errors } = JSON.parse(words) as { errors?: unknown }
-    if (!Array.isArray(errors)) return undefined
-    return errors
-      .slice(0, 3)
-      .filter((entry): entry is ErrorEntry => typeof entry === 'object' && entry !== null)
+    return Array.isArray(errors) ? errors : undefined
   } catch {
-    // Not JSON: quoted as it is.
+    // Not JSON, or nothing that has members.
     return undefined
   }
 }
