@@ -12,22 +12,13 @@ withParts('a disk that gets full', [...FAULT_PARTS, 'tmpfs'], () => {
   let world: World
   let disk: string
   let reference: Buffer
-  const flags = (output: string): string[] => [
-    'pack',
-    ...world.references,
-    '--name',
-    'same',
-    '--no-sign',
-    '-o',
-    output,
-  ]
 
   beforeAll(async () => {
     world = await openWorld()
     disk = world.path('disk')
     await mkdir(disk)
     await run('mount', ['-t', 'tmpfs', '-o', 'size=96m', 'none', disk])
-    await world.airgap.run(...flags('reference.tar'))
+    await world.airgap.run(...world.packing('reference.tar'))
     reference = await readFile(world.path('reference.tar'))
   })
   afterAll(async () => {
@@ -38,7 +29,7 @@ withParts('a disk that gets full', [...FAULT_PARTS, 'tmpfs'], () => {
   test('too small from the start: nothing is fetched, and nothing is left', async () => {
     await fill(70)
     world.source.forget()
-    const result = await world.airgap.attempt(...flags(join(disk, 'b.tar')))
+    const result = await world.airgap.attempt(...world.packing(join(disk, 'b.tar')))
     expect(result.code, describeEnd(result)).toBe(7)
     expect(result.stderr).toMatch(/\d+ bytes free|are missing|is missing/)
     // Configs are read for the plan.
@@ -53,7 +44,7 @@ withParts('a disk that gets full', [...FAULT_PARTS, 'tmpfs'], () => {
     // Slow enough that the disk is full before all is there.
     world.source.faultOf = (_, { path }) =>
       path.includes('/blobs/') ? { kind: 'throttle', rate: 24 * MiB } : undefined
-    const { ended } = world.airgap.start(...flags(output))
+    const { ended } = world.airgap.start(...world.packing(output))
     await world.source.reached(16 * MiB)
     const { bavail, bsize } = await statfs(disk)
     await fill(Math.floor((bavail * bsize) / MiB))
@@ -66,7 +57,7 @@ withParts('a disk that gets full', [...FAULT_PARTS, 'tmpfs'], () => {
     expect(await readdir(disk)).not.toContain('b.tar')
     await rm(join(disk, 'filler'))
     const before = world.source.passed.filter(({ path }) => path.includes('/manifests/')).length
-    await world.airgap.run(...flags(output))
+    await world.airgap.run(...world.packing(output))
     expect(world.source.passed.filter(({ path }) => path.includes('/manifests/')).length).toBe(before)
     expect(reference.equals(await readFile(output))).toBe(true)
     expect(await readdir(disk)).toEqual(['b.tar'])

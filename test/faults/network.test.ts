@@ -5,7 +5,7 @@ import { withParts } from '../e2e/parts/tools.ts'
 import { expectComplete } from './complete.ts'
 import type { Fault, FaultProxy } from './fault-proxy.ts'
 import { randomFrom, SEEDS } from './seeds.ts'
-import { FAULT_PARTS, openWorld, type World } from './world.ts'
+import { FAULT_PARTS, openWorld, pushing, type World } from './world.ts'
 
 const KiB = 1024
 const MiB = 1024 ** 2
@@ -81,15 +81,7 @@ withParts('a bad line', FAULT_PARTS, () => {
       world.source.forget()
       world.source.faultOf = () => faultOf(random)
       try {
-        await throughAtLast(world.source, [
-          'pack',
-          ...world.references,
-          '--no-sign',
-          '--name',
-          'same',
-          '-o',
-          'line.tar',
-        ])
+        await throughAtLast(world.source, world.packing('line.tar'))
       } finally {
         world.source.faultOf = () => undefined
       }
@@ -101,29 +93,14 @@ withParts('a bad line', FAULT_PARTS, () => {
       const random = randomFrom(seed)
       await using target = await world.target()
       target.proxy.faultOf = () => faultOf(random)
-      const to = `${target.proxy.host}/line`
-      await throughAtLast(target.proxy, [
-        'push',
-        'reference.tar',
-        to,
-        '--path',
-        'strip-host',
-        '--allow-unsigned',
-      ])
+      await throughAtLast(target.proxy, pushing('reference.tar', target, 'line'))
       await expectComplete(target.direct(), 'line', images, 'all')
     })
   })
 
   test('pack goes on over a restart of the registry', async () => {
     await using target = await world.target()
-    await world.airgap.run(
-      'push',
-      'reference.tar',
-      `${target.proxy.host}/r`,
-      '--path',
-      'strip-host',
-      '--allow-unsigned',
-    )
+    await world.airgap.run(...pushing('reference.tar', target, 'r'))
     const references = images.map(({ source }) => source.replace(world.source.host, `${target.proxy.host}/r`))
     target.proxy.forget()
     const { ended } = world.airgap.start('pack', ...references, '--no-sign', '-o', 'restart.tar')
@@ -139,14 +116,7 @@ withParts('a bad line', FAULT_PARTS, () => {
 
   test('push goes on over a restart of the registry', async () => {
     await using target = await world.target()
-    const args = [
-      'push',
-      'reference.tar',
-      `${target.proxy.host}/r`,
-      '--path',
-      'strip-host',
-      '--allow-unsigned',
-    ]
+    const args = pushing('reference.tar', target, 'r')
     const { ended } = world.airgap.start(...args)
     await target.proxy.reached(20 * MiB)
     await target.restart()

@@ -16,19 +16,10 @@ withParts('pack, killed at random points', FAULT_PARTS, () => {
   let blobBytes: number
   let sizes: Map<Digest, number>
   const again: number[] = []
-  const flags = (output: string): string[] => [
-    'pack',
-    ...world.references,
-    '--name',
-    'same',
-    '--no-sign',
-    '-o',
-    output,
-  ]
 
   beforeAll(async () => {
     world = await openWorld()
-    await world.airgap.run(...flags('reference.tar'))
+    await world.airgap.run(...world.packing('reference.tar'))
     reference = await readFile(world.path('reference.tar'))
     sizes = downloadedBlobs(world.source)
     blobBytes = sum(sizes.values())
@@ -47,7 +38,7 @@ withParts('pack, killed at random points', FAULT_PARTS, () => {
     for (const planned = 1 + Math.floor(random() * 3); kills < planned; kills += 1) {
       const bytes = passedBytes()
       const manifests = manifestRequests()
-      const { child, ended } = world.airgap.start(...flags(output))
+      const { child, ended } = world.airgap.start(...world.packing(output))
       // Mostly in the middle of the bytes; now and then in the moments behind the last one.
       const point = bytes + random() * 1.1 * Math.max(blobBytes - bytes, 1)
       await Promise.race([world.source.reached(point), ended])
@@ -60,7 +51,7 @@ withParts('pack, killed at random points', FAULT_PARTS, () => {
     }
     if (!(await exists(world.path(output)))) {
       const manifests = manifestRequests()
-      const resumed = await world.airgap.attempt(...flags(output))
+      const resumed = await world.airgap.attempt(...world.packing(output))
       expect(resumed.code, describeEnd(resumed)).toBe(0)
       if (wasStarted) expect(manifestRequests(), 'manifests are not asked for again').toBe(manifests)
     }

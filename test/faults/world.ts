@@ -59,6 +59,8 @@ export interface World extends AsyncDisposable {
   /** An empty registry with a proxy before it. */
   target: () => Promise<Target>
   path: (name: string) => string
+  /** The command line that packs all of it, the same bytes each time. */
+  packing: (output: string) => string[]
 }
 
 /** A registry to push to, which can be ended and started again on the same store. */
@@ -96,11 +98,13 @@ export async function openWorld(): Promise<World> {
     }
     const source = stack.use(await startTarget())
     await fill(source.direct())
+    const references = Object.keys(IMAGES).map((name) => `${source.proxy.host}/${name}:1`)
     const owned = stack.move()
     return {
       folder,
       source: source.proxy,
-      references: Object.keys(IMAGES).map((name) => `${source.proxy.host}/${name}:1`),
+      references,
+      packing: (output) => ['pack', ...references, '--name', 'same', '--no-sign', '-o', output],
       airgap: new Airgap(folder, { SOURCE_DATE_EPOCH: '1800000000' }),
       target: startTarget,
       path: (name) => join(folder, name),
@@ -153,6 +157,11 @@ async function putBlob(repository: Repository, { descriptor, bytes }: Content): 
   await repository.uploadBlob(descriptor, async function* () {
     yield bytes
   })
+}
+
+/** The command line that pushes a bundle to a place in a registry. */
+export function pushing(bundle: string, { proxy }: Target, prefix: string): string[] {
+  return ['push', bundle, `${proxy.host}/${prefix}`, '--path', 'strip-host', '--allow-unsigned']
 }
 
 /** Bytes of each blob that have been downloaded through a proxy, by digest. */
