@@ -49,7 +49,8 @@ export async function planPack(
   },
 ): Promise<PackPlan> {
   const contents = await gatherContents(options)
-  const signature = options.signature ?? (options.key && signContents(contents, options.key))
+  const signature =
+    options.signature ?? (options.key && (await signContents(contents, options.key, options.signal)))
   const plan = planBundle(contents.files, contents.blobs, contents.checksums, signature)
   return {
     plan,
@@ -60,7 +61,11 @@ export async function planPack(
   }
 }
 
-function signContents({ checksums }: BundleContents, key: SigningKey): BundleSignature {
-  const { bundleJson, der } = signBytes(checksums, key)
+async function signContents(
+  { checksums }: BundleContents,
+  key: SigningKey,
+  signal: AbortSignal | undefined,
+): Promise<BundleSignature> {
+  const { bundleJson, der } = await signBytes(checksums, key, signal)
   return { sigstore: bundleJson, raw: der }
 }
