@@ -18,6 +18,8 @@ interface KeyKind {
   hashes: readonly [SignatureHash, ...SignatureHash[]]
   /** The order of the curve's base point. */
   order?: bigint
+  /** How long a signature by it is, for ECDSA in DER at most, in bytes. */
+  signatureBytes: number
   /** How the DER form (SPKI) of every such key begins and ends, and how long it is. */
   spki: { head: Buffer; tail: Buffer; length: number }
 }
@@ -40,6 +42,7 @@ const KEY_KINDS: readonly KeyKind[] = [
     hashes: ['sha256'],
     // SEC 2, § 2.4.2.
     order: 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n,
+    signatureBytes: 72,
     // id-ecPublicKey, prime256v1 by name, an uncompressed point (RFC 5480 § 2).
     spki: encoding('3059301306072a8648ce3d020106082a8648ce3d03010703420004', '', 91),
   },
@@ -51,6 +54,7 @@ const KEY_KINDS: readonly KeyKind[] = [
     // SEC 2, § 2.5.1.
     order:
       0xffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973n,
+    signatureBytes: 104,
     spki: encoding('3076301006072a8648ce3d020106052b8104002203620004', '', 120),
   },
   rsa(2048),
@@ -76,6 +80,7 @@ function rsa(bits: number): KeyKind {
     type: 'rsa',
     bits,
     hashes: ['sha256'],
+    signatureBytes: bytes,
     spki: encoding(head, tail, bytes + 38),
   }
 }

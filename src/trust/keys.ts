@@ -53,6 +53,8 @@ export interface SigningKey {
    * @throws the signal's reason; for a key held elsewhere, whatever its way of signing throws.
    */
   sign(bytes: Uint8Array, signal?: AbortSignal): Promise<Buffer>
+  /** The program that has the key, where it is held elsewhere. It may ask somebody for a PIN, on the terminal. */
+  readonly heldBy?: string
   /** What the owner of the key should know, such as a file that others can read. */
   readonly warnings: string[]
 }

@@ -55,6 +55,15 @@ export function signatureOf(bytes: Uint8Array, raw: Uint8Array, publicKey: Publi
   return hash && { der, bundleJson: toBundleJson(bytes, der, publicKey, hash) }
 }
 
+/**
+ * What stands for a signature by `publicKey` where only its size is wanted, to the block of a tar archive. It is none.
+ */
+export function placeholderSignature(bytes: Uint8Array, publicKey: PublicKey): Signature {
+  const { hashes, signatureBytes } = acceptedKind(publicKey.keyObject, publicKey.source)
+  const der = Buffer.alloc(signatureBytes)
+  return { der, bundleJson: toBundleJson(bytes, der, publicKey, hashes[0]) }
+}
+
 const ALGORITHMS = { sha256: HashAlgorithm.SHA2_256, sha384: HashAlgorithm.SHA2_384 }
 
 function toBundleJson(

@@ -51,6 +51,7 @@ export async function openSignCommand({
   const name = basename(program)
   return {
     publicKey,
+    heldBy: name,
     warnings: [],
     async sign(bytes, signal) {
       signal?.throwIfAborted()
