@@ -39,6 +39,7 @@ export const EXIT_CODES = {
   DENIED: 5,
   CREDENTIALS: 5,
   PASSWORD: 5,
+  SIGNING: 5,
 
   INTERRUPTED: 6,
   INCOMPLETE: 6,

@@ -13,5 +13,6 @@ export const COMMANDS: Record<string, () => Promise<{ default: Command.Class }>>
   push: () => import('../commands/push.ts'),
   resolve: () => import('../commands/resolve.ts'),
   serve: () => import('../commands/serve.ts'),
+  sign: () => import('../commands/sign.ts'),
   verify: () => import('../commands/verify.ts'),
 }

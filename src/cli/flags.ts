@@ -136,6 +136,35 @@ const mirrorFileFlags = {
   }),
 }
 
+/** For what signs: pack and sign. */
+export const signingFlags = {
+  key: Flags.string({
+    description: 'Private key to sign with',
+    exclusive: ['no-sign', 'sign-command'],
+    helpValue: 'FILE',
+    helpGroup: 'SIGNING',
+  }),
+  'password-file': Flags.string({
+    description: "File that holds the key's password",
+    helpValue: 'FILE',
+    helpGroup: 'SIGNING',
+  }),
+  'sign-command': Flags.string({
+    description:
+      'Program with its arguments that signs with a key held elsewhere: bytes on standard input, signature on standard output. Split at blanks, with quotes; no shell, no variables, no patterns. Needs --public-key',
+    dependsOn: ['public-key'],
+    exclusive: ['no-sign'],
+    helpValue: 'COMMAND',
+    helpGroup: 'SIGNING',
+  }),
+  'public-key': Flags.string({
+    description: "The public half of --sign-command's key, which its signature is checked with",
+    dependsOn: ['sign-command'],
+    helpValue: 'PUB',
+    helpGroup: 'SIGNING',
+  }),
+}
+
 /** For verify and push. */
 export const trustFlags = {
   key: Flags.string({

@@ -69,6 +69,7 @@ export class ProgressState {
         break
       case 'mirrors':
       case 'resume':
+      case 'signing':
       case 'failed':
       case 'warning':
       case 'registry':

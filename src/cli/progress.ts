@@ -76,6 +76,9 @@ export class Progress {
       case 'resume':
         this.#resumed(event)
         break
+      case 'signing':
+        this.#signing(event)
+        break
       case 'more':
       case 'progress':
         break
@@ -89,6 +92,14 @@ export class Progress {
       { level: 'info', event: 'resume', message, file, bytes: { done: bytes, total }, begun },
       escapeLine(message),
     )
+  }
+
+  /** The terminal is left to the program, which may ask there, until the next phase begins. */
+  #signing({ by }: Extract<TransferEvent, { type: 'signing' }>): void {
+    clearInterval(this.#heartbeat)
+    this.#spinner?.stop()
+    const message = `Signing with ${by}`
+    this.#log.write({ level: 'info', event: 'signing', message, by }, escapeLine(message))
   }
 
   #begin(): void {

@@ -34,6 +34,7 @@ export function packResult(
   }
 }
 
+/** @param keyFile the public key's. */
 export function renderPack(result: PackResult, keyFile: string | undefined): string {
   const { dryRun, file, bundle, fetched, reused, resumed } = result
   const fields: [string, string][] = [
@@ -51,10 +52,7 @@ export function renderPack(result: PackResult, keyFile: string | undefined): str
   const next =
     dryRun || file === undefined || file === '-'
       ? []
-      : [
-          '',
-          `Next: airgap verify ${file} ${keyFile === undefined ? '--integrity-only' : `--key ${keyFile.replace(/\.key$/, '')}.pub`}`,
-        ]
+      : ['', `Next: airgap verify ${file} ${keyFile === undefined ? '--integrity-only' : `--key ${keyFile}`}`]
   const marked = dryRun
     ? result.images
     : result.images.filter(({ digest, sourceDigest }) => digest !== sourceDigest)

@@ -2,10 +2,10 @@ import { basename } from 'node:path'
 import { Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
 import { withConfig } from '../cli/config.ts'
-import { imageArgs, outputForceFlag, resolvingFlags } from '../cli/flags.ts'
+import { imageArgs, outputForceFlag, resolvingFlags, signingFlags } from '../cli/flags.ts'
 import { imagesOf } from '../cli/inputs.ts'
 import { descriptionFrom } from '../cli/pack-inputs.ts'
-import { openSigningKey } from '../cli/private-key.ts'
+import { openSigner, publicKeyFile } from '../cli/signer.ts'
 import { Progress } from '../cli/progress.ts'
 import { sourcesFrom } from '../cli/resolving.ts'
 import { packResult, renderPack, withUnfinished } from '../cli/render-pack.ts'
@@ -50,6 +50,11 @@ export default class Pack extends BaseCommand {
         '<%= config.bin %> <%= command.id %> --images-from images.txt -o apps-2.tar --key airgap.key --reuse apps.tar',
     },
     {
+      description: 'Signed by a key in a token (docs/signing.md)',
+      command:
+        '<%= config.bin %> <%= command.id %> --lock airgap.lock -o apps.tar --public-key token.pub --sign-command "pkcs11-tool --module /usr/lib/softhsm/libsofthsm2.so --sign --id 01 -m ECDSA-SHA256 --signature-format openssl --pin env:PIN"',
+    },
+    {
       description: 'Straight to another host, unsigned',
       command: '<%= config.bin %> <%= command.id %> nginx:1.29 -o - --no-sign | ssh host "cat > nginx.tar"',
     },
@@ -70,17 +75,7 @@ export default class Pack extends BaseCommand {
       description: 'Start over from nothing instead of going on with what an interrupted run has left',
       helpGroup: 'OUTPUT',
     }),
-    key: Flags.string({
-      description: 'Private key to sign with',
-      exclusive: ['no-sign'],
-      helpValue: 'FILE',
-      helpGroup: 'SIGNING',
-    }),
-    'password-file': Flags.string({
-      description: "File that holds the key's password",
-      helpValue: 'FILE',
-      helpGroup: 'SIGNING',
-    }),
+    ...signingFlags,
     'no-sign': Flags.boolean({ description: 'Leave the bundle unsigned', helpGroup: 'SIGNING' }),
     name: Flags.string({
       description: "The bundle's name; by default the output's",
@@ -129,7 +124,7 @@ export default class Pack extends BaseCommand {
     const toStandardOutput = flags.output === '-'
     const warn = (message: string): void => this.warning(message)
     const description = descriptionFrom(flags, process.env)
-    const key = flags.key === undefined ? undefined : await openSigningKey(flags.key, flags['password-file'])
+    const key = await openSigner(flags)
     for (const message of key?.warnings ?? []) warn(message)
     const what =
       flags.lock === undefined
@@ -160,7 +155,7 @@ export default class Pack extends BaseCommand {
       })
       progress.stop()
       const result = packResult(packed, { file: flags.output, isDryRun: flags['dry-run'], key })
-      const text = renderPack(result, flags.key)
+      const text = renderPack(result, publicKeyFile(flags))
       if (toStandardOutput) this.note(text)
       else this.print(text)
       const lacking = skippedWarning(toStandardOutput ? undefined : basename(flags.output), result.skipped)
@@ -177,6 +172,7 @@ export default class Pack extends BaseCommand {
     flags: {
       output: string
       key?: string | undefined
+      'sign-command'?: string | undefined
       'no-sign': boolean
       lock?: string | undefined
       kubeadm?: string[] | undefined
@@ -196,10 +192,14 @@ export default class Pack extends BaseCommand {
         hint: 'Pipe it, or name a file.',
       })
     }
-    if (flags.key === undefined && !flags['no-sign']) {
-      throw new AirgapError('USAGE', 'one of --key FILE and --no-sign has to be given', {
-        hint: 'With --key the bundle is signed, and those who receive it can check who made it (`airgap keygen` makes a key pair). With --no-sign nobody can; push then needs --allow-unsigned.',
-      })
+    if (flags.key === undefined && flags['sign-command'] === undefined && !flags['no-sign']) {
+      throw new AirgapError(
+        'USAGE',
+        'one of --key FILE, --sign-command COMMAND and --no-sign has to be given',
+        {
+          hint: 'With --key or --sign-command the bundle is signed, and those who receive it can check who made it (`airgap keygen` makes a key pair). With --no-sign nobody can; push then needs --allow-unsigned.',
+        },
+      )
     }
     if (flags.lock === undefined) return
     const others = [

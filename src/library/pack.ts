@@ -124,7 +124,7 @@ function packElsewhere(
       throw unresolved(failed, lock.images.length + failed.length)
     }
     const key = options.key === 'unsigned' ? undefined : options.key
-    const plan = await planPack({ ...common, lock, description, key, reuse })
+    const plan = await planPack({ ...common, lock, description, key, reuse, isForShow: !stream })
     run.signal.throwIfAborted()
     if (!stream) {
       const { expectedSummary } = await import('../transfer/pack/wanted.ts')

@@ -1,8 +1,5 @@
-import { spawn } from 'node:child_process'
-import { constants } from 'node:fs'
-import { access, stat } from 'node:fs/promises'
-import { delimiter, isAbsolute, join } from 'node:path'
-import { AirgapError, messageOf } from '../errors.ts'
+import { AirgapError } from '../errors.ts'
+import { findProgram, runProgram } from '../programs.ts'
 import { oneLine } from './http-errors.ts'
 
 const NAME = /^[A-Za-z0-9._-]+$/
@@ -127,76 +124,20 @@ async function runHelper(helper: HelperRun): Promise<string | undefined> {
   const { name, purpose, secret } = helper
   const program = await findCredentialHelper(name, helper.env, purpose)
   helper.signal?.throwIfAborted()
-  const { status, output } = await run(program, helper).catch((error: unknown) => {
-    throw failed(purpose, `docker-credential-${name} ${messageOf(error)}`)
+  const { action, input, env, timeoutMs, signal } = helper
+  const ended = await runProgram(program, [action], {
+    input: `${input}\n`,
+    env,
+    timeoutMs,
+    maxOutput: MAX_OUTPUT,
+    signal,
   })
-  if (status === 0) return output
+  if (!ended.ok) throw failed(purpose, `docker-credential-${name} ${ended.reason}`)
+  const output = ended.stdout.toString('utf8')
+  if (ended.status === 0) return output
   if (/credentials not found|no credentials/i.test(output)) return undefined
   // Helpers print their complaint where the answer would stand; an answer is never quoted.
   const isQuotable = !output.includes('{') && (secret === undefined || !output.includes(secret))
   const complaint = isQuotable ? oneLine(output) : ''
   throw failed(purpose, `docker-credential-${name} failed${complaint === '' ? '' : `: ${complaint}`}`)
-}
-
-async function findProgram(file: string, env: NodeJS.ProcessEnv): Promise<string | undefined> {
-  const names = process.platform === 'win32' ? [`${file}.exe`] : [file]
-  for (const folder of (env['PATH'] ?? env['Path'] ?? '').split(delimiter)) {
-    if (!isAbsolute(folder)) continue
-    for (const name of names) {
-      const path = join(folder, name)
-      if (await isProgram(path)) return path
-    }
-  }
-  return undefined
-}
-
-async function isProgram(path: string): Promise<boolean> {
-  try {
-    await access(path, constants.X_OK)
-    return (await stat(path)).isFile()
-  } catch {
-    return false
-  }
-}
-
-function run(
-  program: string,
-  { action, input, env, timeoutMs, signal }: HelperRun,
-): Promise<{ status: number | null; output: string }> {
-  const own = Object.entries(env).filter(([key]) => !/^(?:AIRGAP|COSIGN)_/i.test(key))
-  return new Promise((resolve, reject) => {
-    const child = spawn(program, [action], {
-      shell: false,
-      env: Object.fromEntries(own),
-      stdio: ['pipe', 'pipe', 'ignore'],
-      windowsHide: true,
-    })
-    const chunks: Buffer[] = []
-    let length = 0
-    const giveUp = (reason: string): void => {
-      child.kill('SIGKILL')
-      child.stdout.destroy()
-      reject(new Error(reason))
-    }
-    const interrupt = (): void => giveUp('was interrupted')
-    signal?.addEventListener('abort', interrupt, { once: true })
-    const timer = setTimeout(() => giveUp(`did not answer within ${timeoutMs / 1000} s`), timeoutMs)
-    child.stdout.on('data', (chunk: Buffer) => {
-      length += chunk.length
-      if (length > MAX_OUTPUT) giveUp(`answered with more than ${MAX_OUTPUT} bytes`)
-      else chunks.push(chunk)
-    })
-    child.on('error', (error) => {
-      clearTimeout(timer)
-      reject(new Error(`could not be run: ${error.message}`))
-    })
-    child.on('close', (status) => {
-      clearTimeout(timer)
-      signal?.removeEventListener('abort', interrupt)
-      resolve({ status, output: Buffer.concat(chunks).toString('utf8') })
-    })
-    // A helper may end without reading; its answer is what counts.
-    child.stdin.on('error', () => {})
-    child.stdin.end(`${input}\n`)
-  })
 }

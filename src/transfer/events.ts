@@ -28,6 +28,8 @@ export type TransferEvent =
    * `begun` is when its first run began, RFC 3339.
    */
   | { type: 'resume'; file: string; bytes: number; total: number; begun: string }
+  /** A key that a program holds signs now: the program may ask for a PIN, on the terminal. */
+  | { type: 'signing'; by: string }
   /**
    * One image or blob could not be had or sent, and the work goes on; of several that fail alike, the first. The error at
    * the end has all of them.

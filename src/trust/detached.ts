@@ -16,13 +16,13 @@ const OldCosignBundle = v.object({
 })
 
 const ACCEPTED =
-  'Accepted: a Sigstore bundle (cosign sign-blob --bundle), a raw DER signature (openssl dgst -sign), ' +
+  'Accepted: a Sigstore bundle (cosign sign-blob --bundle), a raw signature (openssl dgst -sign), ' +
   'the same in base64 (cosign 2, .sig), and the JSON bundle of cosign 2 for a key.'
 
 /**
  * Reads a signature file that was given beside the thing signed. Its form is told by its contents: a Sigstore
- * bundle, raw DER, DER in base64 (line breaks allowed), or cosign 2's `{base64Signature, cert, rekorBundle}`
- * when it holds no certificate. Nothing is verified here: hand the result to `verifySignature`.
+ * bundle, a raw signature (DER, or as long as one by an RSA key is), the same in base64 (line breaks allowed), or
+ * cosign 2's `{base64Signature, cert, rekorBundle}` when it holds no certificate. Nothing is verified here: hand the result to `verifySignature`.
  *
  * @param what names the file in errors.
  * @throws AirgapError `INVALID_CONTENT`
@@ -30,7 +30,7 @@ const ACCEPTED =
 export function parseDetachedSignature(bytes: Uint8Array, what: string): DetachedSignature {
   const file = Buffer.from(bytes)
   if (file.length > BUNDLE_JSON_LIMIT) throw unusable(what, 'it is larger than 1 MiB')
-  if (isDerSequence(file)) return { der: file }
+  if (isRawSignature(file) && !isText(file)) return { der: file }
   const text = file
     .toString('latin1')
     .replace(/^\xef\xbb\xbf/, '')
@@ -62,8 +62,22 @@ function fromJson(file: Buffer, what: string): DetachedSignature {
 
 function fromBase64(text: string, what: string): Buffer {
   const der = decodeBase64(text)
-  if (!der || !isDerSequence(der)) throw unusable(what, 'its contents are not a signature')
+  if (!der || !isRawSignature(der)) throw unusable(what, 'its contents are not a signature')
   return der
+}
+
+/** The lengths of signatures by RSA keys of the accepted kinds. */
+const RSA_LENGTHS = new Set([256, 384, 512])
+
+function isRawSignature(bytes: Buffer): boolean {
+  return isDerSequence(bytes) || RSA_LENGTHS.has(bytes.length)
+}
+
+/** The base64 of one signature may be as long as another signature is. */
+function isText(bytes: Buffer): boolean {
+  return bytes.every(
+    (byte) => (byte >= 0x20 && byte < 0x7f) || byte === 0x0a || byte === 0x0d || byte === 0x09,
+  )
 }
 
 /** Whether `bytes` are one DER SEQUENCE from first to last (ITU-T X.690 § 8.1.3), as an ECDSA signature is. */

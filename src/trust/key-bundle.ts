@@ -12,6 +12,7 @@ import * as v from 'valibot'
 import { AirgapError } from '../errors.ts'
 import { checkShape, parseStrictJson } from '../oci/json.ts'
 import { decodeBase64 } from './base64.ts'
+import type { SignatureHash } from './key-kinds.ts'
 
 /** The most that a Sigstore bundle may take. */
 export const BUNDLE_JSON_LIMIT = 1024 * 1024
@@ -31,7 +32,9 @@ export interface KeyBundle {
   bundle: Bundle
   /** What the bundle says its key is; unauthenticated, and often empty. */
   hint: string
-  /** The SHA-256 that the bundle says it signs. */
+  /** The hash that the bundle says it signs, */
+  hash: SignatureHash
+  /** and its value. */
   digest: Buffer
   /** The signature alone. */
   signature: Buffer
@@ -48,6 +51,10 @@ const base64 = v.pipe(
   v.string('a base64 string is expected'),
   v.check((text) => decodeBase64(text) !== undefined, 'it is not canonical base64'),
 )
+
+/** The hashes that occur with the kinds of key that are accepted, as bundles name them. */
+const HASHES = { SHA2_256: 'sha256', SHA2_384: 'sha384' } as const satisfies Record<string, SignatureHash>
+const HASH_BYTES = { SHA2_256: 32, SHA2_384: 48 }
 
 const MEMBERS = 'a member is missing, unknown or of the wrong kind'
 
@@ -66,15 +73,18 @@ const KeyBundleShape = v.strictObject(
     ),
     messageSignature: v.strictObject(
       {
-        messageDigest: v.strictObject(
-          {
-            algorithm: v.literal('SHA2_256', 'only SHA2_256 is accepted'),
-            digest: v.pipe(
-              base64,
-              v.check((text) => Buffer.from(text, 'base64').length === 32, 'it is not 32 bytes long'),
-            ),
-          },
-          MEMBERS,
+        messageDigest: v.pipe(
+          v.strictObject(
+            {
+              algorithm: v.picklist(['SHA2_256', 'SHA2_384'], 'only SHA2_256 and SHA2_384 are accepted'),
+              digest: base64,
+            },
+            MEMBERS,
+          ),
+          v.check(
+            ({ algorithm, digest }) => Buffer.from(digest, 'base64').length === HASH_BYTES[algorithm],
+            'the digest is not as long as one of that algorithm',
+          ),
         ),
         signature: base64,
       },
@@ -97,7 +107,8 @@ export function readKeyBundle(json: Uint8Array): KeyBundle | NoKeyBundle {
     const value = parseStrictJson(json, 'Sigstore bundle')
     const other = otherContent(value)
     if (other) return other
-    return toKeyBundle(bundleFromJSON(checkShape(KeyBundleShape, value, 'Sigstore bundle')))
+    const shape = checkShape(KeyBundleShape, value, 'Sigstore bundle')
+    return toKeyBundle(bundleFromJSON(shape), HASHES[shape.messageSignature.messageDigest.algorithm])
   } catch (error) {
     // Everything in the try block is a parser at work on foreign bytes; the libraries among them throw
     // plain errors and TypeErrors too, whose texts are not for operators.
@@ -106,7 +117,7 @@ export function readKeyBundle(json: Uint8Array): KeyBundle | NoKeyBundle {
   }
 }
 
-function toKeyBundle(bundle: Bundle): KeyBundle | NoKeyBundle {
+function toKeyBundle(bundle: Bundle, hash: SignatureHash): KeyBundle | NoKeyBundle {
   if (!isBundleWithPublicKey(bundle)) return certificate()
   if (!isBundleWithMessageSignature(bundle)) return attestation()
   const { messageDigest, signature } = bundle.content.messageSignature
@@ -115,6 +126,7 @@ function toKeyBundle(bundle: Bundle): KeyBundle | NoKeyBundle {
     ok: true,
     bundle: { ...bundle, verificationMaterial: material },
     hint: bundle.verificationMaterial.content.publicKey.hint,
+    hash,
     digest: messageDigest.digest,
     signature,
   }

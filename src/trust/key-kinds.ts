@@ -1,38 +1,89 @@
 import type { KeyObject } from 'node:crypto'
 import { AirgapError } from '../errors.ts'
 
+/** The hashes that a signature may be made over, as node:crypto names them. */
+export type SignatureHash = 'sha256' | 'sha384'
+
 /** One kind of key that may sign and verify here. */
 interface KeyKind {
   /** As people call it. */
   name: string
   /** `KeyObject.asymmetricKeyType`. */
-  type: string
+  type: 'ec' | 'rsa'
   /** `asymmetricKeyDetails.namedCurve`, for elliptic curves. */
-  curve: string
-  /** The hash that goes with it, as node:crypto names it. */
-  hash: 'sha256'
-  /** How the DER form (SPKI) of every such key begins, and how long it is. */
-  spki: { head: Buffer; length: number }
+  curve?: string
+  /** The length of the modulus, for RSA. */
+  bits?: number
+  /** The hashes that go with it. The first one is what we sign with. */
+  hashes: readonly [SignatureHash, ...SignatureHash[]]
+  /** The order of the curve's base point. */
+  order?: bigint
+  /** How long a signature by it is, for ECDSA in DER at most, in bytes. */
+  signatureBytes: number
+  /** How the DER form (SPKI) of every such key begins and ends, and how long it is. */
+  spki: { head: Buffer; tail: Buffer; length: number }
 }
 
+/** 65537, the one exponent that every tool makes. Small ones make other people's mistakes into forgeries. */
+const RSA_EXPONENT = 65537n
+
 /**
- * The kinds of key that are accepted, and the only place that says so. What a further kind needs besides a row
- * here: its hash among those that the bundle reader allows, and `toMessageSignatureBundle` always states
- * SHA2_256. Ed25519 cannot join: the library never verifies it over a message.
+ * The kinds of key that are accepted, each with its hashes, and the only place that says so.
+ *
+ * P-384 signs over SHA-256: cosign (2 and 3) checks every signature by a key that way and no other, whatever the
+ * bundle states. SHA-384, which is what cosign 3 itself makes and what key services offer for that curve, is accepted.
+ * Ed25519 cannot join: the library never verifies it over a message.
  */
 const KEY_KINDS: readonly KeyKind[] = [
   {
     name: 'ECDSA P-256',
     type: 'ec',
     curve: 'prime256v1',
-    hash: 'sha256',
+    hashes: ['sha256'],
+    // SEC 2, § 2.4.2.
+    order: 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n,
+    signatureBytes: 72,
     // id-ecPublicKey, prime256v1 by name, an uncompressed point (RFC 5480 § 2).
-    spki: {
-      head: Buffer.from('3059301306072a8648ce3d020106082a8648ce3d03010703420004', 'hex'),
-      length: 91,
-    },
+    spki: encoding('3059301306072a8648ce3d020106082a8648ce3d03010703420004', '', 91),
   },
+  {
+    name: 'ECDSA P-384',
+    type: 'ec',
+    curve: 'secp384r1',
+    hashes: ['sha256', 'sha384'],
+    // SEC 2, § 2.5.1.
+    order:
+      0xffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973n,
+    signatureBytes: 104,
+    spki: encoding('3076301006072a8648ce3d020106052b8104002203620004', '', 120),
+  },
+  rsa(2048),
+  rsa(3072),
+  rsa(4096),
 ]
+
+function encoding(head: string, tail: string, length: number): KeyKind['spki'] {
+  return { head: Buffer.from(head, 'hex'), tail: Buffer.from(tail, 'hex'), length }
+}
+
+/** PKCS #1 v1.5, which is all that cosign and `openssl dgst` know of plain RSA keys. */
+function rsa(bits: number): KeyKind {
+  const bytes = bits / 8
+  const long = (tag: string, length: number): string => `${tag}82${length.toString(16).padStart(4, '0')}`
+  // rsaEncryption, no parameters; a modulus of exactly that length and the exponent (RFC 3279 § 2.3.1).
+  const head =
+    `${long('30', bytes + 34)}300d06092a864886f70d0101010500` +
+    `${long('03', bytes + 15)}00${long('30', bytes + 10)}${long('02', bytes + 1)}00`
+  const tail = '0203010001'
+  return {
+    name: `RSA ${bits}`,
+    type: 'rsa',
+    bits,
+    hashes: ['sha256'],
+    signatureBytes: bytes,
+    spki: encoding(head, tail, bytes + 38),
+  }
+}
 
 const CURVE_NAMES: Record<string, string> = {
   prime256v1: 'P-256',
@@ -71,14 +122,46 @@ export function describeKey(key: KeyObject): string {
  * @throws AirgapError `INVALID_KEY`, saying what it is and what is accepted.
  */
 export function acceptedKind(key: KeyObject, source: string): KeyKind {
-  const curve = key.asymmetricKeyDetails?.namedCurve
-  const kind = KEY_KINDS.find((row) => row.type === key.asymmetricKeyType && row.curve === curve)
+  const { namedCurve, modulusLength, publicExponent } = key.asymmetricKeyDetails ?? {}
+  const kind = KEY_KINDS.find(
+    ({ type, curve, bits }) =>
+      type === key.asymmetricKeyType && (type === 'ec' ? curve === namedCurve : bits === modulusLength),
+  )
+  if (kind?.type === 'rsa' && publicExponent !== RSA_EXPONENT) {
+    throw new AirgapError(
+      'INVALID_KEY',
+      `${source} holds an RSA key with the public exponent ${shortNumber(publicExponent)}; only ${RSA_EXPONENT} is accepted`,
+      { hint: NEW_KEY },
+    )
+  }
   if (kind) return kind
+  const reason = whyRefused(key)
   throw new AirgapError(
     'INVALID_KEY',
-    `${source} holds a key of the kind ${describeKey(key)}; accepted: ${acceptedNames()}`,
-    { hint: 'Make a key pair with `airgap keygen`, or with `cosign generate-key-pair`.' },
+    `${source} holds a key of the kind ${describeKey(key)}${reason === '' ? '' : `, ${reason}`}; accepted: ${acceptedNames()}`,
+    { hint: NEW_KEY },
   )
+}
+
+const NEW_KEY = 'Make a key pair with `airgap keygen`, or with `cosign generate-key-pair`.'
+
+function whyRefused(key: KeyObject): string {
+  const { modulusLength = 0 } = key.asymmetricKeyDetails ?? {}
+  if (key.asymmetricKeyType === 'rsa-pss') return 'whose signatures cosign cannot check'
+  if (key.asymmetricKeyType !== 'rsa') return ''
+  if (modulusLength < 2048) return 'which is too short to be safe'
+  return modulusLength > 4096 ? 'which is larger than cosign and others take' : 'a length that cosign refuses'
+}
+
+/** Exponents may be as long as the modulus. */
+function shortNumber(value: bigint | undefined): string {
+  const text = String(value ?? 'of no value')
+  return text.length <= 20 ? text : `${text.slice(0, 12)}… (${text.length} digits)`
+}
+
+/** The hash as people write it. */
+export function hashName(hash: SignatureHash): string {
+  return `SHA-${hash.slice(3)}`
 }
 
 /** The accepted kinds in words. */
@@ -87,20 +170,24 @@ export function acceptedNames(): string {
 }
 
 /**
- * Insists that `spki`, the DER form of the public `key`, is the one encoding that everybody reads. Compressed
+ * Insists that `der`, the SPKI form of the public `key`, is the one encoding that everybody reads. Compressed
  * points and curves spelled out are other encodings of the same key: with other fingerprints, and cosign reads
  * neither. The point at infinity, which is no key, has another length too.
  *
  * @throws AirgapError `INVALID_KEY`
  */
-export function checkEncoding(spki: Buffer, key: KeyObject, source: string): void {
-  const { head, length } = acceptedKind(key, source).spki
-  if (spki.length === length && spki.indexOf(head) === 0) return
+export function checkEncoding(der: Buffer, key: KeyObject, source: string): void {
+  const { type, spki } = acceptedKind(key, source)
+  const { head, tail, length } = spki
+  const isUsual = der.length === length && der.indexOf(head) === 0
+  if (isUsual && der.subarray(length - tail.length).equals(tail)) return
+  const convert =
+    type === 'ec'
+      ? 'openssl ec -in FILE -conv_form uncompressed -param_enc named_curve'
+      : 'openssl rsa -in FILE'
   throw new AirgapError(
     'INVALID_KEY',
     `${source} holds a key in an unusual encoding, which cosign cannot read`,
-    {
-      hint: 'Convert it: openssl ec -in FILE -conv_form uncompressed -param_enc named_curve (with -pubin -pubout for a public key).',
-    },
+    { hint: `Convert it: ${convert} (with -pubin -pubout for a public key).` },
   )
 }

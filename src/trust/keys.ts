@@ -16,14 +16,15 @@ import {
   readEncryptedKey,
   wrongPassword,
 } from './encrypted-key.ts'
-import { acceptedKind, acceptedNames, checkEncoding } from './key-kinds.ts'
+import { damaged, onlyBlock, wrongBlock } from './key-blocks.ts'
+import { acceptedKind, checkEncoding, describeKey } from './key-kinds.ts'
 import {
   COSIGN_PASSWORD_VARIABLE,
   MAX_SECRET_FILE,
   PASSWORD_VARIABLE,
   type PasswordSource,
 } from './password.ts'
-import { pemBlocks, toPem, type PemBlock } from './pem.ts'
+import { toPem, type PemBlock } from './pem.ts'
 
 /** A public key that signatures are checked against. */
 export interface PublicKey {
@@ -32,15 +33,28 @@ export interface PublicKey {
   readonly fingerprint: string
   /** The same hash in base64: what a Sigstore bundle names the key by, as cosign does. */
   readonly hint: string
+  /** Its kind in words: `ECDSA P-256`, `RSA 3072`. */
+  readonly kind: string
   /** The file that it came from, for messages. */
   readonly source: string
 }
 
-/** A private key, open for signing. The key itself does not leave it. */
+/**
+ * A private key, open for signing, wherever it is: the key itself does not leave it. Its kind is that of the public key.
+ */
 export interface SigningKey {
   readonly publicKey: PublicKey
-  /** Signs `bytes`: the signature in DER (for ECDSA, RFC 3279 § 2.2.3), over their SHA-256. */
-  sign(bytes: Uint8Array): Buffer
+  /**
+   * Signs `bytes`. Whoever uses the signature checks it first (`signBytes` does): a key held elsewhere may answer
+   * anything.
+   *
+   * @returns for ECDSA, DER (RFC 3279 § 2.2.3), for RSA the signature of PKCS #1 v1.5 (RFC 8017 § 8.2), over a hash that
+   *   goes with the kind of key: SHA-256, unless it is held elsewhere and made otherwise.
+   * @throws the signal's reason; for a key held elsewhere, whatever its way of signing throws.
+   */
+  sign(bytes: Uint8Array, signal?: AbortSignal): Promise<Buffer>
+  /** The program that has the key, where it is held elsewhere. It may ask somebody for a PIN, on the terminal. */
+  readonly heldBy?: string
   /** What the owner of the key should know, such as a file that others can read. */
   readonly warnings: string[]
 }
@@ -88,7 +102,7 @@ export function parsePublicKey(bytes: Uint8Array, source: string): PublicKey {
 
 /**
  * Reads a private key file: cosign's encrypted form (either label; scrypt N 32768, 65536 or 131072), PKCS#8
- * plain or encrypted, or SEC1. The password is asked for only if the file is encrypted and otherwise sound.
+ * plain or encrypted, SEC1 or PKCS#1. The password is asked for only if the file is encrypted and otherwise sound.
  *
  * @throws AirgapError `FILE`, `INVALID_KEY`, `PASSWORD`
  */
@@ -96,13 +110,13 @@ export async function readPrivateKey(path: string, getPassword: PasswordSource):
   const { bytes, mode } = await readSmallFileAndMode(path, MAX_SECRET_FILE, 'key')
   const block = onlyBlock(bytes, path, 'private')
   const privateKey = await openPrivateKey(block, path, getPassword)
-  const { hash } = acceptedKind(privateKey, path)
+  const [hash] = acceptedKind(privateKey, path).hashes
   const spki = attempt(path, () => createPublicKey(privateKey).export({ type: 'spki', format: 'der' }))
   const publicKey = toPublicKey(spki, path)
   checkPair(privateKey, publicKey, hash)
   return {
     publicKey,
-    sign: (data) => sign(hash, data, privateKey),
+    sign: async (data) => sign(hash, data, privateKey),
     warnings: modeWarnings(path, mode),
   }
 }
@@ -113,7 +127,7 @@ async function openPrivateKey(
   getPassword: PasswordSource,
 ): Promise<KeyObject> {
   const { label, der, text } = block
-  if (label === 'EC PRIVATE KEY' && block.oldEncryption) {
+  if ((label === 'EC PRIVATE KEY' || label === 'RSA PRIVATE KEY') && block.oldEncryption) {
     const passphrase = await askPassword(path, getPassword)
     return decrypt(path, () => createPrivateKey({ key: text, format: 'pem', passphrase }))
   }
@@ -134,15 +148,18 @@ async function openPrivateKey(
       return decrypt(path, () => createPrivateKey({ key, format: 'der', type: 'pkcs8', passphrase }))
     }
     case 'PRIVATE KEY':
-    case 'EC PRIVATE KEY': {
+    case 'EC PRIVATE KEY':
+    case 'RSA PRIVATE KEY': {
       const key = mustDecode(der, path)
-      const type = label === 'PRIVATE KEY' ? 'pkcs8' : 'sec1'
+      const type = PLAIN_FORMS[label]
       return attempt(path, () => createPrivateKey({ key, format: 'der', type }))
     }
     default:
       throw wrongBlock(label, path, 'private')
   }
 }
+
+const PLAIN_FORMS = { 'PRIVATE KEY': 'pkcs8', 'EC PRIVATE KEY': 'sec1', 'RSA PRIVATE KEY': 'pkcs1' } as const
 
 async function askPassword(path: string, getPassword: PasswordSource): Promise<Buffer> {
   const password = await getPassword()
@@ -168,67 +185,8 @@ function toPublicKey(spki: Buffer, source: string): PublicKey {
   const keyObject = attempt(source, () => createPublicKey({ key: spki, format: 'der', type: 'spki' }))
   checkEncoding(spki, keyObject, source)
   const hash = createHash('sha256').update(spki).digest()
-  return { keyObject, fingerprint: hash.toString('hex'), hint: hash.toString('base64'), source }
-}
-
-type Half = 'public' | 'private'
-
-/** The one block of a key file. OpenSSL puts the curve's name (`EC PARAMETERS`) before some private keys. */
-function onlyBlock(bytes: Uint8Array, source: string, half: Half): PemBlock {
-  const blocks = pemBlocks(bytes).filter((block) => block.label !== 'EC PARAMETERS')
-  const [block] = blocks
-  if (block === undefined) {
-    throw new AirgapError('INVALID_KEY', `${source} holds no PEM key${guess(bytes)}`, {
-      hint: `A ${half} key file has a line "-----BEGIN ${half === 'public' ? 'PUBLIC KEY' : ENCRYPTED_KEY_LABEL}-----".`,
-    })
-  }
-  if (blocks.length > 1) {
-    const labels = blocks.slice(0, 5).map((each) => each.label.toLowerCase())
-    throw new AirgapError(
-      'INVALID_KEY',
-      `${source} holds ${blocks.length} PEM blocks (${labels.join(', ')})`,
-      {
-        hint: 'One key a file: it must be plain which key is meant.',
-      },
-    )
-  }
-  return block
-}
-
-function guess(bytes: Uint8Array): string {
-  if (bytes.length === 0) return ': it is empty'
-  const text = Buffer.from(bytes).toString('latin1')
-  if (/^(?:ssh|ecdsa|sk)-[a-z0-9@.-]+ AAAA/.test(text)) return ': it is an SSH public key'
-  if (text.startsWith('untrusted comment:')) return ': it is a minisign or signify file'
-  if (text.includes('-----BEGIN ')) return ': its BEGIN line has no END line that fits'
-  if (bytes[0] === 0x30) return ': it looks like DER, which is to be converted to PEM first'
-  return ''
-}
-
-/** What PEM labels stand for, where no key or a key of another kind was given. */
-const OTHER_BLOCKS: Record<string, string> = {
-  CERTIFICATE: 'a certificate',
-  'CERTIFICATE REQUEST': 'a certificate request',
-  'RSA PUBLIC KEY': 'an RSA public key',
-  'RSA PRIVATE KEY': 'an RSA private key',
-  'DSA PRIVATE KEY': 'a DSA private key',
-  'OPENSSH PRIVATE KEY': 'a private key in the form of OpenSSH',
-  'PGP PUBLIC KEY BLOCK': 'a PGP public key',
-  'PGP PRIVATE KEY BLOCK': 'a PGP private key',
-  'PUBLIC KEY': 'a public key',
-}
-
-function wrongBlock(label: string, source: string, half: Half): AirgapError {
-  const isPrivate = label.endsWith('PRIVATE KEY')
-  const found = OTHER_BLOCKS[label] ?? (isPrivate ? 'a private key' : `a PEM block "${label}"`)
-  const needed = `a ${half} key (${acceptedNames()})`
-  let hint = 'Make a key pair with `airgap keygen`, or with `cosign generate-key-pair`.'
-  if (half === 'public' && isPrivate) {
-    hint = 'Give the .pub file. A private key has no business where bundles are only checked.'
-  } else if (half === 'private' && label === 'PUBLIC KEY') {
-    hint = 'Give the .key file: signing needs the private key.'
-  }
-  return new AirgapError('INVALID_KEY', `${source} holds ${found} where ${needed} is needed`, { hint })
+  const kind = describeKey(keyObject)
+  return { keyObject, fingerprint: hash.toString('hex'), hint: hash.toString('base64'), kind, source }
 }
 
 function mustDecode(der: Buffer | undefined, source: string): Buffer {
@@ -251,10 +209,6 @@ function decrypt(source: string, parse: () => KeyObject): KeyObject {
   } catch (error) {
     throw wrongPassword(source, error)
   }
-}
-
-function damaged(source: string, reason: string, cause?: unknown): AirgapError {
-  return new AirgapError('INVALID_KEY', `${source} cannot be used: ${reason}`, { cause })
 }
 
 function modeWarnings(path: string, mode: number | undefined): string[] {

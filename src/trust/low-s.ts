@@ -1,21 +1,19 @@
-/** The order of P-256's base point (SEC 2, § 2.4.2). */
-const ORDER = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n
-
 /**
  * Of the two signatures that ECDSA has for one content and key, (r, s) and (r, n-s), the one with the lower s. Both
  * verify; taking always this one leaves a signature one spelling.
  *
- * @param der an ECDSA P-256 signature (RFC 3279 § 2.2.3). Anything else is returned as it is: whether it is a good
+ * @param der an ECDSA signature (RFC 3279 § 2.2.3). Anything else is returned as it is: whether it is a good
  * signature is not judged here.
+ * @param order the order n of the curve's base point, at most 384 bits long.
  */
-export function lowS(der: Uint8Array): Buffer {
+export function lowS(der: Uint8Array, order: bigint): Buffer {
   const bytes = Buffer.from(der)
   const rest = bytes.subarray(2)
   const isSequence = bytes[0] === 0x30 && bytes[1] === rest.length && rest.length < 0x80
   const r = isSequence ? integerAt(rest, 0) : undefined
   const s = r && integerAt(rest, r.end)
-  if (!r || !s || s.end !== rest.length || s.value <= ORDER / 2n || s.value >= ORDER) return bytes
-  const content = Buffer.concat([rest.subarray(0, r.end), encode(ORDER - s.value)])
+  if (!r || !s || s.end !== rest.length || s.value <= order / 2n || s.value >= order) return bytes
+  const content = Buffer.concat([rest.subarray(0, r.end), encode(order - s.value)])
   return Buffer.concat([Buffer.from([0x30, content.length]), content])
 }
 

@@ -1,26 +1,80 @@
-import { createHash } from 'node:crypto'
+import { createHash, verify } from 'node:crypto'
 import { bundleToJSON, toMessageSignatureBundle } from '@sigstore/bundle'
-import type { SigningKey } from './keys.ts'
+import { HashAlgorithm } from '@sigstore/protobuf-specs'
+import { AirgapError } from '../errors.ts'
+import { acceptedKind, type SignatureHash } from './key-kinds.ts'
+import type { PublicKey, SigningKey } from './keys.ts'
 import { lowS } from './low-s.ts'
 
 /** One signature in its two forms. */
 export interface Signature {
   /** A Sigstore bundle v0.3 as JSON with a newline at the end: for `cosign verify-blob --bundle`. */
   bundleJson: Buffer
-  /** The signature alone, DER: for `openssl dgst -verify`. */
+  /** The signature alone, as `openssl dgst -verify` takes it: DER for ECDSA, the bare number for RSA. */
   der: Buffer
 }
 
 /**
- * Signs `bytes`, in the one spelling that {@link lowS} leaves. The Sigstore bundle names the key by its hint, as cosign does, and holds neither log entries
- * nor timestamps.
+ * Signs `bytes`, and checks the result with the public key: a key held elsewhere may answer anything.
+ *
+ * @throws AirgapError `SIGNING` when what comes back is not a signature by that key; those of `key.sign`. The signal's
+ *   reason.
  */
-export function signBytes(bytes: Uint8Array, key: SigningKey): Signature {
-  const der = lowS(key.sign(bytes))
-  const bundle = toMessageSignatureBundle({
-    digest: createHash('sha256').update(bytes).digest(),
-    signature: der,
-    keyHint: key.publicKey.hint,
-  })
-  return { bundleJson: Buffer.from(`${JSON.stringify(bundleToJSON(bundle))}\n`), der }
+export async function signBytes(
+  bytes: Uint8Array,
+  key: SigningKey,
+  signal?: AbortSignal,
+): Promise<Signature> {
+  const raw = await key.sign(bytes, signal)
+  signal?.throwIfAborted()
+  const signature = signatureOf(bytes, raw, key.publicKey)
+  if (signature) return signature
+  const { source, fingerprint, kind } = key.publicKey
+  throw new AirgapError(
+    'SIGNING',
+    `what was made is not a signature by the key ${fingerprint} (${kind}, ${source}) over these bytes`,
+    {
+      hint: 'Either another key signed, or the signature has another form: ECDSA in DER, RSA with PKCS #1 v1.5, over SHA-256.',
+    },
+  )
+}
+
+/**
+ * Both forms of the signature `raw` over `bytes`, in the one spelling that {@link lowS} leaves. The Sigstore bundle
+ * names the key by its hint, as cosign does, states the hash that the signature was made over, and holds neither log
+ * entries nor timestamps.
+ *
+ * @returns nothing when `raw` is not a signature by `publicKey` over `bytes`.
+ * @throws AirgapError `INVALID_KEY` for a key of a kind that is not accepted.
+ */
+export function signatureOf(bytes: Uint8Array, raw: Uint8Array, publicKey: PublicKey): Signature | undefined {
+  const { keyObject, source } = publicKey
+  const { hashes, order } = acceptedKind(keyObject, source)
+  const der = order === undefined ? Buffer.from(raw) : lowS(raw, order)
+  const hash = hashes.find((each) => verify(each, bytes, keyObject, der))
+  return hash && { der, bundleJson: toBundleJson(bytes, der, publicKey, hash) }
+}
+
+/**
+ * What stands for a signature by `publicKey` where only its size is wanted, to the block of a tar archive. It is none.
+ */
+export function placeholderSignature(bytes: Uint8Array, publicKey: PublicKey): Signature {
+  const { hashes, signatureBytes } = acceptedKind(publicKey.keyObject, publicKey.source)
+  const der = Buffer.alloc(signatureBytes)
+  return { der, bundleJson: toBundleJson(bytes, der, publicKey, hashes[0]) }
+}
+
+const ALGORITHMS = { sha256: HashAlgorithm.SHA2_256, sha384: HashAlgorithm.SHA2_384 }
+
+function toBundleJson(
+  bytes: Uint8Array,
+  signature: Buffer,
+  { hint }: PublicKey,
+  hash: SignatureHash,
+): Buffer {
+  const digest = createHash(hash).update(bytes).digest()
+  const bundle = toMessageSignatureBundle({ digest, signature, keyHint: hint })
+  // The library states SHA2_256 for whatever it is given.
+  bundle.content.messageSignature.messageDigest.algorithm = ALGORITHMS[hash]
+  return Buffer.from(`${JSON.stringify(bundleToJSON(bundle))}\n`)
 }

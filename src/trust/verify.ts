@@ -4,7 +4,7 @@ import { TrustedRoot } from '@sigstore/protobuf-specs'
 import { toSignedEntity, toTrustMaterial, VerificationError, Verifier } from '@sigstore/verify'
 import { decodeBase64 } from './base64.ts'
 import { readKeyBundle } from './key-bundle.ts'
-import { acceptedKind } from './key-kinds.ts'
+import { acceptedKind, hashName } from './key-kinds.ts'
 import type { PublicKey } from './keys.ts'
 
 /** The most that a raw signature may take. */
@@ -75,7 +75,7 @@ function verifyBundle(
 ): SignatureVerdict {
   const read = readKeyBundle(bundleJson)
   if (!read.ok) return refuse(read.fault, read.reason)
-  const { bundle, hint } = read
+  const { bundle, hint, hash } = read
   if (der && !read.signature.equals(der)) {
     return refuse(
       'forms-differ',
@@ -83,18 +83,23 @@ function verifyBundle(
     )
   }
   // The library compares this only with a log entry's, and there are none.
-  const digest = createHash('sha256').update(payload).digest()
+  const digest = createHash(hash).update(payload).digest()
   if (!read.digest.equals(digest)) {
     const also = isForeign(hint, keys) ? `, and with another key: ${hintAndKeys(hint, keys)}` : ''
     return refuse(
       'other-content',
-      `it was made over other content: it signs SHA-256 ${read.digest.toString('hex')}, ` +
+      `it was made over other content: it signs ${hashName(hash)} ${read.digest.toString('hex')}, ` +
         `these bytes have ${digest.toString('hex')}${also}`,
     )
   }
+  const fitting = keys.filter((each) => acceptedKind(each.keyObject, each.source).hashes.includes(hash))
+  if (fitting.length === 0) {
+    const kinds = [...new Set(keys.map(({ kind }) => kind))].join(', ')
+    return refuse('wrong-key', `it was made over ${hashName(hash)}, which does not go with ${kinds}`)
+  }
   // The hint is unauthenticated and every tool may word it its own way, so it explains failures and decides
   // nothing.
-  const key = keys.find((each) => verifiesWith(bundle, payload, each))
+  const key = fitting.find((each) => verifiesWith(bundle, payload, each))
   if (key) return { ok: true, key, form: 'sigstore-bundle' }
   if (hint === '') {
     return refuse('wrong-key', `it was made with none of the keys given, or it was altered: ${keyList(keys)}`)
@@ -125,8 +130,8 @@ function verifiesWith(bundle: Bundle, payload: Uint8Array, key: PublicKey): bool
 
 function verifyRaw(payload: Uint8Array, der: Uint8Array, keys: readonly PublicKey[]): SignatureVerdict {
   const key = keys.find((each) => {
-    const { hash } = acceptedKind(each.keyObject, each.source)
-    return verify(hash, payload, each.keyObject, der)
+    const { hashes } = acceptedKind(each.keyObject, each.source)
+    return hashes.some((hash) => verify(hash, payload, each.keyObject, der))
   })
   if (key) return { ok: true, key, form: 'raw' }
   return refuse(

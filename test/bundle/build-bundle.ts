@@ -22,15 +22,22 @@ import { closureOf, closureSize, kindOf, type LoadDocument } from '../../src/tra
 import { describingFiles } from '../../src/bundle/layout.ts'
 import { selectPlatforms } from '../../src/transfer/select.ts'
 import { parsePublicKey, type SigningKey } from '../../src/trust/keys.ts'
-import { signBytes } from '../../src/trust/signature.ts'
+import { signatureOf, type Signature } from '../../src/trust/signature.ts'
+
+export interface TestSigner extends SigningKey {
+  /** What `sign` promises, at once. */
+  signNow(bytes: Uint8Array): Buffer
+}
 
 /** A signing key without a file and without a password. */
-export function newSigner(source = 'test.pub'): SigningKey {
+export function newSigner(source = 'test.pub'): TestSigner {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const pem = publicKey.export({ type: 'spki', format: 'pem' }).toString()
+  const signNow = (bytes: Uint8Array): Buffer => sign('sha256', bytes, privateKey)
   return {
     publicKey: parsePublicKey(Buffer.from(pem), source),
-    sign: (bytes) => sign('sha256', bytes, privateKey),
+    sign: async (bytes) => signNow(bytes),
+    signNow,
     warnings: [],
   }
 }
@@ -203,13 +210,20 @@ export function contentEntries(draft: Draft): Entry[] {
   ]
 }
 
+/** A signature over `bytes` in its two forms. */
+export function signedBy(key: TestSigner, bytes: Uint8Array): Signature {
+  const signature = signatureOf(bytes, key.signNow(bytes), key.publicKey)
+  if (!signature) throw new Error('a signer of the tests signs wrongly')
+  return signature
+}
+
 /** Puts `SHA256SUMS` and a signature by `key` in front: what a signer would sign of any content. */
 export function signEntries(
   content: readonly Entry[],
-  key: SigningKey | undefined = signer,
+  key: TestSigner = signer,
   checksums: Uint8Array = formatChecksums(content.map(({ name, content: bytes }) => [name, digestOf(bytes)])),
 ): Entry[] {
-  const { bundleJson, der } = signBytes(checksums, key)
+  const { bundleJson, der } = signedBy(key, checksums)
   return [
     entry(CHECKSUMS, checksums),
     entry(SIGSTORE_SIGNATURE, bundleJson),
@@ -219,11 +233,11 @@ export function signEntries(
 }
 
 /** A draft as a signed bundle's entries. */
-export function entriesOf(draft: Draft, key: SigningKey = signer): Entry[] {
+export function entriesOf(draft: Draft, key: TestSigner = signer): Entry[] {
   return signEntries(contentEntries(draft), key)
 }
 
-export function bundleOf(draft: Draft, key: SigningKey = signer): Buffer {
+export function bundleOf(draft: Draft, key: TestSigner = signer): Buffer {
   return archiveOf(entriesOf(draft, key))
 }
 

@@ -4,13 +4,13 @@ import { singleManifest } from '../../fixtures/images/index.ts'
 import { CHECKSUMS, RAW_SIGNATURE, SIGSTORE_SIGNATURE } from '../../src/bundle/names.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { parseDetachedSignature } from '../../src/trust/detached.ts'
-import { signBytes } from '../../src/trust/signature.ts'
 import { verifyBundle } from '../../src/transfer/check/verify.ts'
 import {
   archiveOf,
   draftOf,
   entriesOf,
   newSigner,
+  signedBy,
   signer,
   temporaryBundle,
   type Entry,
@@ -86,7 +86,7 @@ describe('a signature', () => {
 
   test('in two forms that are two signatures, both good', async () => {
     const all = await entries()
-    const again = signer.sign(contentOf(all, CHECKSUMS))
+    const again = signer.signNow(contentOf(all, CHECKSUMS))
     await expectRefusal(
       archiveOf(withContent(all, RAW_SIGNATURE, again)),
       SIGSTORE_SIGNATURE,
@@ -212,7 +212,7 @@ describe('a detached signature', () => {
   test('makes an unsigned bundle a signed one, and is named', async () => {
     const all = await entries()
     const unsigned = archiveOf(without(all, SIGSTORE_SIGNATURE, RAW_SIGNATURE))
-    const { bundleJson, der } = signBytes(contentOf(all, CHECKSUMS), signer)
+    const { bundleJson, der } = signedBy(signer, contentOf(all, CHECKSUMS))
     for (const bytes of [bundleJson, der]) {
       const signatures = [{ file: 'beside.sig', signature: parseDetachedSignature(bytes, 'beside.sig') }]
       expect(await problemsOf(unsigned, { signatures })).toEqual([])
@@ -223,7 +223,7 @@ describe('a detached signature', () => {
     const other = contentOf(await entries('2.0'), CHECKSUMS)
     const unsigned = archiveOf(without(await entries(), SIGSTORE_SIGNATURE, RAW_SIGNATURE))
     const signatures = [
-      { file: 'beside.sig', signature: parseDetachedSignature(signBytes(other, signer).der, 'beside.sig') },
+      { file: 'beside.sig', signature: parseDetachedSignature(signedBy(signer, other).der, 'beside.sig') },
     ]
     await expectRefusal(
       unsigned,

@@ -42,6 +42,8 @@ const RUNS: Record<string, string[]> = {
   inspect: ['inspect', 'all.tar'],
   verify: ['verify', 'all.tar', ...KEY],
   'verify, integrity only': ['verify', 'unsigned.tar', '--integrity-only'],
+  sign: ['sign', 'all.tar', '--key', 'airgap.key', '--verify-key', 'airgap.pub', '-o', 'approved.json'],
+  'sign, integrity only': ['sign', 'unsigned.tar', '--key', 'airgap.key', '-o', 'unsigned.json'],
   'push, dry run': ['push', 'all.tar', '%', ...KEY, '--dry-run', '--move-tags'],
   'push, another plan': ['push', 'all.tar', '%/p', ...KEY, '--dry-run', '--path', 'flat', '--sparse-index'],
   push: ['push', 'all.tar', '%', ...KEY, '--move-tags'],
@@ -149,6 +151,10 @@ describe('what comes out', () => {
     expect(output('inspect').authentication).toEqual({ state: 'not-checked' })
     expect(output('inspect').hasSignature).toBe(true)
     expect(output('verify, integrity only').hasSignature).toBe(false)
+    expect(output('sign').keyFingerprint).toBe(keyFingerprint)
+    expect(output('sign').authentication.keyFingerprint).toBe(keyFingerprint)
+    expect(output('sign, integrity only').authentication).toEqual({ state: 'not-checked' })
+    expect(output('sign, integrity only').verdict).toBe('integrity-only')
   })
 
   it('the plan of a push is what the push then does', () => {

@@ -21,7 +21,7 @@ describe("cosign's own files", () => {
     expect(key.publicKey.fingerprint).toBe(publicKey.fingerprint)
     const bytes = Buffer.from('some bytes')
     const pem = await fixture('cosign.pub')
-    expect(verify('sha256', bytes, pem, key.sign(bytes))).toBe(true)
+    expect(verify('sha256', bytes, pem, await key.sign(bytes))).toBe(true)
   })
 
   it('names the key as cosign named it in its bundle', async () => {
@@ -100,7 +100,7 @@ describe('forms of private key', () => {
     ['explanatory text', `Bag Attributes\n    friendlyName: x\n${pkcs8}`],
   ])('%s signs, and no password is asked for', async (_, pem) => {
     const key = await readPrivateKey(await temporaryFile(pem), noPassword)
-    expect(verify('sha256', bytes, publicKey, key.sign(bytes))).toBe(true)
+    expect(verify('sha256', bytes, publicKey, await key.sign(bytes))).toBe(true)
   })
 
   it.each([
@@ -110,7 +110,7 @@ describe('forms of private key', () => {
     expect(pem).toContain(mark)
     const path = await temporaryFile(pem)
     const key = await readPrivateKey(path, answer('fixture'))
-    expect(verify('sha256', bytes, publicKey, key.sign(bytes))).toBe(true)
+    expect(verify('sha256', bytes, publicKey, await key.sign(bytes))).toBe(true)
     const wrong = await errorOf(() => readPrivateKey(path, answer('hunter2hunter2')))
     expect(wrong.code).toBe('PASSWORD')
     expect(inspect(wrong, { depth: 9 })).not.toContain('hunter2')
@@ -146,10 +146,14 @@ describe('forms of private key', () => {
 })
 
 const OTHER_KINDS = [
-  ['ECDSA P-384', generateKeyPairSync('ec', { namedCurve: 'P-384' })],
   ['ECDSA P-521', generateKeyPairSync('ec', { namedCurve: 'P-521' })],
   ['ECDSA secp256k1', generateKeyPairSync('ec', { namedCurve: 'secp256k1' })],
-  ['RSA 2048', generateKeyPairSync('rsa', { modulusLength: 2048 })],
+  ['RSA 1024, which is too short to be safe', generateKeyPairSync('rsa', { modulusLength: 1024 })],
+  ['RSA 2056, a length that cosign refuses', generateKeyPairSync('rsa', { modulusLength: 2056 })],
+  [
+    'RSA-PSS 2048, whose signatures cosign cannot check',
+    generateKeyPairSync('rsa-pss', { modulusLength: 2048 }),
+  ],
   ['Ed25519', generateKeyPairSync('ed25519')],
   ['X25519', generateKeyPairSync('x25519')],
 ] as const

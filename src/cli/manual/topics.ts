@@ -3,7 +3,7 @@
 /** The commands in the order of the job; commands not named here follow at the end. */
 export const COMMAND_GROUPS: readonly { heading: string; commands: readonly string[] }[] = [
   { heading: 'Outside, where there is a network', commands: ['list', 'resolve', 'pack'] },
-  { heading: 'Anywhere, without a network', commands: ['inspect', 'verify'] },
+  { heading: 'Anywhere, without a network', commands: ['inspect', 'verify', 'sign'] },
   { heading: 'Inside', commands: ['push', 'serve'] },
   { heading: 'Setting up', commands: ['keygen', 'init', 'login', 'logout', 'completion'] },
 ]

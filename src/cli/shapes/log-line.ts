@@ -72,6 +72,7 @@ export const LogLineSchema = v.variant('event', [
     bytes: described(doneOf, 'Bytes of blobs, as far as the journal knows'),
     begun: described(instant, 'When its first run began'),
   }),
+  line('signing', ['info'], { by: described(v.string(), 'The program that holds the key') }),
   line('phase', ['info'], { phase, ...counts }),
   line('progress', ['info'], {
     phase,

@@ -3,7 +3,7 @@ import { planBundle, type BundlePlan, type BundleSignature } from '../../bundle/
 import type { Digest } from '../../oci/digest.ts'
 import type { RegistryClient } from '../../registry/client.ts'
 import type { SigningKey } from '../../trust/keys.ts'
-import { signBytes } from '../../trust/signature.ts'
+import { placeholderSignature, signBytes } from '../../trust/signature.ts'
 import type { OnEvent } from '../events.ts'
 import type { ImageFailure } from '../failures.ts'
 import { gatherContents, type BlobToFetch, type BundleContents, type ContentsOptions } from './contents.ts'
@@ -40,16 +40,19 @@ export interface PackOptions {
  *
  * @param key signs `SHA256SUMS`; undefined leaves the bundle unsigned.
  * @param signature one that an earlier run has made over the very same, instead.
+ * @param isForShow the plan will not be executed: then nothing is signed, and the signature in it is none, but of the
+ *   size of one.
  */
 export async function planPack(
   options: ContentsOptions & {
     key?: SigningKey | undefined
     signature?: BundleSignature | undefined
+    isForShow?: boolean
     reuse?: ReusableBlobs | undefined
   },
 ): Promise<PackPlan> {
   const contents = await gatherContents(options)
-  const signature = options.signature ?? (options.key && signContents(contents, options.key))
+  const signature = options.signature ?? (options.key && (await signContents(contents, options.key, options)))
   const plan = planBundle(contents.files, contents.blobs, contents.checksums, signature)
   return {
     plan,
@@ -60,7 +63,14 @@ export async function planPack(
   }
 }
 
-function signContents({ checksums }: BundleContents, key: SigningKey): BundleSignature {
-  const { bundleJson, der } = signBytes(checksums, key)
+async function signContents(
+  { checksums }: BundleContents,
+  key: SigningKey,
+  { isForShow = false, signal, onEvent }: { isForShow?: boolean; signal?: AbortSignal; onEvent?: OnEvent },
+): Promise<BundleSignature> {
+  if (!isForShow && key.heldBy !== undefined) onEvent?.({ type: 'signing', by: key.heldBy })
+  const { bundleJson, der } = isForShow
+    ? placeholderSignature(checksums, key.publicKey)
+    : await signBytes(checksums, key, signal)
   return { sigstore: bundleJson, raw: der }
 }

@@ -1,0 +1,101 @@
+import { Args, Flags } from '@oclif/core'
+import { BaseCommand } from '../cli/base-command.ts'
+import { signingFlags, trustFlags } from '../cli/flags.ts'
+import { Progress } from '../cli/progress.ts'
+import { highlightOfSign, renderSign, signResult } from '../cli/render-sign.ts'
+import type { SignResult } from '../cli/shapes/sign.ts'
+import { openSigner, publicKeyFile } from '../cli/signer.ts'
+import { trustFrom } from '../cli/trust.ts'
+import { AirgapError } from '../errors.ts'
+
+const { key: trustedKey, ...otherTrustFlags } = trustFlags
+
+export default class Sign extends BaseCommand {
+  static override description =
+    'Approve a bundle: verify it completely, and sign it with a key of your own\nThe bundle is not changed. The signature, a Sigstore bundle over its SHA256SUMS, is a file of its own, which goes along and which verify, push and serve take with --signature. Nothing is signed unless the bundle is complete and unaltered. With --verify-key it also has to be signed by whoever you expect; without, the approval is of the content, whoever made it, and the result says so.'
+
+  static override examples = [
+    {
+      description: 'What that key has made, and nothing else',
+      command:
+        '<%= config.bin %> <%= command.id %> k8s.tar --key approver.key --verify-key airgap.pub -o k8s.approved.json',
+    },
+    {
+      description: 'Exactly the bundle that was tried out, by the digest that was written down',
+      command:
+        '<%= config.bin %> <%= command.id %> k8s.tar --key approver.key --expect-digest "$APPROVED" -o k8s.approved.json',
+    },
+    {
+      description: 'Inside: what the approver has signed',
+      command: '<%= config.bin %> verify k8s.tar --signature k8s.approved.json --key approver.pub',
+    },
+  ]
+
+  static override args = {
+    bundle: Args.string({ description: 'The bundle file', required: true, ignoreStdin: true }),
+  }
+
+  static override flags = {
+    output: Flags.string({
+      char: 'o',
+      required: true,
+      description: 'The new file for the signature; it must not exist yet',
+      helpValue: 'FILE',
+      helpGroup: 'OUTPUT',
+    }),
+    ...signingFlags,
+    'verify-key': Flags.string({
+      multiple: true,
+      multipleNonGreedy: true,
+      description: 'Public key that the bundle has to be signed with already; any one of several suffices',
+      helpValue: trustedKey.helpValue as string,
+      helpGroup: 'TRUST',
+    }),
+    ...otherTrustFlags,
+    'integrity-only': Flags.boolean({
+      description: 'Say that who made the bundle need not be checked; spares the warning',
+      exclusive: ['verify-key'],
+      helpGroup: 'TRUST',
+    }),
+  }
+
+  async run(): Promise<SignResult> {
+    const { args, flags } = await this.parse(Sign)
+    if (flags.output === '-') throw new AirgapError('USAGE', '-o has to name a file for the signature')
+    const keys = flags['verify-key'] ?? []
+    if (keys.length === 0 && (flags.signature ?? []).length > 0) {
+      throw new AirgapError('USAGE', '--signature needs the --verify-key that it is to be checked with')
+    }
+    const isAuthenticated = keys.length > 0
+    const trust = trustFrom({ ...flags, key: keys }, { flag: '--integrity-only', isSet: !isAuthenticated })
+    const key = await openSigner(flags)
+    if (!key) {
+      throw new AirgapError('USAGE', 'one of --key FILE and --sign-command COMMAND has to be given', {
+        hint: 'It is your own private key, which approves of the bundle. The key that the bundle was made with is given as --verify-key.',
+      })
+    }
+    for (const message of key.warnings) this.warning(message)
+    if (!isAuthenticated && !flags['integrity-only']) {
+      this.warning(
+        'who made the bundle is not checked. --verify-key PUB has it checked; --integrity-only says that it need not be',
+      )
+    }
+    const { sign } = await import('../library/sign.ts')
+    const progress = new Progress()
+    try {
+      const opened = await sign(args.bundle, {
+        ...trust,
+        key,
+        output: flags.output,
+        onEvent: await progress.start(),
+        signal: this.signal,
+      })
+      progress.stop()
+      const result = signResult(opened, { key, output: flags.output })
+      this.print(renderSign(result, publicKeyFile(flags) ?? ''), highlightOfSign(result))
+      return result
+    } finally {
+      progress.stop()
+    }
+  }
+}

@@ -1,0 +1,111 @@
+import { spawn } from 'node:child_process'
+import { constants } from 'node:fs'
+import { access, stat } from 'node:fs/promises'
+import { delimiter, isAbsolute, join } from 'node:path'
+
+/**
+ * The program of that name, looked for in the absolute entries of PATH only: a relative one would find whatever lies in
+ * the present folder.
+ */
+export async function findProgram(file: string, env: NodeJS.ProcessEnv): Promise<string | undefined> {
+  const names = process.platform === 'win32' ? [`${file}.exe`] : [file]
+  for (const folder of (env['PATH'] ?? env['Path'] ?? '').split(delimiter)) {
+    if (!isAbsolute(folder)) continue
+    for (const name of names) {
+      const path = join(folder, name)
+      if (await isProgram(path)) return path
+    }
+  }
+  return undefined
+}
+
+/** Whether `path` is a file that may be executed. */
+export async function isProgram(path: string): Promise<boolean> {
+  try {
+    await access(path, constants.X_OK)
+    return (await stat(path)).isFile()
+  } catch {
+    return false
+  }
+}
+
+export interface ProgramRun {
+  /** Written to its standard input, which then ends. */
+  input: string | Uint8Array
+  /** Ours; what is secret in it (`AIRGAP_…`, `COSIGN_…`) is not passed on. */
+  env: NodeJS.ProcessEnv
+  timeoutMs: number
+  /** The most that it may print on standard output, in bytes. */
+  maxOutput: number
+  /** How much of the end of its standard error is kept, in bytes; without it, nothing is read there. */
+  maxErrors?: number
+  /** Ends the program. */
+  signal?: AbortSignal | undefined
+}
+
+export type ProgramEnd =
+  | {
+      ok: true
+      /** The exit status; null where a signal has ended it. */
+      status: number | null
+      signal: NodeJS.Signals | null
+      stdout: Buffer
+      stderr: Buffer
+    }
+  /** It did not come to its own end. `reason` is a clause about the program: "did not answer within 30 s". */
+  | { ok: false; reason: string; stderr: Buffer }
+
+/**
+ * Runs a program to its end: without a shell, without our own secrets in its environment, within limits. What is not
+ * over when a limit is reached, or when the signal comes, is killed.
+ */
+export function runProgram(
+  program: string,
+  args: readonly string[],
+  { input, env, timeoutMs, maxOutput, maxErrors = 0, signal }: ProgramRun,
+): Promise<ProgramEnd> {
+  const passedOn = Object.entries(env).filter(([key]) => !/^(?:AIRGAP|COSIGN)_/i.test(key))
+  return new Promise((resolve) => {
+    const child = spawn(program, args, {
+      shell: false,
+      env: Object.fromEntries(passedOn),
+      stdio: ['pipe', 'pipe', maxErrors > 0 ? 'pipe' : 'ignore'],
+      windowsHide: true,
+    })
+    const chunks: Buffer[] = []
+    let length = 0
+    let stderr = Buffer.alloc(0)
+    const end = (result: ProgramEnd): void => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', interrupt)
+      resolve(result)
+    }
+    const giveUp = (reason: string): void => {
+      child.kill('SIGKILL')
+      // What the program has started may live on and hold these open.
+      child.stdin?.destroy()
+      child.stdout?.destroy()
+      child.stderr?.destroy()
+      end({ ok: false, reason, stderr })
+    }
+    const interrupt = (): void => giveUp('was interrupted')
+    signal?.addEventListener('abort', interrupt, { once: true })
+    const timer = setTimeout(() => giveUp(`did not answer within ${timeoutMs / 1000} s`), timeoutMs)
+    child.stdout?.on('data', (chunk: Buffer) => {
+      length += chunk.length
+      if (length > maxOutput) giveUp(`answered with more than ${maxOutput} bytes`)
+      else chunks.push(chunk)
+    })
+    child.stderr?.on('data', (chunk: Buffer) => {
+      stderr = Buffer.concat([stderr, chunk]).subarray(-maxErrors)
+    })
+    child.on('error', (error) => end({ ok: false, reason: `could not be run: ${error.message}`, stderr }))
+    child.on('close', (status, ended) => {
+      end({ ok: true, status, signal: ended, stdout: Buffer.concat(chunks), stderr })
+    })
+    // A program may end without reading; its answer is what counts.
+    child.stdin?.on('error', () => {})
+    child.stdin?.end(input)
+    if (signal?.aborted) interrupt()
+  })
+}
