@@ -42,7 +42,9 @@ export function checkIdentity({ identity, issuer }: CertifiedIdentity, claims: T
     throw new AirgapError(
       'CONTENT_MISMATCH',
       `the certificate that Fulcio has given names another ${what} than the identity token: ${found}, and not ${expected}`,
-      { hint: 'Nothing was written into the log. Look at the URL of Fulcio, and at how it is set up for this issuer.' },
+      {
+        hint: 'Nothing was written into the log. Look at the URL of Fulcio, and at how it is set up for this issuer.',
+      },
     )
   }
   if (!expectedIssuers.includes(issuer)) fail('issuer', issuer, expectedIssuers.join(' or '))

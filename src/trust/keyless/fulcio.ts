@@ -1,4 +1,4 @@
-import { sign, X509Certificate, type KeyPairKeyObjectResult } from 'node:crypto'
+import { sign, X509Certificate, type KeyObject } from 'node:crypto'
 import * as v from 'valibot'
 import { AirgapError } from '../../errors.ts'
 import { checkShape, parseStrictJson } from '../../oci/json.ts'
@@ -19,6 +19,12 @@ const Answer = v.object({
   signedCertificateDetachedSct: v.optional(Chain),
 })
 
+/** Of ECDSA P-256; they are forgotten when the signature is made. */
+export interface EphemeralKeys {
+  publicKey: KeyObject
+  privateKey: KeyObject
+}
+
 /**
  * Gets a certificate for a key that lives as long as this signature (Fulcio's `POST /api/v2/signingCert`). What comes back
  * is for this very key and valid now; whose it says to be is the caller's to look at.
@@ -29,7 +35,7 @@ const Answer = v.object({
 export async function requestCertificate(
   ask: AskService,
   base: URL,
-  { token, claims, keys, now }: { token: string; claims: TokenClaims; keys: KeyPairKeyObjectResult; now: number },
+  { token, claims, keys, now }: { token: string; claims: TokenClaims; keys: EphemeralKeys; now: number },
 ): Promise<Buffer> {
   const { body } = await ask({
     service: 'Fulcio',

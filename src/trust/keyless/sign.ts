@@ -1,10 +1,10 @@
 import { createHash, generateKeyPairSync, sign } from 'node:crypto'
 import { bundleToJSON, toMessageSignatureBundle, type TransparencyLogEntry } from '@sigstore/bundle'
-import type { TrustedRoot } from '@sigstore/protobuf-specs'
 import { AirgapError } from '../../errors.ts'
+import type { Root } from '../identity/trusted-root.ts'
 import { lowS } from '../low-s.ts'
 import { certifiedIdentity, checkIdentity, type CertifiedIdentity } from './certificate.ts'
-import { checkCertificateBundle } from './check.ts'
+import { checkResult, checkTimestamps } from './check.ts'
 import { requestCertificate } from './fulcio.ts'
 import { checkClaims, readClaims, type TokenClaims } from './identity-token.ts'
 import { checkLogEntry, writeLogEntry } from './rekor.ts'
@@ -21,7 +21,7 @@ export interface KeylessSigning {
   audience: string | undefined
   services: SigningServices
   /** To check the result with; only what it says of itself is checked where there is none. */
-  trustedRoot: TrustedRoot | undefined
+  trustedRoot: Root | undefined
   ask: AskService
   /** Told whom the token names, just before that becomes public. */
   onPublish?: ((claims: TokenClaims) => void) | undefined
@@ -61,20 +61,20 @@ export async function peekAtToken({
 
 /**
  * Signs `bytes` with a key that exists for this alone: Fulcio certifies whose it is, timestamp authorities say when it was
- * used, and at last Rekor enters it into its log. That makes the identity and the SHA-256 public, which cannot be taken
- * back; so it comes last, when nothing else is left to fail.
+ * used, and at last Rekor enters it into its log. The certificate makes the identity public (it is logged, too), the entry
+ * the SHA-256; neither can be taken back, so the entry comes when nothing else is left to fail.
  *
  * @throws AirgapError `CREDENTIALS` for the token, `CONTENT_MISMATCH`, `INVALID_CONTENT` and `VERIFICATION_FAILED` for
  *   answers that do not fit; those of {@link AskService}
  */
 export async function signKeyless(bytes: Uint8Array, signing: KeylessSigning): Promise<CertificateSignature> {
   const { services, token: source, ask, trustedRoot, audience } = signing
-  const token = await source.get()
+  const token = await source.get(ask)
   const claims = readClaims(token, source.name)
   checkClaims(claims, source.name, { audience, now: Date.now() })
 
-  const keys = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   signing.onPublish?.(claims)
+  const keys = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const certificate = await requestCertificate(ask, services.authority, {
     token,
     claims,
@@ -87,7 +87,14 @@ export async function signKeyless(bytes: Uint8Array, signing: KeylessSigning): P
   const identity = certifiedIdentity(bundle, bytes)
   checkIdentity(identity, claims)
 
-  const timestamps = await Promise.all(services.timestamps.map((url) => requestTimestamp(ask, url, signature)))
+  const { verificationMaterial } = bundle
+  const timestamps = await Promise.all(
+    services.timestamps.map((url) => requestTimestamp(ask, url, signature)),
+  )
+  verificationMaterial.timestampVerificationData = {
+    rfc3161Timestamps: timestamps.map((signedTimestamp) => ({ signedTimestamp })),
+  }
+  checkTimestamps(bundle, bytes, signature)
   const entries: TransparencyLogEntry[] = []
   const logEntries: LogEntryPlace[] = []
   for (const log of services.logs) {
@@ -97,13 +104,9 @@ export async function signKeyless(bytes: Uint8Array, signing: KeylessSigning): P
     logEntries.push({ url: log.url.href.replace(/\/$/, ''), index: entry.logIndex })
   }
 
-  const { verificationMaterial } = bundle
   verificationMaterial.tlogEntries = entries
-  verificationMaterial.timestampVerificationData = {
-    rfc3161Timestamps: timestamps.map((signedTimestamp) => ({ signedTimestamp })),
-  }
   const bundleJson = spelled(Buffer.from(JSON.stringify(bundleToJSON(bundle))))
-  checkCertificateBundle(bundleJson, bytes, { identity, logs: services.logs.length, trustedRoot })
+  checkResult(bundleJson, bytes, identity, trustedRoot)
   return { bundleJson, logEntries, ...identity }
 }
 

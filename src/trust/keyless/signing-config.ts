@@ -179,7 +179,11 @@ function checkedUrl(text: string, source: string, plainHttp: (url: URL) => boole
     throw invalid(source, `${url.origin}${url.pathname}: a URL with user, query or fragment is not accepted`)
   }
   if (url.protocol !== 'https:' && !(url.protocol === 'http:' && plainHttp(url))) {
-    throw invalid(source, `${url.origin}${url.pathname}: it is not https`, 'For a host that is meant so: --plain-http HOST.')
+    throw invalid(
+      source,
+      `${url.origin}${url.pathname}: it is not https`,
+      'For a host that is meant so: --plain-http HOST.',
+    )
   }
   return url
 }

@@ -12,7 +12,7 @@ export interface TokenSource {
   /** A token that is there already, to be looked at before any work is done; undefined where it is asked for later. */
   peek(): Promise<string | undefined>
   /** The token, when it is needed. */
-  get(): Promise<string>
+  get(ask: AskService): Promise<string>
 }
 
 /** Whom tokens are for. Private instances of Fulcio have the same, unless they were told otherwise. */
@@ -40,10 +40,7 @@ const VARIABLE = 'SIGSTORE_ID_TOKEN'
  * that may ask for one.
  * @throws AirgapError `CREDENTIALS` when there is neither, saying how the CI system at hand gives one.
  */
-export function tokenFromEnvironment(
-  env: Readonly<Record<string, string | undefined>>,
-  ask: AskService,
-): TokenSource {
+export function tokenFromEnvironment(env: Readonly<Record<string, string | undefined>>): TokenSource {
   const value = (env[VARIABLE] ?? '').trim()
   if (value !== '') return { name: `in ${VARIABLE}`, peek: async () => value, get: async () => value }
   const [url, authority] = [env[GITHUB_URL] ?? '', env[GITHUB_TOKEN] ?? '']
@@ -52,7 +49,7 @@ export function tokenFromEnvironment(
     return {
       name: 'of GitHub Actions',
       peek: async () => undefined,
-      get: () => fromGitHub(place, authority, ask),
+      get: (ask) => fromGitHub(place, authority, ask),
     }
   }
   throw new AirgapError('CREDENTIALS', 'there is no identity token to sign with', { hint: howToGet(env) })
