@@ -12,6 +12,11 @@ export interface BundleSignature {
   raw?: Buffer | undefined
 }
 
+/** The place of a signature that is made when everything else is there: then `SHA256SUMS.sigstore.json` has this size. */
+export interface ReservedSignature {
+  size: number
+}
+
 /** A blob that the bundle will hold. `bytes` where they are known already (manifests). */
 export interface PlannedBlob {
   digest: Digest
@@ -30,7 +35,7 @@ export interface PlannedEntry {
   contentOffset: number
   /** The blob's digest; undefined for the files that describe the bundle. */
   digest: Digest | undefined
-  /** Content that is known when the plan is made; undefined for what is fetched. */
+  /** Content that is known when the plan is made; undefined for what is fetched, and for a signature that is made later. */
   bytes: Uint8Array | undefined
   /** Written last of all, so that an unfinished file is never a signed one. */
   isSignature: boolean
@@ -71,12 +76,13 @@ export function checksumsOf(
  * @param files `airgap.json`, `oci-layout`, `index.json` and, where there is one, `manifest.json`, in that order.
  * @param blobs each digest once, in any order.
  * @param checksums what {@link checksumsOf} gave for the same arguments, and `signature` was made over.
+ * @param signature or the place of one that is made later.
  */
 export function planBundle(
   files: readonly { name: string; bytes: Uint8Array }[],
   blobs: readonly PlannedBlob[],
   checksums: Buffer,
-  signature?: BundleSignature,
+  signature?: BundleSignature | ReservedSignature,
 ): BundlePlan {
   const entries: PlannedEntry[] = []
   let offset = 0
@@ -99,7 +105,9 @@ export function planBundle(
     offset += entryLength(size)
   }
   add(CHECKSUMS, checksums.length, checksums)
-  if (signature) {
+  if (signature && 'size' in signature) {
+    add(SIGSTORE_SIGNATURE, signature.size, undefined, undefined, true)
+  } else if (signature) {
     add(SIGSTORE_SIGNATURE, signature.sigstore.length, signature.sigstore, undefined, true)
     if (signature.raw) add(RAW_SIGNATURE, signature.raw.length, signature.raw, undefined, true)
   }

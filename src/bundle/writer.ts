@@ -52,15 +52,31 @@ export class FileWriter {
     await this.#output.write(bytes, entry.contentOffset + position)
   }
 
+  /** Fills the place of the signatures with zeros, so that nothing is left for the disk to refuse. */
+  async holdSignature(): Promise<void> {
+    for (const { isSignature, headerOffset, contentOffset, size } of this.#plan.entries) {
+      if (isSignature) await this.#clear(headerOffset, contentOffset + size - headerOffset)
+    }
+  }
+
   /**
    * @param signal is heard until the file gets its name.
    * @param options as {@link OutputFile.commit} takes them.
+   * @param late the signature that the plan has only a place for.
    */
-  async finish(signal?: AbortSignal, options?: Parameters<OutputFile['commit']>[1]): Promise<void> {
+  async finish(
+    signal?: AbortSignal,
+    options?: Parameters<OutputFile['commit']>[1],
+    late?: Buffer,
+  ): Promise<void> {
     for (const entry of this.#plan.entries) {
-      if (!entry.isSignature || !entry.bytes) continue
+      if (!entry.isSignature) continue
+      const bytes = entry.bytes ?? late
+      if (bytes?.length !== entry.size) {
+        throw new AirgapError('INTERNAL', `there is nothing of the right size for ${entry.name}`)
+      }
       await this.#output.write(headerOf(entry), entry.headerOffset)
-      await this.#output.write(entry.bytes, entry.contentOffset)
+      await this.#output.write(bytes, entry.contentOffset)
     }
     await this.#output.commit(signal, options)
   }

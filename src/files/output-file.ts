@@ -181,6 +181,17 @@ export class OutputFile {
     })
   }
 
+  /**
+   * Makes sure, as far as that can be done beforehand, that {@link commit} will not fail: everything is on the disk, and
+   * the name can be had.
+   * @throws AirgapError as `commit`
+   */
+  async settle(): Promise<void> {
+    await this.sync()
+    await this.#checkPartial()
+    await checkOutput(this.path, this.#force)
+  }
+
   async #sync(): Promise<void> {
     if (this.#failure) throw this.#failure.error
     this.#unsynced = 0

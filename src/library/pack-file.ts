@@ -81,7 +81,7 @@ function inputsFor({ what, description }: PackWork, options: PackOptions): PackI
     description,
     sequence,
     created,
-    key: key === 'unsigned' ? undefined : key.publicKey.fingerprint,
+    key: key === 'unsigned' ? key : 'keyless' in key ? 'keyless' : key.publicKey.fingerprint,
   })
 }
 
@@ -160,7 +160,7 @@ class FilePack implements AsyncDisposable {
     const everything = await this.#reusable([...offer.files, ...reuse])
     const cache = new DocumentCache(everything)
     const common = { ...shared(this.#options, this.#run), client, mirrors: this.#work.known.mirrors, cache }
-    const key = this.#options.key === 'unsigned' ? undefined : this.#options.key
+    const { key, late } = this.#work.signing
     const before = start.how === 'go-on' ? start.journal.header : undefined
     const again = before !== undefined
     const resolving = (work: PackWork): Promise<Resolved> =>
@@ -180,6 +180,7 @@ class FilePack implements AsyncDisposable {
         lock,
         description: before.description,
         signature,
+        late,
         reuse: await this.#reusable([...(others?.files ?? []), ...reuse]),
       })
       await requirePinned(plan, before, key, placesOf(this.#path).partial)
@@ -191,7 +192,7 @@ class FilePack implements AsyncDisposable {
     }
 
     const description = before?.description ?? this.#work.description
-    const plan = await planPack({ ...common, lock, description, key, reuse: everything })
+    const plan = await planPack({ ...common, lock, description, key, late, reuse: everything })
     signal.throwIfAborted()
     this.#output ??= await this.#makeRoom()
     const header = headerFor(plan, {
@@ -266,7 +267,7 @@ class FilePack implements AsyncDisposable {
     const [output, journal] = [this.#output, this.#journal]
     const { how } = this.#start
     const isGoingOn = how === 'go-on'
-    if (output && journal && (isGoingOn || journal.hasFetched)) {
+    if (output && journal && (isGoingOn || journal.isWorthKeeping)) {
       if (!(await output.keep())) journal.append({ lost: true })
       await journal.close()
     } else if (!isGoingOn || output) {

@@ -8,6 +8,8 @@ import type { JournalHeader, PackInputs } from '../transfer/pack/journal/header.
 import type { Lock } from '../transfer/pack/lock.ts'
 import type { Resolved } from '../transfer/pack/resolve.ts'
 import type { DocumentCache } from '../transfer/pack/sources.ts'
+import type { LateSigner } from '../transfer/pack/late-signature.ts'
+import type { SigningKey } from '../trust/keys.ts'
 import { describeBundle } from './description.ts'
 import type { PackOptions } from './pack.ts'
 import type { KnownMirrors } from './mirrors.ts'
@@ -23,9 +25,33 @@ export interface PackRequest {
   description: ReturnType<typeof describeBundle>
 }
 
-/** The same, with what files say of mirrors. */
+/** The same, with what files say of mirrors and of signing. */
 export interface PackWork extends PackRequest {
   known: KnownMirrors
+  signing: Signing
+}
+
+/** What signs: a key when the bundle is planned, or something else when it is there; neither leaves it unsigned. */
+export interface Signing {
+  key?: SigningKey | undefined
+  late?: LateSigner | undefined
+}
+
+/**
+ * Looks at everything that signing needs.
+ * @throws AirgapError as {@link prepareKeyless}; `USAGE` for a stream, which cannot be gone back on.
+ */
+export async function signingOf(options: PackOptions, run: Run): Promise<Signing> {
+  const { key, output } = options
+  if (key === 'unsigned') return {}
+  if (!('keyless' in key)) return { key }
+  if (output !== undefined && typeof output !== 'string') {
+    throw new AirgapError('USAGE', 'a bundle that is signed without a key cannot be written to a stream', {
+      hint: 'The signature is made when every blob is there, and stands in front of them. Pack into a file, then send that.',
+    })
+  }
+  const { prepareKeyless } = await import('./keyless.ts')
+  return { late: await prepareKeyless(key.keyless, options, run, { isPlan: output === undefined }) }
 }
 
 /**

@@ -8,12 +8,14 @@ import type { Lock } from '../transfer/pack/lock.ts'
 import type { PackPlan } from '../transfer/pack/pack.ts'
 import type { PackSummary } from '../transfer/pack/wanted.ts'
 import type { ReusableBlobs } from '../transfer/pack/reuse.ts'
+import type { CertificateSignature } from '../trust/keyless/sign.ts'
 import type { SigningKey } from '../trust/keys.ts'
 import type { DescriptionOptions } from './description.ts'
 import { shared, withClient } from './client.ts'
+import type { KeylessOptions } from './keyless.ts'
 import type { UnfinishedPack } from './pack-file.ts'
 import { knownMirrors } from './mirrors.ts'
-import { lockOf, packRequestOf, referencesOf, type PackWork } from './pack-work.ts'
+import { lockOf, packRequestOf, referencesOf, signingOf, type PackWork } from './pack-work.ts'
 import type { SelectionOptions, SourceOptions } from './request.ts'
 import { running, type Run } from './run.ts'
 
@@ -30,8 +32,11 @@ export interface PackOptions extends SourceOptions, DescriptionOptions, Partial<
   force?: boolean | undefined
   /** Start over from nothing, even if an interrupted pack could be gone on with. */
   fresh?: boolean | undefined
-  /** Signs the bundle; `unsigned` leaves it so. */
-  key: SigningKey | 'unsigned'
+  /**
+   * Signs the bundle; `unsigned` leaves it so. `keyless` signs with a certificate for an identity token, when every blob is
+   * there; the identity and the SHA-256 of `SHA256SUMS` become public for ever then, unless the services are private ones.
+   */
+  key: SigningKey | 'unsigned' | { keyless: KeylessOptions }
   /** Earlier bundles, also unfinished ones, that blobs are taken from instead of the network. */
   reuse?: readonly string[] | undefined
   /**
@@ -49,6 +54,8 @@ export interface Packed {
   entries: number
   description: BundleDescription
   isSigned: boolean
+  /** Whom the certificate names that it was signed with, and where that is entered; not in a plan. */
+  certificate?: Omit<CertificateSignature, 'bundleJson'>
   /** The mirrors that were in use; nothing of them is in the bundle, unless they named a digest. */
   mirrors: MirrorUse[]
   /** What came over the network after planning; for a plan, what would. */
@@ -71,13 +78,16 @@ export interface Packed {
  * @throws AirgapError `INCOMPLETE` when some images could not be resolved or fetched: the rest has been fetched, and
  *   `problems` has each image with its own code; `USAGE`, `OUTPUT_EXISTS`, `OUTPUT_UNSAFE`, `OUTPUT_UNFINISHED`, `OUTPUT_BUSY` (another pack into
  *   the same file is at work), `DISK_FULL`, `FILE`, `INVALID_LOCK`; those of {@link resolve} and of registries. The
- *   signal's reason.
+ *   signal's reason. Without a key: `CREDENTIALS` and `INVALID_CONFIG` before anything is done, `INCOMPLETE` where all is
+ *   there and could not be signed.
  */
 export async function pack(options: PackOptions): Promise<Packed> {
   return running(options, async (run) => {
     const request = packRequestOf(options)
     run.signal.throwIfAborted()
-    const work = { ...request, known: await knownMirrors(options, referencesOf(request), run) }
+    const signing = await signingOf(options, run)
+    const known = await knownMirrors(options, referencesOf(request), run)
+    const work = { ...request, known, signing }
     const { inUse } = work.known
     const { output } = options
     if (typeof output === 'string') {
@@ -123,8 +133,14 @@ function packElsewhere(
       const { unresolved } = await import('../transfer/pack/incomplete.ts')
       throw unresolved(failed, lock.images.length + failed.length)
     }
-    const key = options.key === 'unsigned' ? undefined : options.key
-    const plan = await planPack({ ...common, lock, description, key, reuse, isForShow: !stream })
+    const plan = await planPack({
+      ...common,
+      lock,
+      description,
+      ...work.signing,
+      reuse,
+      isForShow: !stream,
+    })
     run.signal.throwIfAborted()
     if (!stream) {
       const { expectedSummary } = await import('../transfer/pack/wanted.ts')
@@ -137,13 +153,22 @@ function packElsewhere(
 }
 
 function packedOf({ plan, summary }: { plan: PackPlan; summary: PackSummary }, mirrors: MirrorUse[]): Packed {
+  const { certificate, ...amounts } = summary
   return {
     bundleDigest: plan.plan.bundleDigest,
     size: plan.plan.totalSize,
     entries: plan.plan.entries.length,
     description: plan.description,
-    isSigned: plan.signature !== undefined,
+    isSigned: (plan.signature ?? plan.late) !== undefined,
+    ...(certificate ? { certificate: withoutJson(certificate) } : {}),
     mirrors,
-    ...summary,
+    ...amounts,
   }
+}
+
+function withoutJson({
+  bundleJson: _,
+  ...certificate
+}: CertificateSignature): Omit<CertificateSignature, 'bundleJson'> {
+  return certificate
 }

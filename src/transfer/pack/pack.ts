@@ -6,6 +6,7 @@ import type { SigningKey } from '../../trust/keys.ts'
 import { placeholderSignature, signBytes } from '../../trust/signature.ts'
 import type { OnEvent } from '../events.ts'
 import type { ImageFailure } from '../failures.ts'
+import type { LateSigner } from './late-signature.ts'
 import { gatherContents, type BlobToFetch, type BundleContents, type ContentsOptions } from './contents.ts'
 import type { ReusableBlobs } from './reuse.ts'
 
@@ -18,6 +19,8 @@ export interface PackPlan {
   reuse: ReusableBlobs | undefined
   /** What will be written into it last. */
   signature: BundleSignature | undefined
+  /** Makes that when everything else is there. */
+  late: LateSigner | undefined
 }
 
 /** For both ways to execute a plan. */
@@ -38,7 +41,7 @@ export interface PackOptions {
  * Works out the bundle of a lock: contents, signature, offsets. The signature is made here, because its size
  * decides offsets; it is written last.
  *
- * @param key signs `SHA256SUMS`; undefined leaves the bundle unsigned.
+ * @param key signs `SHA256SUMS`; without it and `late` the bundle is left unsigned.
  * @param signature one that an earlier run has made over the very same, instead.
  * @param isForShow the plan will not be executed: then nothing is signed, and the signature in it is none, but of the
  *   size of one.
@@ -48,18 +51,20 @@ export async function planPack(
     key?: SigningKey | undefined
     signature?: BundleSignature | undefined
     isForShow?: boolean
+    late?: LateSigner | undefined
     reuse?: ReusableBlobs | undefined
   },
 ): Promise<PackPlan> {
   const contents = await gatherContents(options)
   const signature = options.signature ?? (options.key && (await signContents(contents, options.key, options)))
-  const plan = planBundle(contents.files, contents.blobs, contents.checksums, signature)
+  const plan = planBundle(contents.files, contents.blobs, contents.checksums, signature ?? options.late)
   return {
     plan,
     description: contents.description,
     toFetch: contents.toFetch,
     reuse: options.reuse,
     signature,
+    late: options.late,
   }
 }
 

@@ -9,6 +9,7 @@ import { Unreachable } from '../unreachable.ts'
 import { partOf, unfinished } from './incomplete.ts'
 import type { Journal } from './journal/journal.ts'
 import type { PackOptions, PackPlan } from './pack.ts'
+import { signLate } from './late-signature.ts'
 import { takeUp, type FindBeginning } from './resume.ts'
 import {
   FetchProgress,
@@ -88,14 +89,21 @@ export async function packToFile(
     const { images } = pack.description
     throw unfinished(output.path, images, { failed: unresolved, missing: lacking, blobs: all.length })
   }
-  await writer.finish(options.signal, {
-    keep: true,
-    beforeNaming: async () => {
-      journal.append({ complete: true })
-      await journal.flush()
+  const certificate =
+    pack.late && (await signLate(pack.late, pack.plan.checksums, { writer, ...target }, options.signal))
+  await writer.finish(
+    options.signal,
+    {
+      keep: true,
+      beforeNaming: async () => {
+        journal.append({ complete: true })
+        await journal.flush()
+      },
     },
-  })
-  return summaryOf(pack, ({ descriptor }) => reused.has(descriptor.digest), taken)
+    certificate?.bundleJson,
+  )
+  const summary = summaryOf(pack, ({ descriptor }) => reused.has(descriptor.digest), taken)
+  return { ...summary, ...(certificate ? { certificate } : {}) }
 }
 
 /** Configs that were read for the plan are written already; a later run need not know them so early. */
@@ -152,7 +160,7 @@ class NotedSink implements BlobSink {
     // Begun anew: what was there is about to be written over.
     if (position < this.#position) this.#journal.settled(digest, position)
     await this.#writer.writeContent(entry, bytes, position)
-    this.#journal.hasFetched = true
+    this.#journal.isWorthKeeping = true
     this.#position = position + bytes.length
     this.#journal.written(digest, this.#position, entry.size)
   }

@@ -1,6 +1,7 @@
 import type { PlannedEntry } from '../../bundle/plan.ts'
 import { shortHex, type Digest } from '../../oci/digest.ts'
 import type { Begun } from '../../registry/download.ts'
+import type { CertificateSignature } from '../../trust/keyless/sign.ts'
 import type { Amount } from '../amount.ts'
 import type { OnEvent } from '../events.ts'
 import { ImageProgress } from '../image-progress.ts'
@@ -19,6 +20,8 @@ export interface PackSummary {
   reused: Amount
   /** Bytes that an interrupted run had fetched, and the blobs that were complete by them. */
   resumed: Amount
+  /** The signature, where it was made with a certificate, at the end. */
+  certificate?: CertificateSignature
 }
 
 /** In the order of the archive. */

@@ -27,8 +27,8 @@ export const InputsSchema = v.strictObject({
   sequence: v.optional(wholeNumber),
   /** Where it was given. */
   created: v.optional(moment),
-  /** Fingerprint of the key that signs. */
-  key: v.union([keyFingerprint, v.literal('unsigned')]),
+  /** Fingerprint of the key that signs, or how else. */
+  key: v.union([keyFingerprint, v.picklist(['keyless', 'unsigned'])]),
 })
 export type PackInputs = v.InferOutput<typeof InputsSchema>
 

@@ -26,8 +26,8 @@ export interface InputsOf {
   /** Where they were given. */
   sequence: number | undefined
   created: number | undefined
-  /** Fingerprint of the key. */
-  key: string | undefined
+  /** Fingerprint of the key, or how else it is signed. */
+  key: string
 }
 
 /** What a pack is made from, in a form that can be compared and shown. */
@@ -39,7 +39,7 @@ export function inputsOf({ request, description, sequence, created, key }: Input
     ...(expires === undefined ? {} : { expires }),
     ...(sequence === undefined ? {} : { sequence }),
     ...(created === undefined ? {} : { created: formatMoment(created) }),
-    key: key ?? 'unsigned',
+    key,
   }
   if ('lock' in request) {
     const { lock } = request
@@ -88,7 +88,7 @@ const NAMES: Record<keyof PackInputs, string> = {
   expires: 'expiry',
   sequence: 'sequence',
   created: 'creation time (SOURCE_DATE_EPOCH)',
-  key: 'signing key',
+  key: 'signature',
 }
 
 /** @param lock the lock that was given now, if one was. */

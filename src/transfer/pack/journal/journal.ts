@@ -21,8 +21,8 @@ const MOST_STEPS = 4096
 export class Journal {
   readonly header: JournalHeader
   readonly held: HeldBlobs
-  /** Whether a download has brought anything, in this run. */
-  hasFetched = false
+  /** Whether a download has brought anything in this run, or everything is there. */
+  isWorthKeeping = false
   readonly #path: string
   readonly #handle: FileHandle
   readonly #identity: FileIdentity

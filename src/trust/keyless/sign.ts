@@ -1,0 +1,124 @@
+import { createHash, generateKeyPairSync, sign } from 'node:crypto'
+import { bundleToJSON, toMessageSignatureBundle, type TransparencyLogEntry } from '@sigstore/bundle'
+import { AirgapError } from '../../errors.ts'
+import type { Root } from '../identity/trusted-root.ts'
+import { lowS } from '../low-s.ts'
+import { certifiedIdentity, checkIdentity, type CertifiedIdentity } from './certificate.ts'
+import { checkResult, checkTimestamps } from './check.ts'
+import { requestCertificate } from './fulcio.ts'
+import { checkClaims, readClaims, type TokenClaims } from './identity-token.ts'
+import { checkLogEntry, writeLogEntry } from './rekor.ts'
+import type { AskService } from './service.ts'
+import type { SigningServices } from './signing-config.ts'
+import { spellCertificateBundle } from './spelling.ts'
+import { requestTimestamp } from './timestamp.ts'
+import type { TokenSource } from './token-source.ts'
+
+/** What a keyless signature is made with. */
+export interface KeylessSigning {
+  token: TokenSource
+  /** Whom the token has to be meant for, where that is known. */
+  audience: string | undefined
+  services: SigningServices
+  /** To check the result with; only what it says of itself is checked where there is none. */
+  trustedRoot: Root | undefined
+  ask: AskService
+  /** Told whom the token names, just before that becomes public. */
+  onPublish?: ((claims: TokenClaims) => void) | undefined
+}
+
+/** A keyless signature, made and checked. */
+export interface CertificateSignature extends CertifiedIdentity {
+  /** As {@link spellCertificateBundle} spells it. */
+  bundleJson: Buffer
+  /** Where it is entered, for ever. */
+  logEntries: LogEntryPlace[]
+}
+
+/** An entry of a transparency log. */
+export interface LogEntryPlace {
+  /** The log's. */
+  url: string
+  /** Decimal digits. */
+  index: string
+}
+
+/**
+ * Looks at the token before any work is done, where there is one already.
+ * @returns what it says.
+ * @throws AirgapError `CREDENTIALS`, `FILE`
+ */
+export async function peekAtToken({
+  token,
+  audience,
+}: Pick<KeylessSigning, 'token' | 'audience'>): Promise<TokenClaims | undefined> {
+  const text = await token.peek()
+  if (text === undefined) return undefined
+  const claims = readClaims(text, token.name)
+  checkClaims(claims, token.name, { audience, now: Date.now() })
+  return claims
+}
+
+/**
+ * Signs `bytes` with a key that exists for this alone: Fulcio certifies whose it is, timestamp authorities say when it was
+ * used, and at last Rekor enters it into its log. The certificate makes the identity public (it is logged, too), the entry
+ * the SHA-256; neither can be taken back, so the entry comes when nothing else is left to fail.
+ *
+ * @throws AirgapError `CREDENTIALS` for the token, `CONTENT_MISMATCH`, `INVALID_CONTENT` and `VERIFICATION_FAILED` for
+ *   answers that do not fit; those of {@link AskService}
+ */
+export async function signKeyless(bytes: Uint8Array, signing: KeylessSigning): Promise<CertificateSignature> {
+  const { services, token: source, ask, trustedRoot, audience } = signing
+  const token = await source.get(ask)
+  const claims = readClaims(token, source.name)
+  checkClaims(claims, source.name, { audience, now: Date.now() })
+
+  signing.onPublish?.(claims)
+  const keys = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const certificate = await requestCertificate(ask, services.authority, {
+    token,
+    claims,
+    keys,
+    now: Date.now(),
+  })
+  const digest = createHash('sha256').update(bytes).digest()
+  const signature = lowS(sign('sha256', bytes, keys.privateKey))
+  const bundle = toMessageSignatureBundle({ digest, signature, certificate, certificateChain: false })
+  const identity = certifiedIdentity(bundle, bytes)
+  checkIdentity(identity, claims)
+
+  const { verificationMaterial } = bundle
+  const timestamps = await Promise.all(
+    services.timestamps.map((url) => requestTimestamp(ask, url, signature)),
+  )
+  verificationMaterial.timestampVerificationData = {
+    rfc3161Timestamps: timestamps.map((signedTimestamp) => ({ signedTimestamp })),
+  }
+  checkTimestamps(bundle, bytes, signature)
+  const entries: TransparencyLogEntry[] = []
+  const logEntries: LogEntryPlace[] = []
+  for (const log of services.logs) {
+    const entry = await writeLogEntry(ask, log, { digest, signature, certificate })
+    checkLogEntry(entry, { digest, signature, certificate }, log.url)
+    entries.push(entry)
+    logEntries.push({ url: log.url.href.replace(/\/$/, ''), index: entry.logIndex })
+  }
+
+  verificationMaterial.tlogEntries = entries
+  const bundleJson = spelled(Buffer.from(JSON.stringify(bundleToJSON(bundle))))
+  checkResult(bundleJson, bytes, identity, trustedRoot)
+  return { bundleJson, logEntries, ...identity }
+}
+
+function spelled(json: Buffer): Buffer {
+  try {
+    return spellCertificateBundle(json)
+  } catch (error) {
+    if (!(error instanceof AirgapError)) throw error
+    throw new AirgapError(
+      'INVALID_CONTENT',
+      `what the services have answered does not make a signature: ${error.message}`,
+      { cause: error },
+    )
+  }
+}

@@ -1,0 +1,95 @@
+import * as v from 'valibot'
+import { AirgapError } from '../../errors.ts'
+import { readSmallFile } from '../../files/small-file.ts'
+import { checkShape, parseStrictJson } from '../../oci/json.ts'
+import { MAX_TOKEN } from './identity-token.ts'
+import type { AskService } from './service.ts'
+
+/** Where an identity token comes from. */
+export interface TokenSource {
+  /** Behind "the identity token", for messages: `in FILE`. */
+  readonly name: string
+  /** A token that is there already, to be looked at before any work is done; undefined where it is asked for later. */
+  peek(): Promise<string | undefined>
+  /** The token, when it is needed. */
+  get(ask: AskService): Promise<string>
+}
+
+/** Whom tokens are for. Private instances of Fulcio have the same, unless they were told otherwise. */
+export const AUDIENCE = 'sigstore'
+
+/** The token in a file, with or without a line end. It is read anew when it is needed: it may have been renewed. */
+export function tokenInFile(path: string): TokenSource {
+  const read = async (): Promise<string> =>
+    (await readSmallFile(path, MAX_TOKEN, 'identity token')).toString('latin1').trim()
+  return { name: `in ${path}`, peek: read, get: read }
+}
+
+/** What a caller gives by a function. */
+export function tokenFromCaller(give: () => Promise<string>): TokenSource {
+  const get = async (): Promise<string> => (await give()).trim()
+  return { name: 'that the program gives', peek: async () => undefined, get }
+}
+
+const GITHUB_URL = 'ACTIONS_ID_TOKEN_REQUEST_URL'
+const GITHUB_TOKEN = 'ACTIONS_ID_TOKEN_REQUEST_TOKEN'
+const VARIABLE = 'SIGSTORE_ID_TOKEN'
+
+/**
+ * The token that the environment has: `SIGSTORE_ID_TOKEN`, as cosign reads it, else what GitHub Actions gives to a job
+ * that may ask for one.
+ * @throws AirgapError `CREDENTIALS` when there is neither, saying how the CI system at hand gives one.
+ */
+export function tokenFromEnvironment(env: Readonly<Record<string, string | undefined>>): TokenSource {
+  const value = (env[VARIABLE] ?? '').trim()
+  if (value !== '') return { name: `in ${VARIABLE}`, peek: async () => value, get: async () => value }
+  const [url, authority] = [env[GITHUB_URL] ?? '', env[GITHUB_TOKEN] ?? '']
+  if (url !== '' && authority !== '') {
+    const place = githubUrl(url)
+    return {
+      name: 'of GitHub Actions',
+      peek: async () => undefined,
+      get: (ask) => fromGitHub(place, authority, ask),
+    }
+  }
+  throw new AirgapError('CREDENTIALS', 'there is no identity token to sign with', { hint: howToGet(env) })
+}
+
+function githubUrl(text: string): URL {
+  try {
+    const url = new URL(text)
+    url.searchParams.set('audience', AUDIENCE)
+    return url
+  } catch (error) {
+    throw new AirgapError('CREDENTIALS', `${GITHUB_URL} holds no URL`, { cause: error })
+  }
+}
+
+const GitHubAnswer = v.object({ value: v.string('it has no token (value)') })
+
+/** GitHub Actions, "About security hardening with OpenID Connect", the request of a token by a job. */
+async function fromGitHub(url: URL, authority: string, ask: AskService): Promise<string> {
+  const { body } = await ask({
+    service: 'GitHub Actions',
+    operation: 'get an identity token',
+    method: 'GET',
+    url,
+    headers: { accept: 'application/json' },
+    authorization: `Bearer ${authority}`,
+    answers: 'application/json',
+    limit: 2 * MAX_TOKEN,
+    hint: 'The job needs `permissions: id-token: write`.',
+  })
+  const what = 'what GitHub Actions answers'
+  return checkShape(GitHubAnswer, parseStrictJson(body, what), what).value
+}
+
+function howToGet(env: Readonly<Record<string, string | undefined>>): string {
+  if (env['GITHUB_ACTIONS'] === 'true') {
+    return 'GitHub Actions gives tokens to jobs that have `permissions: id-token: write`.'
+  }
+  if (env['GITLAB_CI'] === 'true') {
+    return `GitLab gives one to a job that has \`id_tokens: ${VARIABLE}: aud: ${AUDIENCE}\`.`
+  }
+  return `It comes from the CI system that this runs in: GitHub Actions (permissions: id-token: write), GitLab (id_tokens: ${VARIABLE}), or a file (--identity-token-file). Nobody is sent to a browser: where there is no CI system, sign with --key.`
+}
