@@ -7,12 +7,13 @@ import { formatReference, parseReference } from '../oci/reference.ts'
 import { isReason, isSorted, MAX_REASON } from './skipped.ts'
 import { described, digest, moment, wholeNumber, type Known } from './fields.ts'
 import { DESCRIPTION } from './names.ts'
+import { REFERRER_KEYS, REFERRERS_FEATURE, ReferrersSchema } from './referrers.ts'
 
 export const BUNDLE_TYPE = 'dev.airgap.bundle'
 export const FORMAT_VERSION = '1.0'
 
-/** Features that a bundle may require of its reader, and that this reader knows: none yet. */
-const KNOWN_FEATURES: ReadonlySet<string> = new Set()
+/** Features that a bundle may require of its reader, and that this reader knows. */
+const KNOWN_FEATURES: ReadonlySet<string> = new Set([REFERRERS_FEATURE])
 
 /** The most characters that a text in the description may have. */
 export const MAX_TEXT = 4096
@@ -81,6 +82,7 @@ export const ImageEntrySchema = v.looseObject({
   ),
   size: described(wholeNumber, 'Bytes of everything that `digest` reaches, each blob counted once'),
   from,
+  referrers: v.optional(ReferrersSchema),
 })
 export type ImageEntry = Known<v.InferOutput<typeof ImageEntrySchema>>
 /** One platform of an image, and the manifest that carries it. */
@@ -180,6 +182,7 @@ export function parseDescription(bytes: Uint8Array): BundleDescription {
     const what = `${DESCRIPTION}, ${image.source}`
     checkKeyCase(image, IMAGE_KEYS, what)
     for (const one of image.platforms) checkKeyCase(one, PLATFORM_KEYS, what)
+    for (const one of image.referrers ?? []) checkKeyCase(one, REFERRER_KEYS, `${what}, referrers`)
   }
   for (const one of description.skipped ?? [])
     checkKeyCase(one, SKIPPED_KEYS, `${DESCRIPTION}, skipped, ${one.source}`)

@@ -12,6 +12,9 @@ export interface Done {
   total: number
 }
 
+/** Phases that work on images as such. */
+const OF_IMAGES: ReadonlySet<Phase> = new Set<Phase>(['resolve', 'referrers', 'tag'])
+
 /** How far the present phase is. No figure falls within a phase, and none exceeds its total. */
 export interface ProgressSnapshot {
   phase: Phase
@@ -43,7 +46,7 @@ export class ProgressState {
   apply(event: TransferEvent, now: number): void {
     switch (event.type) {
       case 'phase': {
-        const isOfImages = event.phase === 'resolve' || event.phase === 'tag'
+        const isOfImages = OF_IMAGES.has(event.phase)
         this.#phase = event.phase
         this.#images = count(isOfImages ? event.items : (event.images ?? 0))
         this.#blobs = count(isOfImages ? 0 : event.items)

@@ -4,6 +4,7 @@ import type { ProgressSnapshot } from './progress-state.ts'
 
 const DOING: Record<Phase, string> = {
   resolve: 'Resolving',
+  referrers: 'Listing referrers of',
   resume: 'Rechecking',
   reuse: 'Reusing',
   fetch: 'Fetching',

@@ -62,6 +62,11 @@ export class Location {
     return `${this.#apiRoot}/${this.repository}/manifests/${ref}${this.#query}`
   }
 
+  /** Path of the list of what refers to a digest (distribution-spec § Listing Referrers). */
+  referrersPath(digest: Digest): string {
+    return `${this.#apiRoot}/${this.repository}/referrers/${parseDigest(digest)}${this.#query}`
+  }
+
   blobPath(digest: Digest): string {
     return `${this.#apiRoot}/${this.repository}/blobs/${parseDigest(digest)}${this.#query}`
   }

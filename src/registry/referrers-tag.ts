@@ -28,7 +28,7 @@ export async function ensureReferrer(
   repository: Location,
   document: ManifestOrIndex,
   signal?: AbortSignal,
-): Promise<'listed' | 'added'> {
+): Promise<'listed' | 'added' | 'tagged'> {
   const subject = document.subject?.digest
   if (subject === undefined) return 'listed'
   if (repository.subjects.has(document.digest)) {
@@ -44,7 +44,7 @@ async function addToList(
   subject: Digest,
   entry: Descriptor,
   signal: AbortSignal | undefined,
-): Promise<'listed' | 'added'> {
+): Promise<'added' | 'tagged'> {
   const tag = subject.replace(':', '-')
   const context = repository.context(`list ${entry.digest} in ${repository.refText(tag)}`)
   let refused: { error: unknown; list: Digest | undefined } | undefined
@@ -53,7 +53,7 @@ async function addToList(
     // Nobody has written it: then it is not the condition that was refused, but the tag may not be set again.
     if (refused && refused.list === found?.list.digest) throw refused.error
     if (found?.list.manifests.some(({ digest }) => digest === entry.digest)) {
-      return round === 1 ? 'listed' : 'added'
+      return round === 1 ? 'tagged' : 'added'
     }
     if (round > 1) await sleep(Math.random() * PAUSE_MS * round, undefined, { signal }).catch(() => {})
     throwIfAborted(signal, context)

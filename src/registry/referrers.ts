@@ -47,7 +47,7 @@ async function fromRequest(
   signal: AbortSignal | undefined,
 ): Promise<Descriptor[] | undefined> {
   const found = new Map<Digest, Descriptor>()
-  let target: string | URL | undefined = `/v2/${repository.repository}/referrers/${subject}`
+  let target: string | URL | undefined = repository.referrersPath(subject)
   for (let page = 1; target !== undefined; page += 1) {
     const asked: string | URL = target
     const answer = await repository.connection.retrying(context, signal, async () => {
@@ -109,8 +109,8 @@ async function readPage(
 }
 
 /**
- * The tag schema: an index under `sha256-<hex>`. A registry may take that tag for something else (GitLab gave the
- * subject itself), so only what names the subject counts.
+ * The tag schema: an index under `sha256-<hex>`. A registry may take that tag for something else: GitLab gave the
+ * subject itself.
  */
 async function fromTag(
   repository: Location,
@@ -126,12 +126,7 @@ async function fromTag(
       `cannot ${context.operation}: ${repository.registry} lists more than ${MAX_REFERRERS} of them`,
     )
   }
-  const found: Descriptor[] = []
-  for (const descriptor of index.manifests) {
-    const document = await orNothing(() => fetchManifest(repository, descriptor.digest, signal))
-    if (document?.subject?.digest === subject) found.push(descriptor)
-  }
-  return found
+  return [...new Map(index.manifests.map((descriptor) => [descriptor.digest, descriptor])).values()]
 }
 
 async function orNothing<T>(ask: () => Promise<T>): Promise<T | undefined> {

@@ -96,7 +96,7 @@ export class RemoteRepository implements Repository {
     return listReferrers(this.#location, digest, signal)
   }
 
-  async ensureReferrer(document: ManifestOrIndex, signal?: AbortSignal): Promise<'listed' | 'added'> {
+  async ensureReferrer(document: ManifestOrIndex, signal?: AbortSignal): Promise<'listed' | 'added' | 'tagged'> {
     return ensureReferrer(this.#location, document, signal)
   }
 

@@ -63,7 +63,8 @@ export interface Repository {
   /**
    * What refers to a manifest or index: signatures, attestations, SBOMs and whatever else names it as its subject. By
    * the registry's own list, or by the tag that stands in for it where the registry has none.
-   * @returns descriptors as the registry gives them; nothing that they say has been checked.
+   * @returns descriptors as the registry gives them, each digest once; nothing that they say has been checked, not even
+   *   that what they lead to is there and refers to this digest.
    * @throws AirgapError when the list cannot be had: an empty one means that there are none.
    */
   referrers(digest: Digest, signal?: AbortSignal): Promise<Descriptor[]>
@@ -71,10 +72,11 @@ export interface Repository {
   /**
    * Sees to it that a manifest with a subject, which is there, is found among what refers to it: where the registry
    * does not keep that list, the tag that stands in for it is written. To be called for one manifest at a time.
-   * @returns `added` where the tag was written.
+   * @returns `listed` where the registry keeps the list; where the tag stands in for it, `added` where it was written
+   *   now, and `tagged` where the manifest stood in it before.
    * @throws AirgapError `REGISTRY` also where the tag is something else than such a list; it is left as it is.
    */
-  ensureReferrer(document: ManifestOrIndex, signal?: AbortSignal): Promise<'listed' | 'added'>
+  ensureReferrer(document: ManifestOrIndex, signal?: AbortSignal): Promise<'listed' | 'added' | 'tagged'>
 
   /**
    * Mounts a blob from another repository of the same registry.

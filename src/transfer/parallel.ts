@@ -1,7 +1,7 @@
 import pLimit from 'p-limit'
 
 /** How many transfers run at a time unless the user says otherwise. */
-const DEFAULT_CONCURRENCY = 6
+export const DEFAULT_CONCURRENCY = 6
 
 /**
  * Runs `work` on every item, a bounded number at a time. The first failure calls the others off; it is thrown

@@ -27,12 +27,13 @@ function line<E extends string, L extends string, F extends v.ObjectEntries>(
 }
 
 const phase = described(
-  v.picklist(['resolve', 'resume', 'reuse', 'fetch', 'check', 'upload', 'tag', 'read-back']),
+  v.picklist(['resolve', 'referrers', 'resume', 'reuse', 'fetch', 'check', 'upload', 'tag', 'read-back']),
   'The part of the work',
 )
 const doneOf = v.object({ done: wholeNumber, total: wholeNumber })
 const outcome = v.picklist([
   'resolved',
+  'listed',
   'resumed',
   'reused',
   'fetched',

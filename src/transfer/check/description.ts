@@ -1,6 +1,7 @@
 import { parseDescription, type BundleDescription } from '../../bundle/description.ts'
 import { checkDeliveredNames, sortImages } from '../../bundle/layout.ts'
 import { DESCRIPTION, MAX_JSON_ENTRY } from '../../bundle/names.ts'
+import { requiredFeatures } from '../../bundle/referrers.ts'
 import { alsoThere } from '../../bundle/skipped.ts'
 import { AirgapError, type Problem } from '../../errors.ts'
 import type { TrustOptions } from './authenticate.ts'
@@ -42,6 +43,10 @@ export function checkDescription(
     )
   }
   if (expires !== undefined && Date.parse(expires) <= trust.now) expect(`the bundle has expired: ${expires}`)
+  for (const feature of requiredFeatures(images)) {
+    if (!description.requires.includes(feature))
+      report(`it holds what only readers know that know ${feature}, and requires does not say so`)
+  }
   if (sortImages(images).some((image, i) => image !== images[i])) report('its images are not in order')
   for (const source of alsoThere(images, description.skipped))
     report(`${source} is said to be left out, and is among the images`)

@@ -16,6 +16,7 @@ import type { Platform } from '../../oci/platform.ts'
 import { closureOf, closureSize, kindOf, type Closure, type KnownSizes, type LoadDocument } from '../graph.ts'
 import { repeatSelection } from '../select.ts'
 import { asProblem, readChecked, type ImageGraph, type OpenedBundle } from './opened-bundle.ts'
+import { walkReferrers } from './referrers.ts'
 
 interface Walk {
   images: ImageGraph[]
@@ -44,11 +45,13 @@ export async function walkImages(
   for (const image of description.images) {
     try {
       const { closure, evidence } = await walkImage(image, documents, sizes)
-      const manifests = [...closure.documents.keys(), ...evidence.map(({ digest }) => digest)]
-      for (const digest of [...manifests, ...closure.configs]) walk.first.add(digest)
-      for (const digest of [...manifests, ...closure.blobs.keys()]) walk.needed.add(digest)
-      checkBlobs(closure, opened, image.source)
-      walk.images.push({ image, closure, evidence })
+      const referrers = await walkReferrers(image, closure, documents, sizes)
+      for (const { digest } of evidence) need(walk, [digest], [])
+      for (const part of [closure, ...referrers.map((referrer) => referrer.closure)]) {
+        need(walk, [...part.documents.keys(), ...part.configs], part.blobs.keys())
+        checkBlobs(part, opened, image.source)
+      }
+      walk.images.push({ image, closure, evidence, referrers })
     } catch (error) {
       walk.isComplete = false
       if (!(error instanceof EntryFault)) problems.push(asProblem(image.source, error))
@@ -60,6 +63,14 @@ export async function walkImages(
   }
   if (walk.isComplete) await compareDescribingFiles(opened, description, documents)
   return walk
+}
+
+function need(walk: Walk, first: Iterable<Digest>, others: Iterable<Digest>): void {
+  for (const digest of first) {
+    walk.first.add(digest)
+    walk.needed.add(digest)
+  }
+  for (const digest of others) walk.needed.add(digest)
 }
 
 /** An entry that cannot be used; the problem may have been noted when it was read. */

@@ -5,6 +5,7 @@ import { AirgapError, messageOf, type Problem } from '../../errors.ts'
 import { digestOf, type Digest } from '../../oci/digest.ts'
 import type { Index } from '../../oci/manifest.ts'
 import type { Closure } from '../graph.ts'
+import type { ReferrerGraph } from '../referrers.ts'
 import type { Authentication } from './authenticate.ts'
 
 /** One image of an opened bundle, with everything that its delivered digest reaches. */
@@ -13,6 +14,8 @@ export interface ImageGraph {
   closure: Closure
   /** The source's indexes, where a part of them is delivered; what they list need not be in the bundle. */
   evidence: readonly Index[]
+  /** What refers to the image and travels along, as its entry lists it. */
+  referrers: readonly ReferrerGraph[]
 }
 
 /**

@@ -84,10 +84,11 @@ function imagesOf(
   onEvent: OnEvent | undefined,
 ): ImageProgress {
   const names = new Set(entries.map(({ name }) => name))
-  const images = opened.images.map(({ image, closure }) => ({
+  const images = opened.images.map(({ image, closure, referrers }) => ({
     name: image.source,
     bytes: image.size,
-    parts: [...closure.documents.keys(), ...closure.blobs.keys()]
+    parts: [closure, ...referrers.map((one) => one.closure)]
+      .flatMap(({ documents, blobs }) => [...documents.keys(), ...blobs.keys()])
       .map(blobName)
       .filter((one) => names.has(one)),
   }))

@@ -1,6 +1,7 @@
 import type { BundleDescription, ImageEntry } from '../../bundle/description.ts'
 import { describingFiles } from '../../bundle/layout.ts'
 import { checksumsOf, type PlannedBlob } from '../../bundle/plan.ts'
+import { requiredFeatures } from '../../bundle/referrers.ts'
 import { AirgapError } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { Descriptor, ManifestOrIndex } from '../../oci/manifest.ts'
@@ -12,9 +13,11 @@ import type { Repository } from '../../registry/repository.ts'
 import type { OnEvent } from '../events.ts'
 import { allFailed, asRegistryFault, excludeFlags, forEachImage, incomplete } from '../failures.ts'
 import { closureOf, closureSize, kindOf, type Closure, type KnownSizes } from '../graph.ts'
+import type { ReferrerGraph } from '../referrers.ts'
 import type { Lock } from './lock.ts'
 import { repeatSelection } from '../select.ts'
 import { expectSources } from './expect.ts'
+import { gatherReferrers } from './referrers/gather.ts'
 import { DocumentCache } from './sources.ts'
 
 /** A blob that has to be fetched, and the repositories that may have it, in the order to try. */
@@ -78,13 +81,14 @@ export async function gatherContents(options: ContentsOptions): Promise<BundleCo
   const documents = new Map<Digest, ManifestOrIndex>()
   const configs = new Set<Digest>()
   const toFetch = new Map<Digest, BlobToFetch>()
-  for (const { image, closure, evidence, repositories } of gathered) {
-    for (const document of [...closure.documents.values(), ...evidence]) {
-      documents.set(document.digest, document)
+  for (const { image, closure, evidence, referrers, repositories } of gathered) {
+    for (const document of evidence) documents.set(document.digest, document)
+    for (const part of [closure, ...referrers.map((referrer) => referrer.closure)]) {
+      for (const [digest, document] of part.documents) documents.set(digest, document)
+      for (const digest of part.configs) configs.add(digest)
+      for (const [digest, descriptor] of part.blobs)
+        addSource(toFetch, digest, descriptor, repositories, image)
     }
-    for (const digest of closure.configs) configs.add(digest)
-    for (const [digest, descriptor] of closure.blobs)
-      addSource(toFetch, digest, descriptor, repositories, image)
   }
   const blobs: PlannedBlob[] = [...documents.values()].map(({ digest, bytes }) => ({
     digest,
@@ -104,6 +108,7 @@ export async function gatherContents(options: ContentsOptions): Promise<BundleCo
 
   const description: BundleDescription = {
     ...options.description,
+    requires: [...options.description.requires, ...requiredFeatures(lock.images)],
     platforms: lock.platforms,
     images: lock.images,
     ...(lock.skipped ? { skipped: lock.skipped } : {}),
@@ -125,6 +130,7 @@ interface GatheredImage {
   image: ImageEntry
   closure: Closure
   evidence: ManifestOrIndex[]
+  referrers: ReferrerGraph[]
   repositories: Repository[]
 }
 
@@ -166,7 +172,8 @@ async function gatherImage(
       hint: `The registry gives ${JSON.stringify(found)}. Make the lock again with \`airgap resolve\`.`,
     })
   }
-  return { image, closure, evidence, repositories }
+  const referrers = await gatherReferrers(image, closure, { ...options, load, cache, repositories, sizes })
+  return { image, closure, evidence, referrers, repositories }
 }
 
 function addSource(
@@ -181,7 +188,7 @@ function addSource(
     toFetch.set(digest, { descriptor, sources: [...repositories], images: [image] })
     return
   }
-  known.images.push(image)
+  if (known.images.at(-1) !== image) known.images.push(image)
   const names = new Set(known.sources.map(({ name }) => name))
   known.sources.push(...repositories.filter(({ name }) => !names.has(name)))
 }

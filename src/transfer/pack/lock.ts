@@ -8,6 +8,7 @@ import {
 } from '../../bundle/description.ts'
 import { described, type Known } from '../../bundle/fields.ts'
 import { checkDeliveredNames, sortImages } from '../../bundle/layout.ts'
+import { REFERRER_KEYS } from '../../bundle/referrers.ts'
 import { alsoThere } from '../../bundle/skipped.ts'
 import { AirgapError, messageOf } from '../../errors.ts'
 import { canonicalJson, checkKeyCase, checkShape, parseStrictJson } from '../../oci/json.ts'
@@ -40,7 +41,11 @@ export function parseLock(bytes: Uint8Array, what: string): Lock {
   try {
     const lock = checkShape(LockSchema, parseStrictJson(bytes, what), what)
     checkKeyCase(lock, Object.keys(LockSchema.entries), what)
-    for (const image of lock.images) checkKeyCase(image, IMAGE_KEYS, `${what}, ${image.source}`)
+    for (const image of lock.images) {
+      checkKeyCase(image, IMAGE_KEYS, `${what}, ${image.source}`)
+      for (const one of image.referrers ?? [])
+        checkKeyCase(one, REFERRER_KEYS, `${what}, ${image.source}, referrers`)
+    }
     for (const one of lock.skipped ?? []) checkKeyCase(one, SKIPPED_KEYS, `${what}, skipped, ${one.source}`)
     checkDeliveredNames(lock.images)
     const [twice] = alsoThere(lock.images, lock.skipped)

@@ -3,6 +3,7 @@ import { FORMAT_VERSION, type ImageEntry, type SkippedImage } from '../../bundle
 import { reasonOf } from '../../bundle/skipped.ts'
 import { AirgapError } from '../../errors.ts'
 import { compareBytes } from '../../oci/json.ts'
+import type { ReferrerChoice } from '../../bundle/referrers.ts'
 import type { ManifestOrIndex } from '../../oci/manifest.ts'
 import { formatPlatform, type Platform } from '../../oci/platform.ts'
 import { formatReference, type Reference } from '../../oci/reference.ts'
@@ -12,11 +13,12 @@ import type { Mirrors } from '../../registry/mirrors/mirrors.ts'
 import { sourcesFor, type Sources } from '../../registry/mirrors/sources.ts'
 import type { Repository } from '../../registry/repository.ts'
 import type { OnEvent } from '../events.ts'
-import { asRegistryFault, forEachImage, type ImageFailure } from '../failures.ts'
+import { allFailed, asRegistryFault, forEachImage, type ImageFailure } from '../failures.ts'
 import { closureOf, closureSize, kindOf } from '../graph.ts'
 import { LOCK_TYPE, type Lock } from './lock.ts'
 import { selectPlatforms } from '../select.ts'
 import { explainMissingTag } from './near-tags.ts'
+import { addReferrers, type PinnedImage } from './referrers/resolve.ts'
 import { expectSources } from './expect.ts'
 import { DocumentCache, firstThatHas } from './sources.ts'
 
@@ -36,6 +38,8 @@ export interface ResolveOptions {
   mirrors?: Mirrors
   /** Who may turn a tag into a digest. Default `source`. */
   resolveFrom?: 'source' | 'mirror'
+  /** What of all that refers to the images is pinned with them. Default `all`. */
+  referrers?: ReferrerChoice
   /** Images resolved at a time. */
   concurrency?: number
   /** There are others already: it is no error of its own when none of these can be resolved. */
@@ -52,8 +56,8 @@ export interface Resolved {
 }
 
 /**
- * Pins every image to a digest, and finds out what a bundle would deliver for it. Reads manifests, and the
- * configs of images that are not in an index; nothing else is fetched. One that cannot be resolved does not stop the
+ * Pins every image to a digest, and finds out what a bundle would deliver for it, and what refers to it. Reads
+ * manifests, and the configs of images that are not in an index; nothing else is fetched. One that cannot be resolved does not stop the
  * others.
  *
  * @throws AirgapError when no image can be resolved (with several, `problems` names each), and for what concerns all
@@ -73,11 +77,24 @@ export async function resolveImages(options: ResolveOptions): Promise<Resolved> 
     faultOf: asRegistryFault,
     summary: 'could not be resolved',
   }
-  const { results: resolved, failed } = await forEachImage(images, options, words, async (image) => {
-    const entry = await resolveOne(image, options, cache)
-    onEvent?.({ type: 'item', name: entry.source, bytes: entry.size, outcome: 'resolved' })
-    return entry
+  const { results: pinned, failed } = await forEachImage(images, options, words, async (image) => {
+    const one = await resolveOne(image, options, cache)
+    onEvent?.({ type: 'item', name: one.entry.source, bytes: one.entry.size, outcome: 'resolved' })
+    return one
   })
+  const { results: resolved, failed: unlisted } = await addReferrers(pinned, {
+    choice: options.referrers ?? 'all',
+    resolveFrom: options.resolveFrom ?? 'source',
+    cache,
+    concurrency: options.concurrency,
+    mayAllFail: (options.mayAllFail ?? false) || failed.length > 0,
+    signal: options.signal,
+    onEvent,
+  })
+  const all = [...failed, ...unlisted]
+  if (resolved.length === 0 && options.mayAllFail !== true) {
+    throw allFailed(all, `${all.length} of ${images.length} images ${words.summary}`)
+  }
   checkDeliveredNames(resolved)
   const lock: Lock = {
     type: LOCK_TYPE,
@@ -85,7 +102,7 @@ export async function resolveImages(options: ResolveOptions): Promise<Resolved> 
     platforms: options.platforms === 'all' ? 'all' : options.platforms.map(formatPlatform),
     images: sortImages(resolved),
   }
-  return { lock, failed }
+  return { lock, failed: all }
 }
 
 /** The lock of what could be resolved, with the rest recorded as left out. */
@@ -102,7 +119,7 @@ async function resolveOne(
   { reference, from }: RequestedImage,
   options: ResolveOptions,
   cache: DocumentCache,
-): Promise<ImageEntry> {
+): Promise<PinnedImage> {
   const name = formatReference(reference)
   const sources = sourcesFor(options.client, reference, options.mirrors)
   const repositories = sources.all
@@ -131,7 +148,7 @@ async function resolveOne(
   cache.add(delivered)
   const root = { mediaType: delivered.mediaType, digest: delivered.digest, size: delivered.bytes.length }
   const closure = await closureOf(root, load, name)
-  return {
+  const entry: ImageEntry = {
     source: name,
     resolvedFrom,
     sourceDigest: document.digest,
@@ -142,6 +159,7 @@ async function resolveOne(
     size: closureSize(closure),
     from,
   }
+  return { entry, own: new Set(closure.documents.keys()), sources }
 }
 
 /**

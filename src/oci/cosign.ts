@@ -1,0 +1,55 @@
+import { hexOf, isDigest, type Digest } from './digest.ts'
+import type { Descriptor, ManifestOrIndex } from './manifest.ts'
+
+/*
+ * Where cosign keeps what belongs to an image (sigstore/cosign, specs/SIGNATURE_SPEC.md § Storage): signatures,
+ * attestations and SBOMs are layers of a manifest under a tag that is made of the image's digest.
+ */
+
+export const COSIGN_KINDS = ['sig', 'att', 'sbom'] as const
+export type CosignKind = (typeof COSIGN_KINDS)[number]
+
+/** The payload that cosign signs; the signature is the layer's annotation. */
+export const SIMPLE_SIGNING = 'application/vnd.dev.cosign.simplesigning.v1+json'
+
+/** `sha256-<hex>.sig` */
+export function cosignTag(subject: Digest, kind: CosignKind): string {
+  return `sha256-${hexOf(subject)}.${kind}`
+}
+
+/** What a tag of cosign's belongs to, and what it holds; undefined for every other tag. */
+export function parseCosignTag(tag: string): { subject: Digest; kind: CosignKind } | undefined {
+  const match = /^sha256-([0-9a-f]{64})\.(sig|att|sbom)$/.exec(tag)
+  const subject = `sha256:${match?.[1]}`
+  return match && isDigest(subject) ? { subject, kind: match[2] as CosignKind } : undefined
+}
+
+/**
+ * Why what stands under one of cosign's tags is not what the tag says; undefined where it is. Whoever asks such a
+ * registry as GitLab's for the tag has been given the image itself, and an image is no signature.
+ */
+export function cosignFault(
+  document: ManifestOrIndex,
+  { subject, kind }: { subject: Digest; kind: CosignKind },
+): string | undefined {
+  if (document.digest === subject) return 'it is the very image that it should belong to'
+  if (document.kind === 'index') return 'it is an index of images'
+  if (document.layers.some(isImageLayer)) return 'it is an image, with layers of files'
+  if (document.layers.length === 0) return 'it is empty'
+  const isSignature = document.layers.some(({ mediaType }) => mediaType === SIMPLE_SIGNING)
+  return kind === 'sig' && !isSignature ? 'it holds no signature' : undefined
+}
+
+/** Files of an image; the configs of cosign's manifests have the media type of an image's, and tell nothing. */
+function isImageLayer({ mediaType }: Descriptor): boolean {
+  return /^application\/vnd\.(?:oci\.image\.layer|docker\.image\.rootfs)\./.test(mediaType)
+}
+
+/** Sigstore bundles of any version, cosign's signatures with a subject, Notation's. */
+const SIGNATURE_TYPES =
+  /^application\/vnd\.(?:dev\.sigstore\.bundle(?:[.+].*)?|dev\.cosign\.artifact\.sig\.v1\+json|cncf\.notary\.signature)$/
+
+/** Whether something of this artifactType is, or may be, a signature. */
+export function isSignatureType(artifactType: string | undefined): boolean {
+  return artifactType !== undefined && SIGNATURE_TYPES.test(artifactType)
+}
