@@ -1,0 +1,120 @@
+import { verify } from 'node:crypto'
+import * as v from 'valibot'
+import {
+  BUNDLE_V01_MEDIA_TYPE,
+  BUNDLE_V02_MEDIA_TYPE,
+  BUNDLE_V03_LEGACY_MEDIA_TYPE,
+  BUNDLE_V03_MEDIA_TYPE,
+} from '@sigstore/bundle'
+import { AirgapError } from '../../errors.ts'
+import { checkShape, parseStrictJson } from '../../oci/json.ts'
+import { decodeBase64 } from '../base64.ts'
+import type { Refused } from '../identity/certificate-bundle.ts'
+import { BUNDLE_JSON_LIMIT } from '../key-bundle.ts'
+import { acceptedKind } from '../key-kinds.ts'
+import type { PublicKey } from '../keys.ts'
+
+const MEMBERS = 'a member is missing, unknown or of the wrong kind'
+
+const base64 = v.pipe(
+  v.string('a base64 string is expected'),
+  v.transform((text) => decodeBase64(text)),
+  v.instance(Buffer, 'it is not canonical base64'),
+)
+
+// The members of the protobuf messages and no others, as Go's decoder has it.
+const KeyEnvelope = v.strictObject(
+  {
+    mediaType: v.picklist(
+      [
+        BUNDLE_V03_MEDIA_TYPE,
+        BUNDLE_V03_LEGACY_MEDIA_TYPE,
+        BUNDLE_V02_MEDIA_TYPE,
+        BUNDLE_V01_MEDIA_TYPE,
+      ],
+      'it is not a known kind of Sigstore bundle',
+    ),
+    verificationMaterial: v.strictObject(
+      {
+        publicKey: v.strictObject({ hint: v.optional(v.string('a string is expected')) }, MEMBERS),
+        tlogEntries: v.optional(v.array(v.unknown(), 'a list is expected')),
+        timestampVerificationData: v.optional(v.unknown()),
+      },
+      MEMBERS,
+    ),
+    dsseEnvelope: v.strictObject(
+      {
+        payload: base64,
+        payloadType: v.pipe(v.string('a string is expected'), v.maxLength(1000, 'it is too long')),
+        signatures: v.pipe(
+          v.array(
+            v.strictObject({ sig: base64, keyid: v.optional(v.string('a string is expected')) }, MEMBERS),
+            'a list is expected',
+          ),
+          v.length(1, 'one signature is expected'),
+        ),
+      },
+      MEMBERS,
+    ),
+  },
+  MEMBERS,
+)
+
+/**
+ * Verifies a Sigstore bundle (sigstore/protobuf-specs, `sigstore_bundle.proto`) that holds an envelope
+ * (secure-systems-lab/dsse, protocol.md) signed by one of the keys. What it says of itself (hint, log entries) makes no
+ * difference. Never throws for anything that the bytes may hold.
+ *
+ * @returns the envelope's payload, which is authentic, and not looked at.
+ * @throws AirgapError `INVALID_KEY` for a key of a kind that is not accepted.
+ */
+export function verifyKeyEnvelope(
+  json: Uint8Array,
+  keys: readonly PublicKey[],
+): { ok: true; key: PublicKey; payloadType: string; payload: Buffer } | Refused {
+  if (json.length > BUNDLE_JSON_LIMIT) return { ok: false, reason: 'it is larger than 1 MiB' }
+  const what = 'its Sigstore bundle'
+  let envelope: v.InferOutput<typeof KeyEnvelope>['dsseEnvelope']
+  try {
+    const value = parseStrictJson(json, what)
+    const other = otherContent(value)
+    if (other !== undefined) return { ok: false, reason: other }
+    envelope = checkShape(KeyEnvelope, value, what).dsseEnvelope
+  } catch (error) {
+    if (error instanceof AirgapError) return { ok: false, reason: error.message }
+    throw error
+  }
+  const { payload, payloadType, signatures } = envelope
+  const [signature] = signatures
+  const signed = preAuthEncoding(payloadType, payload)
+  const key =
+    signature &&
+    keys.find(({ keyObject, source }) => {
+      const { hash } = acceptedKind(keyObject, source)
+      return verify(hash, signed, keyObject, signature.sig)
+    })
+  if (key) return { ok: true, key, payloadType, payload }
+  return { ok: false, reason: 'it was made with another key than the one required, or it was altered' }
+}
+
+/** What is sound and not an envelope by a key deserves a better answer than a schema's. */
+function otherContent(value: unknown): string | undefined {
+  const material = has(value, 'verificationMaterial') ? value.verificationMaterial : undefined
+  if (has(material, 'certificate') || has(material, 'x509CertificateChain')) {
+    return 'it was made with a certificate where a signature by a key is required'
+  }
+  if (has(value, 'messageSignature')) return MESSAGE_SIGNATURE
+  return undefined
+}
+
+/** Why a signature over bytes is none of an image. */
+export const MESSAGE_SIGNATURE = 'it signs bytes that are not there, and says nothing of an image'
+
+/** What is signed of an envelope (protocol.md § Signature Definition). */
+function preAuthEncoding(type: string, payload: Buffer): Buffer {
+  return Buffer.concat([Buffer.from(`DSSEv1 ${Buffer.byteLength(type)} ${type} ${payload.length} `), payload])
+}
+
+function has<K extends string>(value: unknown, key: K): value is Record<K, unknown> {
+  return typeof value === 'object' && value !== null && Object.hasOwn(value, key)
+}
