@@ -10,6 +10,7 @@ const DOING: Record<Phase, string> = {
   check: 'Checking',
   upload: 'Uploading',
   'read-back': 'Reading back',
+  sign: 'Signing',
   tag: 'Tagging',
 }
 

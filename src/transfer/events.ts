@@ -37,7 +37,8 @@ export type TransferEvent =
   | { type: 'warning'; message: string }
   | { type: 'registry'; notice: RegistryNotice }
 
-export type Phase = 'resolve' | 'resume' | 'reuse' | 'fetch' | 'check' | 'upload' | 'tag' | 'read-back'
+export type Phase =
+  'resolve' | 'resume' | 'reuse' | 'fetch' | 'check' | 'upload' | 'sign' | 'tag' | 'read-back'
 
 export type ItemOutcome =
   | 'resolved'
@@ -48,6 +49,7 @@ export type ItemOutcome =
   | 'uploaded'
   | 'mounted'
   | 'present'
+  | 'signed'
   | 'tagged'
   | 'confirmed'
 
