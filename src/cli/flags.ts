@@ -193,6 +193,29 @@ export const trustFlags = {
   }),
 }
 
+/** For push: signing what has arrived. */
+export const imageSigningFlags = {
+  'sign-images': Flags.string({
+    description: "Sign what is pushed with this private key, before it is tagged; never the bundle's key",
+    helpValue: 'KEY',
+    helpGroup: 'SIGNING',
+  }),
+  'sign-images-password-file': Flags.string({
+    description: "File that holds that key's password",
+    dependsOn: ['sign-images'],
+    helpValue: 'FILE',
+    helpGroup: 'SIGNING',
+  }),
+  'image-signature-format': Flags.option({
+    ...many,
+    options: ['cosign', 'sigstore-bundle'] as const,
+    dependsOn: ['sign-images'],
+    description:
+      'Layout of the signatures: cosign (tag sha256-….sig; unless given), or sigstore-bundle (cosign 3)',
+    helpGroup: 'SIGNING',
+  })(),
+}
+
 export const concurrencyFlag = {
   concurrency: Flags.integer({
     description: 'Transfers at a time',

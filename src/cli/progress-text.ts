@@ -11,6 +11,7 @@ const DOING: Record<Phase, string> = {
   check: 'Checking',
   upload: 'Uploading',
   'read-back': 'Reading back',
+  sign: 'Signing',
   tag: 'Tagging',
 }
 

@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs'
 import { Args, Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
-import { concurrencyFlag, registryFlags, trustFlags } from '../cli/flags.ts'
+import { concurrencyFlag, imageSigningFlags, registryFlags, trustFlags } from '../cli/flags.ts'
+import { imageSigningFrom } from '../cli/image-signing.ts'
 import { Progress } from '../cli/progress.ts'
 import { keepIncomplete, keepReceipt, receiptPath } from '../cli/receipts.ts'
 import { pressureOptions, registryOptions } from '../cli/registries.ts'
@@ -40,6 +41,11 @@ export default class Push extends BaseCommand {
       description: 'Into a registry that allows few path parts',
       command:
         '<%= config.bin %> <%= command.id %> k8s.tar gitlab.internal:5050/group/project --key airgap.pub --path flat',
+    },
+    {
+      description: 'Signed for the cluster, with a key that is held inside',
+      command:
+        '<%= config.bin %> <%= command.id %> k8s.tar harbor.internal/mirror --key airgap.pub --sign-images cluster.key',
     },
     {
       description: 'Under names of your own',
@@ -104,6 +110,7 @@ export default class Push extends BaseCommand {
       helpGroup: 'TRUST',
     }),
     ...trustFlags,
+    ...imageSigningFlags,
     ...registryFlags,
     ...concurrencyFlag,
   }
@@ -121,6 +128,8 @@ export default class Push extends BaseCommand {
     const maps = (flags.map ?? []).map((text) => parseNameMap(text))
     const trust = trustFrom(flags, { flag: '--allow-unsigned', isSet: flags['allow-unsigned'] })
 
+    const signImages = await imageSigningFrom(flags, (message) => this.warning(message))
+
     const progress = new Progress()
     let path = ''
     let output: OutputFile | undefined
@@ -134,6 +143,7 @@ export default class Push extends BaseCommand {
       verifyTarget: flags['verify-target'],
       createProjects: flags['create-projects'] ? (flags['project-visibility'] ?? 'private') : undefined,
       sparseIndex: flags['sparse-index'],
+      signImages,
       registries: registryOptions(flags),
       ...pressureOptions(flags),
       concurrency: flags.concurrency,

@@ -5,12 +5,14 @@ import { parsePattern } from '../oci/pattern.ts'
 import { parseReference } from '../oci/reference.ts'
 import type { UploadState } from '../registry/uploads/state/state.ts'
 import type { OpenedBundle } from '../transfer/check/opened-bundle.ts'
+import type { ImageSignatureFormat, ImageSigning } from '../transfer/push/image-signatures/plan.ts'
 import type { PathStyle } from '../transfer/push/names.ts'
 import type { PlannedPush } from '../transfer/push/planned-push.ts'
 import type { PushPlan } from '../transfer/push/plan.ts'
 import type { PushOptions as EngineOptions } from '../transfer/push/push.ts'
 import type { Receipt } from '../transfer/push/receipt.ts'
 import type { PushRecord } from '../transfer/push/record.ts'
+import type { SigningKey } from '../trust/keys.ts'
 import { shared, withClient } from './client.ts'
 import type { NetworkOptions } from './network.ts'
 import { running, type Run } from './run.ts'
@@ -37,6 +39,12 @@ export interface PushOptions extends Trust, NetworkOptions {
    */
   sparseIndex?: boolean | undefined
   /**
+   * Sign every manifest and index of what is pushed, before it is tagged, so that a cluster can tell what came through
+   * this check. The key is one of its own, held inside: never one that bundles are signed with. Excludes
+   * `unauthenticated`. What has a good signature by this key gets no other one.
+   */
+  signImages?: ImageSigningOptions | undefined
+  /**
    * Where unfinished uploads of large blobs are remembered, so that the same push goes on with them after it was
    * killed; false remembers nothing. Where left out: `airgap/uploads` in `$XDG_STATE_HOME` or `~/.local/state`.
    */
@@ -48,6 +56,12 @@ export interface PushOptions extends Trust, NetworkOptions {
    * with `complete` false. What it throws takes the place of the error.
    */
   onIncomplete?: ((receipt: Receipt) => void | Promise<void>) | undefined
+}
+
+export interface ImageSigningOptions {
+  key: SigningKey
+  /** Layouts of the signatures; `cosign` alone where left out, which every tool reads. */
+  formats?: readonly ImageSignatureFormat[] | undefined
 }
 
 /**
@@ -70,7 +84,7 @@ export async function push(path: string, target: string, options: PushOptions): 
         const { executePush } = await import('../transfer/push/push.ts')
         const { PushRecord } = await import('../transfer/push/record.ts')
         const { refusedIndexes } = await import('../transfer/push/source-index.ts')
-        const made = new PushRecord(opened, plan, reached)
+        const made = new PushRecord(opened, plan, reached, engine.signImages)
         record = made
         const receipt = await remembering(options.stateDirectory, opened, reached.origin, engine, (uploads) =>
           executePush(opened, plan, made, {
@@ -105,8 +119,10 @@ export async function planPush(path: string, target: string, options: PushOption
       await requireContent(opened, contentEntries(opened), engine)
       const { throwIfUnplanned } = await import('../transfer/push/push-failures.ts')
       throwIfUnplanned(plan.images)
+      const { describeSignatures } = await import('../transfer/push/image-signatures/describe.ts')
+      const signatures = await describeSignatures(plan, engine.signImages, engine)
       run.signal.throwIfAborted()
-      return describePlan(opened, plan, reached)
+      return describePlan(opened, plan, reached, signatures)
     }),
   )
 }
@@ -129,6 +145,7 @@ async function planned<T>(
   const parsed = parseTarget(target)
   const maps = (options.maps ?? []).map((map) => parseNameMap(map))
   const select = selection(options.include, options.exclude)
+  const signing = imageSigning(options)
   const trust = await readTrust(options)
   const { openBundle } = await import('../transfer/check/open.ts')
   const { verificationError } = await import('../transfer/check/verify.ts')
@@ -136,9 +153,13 @@ async function planned<T>(
   const opened = await openBundle(path, trust, run.signal)
   try {
     if (opened.problems.length > 0 || !opened.description) throw verificationError(path, opened)
+    if (signing) {
+      const { checkImageSigner } = await import('../transfer/push/image-signatures/signer.ts')
+      checkImageSigner(signing.key.publicKey, trust.keys, opened.authentication)
+    }
     await options.onOpened?.(opened)
     return await withClient(options, run, async (client) => {
-      const engine = { ...shared(options, run), client }
+      const engine = { ...shared(options, run), client, ...(signing ? { signImages: signing } : {}) }
       const naming = { target: parsed, path: options.path ?? 'full', maps }
       let plan: PushPlan | undefined
       try {
@@ -168,6 +189,14 @@ async function planned<T>(
   } finally {
     await opened.reader.close()
   }
+}
+
+/** @throws AirgapError `USAGE` for an empty list of formats. */
+function imageSigning({ signImages }: PushOptions): ImageSigning | undefined {
+  if (!signImages) return undefined
+  const { key, formats = ['cosign'] } = signImages
+  if (formats.length > 0) return { key, formats }
+  throw new AirgapError('USAGE', 'images are to be signed, and no format of signatures is given')
 }
 
 /** Does the work with a memory of its uploads, where one is wanted. */

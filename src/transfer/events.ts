@@ -40,7 +40,7 @@ export type TransferEvent =
   | { type: 'registry'; notice: RegistryNotice }
 
 export type Phase =
-  'resolve' | 'referrers' | 'resume' | 'reuse' | 'fetch' | 'check' | 'upload' | 'tag' | 'read-back'
+  'resolve' | 'referrers' | 'resume' | 'reuse' | 'fetch' | 'check' | 'upload' | 'sign' | 'tag' | 'read-back'
 
 export type ItemOutcome =
   | 'resolved'
@@ -52,6 +52,7 @@ export type ItemOutcome =
   | 'uploaded'
   | 'mounted'
   | 'present'
+  | 'signed'
   | 'tagged'
   | 'confirmed'
 

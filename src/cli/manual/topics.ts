@@ -53,6 +53,10 @@ export const ENVIRONMENT: readonly (readonly [names: string, text: string])[] = 
     "The private key's password, where --password-file does not name one; the first that is set. Set but empty is an empty password.",
   ],
   [
+    'AIRGAP_SIGN_IMAGES_PASSWORD',
+    'The password of the key of push --sign-images, before those; --sign-images-password-file comes first.',
+  ],
+  [
     'AIRGAP_REGISTRY, AIRGAP_REGISTRY_USERNAME, AIRGAP_REGISTRY_PASSWORD_FILE',
     'Credentials for one registry: its host, a user name, and a file that holds the password. All three, or none.',
   ],

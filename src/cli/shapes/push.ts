@@ -3,6 +3,8 @@ import { BundleIdentitySchema } from '../../bundle/description.ts'
 import { described, sum, wholeNumber, type Known } from '../../bundle/fields.ts'
 import {
   AuthenticationSchema,
+  imageSignatureFields,
+  ImageSigningSchema,
   plannedImageFields,
   ProjectsSchema,
   ReceiptSchema,
@@ -27,8 +29,15 @@ export const PushPlanSchema = v.object({
           "With --sparse-index: the source's own index, where only a part is delivered",
         ),
       ),
+      imageSignatures: v.optional(
+        described(
+          v.array(v.object({ ...imageSignatureFields, state: v.picklist(['to-sign', 'present']) })),
+          'With --sign-images: what will be signed, and what has its signature',
+        ),
+      ),
     }),
   ),
+  imageSigning: v.optional(ImageSigningSchema),
   createdProjects: v.optional(described(ProjectsSchema, 'Projects that will be created in a Harbor')),
   totals: described(
     v.object({ uploaded: sum, mounted: sum, tagsMoved: wholeNumber }),

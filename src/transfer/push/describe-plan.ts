@@ -2,6 +2,7 @@ import { bundleIdentity } from '../../bundle/identity.ts'
 import { AirgapError } from '../../errors.ts'
 import { authenticationOf } from '../check/authentication.ts'
 import type { OpenedBundle } from '../check/opened-bundle.ts'
+import type { DescribedSignatures } from './image-signatures/describe.ts'
 import { mountsOf, tagChange, tagName, type PushPlan } from './plan.ts'
 import type { PlannedPush } from './planned-push.ts'
 import type { Receipt } from './receipt.ts'
@@ -12,6 +13,7 @@ export function describePlan(
   { authentication, description, bundleDigest }: OpenedBundle,
   plan: PushPlan,
   target: Receipt['target'],
+  signatures: DescribedSignatures,
 ): PlannedPush {
   if (!description) throw new AirgapError('INTERNAL', 'a bundle without a description was planned')
   const images = plan.images.map((planned) => {
@@ -39,6 +41,7 @@ export function describePlan(
             },
           }
         : {}),
+      ...signatures.of(planned),
     }
   })
   const mountedBytes = plan.blobs.reduce((sum, blob) => sum + blob.size * mountsOf(blob).length, 0)
@@ -47,6 +50,7 @@ export function describePlan(
     authentication: authenticationOf(authentication),
     target,
     images,
+    ...signatures.summary,
     ...(plan.projects.length > 0 ? { createdProjects: plan.projects } : {}),
     totals: {
       uploaded: { count: plan.uploadCount, bytes: plan.uploadBytes },

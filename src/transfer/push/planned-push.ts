@@ -16,7 +16,15 @@ export interface PlannedPush {
     tag: { name: string; state: 'created' | 'unchanged' | 'moved'; previousDigest?: Digest | undefined }
     /** The source's own index, where only a part is delivered and it was asked for. */
     sparseIndex?: { digest: Digest; tag: string; state: 'to-send' | 'present' } | undefined
+    /** What will be signed, and what has its signature already. */
+    imageSignatures?:
+      | (Omit<NonNullable<Receipt['images'][number]['imageSignatures']>[number], 'outcome'> & {
+          state: 'to-sign' | 'present'
+        })[]
+      | undefined
   }[]
+  /** What images will be signed with, and how. */
+  imageSigning?: Receipt['imageSigning']
   /** Projects that will be created in a Harbor. */
   createdProjects?: { name: string; visibility: 'private' | 'public' }[] | undefined
   /** Sums over the target's repositories. A registry that refuses to mount gets uploads instead. */

@@ -10,6 +10,8 @@ import type { OpenedBundle } from '../check/opened-bundle.ts'
 import { blobProgress, type ItemOutcome, type OnEvent } from '../events.ts'
 import { ImageProgress } from '../image-progress.ts'
 import { inParallel } from '../parallel.ts'
+import type { ImageSigning } from './image-signatures/plan.ts'
+import { beforeSourceIndexes, signImages } from './image-signatures/sign.ts'
 import { contentFor, putWithContent } from './missing-content.ts'
 import { mountsOf, uploadsOf, type PlannedBlobTransfer, type PushPlan } from './plan.ts'
 import { createProjects } from './projects.ts'
@@ -26,6 +28,8 @@ export interface PushOptions {
   verifyTarget?: boolean
   /** Let tags move that point to another digest. */
   moveTags?: boolean
+  /** Sign what was pushed, before tags are set. */
+  signImages?: ImageSigning | undefined
   /** Blobs sent at a time. */
   concurrency?: number
   /** Remembers unfinished uploads from run to run. */
@@ -39,7 +43,7 @@ const READ_SIZE = 256 * 1024
 
 /**
  * Executes a plan: every entry of the bundle is hashed, whether it is sent or not; blobs go before manifests,
- * children before parents, and tags last, after everything else is in its place. Each tag is then read back. Behind
+ * children before parents, signatures behind them, and tags last, after everything else is in its place. Each tag is then read back. Behind
  * them come sources' own indexes, which a registry may refuse: the receipt says so.
  *
  * What cannot be sent, put or tagged for one image does not stop the others; an image that lacks anything is not tagged.
@@ -62,6 +66,7 @@ export async function executePush(
   const content = contentFor({ opened, plan, options, record, upload })
   await sendManifests(plan, options, record, failures, content)
   if (options.verifyTarget) await readBack(plan, options, record, failures)
+  if (options.signImages) await signImages(plan, options.signImages, options, record.signatures, failures)
   await setTags(plan, options, record, failures, content)
   const inPlace = plan.manifests.filter(({ repository, document: { digest } }) =>
     failures.isNeeded({ repository, digest }),
@@ -72,7 +77,10 @@ export async function executePush(
       .filter(({ image, repository: own }) => own === repository && image.sourceDigest === digest)
       .every((planned) => failures.isWhole(planned)),
   )
-  await putSourceIndexes(sourceIndexes, options, (index, outcome) => record.setIndex(index, outcome))
+  const beforeTag = beforeSourceIndexes(plan, options.signImages, record.signatures)
+  await putSourceIndexes(sourceIndexes, { ...options, beforeTag }, (index, outcome) =>
+    record.setIndex(index, outcome),
+  )
   failures.throwIfAny()
   return record.receipt(true)
 }

@@ -62,6 +62,28 @@ const SparseIndexSchema = v.object({
   reason: v.optional(described(v.string(), 'What the registry has answered, where it has refused it')),
 })
 
+/** What the images were signed with. */
+export const ImageSigningSchema = described(
+  v.object({ keyFingerprint, formats: v.array(v.picklist(['cosign', 'sigstore-bundle'])) }),
+  'With --sign-images: the key that the images are signed with in the target, and the layouts of the signatures',
+)
+
+/** One signature of an image. */
+export const imageSignatureFields = {
+  digest: described(digest, 'The manifest or index that is signed'),
+  format: described(
+    v.picklist(['cosign', 'sigstore-bundle']),
+    'cosign: a layer under the tag sha256-<hex>.sig; sigstore-bundle: a Sigstore bundle that refers to the digest',
+  ),
+  reference: v.optional(
+    described(
+      v.string(),
+      'What the signature says that the image is; the format sigstore-bundle has no place for it',
+    ),
+  ),
+  keyFingerprint,
+}
+
 const targetName = described(v.string(), 'The full name in the target, with the tag')
 export const plannedImageFields = { source, target: targetName, digest, mediaType: v.string() }
 
@@ -90,6 +112,7 @@ export const ReceiptSchema = v.object({
     'False when the push could not be completed: then some content is not-sent, and some tags are not-set; and when a sparseIndex was refused',
   ),
   createdProjects: v.optional(described(ProjectsSchema, 'Projects that this push has created in a Harbor')),
+  imageSigning: v.optional(ImageSigningSchema),
   images: v.array(
     v.object({
       ...plannedImageFields,
@@ -98,6 +121,20 @@ export const ReceiptSchema = v.object({
         described(
           SparseIndexSchema,
           "With --sparse-index: the source's own index, where only a part is delivered",
+        ),
+      ),
+      imageSignatures: v.optional(
+        described(
+          v.array(
+            v.object({
+              ...imageSignatureFields,
+              outcome: described(
+                v.picklist(['signed', 'present', 'not-signed']),
+                'present: a good signature by this key was there; not-signed: something failed, or the push broke off before',
+              ),
+            }),
+          ),
+          'With --sign-images: the signatures of the image, one for each manifest and layout',
         ),
       ),
       content: described(

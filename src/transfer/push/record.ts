@@ -6,6 +6,8 @@ import { TOOL } from '../../version.ts'
 import { authenticationOf } from '../check/authentication.ts'
 import type { OpenedBundle } from '../check/opened-bundle.ts'
 import type { Target } from './names.ts'
+import type { ImageSigning } from './image-signatures/plan.ts'
+import { SignatureRecord } from './image-signatures/record.ts'
 import type { PlannedProject } from './projects.ts'
 import { tagChange, tagName, type PlannedImage, type PushPlan } from './plan.ts'
 import type { ContentOutcome, Receipt, TagState } from './receipt.ts'
@@ -27,6 +29,8 @@ interface TagRecord {
  * that it has moved must not be forgotten.
  */
 export class PushRecord {
+  /** What became of the images' signatures. */
+  readonly signatures: SignatureRecord
   readonly #opened: OpenedBundle
   readonly #plan: PushPlan
   readonly #target: Target & { origin: string }
@@ -37,7 +41,13 @@ export class PushRecord {
   #projects: readonly PlannedProject[] = []
 
   /** @param target with the origin that it is spoken to at, like `https://registry.internal:5000`. */
-  constructor(opened: OpenedBundle, plan: PushPlan, target: Target & { origin: string }) {
+  constructor(
+    opened: OpenedBundle,
+    plan: PushPlan,
+    target: Target & { origin: string },
+    signing?: ImageSigning,
+  ) {
+    this.signatures = new SignatureRecord(signing, plan.sourceIndexes.length > 0)
     this.#opened = opened
     this.#plan = plan
     this.#target = target
@@ -91,6 +101,7 @@ export class PushRecord {
       finished: new Date().toISOString(),
       complete: isComplete && [...this.#indexes.values()].every(({ outcome }) => outcome !== 'refused'),
       ...(this.#projects.length > 0 ? { createdProjects: [...this.#projects] } : {}),
+      ...this.signatures.summary(),
       images: this.#plan.images.map((planned) => this.#image(planned, isComplete)),
       totals: this.#totals(),
     }
@@ -122,6 +133,7 @@ export class PushRecord {
       mediaType: image.mediaType,
       tag: { name: planned.name.tag, ...(this.#tags.get(tagName(planned)) ?? { state: 'not-set' }) },
       ...this.#index(planned),
+      ...this.signatures.of(planned),
       content: [...documents, ...blobs],
     }
   }

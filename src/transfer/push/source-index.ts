@@ -26,6 +26,8 @@ interface Options {
   concurrency?: number
   signal?: AbortSignal
   onEvent?: OnEvent
+  /** Has to be done when an index is there by its digest, before it is tagged. */
+  beforeTag?: ((index: PlannedIndex, signal: AbortSignal) => Promise<void>) | undefined
 }
 
 /**
@@ -89,7 +91,7 @@ export async function putSourceIndexes(
 ): Promise<void> {
   await inParallel(indexes, options, async (index, signal) => {
     try {
-      onOutcome(index, { outcome: await putSourceIndex(index, signal) })
+      onOutcome(index, { outcome: await putSourceIndex(index, options, signal) })
       const name = `${index.repository.name}:${index.tag}`
       options.onEvent?.({ type: 'item', name, bytes: 0, outcome: 'tagged' })
     } catch (error) {
@@ -101,14 +103,17 @@ export async function putSourceIndexes(
 }
 
 async function putSourceIndex(
-  { repository, documents, digest, tag, isPresent }: PlannedIndex,
+  index: PlannedIndex,
+  { beforeTag }: Options,
   signal: AbortSignal,
 ): Promise<'uploaded' | 'present-read-back'> {
+  const { repository, documents, digest, tag, isPresent } = index
   const source = documents.at(-1)
   if (source?.digest !== digest) throw new AirgapError('INTERNAL', `${digest} is not among the evidence`)
   if (!isPresent) {
     for (const document of documents) await repository.putManifest(document.digest, document, signal)
   }
+  await beforeTag?.(index, signal)
   const before = await repository.resolveManifest(tag, signal)
   if (before?.digest !== digest) await repository.putManifest(tag, source, signal)
   const there = await repository.fetchManifest(tag, signal)

@@ -1,0 +1,38 @@
+import { AirgapError } from '../errors.ts'
+import type { ImageSigningOptions } from '../library/push.ts'
+import type { ImageSignatureFormat } from '../transfer/push/image-signatures/plan.ts'
+import { openSigningKey } from './private-key.ts'
+
+/** The values of `imageSigningFlags`, and what they depend on. */
+interface ImageSigningFlagValues {
+  'sign-images'?: string | undefined
+  'sign-images-password-file'?: string | undefined
+  'image-signature-format'?: ImageSignatureFormat[] | undefined
+  'allow-unsigned': boolean
+}
+
+/**
+ * What `push` signs images with.
+ * @throws AirgapError `USAGE` together with `--allow-unsigned`; `FILE`, `INVALID_KEY`, `PASSWORD`
+ */
+export async function imageSigningFrom(
+  flags: ImageSigningFlagValues,
+  onWarning: (message: string) => void,
+): Promise<ImageSigningOptions | undefined> {
+  const path = flags['sign-images']
+  if (path === undefined) return undefined
+  if (flags['allow-unsigned']) {
+    throw new AirgapError('USAGE', '--sign-images and --allow-unsigned exclude each other', {
+      hint: 'A signature tells the cluster that the bundle was checked. Give the key to check it with, --key airgap.pub.',
+    })
+  }
+  const key = await openSigningKey(path, flags['sign-images-password-file'], undefined, {
+    flag: '--sign-images-password-file',
+    variable: 'AIRGAP_SIGN_IMAGES_PASSWORD',
+  })
+  for (const message of key.warnings) onWarning(message)
+  const { containersCannotRead } = await import('../transfer/push/image-signatures/signer.ts')
+  const unread = containersCannotRead(key.publicKey)
+  if (unread !== undefined) onWarning(unread)
+  return { key, formats: flags['image-signature-format'] }
+}

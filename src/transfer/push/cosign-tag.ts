@@ -1,0 +1,175 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { AirgapError } from '../../errors.ts'
+import { digestOf, type Digest } from '../../oci/digest.ts'
+import { parseStrictJson } from '../../oci/json.ts'
+import type { Descriptor, Manifest } from '../../oci/manifest.ts'
+import { isImageConfigType, OCI_CONFIG, OCI_MANIFEST } from '../../oci/media-types.ts'
+import type { Repository } from '../../registry/repository.ts'
+import { putSmallBlob } from './small-blob.ts'
+
+/** How often the manifest is written at most, when others write it at the same time. */
+const MAX_ROUNDS = 5
+const PAUSE_MS = 50
+/** cosign refuses manifests with more layers (pkg/oci/remote, maxLayers). */
+const MAX_LAYERS = 1000
+/** What registries take as a rule. Bytes. */
+const MAX_MANIFEST = 4 * 1024 * 1024
+const MAX_CONFIG = 1024 * 1024
+
+/** Layers of what can be run, by the beginnings of their media types: no manifest of signatures has such. */
+const FILE_SYSTEMS = ['application/vnd.oci.image.layer.', 'application/vnd.docker.image.rootfs.']
+
+/**
+ * Puts layers under one of cosign's tags (`sha256-<hex>.sig`, `.att`, `.sbom`), as cosign does it: one manifest, one
+ * layer for each signature. What is there already stays, layer for layer, and stays in front. The blobs of the layers
+ * have to be there. The manifest is read back; others may write it at the same time, so it is written again while
+ * anything of it is missing, a bounded number of times.
+ *
+ * @returns the digest of the manifest that has all of them.
+ * @throws AirgapError `REGISTRY` where the tag is something else than such a manifest, which is left as it is, or where
+ *   it would become too large; and those of every request.
+ */
+export async function addToCosignTag(
+  repository: Repository,
+  tag: string,
+  layers: readonly Descriptor[],
+  signal?: AbortSignal,
+): Promise<Digest> {
+  let written: Descriptor[] = []
+  for (let round = 0; round <= MAX_ROUNDS; round += 1) {
+    const there = await readCosignTag(repository, tag, signal)
+    const now = there?.layers ?? []
+    // What was there before and is not there now was lost to somebody who wrote at the same time, or by us.
+    const lacking = missingFrom(now, [...written, ...layers])
+    if (there && lacking.length === 0) return there.digest
+    if (round === MAX_ROUNDS) break
+    if (round > 0) await sleep(Math.random() * PAUSE_MS * round, undefined, signal ? { signal } : {})
+    written = [...now, ...lacking]
+    const bytes = await longerManifest(repository, tag, there, written, signal)
+    const mediaType = there?.mediaType ?? OCI_MANIFEST
+    await repository.putManifest(tag, { bytes, mediaType, digest: digestOf(bytes) }, signal)
+  }
+  throw new AirgapError(
+    'REGISTRY',
+    `cannot add to ${repository.name}:${tag}: it does not keep what is put there, or others write it again and again at the same time`,
+    { hint: 'Push again when they have finished. A registry may also forbid that tags are set anew.' },
+  )
+}
+
+/**
+ * The manifest under one of cosign's tags.
+ * @returns undefined where there is none.
+ * @throws AirgapError `REGISTRY` where the tag is something else.
+ */
+export async function readCosignTag(
+  repository: Repository,
+  tag: string,
+  signal?: AbortSignal,
+): Promise<Manifest | undefined> {
+  let found
+  try {
+    found = await repository.fetchManifest(tag, signal)
+  } catch (error) {
+    if (!(error instanceof AirgapError)) throw error
+    if (error.code === 'NOT_FOUND') return undefined
+    // It is the registry's content that is not to be used, not the bundle's.
+    if (error.code === 'INVALID_CONTENT') throw somethingElse(repository, tag, 'a damaged manifest', error)
+    throw error
+  }
+  if (found.kind === 'index') throw somethingElse(repository, tag, 'an index')
+  if (found.layers.some(({ mediaType }) => FILE_SYSTEMS.some((start) => mediaType.startsWith(start)))) {
+    throw somethingElse(repository, tag, 'an image')
+  }
+  return found
+}
+
+function somethingElse({ name }: Repository, tag: string, what: string, cause?: AirgapError): AirgapError {
+  return new AirgapError(
+    'REGISTRY',
+    `${name}:${tag} is ${what}, where cosign keeps signatures${cause ? ` (${cause.message})` : ''}`,
+    {
+      hint: 'It is left as it is. Find out who put it there; when the tag is deleted, push again.',
+      cause,
+    },
+  )
+}
+
+/** Those of `wanted`, each once, that `layers` has not: the same signature has the same blob and the same annotations. */
+function missingFrom(layers: readonly Descriptor[], wanted: readonly Descriptor[]): Descriptor[] {
+  const known = new Set(layers.map(keyOf))
+  return wanted.filter((layer) => {
+    const key = keyOf(layer)
+    if (known.has(key)) return false
+    known.add(key)
+    return true
+  })
+}
+
+function keyOf({ digest, mediaType, annotations }: Descriptor): string {
+  const notes = Object.entries(annotations ?? {}).toSorted(([a], [b]) => (a < b ? -1 : 1))
+  return JSON.stringify([digest, mediaType, notes])
+}
+
+/** What is there with other layers, and a config that goes with them; members that we do not know are kept. */
+async function longerManifest(
+  repository: Repository,
+  tag: string,
+  there: Manifest | undefined,
+  layers: readonly Descriptor[],
+  signal: AbortSignal | undefined,
+): Promise<Buffer> {
+  const before: object = there
+    ? (JSON.parse(Buffer.from(there.bytes).toString('utf8')) as object)
+    : { schemaVersion: 2, mediaType: OCI_MANIFEST }
+  const config = await configFor(repository, there, layers, signal)
+  const bytes = Buffer.from(JSON.stringify({ ...before, config, layers }))
+  if (layers.length <= MAX_LAYERS && bytes.length <= MAX_MANIFEST) return bytes
+  throw new AirgapError(
+    'REGISTRY',
+    `${repository.name}:${tag} has ${there?.layers.length ?? 0} layers already, and would become too large with ${layers.length}: tools read ${MAX_LAYERS} layers, registries take 4 MiB`,
+    {
+      hint: 'Find out who writes so many signatures there; when the tag has been tidied up, push again.',
+    },
+  )
+}
+
+/** cosign's config is one of an image whose layers are the signatures. One of another kind stays as it is. */
+async function configFor(
+  repository: Repository,
+  there: Manifest | undefined,
+  layers: readonly Descriptor[],
+  signal: AbortSignal | undefined,
+): Promise<Descriptor> {
+  if (there && !isImageConfigType(there.config.mediaType)) return there.config
+  const before = there ? await readConfig(repository, there, signal) : {}
+  const never = '0001-01-01T00:00:00Z'
+  const config = {
+    architecture: '',
+    created: never,
+    os: '',
+    config: {},
+    ...before,
+    history: layers.map(() => ({ created: never })),
+    rootfs: { type: 'layers', diff_ids: layers.map(({ digest }) => digest) },
+  }
+  const bytes = Buffer.from(JSON.stringify(config))
+  return putSmallBlob(repository, bytes, there?.config.mediaType ?? OCI_CONFIG, signal)
+}
+
+/** What the config says; nothing where it says nothing of use. No signature depends on it. */
+async function readConfig(
+  repository: Repository,
+  { config }: Manifest,
+  signal: AbortSignal | undefined,
+): Promise<object> {
+  try {
+    const value = parseStrictJson(await repository.fetchSmallBlob(config, MAX_CONFIG, signal), 'config')
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : {}
+  } catch (error) {
+    const isUnusable =
+      error instanceof AirgapError &&
+      ['NOT_FOUND', 'INVALID_CONTENT', 'CONTENT_MISMATCH'].includes(error.code)
+    if (isUnusable) return {}
+    throw error
+  }
+}

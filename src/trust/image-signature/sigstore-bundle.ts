@@ -1,0 +1,117 @@
+import {
+  BUNDLE_V03_MEDIA_TYPE,
+  bundleFromJSON,
+  bundleToJSON,
+  isBundleWithDsseEnvelope,
+  isBundleWithPublicKey,
+  toDSSEBundle,
+  type Bundle,
+} from '@sigstore/bundle'
+import * as v from 'valibot'
+import { AirgapError } from '../../errors.ts'
+import { hexOf, isDigest, type Digest } from '../../oci/digest.ts'
+import { checkShape, parseStrictJson } from '../../oci/json.ts'
+import { BUNDLE_JSON_LIMIT } from '../key-bundle.ts'
+import type { PublicKey, SigningKey } from '../keys.ts'
+import { verifySignature } from '../verify.ts'
+
+/** The media type of a Sigstore bundle, which is also the artifact type of the manifest that holds one. */
+export const SIGSTORE_BUNDLE_TYPE = BUNDLE_V03_MEDIA_TYPE
+/** What a statement says that is a signature and no attestation. */
+export const COSIGN_SIGN_PREDICATE = 'https://sigstore.dev/cosign/sign/v1'
+
+const STATEMENT_TYPE = 'https://in-toto.io/Statement/v1'
+const PAYLOAD_TYPE = 'application/vnd.in-toto+json'
+
+/**
+ * A signature as `cosign sign --key` writes it since version 3: a Sigstore bundle v0.3 around a DSSE envelope around
+ * an in-toto statement, whose subject is the digest. It names no reference.
+ */
+export async function signDigest(digest: Digest, key: SigningKey): Promise<Buffer> {
+  const statement = {
+    _type: STATEMENT_TYPE,
+    subject: [{ digest: { sha256: hexOf(digest) }, annotations: {} }],
+    predicateType: COSIGN_SIGN_PREDICATE,
+    predicate: {},
+  }
+  const payload = Buffer.from(JSON.stringify(statement))
+  const bundle = toDSSEBundle({
+    artifact: payload,
+    artifactType: PAYLOAD_TYPE,
+    signature: Buffer.from(await key.sign(preAuthEncoding(payload))),
+    keyHint: key.publicKey.hint,
+  })
+  // cosign looks for a key of that name elsewhere where this is not empty.
+  for (const signature of bundle.content.dsseEnvelope.signatures) signature.keyid = ''
+  return Buffer.from(JSON.stringify(bundleToJSON(bundle)))
+}
+
+/** What is signed of an envelope (DSSE protocol.md § Signature Definition). */
+function preAuthEncoding(payload: Uint8Array): Buffer {
+  return Buffer.concat([
+    Buffer.from(`DSSEv1 ${PAYLOAD_TYPE.length} ${PAYLOAD_TYPE} ${payload.length} `),
+    payload,
+  ])
+}
+
+const text = v.string()
+const StatementShape = v.looseObject({
+  _type: v.literal(STATEMENT_TYPE),
+  predicateType: v.literal(COSIGN_SIGN_PREDICATE),
+  subject: v.array(v.looseObject({ digest: v.record(text, text) })),
+})
+const EnvelopeShape = v.looseObject({
+  mediaType: v.literal(SIGSTORE_BUNDLE_TYPE),
+  verificationMaterial: v.looseObject({ publicKey: v.looseObject({}) }),
+  dsseEnvelope: v.looseObject({
+    payload: text,
+    payloadType: v.literal(PAYLOAD_TYPE),
+    signatures: v.array(v.looseObject({ sig: text })),
+  }),
+})
+
+/**
+ * Whether `json` is such a bundle with a signature by `key` over exactly this digest. Never throws for anything that the
+ * bytes may hold.
+ */
+export function isDigestSignature(json: Uint8Array, digest: Digest, key: PublicKey): boolean {
+  if (json.length > BUNDLE_JSON_LIMIT) return false
+  const envelope = envelopeIn(json)
+  if (!envelope) return false
+  const signed = preAuthEncoding(envelope.payload)
+  // Several signatures in an envelope are not what cosign writes, and cosign reads the first alone.
+  const [signature, ...others] = envelope.signatures
+  if (!signature || others.length > 0 || signature.keyid !== '') return false
+  if (!verifySignature({ payload: signed, signature: { der: signature.sig }, keys: [key] }).ok) return false
+  return subjectOf(envelope.payload) === digest
+}
+
+interface Envelope {
+  payload: Buffer
+  signatures: { sig: Buffer; keyid: string }[]
+}
+
+function envelopeIn(json: Uint8Array): Envelope | undefined {
+  try {
+    const bundle: Bundle = bundleFromJSON(
+      checkShape(EnvelopeShape, parseStrictJson(json, 'Sigstore bundle'), 'Sigstore bundle'),
+    )
+    if (!isBundleWithPublicKey(bundle) || !isBundleWithDsseEnvelope(bundle)) return undefined
+    return bundle.content.dsseEnvelope
+  } catch {
+    // Everything in the try block is a parser at work on foreign bytes, and the library's throw what they like.
+    return undefined
+  }
+}
+
+function subjectOf(payload: Uint8Array): Digest | undefined {
+  try {
+    const { subject } = checkShape(StatementShape, parseStrictJson(payload, 'statement'), 'statement')
+    const [only, ...others] = subject
+    const digest = `sha256:${only?.digest['sha256'] ?? ''}`
+    return others.length === 0 && isDigest(digest) ? digest : undefined
+  } catch (error) {
+    if (error instanceof AirgapError && error.code === 'INVALID_CONTENT') return undefined
+    throw error
+  }
+}
