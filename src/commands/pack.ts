@@ -50,9 +50,9 @@ export default class Pack extends BaseCommand {
         '<%= config.bin %> <%= command.id %> --images-from images.txt -o apps-2.tar --key airgap.key --reuse apps.tar',
     },
     {
-      description: 'Signed by a key in a token (docs/signing.md)',
+      description: 'Signed by a key held elsewhere, by way of a program',
       command:
-        '<%= config.bin %> <%= command.id %> --lock airgap.lock -o apps.tar --public-key token.pub --sign-command "pkcs11-tool --module /usr/lib/softhsm/libsofthsm2.so --sign --id 01 -m ECDSA-SHA256 --signature-format openssl --pin env:PIN"',
+        '<%= config.bin %> <%= command.id %> --lock airgap.lock -o apps.tar --public-key hsm.pub --sign-command /opt/hsm/sign',
     },
     {
       description: 'Straight to another host, unsigned',

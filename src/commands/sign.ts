@@ -12,7 +12,7 @@ const { key: trustedKey, ...otherTrustFlags } = trustFlags
 
 export default class Sign extends BaseCommand {
   static override description =
-    'Approve a bundle: verify it completely, and sign it with a key of your own\nThe bundle is not changed. The signature, a Sigstore bundle over its SHA256SUMS, is a file of its own, which goes along and which verify, push and serve take with --signature. Nothing is signed unless the bundle is complete and unaltered. With --verify-key it also has to be signed by whoever you expect; without, the approval is of the content, whoever made it, and the result says so.'
+    'Verify a bundle completely, and approve it with a signature of your own\nThe bundle is not changed. The signature, a Sigstore bundle over its SHA256SUMS, is a file of its own, which goes along and which verify, push and serve take with --signature. Nothing is signed unless the bundle is complete and unaltered. With --verify-key it also has to be signed by whoever you expect; without, the approval is of the content, whoever made it, and the result says so.'
 
   static override examples = [
     {
@@ -26,8 +26,9 @@ export default class Sign extends BaseCommand {
         '<%= config.bin %> <%= command.id %> k8s.tar --key approver.key --expect-digest "$APPROVED" -o k8s.approved.json',
     },
     {
-      description: 'Inside: what the approver has signed',
-      command: '<%= config.bin %> verify k8s.tar --signature k8s.approved.json --key approver.pub',
+      description: 'With a key held elsewhere, by way of a program',
+      command:
+        '<%= config.bin %> <%= command.id %> k8s.tar --sign-command /opt/hsm/sign --public-key approver.pub --verify-key airgap.pub -o k8s.approved.json',
     },
   ]
 

@@ -21,7 +21,7 @@ export interface SignOptions extends Trust, RunOptions {
  * What is known of who made the bundle is up to the trust that is given, as for {@link verify}: with `unauthenticated`
  * the signature approves of content, whoever made it.
  *
- * The file is new, appears whole or not at all, and anybody may read it (0644).
+ * The file is new, appears whole or not at all, and anybody may read it (0644, as far as the umask lets it).
  *
  * @returns the bundle that was verified and signed. Its file is closed.
  * @throws AirgapError as {@link verify}, and then nothing is signed; `OUTPUT_EXISTS`, `OUTPUT_UNSAFE`, `FILE`,

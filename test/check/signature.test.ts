@@ -94,7 +94,7 @@ describe('a signature', () => {
     )
   })
 
-  test('of another bundle of the same signer', async () => {
+  test('[attack: signature-of-another-bundle] of another bundle of the same signer', async () => {
     const [all, other] = [await entries('1.0'), await entries('2.0')]
     let mixed = withContent(all, SIGSTORE_SIGNATURE, contentOf(other, SIGSTORE_SIGNATURE))
     mixed = withContent(mixed, RAW_SIGNATURE, contentOf(other, RAW_SIGNATURE))
@@ -122,6 +122,22 @@ describe('a signature', () => {
       SIGSTORE_SIGNATURE,
       'forged or damaged',
     )
+  })
+
+  test('[attack: key-swapped] by a stranger over the right list, with our hint around it', async () => {
+    // All of it is as the writer would spell it, but for the key: a good signature, over this very list.
+    for (const kind of [stranger, newSigner('another.pub')]) {
+      const all = await entries('1.0', kind)
+      const own = contentOf(all, SIGSTORE_SIGNATURE).toString()
+      const hinted = own.replace(kind.publicKey.hint, signer.publicKey.hint)
+      expect(hinted).not.toBe(own)
+      const bytes = archiveOf(withContent(all, SIGSTORE_SIGNATURE, hinted))
+      const problems = await expectRefusal(bytes, SIGSTORE_SIGNATURE, 'it is forged or damaged')
+      expect(problems).toHaveLength(1)
+      // Nor does a good signature beside it mend that, where it is not by a key that is trusted.
+      const signatures = [{ file: 'beside', signature: { der: contentOf(all, RAW_SIGNATURE) } }]
+      await expectRefusal(bytes, 'beside', 'it was made with none of the keys given', { signatures })
+    }
   })
 
   test('of no sense', async () => {
@@ -209,6 +225,21 @@ describe('the signature’s entry says nothing that is not checked', () => {
 })
 
 describe('a detached signature', () => {
+  test('[attack: signature-of-another-bundle] of another bundle of the same signer', async () => {
+    const other = contentOf(await entries('2.0'), CHECKSUMS)
+    const all = await entries('1.0', stranger)
+    const { bundleJson, der } = signedBy(signer, other)
+    for (const bundle of [all, without(all, SIGSTORE_SIGNATURE, RAW_SIGNATURE)]) {
+      for (const [bytes, words] of [
+        [bundleJson, 'it was made over other content'],
+        [der, 'it was made with none of the keys given or over other bytes'],
+      ] as const) {
+        const signatures = [{ file: 'beside', signature: parseDetachedSignature(bytes, 'beside') }]
+        await expectRefusal(archiveOf(bundle), 'beside', words, { signatures })
+      }
+    }
+  })
+
   test('makes an unsigned bundle a signed one, and is named', async () => {
     const all = await entries()
     const unsigned = archiveOf(without(all, SIGSTORE_SIGNATURE, RAW_SIGNATURE))

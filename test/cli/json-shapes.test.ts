@@ -43,7 +43,7 @@ const RUNS: Record<string, string[]> = {
   verify: ['verify', 'all.tar', ...KEY],
   'verify, integrity only': ['verify', 'unsigned.tar', '--integrity-only'],
   sign: ['sign', 'all.tar', '--key', 'airgap.key', '--verify-key', 'airgap.pub', '-o', 'approved.json'],
-  'sign, integrity only': ['sign', 'unsigned.tar', '--key', 'airgap.key', '-o', 'unsigned.json'],
+  'sign, integrity only': ['sign', 'unsigned.tar', '--key', 'airgap.key', '-o', 'approved-too.json'],
   'push, dry run': ['push', 'all.tar', '%', ...KEY, '--dry-run', '--move-tags'],
   'push, another plan': ['push', 'all.tar', '%/p', ...KEY, '--dry-run', '--path', 'flat', '--sparse-index'],
   push: ['push', 'all.tar', '%', ...KEY, '--move-tags'],

@@ -1,0 +1,120 @@
+import { spawnSync } from 'node:child_process'
+import fc from 'fast-check'
+import { expect, it } from 'vitest'
+import { splitCommandLine } from '../../src/trust/sign-command/command-line.ts'
+import { secretsIn } from '../../src/trust/sign-command/arguments.ts'
+import { errorOf } from './helpers.ts'
+
+it.each<[string, string[]]>([
+  ['sign', ['sign']],
+  ['  /opt/sign   -a\t--b=c ', ['/opt/sign', '-a', '--b=c']],
+  [`a 'b c' "d e" f'g 'h"i "j`, ['a', 'b c', 'd e', 'fg hi j']],
+  [`a '' ""`, ['a', '', '']],
+  [`a 'say "$HOME"' "it's"`, ['a', 'say "$HOME"', "it's"]],
+  [
+    `openssl dgst -sha256 -sign 'pkcs11:token=my%20token;object=k?pin-source=/p'`,
+    ['openssl', 'dgst', '-sha256', '-sign', 'pkcs11:token=my%20token;object=k?pin-source=/p'],
+  ],
+  ['a b#c d~e f!g é', ['a', 'b#c', 'd~e', 'f!g', 'é']],
+])('%s', (line, words) => {
+  expect(splitCommandLine(line)).toEqual(words)
+})
+
+it.each<[string, RegExp, RegExp?]>([
+  ['', /names no program/],
+  [' \t ', /names no program/],
+  [`'' a`, /names no program/],
+  [`a 'b`, /a quote \('\) is not closed/],
+  [`a "b`, /a quote \("\) is not closed/],
+  ['sign | base64 -d', /no shell to make anything of \|/, /script/],
+  ['sign > out', /no shell to make anything of >/],
+  ['sign; rm x', /no shell to make anything of ;/],
+  ['sign && true', /no shell to make anything of &/],
+  ['sign --pin $PIN', /no shell to make anything of \$/, /single quotes/],
+  ['sign "--pin=$PIN"', /\$ in double quotes/],
+  ['sign `cat pin`', /no shell to make anything of `/],
+  ['sign a\\ b', /no shell to make anything of \\/],
+  ['sign *.pem', /no shell to make anything of \*/],
+  ['~/bin/sign', /no shell to make anything of ~/],
+  ['sign # now', /no shell to make anything of #/],
+  ['sign {a,b}', /no shell to make anything of \{/],
+  ['PIN=1 sign', /begins with a variable/, /before airgap/],
+  ['a\nb', /line end/],
+  ['a\0b', /control character/],
+])('%j is refused', async (line, message, hint) => {
+  const error = await errorOf(() => splitCommandLine(line))
+  expect(error.code).toBe('USAGE')
+  expect(error.message).toMatch(message)
+  if (hint) expect(error.hint).toMatch(hint)
+})
+
+it('no refusal repeats what the line holds', async () => {
+  for (const line of ['sign --pin 73570x "', 'sign --pin 73570x | y', "'' --pin 73570x"]) {
+    const { message, hint } = await errorOf(() => splitCommandLine(line))
+    expect(`${message}${hint}`).not.toContain('73570')
+  }
+})
+
+const piece = fc.constantFrom(
+  ...['a', 'B', '7', '/', '-', '=', ':', '%', '.', ' ', '  ', '\t', "'", '"', "''", '"b c"'],
+  ...[
+    '$',
+    '`',
+    '\\',
+    '|',
+    '&',
+    ';',
+    '<',
+    '>',
+    '(',
+    ')',
+    '*',
+    '?',
+    '[',
+    ']',
+    '{',
+    '}',
+    '#',
+    '~',
+    '!',
+    'é',
+    '^',
+    '@',
+  ],
+)
+
+it.skipIf(process.platform === 'win32')('what is accepted means what it means to a shell', () => {
+  const lines = new Map<string, string[]>()
+  fc.assert(
+    fc.property(fc.array(piece, { maxLength: 7 }), (pieces) => {
+      const line = `p ${pieces.join('')}`
+      try {
+        lines.set(line, splitCommandLine(line))
+      } catch {
+        // Refused: it may mean anything to a shell.
+      }
+    }),
+    { numRuns: 4000 },
+  )
+  // One shell for all of them, that knows the words of each.
+  const script = [...lines.keys()]
+    .map((line) => `p() { printf '%s\\1' p "$@"; printf '\\2'; }; ${line}`)
+    .join('\n')
+  const { stdout, status } = spawnSync('/bin/sh', ['-f'], { input: script, encoding: 'utf8' })
+  expect(status).toBe(0)
+  const shells = stdout
+    .split('\u0002')
+    .slice(0, -1)
+    .map((words) => words.split('\u0001').slice(0, -1))
+  expect(lines.size).toBeGreaterThan(200)
+  expect(shells).toEqual([...lines.values()])
+})
+
+it('what may be secret among arguments is known by its form', () => {
+  const given = 'x --pin 1111 --so-pin=2222 -passin pass:3333 -p 4444 --module m --token-label t'.split(' ')
+  expect(secretsIn(given)).toEqual(['1111', '2222', 'pass:3333', '3333', '4444'])
+  expect(secretsIn(['pkcs11:token=a;object=b?pin-value=5555&x=y', '--pin', 'env:PIN'])).toEqual([
+    '5555',
+    'env:PIN',
+  ])
+})
