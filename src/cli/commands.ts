@@ -13,5 +13,6 @@ export const COMMANDS: Record<string, () => Promise<{ default: Command.Class }>>
   push: () => import('../commands/push.ts'),
   resolve: () => import('../commands/resolve.ts'),
   serve: () => import('../commands/serve.ts'),
+  'trust-root': () => import('../commands/trust-root.ts'),
   verify: () => import('../commands/verify.ts'),
 }

@@ -163,7 +163,7 @@ function run(
   program: string,
   { action, input, env, timeoutMs, signal }: HelperRun,
 ): Promise<{ status: number | null; output: string }> {
-  const own = Object.entries(env).filter(([key]) => !/^(?:AIRGAP|COSIGN)_/i.test(key))
+  const own = Object.entries(env).filter(([key]) => !/^(?:AIRGAP|COSIGN|SIGSTORE)_/i.test(key))
   return new Promise((resolve, reject) => {
     const child = spawn(program, [action], {
       shell: false,

@@ -14,6 +14,7 @@ import { LoginSchema, LogoutSchema } from '../../src/cli/shapes/login.ts'
 import { PackSchema } from '../../src/cli/shapes/pack.ts'
 import { PushSchema } from '../../src/cli/shapes/push.ts'
 import { ServeSchema } from '../../src/cli/shapes/serve.ts'
+import { TrustRootSchema } from '../../src/cli/shapes/trust-root.ts'
 import { LockSchema } from '../../src/transfer/pack/lock.ts'
 import { ReceiptSchema } from '../../src/transfer/push/receipt.ts'
 
@@ -34,6 +35,7 @@ export const SCHEMAS = {
   push: ['What `airgap push --json` gives, with and without --dry-run', PushSchema],
   receipt: ['Receipt of an airgap push', ReceiptSchema],
   serve: ['What `airgap serve --json` gives, as soon as it listens', ServeSchema],
+  'trust-root': ['What `airgap trust-root fetch --json` gives', TrustRootSchema],
 } satisfies Record<string, [title: string, schema: v.GenericSchema]>
 type SchemaName = keyof typeof SCHEMAS
 
@@ -53,6 +55,7 @@ export const COMMANDS: Record<string, SchemaName> = {
   push: 'push',
   resolve: 'lock',
   serve: 'serve',
+  'trust-root': 'trust-root',
   verify: 'evidence',
 }
 

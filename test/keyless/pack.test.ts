@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises'
+import { cp, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { pack, verify } from '../../src/index.ts'
@@ -15,8 +15,17 @@ test('try', async () => {
   await writeFile(config, services.signingConfig())
   await writeFile(root, services.trustedRoot)
   await writeFile(token, identityToken())
-  const packed = await shop.pack({ key: { keyless: { identityToken: { file: token }, signingConfig: config, trustedRoot: root } }, retries: 0, onEvent: (e) => e.type === 'registry' && console.log(e.notice) })
+  const packed = await shop.pack({
+    key: { keyless: { identityToken: { file: token }, signingConfig: config, trustedRoot: root } },
+    retries: 0,
+    onEvent: (e) => e.type === 'registry' && console.log(e.notice),
+  })
   console.log(packed.certificate)
-  const v = await verify(shop.output, { identities: [{ identity: IDENTITY, issuer: ISSUER }], trustedRoot: root })
-  console.log(v.opened.authentication)
+  const v = await verify(shop.output, {
+    identities: [{ identity: IDENTITY, issuer: ISSUER }],
+    trustedRoot: root,
+  })
+  console.log(JSON.stringify(v.authentication))
+  await cp(shop.output, '/tmp/keyless-x/out/b.tar')
+  await cp(root, '/tmp/keyless-x/out/root.json')
 })
