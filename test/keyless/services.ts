@@ -61,8 +61,9 @@ export function identityToken(claims: Record<string, unknown> = {}): string {
 
 export async function startServices(): Promise<TestServices> {
   const now = new Date()
-  // The mock writes milliseconds in a form that is wrong where they end in zero.
-  const time = new Date(now.getTime() - (now.getTime() % 1000) + 123)
+  // Not before the certificates that are made in a moment. The mock writes milliseconds in a form that is wrong where
+  // they end in zero.
+  const time = new Date(now.getTime() - (now.getTime() % 1000) + 1123)
   const [caKeys, ctKeys, logKeys, tsaKeys] = [pair('P-384'), pair(), pair(), pair('P-384')]
   const services: TestServices = {
     origin: '',
