@@ -5,17 +5,15 @@ import { expect, test } from 'vitest'
 import { temporaryFolder } from '../bundle/build-bundle.ts'
 import { residentAirgap } from '../cli/airgap.ts'
 import { expectResult } from '../cli/schemas.ts'
-import { openShop } from '../library/resuming.ts'
-import { IDENTITY, identityToken, ISSUER, startServices } from './services.ts'
+import { openPlace } from './place.ts'
+import { IDENTITY, identityToken, ISSUER } from './services.ts'
 import { startRepository } from './tuf-repository.ts'
 
 test('pack --keyless signs as the job, says so, and says how to check it', async () => {
-  const [shop, services] = await Promise.all([openShop(), startServices()])
-  const { folder: cwd } = shop
-  await writeFile(join(cwd, 'signing.json'), services.signingConfig())
-  await writeFile(join(cwd, 'trusted_root.json'), services.trustedRoot)
+  const place = await openPlace()
+  const { folder: cwd, services } = place
   const flags = ['--keyless', '--signing-config', 'signing.json', '--trusted-root', 'trusted_root.json']
-  const command = ['pack', shop.images[0]!, '-o', 'out.tar', '--retries', '0', ...flags]
+  const command = ['pack', place.images[0]!, '-o', 'out.tar', '--retries', '0', ...flags]
   const run = (args: string[], token?: string) =>
     residentAirgap(args, { cwd, env: token === undefined ? {} : { SIGSTORE_ID_TOKEN: token } })
 
@@ -28,7 +26,7 @@ test('pack --keyless signs as the job, says so, and says how to check it', async
     code: 5,
     stderr: expect.stringMatching(/the identity token in SIGSTORE_ID_TOKEN has expired/) as string,
   })
-  expect(shop.asked()).toEqual({ manifests: [], blobs: [] })
+  expect(place.asked()).toBe(0)
 
   services.faults.tsa = () => ({ status: 502, body: '' })
   const unsigned = await run(command, identityToken())

@@ -1,104 +1,21 @@
 import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
-import { buffer } from 'node:stream/consumers'
 import { describe, expect, test, vi } from 'vitest'
 import { BundleReader } from '../../src/bundle/reader.ts'
-import {
-  verify,
-  type Digest,
-  type KeylessOptions,
-  type PackOptions,
-  type TransferEvent,
-} from '../../src/index.ts'
+import { pack, verify } from '../../src/index.ts'
 import { spellCertificateBundle } from '../../src/trust/keyless/spelling.ts'
-import { openShop, overwrite, type Shop } from '../library/resuming.ts'
+import { overwrite } from '../library/resuming.ts'
+import { selfSigned } from '../server/self-signed.ts'
 import { expectNoSecrets } from '../secrets/known.ts'
 import { makeSigstore } from '../trust/sigstore.ts'
-import {
-  IDENTITY,
-  identityToken,
-  ISSUER,
-  startServices,
-  type Reply,
-  type SigningConfigJson,
-  type TestServices,
-} from './services.ts'
-
-interface Place {
-  shop: Shop
-  services: TestServices
-  token: string
-  root: string
-  /** A pack that is signed without a key; `more` changes how. */
-  pack(more?: Partial<KeylessOptions>, options?: Partial<PackOptions>): ReturnType<Shop['pack']>
-  renewToken(claims?: Record<string, unknown>): Promise<void>
-  configure(change: (config: SigningConfigJson) => void): Promise<void>
-  events: TransferEvent[]
-}
-
-async function openPlace(): Promise<Place> {
-  const [shop, services] = await Promise.all([openShop(), startServices()])
-  const [token, config, root] = ['token', 'signing.json', 'root.json'].map((name) => join(shop.folder, name))
-  const events: TransferEvent[] = []
-  const place: Place = {
-    shop,
-    services,
-    token: token!,
-    root: root!,
-    events,
-    renewToken: (claims) => writeFile(token!, `${identityToken(claims)}\n`),
-    configure: (change) => writeFile(config!, services.signingConfig(change)),
-    pack: (more, options) =>
-      shop.pack({
-        images: [shop.images[0]!],
-        retries: 0,
-        onEvent: (event) => events.push(event),
-        ...options,
-        key: {
-          keyless: { identityToken: { file: token! }, signingConfig: config, trustedRoot: root, ...more },
-        },
-      }),
-  }
-  await place.renewToken()
-  await place.configure(() => {})
-  await writeFile(root!, services.trustedRoot)
-  return place
-}
-
-/** The first layer of an image. */
-async function layerOf(
-  { source: { store } }: Shop,
-  name: string,
-): Promise<{ digest: Digest; bytes: Buffer }> {
-  const { layers } = JSON.parse(Buffer.from(store.manifest(name, '1')!.bytes).toString()) as {
-    layers: { digest: Digest }[]
-  }
-  const { digest } = layers[0]!
-  const blob = store.blob(name, digest)!
-  return { digest, bytes: await buffer(blob.read(0, blob.size)) }
-}
-
-/** Expects that all is fetched and only the signature is missing. */
-async function expectUnsigned(place: Place, code: string, message: RegExp): Promise<void> {
-  const { shop } = place
-  await expect(place.pack()).rejects.toMatchObject({
-    code: 'INCOMPLETE',
-    message: `${shop.output} is complete but for its signature, which could not be made`,
-    problems: [
-      { entry: 'SHA256SUMS.sigstore.json', code, message: expect.stringMatching(message) as string },
-    ],
-    hint: expect.stringMatching(/same command has only this left to do/) as string,
-  })
-  // Nothing that looks signed.
-  await using reader = await BundleReader.open(shop.partial)
-  expect((await reader.readHead()).sigstore).toBeUndefined()
-}
+import { expectUnsigned, openPlace } from './place.ts'
+import { IDENTITY, identityToken, ISSUER, startServices, type Reply } from './services.ts'
 
 describe('a bundle that is signed without a key', () => {
   test.each([1, 2])('is one that readers accept, with a log of version %i', async (version) => {
     const place = await openPlace()
-    const { shop, services } = place
+    const { services } = place
     await place.configure(({ rekorTlogUrls }) => (rekorTlogUrls[0]!.majorApiVersion = version))
     const packed = await place.pack()
     expect(packed).toMatchObject({
@@ -106,12 +23,12 @@ describe('a bundle that is signed without a key', () => {
       certificate: { identity: IDENTITY, issuer: ISSUER, logEntries: [{ url: services.origin }] },
     })
     expect(services.asked).toEqual(['fulcio', 'tsa', version === 1 ? 'rekor' : 'rekor-2'])
-    const { authentication } = await verify(shop.output, {
+    const { authentication } = await verify(place.output, {
       identities: [{ identity: IDENTITY, issuer: ISSUER }],
       trustedRoot: place.root,
     })
     expect(authentication).toMatchObject({ state: 'signed', signatures: [{ by: { identity: IDENTITY } }] })
-    await using reader = await BundleReader.open(shop.output)
+    await using reader = await BundleReader.open(place.output)
     const { sigstore, raw } = await reader.readHead()
     expect(raw).toBeUndefined()
     expect(sigstore!.length).toBe(64 * 1024)
@@ -128,10 +45,12 @@ describe('a bundle that is signed without a key', () => {
     const place = await openPlace()
     const created = Date.parse('2026-01-01T00:00:00Z')
     await place.pack({}, { created })
-    const mine = await readFile(place.shop.output)
-    const unsigned = await place.shop.whole({ images: [place.shop.images[0]!], created })
-    const place0 = mine.indexOf('SHA256SUMS.sigstore.json')
-    const without = Buffer.concat([mine.subarray(0, place0), mine.subarray(place0 + 512 + 64 * 1024)])
+    const mine = await readFile(place.output)
+    const output = join(place.folder, 'unsigned.tar')
+    await pack({ images: place.images.slice(0, 1), output, name: 'out.tar', created, key: 'unsigned' })
+    const unsigned = await readFile(output)
+    const at = mine.indexOf('SHA256SUMS.sigstore.json')
+    const without = Buffer.concat([mine.subarray(0, at), mine.subarray(at + 512 + 64 * 1024)])
     expect(without.equals(unsigned)).toBe(true)
   })
 })
@@ -139,35 +58,34 @@ describe('a bundle that is signed without a key', () => {
 describe('the log is written to last of all', () => {
   test('[duty: late-log] no service is asked when a blob is missing', async () => {
     const place = await openPlace()
-    const { shop, services } = place
-    const { store } = shop.source
-    const { digest, bytes } = await layerOf(shop, 'two')
-    store.deleteBlob('two', digest)
-    await expect(place.pack({}, { images: shop.images })).rejects.toMatchObject({ code: 'INCOMPLETE' })
+    const { services, images, source, built } = place
+    const { descriptor, bytes } = built[1]!.layers[0]!
+    source.store.deleteBlob('two', descriptor.digest)
+    await expect(place.pack({}, { images })).rejects.toMatchObject({ code: 'INCOMPLETE' })
     expect(services.asked).toEqual([])
-    store.putBlob('two', bytes)
-    await place.pack({}, { images: shop.images })
+    source.store.putBlob('two', bytes)
+    await place.pack({}, { images })
     expect(services.asked).toEqual(['fulcio', 'tsa', 'rekor'])
   })
 
   test('a run that was killed on the way there is gone on with', async () => {
     const place = await openPlace()
-    const { shop, services } = place
-    let killed: { partial: Buffer; journal: Buffer } | undefined
+    const { services, output } = place
+    const files = [`${output}.partial`, `${output}.partial.journal`] as const
+    let killed: Buffer[] | undefined
     services.faults.tsa = async () => {
-      killed = { partial: await readFile(shop.partial), journal: await readFile(shop.journal) }
+      killed = await Promise.all(files.map((file) => readFile(file)))
       return { status: 400, body: '' }
     }
     await expectUnsigned(place, 'REGISTRY', /400 Bad Request/)
-    await overwrite(shop.partial, killed!.partial)
-    await overwrite(shop.journal, killed!.journal)
+    for (const [i, file] of files.entries()) await overwrite(file, killed![i]!)
     services.faults = {}
     services.asked.length = 0
-    shop.asked()
+    place.asked()
     const { resumed, fetched } = await place.pack()
     expect(fetched.count).toBe(0)
     expect(resumed.count).toBeGreaterThan(0)
-    expect(shop.asked()).toEqual({ manifests: [], blobs: [] })
+    expect(place.asked()).toBe(0)
     expect(services.asked).toEqual(['fulcio', 'tsa', 'rekor'])
   })
 
@@ -182,7 +100,7 @@ describe('the log is written to last of all', () => {
     const left: unknown[] = []
     const onIncomplete = (unfinished: unknown): void => void left.push(unfinished)
     await expect(place.pack({}, { signal: controller.signal, onIncomplete })).rejects.toBe(reason)
-    expect(left).toMatchObject([{ file: place.shop.partial }])
+    expect(left).toMatchObject([{ file: `${place.output}.partial` }])
     expect(place.services.asked).not.toContain('rekor')
   })
 })
@@ -190,7 +108,7 @@ describe('the log is written to last of all', () => {
 describe('[duty: token-secrecy] the identity token', () => {
   test('is looked at before anything is asked', async () => {
     const place = await openPlace()
-    const { shop, services, token } = place
+    const { services, token } = place
     const past = Math.floor(Date.now() / 1000) - 60
     const wrong: [() => Promise<void>, string, RegExp][] = [
       [() => rm(token), 'FILE', /cannot read the identity token file .*token: there is no such file/],
@@ -223,13 +141,13 @@ describe('[duty: token-secrecy] the identity token', () => {
       hint: expect.stringMatching(/id_tokens: SIGSTORE_ID_TOKEN: aud: sigstore/) as string,
     })
     vi.unstubAllEnvs()
-    expect(shop.asked()).toEqual({ manifests: [], blobs: [] })
+    expect(place.asked()).toBe(0)
     expect(services.asked).toEqual([])
   })
 
   test('may have expired by the end: everything is kept, and a fresh one finishes', async () => {
     const place = await openPlace()
-    const { shop, services, token } = place
+    const { services, token } = place
     const expired = identityToken({ exp: Math.floor(Date.now() / 1000) - 1 })
     const outcome = place.pack(
       {},
@@ -245,9 +163,9 @@ describe('[duty: token-secrecy] the identity token', () => {
     })
     expect(services.asked).toEqual([])
     await place.renewToken()
-    shop.asked()
+    place.asked()
     await place.pack()
-    expect(shop.asked()).toEqual({ manifests: [], blobs: [] })
+    expect(place.asked()).toBe(0)
   })
 
   test('of GitHub Actions is asked for at the end; that of a variable is there', async () => {
@@ -423,6 +341,15 @@ describe('a service that fails', () => {
     )
   })
 
+  test('is reached as registries are: the authority that is given vouches for it', async () => {
+    const tls = selfSigned()
+    const place = await openPlace({ tls })
+    await expectUnsigned(place, 'TLS', /^cannot get a certificate: Fulcio \(https:/)
+    const caFile = join(place.folder, 'ca.pem')
+    await writeFile(caFile, tls.cert)
+    await place.pack({}, { registries: { caFile } })
+  })
+
   test('with a trusted root of others', async () => {
     const place = await openPlace()
     await writeFile(place.root, (await makeSigstore()).trustedRoot)
@@ -448,7 +375,9 @@ describe('what cannot be', () => {
     const place = await openPlace()
     place.services.faults.fulcio = () => ({ status: 400, body: '' })
     await expectUnsigned(place, 'REGISTRY', /400/)
-    await expect(place.shop.pack({ images: [place.shop.images[0]!] })).rejects.toMatchObject({
+    await expect(
+      pack({ images: place.images.slice(0, 1), output: place.output, key: 'unsigned' }),
+    ).rejects.toMatchObject({
       code: 'OUTPUT_UNFINISHED',
       problems: [{ entry: 'signature', message: 'keyless → unsigned' }],
     })
