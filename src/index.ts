@@ -8,6 +8,13 @@ export type { ResolveOptions, SelectionOptions, SourceOptions } from './library/
 export { pack, type Packed, type PackOptions } from './library/pack.ts'
 export type { UnfinishedPack } from './library/pack-file.ts'
 export type { KeylessOptions } from './library/keyless.ts'
+export { fetchTrustRoot } from './library/trust-root/trust-root.ts'
+export type {
+  FetchedTrustRoot,
+  TrustedInstance,
+  TrustRootOptions,
+  TufMetadata,
+} from './library/trust-root/trust-root.ts'
 export type { CertifiedIdentity } from './trust/keyless/certificate.ts'
 export type { LogEntryPlace } from './trust/keyless/sign.ts'
 export { verify, type VerifyOptions } from './library/verify.ts'

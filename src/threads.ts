@@ -1,12 +1,13 @@
 import { extname } from 'node:path'
 import { isSea } from 'node:sea'
-import { Worker } from 'node:worker_threads'
+import { Worker, type WorkerOptions } from 'node:worker_threads'
 import { readOwnFile } from './own-files.ts'
 
 /** The programs that run in threads of their own: modules below this folder, without extension. */
 export const THREADS = {
   'range-hash': 'hashing/range-worker',
   'stream-hash': 'hashing/stream-worker',
+  tuf: 'library/trust-root/tuf-worker',
 } as const
 
 export type ThreadName = keyof typeof THREADS
@@ -16,8 +17,11 @@ export function threadAsset(name: ThreadName): string {
   return `threads/${name}.js`
 }
 
-export function startThread(name: ThreadName): Worker {
-  if (isSea()) return new Worker(readOwnFile(threadAsset(name)), { eval: true })
+export function startThread(
+  name: ThreadName,
+  options: Pick<WorkerOptions, 'workerData' | 'env' | 'resourceLimits'> = {},
+): Worker {
+  if (isSea()) return new Worker(readOwnFile(threadAsset(name)), { ...options, eval: true })
   // With the extension of this file: the sources run as they are, too.
-  return new Worker(new URL(`./${THREADS[name]}${extname(import.meta.url)}`, import.meta.url))
+  return new Worker(new URL(`./${THREADS[name]}${extname(import.meta.url)}`, import.meta.url), options)
 }

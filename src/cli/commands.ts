@@ -14,5 +14,6 @@ export const COMMANDS: Record<string, () => Promise<{ default: Command.Class }>>
   resolve: () => import('../commands/resolve.ts'),
   serve: () => import('../commands/serve.ts'),
   sign: () => import('../commands/sign.ts'),
+  'trust-root': () => import('../commands/trust-root.ts'),
   verify: () => import('../commands/verify.ts'),
 }

@@ -11,7 +11,18 @@ import { renderSkipped } from './render-skipped.ts'
 import type { PackResult } from './shapes/pack.ts'
 
 export function packResult(
-  { bundleDigest, size, entries, description, isSigned, mirrors, fetched, reused, resumed }: Packed,
+  {
+    bundleDigest,
+    size,
+    entries,
+    description,
+    isSigned,
+    certificate,
+    mirrors,
+    fetched,
+    reused,
+    resumed,
+  }: Packed,
   run: { file: string; isDryRun: boolean; key: SigningKey | undefined },
 ): PackResult {
   return {
@@ -24,6 +35,7 @@ export function packResult(
     },
     hasSignature: isSigned,
     ...(run.key ? { keyFingerprint: run.key.publicKey.fingerprint } : {}),
+    ...(certificate ? { certificate } : {}),
     platforms: description.platforms,
     images: description.images,
     mirrors,
@@ -44,15 +56,12 @@ export function renderPack(result: PackResult, keyFile: string | undefined): str
     ...(reused.count === 0 ? [] : [[dryRun ? 'to reuse' : 'reused', amountText(reused)] as [string, string]]),
     ...(resumed.bytes === 0 ? [] : [['taken up', takenUpText(resumed)] as [string, string]]),
     ...(result.skipped ? [['left out', `${result.skipped.length} (listed below)`] as [string, string]] : []),
-    ['signed by', result.keyFingerprint ?? 'NOBODY: this bundle is not signed'],
+    ...signedBy(result),
   ]
   const head = dryRun
     ? `Plan: ${countImages(result.images)}. Nothing was written.`
     : `Packed ${countImages(result.images)} into ${file === '-' ? 'standard output' : file}`
-  const next =
-    dryRun || file === undefined || file === '-'
-      ? []
-      : ['', `Next: airgap verify ${file} ${keyFile === undefined ? '--integrity-only' : `--key ${keyFile}`}`]
+  const next = dryRun || file === undefined || file === '-' ? [] : ['', ...nextStep(file, result, keyFile)]
   const marked = dryRun
     ? result.images
     : result.images.filter(({ digest, sourceDigest }) => digest !== sourceDigest)
@@ -61,6 +70,39 @@ export function renderPack(result: PackResult, keyFile: string | undefined): str
   return [head, formatFields(fields), ...mirrors, ...images, ...renderSkipped(result.skipped), ...next].join(
     '\n',
   )
+}
+
+function signedBy({ hasSignature, keyFingerprint, certificate }: PackResult): [string, string][] {
+  if (certificate) {
+    const { identity, issuer, logEntries } = certificate
+    return [
+      ['signed by', `${identity} (certificate)`],
+      ['issuer', issuer],
+      ...logEntries.map(({ url, index }): [string, string] => ['log entry', `${index} in ${url}`]),
+    ]
+  }
+  const nobody = 'NOBODY: this bundle is not signed'
+  return [
+    ['signed by', keyFingerprint ?? (hasSignature ? 'a certificate, once everything is there' : nobody)],
+  ]
+}
+
+function nextStep(file: string, { certificate }: PackResult, keyFile: string | undefined): string[] {
+  if (!certificate) {
+    const flag = keyFile === undefined ? '--integrity-only' : `--key ${keyFile}`
+    return [`Next: airgap verify ${file} ${flag}`]
+  }
+  return [
+    `Next: airgap verify ${file} --trusted-root trusted_root.json \\`,
+    `        --certificate-identity ${shellWord(certificate.identity)} \\`,
+    `        --certificate-oidc-issuer ${shellWord(certificate.issuer)}`,
+    'The trusted root is got by `airgap trust-root fetch`, and carried by another way than the bundle.',
+  ]
+}
+
+/** A word for a shell to copy, quoted where it could see more in it. */
+function shellWord(text: string): string {
+  return /^[\w./:@%+=,-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
 }
 
 /** Blobs that had only begun count for their bytes. */

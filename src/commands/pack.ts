@@ -3,6 +3,7 @@ import { Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
 import { withConfig } from '../cli/config.ts'
 import { imageArgs, outputForceFlag, resolvingFlags, signingFlags } from '../cli/flags.ts'
+import { keylessFlags, keylessFrom } from '../cli/keyless.ts'
 import { imagesOf } from '../cli/inputs.ts'
 import { descriptionFrom } from '../cli/pack-inputs.ts'
 import { openSigner, publicKeyFile } from '../cli/signer.ts'
@@ -23,7 +24,7 @@ const MAX_LOCK_SIZE = 64 * 1024 * 1024
 
 export default class Pack extends BaseCommand {
   static override description =
-    'Fetch images and write them as one signed bundle\nResolves the images (or takes a lock), fetches every blob once and writes it straight to its place in the bundle, hashed on arrival. The file gets its name only when it is complete, checked and synced; until then it is FILE.partial, and after an interruption the same command goes on with it. With -o - the bundle goes to standard output.'
+    'Fetch images and write them as one signed bundle\nResolves the images (or takes a lock), fetches every blob once and writes it straight to its place in the bundle, hashed on arrival. The file gets its name only when it is complete, checked and synced; until then it is FILE.partial, and after an interruption the same command goes on with it. With -o - the bundle goes to standard output.\n--keyless signs when every blob is there: with a key that lives for seconds, which Sigstore certifies for the identity token of the CI job. The certificate, with the identity in it, and the SHA-256 of SHA256SUMS are then in public logs and cannot be taken back. Where the token has expired by then, everything fetched is kept, and the same command with a fresh token only signs.'
 
   static override examples = [
     {
@@ -55,6 +56,11 @@ export default class Pack extends BaseCommand {
         '<%= config.bin %> <%= command.id %> --lock airgap.lock -o apps.tar --public-key hsm.pub --sign-command /opt/hsm/sign',
     },
     {
+      description: 'In a CI job, signed as that job instead of with a key; this becomes public',
+      command:
+        '<%= config.bin %> <%= command.id %> --images-from images.txt -o apps.tar --keyless --trusted-root trusted_root.json',
+    },
+    {
       description: 'Straight to another host, unsigned',
       command: '<%= config.bin %> <%= command.id %> nginx:1.29 -o - --no-sign | ssh host "cat > nginx.tar"',
     },
@@ -76,6 +82,7 @@ export default class Pack extends BaseCommand {
       helpGroup: 'OUTPUT',
     }),
     ...signingFlags,
+    ...keylessFlags,
     'no-sign': Flags.boolean({ description: 'Leave the bundle unsigned', helpGroup: 'SIGNING' }),
     name: Flags.string({
       description: "The bundle's name; by default the output's",
@@ -124,6 +131,7 @@ export default class Pack extends BaseCommand {
     const toStandardOutput = flags.output === '-'
     const warn = (message: string): void => this.warning(message)
     const description = descriptionFrom(flags, process.env)
+    const keyless = keylessFrom(flags)
     const key = await openSigner(flags)
     for (const message of key?.warnings ?? []) warn(message)
     const what =
@@ -145,7 +153,7 @@ export default class Pack extends BaseCommand {
         // A plan bears the name that its bundle would have.
         name: flags.name ?? (toStandardOutput ? undefined : basename(flags.output)),
         force: flags.force,
-        key: key ?? 'unsigned',
+        key: key ?? (keyless ? { keyless } : 'unsigned'),
         fresh: flags.fresh,
         reuse: flags.reuse,
         onIncomplete: (left) => void (unfinished = left),
@@ -173,6 +181,7 @@ export default class Pack extends BaseCommand {
       output: string
       key?: string | undefined
       'sign-command'?: string | undefined
+      keyless: boolean
       'no-sign': boolean
       lock?: string | undefined
       kubeadm?: string[] | undefined
@@ -192,12 +201,18 @@ export default class Pack extends BaseCommand {
         hint: 'Pipe it, or name a file.',
       })
     }
-    if (flags.key === undefined && flags['sign-command'] === undefined && !flags['no-sign']) {
+    if (flags.output === '-' && flags.keyless) {
+      throw new AirgapError('USAGE', '--keyless cannot sign what is written to standard output', {
+        hint: 'The signature is made when every blob is there, and stands in front of them. Pack into a file, then send that.',
+      })
+    }
+    const isSigned = flags.key !== undefined || flags['sign-command'] !== undefined || flags.keyless
+    if (!isSigned && !flags['no-sign']) {
       throw new AirgapError(
         'USAGE',
-        'one of --key FILE, --sign-command COMMAND and --no-sign has to be given',
+        'one of --key FILE, --sign-command COMMAND, --keyless and --no-sign has to be given',
         {
-          hint: 'With --key or --sign-command the bundle is signed, and those who receive it can check who made it (`airgap keygen` makes a key pair). With --no-sign nobody can; push then needs --allow-unsigned.',
+          hint: 'With --key or --sign-command the bundle is signed, and those who receive it can check who made it (`airgap keygen` makes a key pair); in CI --keyless does so without a key. With --no-sign nobody can; push then needs --allow-unsigned.',
         },
       )
     }

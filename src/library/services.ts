@@ -19,8 +19,6 @@ const PATIENCE_MS = 60_000
 /** The services of a Sigstore instance, and how they are reached: as registries are. */
 export interface Services {
   ask: AskService
-  /** The same, for a GET whose answer may be anything and is read by somebody else. */
-  transport: Transport
 }
 
 /** Whether a URL may be spoken to without TLS: loopback, and what the caller has named. */
@@ -72,7 +70,7 @@ export async function withServices<T>(
   }
   run.signal.addEventListener('abort', close, { once: true })
   try {
-    return await work({ ask, transport })
+    return await work({ ask })
   } finally {
     run.signal.removeEventListener('abort', close)
     close()
@@ -94,7 +92,7 @@ async function askOnce(
   context: ServiceContext,
   signal: AbortSignal,
 ): Promise<Asked> {
-  const { method, url, headers, authorization, body, patienceMs, mayAnswer, limit, answers } = request
+  const { method, url, headers, authorization, body, patienceMs, mayAnswer = [], limit, answers } = request
   const answerTimeoutMs = Math.max(patienceMs ?? 0, transport.stallTimeoutMs)
   let response: HttpResponse
   try {
@@ -117,13 +115,13 @@ async function askOnce(
   const { status } = response
   const location = headerOf(response, 'location')
   const isGood = status >= 200 && status < 300
-  if (!isGood && status !== mayAnswer) throw await statusFault(response, request)
+  if (!isGood && !mayAnswer.includes(status)) throw await statusFault(response, request)
   if (!isGood) {
     discard(response)
     return { status, body: Buffer.alloc(0), location }
   }
   const contentType = contentTypeOf(response)
-  if (contentType !== answers) {
+  if (answers !== undefined && contentType !== answers) {
     discard(response)
     const found = contentType === '' ? 'an answer without a media type' : JSON.stringify(contentType)
     throw refused(request, `it answers with ${found}, and not ${answers}`, NOT_THERE)

@@ -15,6 +15,7 @@ import { PackSchema } from '../../src/cli/shapes/pack.ts'
 import { PushSchema } from '../../src/cli/shapes/push.ts'
 import { ServeSchema } from '../../src/cli/shapes/serve.ts'
 import { SignSchema } from '../../src/cli/shapes/sign.ts'
+import { TrustRootSchema } from '../../src/cli/shapes/trust-root.ts'
 import { LockSchema } from '../../src/transfer/pack/lock.ts'
 import { ReceiptSchema } from '../../src/transfer/push/receipt.ts'
 
@@ -36,6 +37,7 @@ export const SCHEMAS = {
   receipt: ['Receipt of an airgap push', ReceiptSchema],
   serve: ['What `airgap serve --json` gives, as soon as it listens', ServeSchema],
   sign: ['What `airgap sign --json` gives', SignSchema],
+  'trust-root': ['What `airgap trust-root fetch --json` gives', TrustRootSchema],
 } satisfies Record<string, [title: string, schema: v.GenericSchema]>
 type SchemaName = keyof typeof SCHEMAS
 
@@ -56,6 +58,7 @@ export const COMMANDS: Record<string, SchemaName> = {
   resolve: 'lock',
   serve: 'serve',
   sign: 'sign',
+  'trust-root': 'trust-root',
   verify: 'evidence',
 }
 

@@ -1,6 +1,7 @@
 import { createHash, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer as createSecureServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import { fulcioHandler, initializeCA, initializeCTLog, initializeTLog, initializeTSA } from '@sigstore/mock'
@@ -59,10 +60,16 @@ export function identityToken(claims: Record<string, unknown> = {}): string {
   return token
 }
 
-export async function startServices(): Promise<TestServices> {
+export interface ServiceOptions {
+  /** Over HTTPS, with this key and certificate. */
+  tls?: { key: string; cert: string }
+}
+
+export async function startServices({ tls }: ServiceOptions = {}): Promise<TestServices> {
   const now = new Date()
-  // The mock writes milliseconds in a form that is wrong where they end in zero.
-  const time = new Date(now.getTime() - (now.getTime() % 1000) + 123)
+  // Not before the certificates that are made in a moment. The mock writes milliseconds in a form that is wrong where
+  // they end in zero.
+  const time = new Date(now.getTime() - (now.getTime() % 1000) + 1123)
   const [caKeys, ctKeys, logKeys, tsaKeys] = [pair('P-384'), pair(), pair(), pair('P-384')]
   const services: TestServices = {
     origin: '',
@@ -71,16 +78,17 @@ export async function startServices(): Promise<TestServices> {
     trustedRoot: Buffer.alloc(0),
     signingConfig: (change) => signingConfigOf(services.origin, change),
   }
-  const server = createServer((request, response) => {
+  const listener = (request: IncomingMessage, response: ServerResponse): void => {
     void answer(request, services, work).then((reply) => send(response, reply))
-  })
+  }
+  const server = tls ? createSecureServer(tls, listener) : createServer(listener)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   onTestFinished(() => {
     server.closeAllConnections()
     server.close()
   })
-  services.origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  services.origin = `${tls ? 'https' : 'http'}://127.0.0.1:${(server.address() as AddressInfo).port}`
 
   const ctLog = await initializeCTLog(ctKeys, time)
   const ca = await initializeCA(caKeys, ctLog, time)

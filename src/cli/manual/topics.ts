@@ -5,7 +5,7 @@ export const COMMAND_GROUPS: readonly { heading: string; commands: readonly stri
   { heading: 'Outside, where there is a network', commands: ['list', 'resolve', 'pack'] },
   { heading: 'Anywhere, without a network', commands: ['inspect', 'verify', 'sign'] },
   { heading: 'Inside', commands: ['push', 'serve'] },
-  { heading: 'Setting up', commands: ['keygen', 'init', 'login', 'logout', 'completion'] },
+  { heading: 'Setting up', commands: ['keygen', 'trust-root', 'init', 'login', 'logout', 'completion'] },
 ]
 
 export const OTHER_COMMANDS = 'Others'
@@ -55,6 +55,18 @@ export const ENVIRONMENT: readonly (readonly [names: string, text: string])[] = 
   [
     'AIRGAP_SIGN_IMAGES_PASSWORD',
     'The password of the key of push --sign-images, before those; --sign-images-password-file comes first.',
+  ],
+  [
+    'SIGSTORE_ID_TOKEN',
+    'The identity token for pack --keyless, where --identity-token-file does not name one.',
+  ],
+  [
+    'ACTIONS_ID_TOKEN_REQUEST_URL, ACTIONS_ID_TOKEN_REQUEST_TOKEN',
+    'Where a job of GitHub Actions gets its identity token; set for jobs with the permission id-token: write. Used for pack --keyless where SIGSTORE_ID_TOKEN is not set.',
+  ],
+  [
+    'GITHUB_ACTIONS, GITLAB_CI',
+    'If true and there is no identity token, the error says how this CI system gives one.',
   ],
   [
     'AIRGAP_REGISTRY, AIRGAP_REGISTRY_USERNAME, AIRGAP_REGISTRY_PASSWORD_FILE',

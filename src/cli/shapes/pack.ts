@@ -25,6 +25,24 @@ export const PackSchema = v.object({
   bundle: v.object({ ...BundleIdentitySchema.entries, ...fileFields }),
   hasSignature,
   keyFingerprint: v.optional(keyFingerprint),
+  certificate: v.optional(
+    described(
+      v.object({
+        identity: described(v.string(), 'Whom the certificate names: an e-mail address or a URI'),
+        issuer: described(v.string(), 'Who has vouched for that identity'),
+        logEntries: described(
+          v.array(
+            v.object({
+              url: described(v.string(), 'The transparency log'),
+              index: described(v.string(), 'The place of the entry in it; decimal'),
+            }),
+          ),
+          'Where the signature is entered',
+        ),
+      }),
+      'What a bundle was signed with without a key; absent in a dry run',
+    ),
+  ),
   platforms: PlatformsSchema,
   images: v.array(ImageEntrySchema),
   mirrors: described(

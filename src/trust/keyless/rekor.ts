@@ -82,7 +82,7 @@ async function writeToFirst(ask: AskService, base: URL, signed: ToLog): Promise<
         },
       },
     }),
-    mayAnswer: CONFLICT,
+    mayAnswer: [CONFLICT],
   })
   // An attempt that seemed to fail had arrived.
   if (answer.status === CONFLICT) {

@@ -11,14 +11,14 @@ export interface ServiceRequest {
   body?: string | Uint8Array | undefined
   /** What is secret in the body: no message quotes it. */
   secrets?: readonly string[] | undefined
-  /** The media type that an answer must have. */
-  answers: string
+  /** The media type that an answer must have; any where left out. */
+  answers?: string | undefined
   /** The most that an answer may have, in bytes. */
   limit: number
   /** How long the answer may take, where that is longer than a peer may be silent. Milliseconds. */
   patienceMs?: number | undefined
-  /** A status that is no success and is returned, too. */
-  mayAnswer?: number | undefined
+  /** What is no success and is returned, too, without its body. */
+  mayAnswer?: readonly number[] | undefined
   /** What to do where the service refuses (4xx). */
   hint?: string | undefined
 }

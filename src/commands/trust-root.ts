@@ -1,0 +1,108 @@
+import { Args, Flags } from '@oclif/core'
+import { BaseCommand } from '../cli/base-command.ts'
+import { outputForceFlag, registryFlags } from '../cli/flags.ts'
+import { Progress } from '../cli/progress.ts'
+import { pressureOptions, registryOptions } from '../cli/registries.ts'
+import { renderTrustRoot } from '../cli/render-trust-root.ts'
+import type { TrustRootResult } from '../cli/shapes/trust-root.ts'
+import { AirgapError } from '../errors.ts'
+
+const {
+  'plain-http': plainHttp,
+  'ca-file': caFile,
+  'insecure-skip-tls-verify': skipVerify,
+  retries,
+  timeout,
+} = registryFlags
+
+export default class TrustRoot extends BaseCommand {
+  static override description =
+    'Get the trusted root that keyless signatures are checked with\nOn the connected side: fetches trusted_root.json from the TUF repository of a Sigstore instance, verified from a root that airgap brings along (or --root), and writes it byte for byte. Carry it inside by another way than the bundles, and compare its SHA-256 there. It changes a few times a year, when the instance changes its keys or logs.'
+
+  static override examples = [
+    {
+      description: "The public instance's, into trusted_root.json",
+      command: '<%= config.bin %> <%= command.id %> fetch',
+    },
+    {
+      description: 'The same from a mirror of that repository',
+      command: '<%= config.bin %> <%= command.id %> fetch --mirror https://mirror.example.com/sigstore-tuf',
+    },
+    {
+      description: "A private instance's, with the initial root that its operator handed over",
+      command:
+        '<%= config.bin %> <%= command.id %> fetch --mirror https://tuf.example.com --root root.json -o example-root.json',
+    },
+  ]
+
+  static override args = {
+    action: Args.custom<'fetch'>({
+      options: ['fetch'],
+      description: 'What to do: there is this one thing',
+      ignoreStdin: true,
+    })({ required: true }),
+  }
+
+  static override flags = {
+    output: Flags.string({
+      char: 'o',
+      default: 'trusted_root.json',
+      description: 'Write it here; - is standard output',
+      helpValue: 'FILE',
+      helpGroup: 'OUTPUT',
+    }),
+    ...outputForceFlag,
+    mirror: Flags.string({
+      description: "TUF repository; the public instance's unless given",
+      helpValue: 'URL',
+    }),
+    root: Flags.string({
+      description: "Initial root.json of a private instance's repository",
+      helpValue: 'FILE',
+    }),
+    'plain-http': plainHttp,
+    'ca-file': caFile,
+    'insecure-skip-tls-verify': skipVerify,
+    retries,
+    timeout,
+  }
+
+  async run(): Promise<TrustRootResult> {
+    const { flags } = await this.parse(TrustRoot)
+    const { output } = flags
+    const toStandardOutput = output === '-'
+    if (toStandardOutput && this.jsonEnabled()) {
+      throw new AirgapError('USAGE', '-o - and --json both want standard output')
+    }
+    const { OutputFile } = await import('../files/output-file.ts')
+    const { fetchTrustRoot } = await import('../library/trust-root/trust-root.ts')
+    // Whatever stands in the way is known before anything is asked.
+    const file = toStandardOutput ? undefined : await OutputFile.reserve(output, { force: flags.force })
+    const progress = new Progress()
+    try {
+      const { bytes, ...fetched } = await fetchTrustRoot({
+        mirror: flags.mirror,
+        root: flags.root,
+        registries: registryOptions(flags),
+        ...pressureOptions(flags),
+        signal: this.signal,
+        onEvent: await progress.start(),
+      })
+      progress.stop()
+      await file?.write(bytes, 0)
+      await file?.commit(this.signal)
+      const result = { file: output, size: bytes.length, ...fetched }
+      const text = renderTrustRoot(result, Date.now())
+      if (toStandardOutput) {
+        process.stdout.write(bytes)
+        this.note(text)
+      } else {
+        this.print(text)
+      }
+      return result
+    } finally {
+      progress.stop()
+      await file?.discard()
+    }
+  }
+}
