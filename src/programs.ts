@@ -64,7 +64,9 @@ export function runProgram(
   args: readonly string[],
   { input, env, timeoutMs, maxOutput, maxErrors = 0, signal }: ProgramRun,
 ): Promise<ProgramEnd> {
-  const passedOn = Object.entries(env).filter(([key]) => !/^(?:AIRGAP|COSIGN|SIGSTORE|ACTIONS_ID_TOKEN)_/i.test(key))
+  const passedOn = Object.entries(env).filter(
+    ([key]) => !/^(?:AIRGAP|COSIGN|SIGSTORE|ACTIONS_ID_TOKEN)_/i.test(key),
+  )
   return new Promise((resolve) => {
     const child = spawn(program, args, {
       shell: false,

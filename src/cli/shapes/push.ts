@@ -8,6 +8,7 @@ import {
   plannedImageFields,
   ProjectsSchema,
   ReceiptSchema,
+  referrerFields,
   sparseIndexFields,
   tagSchema,
   TargetSchema,
@@ -33,6 +34,20 @@ export const PushPlanSchema = v.object({
         described(
           v.array(v.object({ ...imageSignatureFields, state: v.picklist(['to-sign', 'present']) })),
           'With --sign-images: what will be signed, and what has its signature',
+        ),
+      ),
+      referrers: v.optional(
+        described(
+          v.array(
+            v.object({
+              ...referrerFields,
+              state: described(
+                v.picklist(['to-send', 'present', 'to-merge', 'not-delivered', 'left-out']),
+                "to-merge: cosign's tag has other layers, which stay; not-delivered: what it refers to does not get into the target; left-out: by --referrers",
+              ),
+            }),
+          ),
+          'Signatures, attestations, SBOMs and whatever else refers to the image',
         ),
       ),
     }),

@@ -1,5 +1,6 @@
 import type { Digest } from '../../oci/digest.ts'
 import type { Amount } from '../amount.ts'
+import type { ReferrerEntry } from '../../bundle/referrers.ts'
 import type { Receipt } from './receipt.ts'
 
 /** What a push will do, in the terms of its receipt. */
@@ -21,6 +22,10 @@ export interface PlannedPush {
       | (Omit<NonNullable<Receipt['images'][number]['imageSignatures']>[number], 'outcome'> & {
           state: 'to-sign' | 'present'
         })[]
+      | undefined
+    /** What travels along with it. `to-merge`: cosign's tag has other layers, which stay. */
+    referrers?:
+      | (ReferrerEntry & { state: 'to-send' | 'present' | 'to-merge' | 'not-delivered' | 'left-out' })[]
       | undefined
   }[]
   /** What images will be signed with, and how. */

@@ -5,8 +5,7 @@ import type { PublicKey } from '../keys.ts'
 
 /** Who has to have signed: the holder of one of the keys, or somebody whom a certificate names. */
 export type RequiredSigner =
-  | { kind: 'key'; keys: readonly PublicKey[] }
-  | { kind: 'identity'; identity: Identity }
+  { kind: 'key'; keys: readonly PublicKey[] } | { kind: 'identity'; identity: Identity }
 
 /** What the name that a signature holds is compared with: nothing, the image's own name, or a pattern. */
 export type NameCheck = 'ignore' | 'match' | { shown: string; matches: (name: string) => boolean }
