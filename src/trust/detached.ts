@@ -2,6 +2,7 @@ import * as v from 'valibot'
 import { AirgapError } from '../errors.ts'
 import { checkKeyCase, checkShape, parseStrictJson } from '../oci/json.ts'
 import { decodeBase64 } from './base64.ts'
+import { fromOldCosignBundle } from './identity/old-cosign-bundle.ts'
 import { BUNDLE_JSON_LIMIT } from './key-bundle.ts'
 import { DER_LIMIT } from './verify.ts'
 
@@ -13,16 +14,18 @@ export type DetachedSignature =
 const OldCosignBundle = v.object({
   base64Signature: v.string('a string is expected'),
   cert: v.nullish(v.string('a string is expected')),
+  rekorBundle: v.optional(v.unknown()),
 })
 
 const ACCEPTED =
   'Accepted: a Sigstore bundle (cosign sign-blob --bundle), a raw signature (openssl dgst -sign), ' +
-  'the same in base64 (cosign 2, .sig), and the JSON bundle of cosign 2 for a key.'
+  'the same in base64 (cosign 2, .sig), and the JSON bundle of cosign 2.'
 
 /**
  * Reads a signature file that was given beside the thing signed. Its form is told by its contents: a Sigstore
  * bundle, a raw signature (DER, or as long as one by an RSA key is), the same in base64 (line breaks allowed), or
- * cosign 2's `{base64Signature, cert, rekorBundle}` when it holds no certificate. Nothing is verified here: hand the result to `verifySignature`.
+ * cosign 2's `{base64Signature, cert, rekorBundle}`, which becomes a Sigstore bundle when it holds a certificate. Nothing
+ * is verified here: hand the result to `verifySignature` or `readCertificateBundle`.
  *
  * @param what names the file in errors.
  * @throws AirgapError `INVALID_CONTENT`
@@ -50,14 +53,10 @@ function fromJson(file: Buffer, what: string): DetachedSignature {
   checkKeyCase(value, ['mediaType', 'base64Signature', 'cert', 'rekorBundle'], what)
   if ('mediaType' in value) return { bundleJson: file }
   if (!('base64Signature' in value)) throw unusable(what, 'it is JSON, but no signature')
-  const { base64Signature, cert } = checkShape(OldCosignBundle, value, what)
-  if (cert) {
-    throw unusable(
-      what,
-      'it was made with a certificate (keyless signing), and a signature by a key is required',
-    )
-  }
-  return { der: fromBase64(base64Signature, what) }
+  const { base64Signature, cert, rekorBundle } = checkShape(OldCosignBundle, value, what)
+  const der = fromBase64(base64Signature, what)
+  const bundleJson = cert ? fromOldCosignBundle({ signature: der, cert, rekorBundle }, what) : undefined
+  return bundleJson ? { bundleJson } : { der }
 }
 
 function fromBase64(text: string, what: string): Buffer {

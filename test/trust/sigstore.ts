@@ -1,10 +1,18 @@
-import { createHash, generateKeyPairSync, sign, X509Certificate, type KeyObject } from 'node:crypto'
+import {
+  createHash,
+  generateKeyPairSync,
+  randomInt,
+  sign,
+  X509Certificate,
+  type KeyObject,
+} from 'node:crypto'
 import { bundleToJSON, toDSSEBundle, toMessageSignatureBundle, type Bundle } from '@sigstore/bundle'
-import { initializeCA, initializeCTLog, initializeTLog, initializeTSA } from '@sigstore/mock'
+import { initializeTLog, initializeTSA } from '@sigstore/mock'
 import { HashAlgorithm, PublicKeyDetails, TrustedRoot } from '@sigstore/protobuf-specs'
+import { makeAuthority, type KeyPair, type LeafOptions } from './certificates.ts'
 
 const REKOR = 'https://rekor.test.internal'
-const ISSUER_V2 = '1.3.6.1.4.1.57264.1.8'
+const MINUTE = 60_000
 
 export interface SignOptions {
   /** The certificate's subject alternative name, a URI. */
@@ -16,6 +24,20 @@ export interface SignOptions {
   withTimestamp?: boolean
   /** Without the log's own promise, so that its time says nothing. */
   withoutPromise?: boolean
+  /** What else is in the certificate, and what is not, against Fulcio's custom. */
+  certificate?: Partial<LeafOptions>
+  /** When log and timestamp authority were asked; minutes after the certificate became valid, 0 unless given. */
+  minutesLater?: number
+  /** The log's entry is of this artifact instead. */
+  entryOf?: Uint8Array
+  /** The log's entry names another certificate of the same key. */
+  entryNames?: Partial<LeafOptions>
+  /** An entry as Rekor v2 makes it, which has neither promise nor time. */
+  rekorV2?: boolean
+  /** Media type `…;version=0.1`, with a chain of certificates in place of the one. */
+  v01?: boolean
+  /** The last word on what is written. */
+  change?: (bundle: Bundle) => void
 }
 
 /**
@@ -60,10 +82,15 @@ export async function makeSigstore(clock: Date = new Date()): Promise<Sigstore> 
   // The mock writes milliseconds in a form that is wrong where they end in zero.
   const time = new Date(clock.getTime() - (clock.getTime() % 1000) + 123)
   const [caKeys, ctKeys, logKeys, tsaKeys] = [pair('P-384'), pair(), pair(), pair('P-384')]
-  const ctLog = await initializeCTLog(ctKeys, time)
-  const ca = await initializeCA(caKeys, ctLog, time)
-  const log = await initializeTLog(REKOR, logKeys, time)
+  const ca = makeAuthority(caKeys, ctKeys, 'sigstore.test')
   const tsa = await initializeTSA(tsaKeys, time)
+  // The same authority, asked later: it has the certificates of the first.
+  const tsaAt = async (minutes: number): Promise<typeof tsa> =>
+    minutes === 0
+      ? tsa
+      : Object.assign(Object.create(tsa) as typeof tsa, { getCurrentTime: () => later(minutes) })
+  const later = (minutes: number): Date => new Date(time.getTime() + minutes * MINUTE)
+  const spki = (key: KeyObject): Buffer => key.export({ type: 'spki', format: 'der' })
 
   const validFor = { start: new Date(0), end: undefined }
   const logInstance = (baseUrl: string, publicKey: Buffer, keyId: Buffer) => ({
@@ -87,9 +114,11 @@ export async function makeSigstore(clock: Date = new Date()): Promise<Sigstore> 
     `${JSON.stringify(
       TrustedRoot.toJSON({
         mediaType: 'application/vnd.dev.sigstore.trustedroot+json;version=0.1',
-        tlogs: [logInstance(REKOR, log.publicKey, sha256(log.publicKey))],
-        certificateAuthorities: [authority('https://fulcio.test.internal', [bytesOf(ca.rootCertificate)])],
-        ctlogs: [logInstance('https://ct.test.internal', ctLog.publicKey, bytesOf(ctLog.logID))],
+        tlogs: [logInstance(REKOR, spki(logKeys.publicKey), sha256(spki(logKeys.publicKey)))],
+        certificateAuthorities: [authority('https://fulcio.test.internal', [ca.root])],
+        ctlogs: [
+          logInstance('https://ct.test.internal', spki(ctKeys.publicKey), sha256(spki(ctKeys.publicKey))),
+        ],
         timestampAuthorities: [
           authority('https://tsa.test.internal', [bytesOf(tsa.intCertificate), bytesOf(tsa.rootCertificate)]),
         ],
@@ -99,17 +128,23 @@ export async function makeSigstore(clock: Date = new Date()): Promise<Sigstore> 
     )}\n`,
   )
 
-  const certify = async (options: SignOptions): Promise<{ der: Buffer; privateKey: KeyObject }> => {
-    const { publicKey, privateKey } = pair()
-    const der = await ca.issueCertificate({
-      publicKey: publicKey.export({ type: 'spki', format: 'der' }),
-      subjectAltName: options.identity ?? IDENTITY,
-      extensions: [{ oid: ISSUER_V2, value: options.issuer ?? ISSUER }],
+  const certify = (
+    { identity = IDENTITY, issuer = ISSUER, certificate }: SignOptions,
+    keys = pair(),
+  ): { der: Buffer; keys: KeyPair } => {
+    const der = ca.issue({
+      publicKey: keys.publicKey,
+      names: [{ uri: identity }],
+      issuer,
+      notBefore: time,
+      notAfter: later(10),
+      ...certificate,
     })
-    return { der: bytesOf(der), privateKey }
+    return { der, keys }
   }
 
-  const enter = async (entry: object): Promise<Entered> => {
+  const enter = async (entry: object, { minutesLater = 0 }: SignOptions): Promise<Entered> => {
+    const log = await initializeTLog(REKOR, logKeys, later(minutesLater))
     const [found] = Object.values((await log.log(entry)) as Record<string, Entered>)
     if (!found) throw new Error('the log gave no entry')
     return found
@@ -123,15 +158,17 @@ export async function makeSigstore(clock: Date = new Date()): Promise<Sigstore> 
     options: SignOptions,
   ): Promise<Buffer> => {
     if (entered) {
+      const isV2 = options.rekorV2 === true
       bundle.verificationMaterial.tlogEntries = [
         {
-          logIndex: String(entered.logIndex),
+          logIndex: String(isV2 ? entered.verification.inclusionProof.logIndex : entered.logIndex),
           logId: { keyId: Buffer.from(entered.logID, 'hex') },
-          kindVersion: { kind, version: '0.0.1' },
-          integratedTime: String(entered.integratedTime),
-          inclusionPromise: options.withoutPromise
-            ? undefined
-            : { signedEntryTimestamp: Buffer.from(entered.verification.signedEntryTimestamp, 'base64') },
+          kindVersion: { kind, version: isV2 ? '0.0.2' : '0.0.1' },
+          integratedTime: isV2 ? '0' : String(entered.integratedTime),
+          inclusionPromise:
+            options.withoutPromise || isV2
+              ? undefined
+              : { signedEntryTimestamp: Buffer.from(entered.verification.signedEntryTimestamp, 'base64') },
           inclusionProof: {
             logIndex: String(entered.verification.inclusionProof.logIndex),
             treeSize: String(entered.verification.inclusionProof.treeSize),
@@ -144,10 +181,11 @@ export async function makeSigstore(clock: Date = new Date()): Promise<Sigstore> 
       ]
     }
     if (options.withTimestamp) {
-      const signedTimestamp = await tsa.timestamp({
+      const authorityThen = await tsaAt(options.minutesLater ?? 0)
+      const signedTimestamp = await authorityThen.timestamp({
         artifactHash: sha256(signature),
         hashAlgorithmOID: '2.16.840.1.101.3.4.2.1',
-        nonce: 1,
+        nonce: randomInt(2 ** 31),
         policyOID: '1.3.6.1.4.1.57264.2',
         certReq: false,
       })
@@ -155,23 +193,24 @@ export async function makeSigstore(clock: Date = new Date()): Promise<Sigstore> 
         rfc3161Timestamps: [{ signedTimestamp: bytesOf(signedTimestamp) }],
       }
     }
+    if (options.v01) asV01(bundle)
+    options.change?.(bundle)
     return Buffer.from(`${JSON.stringify(bundleToJSON(bundle))}\n`)
   }
 
   const signMessage = async (payload: Uint8Array, options: SignOptions) => {
-    const { der: certificate, privateKey } = await certify(options)
-    const signature = sign('sha256', payload, privateKey)
+    const { der: certificate, keys } = certify(options)
+    const signature = sign('sha256', payload, keys.privateKey)
     const pem = new X509Certificate(certificate).toString()
+    const noted = options.entryNames
+      ? certify({ ...options, certificate: { ...options.certificate, ...options.entryNames } }, keys).der
+      : certificate
+    const artifact = options.entryOf ?? payload
+    const notedSignature = options.entryOf ? sign('sha256', artifact, keys.privateKey) : signature
+    const entry = options.rekorV2 ? entryV2 : entryV1
     const entered = options.withoutLog
       ? undefined
-      : await enter({
-          apiVersion: '0.0.1',
-          kind: 'hashedrekord',
-          spec: {
-            data: { hash: { algorithm: 'sha256', value: sha256(payload).toString('hex') } },
-            signature: { content: signature.toString('base64'), publicKey: { content: base64(pem) } },
-          },
-        })
+      : await enter(entry(sha256(artifact), notedSignature, noted), options)
     return { certificate, pem, signature, entered }
   }
 
@@ -183,26 +222,29 @@ export async function makeSigstore(clock: Date = new Date()): Promise<Sigstore> 
       return complete(bundle, signature, entered, 'hashedrekord', options)
     },
     attest: async (statement, options = {}) => {
-      const { der: certificate, privateKey } = await certify(options)
+      const { der: certificate, keys } = certify(options)
       const payload = Buffer.from(JSON.stringify(statement))
       const payloadType = 'application/vnd.in-toto+json'
-      const signature = sign('sha256', preAuthEncoding(payloadType, payload), privateKey)
+      const signature = sign('sha256', preAuthEncoding(payloadType, payload), keys.privateKey)
       const entered = options.withoutLog
         ? undefined
-        : await enter({
-            apiVersion: '0.0.1',
-            kind: 'dsse',
-            spec: {
-              signatures: [
-                {
-                  signature: signature.toString('base64'),
-                  verifier: base64(new X509Certificate(certificate).toString()),
-                },
-              ],
-              envelopeHash: { algorithm: 'sha256', value: sha256(payload).toString('hex') },
-              payloadHash: { algorithm: 'sha256', value: sha256(payload).toString('hex') },
+        : await enter(
+            {
+              apiVersion: '0.0.1',
+              kind: 'dsse',
+              spec: {
+                signatures: [
+                  {
+                    signature: signature.toString('base64'),
+                    verifier: base64(new X509Certificate(certificate).toString()),
+                  },
+                ],
+                envelopeHash: { algorithm: 'sha256', value: sha256(payload).toString('hex') },
+                payloadHash: { algorithm: 'sha256', value: sha256(payload).toString('hex') },
+              },
             },
-          })
+            options,
+          )
       const bundle = toDSSEBundle({ artifact: payload, artifactType: payloadType, signature, certificate })
       return complete(bundle, signature, entered, 'dsse', options)
     },
@@ -212,7 +254,7 @@ export async function makeSigstore(clock: Date = new Date()): Promise<Sigstore> 
       return {
         signature: signature.toString('base64'),
         certificate: pem,
-        chain: new X509Certificate(bytesOf(ca.rootCertificate)).toString(),
+        chain: new X509Certificate(ca.root).toString(),
         bundle: JSON.stringify({
           SignedEntryTimestamp: entered.verification.signedEntryTimestamp,
           Payload: {
@@ -227,7 +269,50 @@ export async function makeSigstore(clock: Date = new Date()): Promise<Sigstore> 
   }
 }
 
-function pair(namedCurve = 'P-256'): { publicKey: KeyObject; privateKey: KeyObject } {
+/** A `hashedrekord` as Rekor v1 notes it (sigstore/rekor, pkg/types/hashedrekord). */
+function entryV1(digest: Buffer, signature: Buffer, certificate: Buffer): object {
+  const pem = new X509Certificate(certificate).toString()
+  return {
+    apiVersion: '0.0.1',
+    kind: 'hashedrekord',
+    spec: {
+      data: { hash: { algorithm: 'sha256', value: digest.toString('hex') } },
+      signature: { content: signature.toString('base64'), publicKey: { content: base64(pem) } },
+    },
+  }
+}
+
+/** The same as Rekor v2 notes it (sigstore/rekor-tiles). */
+function entryV2(digest: Buffer, signature: Buffer, certificate: Buffer): object {
+  return {
+    apiVersion: '0.0.2',
+    kind: 'hashedrekord',
+    spec: {
+      hashedRekordV002: {
+        data: { algorithm: 'SHA2_256', digest: digest.toString('base64') },
+        signature: {
+          content: signature.toString('base64'),
+          verifier: {
+            keyDetails: 'PKIX_ECDSA_P256_SHA_256',
+            x509Certificate: { rawBytes: certificate.toString('base64') },
+          },
+        },
+      },
+    },
+  }
+}
+
+function asV01(bundle: Bundle): void {
+  const { content } = bundle.verificationMaterial
+  if (content.$case !== 'certificate') return
+  bundle.mediaType = 'application/vnd.dev.sigstore.bundle+json;version=0.1'
+  bundle.verificationMaterial.content = {
+    $case: 'x509CertificateChain',
+    x509CertificateChain: { certificates: [content.certificate] },
+  }
+}
+
+function pair(namedCurve = 'P-256'): KeyPair {
   return generateKeyPairSync('ec', { namedCurve })
 }
 

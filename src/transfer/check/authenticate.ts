@@ -5,21 +5,18 @@ import type { Problem } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { DetachedSignature } from '../../trust/detached.ts'
 import { readKeyBundle } from '../../trust/key-bundle.ts'
-import { readCertificateBundle, verifyCertificateBundle } from '../../trust/identity/certificate-bundle.ts'
-import type { Identity } from '../../trust/identity/identity.ts'
-import type { Root } from '../../trust/identity/trusted-root.ts'
+import { isOver, readCertificateBundle } from '../../trust/identity/certificate-bundle.ts'
+import { spellCertificateBundle } from '../../trust/keyless/spelling.ts'
 import type { PublicKey } from '../../trust/keys.ts'
 import { signatureOf } from '../../trust/signature.ts'
 import type { VerifiedSignature } from '../../trust/verified.ts'
-import { verifySignature, type GivenSignature } from '../../trust/verify.ts'
+import { checkSignature, type SignatureCheck, type Signers } from './one-signature.ts'
 
-/** What the caller trusts and expects. Nothing in a bundle adds to it. */
-export interface TrustOptions {
-  /** A signature by any key or identity suffices. None at all only together with `unauthenticated`. */
-  keys: readonly PublicKey[]
-  /** Whom a certificate may name; needs `root`. */
-  identities?: readonly Identity[]
-  root?: Root | undefined
+/**
+ * What the caller trusts and expects. Nothing in a bundle adds to it. A signature by any one of the keys and identities
+ * suffices; there are none at all only together with `unauthenticated`.
+ */
+export interface TrustOptions extends Signers {
   /** Check integrity alone: whoever made the file could have written anything into it. */
   unauthenticated: boolean
   /** Signatures from beside the bundle, tried after its own. */
@@ -38,8 +35,8 @@ export type Authentication =
   | { state: 'signed'; signatures: readonly [VerifiedSignature, ...VerifiedSignature[]] }
   /** Nothing was authenticated; `hasSignature` says whether the bundle carries a signature. */
   | { state: 'not-checked'; hasSignature: boolean }
-  /** `isUnsigned`: no signature was there to be checked. */
-  | { state: 'failed'; isUnsigned?: boolean }
+  /** `isUnsigned`: no signature was there to be checked. `hint`: the way out, where the signatures are at fault. */
+  | { state: 'failed'; isUnsigned?: boolean; hint?: string }
 
 /**
  * Step 1: checks the bytes of `SHA256SUMS` against the caller's keys and the digest that the caller expects,
@@ -70,6 +67,7 @@ export function authenticate(
 
 function checkSignatures(head: BundleHead, trust: TrustOptions, problems: Problem[]): Authentication {
   const reasons: Problem[] = []
+  const failed: Extract<SignatureCheck, { ok: false }>[] = []
   const good: VerifiedSignature[] = []
   const own = head.sigstore && { bundleJson: head.sigstore, ...(head.raw ? { der: head.raw } : {}) }
   const offered = [
@@ -80,52 +78,47 @@ function checkSignatures(head: BundleHead, trust: TrustOptions, problems: Proble
     const verdict = checkSignature(head.checksums, name, signature, trust)
     if (!verdict.ok) {
       reasons.push({ entry: name, message: verdict.reason })
+      failed.push(verdict)
       continue
     }
     good.push(verdict.signature)
     const { by } = verdict.signature
-    if (name === SIGSTORE_SIGNATURE && by.kind === 'key') checkForms(head, by.key, problems)
+    if (signature !== own) continue
+    if (by.kind === 'key') checkForms(head, by.key, problems)
+    else checkCertificateForm(head, problems)
   }
   const [first, ...others] = good
   if (first) return { state: 'signed', signatures: [first, ...others] }
   if (reasons.length === 0) {
+    const wanted = [
+      ...(trust.keys.length > 0 ? ['your key'] : []),
+      ...(trust.identities?.length ? ['the identity given'] : []),
+    ]
     reasons.push({
       entry: SIGSTORE_SIGNATURE,
-      message: 'the bundle is not signed, and a signature by your key is required',
+      message: `the bundle is not signed, and a signature by ${wanted.join(' or ')} is required`,
     })
   }
   problems.push(...reasons)
-  return { state: 'failed', isUnsigned: offered.length === 0 }
+  return { state: 'failed', isUnsigned: offered.length === 0, hint: wayOut(failed, trust) }
 }
 
-/** Measures one signature against all that the caller trusts. */
-function checkSignature(
-  payload: Uint8Array,
-  name: string,
-  signature: GivenSignature,
-  { keys, identities = [], root }: TrustOptions,
-): { ok: true; signature: VerifiedSignature } | { ok: false; reason: string } {
-  const certified =
-    signature.bundleJson && identities.length > 0 ? readCertificateBundle(signature.bundleJson) : undefined
-  if (certified?.ok && certified.content === 'message' && root) {
-    const verdict = verifyCertificateBundle(certified, payload, root)
-    if (!verdict.ok) return verdict
-    const { by } = verdict
-    const isNamed = identities.some(
-      ({ identity, issuer }) => identity.matches(by.identity) && issuer.matches(by.issuer),
-    )
-    if (isNamed) return { ok: true, signature: { name, form: 'sigstore-bundle', by } }
-    return { ok: false, reason: `it was made by ${by.identity} (issuer ${by.issuer}), who is not expected` }
+function wayOut(
+  failed: readonly { instead?: 'key' | 'certificate' }[],
+  { keys, identities }: Signers,
+): string {
+  if (failed.some(({ instead }) => instead === 'certificate')) {
+    return 'Nothing in it was looked at further. It is signed with a certificate, which a key cannot check: say whom the certificate has to name, with --certificate-identity, --certificate-oidc-issuer and --trusted-root.'
   }
-  if (keys.length === 0) {
-    return {
-      ok: false,
-      reason: certified?.ok === false ? certified.reason : 'it is no signature by a certificate',
-    }
+  if (failed.some(({ instead }) => instead === 'key')) {
+    return 'Nothing in it was looked at further. It is signed with a key: check it with the public key of the one who signs, --key.'
   }
-  const verdict = verifySignature({ payload, signature, keys: [...keys] })
-  if (!verdict.ok) return { ok: false, reason: verdict.reason }
-  return { ok: true, signature: { name, form: verdict.form, by: { kind: 'key', key: verdict.key } } }
+  const given = [
+    ...(keys.length > 0 ? ['the key is the right one'] : []),
+    ...(identities?.length ? ['identity, issuer and trusted root are the right ones'] : []),
+  ]
+  const [it, are] = identities?.length ? ['they', 'are'] : ['it', 'is']
+  return `Nothing in it was looked at further. Check that ${given.join(', or ')} for this bundle; if ${it} ${are}, do not use the bundle.`
 }
 
 /**
@@ -145,15 +138,37 @@ function checkForms(head: BundleHead, key: PublicKey, problems: Problem[]): void
   problems.push({ entry: SIGSTORE_SIGNATURE, message })
 }
 
+/** One by a certificate has the one form, and the one spelling that its writer gives it. */
+function checkCertificateForm({ sigstore, raw }: BundleHead, problems: Problem[]): void {
+  if (raw) {
+    const message = `it is there, and a signature by a certificate has ${SIGSTORE_SIGNATURE} alone`
+    problems.push({ entry: RAW_SIGNATURE, message })
+  }
+  if (!sigstore || isSpelled(sigstore)) return
+  const message =
+    'it holds a signature by a certificate, but is not spelled as airgap writes it: it has been altered'
+  problems.push({ entry: SIGSTORE_SIGNATURE, message })
+}
+
+function isSpelled(sigstore: Buffer): boolean {
+  try {
+    return spellCertificateBundle(sigstore).equals(sigstore)
+  } catch {
+    // What cannot be spelled is not spelled as it should be.
+    return false
+  }
+}
+
 /**
- * Without a key nobody can say whether a signature is good; but the two signature entries hold one signature, and it
- * says that it is over this list. Where they do not, the file has been altered.
+ * Without a key nobody can say whether a signature is good; but it says that it is over this list, and the two entries of
+ * one by a key hold the same. Where they do not, the file has been altered.
  */
 function checkAgreement(head: BundleHead, problems: Problem[]): void {
   if (!head.sigstore) return
   const found = readKeyBundle(head.sigstore)
   if (!found.ok) {
-    if (found.fault === 'malformed') problems.push({ entry: SIGSTORE_SIGNATURE, message: found.reason })
+    if (found.fault === 'certificate') checkCertificateAgreement(head, head.sigstore, problems)
+    else problems.push({ entry: SIGSTORE_SIGNATURE, message: found.reason })
     return
   }
   if (!head.raw?.equals(found.signature)) {
@@ -165,4 +180,15 @@ function checkAgreement(head: BundleHead, problems: Problem[]): void {
   if (!createHash('sha256').update(head.checksums).digest().equals(found.digest)) {
     problems.push({ entry: SIGSTORE_SIGNATURE, message: `it is not over this ${CHECKSUMS}` })
   }
+}
+
+function checkCertificateAgreement(head: BundleHead, sigstore: Buffer, problems: Problem[]): void {
+  const found = readCertificateBundle(sigstore)
+  if (!found.ok) {
+    problems.push({ entry: SIGSTORE_SIGNATURE, message: found.reason })
+    return
+  }
+  checkCertificateForm(head, problems)
+  if (found.content === 'message' && isOver(found, head.checksums)) return
+  problems.push({ entry: SIGSTORE_SIGNATURE, message: `it is not over this ${CHECKSUMS}` })
 }

@@ -1,4 +1,4 @@
-import { blobName, digestOfBlobName, RAW_SIGNATURE, SIGSTORE_SIGNATURE } from '../../bundle/names.ts'
+import { blobName, digestOfBlobName } from '../../bundle/names.ts'
 import type { BundleEntry } from '../../bundle/reader.ts'
 import { AirgapError, type Problem } from '../../errors.ts'
 import type { OnEvent } from '../events.ts'
@@ -120,14 +120,12 @@ export function refuse(opened: OpenedBundle, problems: readonly Problem[]): void
 /** The error for a bundle that is not good. */
 export function verificationError(path: string, opened: OpenedBundle): AirgapError {
   const { problems, authentication } = opened
-  const isSignature = problems.some(({ entry }) => entry === SIGSTORE_SIGNATURE || entry === RAW_SIGNATURE)
   let hint = 'Do not use it. Compare its SHA-256 with the one on the other side, and bring it across again.'
   if (authentication.state === 'failed' && authentication.isUnsigned) {
     hint =
       'Ask for a signed one. To do without a signature, say so: verify --integrity-only, push or serve --allow-unsigned.'
-  } else if (authentication.state === 'failed' && isSignature) {
-    hint =
-      'Nothing in it was looked at further. Check that the key is the right one for this bundle; if it is, do not use the bundle.'
+  } else if (authentication.state === 'failed' && authentication.hint !== undefined) {
+    hint = authentication.hint
   } else if (problems.every(({ kind }) => kind === 'expectation')) {
     hint =
       'The file is sound, and is not the bundle that is expected. Bring the right one; or, if this one is right, correct what is expected of it. An expired bundle has to be packed again.'

@@ -1,4 +1,4 @@
-import type { Bundle } from '@sigstore/bundle'
+import { bundleToJSON, type Bundle } from '@sigstore/bundle'
 import { Bundle as BundleMessage } from '@sigstore/protobuf-specs'
 import * as v from 'valibot'
 import { AirgapError } from '../../errors.ts'
@@ -127,6 +127,30 @@ export function bundleOfCosignParts(
       signature: Buffer.from(signature).toString('base64'),
     },
   }) as Bundle
+}
+
+/**
+ * Turns the certificate, signature and log entry of cosign 2's `{base64Signature, cert, rekorBundle}` into a Sigstore
+ * bundle as JSON.
+ *
+ * @param cert what stands there: PEM, or that in base64. cosign puts a bare public key there, too.
+ * @returns nothing when `cert` holds no certificate: then the signature is one by a key.
+ * @throws AirgapError `INVALID_CONTENT`
+ */
+export function fromOldCosignBundle(
+  { signature, cert, rekorBundle }: { signature: Uint8Array; cert: string; rekorBundle: unknown },
+  what: string,
+): Buffer | undefined {
+  const pem = (decodeBase64(cert) ?? Buffer.from(cert)).toString('latin1')
+  if (pemBlocks(Buffer.from(pem, 'latin1')).some(({ label }) => label === 'PUBLIC KEY')) return undefined
+  if (rekorBundle === undefined || rekorBundle === null) {
+    throw new AirgapError(
+      'INVALID_CONTENT',
+      `${what}: it holds a signature by a certificate, and no log entry (rekorBundle), which such a signature needs`,
+    )
+  }
+  const bundle = bundleOfCosignParts({ signature, certificatePem: pem, rekorBundle }, what)
+  return Buffer.from(`${JSON.stringify(bundleToJSON(bundle))}\n`)
 }
 
 function certificateOf(pem: string, what: string): Buffer {
