@@ -5,7 +5,9 @@ import { AirgapError, messageOf, type Problem } from '../../errors.ts'
 import { digestOf, type Digest } from '../../oci/digest.ts'
 import type { Index } from '../../oci/manifest.ts'
 import type { Closure } from '../graph.ts'
+import type { RuleVerdict } from '../../trust/policy/verdict.ts'
 import type { Authentication } from './authenticate.ts'
+import type { ClockFault } from './clock.ts'
 
 /** One image of an opened bundle, with everything that its delivered digest reaches. */
 export interface ImageGraph {
@@ -29,6 +31,10 @@ export interface OpenedBundle {
   description: BundleDescription | undefined
   /** One for each image of the description. */
   images: ImageGraph[]
+  /** Every rule of the policy that could be measured; undefined without a policy. */
+  rules?: readonly RuleVerdict[] | undefined
+  /** The clock of this machine is earlier than the bundle; undefined where it is not. */
+  clock?: ClockFault | undefined
   problems: Problem[]
 }
 
