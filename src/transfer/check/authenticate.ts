@@ -8,6 +8,9 @@ import { readKeyBundle } from '../../trust/key-bundle.ts'
 import { isOver, readCertificateBundle } from '../../trust/identity/certificate-bundle.ts'
 import { spellCertificateBundle } from '../../trust/keyless/spelling.ts'
 import type { PublicKey } from '../../trust/keys.ts'
+import { countSigners } from '../../trust/policy/count.ts'
+import type { Policy } from '../../trust/policy/policy.ts'
+import type { SignersVerdict } from '../../trust/policy/verdict.ts'
 import { signatureOf } from '../../trust/signature.ts'
 import type { VerifiedSignature } from '../../trust/verified.ts'
 import { checkSignature, type SignatureCheck, type Signers } from './one-signature.ts'
@@ -17,6 +20,8 @@ import { checkSignature, type SignatureCheck, type Signers } from './one-signatu
  * suffices; there are none at all only together with `unauthenticated`.
  */
 export interface TrustOptions extends Signers {
+  /** Who of them has to have signed, and what the bundle has to be; `keys` and `identities` are all that it names. */
+  policy?: Policy | undefined
   /** Check integrity alone: whoever made the file could have written anything into it. */
   unauthenticated: boolean
   /** Signatures from beside the bundle, tried after its own. */
@@ -31,12 +36,19 @@ export interface TrustOptions extends Signers {
 
 /** Who answers for the list of digests. */
 export type Authentication =
-  /** Every signature that is good, the bundle's own before those from beside it. */
-  | { state: 'signed'; signatures: readonly [VerifiedSignature, ...VerifiedSignature[]] }
+  /**
+   * Every signature that is good, the bundle's own before those from beside it; with a policy, those that count, and what
+   * it says of all.
+   */
+  | {
+      state: 'signed'
+      signatures: readonly [VerifiedSignature, ...VerifiedSignature[]]
+      signers?: SignersVerdict
+    }
   /** Nothing was authenticated; `hasSignature` says whether the bundle carries a signature. */
   | { state: 'not-checked'; hasSignature: boolean }
   /** `isUnsigned`: no signature was there to be checked. `hint`: the way out, where the signatures are at fault. */
-  | { state: 'failed'; isUnsigned?: boolean; hint?: string }
+  | { state: 'failed'; isUnsigned?: boolean; hint?: string; signers?: SignersVerdict }
 
 /**
  * Step 1: checks the bytes of `SHA256SUMS` against the caller's keys and the digest that the caller expects,
@@ -87,6 +99,7 @@ function checkSignatures(head: BundleHead, trust: TrustOptions, problems: Proble
     if (by.kind === 'key') checkForms(head, by.key, problems)
     else checkCertificateForm(head, problems)
   }
+  if (trust.policy) return underPolicy(trust.policy, good, reasons, trust, problems)
   const [first, ...others] = good
   if (first) return { state: 'signed', signatures: [first, ...others] }
   if (reasons.length === 0) {
@@ -101,6 +114,25 @@ function checkSignatures(head: BundleHead, trust: TrustOptions, problems: Proble
   }
   problems.push(...reasons)
   return { state: 'failed', isUnsigned: offered.length === 0, hint: wayOut(failed, trust) }
+}
+
+/** A list that too few people have signed is not parsed. */
+function underPolicy(
+  policy: Policy,
+  good: readonly VerifiedSignature[],
+  reasons: readonly Problem[],
+  { now }: TrustOptions,
+  problems: Problem[],
+): Authentication {
+  const refused = reasons.map(({ entry, message }) => ({ name: entry, reason: message }))
+  const signers = countSigners(policy, good, refused, now)
+  const [first, ...others] = signers.counted
+  const isUnsigned = good.length + reasons.length === 0
+  if (first && signers.faults.length === 0)
+    return { state: 'signed', signatures: [first, ...others], signers }
+  if (isUnsigned) problems.push({ entry: SIGSTORE_SIGNATURE, message: 'the bundle is not signed' })
+  problems.push(...signers.faults.map((message) => ({ entry: CHECKSUMS, message })))
+  return { state: 'failed', isUnsigned, signers }
 }
 
 function wayOut(
