@@ -26,12 +26,7 @@ const base64 = v.pipe(
 const KeyEnvelope = v.strictObject(
   {
     mediaType: v.picklist(
-      [
-        BUNDLE_V03_MEDIA_TYPE,
-        BUNDLE_V03_LEGACY_MEDIA_TYPE,
-        BUNDLE_V02_MEDIA_TYPE,
-        BUNDLE_V01_MEDIA_TYPE,
-      ],
+      [BUNDLE_V03_MEDIA_TYPE, BUNDLE_V03_LEGACY_MEDIA_TYPE, BUNDLE_V02_MEDIA_TYPE, BUNDLE_V01_MEDIA_TYPE],
       'it is not a known kind of Sigstore bundle',
     ),
     verificationMaterial: v.strictObject(

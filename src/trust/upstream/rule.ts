@@ -5,8 +5,7 @@ import type { PublicKey } from '../keys.ts'
 
 /** Who has to have signed: the holder of one of the keys, or somebody whom a certificate names. */
 export type RequiredSigner =
-  | { kind: 'key'; keys: readonly PublicKey[] }
-  | { kind: 'identity'; identity: Identity }
+  { kind: 'key'; keys: readonly PublicKey[] } | { kind: 'identity'; identity: Identity }
 
 /** What the name that a signature holds is compared with: nothing, the image's own name, or a pattern. */
 export type NameCheck = 'ignore' | 'match' | { shown: string; matches: (name: string) => boolean }
@@ -60,7 +59,9 @@ export function nameFault(check: NameCheck, name: string | undefined, image: Ref
   if (check !== 'match') {
     return check.matches(bare) ? undefined : `it was made for the name ${shown(name)}, not ${check.shown}`
   }
-  const own = [nameOf(image), formatReference(image), formatReference({ ...image, digest: undefined })]
+  const { registry, repository, tag } = image
+  const tagged = tag === undefined ? [] : [formatReference({ registry, repository, tag })]
+  const own = [nameOf(image), formatReference(image), ...tagged]
   return own.includes(bare) ? undefined : `it was made for the name ${shown(name)}, not ${nameOf(image)}`
 }
 

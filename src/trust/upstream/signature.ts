@@ -56,7 +56,8 @@ export function verifyImageSignature(
   offered: OfferedSignature,
   demand: Demand,
 ): { ok: true; by: SignedBy } | Refused {
-  const signed = offered.form === 'simple-signing' ? verifyPayload(offered, demand) : verifyBundle(offered, demand)
+  const signed =
+    offered.form === 'simple-signing' ? verifyPayload(offered, demand) : verifyBundle(offered, demand)
   if (!signed.ok) return signed
   const { by, digests, name } = signed
   if (!digests.includes(demand.subject)) {

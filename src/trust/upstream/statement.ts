@@ -45,14 +45,20 @@ export function readImageStatement(
 ): { ok: true; subjects: Digest[] } | Refused {
   const what = 'its statement'
   if (payloadType !== STATEMENT_TYPE) {
-    return { ok: false, reason: `it holds ${shown(payloadType)} where a statement about an image is expected` }
+    return {
+      ok: false,
+      reason: `it holds ${shown(payloadType)} where a statement about an image is expected`,
+    }
   }
   try {
     const value = parseStrictJson(payload, what)
     if (typeof value === 'object' && value !== null) checkKeyCase(value, Object.keys(Statement.entries), what)
     const { predicateType, subject } = checkShape(Statement, value, what)
     if (predicateType !== IMAGE_SIGNATURE) {
-      return { ok: false, reason: `it is an attestation (${shown(predicateType)}), and no signature of an image` }
+      return {
+        ok: false,
+        reason: `it is an attestation (${shown(predicateType)}), and no signature of an image`,
+      }
     }
     for (const one of subject) checkKeyCase(one, ['name', 'digest'], what)
     const digests = subject.flatMap(({ digest }) => {
