@@ -8,14 +8,20 @@ import {
   type Bundle,
 } from '@sigstore/bundle'
 import { HashAlgorithm } from '@sigstore/protobuf-specs'
-import { toSignedEntity, VerificationError, Verifier, type Signer } from '@sigstore/verify'
-import { AirgapError } from '../../errors.ts'
-import { parseStrictJson } from '../../oci/json.ts'
+import { toSignedEntity, Verifier, type SignedEntity } from '@sigstore/verify'
+import { AirgapError, messageOf } from '../../errors.ts'
+import { checkShape, parseStrictJson } from '../../oci/json.ts'
 import { BUNDLE_JSON_LIMIT } from '../key-bundle.ts'
-import type { LogEntry, SignedByIdentity } from '../verified.ts'
+import type { SignedByIdentity } from '../verified.ts'
+import { CertificateBundleShape } from './bundle-shape.ts'
+import { readLeaf } from './leaf.ts'
+import { checkLogEntry, describeLogEntry, withoutIdleProof } from './log-entries.ts'
+import { explainFailure, missingWitness } from './reasons.ts'
+import { revealed } from './revealed.ts'
 import type { Root } from './trusted-root.ts'
 
-const MEDIA_TYPES: ReadonlySet<string> = new Set([
+/** A list and not a pattern: the library also takes versions that nobody has written yet. */
+const MEDIA_TYPES: ReadonlySet<unknown> = new Set([
   BUNDLE_V03_MEDIA_TYPE,
   BUNDLE_V03_LEGACY_MEDIA_TYPE,
   BUNDLE_V02_MEDIA_TYPE,
@@ -30,42 +36,51 @@ export interface CertificateBundle {
   content: 'message' | 'dsse'
 }
 
-/** Why something is refused, as a clause about it ("it was made with a key"). */
+/** Why something is refused, as a clause about it ("it was made with a key"), fit to be printed. */
 export interface Refused {
   ok: false
   reason: string
+  /** Whether what was read is sound, and of another kind than was asked for: a signature by a bare key. */
+  isByKey?: boolean
 }
 
 /**
- * Reads a Sigstore bundle (sigstore/protobuf-specs, `sigstore_bundle.proto`) that must hold a certificate. Never throws
- * for anything that the bytes may hold.
+ * Reads a Sigstore bundle (sigstore/protobuf-specs, `sigstore_bundle.proto`) that must hold a certificate: strict JSON of
+ * at most 1 MiB with the members of these messages and no others, canonical base64, at most 16 log entries, timestamps
+ * and certificates. Never throws for anything that the bytes may hold.
  */
 export function readCertificateBundle(json: Uint8Array): CertificateBundle | Refused {
-  if (json.length > BUNDLE_JSON_LIMIT) return refused('it is larger than 1 MiB')
+  if (json.length > BUNDLE_JSON_LIMIT) return unusable('it is larger than 1 MiB')
   try {
     const value = parseStrictJson(json, 'Sigstore bundle')
-    const mediaType = memberOf(value, 'mediaType')
-    if (typeof mediaType !== 'string' || !MEDIA_TYPES.has(mediaType)) {
-      return refused('it is not a known kind of Sigstore bundle')
+    if (!MEDIA_TYPES.has(member(value, 'mediaType'))) {
+      return unusable('its media type is not that of a known kind of Sigstore bundle')
     }
-    const bundle = bundleFromJSON(value)
-    if (bundle.verificationMaterial.content.$case === 'publicKey') {
-      return refused('it was made with a key where a certificate is required')
+    const material = member(value, 'verificationMaterial')
+    const isCertified = has(material, 'certificate') || has(material, 'x509CertificateChain')
+    if (has(material, 'publicKey')) {
+      return isCertified
+        ? unusable('it names both a key and a certificate as its signer')
+        : { ok: false, isByKey: true, reason: 'it was made with a key, and one by a certificate is required' }
     }
-    return {
-      ok: true,
-      bundle,
-      content: bundle.content.$case === 'dsseEnvelope' ? 'dsse' : 'message',
-    }
-  } catch {
-    // Everything in the try block is a parser at work on foreign bytes.
-    return refused('its contents do not make a Sigstore bundle')
+    const bundle = bundleFromJSON(checkShape(CertificateBundleShape, value, 'Sigstore bundle'))
+    return { ok: true, bundle, content: bundle.content.$case === 'dsseEnvelope' ? 'dsse' : 'message' }
+  } catch (error) {
+    // Everything in the try block is a parser at work on foreign bytes; the libraries among them throw plain errors and
+    // TypeErrors, too, whose texts are not for operators.
+    if (error instanceof AirgapError) return unusable(messageOf(error).replace(/^Sigstore bundle: /, ''))
+    return unusable('its contents do not make one')
   }
 }
 
 /**
- * Verifies a bundle with a certificate: chain to the root, certificate timestamp (SCT), log entry and signing time, at
- * least one of each, and the signature. Whom the certificate names is for the caller to compare.
+ * Verifies a bundle with a certificate: an entry of a known log that names this very signature and certificate; a time
+ * that a known log has promised or a known authority has signed; a certificate that a known authority has issued for
+ * signing code, that was valid at each of these times, and that a known certificate log has seen (SCT); and the signature
+ * itself. Everything that the bundle brings along is checked, and what fails is never passed over.
+ *
+ * "Known" means in `root`. Certificates that the bundle brings beside the signer's are not even looked at. Whom the
+ * certificate names is for the caller to compare, see `expectIdentity`.
  *
  * @param payload what a message signature is over; unused for an envelope, whose own payload is what was verified.
  */
@@ -74,17 +89,35 @@ export function verifyCertificateBundle(
   payload: Uint8Array,
   root: Root,
 ): { ok: true; by: SignedByIdentity } | Refused {
+  let entity: SignedEntity | undefined
   try {
-    if (content === 'message' && !isDigestRight(bundle, payload)) return refused('it is over other content')
-    const thresholds = { tlogThreshold: 1, ctlogThreshold: 1, timestampThreshold: 1 }
-    const entity = toSignedEntity(bundle, Buffer.from(payload))
-    const signer = new Verifier(root.material, thresholds).verify(entity)
-    return { ok: true, by: signedBy(bundle, signer, entity, root) }
+    if (content === 'message') checkDigest(bundle, payload)
+    const { verificationMaterial } = bundle
+    const tlogEntries = verificationMaterial.tlogEntries.map(withoutIdleProof)
+    entity = toSignedEntity(
+      { ...bundle, verificationMaterial: { ...verificationMaterial, tlogEntries } },
+      Buffer.from(payload),
+    )
+    if (entity.key.$case !== 'certificate') return refused('it was made with a key')
+    const leaf = readLeaf(entity.key.certificate)
+    const missing = missingWitness(entity, root)
+    if (missing !== undefined) return refused(missing)
+    const der = certificateOf(bundle)
+    for (const entry of tlogEntries) checkLogEntry(entry, der)
+    new Verifier(root.material, { tlogThreshold: 1, ctlogThreshold: 1, timestampThreshold: 1 }).verify(entity)
+    return {
+      ok: true,
+      by: {
+        kind: 'identity',
+        ...leaf,
+        times: timesOf(entity),
+        logEntries: tlogEntries.map(describeLogEntry),
+        root: { source: root.source, digest: root.digest },
+      },
+    }
   } catch (error) {
-    if (error instanceof AirgapError) return refused(error.message)
-    // The library throws TypeErrors, too, for what is missing.
-    const reason = error instanceof VerificationError ? error.message : 'something that it needs is missing'
-    return refused(`it does not verify with the trusted root: ${reason}`)
+    if (error instanceof AirgapError) return refused(revealed(messageOf(error)))
+    return refused(explainFailure(error, entity, root))
   }
 }
 
@@ -96,57 +129,57 @@ const HASHES = new Map<HashAlgorithm, string>([
 ])
 
 /** The library compares the digest that stands beside a signature with a log entry's only. */
-function isDigestRight({ content }: Bundle, payload: Uint8Array): boolean {
-  if (content.$case !== 'messageSignature') return false
-  const { algorithm, digest } = content.messageSignature.messageDigest
-  const hash = HASHES.get(algorithm)
-  return hash !== undefined && createHash(hash).update(payload).digest().equals(digest)
+function checkDigest({ content }: Bundle, payload: Uint8Array): void {
+  const signed = content.$case === 'messageSignature' ? content.messageSignature.messageDigest : undefined
+  const hash = signed && HASHES.get(signed.algorithm)
+  if (hash === undefined) throw new AirgapError('INVALID_CONTENT', 'it signs no SHA-2 hash')
+  const digest = createHash(hash).update(payload).digest()
+  if (signed?.digest.equals(digest)) return
+  throw new AirgapError(
+    'INVALID_CONTENT',
+    `it was made over other content: it signs ${signed?.digest.toString('hex')}, these bytes have ${digest.toString('hex')} (${hash})`,
+  )
 }
 
-function signedBy(
-  { verificationMaterial }: Bundle,
-  signer: Signer,
-  entity: ReturnType<typeof toSignedEntity>,
-  { source, digest }: Root,
-): SignedByIdentity {
-  const identity = signer.identity?.subjectAlternativeName
-  const issuer = signer.identity?.extensions?.issuer
-  if (!identity || !issuer) {
-    throw new AirgapError(
-      'INVALID_CONTENT',
-      'its certificate names no identity, or nobody who vouches for it',
-    )
-  }
-  return {
-    kind: 'identity',
-    identity,
-    issuer,
-    times: timesOf(entity),
-    logEntries: verificationMaterial.tlogEntries.map(
-      ({ logId, logIndex, integratedTime, inclusionPromise }): LogEntry => ({
-        logId: logId?.keyId.toString('hex') ?? '',
-        logIndex,
-        ...(inclusionPromise ? { integratedTime: Number(integratedTime) } : {}),
-      }),
-    ),
-    root: { source, digest },
+/** Whether a message signature says that it is over `payload`. Nothing is verified. */
+export function isOver({ bundle }: CertificateBundle, payload: Uint8Array): boolean {
+  try {
+    checkDigest(bundle, payload)
+    return true
+  } catch {
+    return false
   }
 }
 
-function timesOf({ timestamps }: ReturnType<typeof toSignedEntity>): number[] {
+/** The signer's own, DER. */
+function certificateOf({ verificationMaterial: { content } }: Bundle): Buffer {
+  if (content.$case === 'certificate') return Buffer.from(content.certificate.rawBytes)
+  const first =
+    content.$case === 'x509CertificateChain' ? content.x509CertificateChain.certificates[0] : undefined
+  return Buffer.from(first?.rawBytes ?? [])
+}
+
+/** Of an entry that was verified. What an entry says without the log's promise is not signed by anybody. */
+function timesOf({ timestamps }: SignedEntity): number[] {
   return timestamps.flatMap((timestamp) => {
     if (timestamp.$case === 'timestamp-authority') return [timestamp.timestamp.signingTime.getTime()]
-    const { tlogEntry } = timestamp
-    return tlogEntry.inclusionPromise ? [Number(tlogEntry.integratedTime) * 1000] : []
+    const { inclusionPromise, integratedTime } = timestamp.tlogEntry
+    return inclusionPromise ? [Number(integratedTime) * 1000] : []
   })
 }
 
-function memberOf(value: unknown, key: string): unknown {
-  return typeof value === 'object' && value !== null && Object.hasOwn(value, key)
-    ? (value as Record<string, unknown>)[key]
-    : undefined
+function unusable(reason: string): Refused {
+  return refused(`it is not a usable Sigstore bundle: ${revealed(reason.slice(0, 300))}`)
 }
 
 function refused(reason: string): Refused {
   return { ok: false, reason }
+}
+
+function member(value: unknown, key: string): unknown {
+  return has(value, key) ? value[key] : undefined
+}
+
+function has<K extends string>(value: unknown, key: K): value is Record<K, unknown> {
+  return typeof value === 'object' && value !== null && Object.hasOwn(value, key)
 }

@@ -11,7 +11,15 @@ export interface Root {
   source: string
   /** `sha256:` and the SHA-256 of the file's bytes. */
   digest: string
+  /** When its newest part began to be valid: it was captured then or later. Milliseconds since 1970; 0 where nothing says. */
+  newest: number
   material: TrustMaterial
+}
+
+/** The root, for messages. */
+export function rootInWords({ source, newest }: Root): string {
+  const day = new Date(newest).toISOString().slice(0, 10)
+  return newest > 0 ? `${source}, its newest part is of ${day}` : source
 }
 
 /** The public good instance's is 7 KiB. Bytes. */
@@ -46,11 +54,14 @@ export function parseTrustedRoot(bytes: Uint8Array, source: string): Root {
   const noKey = (): never => {
     throw new VerificationError({ code: 'PUBLIC_KEY_ERROR', message: 'a root holds no keys of signers' })
   }
+  let root: Root
   try {
-    return {
+    const parsed = TrustedRoot.fromJSON(value)
+    root = {
       source,
       digest: `sha256:${createHash('sha256').update(bytes).digest('hex')}`,
-      material: toTrustMaterial(TrustedRoot.fromJSON(value), noKey),
+      newest: newestStart(parsed),
+      material: toTrustMaterial(parsed, noKey),
     }
   } catch (error) {
     // The library throws whatever its parsers throw.
@@ -59,4 +70,26 @@ export function parseTrustedRoot(bytes: Uint8Array, source: string): Root {
       cause: error,
     })
   }
+  const { certificateAuthorities, ctlogs, tlogs } = root.material
+  const missing = [
+    ...(certificateAuthorities.length === 0 ? ['a certificate authority'] : []),
+    ...(ctlogs.length === 0 ? ['a certificate log'] : []),
+    ...(tlogs.length === 0 ? ['a transparency log'] : []),
+  ]
+  if (missing.length === 0) return root
+  throw new AirgapError(
+    'INVALID_CONTENT',
+    `${source} lacks ${missing.join(' and ')}: nothing can be checked with it`,
+    {
+      hint: 'A trusted root for certificates has all three. Take the whole trusted_root.json of the instance that signs.',
+    },
+  )
+}
+
+function newestStart(root: TrustedRoot): number {
+  const starts = [
+    ...[...root.tlogs, ...root.ctlogs].map(({ publicKey }) => publicKey?.validFor?.start),
+    ...[...root.certificateAuthorities, ...root.timestampAuthorities].map(({ validFor }) => validFor?.start),
+  ]
+  return Math.max(0, ...starts.map((start) => start?.getTime() ?? 0).filter(Number.isFinite))
 }

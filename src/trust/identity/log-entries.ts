@@ -1,0 +1,95 @@
+import type { Bundle } from '@sigstore/bundle'
+import { AirgapError } from '../../errors.ts'
+import { parseStrictJson } from '../../oci/json.ts'
+import { decodeBase64 } from '../base64.ts'
+import { pemBlocks } from '../pem.ts'
+import type { LogEntry } from '../verified.ts'
+
+export type TlogEntry = Bundle['verificationMaterial']['tlogEntries'][number]
+
+/** A checkpoint with the signatures of a dozen witnesses has some 2 KiB. */
+const MAX_CHECKPOINT = 64 * 1024
+
+/**
+ * Checks of log entries what the library does not look at, and what is stated as evidence later: numbers in their one
+ * spelling, the proof and the checkpoint beside it in agreement, and the signer's certificate in the entry. Without the
+ * last one the log could have noted the signature under somebody else's name.
+ *
+ * @param certificate DER.
+ * @throws AirgapError `INVALID_CONTENT`, its message a clause.
+ */
+export function checkLogEntry(entry: TlogEntry, certificate: Uint8Array): void {
+  const { inclusionProof: proof } = entry
+  for (const number of [entry.logIndex, entry.integratedTime, proof?.logIndex, proof?.treeSize]) {
+    if (number === undefined) continue
+    // The library makes numbers of them, and takes whatever Number() takes.
+    if (!/^(?:0|[1-9]\d{0,15})$/.test(number) || !Number.isSafeInteger(Number(number))) {
+      throw refused('a number in its log entry is not written as one')
+    }
+  }
+  if (proof?.checkpoint) checkProof(proof.checkpoint.envelope, proof)
+  const noted = notedCertificate(entry)
+  if (!noted?.equals(certificate)) throw refused('its log entry does not name its certificate')
+}
+
+/** The checkpoint's lines are: origin, size, hash (transparency-dev/formats, log/README.md). */
+function checkProof(
+  envelope: string,
+  { treeSize, rootHash }: NonNullable<TlogEntry['inclusionProof']>,
+): void {
+  if (envelope.length > MAX_CHECKPOINT) throw refused('the checkpoint of its log entry is larger than 64 KiB')
+  const [, size, hash] = envelope.split('\n', 3)
+  if (size === treeSize && hash === rootHash.toString('base64')) return
+  throw refused('the proof of its log entry and the checkpoint beside it do not agree')
+}
+
+/**
+ * Without its checkpoint a proof proves nothing, and the library fails at it. Bundles of before 2023 have such, beside
+ * the log's promise, which is checked.
+ */
+export function withoutIdleProof(entry: TlogEntry): TlogEntry {
+  return entry.inclusionProof?.checkpoint ? entry : { ...entry, inclusionProof: undefined }
+}
+
+/** The place in the body where each kind of entry holds the signer's certificate (sigstore/rekor, pkg/types). */
+const PLACES: Record<string, readonly (string | number)[]> = {
+  'hashedrekord 0.0.1': ['spec', 'signature', 'publicKey', 'content'],
+  'dsse 0.0.1': ['spec', 'signatures', 0, 'verifier'],
+  'intoto 0.0.2': ['spec', 'content', 'envelope', 'signatures', 0, 'publicKey'],
+  'hashedrekord 0.0.2': ['spec', 'hashedRekordV002', 'signature', 'verifier', 'x509Certificate', 'rawBytes'],
+  'dsse 0.0.2': ['spec', 'dsseV002', 'signatures', 0, 'verifier', 'x509Certificate', 'rawBytes'],
+}
+
+function notedCertificate({ kindVersion, canonicalizedBody }: TlogEntry): Buffer | undefined {
+  const kind = `${kindVersion.kind} ${kindVersion.version}`
+  const place = Object.hasOwn(PLACES, kind) ? PLACES[kind] : undefined
+  if (!place) throw refused(`its log entry is of an unknown kind (${kind.slice(0, 60)})`)
+  let value: unknown = parseStrictJson(canonicalizedBody, 'log entry')
+  for (const key of place) {
+    const isThere = typeof value === 'object' && value !== null && Object.hasOwn(value, key)
+    value = isThere ? (value as Record<string | number, unknown>)[key] : undefined
+  }
+  const bytes = typeof value === 'string' ? decodeBase64(value) : undefined
+  if (!bytes || place.at(-1) === 'rawBytes') return bytes
+  return pemBlocks(bytes).find(({ label }) => label === 'CERTIFICATE')?.der
+}
+
+/** An entry that was verified, as evidence. */
+export function describeLogEntry({
+  logId,
+  logIndex,
+  integratedTime,
+  inclusionPromise,
+  inclusionProof,
+}: TlogEntry): LogEntry {
+  return {
+    logId: logId.keyId.toString('hex'),
+    // Only the promise signs the place that stands beside it; the proof is for its own.
+    logIndex: inclusionPromise ? logIndex : (inclusionProof?.logIndex ?? logIndex),
+    ...(inclusionPromise ? { integratedTime: Number(integratedTime) } : {}),
+  }
+}
+
+function refused(reason: string): AirgapError {
+  return new AirgapError('INVALID_CONTENT', reason)
+}

@@ -1,0 +1,81 @@
+import { VerificationError, type SignedEntity } from '@sigstore/verify'
+import { rootInWords, type Root } from './trusted-root.ts'
+import type { Certificate } from './leaf.ts'
+
+/**
+ * What a signature lacks before anything of it is verified, or which log nobody here knows.
+ * @returns a clause about the signature; nothing when all witnesses are there.
+ */
+export function missingWitness({ tlogEntries, timestamps }: SignedEntity, root: Root): string | undefined {
+  if (tlogEntries.length === 0) return 'it has no entry of a transparency log, and one is required'
+  const { tlogs } = root.material
+  const stranger = tlogEntries.find(({ logId }) => !tlogs.some(({ logID }) => logID.equals(logId.keyId)))
+  if (stranger) {
+    const log = stranger.logId.keyId.toString('hex').slice(0, 64)
+    return `the log that it names (${log}) is not in the trusted root (${rootInWords(root)})`
+  }
+  const hasTime = timestamps.some(
+    (each) => each.$case === 'timestamp-authority' || each.tlogEntry.inclusionPromise !== undefined,
+  )
+  if (!hasTime) {
+    return 'nobody vouches for the time at which it was made: it has neither the promise of a log nor the timestamp of an authority'
+  }
+  return undefined
+}
+
+/** Why the library has refused a signature, as a clause in plain words. */
+export function explainFailure(error: unknown, entity: SignedEntity | undefined, root: Root): string {
+  // The libraries throw TypeErrors and parsers' errors, too, for what is missing or damaged.
+  if (!(error instanceof VerificationError) || !entity) return 'a part of it is missing or damaged'
+  switch (error.code) {
+    case 'TIMESTAMP_ERROR':
+      return error.message === 'duplicate timestamp'
+        ? 'it has the same timestamp twice'
+        : `a timestamp in it is not over this signature, or is by no authority of the trusted root (${rootInWords(root)})`
+    case 'CERTIFICATE_ERROR':
+      return explainCertificate(error.message, entity, root)
+    case 'TLOG_INCLUSION_PROMISE_ERROR':
+      return 'the promise in its log entry was not made by that log, or not for this entry'
+    case 'TLOG_INCLUSION_PROOF_ERROR':
+    case 'TLOG_MISSING_INCLUSION_ERROR':
+      return 'the proof in its log entry does not show that the log has this entry'
+    case 'TLOG_BODY_ERROR':
+      return 'its log entry is of another signature or another artifact'
+    case 'TLOG_ERROR':
+      return 'it has the same log entry twice'
+    case 'SIGNATURE_ERROR':
+      return 'it does not match these bytes, or was not made with the key in its certificate: it is forged or damaged'
+    default:
+      return 'it does not verify with the trusted root'
+  }
+}
+
+function explainCertificate(message: string, { key, timestamps }: SignedEntity, root: Root): string {
+  if (message.startsWith('expected')) {
+    return 'its certificate has no timestamp of a certificate log (SCT), and one is required'
+  }
+  if (message.includes('SCT')) {
+    return `the timestamp in its certificate (SCT) is by no certificate log of the trusted root (${rootInWords(root)})`
+  }
+  if (key.$case === 'certificate') {
+    const time = timestamps.map(timeOf).find((each) => each && !key.certificate.validForDate(each))
+    if (time) return outsideValidity(key.certificate, time)
+  }
+  return `its certificate was issued by no authority that the trusted root has for that time (${rootInWords(root)})`
+}
+
+function timeOf(timestamp: SignedEntity['timestamps'][number]): Date | undefined {
+  if (timestamp.$case === 'timestamp-authority') return timestamp.timestamp.signingTime
+  const { inclusionPromise, integratedTime } = timestamp.tlogEntry
+  return inclusionPromise && new Date(Number(integratedTime) * 1000)
+}
+
+function outsideValidity({ notBefore, notAfter }: Certificate, time: Date): string {
+  const fault =
+    time > notAfter ? 'had expired at the time of signing' : 'was not valid yet at the time of signing'
+  return `the certificate ${fault}: it was valid from ${instant(notBefore)} to ${instant(notAfter)}, and signed at ${instant(time)}`
+}
+
+function instant(date: Date): string {
+  return date.toISOString().replace('.000Z', 'Z')
+}
