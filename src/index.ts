@@ -36,10 +36,13 @@ export type { Descriptor, Index, Manifest, ManifestOrIndex } from './oci/manifes
 
 export { parseLock, serializeLock, type Lock } from './transfer/pack/lock.ts'
 export type { BundleDescription, ImageEntry, ImagePlatform, SkippedImage } from './bundle/description.ts'
+export type { ReferrerEntry } from './bundle/referrers.ts'
+export type { ReferrerChoice } from './oci/referrer.ts'
 export type { BundleEntry, BundleReader } from './bundle/reader.ts'
 export type { Checksums } from './bundle/checksums.ts'
 export type { Amount } from './transfer/amount.ts'
 export type { Closure } from './transfer/graph.ts'
+export type { ReferrerGraph } from './transfer/referrers.ts'
 export type { Authentication } from './transfer/check/authenticate.ts'
 export type { ImageGraph, OpenedBundle, VerifiedBundle } from './transfer/check/opened-bundle.ts'
 export type { PlannedPush } from './transfer/push/planned-push.ts'

@@ -3,6 +3,7 @@ import { cosignTag, COSIGN_KINDS, isSignatureType, parseCosignTag } from '../oci
 import type { Digest } from '../oci/digest.ts'
 import { compareBytes } from '../oci/json.ts'
 import { isManifestOrIndexType } from '../oci/media-types.ts'
+import type { ReferrerChoice } from '../oci/referrer.ts'
 import { described, digest, wholeNumber, type Known } from './fields.ts'
 
 /** What a bundle requires of its reader when anything travels along with an image. */
@@ -14,11 +15,7 @@ export const MAX_REFERRERS_OF_IMAGE = 1000
 /** RFC 6838 § 4.2 knows no longer media type, with room for parameters. Characters. */
 export const MAX_ARTIFACT_TYPE = 1024
 
-/** What of all that refers to an image travels along with it. */
-export const REFERRER_CHOICES = ['all', 'signatures', 'none'] as const
-export type ReferrerChoice = (typeof REFERRER_CHOICES)[number]
-
-const ReferrerSchema = v.looseObject({
+export const ReferrerSchema = v.looseObject({
   subject: described(
     digest,
     "What it refers to: the source's digest, a manifest or index of the image, or another one of this list",
@@ -66,6 +63,25 @@ export const ReferrersSchema = described(
 
 export const REFERRER_KEYS = Object.keys(ReferrerSchema.entries)
 
+/** An entry without what later releases may have put into it. */
+export function knownFields({
+  subject,
+  digest: own,
+  mediaType,
+  artifactType,
+  size,
+  tag,
+}: ReferrerEntry): ReferrerEntry {
+  return {
+    subject,
+    digest: own,
+    mediaType,
+    ...(artifactType === undefined ? {} : { artifactType }),
+    size,
+    ...(tag === undefined ? {} : { tag }),
+  }
+}
+
 /** In the one order: by subject, then tag (what has none first), then digest. */
 export function sortReferrers(all: readonly ReferrerEntry[]): ReferrerEntry[] {
   return all.toSorted(compare)
@@ -97,13 +113,14 @@ export function cosignTagsOf(subject: Digest, choice: ReferrerChoice): string[] 
   return COSIGN_KINDS.map((kind) => cosignTag(subject, kind)).filter((tag) => isChosen({ tag }, choice))
 }
 
-/** Those that lead, one from the other, to none of `roots`. */
-export function unrooted(all: readonly ReferrerEntry[], roots: Iterable<Digest>): ReferrerEntry[] {
+/** Those that lead, one from the other, to one of `roots`; what others refer to stands before them. */
+export function rooted(all: readonly ReferrerEntry[], roots: Iterable<Digest>): ReferrerEntry[] {
   const bySubject = Map.groupBy(all, ({ subject }) => subject)
   const reached = new Set<ReferrerEntry>()
   const open = [...roots]
   const seen = new Set<Digest>(open)
-  for (let subject = open.pop(); subject !== undefined; subject = open.pop()) {
+  // It grows while it is gone through.
+  for (const subject of open) {
     for (const entry of bySubject.get(subject) ?? []) {
       reached.add(entry)
       if (seen.has(entry.digest)) continue
@@ -111,6 +128,12 @@ export function unrooted(all: readonly ReferrerEntry[], roots: Iterable<Digest>)
       open.push(entry.digest)
     }
   }
+  return [...reached]
+}
+
+/** Those that lead to none of `roots`. */
+export function unrooted(all: readonly ReferrerEntry[], roots: Iterable<Digest>): ReferrerEntry[] {
+  const reached = new Set(rooted(all, roots))
   return all.filter((entry) => !reached.has(entry))
 }
 

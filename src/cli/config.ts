@@ -19,6 +19,7 @@ export const FLAG_OF = {
   platforms: 'platform',
   rewriteDigests: 'rewrite-digests',
   allowMissingPlatform: 'allow-missing-platform',
+  referrers: 'referrers',
   mirrors: 'mirror',
   resolveFrom: 'resolve-from',
 } as const satisfies Partial<Record<ConfigKey, string>>
@@ -33,6 +34,7 @@ const SAID_BY_LOCK: ReadonlySet<ConfigKey> = new Set([
   'platforms',
   'rewriteDigests',
   'allowMissingPlatform',
+  'referrers',
   'resolveFrom',
 ])
 

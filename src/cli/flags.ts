@@ -1,4 +1,5 @@
 import { Args, Flags } from '@oclif/core'
+import { REFERRER_CHOICES } from '../oci/referrer.ts'
 
 /** Flags of several commands, under their contractual names. */
 
@@ -58,6 +59,14 @@ const platformFlags = {
     description: 'Take what there is where an image lacks a platform',
     helpGroup: 'PLATFORM',
   }),
+}
+
+const referrersFlag = {
+  referrers: Flags.option({
+    options: REFERRER_CHOICES,
+    description:
+      'What travels along of all that refers to the images (signatures, attestations, SBOMs); all unless given',
+  })(),
 }
 
 /** For every command that talks to a registry. */
@@ -196,6 +205,7 @@ export const resolvingFlags = {
   ...inputFlags,
   ...skipFailedFlag,
   ...platformFlags,
+  ...referrersFlag,
   ...registryFlags,
   ...mirrorFlags,
   ...mirrorFileFlags,
@@ -203,4 +213,4 @@ export const resolvingFlags = {
 }
 
 /** For init: what a config can hold. */
-export const configurableFlags = { ...sourceFlags, ...platformFlags, ...mirrorFlags }
+export const configurableFlags = { ...sourceFlags, ...platformFlags, ...referrersFlag, ...mirrorFlags }

@@ -2,6 +2,7 @@ import type { PlannedPush } from '../transfer/push/planned-push.ts'
 import type { Receipt } from '../transfer/push/receipt.ts'
 import { kubeadmSettings, registryMirrors } from '../transfer/push/next-steps.ts'
 import { escapeLine, formatBytes, formatFields, labelled, plural } from './format.ts'
+import { countReferrers } from './render-referrers.ts'
 import type { PushPlanDocument } from './shapes/push.ts'
 
 /** What a push will do, as `--dry-run` gives it. */
@@ -17,8 +18,29 @@ const TAG_WILL = {
 
 const INDEX_WILL = { 'to-send': 'will be put, too', present: 'is there already' }
 
+const REFERRERS_WILL = {
+  'to-send': 'will be put with it',
+  present: 'there already',
+  'to-merge': "will be added to what is under cosign's tag",
+  'not-delivered': 'stay behind: what they refer to is not delivered',
+  'left-out': 'left out (--referrers)',
+}
+
+/** What becomes of what travels along, a line for each outcome. */
+function referrerLines<R extends Parameters<typeof countReferrers>[0][number], S extends string>(
+  referrers: readonly R[],
+  stateOf: (referrer: R) => S,
+  words: Record<S, string>,
+): string[] {
+  const groups = Map.groupBy(referrers, stateOf)
+  return (Object.keys(words) as S[]).flatMap((state) => {
+    const group = groups.get(state)
+    return group ? [`    ${words[state]}:`, `      ${countReferrers(group)}`] : []
+  })
+}
+
 export function renderPushPlan(document: PushPlanDocument): string {
-  const lines = document.images.map(({ source, target, digest, tag, sparseIndex }) => {
+  const lines = document.images.map(({ source, target, digest, tag, sparseIndex, referrers }) => {
     const state = tag.previousDigest
       ? labelled(`${TAG_WILL[tag.state]} from`, tag.previousDigest, 4)
       : [`    ${TAG_WILL[tag.state]}`]
@@ -29,7 +51,8 @@ export function renderPushPlan(document: PushPlanDocument): string {
           4,
         )
       : []
-    return [source, `    ${target}`, `    ${digest}`, ...state, ...index].join('\n')
+    const attached = referrerLines(referrers ?? [], ({ state: will }) => will, REFERRERS_WILL)
+    return [source, `    ${target}`, `    ${digest}`, ...state, ...index, ...attached].join('\n')
   })
   const projects = (document.createdProjects ?? []).map(
     ({ name, visibility }) => `  to create  project ${name} (${visibility})`,
@@ -49,6 +72,16 @@ const INDEX_IS = {
   'present-read-back': "the source's index is there, too:",
   refused: "the source's index was REFUSED:",
   'not-sent': "the source's index was not sent:",
+}
+
+const REFERRERS_ARE = {
+  uploaded: 'put with it',
+  'present-not-read': 'there already',
+  'present-read-back': 'there already, and read back',
+  refused: 'REFUSED, or not found there',
+  'not-sent': 'not sent',
+  'not-delivered': 'stay behind, because what they refer to is not delivered',
+  'left-out': 'left out (--referrers)',
 }
 
 /** What was done, and what the operator needs next. */
@@ -74,11 +107,12 @@ export function renderReceipt(receipt: Receipt, receiptFile: string): string {
     ]),
     ['receipt', receiptFile],
   ]
-  const list = images.flatMap(({ target, digest, tag, sparseIndex }) => [
+  const list = images.flatMap(({ target, digest, tag, sparseIndex, referrers }) => [
     target,
     `    ${digest}`,
     ...(sparseIndex ? labelled(INDEX_IS[sparseIndex.outcome], sparseIndex.digest, 4) : []),
     ...(tag.state === 'moved' ? labelled('the tag was moved from', tag.previousDigest ?? '', 4) : []),
+    ...referrerLines(referrers ?? [], ({ outcome }) => outcome, REFERRERS_ARE),
   ])
   const { registry, prefix } = receipt.target
   return [

@@ -1,4 +1,5 @@
 import type { SelectionOptions, SourceOptions } from '../library/request.ts'
+import type { ReferrerChoice } from '../oci/referrer.ts'
 import { pressureOptions, registryOptions, type RegistryFlagValues } from './registries.ts'
 
 /** The values of `resolvingFlags`, but for the inputs. */
@@ -7,6 +8,7 @@ export interface ResolvingFlagValues extends RegistryFlagValues {
   'rewrite-digests'?: boolean | undefined
   'allow-missing-platform'?: boolean | undefined
   'skip-failed'?: boolean | undefined
+  referrers?: ReferrerChoice | undefined
   mirror?: string[] | undefined
   'mirrors-from'?: string[] | undefined
   /** Set by `withConfig`. */
@@ -22,6 +24,7 @@ export function sourcesFrom(flags: ResolvingFlagValues): SourceOptions & Omit<Se
     rewriteDigests: flags['rewrite-digests'],
     allowMissingPlatform: flags['allow-missing-platform'],
     skipFailed: flags['skip-failed'],
+    referrers: flags.referrers,
     mirrors: flags.mirror,
     mirrorsOrigin: flags.mirrorsOrigin,
     mirrorsFrom: flags['mirrors-from'],

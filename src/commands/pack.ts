@@ -185,6 +185,7 @@ export default class Pack extends BaseCommand {
       'rewrite-digests': boolean
       'allow-missing-platform': boolean
       'skip-failed': boolean
+      referrers?: string | undefined
     },
     images: readonly string[],
   ): void {
@@ -210,6 +211,7 @@ export default class Pack extends BaseCommand {
       ...(['rewrite-digests', 'allow-missing-platform', 'skip-failed'] as const)
         .filter((name) => flags[name])
         .map((name) => `--${name}`),
+      ...(flags.referrers === undefined ? [] : ['--referrers']),
     ]
     if (others.length > 0) {
       throw new AirgapError(

@@ -12,6 +12,7 @@ import { AirgapError } from '../errors.ts'
 import { OutputFile } from '../files/output-file.ts'
 import { parsePattern } from '../oci/pattern.ts'
 import { nameOf, parseReference } from '../oci/reference.ts'
+import { REFERRER_CHOICES } from '../oci/referrer.ts'
 import type { ImageEntry } from '../bundle/description.ts'
 import type { PushOptions } from '../library/push.ts'
 import type { NameMap } from '../transfer/push/names.ts'
@@ -91,6 +92,11 @@ export default class Push extends BaseCommand {
       description:
         "Also put the source's index of images that are delivered in part, for workloads that pin its digest",
     }),
+    referrers: Flags.option({
+      options: REFERRER_CHOICES,
+      description:
+        'What is put of the signatures, attestations and SBOMs that travel along with the images; all unless given',
+    })(),
     'verify-target': Flags.boolean({
       description: "Read the target's blobs back and hash them before tags are set",
     }),
@@ -134,6 +140,7 @@ export default class Push extends BaseCommand {
       verifyTarget: flags['verify-target'],
       createProjects: flags['create-projects'] ? (flags['project-visibility'] ?? 'private') : undefined,
       sparseIndex: flags['sparse-index'],
+      referrers: flags.referrers,
       registries: registryOptions(flags),
       ...pressureOptions(flags),
       concurrency: flags.concurrency,
@@ -153,7 +160,7 @@ export default class Push extends BaseCommand {
         progress.stop()
         const kept = await keepIncomplete(receipt, path)
         this.warning(kept.message)
-        // Nothing is missing but source indexes: what comes next is the same.
+        // Nothing is missing but source indexes and referrers: what comes next is the same.
         if (isAllTagged(receipt)) this.print(renderReceipt(receipt, kept.file))
       },
     }

@@ -76,6 +76,7 @@ function inputsFor({ what, description }: PackWork, options: PackOptions): PackI
           rewriteDigests: options.rewriteDigests ?? false,
           allowMissingPlatform: options.allowMissingPlatform ?? false,
           resolveFrom: options.resolveFrom ?? 'source',
+          referrers: options.referrers ?? 'all',
           mirrors: [...(options.mirrors ?? []), ...(options.mirrorsFrom ?? [])],
         },
     description,

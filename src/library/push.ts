@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import type { ImageEntry } from '../bundle/description.ts'
+import type { ReferrerChoice } from '../oci/referrer.ts'
 import { AirgapError } from '../errors.ts'
 import { parsePattern } from '../oci/pattern.ts'
 import { parseReference } from '../oci/reference.ts'
@@ -37,6 +38,11 @@ export interface PushOptions extends Trust, NetworkOptions {
    */
   sparseIndex?: boolean | undefined
   /**
+   * What is put of all that travels along with the images: signatures, attestations, SBOMs. `all` where left out. Only
+   * what refers to something that is delivered can be put; the receipt says what became of each.
+   */
+  referrers?: ReferrerChoice | undefined
+  /**
    * Where unfinished uploads of large blobs are remembered, so that the same push goes on with them after it was
    * killed; false remembers nothing. Where left out: `airgap/uploads` in `$XDG_STATE_HOME` or `~/.local/state`.
    */
@@ -57,8 +63,8 @@ export interface PushOptions extends Trust, NetworkOptions {
  * @param target `REGISTRY` or `REGISTRY/PREFIX`
  * @returns the receipt: every image, blob and tag, and what was done with it.
  * @throws AirgapError `INCOMPLETE` when some images could not be pushed completely: these have got no tags, the others
- *   are in place, and `problems` has each with its own code; or when everything is in its place but a source index that
- *   the registry refuses. `VERIFICATION_FAILED` before any tag is set; `NAME_CONFLICT`, `INVALID_TARGET_NAME`,
+ *   are in place, and `problems` has each with its own code; or when everything is in its place but a source index or
+ *   something that refers to images, which the registry refuses. `VERIFICATION_FAILED` before any tag is set; `NAME_CONFLICT`, `INVALID_TARGET_NAME`,
  *   `TAG_WOULD_MOVE` before anything is sent; `USAGE`, `FILE`, `INVALID_KEY`, `INVALID_DIGEST`, and those of
  *   registries. The signal's reason.
  */
@@ -149,6 +155,7 @@ async function planned<T>(
           moveTags: options.moveTags ?? false,
           createProjects: options.createProjects,
           sparseIndex: options.sparseIndex ?? false,
+          referrers: options.referrers,
         })
         const reached = { ...parsed, origin: await client.originOf(parsed.registry) }
         return await work({ opened, plan, target: reached }, engine)

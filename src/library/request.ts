@@ -1,3 +1,4 @@
+import type { ReferrerChoice } from '../oci/referrer.ts'
 import { AirgapError } from '../errors.ts'
 import type { NamedImage } from '../intake/inputs.ts'
 import { parsePlatform, type Platform } from '../oci/platform.ts'
@@ -29,6 +30,11 @@ export interface SelectionOptions {
   allowMissingPlatform?: boolean | undefined
   /** Leave out images that cannot be resolved, and record them as `skipped`. */
   skipFailed?: boolean | undefined
+  /**
+   * What of all that refers to the images travels along: signatures, attestations, SBOMs. `all` where left out;
+   * `signatures` are cosign's, Sigstore bundles and Notation's.
+   */
+  referrers?: ReferrerChoice | undefined
 }
 
 export type ResolveOptions = SourceOptions & SelectionOptions
@@ -81,6 +87,7 @@ export async function resolveWith(
     allowMissingPlatform: options.allowMissingPlatform ?? false,
     resolveFrom: options.resolveFrom ?? 'source',
     mayAllFail: options.mayAllFail ?? false,
+    referrers: options.referrers ?? 'all',
     ...(cache ? { cache } : {}),
   })
   return options.skipFailed === true ? { lock: skipFailed(resolved), failed: [] } : resolved

@@ -1,5 +1,6 @@
-import { hexOf, isDigest, type Digest } from './digest.ts'
-import type { Descriptor, ManifestOrIndex } from './manifest.ts'
+import { digestOf, hexOf, isDigest, type Digest } from './digest.ts'
+import { compareBytes } from './json.ts'
+import type { Descriptor, Manifest, ManifestOrIndex } from './manifest.ts'
 
 /*
  * Where cosign keeps what belongs to an image (sigstore/cosign, specs/SIGNATURE_SPEC.md § Storage): signatures,
@@ -43,6 +44,34 @@ export function cosignFault(
 /** Files of an image; the configs of cosign's manifests have the media type of an image's, and tell nothing. */
 function isImageLayer({ mediaType }: Descriptor): boolean {
   return /^application\/vnd\.(?:oci\.image\.layer|docker\.image\.rootfs)\./.test(mediaType)
+}
+
+/**
+ * The layers that a manifest under cosign's tag lacks. Two signatures may be of one payload: what tells them apart are
+ * the annotations.
+ */
+export function lackingLayers(there: readonly Descriptor[], layers: readonly Descriptor[]): Descriptor[] {
+  const had = new Set(there.map(identityOf))
+  return layers.filter((layer) => !had.has(identityOf(layer)))
+}
+
+function identityOf({ mediaType, digest, annotations }: Descriptor): string {
+  const notes = Object.entries(annotations ?? {}).toSorted(([a], [b]) => compareBytes(a, b))
+  return JSON.stringify([mediaType, digest, notes])
+}
+
+/** A manifest with more layers behind its own, and everything else as it is; where it lacks none, itself. */
+export function withLayers(
+  manifest: Manifest,
+  layers: readonly Descriptor[],
+  config: Descriptor = manifest.config,
+): Manifest {
+  const lacking = lackingLayers(manifest.layers, layers)
+  if (lacking.length === 0) return manifest
+  const before = JSON.parse(Buffer.from(manifest.bytes).toString('utf8')) as object
+  const all = [...manifest.layers, ...lacking]
+  const bytes = Buffer.from(JSON.stringify({ ...before, config, layers: all }))
+  return { ...manifest, bytes, digest: digestOf(bytes), config, layers: all }
 }
 
 /** Sigstore bundles of any version, cosign's signatures with a subject, Notation's. */

@@ -96,7 +96,10 @@ export class RemoteRepository implements Repository {
     return listReferrers(this.#location, digest, signal)
   }
 
-  async ensureReferrer(document: ManifestOrIndex, signal?: AbortSignal): Promise<'listed' | 'added' | 'tagged'> {
+  async ensureReferrer(
+    document: ManifestOrIndex,
+    signal?: AbortSignal,
+  ): Promise<'listed' | 'added' | 'tagged'> {
     return ensureReferrer(this.#location, document, signal)
   }
 

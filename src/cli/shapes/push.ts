@@ -6,6 +6,7 @@ import {
   plannedImageFields,
   ProjectsSchema,
   ReceiptSchema,
+  referrerFields,
   sparseIndexFields,
   tagSchema,
   TargetSchema,
@@ -25,6 +26,20 @@ export const PushPlanSchema = v.object({
         described(
           v.object({ ...sparseIndexFields, state: v.picklist(['to-send', 'present']) }),
           "With --sparse-index: the source's own index, where only a part is delivered",
+        ),
+      ),
+      referrers: v.optional(
+        described(
+          v.array(
+            v.object({
+              ...referrerFields,
+              state: described(
+                v.picklist(['to-send', 'present', 'to-merge', 'not-delivered', 'left-out']),
+                "to-merge: cosign's tag has other layers, which stay; not-delivered: what it refers to does not get into the target; left-out: by --referrers",
+              ),
+            }),
+          ),
+          'Signatures, attestations, SBOMs and whatever else refers to the image',
         ),
       ),
     }),

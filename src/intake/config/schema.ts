@@ -4,6 +4,7 @@ import { AirgapError } from '../../errors.ts'
 import { parsePattern } from '../../oci/pattern.ts'
 import { parsePlatform } from '../../oci/platform.ts'
 import { parseReference } from '../../oci/reference.ts'
+import { REFERRER_CHOICES } from '../../oci/referrer.ts'
 import { parseMirror } from '../../registry/mirrors/flag.ts'
 import { kubeadmImages } from '../kubeadm.ts'
 
@@ -143,6 +144,15 @@ export const ConfigSchema = v.strictObject({
       v.boolean(),
       v.description('Take what there is where an image lacks a platform. (--allow-missing-platform)'),
       v.examples([true]),
+    ),
+  ),
+  referrers: v.optional(
+    v.pipe(
+      v.picklist(REFERRER_CHOICES),
+      v.description(
+        'What travels along of all that refers to the images: all signatures, attestations and SBOMs, signatures alone, or none; all unless given. (--referrers)',
+      ),
+      v.examples(['signatures']),
     ),
   ),
   mirrors: v.optional(

@@ -88,7 +88,7 @@ function imagesOf(
     name: image.source,
     bytes: image.size,
     parts: [closure, ...referrers.map((one) => one.closure)]
-      .flatMap(({ documents, blobs }) => [...documents.keys(), ...blobs.keys()])
+      .flatMap(({ documents, blobs }) => Array.from(documents.keys()).concat(Array.from(blobs.keys())))
       .map(blobName)
       .filter((one) => names.has(one)),
   }))

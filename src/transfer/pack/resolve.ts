@@ -3,7 +3,7 @@ import { FORMAT_VERSION, type ImageEntry, type SkippedImage } from '../../bundle
 import { reasonOf } from '../../bundle/skipped.ts'
 import { AirgapError } from '../../errors.ts'
 import { compareBytes } from '../../oci/json.ts'
-import type { ReferrerChoice } from '../../bundle/referrers.ts'
+import type { ReferrerChoice } from '../../oci/referrer.ts'
 import type { ManifestOrIndex } from '../../oci/manifest.ts'
 import { formatPlatform, type Platform } from '../../oci/platform.ts'
 import { formatReference, type Reference } from '../../oci/reference.ts'

@@ -1,8 +1,10 @@
 import { bundleIdentity } from '../../bundle/identity.ts'
+import { knownFields } from '../../bundle/referrers.ts'
 import { AirgapError } from '../../errors.ts'
 import { authenticationOf } from '../check/authentication.ts'
 import type { OpenedBundle } from '../check/opened-bundle.ts'
-import { mountsOf, tagChange, tagName, type PushPlan } from './plan.ts'
+import { mountsOf, tagChange, tagName, type PlannedImage, type PushPlan } from './plan.ts'
+import { referrerKey } from './referrers/plan.ts'
 import type { PlannedPush } from './planned-push.ts'
 import type { Receipt } from './receipt.ts'
 import { hasSourceIndex } from './source-index.ts'
@@ -39,6 +41,7 @@ export function describePlan(
             },
           }
         : {}),
+      ...describeReferrers(planned, plan),
     }
   })
   const mountedBytes = plan.blobs.reduce((sum, blob) => sum + blob.size * mountsOf(blob).length, 0)
@@ -53,5 +56,26 @@ export function describePlan(
       mounted: { count: plan.mountCount, bytes: mountedBytes },
       tagsMoved: images.filter(({ tag }) => tag.state === 'moved').length,
     },
+  }
+}
+
+function describeReferrers(
+  { repository, fates }: PlannedImage,
+  { referrers }: PushPlan,
+): Pick<PlannedPush['images'][number], 'referrers'> {
+  if (fates.length === 0) return {}
+  const planned = new Map(referrers.map((one) => [referrerKey(one.repository, one.entry), one]))
+  return {
+    referrers: fates.map(({ graph: { entry }, fate }) => {
+      if (fate === 'not-delivered' || fate === 'left-out') return { ...knownFields(entry), state: fate }
+      const one = planned.get(referrerKey(repository, entry))
+      if (one?.tagNow !== undefined && one.tagNow !== entry.digest)
+        return { ...knownFields(entry), state: 'to-merge' }
+      const isFound = entry.tag === undefined || one?.tagNow === entry.digest
+      return {
+        ...knownFields(entry),
+        state: isFound && one?.present.has(entry.digest) ? 'present' : 'to-send',
+      }
+    }),
   }
 }

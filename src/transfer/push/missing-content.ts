@@ -35,6 +35,9 @@ export interface PushParts {
 export function contentFor(parts: PushParts): ManifestContent {
   const { opened, plan, options, record } = parts
   const documents = new Map(plan.manifests.map(({ document }) => [document.digest, document]))
+  for (const { graph } of plan.referrers) {
+    for (const [digest, document] of graph.closure.documents) documents.set(digest, document)
+  }
   return {
     documentOf: (digest) => documents.get(digest),
     isInBundle: (digest) => opened.entries.has(blobName(digest)),

@@ -1,4 +1,5 @@
 import type { ImageEntry } from '../../bundle/description.ts'
+import type { ReferrerChoice } from '../../oci/referrer.ts'
 import { AirgapError, type ErrorCode, type Problem } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { ManifestOrIndex } from '../../oci/manifest.ts'
@@ -12,6 +13,7 @@ import { inParallel } from '../parallel.ts'
 import { noneCanBe } from './push-failures.ts'
 import { nameImages, type NamingOptions, type TargetName } from './names.ts'
 import { planProjects, type PlannedProject } from './projects.ts'
+import { fatesOf, planReferrers, type PlannedReferrer, type ReferrerFate } from './referrers/plan.ts'
 import { planSourceIndexes, type PlannedIndex } from './source-index.ts'
 
 /** An image on its way to the target. */
@@ -22,6 +24,8 @@ export interface PlannedImage {
   repository: Repository
   /** What the tag points to now; undefined when there is no such tag. */
   tagNow: Digest | undefined
+  /** What becomes of all that travels along with it. */
+  fates: readonly ReferrerFate[]
   /** Why the target cannot be asked about this image, which is then left; nothing of it is in the plan. */
   fault?: AirgapError
 }
@@ -50,6 +54,8 @@ export interface PushPlan {
   blobs: PlannedBlobTransfer[]
   /** Children before parents. */
   manifests: PlannedManifest[]
+  /** What refers to the images: signatures, attestations, SBOMs. */
+  referrers: PlannedReferrer[]
   /** Sources' own indexes, put behind everything else; only where they are asked for. */
   sourceIndexes: PlannedIndex[]
   /** A Harbor's projects that are created before anything is sent; only where that is asked for. */
@@ -72,6 +78,8 @@ export interface PlanPushOptions extends NamingOptions {
   createProjects?: ProjectVisibility | undefined
   /** Also put the indexes of sources of which only some platforms are delivered. */
   sparseIndex?: boolean
+  /** What of all that travels along with the images is put, too. Default `all`. */
+  referrers?: ReferrerChoice | undefined
   concurrency?: number
   signal?: AbortSignal
 }
@@ -117,7 +125,8 @@ export async function planPush(opened: OpenedBundle, options: PlanPushOptions): 
     const name = names.get(graph.image)
     if (!name) throw new AirgapError('INTERNAL', `${graph.image.source} has got no name`)
     const repository = repositoryOf(name.repository)
-    const planned = { image: graph.image, graph, name, repository, tagNow: undefined }
+    const fates = fatesOf({ image: graph.image, graph }, options)
+    const planned = { image: graph.image, graph, name, repository, tagNow: undefined, fates }
     try {
       const now = isAbsent(repository) ? undefined : await repository.resolveManifest(name.tag, signal)
       return { ...planned, tagNow: now?.digest }
@@ -131,7 +140,8 @@ export async function planPush(opened: OpenedBundle, options: PlanPushOptions): 
   const sourceIndexes = options.sparseIndex ? await planSourceIndexes(askable, options, isAbsent) : []
   if (!options.moveTags) refuseMovedTags(images, sourceIndexes)
 
-  const blobs = await inParallel(blobNeeds(askable), options, (need, signal) =>
+  const referrers = await planReferrers(askable, options, isAbsent)
+  const blobs = await inParallel(blobNeeds(askable, referrers), options, (need, signal) =>
     locateBlob(need, isAbsent, signal),
   )
   client.expectSources(target.registry, mountSources(blobs))
@@ -151,6 +161,7 @@ export async function planPush(opened: OpenedBundle, options: PlanPushOptions): 
     images,
     blobs,
     manifests,
+    referrers,
     sourceIndexes,
     projects,
     uploadCount: blobs.reduce((sum, blob) => sum + uploadsOf(blob).length, 0),
@@ -191,9 +202,9 @@ interface BlobNeed {
 }
 
 /** Each blob once, with the repositories that need it, in a fixed order. */
-function blobNeeds(images: readonly PlannedImage[]): BlobNeed[] {
+function blobNeeds(images: readonly PlannedImage[], referrers: readonly PlannedReferrer[]): BlobNeed[] {
   const needs = new Map<Digest, BlobNeed>()
-  for (const { graph, repository } of images) {
+  for (const { graph, repository } of [...images, ...referrers]) {
     for (const [digest, { size }] of graph.closure.blobs) {
       const need = needs.get(digest) ?? { digest, size, repositories: new Set() }
       need.repositories.add(repository)

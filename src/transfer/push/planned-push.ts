@@ -1,5 +1,6 @@
 import type { Digest } from '../../oci/digest.ts'
 import type { Amount } from '../amount.ts'
+import type { ReferrerEntry } from '../../bundle/referrers.ts'
 import type { Receipt } from './receipt.ts'
 
 /** What a push will do, in the terms of its receipt. */
@@ -16,6 +17,10 @@ export interface PlannedPush {
     tag: { name: string; state: 'created' | 'unchanged' | 'moved'; previousDigest?: Digest | undefined }
     /** The source's own index, where only a part is delivered and it was asked for. */
     sparseIndex?: { digest: Digest; tag: string; state: 'to-send' | 'present' } | undefined
+    /** What travels along with it. `to-merge`: cosign's tag has other layers, which stay. */
+    referrers?:
+      | (ReferrerEntry & { state: 'to-send' | 'present' | 'to-merge' | 'not-delivered' | 'left-out' })[]
+      | undefined
   }[]
   /** Projects that will be created in a Harbor. */
   createdProjects?: { name: string; visibility: 'private' | 'public' }[] | undefined

@@ -14,6 +14,7 @@ import {
 } from '../failures.ts'
 import { Unreachable } from '../unreachable.ts'
 import type { PlannedImage, PushPlan } from './plan.ts'
+import type { PlannedReferrer } from './referrers/plan.ts'
 
 /** A part of an image, in one repository of the target. */
 interface Part {
@@ -50,6 +51,9 @@ export class PushFailures {
   readonly #users = new Map<string, PlannedImage[]>()
   /** Images that lack something, and what has been noted of each. */
   readonly #broken = new Map<PlannedImage, Set<AirgapError>>()
+  /** What refers to images and needs this. */
+  readonly #referrers = new Map<string, PlannedReferrer[]>()
+  readonly #lost = new Map<PlannedReferrer, AirgapError>()
   readonly #failures: ImageFailure[] = []
   readonly #refused = new Map<string, AirgapError>()
   readonly #told = new Set<string>()
@@ -70,6 +74,12 @@ export class PushFailures {
       this.#note([planned], UNPLANNED, planned.fault)
       this.#tell([planned], UNPLANNED, planned.fault)
     }
+    for (const planned of plan.referrers) {
+      for (const digest of planned.graph.closure.blobs.keys()) {
+        const key = `${planned.repository.name} ${digest}`
+        this.#referrers.set(key, [...(this.#referrers.get(key) ?? []), planned])
+      }
+    }
   }
 
   /** Whether nothing of an image has failed so far. */
@@ -77,9 +87,21 @@ export class PushFailures {
     return !this.#broken.has(planned)
   }
 
-  /** Whether an image of which nothing has failed so far needs this. */
+  /** Whether an image of which nothing has failed so far needs this, or what refers to one. */
   isNeeded({ repository, digest }: Pick<Part, 'repository' | 'digest'>): boolean {
-    return this.#usersOf(repository, digest).some((planned) => this.isWhole(planned))
+    return (
+      this.#usersOf(repository, digest).some((planned) => this.isWhole(planned)) ||
+      this.#referrersOf(repository, digest).some((planned) => this.#isWanted(planned))
+    )
+  }
+
+  /** What refers to images and did not get into the target, or is not found there, and why. */
+  get lostReferrers(): ReadonlyMap<PlannedReferrer, AirgapError> {
+    return this.#lost
+  }
+
+  #isWanted(planned: PlannedReferrer): boolean {
+    return !this.#lost.has(planned) && planned.images.some((image) => this.isWhole(image))
   }
 
   get isAnyWhole(): boolean {
@@ -97,7 +119,40 @@ export class PushFailures {
     work: () => Promise<void>,
   ): Promise<boolean> {
     const what = `${kind} ${shortHex(digest)} (${size} bytes)`
-    return this.attemptFor(this.#usersOf(repository, digest), repository, what, signal, work)
+    const lose = (error: AirgapError): void => {
+      for (const planned of this.#referrersOf(repository, digest)) this.#lose(planned, error)
+    }
+    return this.attemptFor(this.#usersOf(repository, digest), repository, what, signal, work, lose)
+  }
+
+  /**
+   * Does something about what refers to images. Where it fails, the images are none the less whole, and so is the
+   * repository: it may take images and not this.
+   * @returns whether it was done; false as well where nobody needs it any more.
+   * @throws what `work` throws and concerns everything.
+   */
+  async attemptReferrer(
+    planned: PlannedReferrer,
+    signal: AbortSignal,
+    work: () => Promise<void>,
+  ): Promise<boolean> {
+    if (!this.#isWanted(planned)) return false
+    const { registry, name } = planned.repository
+    const refusal = this.#refused.get(name)
+    if (refusal) {
+      this.#lose(planned, refusal)
+      return false
+    }
+    try {
+      await this.#unreachable.ask([registry], work)
+      return true
+    } catch (error) {
+      // What the registry keeps in a tag may be anything.
+      const isOfContent = error instanceof AirgapError && error.code === 'INVALID_CONTENT'
+      if (signal.aborted || !(isOfContent || isOfOneImage(error))) throw error
+      this.#lose(planned, error)
+      return false
+    }
   }
 
   /** The same for something that is not content. */
@@ -107,10 +162,12 @@ export class PushFailures {
     what: string,
     signal: AbortSignal,
     work: () => Promise<void>,
+    onFault?: (error: AirgapError) => void,
   ): Promise<boolean> {
     const refusal = this.#refused.get(name)
     if (refusal) {
       this.#note(images, what, refusal)
+      onFault?.(refusal)
       return false
     }
     try {
@@ -125,6 +182,7 @@ export class PushFailures {
       if (fault === error) this.#tell(images, what, error)
       if (REFUSALS.has(error.code)) this.#refused.set(name, fault)
       this.#note(images, what, fault)
+      onFault?.(fault)
       return false
     }
   }
@@ -135,17 +193,41 @@ export class PushFailures {
    */
   throwIfAny(): void {
     const all = groupAlike(this.#failures)
-    if (all.length === 0) return
+    const lost = groupAlike(this.#lostOfWhole())
     const count = this.#plan.images.length
+    if (all.length === 0) {
+      if (lost.length > 0) throw withoutReferrers(lost, this.#lost.size)
+      return
+    }
     const summary = `the push of ${this.#broken.size} of ${count} images could not be completed`
     const isOne = new Set(all.map(({ error }) => error.code)).size === 1
     if (isOne && this.#broken.size === count) throw ofAll(all, count, summary)
     const order = new Map(this.#plan.images.map(({ image }, i) => [image.source, i]))
     const sorted = all.toSorted((a, b) => (order.get(a.source) ?? 0) - (order.get(b.source) ?? 0))
     const others = this.#broken.size === count ? '' : 'The other images are in place. '
-    throw incomplete(summary, sorted, [
-      `${others}Mend it and push again with the same command: only what is missing is sent.`,
-    ])
+    throw incomplete(
+      summary,
+      [...sorted, ...lost],
+      [`${others}Mend it and push again with the same command: only what is missing is sent.`],
+    )
+  }
+
+  /** What is lost of images that lack nothing themselves. */
+  #lostOfWhole(): ImageFailure[] {
+    return [...this.#lost].flatMap(([{ images, entry }, error]) => {
+      const image = images.find((one) => this.isWhole(one))?.image
+      return image ? [{ source: image.source, part: nameOfReferrer(entry), error }] : []
+    })
+  }
+
+  #lose(planned: PlannedReferrer, error: AirgapError): void {
+    if (this.#lost.has(planned)) return
+    this.#lost.set(planned, error)
+    this.#tell(planned.images, nameOfReferrer(planned.entry), error)
+  }
+
+  #referrersOf({ name }: Repository, digest: Digest): readonly PlannedReferrer[] {
+    return this.#referrers.get(`${name} ${digest}`) ?? []
   }
 
   #usersOf({ name }: Repository, digest: Digest): readonly PlannedImage[] {
@@ -172,6 +254,22 @@ export class PushFailures {
       this.#failures.push({ source: planned.image.source, part, error })
     }
   }
+}
+
+function nameOfReferrer({ tag, digest }: PlannedReferrer['entry']): string {
+  return tag ?? `referrer ${shortHex(digest)}`
+}
+
+/** The error of a push that is complete but for what refers to images. */
+function withoutReferrers(failures: readonly ImageFailure[], count: number): AirgapError {
+  const what = count === 1 ? '1 thing that refers' : `${count} things that refer`
+  return incomplete(
+    `${what} to images (signatures, attestations, SBOMs) could not be put or would not be found; all images are in place, and all tags are set`,
+    failures,
+    [
+      'Mend it and push again with the same command. Where the registry takes no such things, leave them out: --referrers none, or --referrers signatures.',
+    ],
+  )
 }
 
 function unplanned(images: readonly PlannedImage[]): ImageFailure[] {

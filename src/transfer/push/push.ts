@@ -16,7 +16,8 @@ import { createProjects } from './projects.ts'
 import { PushFailures } from './push-failures.ts'
 import type { PushRecord } from './record.ts'
 import type { Receipt } from './receipt.ts'
-import { ensureReferrers } from './referrers.ts'
+import { ensureReferrers } from './referrers/delivered.ts'
+import { listReferrers, readReferrersBack, sendReferrers } from './referrers/send.ts'
 import { putSourceIndexes } from './source-index.ts'
 import { setTags } from './tags.ts'
 
@@ -39,13 +40,16 @@ const READ_SIZE = 256 * 1024
 
 /**
  * Executes a plan: every entry of the bundle is hashed, whether it is sent or not; blobs go before manifests,
- * children before parents, and tags last, after everything else is in its place. Each tag is then read back. Behind
- * them come sources' own indexes, which a registry may refuse: the receipt says so.
+ * children before parents, what refers to them behind them, and tags last, after everything else is in its place, so
+ * that whoever finds an image by its tag finds its signatures, too. Each tag is then read back. Behind them come sources'
+ * own indexes, which a registry may refuse: the receipt says so.
  *
  * What cannot be sent, put or tagged for one image does not stop the others; an image that lacks anything is not tagged.
+ * What refers to an image is not a part of it: where a registry does not take that, the image is tagged all the same, and
+ * the push is incomplete.
  *
  * @param record is told of everything that is done; after a failure it gives the receipt of what was.
- * @throws AirgapError `INCOMPLETE` naming the images that failed, or what all of them failed for;
+ * @throws AirgapError `INCOMPLETE` naming the images that failed or lack what refers to them, or what all of them failed for;
  *   `VERIFICATION_FAILED` when the bundle's content is altered: no tag has been set then.
  */
 export async function executePush(
@@ -61,7 +65,16 @@ export async function executePush(
   await sendBlobs(opened, plan, options, record, failures)
   const content = contentFor({ opened, plan, options, record, upload })
   await sendManifests(plan, options, record, failures, content)
-  if (options.verifyTarget) await readBack(plan, options, record, failures)
+  const push = { plan, options, record, failures, content }
+  await sendReferrers(push)
+  if (options.verifyTarget) {
+    await readBack(plan, options, record, failures)
+    await readReferrersBack(push)
+  }
+  await listReferrers(
+    plan.referrers.filter(({ waitsFor }) => waitsFor === 'image'),
+    push,
+  )
   await setTags(plan, options, record, failures, content)
   const inPlace = plan.manifests.filter(({ repository, document: { digest } }) =>
     failures.isNeeded({ repository, digest }),
@@ -73,6 +86,11 @@ export async function executePush(
       .every((planned) => failures.isWhole(planned)),
   )
   await putSourceIndexes(sourceIndexes, options, (index, outcome) => record.setIndex(index, outcome))
+  await listReferrers(
+    plan.referrers.filter((planned) => record.hasIndexOf(planned)),
+    push,
+  )
+  for (const [planned, error] of failures.lostReferrers) record.setLost(planned, error)
   failures.throwIfAny()
   return record.receipt(true)
 }

@@ -1,5 +1,6 @@
 import * as v from 'valibot'
 import { BundleIdentitySchema, source, ToolSchema } from '../../bundle/description.ts'
+import { ReferrerSchema } from '../../bundle/referrers.ts'
 import {
   described,
   digest,
@@ -62,6 +63,37 @@ const SparseIndexSchema = v.object({
   reason: v.optional(described(v.string(), 'What the registry has answered, where it has refused it')),
 })
 
+/** What travels along with an image, in the bundle's own words. */
+export const referrerFields = v.object(ReferrerSchema.entries).entries
+
+const ReferrersSchema = v.array(
+  v.object({
+    ...referrerFields,
+    outcome: described(
+      v.picklist([
+        'uploaded',
+        'present-not-read',
+        'present-read-back',
+        'refused',
+        'not-sent',
+        'not-delivered',
+        'left-out',
+      ]),
+      'uploaded: put; present-*: was there, and was or was not read back and hashed; refused: it could not be put, or would not be found; not-sent: the push broke off before; not-delivered: what it refers to is not in the target; left-out: by --referrers',
+    ),
+    foundBy: v.optional(
+      described(
+        v.picklist(['listed', 'tag']),
+        "How tools find it: the registry's own list, or a tag (cosign's, or the one that stands in for the list)",
+      ),
+    ),
+    mergedInto: v.optional(
+      described(digest, "What stands under cosign's tag, where that has other layers besides these"),
+    ),
+    reason: v.optional(described(v.string(), 'Why it was refused; for people')),
+  }),
+)
+
 const targetName = described(v.string(), 'The full name in the target, with the tag')
 export const plannedImageFields = { source, target: targetName, digest, mediaType: v.string() }
 
@@ -87,7 +119,7 @@ export const ReceiptSchema = v.object({
   finished: instant,
   complete: described(
     v.boolean(),
-    'False when the push could not be completed: then some content is not-sent, and some tags are not-set; and when a sparseIndex was refused',
+    'False when the push could not be completed: then some content is not-sent, and some tags are not-set; and when a sparseIndex or a referrer was refused',
   ),
   createdProjects: v.optional(described(ProjectsSchema, 'Projects that this push has created in a Harbor')),
   images: v.array(
@@ -110,6 +142,9 @@ export const ReceiptSchema = v.object({
           }),
         ),
         'Everything that the image consists of',
+      ),
+      referrers: v.optional(
+        described(ReferrersSchema, 'Signatures, attestations, SBOMs and whatever else refers to the image'),
       ),
     }),
   ),

@@ -1,4 +1,5 @@
 import { bundleIdentity } from '../../bundle/identity.ts'
+import { knownFields } from '../../bundle/referrers.ts'
 import { AirgapError } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { Repository } from '../../registry/repository.ts'
@@ -9,12 +10,20 @@ import type { Target } from './names.ts'
 import type { PlannedProject } from './projects.ts'
 import { tagChange, tagName, type PlannedImage, type PushPlan } from './plan.ts'
 import type { ContentOutcome, Receipt, TagState } from './receipt.ts'
+import { referrerKey, type PlannedReferrer, type ReferrerFate } from './referrers/plan.ts'
 import { hasSourceIndex, indexKey, type IndexOutcome, type PlannedIndex } from './source-index.ts'
 
 interface ContentRecord {
   outcome: ContentOutcome
   /** Bytes. */
   size: number
+}
+
+/** How something that refers to an image is found in the target. */
+export interface ReferrerRecord {
+  foundBy: 'listed' | 'tag'
+  /** What stands under cosign's tag, where that had other layers, too. */
+  mergedInto?: Digest
 }
 
 interface TagRecord {
@@ -34,6 +43,8 @@ export class PushRecord {
   readonly #content = new Map<string, ContentRecord>()
   readonly #tags = new Map<string, TagRecord>()
   readonly #indexes = new Map<string, IndexOutcome>()
+  readonly #referrers = new Map<string, ReferrerRecord>()
+  readonly #lost = new Map<string, AirgapError>()
   #projects: readonly PlannedProject[] = []
 
   /** @param target with the origin that it is spoken to at, like `https://registry.internal:5000`. */
@@ -72,6 +83,24 @@ export class PushRecord {
     this.#indexes.set(indexKey(repository, digest), outcome)
   }
 
+  setReferrer({ repository, entry }: PlannedReferrer, found: ReferrerRecord): void {
+    this.#referrers.set(referrerKey(repository, entry), found)
+  }
+
+  /** It could not be put, or would not be found. */
+  setLost({ repository, entry }: PlannedReferrer, error: AirgapError): void {
+    this.#lost.set(referrerKey(repository, entry), error)
+  }
+
+  /** Whether something waits for a source's own index that is there now. */
+  hasIndexOf({ waitsFor, repository, images }: PlannedReferrer): boolean {
+    if (waitsFor !== 'source-index') return false
+    const outcomes = images.map(
+      ({ image }) => this.#indexes.get(indexKey(repository, image.sourceDigest))?.outcome,
+    )
+    return outcomes.some((outcome) => outcome === 'uploaded' || outcome === 'present-read-back')
+  }
+
   /** The projects that were created for this push. */
   setProjects(created: readonly PlannedProject[]): void {
     this.#projects = created
@@ -89,7 +118,10 @@ export class PushRecord {
       target: this.#target,
       started: this.#started.toISOString(),
       finished: new Date().toISOString(),
-      complete: isComplete && [...this.#indexes.values()].every(({ outcome }) => outcome !== 'refused'),
+      complete:
+        isComplete &&
+        this.#lost.size === 0 &&
+        [...this.#indexes.values()].every(({ outcome }) => outcome !== 'refused'),
       ...(this.#projects.length > 0 ? { createdProjects: [...this.#projects] } : {}),
       images: this.#plan.images.map((planned) => this.#image(planned, isComplete)),
       totals: this.#totals(),
@@ -123,6 +155,28 @@ export class PushRecord {
       tag: { name: planned.name.tag, ...(this.#tags.get(tagName(planned)) ?? { state: 'not-set' }) },
       ...this.#index(planned),
       content: [...documents, ...blobs],
+      ...(planned.fates.length > 0
+        ? { referrers: planned.fates.map((fate) => this.#referrer(planned, fate)) }
+        : {}),
+    }
+  }
+
+  #referrer(
+    { repository, image }: PlannedImage,
+    { graph: { entry }, fate }: ReferrerFate,
+  ): NonNullable<Receipt['images'][number]['referrers']>[number] {
+    if (fate === 'not-delivered' || fate === 'left-out') return { ...knownFields(entry), outcome: fate }
+    const key = referrerKey(repository, entry)
+    const lost = this.#lost.get(key)
+    if (lost) return { ...knownFields(entry), outcome: 'refused', reason: lost.message }
+    const index = this.#indexes.get(indexKey(repository, image.sourceDigest))?.outcome
+    if (fate === 'source-index' && index === 'refused')
+      return { ...knownFields(entry), outcome: 'not-delivered' }
+    const outcome = this.#content.get(`${repository.name} ${entry.digest}`)?.outcome ?? 'not-sent'
+    return {
+      ...knownFields(entry),
+      outcome: outcome === 'mounted' ? 'uploaded' : outcome,
+      ...this.#referrers.get(key),
     }
   }
 

@@ -45,7 +45,8 @@ export class BundleStore implements ContentStore {
     if (owners.length === 0) return undefined
     const [ambiguous] = ambiguousTags(owners)
     if (ambiguous !== undefined) throw ambiguity(name, ambiguous, owners)
-    return [...tagsOf(owners)].toSorted(compareBytes)
+    const attached = owners.flatMap((owner) => [...owner.attached.keys()])
+    return [...new Set([...tagsOf(owners), ...attached])].toSorted(compareBytes)
   }
 
   /** @throws AirgapError `NAME_CONFLICT` where a tag could be either of two images. */
@@ -58,6 +59,8 @@ export class BundleStore implements ContentStore {
       const digests = digestsOf(reference, owners)
       if (digests.size > 1) throw ambiguity(name, reference, owners)
       ;[digest] = digests
+      // An image's digest stands in these: they mean the same, whichever registry of a short name they are of.
+      digest ??= owners.map(({ attached }) => attached.get(reference)).find((found) => found !== undefined)
     }
     for (const { documents } of owners) {
       const found = digest && documents.get(digest)

@@ -1,6 +1,8 @@
 import type { Digest } from '../../oci/digest.ts'
 import type { Descriptor, ManifestOrIndex } from '../../oci/manifest.ts'
 import { referrerOf } from '../../oci/referrer.ts'
+import { withLayers } from '../../oci/cosign.ts'
+import type { ReferrerGraph } from '../referrers.ts'
 import type { StoredBlob } from '../../server/storage.ts'
 import { namespaceOf, type ServedImage } from './names.ts'
 
@@ -14,6 +16,8 @@ export interface SourceRepository {
   blobs: Set<Digest>
   /** By the digest of the subject. */
   referrers: Map<Digest, Descriptor[]>
+  /** Cosign's tags of what travels along with the images. */
+  attached: Map<string, Digest>
 }
 
 /** Finds the bytes of a blob in one of the bundles. */
@@ -35,6 +39,7 @@ export function sourceRepositories(images: readonly ServedImage[]): SourceReposi
         documents: new Map(),
         blobs: new Set(),
         referrers: new Map(),
+        attached: new Map(),
       }
       found.set(key, repository)
     }
@@ -42,8 +47,23 @@ export function sourceRepositories(images: readonly ServedImage[]): SourceReposi
     const { closure, evidence } = image.graph
     for (const document of [...closure.documents.values(), ...evidence]) add(repository, document)
     for (const digest of closure.blobs.keys()) repository.blobs.add(digest)
+    for (const referrer of image.graph.referrers) attach(repository, referrer)
   }
   return [...found.values()]
+}
+
+function attach(repository: SourceRepository, { entry, closure }: ReferrerGraph): void {
+  for (const document of closure.documents.values()) add(repository, document)
+  for (const digest of closure.blobs.keys()) repository.blobs.add(digest)
+  const { tag } = entry
+  if (tag === undefined) return
+  const before = repository.documents.get(repository.attached.get(tag) ?? entry.digest)
+  const now = repository.documents.get(entry.digest)
+  if (before?.kind !== 'manifest' || now?.kind !== 'manifest') return
+  // Bundles of different times may have different signatures of one image; whoever asks here gets all.
+  const document = before === now ? now : withLayers(before, now.layers)
+  add(repository, document)
+  repository.attached.set(tag, document.digest)
 }
 
 function add({ documents, referrers }: SourceRepository, document: ManifestOrIndex): void {

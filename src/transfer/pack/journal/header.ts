@@ -1,5 +1,6 @@
 import * as v from 'valibot'
 import { DescriptionSchema, PlatformsSchema, source, ToolSchema } from '../../../bundle/description.ts'
+import { REFERRER_CHOICES } from '../../../oci/referrer.ts'
 import { digest, instant, keyFingerprint, moment, wholeNumber, type Known } from '../../../bundle/fields.ts'
 import { checkDeliveredNames } from '../../../bundle/layout.ts'
 import { checkShape, parseStrictJson } from '../../../oci/json.ts'
@@ -18,6 +19,8 @@ export const InputsSchema = v.strictObject({
   rewriteDigests: v.boolean(),
   allowMissingPlatform: v.boolean(),
   resolveFrom: v.picklist(['source', 'mirror']),
+  /** What travels along; a lock says it by itself. */
+  referrers: v.optional(v.picklist(REFERRER_CHOICES)),
   /** Where they may turn a tag into a digest. */
   mirrors: v.optional(v.array(v.string())),
   name: v.string(),

@@ -1,5 +1,6 @@
 import { formatMoment } from '../../../bundle/fields.ts'
 import type { BundleDescription } from '../../../bundle/description.ts'
+import type { ReferrerChoice } from '../../../oci/referrer.ts'
 import { TOOL } from '../../../version.ts'
 import type { Problem } from '../../../errors.ts'
 import { digestOf } from '../../../oci/digest.ts'
@@ -18,6 +19,7 @@ export interface InputsOf {
         rewriteDigests: boolean
         allowMissingPlatform: boolean
         resolveFrom: 'source' | 'mirror'
+        referrers: ReferrerChoice
         /** As they were given. */
         mirrors: readonly string[]
       }
@@ -53,13 +55,14 @@ export function inputsOf({ request, description, sequence, created, key }: Input
       ...about,
     }
   }
-  const { images, platforms, rewriteDigests, allowMissingPlatform, resolveFrom, mirrors } = request
+  const { images, platforms, rewriteDigests, allowMissingPlatform, resolveFrom, referrers, mirrors } = request
   return {
     images: sorted(images.map(({ reference }) => formatReference(reference))),
     platforms: platforms === 'all' ? 'all' : platforms.map(formatPlatform),
     rewriteDigests,
     allowMissingPlatform,
     resolveFrom,
+    referrers,
     // Elsewhere they decide only where bytes come from.
     ...(resolveFrom === 'mirror' ? { mirrors: [...mirrors] } : {}),
     ...about,
@@ -82,6 +85,7 @@ const NAMES: Record<keyof PackInputs, string> = {
   rewriteDigests: 'rewriting digests',
   allowMissingPlatform: 'allowing missing platforms',
   resolveFrom: 'who names digests',
+  referrers: 'what travels along (--referrers)',
   mirrors: 'mirrors',
   name: 'name',
   version: 'version',

@@ -1,5 +1,6 @@
 import type { LimitFunction } from 'p-limit'
-import { cosignTagsOf, type ReferrerChoice } from '../../../bundle/referrers.ts'
+import { cosignTagsOf } from '../../../bundle/referrers.ts'
+import type { ReferrerChoice } from '../../../oci/referrer.ts'
 import type { AirgapError, ErrorCode } from '../../../errors.ts'
 import type { Digest } from '../../../oci/digest.ts'
 import type { Descriptor } from '../../../oci/manifest.ts'
@@ -131,11 +132,12 @@ export class ReferrerLookup {
 
 /** What all of them have; of two that say otherwise, the first one's. */
 function union(all: readonly Attached[]): Attached {
-  const lastFirst = all.toReversed()
-  return {
-    listed: new Map(lastFirst.flatMap(({ listed }) => [...listed])),
-    tagged: new Map(lastFirst.flatMap(({ tagged }) => [...tagged])),
+  const both: Attached = { listed: new Map(), tagged: new Map() }
+  for (const { listed, tagged } of all.toReversed()) {
+    for (const [digest, descriptor] of listed) both.listed.set(digest, descriptor)
+    for (const [tag, digest] of tagged) both.tagged.set(tag, digest)
   }
+  return both
 }
 
 /**

@@ -1,6 +1,6 @@
 import pLimit from 'p-limit'
 import type { ImageEntry } from '../../../bundle/description.ts'
-import type { ReferrerChoice } from '../../../bundle/referrers.ts'
+import type { ReferrerChoice } from '../../../oci/referrer.ts'
 import { AirgapError, type ErrorCode } from '../../../errors.ts'
 import type { Digest } from '../../../oci/digest.ts'
 import type { Sources } from '../../../registry/mirrors/sources.ts'

@@ -1,8 +1,8 @@
-import { AirgapError } from '../../errors.ts'
-import type { Repository } from '../../registry/repository.ts'
-import type { OnEvent } from '../events.ts'
-import { inParallel } from '../parallel.ts'
-import type { PlannedManifest } from './plan.ts'
+import { AirgapError } from '../../../errors.ts'
+import type { Repository } from '../../../registry/repository.ts'
+import type { OnEvent } from '../../events.ts'
+import { inParallel } from '../../parallel.ts'
+import type { PlannedManifest } from '../plan.ts'
 
 interface Options {
   concurrency?: number
@@ -11,8 +11,8 @@ interface Options {
 }
 
 /**
- * Sees to it that attestations and signatures are found by what they refer to, in registries that leave that to their
- * clients. The images themselves are complete without: what a registry refuses here is told as a warning.
+ * Sees to it that attestations that are a part of images are found by what they refer to, in registries that leave that
+ * to their clients. The images themselves are complete without: what a registry refuses here is told as a warning.
  * @throws AirgapError `NETWORK`, `INTERRUPTED` and the like: pushed again, this is taken up again.
  */
 export async function ensureReferrers(
