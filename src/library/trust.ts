@@ -4,6 +4,8 @@ import { digestFault, isDigest, type Digest } from '../oci/digest.ts'
 import type { TrustOptions } from '../transfer/check/authenticate.ts'
 import type { IdentityOptions } from '../trust/identity/identity.ts'
 import type { PublicKey } from '../trust/keys.ts'
+import type { Policy } from '../trust/policy/policy.ts'
+import { readPolicyTrust } from './policy.ts'
 
 /** What the caller trusts and expects of a bundle. Nothing in the bundle adds to it. */
 export interface Trust {
@@ -13,7 +15,12 @@ export interface Trust {
   identities?: readonly IdentityOptions[] | undefined
   /** The trusted root (trusted_root.json) that certificates are checked with. Needed with `identities`. */
   trustedRoot?: string | undefined
-  /** Do without a signature: then nobody knows who made the bundle. Excludes `keys` and `identities`. */
+  /**
+   * Who has to have signed, and what the bundle has to be: a policy file, or one that was read. It names its signers, and
+   * excludes `keys` and `identities`; `trustedRoot` goes with it where it names none.
+   */
+  policy?: Policy | string | undefined
+  /** Do without a signature: then nobody knows who made the bundle. Excludes `keys`, `identities` and `policy`. */
   unauthenticated?: boolean | undefined
   /** Files with detached signatures over `SHA256SUMS`, tried after the bundle's own. */
   signatures?: readonly string[] | undefined
@@ -30,22 +37,24 @@ const MAX_SIGNATURE_FILE = 1024 * 1024
 /**
  * Reads the keys and signatures that a caller names.
  * @throws AirgapError `USAGE` when there are neither keys nor `unauthenticated`, or both; `FILE`, `INVALID_KEY`,
- *   `INVALID_DIGEST`
+ *   `INVALID_DIGEST`, `INVALID_POLICY`
  */
 export async function readTrust(trust: Trust): Promise<TrustOptions> {
   const { keys = [], identities = [], signatures = [], unauthenticated = false } = trust
-  const hasSigners = keys.length > 0 || identities.length > 0
+  const hasSigners = keys.length > 0 || identities.length > 0 || trust.policy !== undefined
   if (hasSigners === unauthenticated) {
     throw new AirgapError('USAGE', 'a bundle is checked either with keys or, by name, unauthenticated')
   }
   if (identities.length > 0 && trust.trustedRoot === undefined) {
     throw new AirgapError('USAGE', 'certificates are checked with a trusted root, and none is given')
   }
+  const policy = trust.policy === undefined ? undefined : await readPolicyTrust(trust.policy, trust)
   const { readPublicKey } = await import('../trust/keys.ts')
   const { parseDetachedSignature } = await import('../trust/detached.ts')
   return {
     keys: await Promise.all(keys.map(async (key) => (typeof key === 'string' ? readPublicKey(key) : key))),
     ...(trust.trustedRoot === undefined ? {} : await readIdentities(identities, trust.trustedRoot)),
+    ...policy,
     unauthenticated,
     signatures: await Promise.all(
       signatures.map(async (file) => ({

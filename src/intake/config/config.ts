@@ -2,9 +2,9 @@ import * as v from 'valibot'
 import { isMap, isScalar, isSeq, type ParsedNode } from 'yaml'
 import { AirgapError, type Problem } from '../../errors.ts'
 import { readSmallFile } from '../../files/small-file.ts'
+import { describeNode, MAX_YAML_SIZE, quote, readYaml, type YamlText } from '../../files/yaml.ts'
 import { elsewhere, nearestKey } from './keys.ts'
 import { CONFIG_KEYS, CONFIG_VERSION, ConfigSchema, type Config, type ConfigKey } from './schema.ts'
-import { describeNode, MAX_CONFIG_SIZE, quote, readYaml, type YamlText } from './yaml.ts'
 
 /** A config file that was read. */
 export interface ConfigFile {
@@ -20,7 +20,7 @@ export interface ConfigFile {
  * @throws AirgapError `FILE`; `INVALID_CONFIG` as {@link parseConfig}
  */
 export async function readConfig(path: string): Promise<ConfigFile> {
-  return parseConfig(await readSmallFile(path, MAX_CONFIG_SIZE), path)
+  return parseConfig(await readSmallFile(path, MAX_YAML_SIZE), path)
 }
 
 /**

@@ -9,6 +9,9 @@ import { readCertificateBundle, verifyCertificateBundle } from '../../trust/iden
 import type { Identity } from '../../trust/identity/identity.ts'
 import type { Root } from '../../trust/identity/trusted-root.ts'
 import type { PublicKey } from '../../trust/keys.ts'
+import { countSigners } from '../../trust/policy/count.ts'
+import type { Policy } from '../../trust/policy/policy.ts'
+import type { SignersVerdict } from '../../trust/policy/verdict.ts'
 import { signBytes } from '../../trust/signature.ts'
 import type { VerifiedSignature } from '../../trust/verified.ts'
 import { verifySignature, type GivenSignature } from '../../trust/verify.ts'
@@ -20,6 +23,8 @@ export interface TrustOptions {
   /** Whom a certificate may name; needs `root`. */
   identities?: readonly Identity[]
   root?: Root | undefined
+  /** Who of them has to have signed, and what the bundle has to be; `keys` and `identities` are all that it names. */
+  policy?: Policy | undefined
   /** Check integrity alone: whoever made the file could have written anything into it. */
   unauthenticated: boolean
   /** Signatures from beside the bundle, tried after its own. */
@@ -34,12 +39,19 @@ export interface TrustOptions {
 
 /** Who answers for the list of digests. */
 export type Authentication =
-  /** Every signature that is good, the bundle's own before those from beside it. */
-  | { state: 'signed'; signatures: readonly [VerifiedSignature, ...VerifiedSignature[]] }
+  /**
+   * Every signature that is good, the bundle's own before those from beside it; with a policy, those that count, and what
+   * it says of all.
+   */
+  | {
+      state: 'signed'
+      signatures: readonly [VerifiedSignature, ...VerifiedSignature[]]
+      signers?: SignersVerdict
+    }
   /** Nothing was authenticated; `hasSignature` says whether the bundle carries a signature. */
   | { state: 'not-checked'; hasSignature: boolean }
   /** `isUnsigned`: no signature was there to be checked. */
-  | { state: 'failed'; isUnsigned?: boolean }
+  | { state: 'failed'; isUnsigned?: boolean; signers?: SignersVerdict }
 
 /**
  * Step 1: checks the bytes of `SHA256SUMS` against the caller's keys and the digest that the caller expects,
@@ -86,6 +98,7 @@ function checkSignatures(head: BundleHead, trust: TrustOptions, problems: Proble
     const { by } = verdict.signature
     if (name === SIGSTORE_SIGNATURE && by.kind === 'key') checkForms(head, by.key, problems)
   }
+  if (trust.policy) return underPolicy(trust.policy, good, reasons, trust, problems)
   const [first, ...others] = good
   if (first) return { state: 'signed', signatures: [first, ...others] }
   if (reasons.length === 0) {
@@ -96,6 +109,25 @@ function checkSignatures(head: BundleHead, trust: TrustOptions, problems: Proble
   }
   problems.push(...reasons)
   return { state: 'failed', isUnsigned: offered.length === 0 }
+}
+
+/** A list that too few people have signed is not parsed. */
+function underPolicy(
+  policy: Policy,
+  good: readonly VerifiedSignature[],
+  reasons: readonly Problem[],
+  { now }: TrustOptions,
+  problems: Problem[],
+): Authentication {
+  const refused = reasons.map(({ entry, message }) => ({ name: entry, reason: message }))
+  const signers = countSigners(policy, good, refused, now)
+  const [first, ...others] = signers.counted
+  const isUnsigned = good.length + reasons.length === 0
+  if (first && signers.faults.length === 0)
+    return { state: 'signed', signatures: [first, ...others], signers }
+  if (isUnsigned) problems.push({ entry: SIGSTORE_SIGNATURE, message: 'the bundle is not signed' })
+  problems.push(...signers.faults.map((message) => ({ entry: CHECKSUMS, message })))
+  return { state: 'failed', isUnsigned, signers }
 }
 
 /** Measures one signature against all that the caller trusts. */

@@ -12,9 +12,11 @@ import { BundleReader, type BundleEntry } from '../../bundle/reader.ts'
 import type { Problem } from '../../errors.ts'
 import { digestOf, type Digest } from '../../oci/digest.ts'
 import { authenticate, type TrustOptions } from './authenticate.ts'
+import { checkClock } from './clock.ts'
 import { checkDescription, readDescription } from './description.ts'
 import { walkImages } from './images.ts'
 import { asProblem, type OpenedBundle } from './opened-bundle.ts'
+import { checkRules, signerVerdicts } from './policy-rules.ts'
 
 /**
  * Opens a bundle and checks everything about it but the content of its layers.
@@ -59,6 +61,7 @@ async function check(
     const head = await reader.readHead()
     opened.bundleDigest = digestOf(head.checksums)
     opened.authentication = authenticate(head, opened.bundleDigest, trust, problems)
+    opened.rules = signerVerdicts(opened.authentication)
     if (opened.authentication.state === 'failed') return opened
     opened.checksums = parseChecksums(head.checksums)
   } catch (error) {
@@ -75,6 +78,8 @@ async function check(
   if (!description) return opened
   opened.description = description
   checkDescription(description, trust, problems)
+  checkRules(opened, description, trust)
+  checkClock(opened, description, trust)
   const found = await walkImages(opened, description, signal)
   opened.images = found.images
   // What follows from all images together means nothing where one of them could not be walked.

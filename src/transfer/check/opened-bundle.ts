@@ -6,7 +6,10 @@ import { digestOf, type Digest } from '../../oci/digest.ts'
 import type { Index } from '../../oci/manifest.ts'
 import type { Closure } from '../graph.ts'
 import type { ReferrerGraph } from '../referrers.ts'
+||||||| 79ab1c2
+import type { RuleVerdict } from '../../trust/policy/verdict.ts'
 import type { Authentication } from './authenticate.ts'
+import type { ClockFault } from './clock.ts'
 
 /** One image of an opened bundle, with everything that its delivered digest reaches. */
 export interface ImageGraph {
@@ -32,6 +35,10 @@ export interface OpenedBundle {
   description: BundleDescription | undefined
   /** One for each image of the description. */
   images: ImageGraph[]
+  /** Every rule of the policy that could be measured; undefined without a policy. */
+  rules?: readonly RuleVerdict[] | undefined
+  /** The clock of this machine is earlier than the bundle; undefined where it is not. */
+  clock?: ClockFault | undefined
   problems: Problem[]
 }
 

@@ -125,6 +125,9 @@ export function verificationError(path: string, opened: OpenedBundle): AirgapErr
   if (authentication.state === 'failed' && authentication.isUnsigned) {
     hint =
       'Ask for a signed one. To do without a signature, say so: verify --integrity-only, push or serve --allow-unsigned.'
+  } else if (authentication.state === 'failed' && authentication.signers) {
+    hint =
+      'Nothing in it was looked at further. Have those sign who are missing, and give their signatures with --signature FILE; a signature that is refused helps nobody. The policy itself is changed only by those who answer for it.'
   } else if (authentication.state === 'failed' && isSignature) {
     hint =
       'Nothing in it was looked at further. Check that the key is the right one for this bundle; if it is, do not use the bundle.'

@@ -9,10 +9,10 @@ import {
   type Document,
   type ParsedNode,
 } from 'yaml'
-import type { Problem } from '../../errors.ts'
+import type { Problem } from '../errors.ts'
 
 /** Bytes. A thousand times what people write by hand. */
-export const MAX_CONFIG_SIZE = 1024 * 1024
+export const MAX_YAML_SIZE = 1024 * 1024
 
 /** Levels of collections in collections. The library reads them by recursion, and the stack has an end. */
 const MAX_DEPTH = 16
@@ -38,8 +38,9 @@ export interface YamlText {
  * deeper than 16 levels. Keys are left for the caller to compare.
  *
  * @param what the file's name, for the problems.
+ * @param kind what the file is meant to be, for the problems: `config`, `policy`.
  */
-export function readYaml(bytes: Uint8Array, what: string): YamlText {
+export function readYaml(bytes: Uint8Array, what: string, kind = 'config'): YamlText {
   const lines = new LineCounter()
   const problems: Problem[] = []
   const place = (offset: number): string => {
@@ -51,8 +52,8 @@ export function readYaml(bytes: Uint8Array, what: string): YamlText {
     return { root: undefined, problems, place }
   }
 
-  if (bytes.length > MAX_CONFIG_SIZE)
-    return fail(what, `it is larger than ${MAX_CONFIG_SIZE} bytes, which is no config`)
+  if (bytes.length > MAX_YAML_SIZE)
+    return fail(what, `it is larger than ${MAX_YAML_SIZE} bytes, which is no ${kind}`)
   let text: string
   try {
     // Drops a UTF-8 byte order mark by itself.
@@ -69,7 +70,7 @@ export function readYaml(bytes: Uint8Array, what: string): YamlText {
   const character = FORBIDDEN_CHARACTER.exec(text)
   if (character) {
     const code = (character[0].codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0')
-    return fail(place(character.index), `the character U+${code} does not belong into a config`)
+    return fail(place(character.index), `the character U+${code} does not belong into a ${kind}`)
   }
   const tokens = [...new Parser().parse(text)]
   const deep = tooDeep(tokens)
@@ -90,7 +91,7 @@ export function readYaml(bytes: Uint8Array, what: string): YamlText {
     problems.push({ entry: place(error.pos[0]), message: explain(error.code, error.message) })
   }
   if (second && problems.length === 0)
-    return fail(place(second.range[0]), 'a second document begins here, and a config is one')
+    return fail(place(second.range[0]), `a second document begins here, and a ${kind} is one`)
   if (!document || problems.length > 0) return { root: undefined, problems, place }
   checkFeatures(document, problems, place)
   return { root: problems.length > 0 ? undefined : document.contents, problems, place }

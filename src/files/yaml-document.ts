@@ -1,0 +1,267 @@
+import * as v from 'valibot'
+import { isMap, isScalar, isSeq, type ParsedNode, type YAMLMap } from 'yaml'
+import type { Problem } from '../errors.ts'
+import { nearest } from '../nearest.ts'
+import { describeNode, quote, readYaml } from './yaml.ts'
+
+/** Where something stands in a document: keys, and numbers in lists. */
+export type YamlPath = readonly (string | number)[]
+
+/** What is wrong in a document. */
+export interface Fault {
+  path: YamlPath
+  message: string
+  /** The key is meant, not its value. */
+  atKey?: boolean
+}
+
+/** A document that was read, with nothing wrong in it so far. */
+export interface YamlDocument<T> {
+  ok: true
+  value: T
+  /** `FILE:LINE:COLUMN` of a value. */
+  place: (path: YamlPath) => string
+  /** Faults as problems, each with its place, in the order of the file. */
+  problemsOf: (faults: readonly Fault[]) => Problem[]
+}
+
+export interface YamlDocumentOptions<S extends v.GenericSchema> {
+  /** The file's name, for the problems. */
+  what: string
+  /** What the file is meant to be, for the problems: `policy`. */
+  kind: string
+  /** Mappings (`strictObject`, `record`), lists, unions that a value's kind decides, and what fits a scalar. */
+  schema: S
+  /** Words for a known key that are further from it than a slip of the pen; in lower case, without `-`, `_` and `.`. */
+  synonyms?: ReadonlyMap<string, string>
+}
+
+/**
+ * Reads a YAML document of nested mappings and lists, as strictly as {@link readYaml}, with known keys alone and each
+ * once, and holds it to a schema. All faults are found, not only the first.
+ */
+export function readYamlDocument<S extends v.GenericSchema>(
+  bytes: Uint8Array,
+  { what, kind, schema, synonyms = new Map() }: YamlDocumentOptions<S>,
+): YamlDocument<v.InferOutput<S>> | { ok: false; problems: Problem[] } {
+  const yaml = readYaml(bytes, what, kind)
+  if (yaml.root === undefined) return { ok: false, problems: yaml.problems }
+  const { root, place } = yaml
+  const problemsOf = (faults: readonly Fault[]): Problem[] =>
+    faults
+      .map(({ path, message, atKey = false }) => ({ offset: offsetAt(root, path, atKey), message }))
+      .toSorted((a, b) => a.offset - b.offset)
+      .map(({ offset, message }) => ({ entry: place(offset), message }))
+  if (!isMap(root)) {
+    const is = root === null || (isScalar(root) && root.value === null) ? 'it is empty' : describeIs(root)
+    return { ok: false, problems: [{ entry: place(root?.range[0] ?? 0), message: `${is}, and no ${kind}` }] }
+  }
+  const walk = new Walk(synonyms)
+  const value = walk.visit(schema, root, [], kind)
+  if (walk.faults.length > 0) return { ok: false, problems: problemsOf(walk.faults) }
+  const result = v.safeParse(schema, value)
+  if (!result.success) {
+    const faults = result.issues.map((issue) => {
+      const path = (issue.path ?? []).map(({ key }) => key as string | number)
+      return { path, message: `${nameOf(path, kind)} ${issue.message}` }
+    })
+    return { ok: false, problems: problemsOf(faults) }
+  }
+  return { ok: true, value: result.output, place: (path) => place(offsetAt(root, path, false)), problemsOf }
+}
+
+function describeIs(node: ParsedNode): string {
+  return `this is ${describeNode(node)}`
+}
+
+/** Looking for what was meant has its price, and nobody reads the hundredth explanation. */
+const MAX_EXPLAINED = 100
+
+/** Names that objects of JavaScript have something of their own under. */
+const RESERVED: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype'])
+
+interface AnySchema {
+  type: string
+  wrapped?: AnySchema
+  entries?: Record<string, AnySchema>
+  options?: readonly AnySchema[]
+  item?: AnySchema
+  key?: AnySchema
+  value?: AnySchema
+}
+
+/** Compares a document's nodes with a schema, kind by kind, and takes their values out. */
+class Walk {
+  readonly faults: Fault[] = []
+  readonly #synonyms: ReadonlyMap<string, string>
+
+  constructor(synonyms: ReadonlyMap<string, string>) {
+    this.#synonyms = synonyms
+  }
+
+  visit(given: unknown, node: ParsedNode | null, path: YamlPath, kind: string): unknown {
+    const name = nameOf(path, kind)
+    if (node === null || (isScalar(node) && node.value === null)) {
+      return this.#fail(path, `${name} has no value; fill it in, or take the key out`)
+    }
+    const schema = choose(given as AnySchema, node)
+    if (!schema) return this.#fail(path, mismatch(name, given as AnySchema, node))
+    if (schema.entries && isMap(node)) return this.#object(schema.entries, node, path, kind)
+    if (schema.key && schema.value && isMap(node)) return this.#record(schema, node, path, kind)
+    if (schema.item && isSeq(node)) {
+      return node.items.map((item, i) => this.visit(schema.item, item as ParsedNode, [...path, i], kind))
+    }
+    const { value } = node as { value: unknown }
+    const result = v.safeParse(schema as unknown as v.GenericSchema, value)
+    if (result.success) return value
+    const [issue] = result.issues
+    const isKind = issue.kind === 'schema'
+    return this.#fail(path, isKind ? mismatch(name, schema, node) : `${name} ${issue.message}`)
+  }
+
+  #object(
+    entries: Record<string, AnySchema>,
+    node: YAMLMap.Parsed,
+    path: YamlPath,
+    kind: string,
+  ): Record<string, unknown> {
+    const object: Record<string, unknown> = {}
+    const known = Object.keys(entries)
+    for (const [key, value] of this.#pairs(node, path)) {
+      const schema = Object.hasOwn(entries, key) ? entries[key] : undefined
+      if (schema) object[key] = this.visit(schema, value, [...path, key], kind)
+      else this.#fail([...path, key], this.#unknown(key, known, path, kind), true)
+    }
+    for (const key of known) {
+      if (entries[key]?.type !== 'optional' && !this.#keys(node).has(key)) {
+        this.#fail(path, `${nameOf(path, kind)} lacks the key ${key}`)
+      }
+    }
+    return object
+  }
+
+  #record(schema: AnySchema, node: YAMLMap.Parsed, path: YamlPath, kind: string): Record<string, unknown> {
+    const object: Record<string, unknown> = {}
+    for (const [key, value] of this.#pairs(node, path)) {
+      const result = v.safeParse(schema.key as unknown as v.GenericSchema, key)
+      const fault = result.success ? undefined : result.issues[0].message
+      if (fault !== undefined || RESERVED.has(key)) {
+        this.#fail([...path, key], `${quote(key)} ${fault ?? 'cannot be a name here'}`, true)
+      } else {
+        object[key] = this.visit(schema.value, value, [...path, key], kind)
+      }
+    }
+    return object
+  }
+
+  #keys(node: YAMLMap.Parsed): Set<unknown> {
+    return new Set(node.items.map(({ key }) => (isScalar(key) ? key.value : undefined)))
+  }
+
+  /** A mapping's keys, each once, and what is behind them. */
+  #pairs(node: YAMLMap.Parsed, path: YamlPath): Map<string, ParsedNode | null> {
+    const pairs = new Map<string, ParsedNode | null>()
+    for (const { key, value } of node.items as { key: ParsedNode; value: ParsedNode | null }[]) {
+      if (!isScalar(key) || typeof key.value !== 'string') {
+        this.#fail(path, `a key has to be a word, and one here is ${describeNode(key)}`)
+      } else if (pairs.has(key.value)) {
+        this.#fail([...path, key.value], `the key ${quote(key.value)} is given twice`, true)
+      } else {
+        pairs.set(key.value, value)
+      }
+    }
+    return pairs
+  }
+
+  #unknown(key: string, known: readonly string[], path: YamlPath, kind: string): string {
+    const where = path.length === 0 ? '' : ` in ${nameOf(path, kind)}`
+    const message = `there is no key ${quote(key)}${where}`
+    if (key === '<<') return 'merge keys (<<) are not read here'
+    if (this.faults.length >= MAX_EXPLAINED) return message
+    const folded = new Map(known.map((one) => [fold(one), one]))
+    const synonym = this.#synonyms.get(fold(key))
+    const meant =
+      known.find((one) => one === synonym) ?? folded.get(nearest(fold(key), [...folded.keys()]) ?? '')
+    return meant === undefined
+      ? `${message}; there are ${known.join(', ')}`
+      : `${message}; did you mean ${meant}?`
+  }
+
+  #fail(path: YamlPath, message: string, atKey = false): undefined {
+    this.faults.push({ path, message, atKey })
+  }
+}
+
+/** `images-from`, `images_from` and `ImagesFrom` are all `imagesFrom`, misspelt. */
+function fold(key: string): string {
+  return key
+    .slice(0, 64)
+    .toLowerCase()
+    .replaceAll(/[-_. ]/g, '')
+}
+
+/** The schema itself, without what makes it optional; of several, the one for a node of this kind. */
+function choose(schema: AnySchema, node: ParsedNode): AnySchema | undefined {
+  if (schema.wrapped) return choose(schema.wrapped, node)
+  if (schema.options && schema.type === 'union') {
+    return schema.options.map((option) => choose(option, node)).find((option) => option !== undefined)
+  }
+  if (schema.entries || schema.key) return isMap(node) ? schema : undefined
+  if (schema.item) return isSeq(node) ? schema : undefined
+  if (!isScalar(node)) return undefined
+  const kinds: Record<string, string> = { string: 'string', number: 'number', boolean: 'boolean' }
+  const wanted = kinds[schema.type]
+  return wanted === undefined || typeof node.value === wanted ? schema : undefined
+}
+
+function expected(schema: AnySchema & { literal?: unknown; options?: readonly unknown[] }): string {
+  if (schema.wrapped) return expected(schema.wrapped)
+  if (schema.type === 'union') {
+    return (schema.options as AnySchema[]).map((option) => expected(option)).join(' or ')
+  }
+  if (schema.type === 'literal') return JSON.stringify(schema.literal)
+  if (schema.type === 'picklist') return (schema.options ?? []).join(' or ')
+  if (schema.entries || schema.key) return 'a mapping'
+  if (schema.item) return 'a list'
+  return { string: 'text', number: 'a number', boolean: 'true or false' }[schema.type] ?? schema.type
+}
+
+/** A number that was to be text is shown how to become it. */
+function mismatch(name: string, schema: AnySchema, node: ParsedNode): string {
+  const wanted = expected(schema)
+  const message = `${name} has to be ${wanted}, and is ${describeNode(node)}`
+  const isBare = isScalar(node) && typeof node.value !== 'string' && node.source !== undefined
+  const isText = /\btext\b/.test(wanted) || wanted.startsWith('"')
+  return isBare && isText ? `${message}; in quotes it is text: "${node.source}"` : message
+}
+
+/** `item 2 of keys`, `notAfter`, `the policy`. */
+function nameOf(path: YamlPath, kind: string): string {
+  const last = path.at(-1)
+  if (last === undefined) return `the ${kind}`
+  if (typeof last === 'string') return last
+  return `item ${last + 1} of ${nameOf(path.slice(0, -1), kind)}`
+}
+
+/** Where a value, or its key, begins; of what is not there, the nearest that is around it. */
+function offsetAt(root: ParsedNode | null, path: YamlPath, atKey: boolean): number {
+  let node = root
+  let offset = root?.range[0] ?? 0
+  for (const [depth, part] of path.entries()) {
+    const isLast = depth === path.length - 1
+    if (isMap(node)) {
+      // The last of those with this name: a key given twice is reported at the second.
+      const pair = node.items.findLast(({ key }) => isScalar(key) && key.value === part)
+      if (!pair) return offset
+      const { key, value } = pair as { key: ParsedNode; value: ParsedNode | null }
+      offset = (isLast && atKey ? undefined : value?.range[0]) ?? key.range[0]
+      node = value
+    } else if (isSeq(node) && typeof part === 'number') {
+      node = (node.items[part] as ParsedNode | undefined) ?? null
+      offset = node?.range[0] ?? offset
+    } else {
+      return offset
+    }
+  }
+  return offset
+}

@@ -1,0 +1,169 @@
+import type { SignedBy, VerifiedSignature } from '../verified.ts'
+import type { Credential, Policy, PolicySigner, Revocation, SignerRule, Standing } from './policy.ts'
+import { formatMoment } from './times.ts'
+import type { CountedSignature, RuleVerdict, SignersVerdict } from './verdict.ts'
+
+/**
+ * Measures the signatures over a bundle against a policy. People are counted, not signatures: whoever has signed more
+ * than once, with whatever, counts once. What a signature counts for depends on nothing but itself and the policy, so
+ * neither their order nor a further signature takes anything away.
+ *
+ * @param verified the signatures that are good, by whomever.
+ * @param refused those that are not, each with a clause that says why.
+ * @param now milliseconds since 1970.
+ */
+export function countSigners(
+  policy: Policy,
+  verified: readonly VerifiedSignature[],
+  refused: readonly { name: string; reason: string }[],
+  now: number,
+): SignersVerdict {
+  const judged = verified.map((signature) => ({ signature, ...judge(policy, signature.by, now) }))
+  const counted = judged.filter((one) => one.refused === undefined)
+  const signatures: CountedSignature[] = [
+    ...judged.map(({ signature: { name, by }, signer, refused: reason }) => ({
+      name,
+      by,
+      signer,
+      refused: reason,
+    })),
+    ...refused.map(({ name, reason }) => ({ name, refused: reason })),
+  ]
+  const people = new Set(counted.flatMap(({ signer }) => signer ?? []))
+  const rules = policy.require.map((rule) => ruleVerdict(rule, people))
+  const faults = policy.require.flatMap((rule, i) =>
+    rules[i]?.ok === true ? [] : [faultOf(rule, { policy, people, signatures, now })],
+  )
+  return {
+    policy: { source: policy.source, digest: policy.digest },
+    signatures,
+    counted: counted.map(({ signature }) => signature),
+    rules,
+    usesClock: counted.some(({ hasEnd }) => hasEnd),
+    faults,
+  }
+}
+
+/** Whose credential this is, by the policy; none, one, or several of one signer. */
+export function signersOf(policy: Policy, by: SignedBy): PolicySigner[] {
+  return policy.signers.filter(({ credentials }) => credentials.some((each) => isBy(each, by)))
+}
+
+/** Whether a signature was made with this key, or names this identity. */
+export function isBy(credential: Credential, by: Pick<SignedBy, 'kind'> & SignedByName): boolean {
+  if (credential.kind === 'key') return by.kind === 'key' && credential.key.fingerprint === by.key.fingerprint
+  const { identity, issuer } = credential.identity
+  return by.kind === 'identity' && identity.matches(by.identity) && issuer.matches(by.issuer)
+}
+
+/** What tells a signer: enough of {@link SignedBy} to be kept and compared later. */
+export type SignedByName =
+  { kind: 'key'; key: { fingerprint: string } } | { kind: 'identity'; identity: string; issuer: string }
+
+interface Judged {
+  signer?: string | undefined
+  refused?: string | undefined
+  /** Its credential is one that ends by this machine's clock. */
+  hasEnd: boolean
+}
+
+function judge(policy: Policy, by: SignedBy, now: number): Judged {
+  const [signer, ...others] = signersOf(policy, by)
+  if (!signer) return { refused: `made by ${nameOf(by)}, whom the policy does not name`, hasEnd: false }
+  if (others.length > 0) {
+    const all = [signer, ...others].map(({ name }) => name).join(' and ')
+    return {
+      refused: `made by ${nameOf(by)}, which fits ${all}: it would count as several people, so it counts for none of them`,
+      hasEnd: false,
+    }
+  }
+  const { name } = signer
+  const own = signer.credentials.filter((each) => isBy(each, by))
+  const revoked = own.find((each) => each.revoked)?.revoked
+  if (revoked) return { signer: name, refused: revokedText(name, revoked), hasEnd: false }
+  const reasons = own.map((each) => outside(each, by, now))
+  const isInside = reasons.includes(undefined)
+  if (!isInside) return { signer: name, refused: `made by ${name}, ${reasons[0]}`, hasEnd: false }
+  const hasEnd = by.kind === 'key' && own.some(({ notAfter }) => notAfter !== undefined)
+  return { signer: name, hasEnd }
+}
+
+/**
+ * Why a credential does not hold at the time that counts, as a clause about it. A signature with a key says nothing
+ * trustworthy about when it was made, so that is now; that of an identity has times that were verified, and each of
+ * them has to be within.
+ */
+function outside({ notBefore, notAfter }: Standing, by: SignedBy, now: number): string | undefined {
+  const times = by.kind === 'key' ? [now] : by.times
+  const what = by.kind === 'key' ? 'whose key is' : 'whose identity is'
+  if (times.length === 0) return `${what} limited to a time, and it has none that was verified`
+  const early = times.find((time) => notBefore !== undefined && time < notBefore)
+  const late = times.find((time) => notAfter !== undefined && time > notAfter)
+  const when = (time: number): string =>
+    by.kind === 'key' ? `now it is ${formatMoment(time)}` : `it was signed ${formatMoment(time)}`
+  if (early !== undefined && notBefore !== undefined) {
+    return `${what} accepted from ${formatMoment(notBefore)} on, and ${when(early)}`
+  }
+  if (late !== undefined && notAfter !== undefined) {
+    return `${what} accepted until ${formatMoment(notAfter)}, and ${when(late)}`
+  }
+  return undefined
+}
+
+function revokedText(name: string, { what, date, reason }: Revocation): string {
+  const who = what === 'signer' ? `${name}, who is revoked` : `${name}, whose ${what} is revoked`
+  const details = [date === undefined ? '' : `since ${date}`, reason ?? ''].filter(Boolean)
+  return `made by ${who}${details.length === 0 ? '' : ` (${details.join(': ')})`}`
+}
+
+/** A signer by what is in the signature, for people. */
+export function nameOf(by: SignedByName): string {
+  return by.kind === 'key' ? `the key ${by.key.fingerprint}` : `${by.identity} (issuer ${by.issuer})`
+}
+
+function ruleVerdict({ text, count, members }: SignerRule, people: ReadonlySet<string>): RuleVerdict {
+  const signed = members.filter((name) => people.has(name))
+  return {
+    rule: 'require',
+    ok: signed.length >= count,
+    expected: text,
+    found: signed.length === 0 ? 'signed by nobody' : `signed by ${signed.join(', ')}`,
+  }
+}
+
+/** What was found, and what would satisfy the rule. */
+function faultOf(
+  { text, count, members }: SignerRule,
+  {
+    policy,
+    people,
+    signatures,
+    now,
+  }: { policy: Policy; people: ReadonlySet<string>; signatures: readonly CountedSignature[]; now: number },
+): string {
+  const signed = members.filter((name) => people.has(name))
+  const missing = count - signed.length
+  const able = members.filter((name) => !people.has(name) && isAble(policy, name, now))
+  const has =
+    signed.length === 0
+      ? 'none of them has'
+      : `only ${signed.join(', ')} ${signed.length === 1 ? 'has' : 'have'}`
+  const way =
+    able.length < missing
+      ? `the policy lets too few others sign at present${able.length === 0 ? '' : ` (${able.join(', ')})`}`
+      : `${missing === 1 ? 'a signature' : `${missing} signatures`} of ${able.join(', ')} ${missing === 1 ? 'is' : 'are'} missing${able.length > missing ? `, of any ${missing === 1 ? 'one' : missing} of them` : ''}`
+  const notes = signatures
+    .filter(({ refused }) => refused !== undefined)
+    .map(({ name, refused }) => `${name} does not count: ${refused}`)
+  const rule = text === 'any one signer' ? `any one of ${members.join(', ')}` : text
+  return [`the policy requires the signatures of ${rule}, and ${has} signed: ${way}`, ...notes].join('. ')
+}
+
+/** Whether a signature that this signer makes now would count. */
+function isAble({ signers }: Policy, name: string, now: number): boolean {
+  const credentials = signers.find((signer) => signer.name === name)?.credentials ?? []
+  return credentials.some(
+    ({ revoked, notBefore, notAfter }) =>
+      !revoked && (notBefore ?? -Infinity) <= now && now <= (notAfter ?? Infinity),
+  )
+}

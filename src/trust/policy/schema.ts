@@ -1,0 +1,198 @@
+import * as v from 'valibot'
+import { AirgapError } from '../../errors.ts'
+import { parsePattern } from '../../oci/pattern.ts'
+import { parsePlatform } from '../../oci/platform.ts'
+import { parseRequirement } from './requirement.ts'
+import { parseAge, parseMoment } from './times.ts'
+
+export const POLICY_TYPE = 'dev.airgap.policy'
+export const POLICY_VERSION = '1.0'
+
+/** Refuses what `parse` refuses, with its words. */
+function readableBy(parse: (text: string) => unknown) {
+  return v.rawCheck<string>(({ dataset, addIssue }) => {
+    if (!dataset.typed) return
+    try {
+      parse(dataset.value)
+    } catch (error) {
+      if (!(error instanceof AirgapError)) throw error
+      const { message, hint } = error
+      // Messages of other readers are sentences of their own.
+      const words = error.code === 'INVALID_POLICY' ? message : `cannot be used: ${message}`
+      addIssue({ message: hint === undefined ? words : `${words}. ${hint}` })
+    }
+  })
+}
+
+const MAX_TEXT = 4096
+
+const text = v.pipe(
+  v.string(),
+  v.minLength(1, 'is empty'),
+  v.maxLength(MAX_TEXT, `has more than ${MAX_TEXT} characters`),
+  // oxlint-disable-next-line no-control-regex
+  v.regex(/^[^\u0000-\u001f\u007f]*$/, 'holds a line end or another control character'),
+  v.check((value) => value.isWellFormed(), 'holds half a surrogate pair'),
+)
+
+const textBy = (parse: (text: string) => unknown) => v.pipe(text, readableBy(parse))
+
+const names = v.pipe(
+  v.string(),
+  v.regex(
+    /^[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}$/,
+    'cannot be a name here: a name has letters, digits and . _ @ + -, at most 64, and begins with a letter or digit',
+  ),
+)
+
+const described = <S extends v.GenericSchema>(schema: S, words: string) =>
+  v.optional(v.pipe(schema, v.description(words)))
+
+const RevokedSchema = v.union([
+  v.boolean(),
+  v.strictObject({
+    date: described(
+      textBy((value) => parseMoment(value, 'start')),
+      'Since when it is known; only shown.',
+    ),
+    reason: described(text, 'Why; only shown.'),
+  }),
+])
+
+const standing = {
+  notBefore: described(
+    textBy((value) => parseMoment(value, 'start')),
+    'From when on signatures count: a date (its beginning, UTC) or a moment. Of a key, compared with the clock at the time of checking; of an identity, with the verified times of the signature.',
+  ),
+  notAfter: described(
+    textBy((value) => parseMoment(value, 'end')),
+    'Until when signatures count: a date (its end, UTC) or a moment. Compared as notBefore is.',
+  ),
+  revoked: described(
+    RevokedSchema,
+    'No signature counts any more, whenever it was made: true, or a mapping with date and reason.',
+  ),
+}
+
+const KeySchema = v.union([
+  v.pipe(text, v.description('The file of a public key (PEM), relative to the folder of the policy.')),
+  v.pipe(
+    v.strictObject({
+      file: described(text, 'The file of a public key (PEM), relative to the folder of the policy.'),
+      pem: described(
+        v.pipe(v.string(), v.maxLength(16_384, 'is no key: it is too long')),
+        'The public key itself, PEM.',
+      ),
+      ...standing,
+    }),
+    v.check(
+      ({ file, pem }) => (file === undefined) !== (pem === undefined),
+      'has to name its key once: by file, or by pem',
+    ),
+  ),
+])
+
+const IdentitySchema = v.pipe(
+  v.strictObject({
+    identity: described(text, 'Whom the certificate names, exactly.'),
+    identityRegexp: described(text, 'The same as a regular expression, which has to fit from first to last.'),
+    issuer: described(text, 'Who has vouched for that identity, exactly.'),
+    issuerRegexp: described(text, 'The same as a regular expression, which has to fit from first to last.'),
+    ...standing,
+  }),
+  v.check(
+    ({ identity, identityRegexp }) => (identity === undefined) !== (identityRegexp === undefined),
+    'has to say whom the certificate names once: by identity, or by identityRegexp',
+  ),
+  v.check(
+    ({ issuer, issuerRegexp }) => (issuer === undefined) !== (issuerRegexp === undefined),
+    'has to say who vouches for the identity once: by issuer, or by issuerRegexp',
+  ),
+)
+
+const SignerSchema = v.pipe(
+  v.strictObject({
+    keys: described(v.pipe(v.array(KeySchema), v.minLength(1, 'is empty')), 'Public keys of this signer.'),
+    identities: described(
+      v.pipe(v.array(IdentitySchema), v.minLength(1, 'is empty')),
+      'Whom certificates name when this signer signs without a key (keyless). Needs a trusted root.',
+    ),
+    ...standing,
+  }),
+  v.check(
+    ({ keys, identities }) => keys !== undefined || identities !== undefined,
+    'has neither keys nor identities, so nobody could tell its signatures',
+  ),
+)
+
+const requirement = textBy(parseRequirement)
+const oneOrMore = <S extends v.GenericSchema>(item: S) =>
+  v.union([item, v.pipe(v.array(item), v.minLength(1, 'is empty; take the key out'))])
+
+const BundleSchema = v.strictObject({
+  name: described(oneOrMore(text), "The bundle's name, or several of which it has to have one."),
+  minSequence: described(
+    v.pipe(v.number(), v.safeInteger('has to be a whole number below 2^53'), v.minValue(0, 'is negative')),
+    'The least sequence that is accepted.',
+  ),
+  maxAge: described(textBy(parseAge), 'How long ago the bundle may have been created: 12h, 30d, 6w.'),
+  requireExpiry: described(v.boolean(), 'true: the bundle has to say when it expires.'),
+})
+
+const ImagesSchema = v.strictObject({
+  sources: described(
+    v.pipe(v.array(textBy(parsePattern)), v.minLength(1, 'is empty; take the key out')),
+    'Every image has to match one of these patterns, as --include takes them; * stands for any characters, and a pattern that begins with it needs quotes.',
+  ),
+  platforms: described(
+    v.pipe(v.array(textBy(parsePlatform)), v.minLength(1, 'is empty; take the key out')),
+    'Images may be for these platforms and no others: OS/ARCH[/VARIANT].',
+  ),
+  allowMirrorDigests: described(
+    v.boolean(),
+    'false: the digest of every image was named by its source, and not by a mirror (resolvedFrom).',
+  ),
+  allowChangedDigests: described(
+    v.boolean(),
+    'false: every image is delivered under the digest that its source has it by (sourceDigest); taking some platforms of an index changes it.',
+  ),
+  allowSkipped: described(v.boolean(), 'false: no image that was asked for was left out (skipped).'),
+})
+
+/**
+ * The policy file: who has to have signed a bundle, and what it has to be. From here come the checks and the published
+ * JSON schema, so descriptions are sentences for users.
+ */
+export const PolicySchema = v.strictObject({
+  type: v.pipe(v.literal(POLICY_TYPE), v.description('What this file is.')),
+  formatVersion: v.pipe(
+    v.literal(POLICY_VERSION),
+    v.description('The version of this file format, as text.'),
+  ),
+  trustedRoot: described(
+    text,
+    "Sigstore's trusted root (trusted_root.json), which certificates are checked with, relative to the folder of the policy; instead of --trusted-root.",
+  ),
+  signers: v.pipe(
+    v.record(names, SignerSchema),
+    v.description(
+      'The people and systems that may sign, by name. Each counts once, however often it has signed.',
+    ),
+  ),
+  groups: described(
+    v.record(names, v.pipe(v.array(text), v.minLength(1, 'is empty'))),
+    'Names for several signers together.',
+  ),
+  require: described(
+    oneOrMore(requirement),
+    'Who has to have signed: 2 of [alice, bob, carol], all of GROUP, or a name; of several rules every one has to hold. Without this key, any one signer.',
+  ),
+  bundle: described(BundleSchema, 'What the bundle has to say of itself.'),
+  images: described(ImagesSchema, 'What its images have to be.'),
+})
+
+/** What a policy file says, as it stands there. */
+export type PolicyDocument = v.InferOutput<typeof PolicySchema>
+export type SignerDocument = PolicyDocument['signers'][string]
+/** What limits a signer, a key or an identity. */
+export type StandingDocument = Pick<SignerDocument, 'notBefore' | 'notAfter' | 'revoked'>

@@ -1,0 +1,117 @@
+import { isAbsolute, join } from 'node:path'
+import { AirgapError } from '../../errors.ts'
+import type { Fault, YamlPath } from '../../files/yaml-document.ts'
+import { identityFrom } from '../identity/identity.ts'
+import { parsePublicKey, readPublicKey, type PublicKey } from '../keys.ts'
+import type { Credential, Revocation, Standing } from './policy.ts'
+import type { SignerDocument, StandingDocument } from './schema.ts'
+import { parseMoment } from './times.ts'
+
+/** A key or an identity, whose it is, and where it stands. */
+export interface ReadCredential {
+  name: string
+  path: YamlPath
+  credential: Credential
+}
+
+interface Context {
+  /** Where relative paths start. */
+  folder: string
+  /** The policy file. */
+  source: string
+  faults: Fault[]
+}
+
+type KeyDocument = NonNullable<SignerDocument['keys']>[number]
+
+/** What one signer is told by, with the keys that are in files. Whatever is wrong with one is added to the faults. */
+export async function readSigner(
+  name: string,
+  document: SignerDocument,
+  context: Context,
+): Promise<ReadCredential[]> {
+  const { faults } = context
+  const path = ['signers', name]
+  checkOrder(document, path, faults)
+  const found: ReadCredential[] = []
+  const add = (at: YamlPath, credential: Credential): number => found.push({ name, path: at, credential })
+  for (const [i, given] of (document.keys ?? []).entries()) {
+    const at = [...path, 'keys', i]
+    const own = typeof given === 'string' ? {} : given
+    checkOrder(own, at, faults)
+    const key = await attempt(at, faults, () => readKey(given, name, context))
+    if (key) add(at, { kind: 'key', key, ...standing(document, own, 'key') })
+  }
+  for (const [i, given] of (document.identities ?? []).entries()) {
+    const at = [...path, 'identities', i]
+    checkOrder(given, at, faults)
+    const identity = await attempt(at, faults, () => identityFrom(given))
+    if (!identity) continue
+    const { notBefore, notAfter, revoked, ...written } = given
+    const own = { notBefore, notAfter, revoked }
+    add(at, { kind: 'identity', identity, written, ...standing(document, own, 'identity') })
+  }
+  return found
+}
+
+function readKey(
+  given: KeyDocument,
+  name: string,
+  { folder, source }: Context,
+): Promise<PublicKey> | PublicKey {
+  const { file, pem } = typeof given === 'string' ? { file: given, pem: undefined } : given
+  if (file !== undefined) return readPublicKey(beside(folder, file))
+  return parsePublicKey(Buffer.from(pem ?? ''), `${source} (key of ${name})`)
+}
+
+/** A path that a policy names, as it leads there from here. */
+export function beside(folder: string, file: string): string {
+  return isAbsolute(file) ? file : join(folder, file)
+}
+
+async function attempt<T>(
+  path: YamlPath,
+  faults: Fault[],
+  work: () => T | Promise<T>,
+): Promise<T | undefined> {
+  try {
+    return await work()
+  } catch (error) {
+    if (!(error instanceof AirgapError)) throw error
+    faults.push({
+      path,
+      message: error.hint === undefined ? error.message : `${error.message}. ${error.hint}`,
+    })
+    return undefined
+  }
+}
+
+function checkOrder({ notBefore, notAfter }: StandingDocument, path: YamlPath, faults: Fault[]): void {
+  if (notBefore === undefined || notAfter === undefined) return
+  if (parseMoment(notBefore, 'start') <= parseMoment(notAfter, 'end')) return
+  faults.push({
+    path: [...path, 'notAfter'],
+    message: `notAfter (${notAfter}) is before notBefore (${notBefore})`,
+  })
+}
+
+/** The narrower of the signer's limits and its own. */
+function standing(signer: StandingDocument, own: StandingDocument, what: 'key' | 'identity'): Standing {
+  const starts = [signer.notBefore, own.notBefore].flatMap((text) =>
+    text === undefined ? [] : [parseMoment(text, 'start')],
+  )
+  const ends = [signer.notAfter, own.notAfter].flatMap((text) =>
+    text === undefined ? [] : [parseMoment(text, 'end')],
+  )
+  const revoked = revocation(signer, 'signer') ?? revocation(own, what)
+  return {
+    ...(starts.length > 0 ? { notBefore: Math.max(...starts) } : {}),
+    ...(ends.length > 0 ? { notAfter: Math.min(...ends) } : {}),
+    ...(revoked ? { revoked } : {}),
+  }
+}
+
+function revocation({ revoked }: StandingDocument, what: Revocation['what']): Revocation | undefined {
+  if (revoked === undefined || revoked === false) return undefined
+  return { what, ...(revoked === true ? {} : revoked) }
+}
