@@ -8,6 +8,7 @@ import { isReason, isSorted, MAX_REASON } from './skipped.ts'
 import { described, digest, moment, wholeNumber, type Known } from './fields.ts'
 import { DESCRIPTION } from './names.ts'
 import { REFERRER_KEYS, REFERRERS_FEATURE, ReferrersSchema } from './referrers.ts'
+import { checkUpstreamKeys, upstreamFault, UpstreamSchema } from './upstream.ts'
 
 export const BUNDLE_TYPE = 'dev.airgap.bundle'
 export const FORMAT_VERSION = '1.0'
@@ -83,6 +84,7 @@ export const ImageEntrySchema = v.looseObject({
   size: described(wholeNumber, 'Bytes of everything that `digest` reaches, each blob counted once'),
   from,
   referrers: v.optional(ReferrersSchema),
+  upstream: v.optional(UpstreamSchema),
 })
 export type ImageEntry = Known<v.InferOutput<typeof ImageEntrySchema>>
 /** One platform of an image, and the manifest that carries it. */
@@ -183,6 +185,9 @@ export function parseDescription(bytes: Uint8Array): BundleDescription {
     checkKeyCase(image, IMAGE_KEYS, what)
     for (const one of image.platforms) checkKeyCase(one, PLATFORM_KEYS, what)
     for (const one of image.referrers ?? []) checkKeyCase(one, REFERRER_KEYS, `${what}, referrers`)
+    if (image.upstream) checkUpstreamKeys(image.upstream, `${what}, upstream`)
+    const fault = upstreamFault(image)
+    if (fault !== undefined) throw new AirgapError('INVALID_CONTENT', `${what}, upstream: ${fault}`)
   }
   for (const one of description.skipped ?? [])
     checkKeyCase(one, SKIPPED_KEYS, `${DESCRIPTION}, skipped, ${one.source}`)

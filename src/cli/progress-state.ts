@@ -13,7 +13,7 @@ export interface Done {
 }
 
 /** Phases that work on images as such. */
-const OF_IMAGES: ReadonlySet<Phase> = new Set<Phase>(['resolve', 'referrers', 'tag'])
+const OF_IMAGES: ReadonlySet<Phase> = new Set<Phase>(['resolve', 'referrers', 'upstream', 'tag'])
 
 /** How far the present phase is. No figure falls within a phase, and none exceeds its total. */
 export interface ProgressSnapshot {

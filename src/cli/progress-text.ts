@@ -5,6 +5,7 @@ import type { ProgressSnapshot } from './progress-state.ts'
 const DOING: Record<Phase, string> = {
   resolve: 'Resolving',
   referrers: 'Listing referrers of',
+  upstream: 'Verifying the upstream of',
   resume: 'Rechecking',
   reuse: 'Reusing',
   fetch: 'Fetching',

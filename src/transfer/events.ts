@@ -10,7 +10,7 @@ import type { RegistryNotice } from '../registry/notices.ts'
 export type TransferEvent =
   /**
    * A part of the work with a known total begins. `items` are blobs, except where a phase works on images as such
-   * (resolve, referrers, tag); `images` are those that are complete when their blobs are.
+   * (resolve, referrers, upstream, tag); `images` are those that are complete when their blobs are.
    */
   | { type: 'phase'; phase: Phase; items: number; bytes: number; images?: number }
   /** The present phase has more to do than it began with: what was to be mounted is uploaded. */
@@ -40,11 +40,23 @@ export type TransferEvent =
   | { type: 'registry'; notice: RegistryNotice }
 
 export type Phase =
-  'resolve' | 'referrers' | 'resume' | 'reuse' | 'fetch' | 'check' | 'upload' | 'sign' | 'tag' | 'read-back'
+  | 'resolve'
+  | 'referrers'
+  | 'upstream'
+  | 'resume'
+  | 'reuse'
+  | 'fetch'
+  | 'check'
+  | 'upload'
+  | 'sign'
+  | 'tag'
+  | 'read-back'
 
 export type ItemOutcome =
   | 'resolved'
   | 'listed'
+  | 'verified'
+  | 'unverified'
   | 'resumed'
   | 'reused'
   | 'fetched'

@@ -28,6 +28,7 @@ const OF_ONE_IMAGE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'CREDENTIALS',
   'INVALID_LOCK',
   'TAG_WOULD_MOVE',
+  'UPSTREAM_NOT_VERIFIED',
 ])
 
 /** Whether a fault leaves other images alone, so that work on these can go on. */

@@ -30,6 +30,7 @@ const phase = described(
   v.picklist([
     'resolve',
     'referrers',
+    'upstream',
     'resume',
     'reuse',
     'fetch',
@@ -45,6 +46,8 @@ const doneOf = v.object({ done: wholeNumber, total: wholeNumber })
 const outcome = v.picklist([
   'resolved',
   'listed',
+  'verified',
+  'unverified',
   'resumed',
   'reused',
   'fetched',

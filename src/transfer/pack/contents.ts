@@ -101,7 +101,7 @@ export async function gatherContents(options: ContentsOptions): Promise<BundleCo
       toFetch.delete(digest)
       continue
     }
-    const bytes = await cache.config(descriptor)
+    const bytes = await cache.blobIfRead(descriptor)
     if (bytes) toFetch.delete(digest)
     blobs.push({ digest, size: descriptor.size, first: configs.has(digest), bytes })
   }

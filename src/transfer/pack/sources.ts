@@ -15,13 +15,13 @@ import type { LoadDocument } from '../graph.ts'
 import type { ReusableBlobs } from './reuse.ts'
 
 /**
- * Manifests, indexes and small configs, read from registries by digest and kept for the length of one run, so
+ * Manifests, indexes and small blobs, read from registries by digest and kept for the length of one run, so
  * that a document which several images share is asked for once.
  */
 export class DocumentCache {
   readonly #documents = new Map<Digest, Promise<ManifestOrIndex>>()
   readonly #present = new Map<Digest, ManifestOrIndex>()
-  readonly #configs = new Map<Digest, Promise<Buffer>>()
+  readonly #blobs = new Map<Digest, Promise<Buffer>>()
   readonly #reuse: Pick<ReusableBlobs, 'read'> | undefined
 
   /** @param reuse is asked before any registry. */
@@ -76,22 +76,33 @@ export class DocumentCache {
   configPlatform(repositories: readonly Repository[], signal?: AbortSignal) {
     return async (manifest: Manifest): Promise<Platform | undefined> => {
       const { config } = manifest
-      const bytes = await remember(
-        this.#configs,
-        config.digest,
-        async () =>
-          (await this.#reuse?.read(config.digest, MAX_MANIFEST_SIZE)) ??
-          firstThatHas(repositories, (repository) =>
-            repository.fetchSmallBlob(config, MAX_MANIFEST_SIZE, signal),
-          ),
-      )
+      const bytes = await this.blob(config, MAX_MANIFEST_SIZE, repositories, signal)
       return platformOfConfig(bytes, `${repositories.at(-1)?.name}: config ${config.digest}`)
     }
   }
 
-  /** A config's bytes, if they were read. */
-  async config(descriptor: Pick<Descriptor, 'digest'>): Promise<Buffer | undefined> {
-    return this.#configs.get(descriptor.digest)
+  /**
+   * A small blob (a config, a signature), digest checked.
+   * @throws AirgapError `INVALID_CONTENT` when its descriptor states more than `maxBytes`, and those of every request.
+   */
+  async blob(
+    descriptor: Pick<Descriptor, 'digest' | 'size'>,
+    maxBytes: number,
+    repositories: readonly Repository[],
+    signal?: AbortSignal,
+  ): Promise<Buffer> {
+    return remember(
+      this.#blobs,
+      descriptor.digest,
+      async () =>
+        (await this.#reuse?.read(descriptor.digest, maxBytes)) ??
+        firstThatHas(repositories, (repository) => repository.fetchSmallBlob(descriptor, maxBytes, signal)),
+    )
+  }
+
+  /** A small blob's bytes, if they were read. */
+  async blobIfRead(descriptor: Pick<Descriptor, 'digest'>): Promise<Buffer | undefined> {
+    return this.#blobs.get(descriptor.digest)
   }
 }
 

@@ -89,7 +89,7 @@ export function verifyKeyEnvelope(
       return verify(hash, signed, keyObject, signature.sig)
     })
   if (key) return { ok: true, key, payloadType, payload }
-  return { ok: false, reason: 'it was made with another key than the one required, or it was altered' }
+  return { ok: false, reason: OTHER_KEY }
 }
 
 /** What is sound and not an envelope by a key deserves a better answer than a schema's. */
@@ -101,6 +101,9 @@ function otherContent(value: unknown): string | undefined {
   if (has(value, 'messageSignature')) return MESSAGE_SIGNATURE
   return undefined
 }
+
+/** Why a signature by a key is refused: it does not say which key it was made with. */
+export const OTHER_KEY = 'it was made with another key than the one required, or it was altered'
 
 /** Why a signature over bytes is none of an image. */
 export const MESSAGE_SIGNATURE = 'it signs bytes that are not there, and says nothing of an image'

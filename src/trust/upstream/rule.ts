@@ -3,9 +3,13 @@ import { formatReference, nameOf, type Reference } from '../../oci/reference.ts'
 import type { Identity } from '../identity/identity.ts'
 import type { PublicKey } from '../keys.ts'
 
-/** Who has to have signed: the holder of one of the keys, or somebody whom a certificate names. */
-export type RequiredSigner =
-  { kind: 'key'; keys: readonly PublicKey[] } | { kind: 'identity'; identity: Identity }
+/** Who may have signed; one of them suffices. */
+export interface AcceptedSigners {
+  /** Holders of these keys. */
+  keys: readonly PublicKey[]
+  /** Whom a certificate names. */
+  identities: readonly Identity[]
+}
 
 /** What the name that a signature holds is compared with: nothing, the image's own name, or a pattern. */
 export type NameCheck = 'ignore' | 'match' | { shown: string; matches: (name: string) => boolean }
@@ -20,7 +24,7 @@ export interface UpstreamRule {
   place: string
   matches: ReferencePattern
   demand:
-    | { kind: 'signature'; by: RequiredSigner; onFailure: 'fail' | 'warn'; dockerReference: NameCheck }
+    | { kind: 'signature'; by: AcceptedSigners; onFailure: 'fail' | 'warn'; dockerReference: NameCheck }
     /** Nothing is looked at, for a reason that the rule gives. */
     | { kind: 'skip'; reason: string }
 }
@@ -38,13 +42,15 @@ export function ruleFor({ rules }: UpstreamPolicy, image: Reference): UpstreamRu
 
 /** Whether any rule is about certificates, which are checked with a trusted root. */
 export function needsRoot({ rules }: UpstreamPolicy): boolean {
-  return rules.some(({ demand }) => demand.kind === 'signature' && demand.by.kind === 'identity')
+  return rules.some(({ demand }) => demand.kind === 'signature' && demand.by.identities.length > 0)
 }
 
-/** Who is required, for people. */
-export function describeSigner(by: RequiredSigner): string {
-  if (by.kind === 'key') return `key ${by.keys.map(({ fingerprint }) => fingerprint).join(' or ')}`
-  return `${by.identity.identity.shown} (issuer ${by.identity.issuer.shown})`
+/** Who may have signed, for people. */
+export function describeSigners({ keys, identities }: AcceptedSigners): string {
+  return [
+    ...keys.map(({ fingerprint }) => `key ${fingerprint}`),
+    ...identities.map(({ identity, issuer }) => `${identity.shown} (issuer ${issuer.shown})`),
+  ].join(', or ')
 }
 
 /**
@@ -59,7 +65,9 @@ export function nameFault(check: NameCheck, name: string | undefined, image: Ref
   if (check !== 'match') {
     return check.matches(bare) ? undefined : `it was made for the name ${shown(name)}, not ${check.shown}`
   }
-  const own = [nameOf(image), formatReference(image), formatReference({ ...image, digest: undefined })]
+  const { registry, repository, tag } = image
+  const tagged = tag === undefined ? [] : [formatReference({ registry, repository, tag })]
+  const own = [nameOf(image), formatReference(image), ...tagged]
   return own.includes(bare) ? undefined : `it was made for the name ${shown(name)}, not ${nameOf(image)}`
 }
 

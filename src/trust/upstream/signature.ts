@@ -13,8 +13,8 @@ import type { Root } from '../identity/trusted-root.ts'
 import type { SignedBy } from '../verified.ts'
 import { verifySignature } from '../verify.ts'
 import type { SignatureForm } from './holder.ts'
-import { MESSAGE_SIGNATURE, verifyKeyEnvelope } from './key-envelope.ts'
-import { describeSigner, nameFault, type NameCheck, type RequiredSigner } from './rule.ts'
+import { MESSAGE_SIGNATURE, OTHER_KEY, verifyKeyEnvelope } from './key-envelope.ts'
+import { describeSigners, nameFault, type AcceptedSigners, type NameCheck } from './rule.ts'
 import { parseSimpleSigning } from './simple-signing.ts'
 import { readImageStatement } from './statement.ts'
 
@@ -31,7 +31,7 @@ export interface Demand {
   subject: Digest
   /** The image's own name. */
   image: Reference
-  by: RequiredSigner
+  by: AcceptedSigners
   dockerReference: NameCheck
   /** For certificates. */
   root: Root | undefined
@@ -75,34 +75,47 @@ interface Signed {
   name?: string
 }
 
-function verifyPayload({ bytes, annotations }: OfferedSignature, { by, root }: Demand): Signed | Refused {
+function verifyPayload(offered: OfferedSignature, { by, root }: Demand): Signed | Refused {
+  const { bytes, annotations } = offered
   const signature = decodeBase64(annotationOf(annotations, SIGNATURE) ?? '')
   if (!signature) return refused(`it has no usable annotation ${SIGNATURE}`)
-  let signer: SignedBy
-  if (by.kind === 'key') {
-    const verdict = verifySignature({ payload: bytes, signature: { der: signature }, keys: by.keys })
-    if (!verdict.ok) return refused(verdict.reason)
-    signer = { kind: 'key', key: verdict.key }
-  } else {
-    const verdict = verifyCertified({ bytes, annotations }, signature, by, root)
-    if (!verdict.ok) return verdict
-    signer = verdict.by
-  }
+  const signer = payloadSigner(offered, signature, by, root)
+  if (!signer.ok) return signer
   const payload = parseSimpleSigning(bytes)
   if (!payload.ok) return payload
-  return { ok: true, by: signer, digests: [payload.digest], name: payload.reference }
+  return { ok: true, by: signer.by, digests: [payload.digest], name: payload.reference }
 }
 
-function verifyCertified(
-  { bytes, annotations }: Omit<OfferedSignature, 'form'>,
-  signature: Uint8Array,
-  by: RequiredSigner & { kind: 'identity' },
+type Signer = { ok: true; by: SignedBy } | Refused
+
+function payloadSigner(
+  { bytes, annotations }: OfferedSignature,
+  signature: Buffer,
+  by: AcceptedSigners,
   root: Root | undefined,
-): { ok: true; by: SignedBy } | Refused {
-  const certificatePem = annotationOf(annotations, CERTIFICATE)
-  if (certificatePem === undefined || certificatePem === '') {
-    return refused('it was made with a key where a certificate is required')
+): Signer {
+  const certificatePem = annotationOf(annotations, CERTIFICATE) ?? ''
+  const isCertified = certificatePem !== '' && by.identities.length > 0
+  if (by.keys.length > 0) {
+    const verdict = verifySignature({ payload: bytes, signature: { der: signature }, keys: by.keys })
+    if (verdict.ok) return { ok: true, by: { kind: 'key', key: verdict.key } }
+    // Its own words name the files of the keys, and reasons are recorded.
+    if (!isCertified) return refused(OTHER_KEY)
   }
+  if (!isCertified) return refused('it was made with a key where a certificate is required')
+  return certifiedSigner({ bytes, annotations, signature, certificatePem }, by, root)
+}
+
+function certifiedSigner(
+  {
+    bytes,
+    annotations,
+    signature,
+    certificatePem,
+  }: Omit<OfferedSignature, 'form'> & { signature: Buffer; certificatePem: string },
+  by: AcceptedSigners,
+  root: Root | undefined,
+): Signer {
   const entry = annotationOf(annotations, LOG_ENTRY)
   if (entry === undefined) return refused('it comes without its entry in the transparency log')
   if (!root) return refused(NO_ROOT)
@@ -131,13 +144,13 @@ function timestampOf(text: string | undefined): Buffer | undefined {
 }
 
 function verifyBundle({ bytes }: OfferedSignature, { by, root }: Demand): Signed | Refused {
-  if (by.kind === 'key') {
+  const read = readCertificateBundle(bytes)
+  if (!read.ok || by.identities.length === 0) {
+    if (by.keys.length === 0) return read.ok ? refused('it was made with a certificate') : read
     const verdict = verifyKeyEnvelope(bytes, by.keys)
     if (!verdict.ok) return verdict
     return signedStatement({ kind: 'key', key: verdict.key }, verdict.payloadType, verdict.payload)
   }
-  const read = readCertificateBundle(bytes)
-  if (!read.ok) return read
   const { content } = read.bundle
   if (content.$case !== 'dsseEnvelope') return refused(MESSAGE_SIGNATURE)
   if (!root) return refused(NO_ROOT)
@@ -157,12 +170,17 @@ function signedStatement(by: SignedBy, payloadType: string, payload: Uint8Array)
 /** Refuses whomever else a certificate names. */
 function onlyBy(
   verdict: ReturnType<typeof verifyCertificateBundle>,
-  required: RequiredSigner & { kind: 'identity' },
+  by: AcceptedSigners,
 ): ReturnType<typeof verifyCertificateBundle> {
   if (!verdict.ok) return verdict
-  const { identity, issuer } = verdict.by
-  if (required.identity.identity.matches(identity) && required.identity.issuer.matches(issuer)) return verdict
-  return refused(`it was made by ${identity} (issuer ${issuer}), and not by ${describeSigner(required)}`)
+  const found = verdict.by
+  const isNamed = by.identities.some(
+    ({ identity, issuer }) => identity.matches(found.identity) && issuer.matches(found.issuer),
+  )
+  if (isNamed) return verdict
+  return refused(
+    `it was made by ${found.identity} (issuer ${found.issuer}), and not by ${describeSigners(by)}`,
+  )
 }
 
 function annotationOf(annotations: OfferedSignature['annotations'], key: string): string | undefined {
