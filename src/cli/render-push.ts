@@ -2,6 +2,7 @@ import type { PlannedPush } from '../transfer/push/planned-push.ts'
 import type { Receipt } from '../transfer/push/receipt.ts'
 import { kubeadmSettings, registryMirrors } from '../transfer/push/next-steps.ts'
 import { escapeLine, formatBytes, formatFields, labelled, plural } from './format.ts'
+import { plannedSignatureLines, signatureLines, signerField } from './render-signatures.ts'
 import type { PushPlanDocument } from './shapes/push.ts'
 
 /** What a push will do, as `--dry-run` gives it. */
@@ -18,7 +19,7 @@ const TAG_WILL = {
 const INDEX_WILL = { 'to-send': 'will be put, too', present: 'is there already' }
 
 export function renderPushPlan(document: PushPlanDocument): string {
-  const lines = document.images.map(({ source, target, digest, tag, sparseIndex }) => {
+  const lines = document.images.map(({ source, target, digest, tag, sparseIndex, imageSignatures }) => {
     const state = tag.previousDigest
       ? labelled(`${TAG_WILL[tag.state]} from`, tag.previousDigest, 4)
       : [`    ${TAG_WILL[tag.state]}`]
@@ -29,7 +30,14 @@ export function renderPushPlan(document: PushPlanDocument): string {
           4,
         )
       : []
-    return [source, `    ${target}`, `    ${digest}`, ...state, ...index].join('\n')
+    return [
+      source,
+      `    ${target}`,
+      `    ${digest}`,
+      ...state,
+      ...index,
+      ...plannedSignatureLines(imageSignatures),
+    ].join('\n')
   })
   const projects = (document.createdProjects ?? []).map(
     ({ name, visibility }) => `  to create  project ${name} (${visibility})`,
@@ -39,6 +47,7 @@ export function renderPushPlan(document: PushPlanDocument): string {
     `Plan: ${plural(document.images.length, 'image')}. Nothing was sent.`,
     ...projects,
     `  to upload  ${plural(uploaded.count, 'blob')}, ${formatBytes(uploaded.bytes)}; to mount ${mounted.count}`,
+    ...signerField(document.imageSigning).flatMap(([, key]) => labelled('to sign with', key, 2)),
     '',
     ...lines,
   ].join('\n')
@@ -64,6 +73,7 @@ export function renderReceipt(receipt: Receipt, receiptFile: string): string {
         ? (authentication.keyFingerprint ?? '')
         : 'NOT CHECKED (--allow-unsigned)',
     ],
+    ...signerField(receipt.imageSigning),
     ['uploaded', count(totals.uploaded)],
     ['mounted', count(totals.mounted)],
     ['was there', count(totals.present)],
@@ -74,9 +84,10 @@ export function renderReceipt(receipt: Receipt, receiptFile: string): string {
     ]),
     ['receipt', receiptFile],
   ]
-  const list = images.flatMap(({ target, digest, tag, sparseIndex }) => [
+  const list = images.flatMap(({ target, digest, tag, sparseIndex, imageSignatures }) => [
     target,
     `    ${digest}`,
+    ...signatureLines(imageSignatures),
     ...(sparseIndex ? labelled(INDEX_IS[sparseIndex.outcome], sparseIndex.digest, 4) : []),
     ...(tag.state === 'moved' ? labelled('the tag was moved from', tag.previousDigest ?? '', 4) : []),
   ])
