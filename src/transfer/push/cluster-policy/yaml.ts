@@ -23,9 +23,7 @@ export function commentedYaml(
   })
   document.commentBefore = asComment(head, 0)
   for (const [path, text] of comments) {
-    const indent = path.filter((part) => typeof part === 'string').length * 2
-    const node = keyAt(document, path)
-    node.commentBefore = asComment([text], indent)
+    keyAt(document, path).commentBefore = asComment([text], path.length * 2)
   }
   return document.toString({ lineWidth: 0 })
 }
