@@ -1,12 +1,9 @@
-import { generateKeyPairSync } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { Ajv } from 'ajv'
 import { describe, expect, it } from 'vitest'
 import { parseAllDocuments } from 'yaml'
 import { AirgapError } from '../../../src/errors.ts'
 import { clusterPolicy, type ClusterPolicyOptions, type Enforcer } from '../../../src/index.ts'
-import { acceptedKind } from '../../../src/trust/key-kinds.ts'
-import { parsePublicKey } from '../../../src/trust/keys.ts'
 import { newSigner } from '../../bundle/build-bundle.ts'
 
 const key = newSigner('cluster.pub').publicKey
@@ -324,25 +321,6 @@ describe('for containers/image', () => {
       '"x',
     ])
       expect((await refusal('containers', { sources: [source] })).message).toContain(JSON.stringify(source))
-  })
-
-  it('refuses keys whose signatures it could not check', async () => {
-    const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-384' })
-    const text = publicKey.export({ type: 'spki', format: 'pem' }).toString()
-    let p384
-    try {
-      p384 = parsePublicKey(Buffer.from(text), 'p384.pub')
-    } catch (error) {
-      // Not among the kinds that are read at all.
-      expect((error as AirgapError).code).toBe('INVALID_KEY')
-      return
-    }
-    expect(acceptedKind(p384.keyObject, 'p384.pub').hash).not.toBe('sha256')
-    expect((await refusal('containers', { keys: [p384] })).message).toContain('SHA-256 alone')
-    expect((await make('kyverno', { keys: [p384] })).files[0]?.text).toContain('signatureAlgorithm: sha384')
-    expect((await make('policy-controller', { keys: [p384] })).files[0]?.text).toContain(
-      'hashAlgorithm: sha384',
-    )
   })
 })
 

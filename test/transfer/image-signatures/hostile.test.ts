@@ -94,7 +94,12 @@ describe('under the tag for signatures, instead of them', () => {
   ])('%s: it stays', async (_name, lay, message) => {
     const registry = await target()
     const planted = lay(registry)
-    const error = await failure(addCosignSignatures(repositoryOf(registry), index(), [reference()], cluster))
+    const repository = repositoryOf(registry)
+    const error = await failure(
+      findCosignSignatures(repository, index(), [reference()], cluster.publicKey).then(async () =>
+        addCosignSignatures(repository, index(), [reference()], cluster),
+      ),
+    )
     // What a registry holds is no fault of the bundle.
     expect(error.code).toBe('REGISTRY')
     expect(error.message).toContain(`${registry.host}/team/app:${signatureTag(index())}`)

@@ -1,5 +1,4 @@
-import { AirgapError } from '../../../errors.ts'
-import { hashOf, pemOf, prefixOf, type PolicyFile, type PolicyInputs } from './policy.ts'
+import { pemOf, prefixOf, type PolicyFile, type PolicyInputs } from './policy.ts'
 import { scopesOf, type Scope } from './scopes.ts'
 import { commentedYaml } from './yaml.ts'
 
@@ -13,19 +12,10 @@ const LOCAL = ['containers-storage', 'dir', 'docker-archive', 'oci', 'oci-archiv
  * The files of containers/image, which Podman, CRI-O, Buildah and Skopeo read on every node:
  * containers-policy.json(5), and containers-registries.d(5), without which no signature is looked for.
  *
- * @throws AirgapError `USAGE` as {@link scopesOf}; and for keys that containers/image does not accept.
+ * @throws AirgapError `USAGE` as {@link scopesOf}.
  */
 export function containersPolicy(inputs: PolicyInputs): PolicyFile[] {
-  const { targets, keys, allowLocal } = inputs
-  for (const key of keys) {
-    // containers/image hashes with SHA-256, whatever the key (signature/internal, VerifySigstorePayload).
-    if (hashOf(key) === 'sha256') continue
-    throw new AirgapError(
-      'USAGE',
-      `${key.source} signs ${hashOf(key)}, and Podman, CRI-O and Skopeo accept signatures over SHA-256 alone`,
-      { hint: 'Sign images with an ECDSA P-256 or an RSA key: airgap keygen --output-key-prefix cluster' },
-    )
-  }
+  const { targets, allowLocal } = inputs
   const scopes = scopesOf(inputs)
   const places = [...new Set(targets.map(prefixOf))]
   const policy = policyOf(scopes, trusted(inputs), allowLocal)

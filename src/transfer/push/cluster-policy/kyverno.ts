@@ -1,5 +1,5 @@
 import type { PublicKey } from '../../../trust/keys.ts'
-import { hashOf, pemOf, prefixOf, refuseIpv6, type PolicyFile, type PolicyInputs } from './policy.ts'
+import { pemOf, prefixOf, refuseIpv6, type PolicyFile, type PolicyInputs } from './policy.ts'
 import { commentedYaml } from './yaml.ts'
 
 const API = 'kyverno.io/v1'
@@ -59,7 +59,6 @@ function signedImages(imageReferences: string[], keys: readonly PublicKey[]): Re
       rekor: { ignoreTlog: true },
       ctlog: { ignoreSCT: true },
     },
-    ...(hashOf(key) === 'sha256' ? {} : { signatureAlgorithm: hashOf(key) }),
   }))
   return {
     apiVersion: API,

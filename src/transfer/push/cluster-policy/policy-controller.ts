@@ -1,4 +1,4 @@
-import { hashOf, pemOf, prefixOf, refuseIpv6, type PolicyFile, type PolicyInputs } from './policy.ts'
+import { pemOf, prefixOf, refuseIpv6, type PolicyFile, type PolicyInputs } from './policy.ts'
 import { commentedYaml } from './yaml.ts'
 
 /** The ClusterImagePolicy of Sigstore's policy-controller (policy.sigstore.dev/v1beta1). */
@@ -13,7 +13,7 @@ export function policyControllerPolicy({ targets, keys }: PolicyInputs): PolicyF
       images: targets.map((target) => ({ glob: `${prefixOf(target)}/**` })),
       authorities: keys.map((key, i) => ({
         name: `airgap-${i}`,
-        key: { data: pemOf(key), hashAlgorithm: hashOf(key) },
+        key: { data: pemOf(key), hashAlgorithm: 'sha256' },
       })),
     },
   }

@@ -1,6 +1,5 @@
 import { AirgapError } from '../../../errors.ts'
 import type { Reference } from '../../../oci/reference.ts'
-import { acceptedKind } from '../../../trust/key-kinds.ts'
 import type { PublicKey } from '../../../trust/keys.ts'
 import type { NameMap, PathStyle, Target } from '../names.ts'
 
@@ -43,12 +42,7 @@ export function prefixOf({ registry, prefix }: Target): string {
 
 /** The key as files for clusters have it: PEM, SPKI. */
 export function pemOf(key: PublicKey): string {
-  return key.keyObject.export({ type: 'spki', format: 'pem' }).toString()
-}
-
-/** The hash that the key's signatures are over, in the words of all enforcers: `sha256`. */
-export function hashOf(key: PublicKey): string {
-  return acceptedKind(key.keyObject, key.source).hash
+  return key.keyObject.export({ type: 'spki', format: 'pem' })
 }
 
 /** Patterns for images know no brackets. */
