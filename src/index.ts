@@ -53,5 +53,6 @@ export type { ServedBundles } from './transfer/serve/serve.ts'
 export type { RequestLogEntry } from './server/request.ts'
 
 export { readPrivateKey, readPublicKey, type PublicKey, type SigningKey } from './trust/keys.ts'
+export type { VerifiedSignature } from './trust/verified.ts'
 export type { PasswordSource } from './trust/password.ts'
 export { writeKeyPair, type KeyPairFiles } from './trust/key-files.ts'

@@ -5,7 +5,7 @@
  *     node docs/examples/verify.ts bundle.tar airgap.pub [BUNDLE-DIGEST]
  */
 import { AirgapError, verify } from 'airgap'
-import type { ErrorCode, Problem } from 'airgap'
+import type { ErrorCode, Problem, VerifiedSignature } from 'airgap'
 
 interface Evidence {
   file: string
@@ -17,6 +17,11 @@ interface Evidence {
   images?: { source: string; digest: string; platforms: string[] }[]
   code?: ErrorCode
   problems?: Problem[]
+}
+
+/** The fingerprint of a key, or whom a certificate names. */
+function signerOf(by: VerifiedSignature['by']): string {
+  return by.kind === 'key' ? by.key.fingerprint : by.identity
 }
 
 async function examine(file: string, key: string, expectDigest: string | undefined): Promise<Evidence> {
@@ -33,7 +38,7 @@ async function examine(file: string, key: string, expectDigest: string | undefin
       digest: bundleDigest,
       name: description.name,
       sequence: description.sequence,
-      ...(authentication.state === 'signed' ? { signedBy: authentication.key.fingerprint } : {}),
+      ...(authentication.state === 'signed' ? { signedBy: signerOf(authentication.signatures[0].by) } : {}),
       images: description.images.map(({ source, digest, platforms }) => ({
         source,
         digest,

@@ -1,5 +1,6 @@
 import { authenticationOf } from '../transfer/check/authentication.ts'
 import type { OpenedBundle } from '../transfer/check/opened-bundle.ts'
+import type { VerifiedSignature } from '../trust/verified.ts'
 import { bundleIdentity } from '../bundle/identity.ts'
 import type { BundleDescription } from '../bundle/description.ts'
 import { SIGSTORE_SIGNATURE } from '../bundle/names.ts'
@@ -55,11 +56,13 @@ export function openedFields(
     hasSignature: entries.has(SIGSTORE_SIGNATURE),
     authentication: {
       ...authenticationOf(authentication),
-      ...(authentication.state === 'signed'
-        ? { keyFile: authentication.key.source, signature: authentication.signature }
-        : {}),
+      ...(authentication.state === 'signed' ? signatureFields(authentication.signatures[0]) : {}),
     },
   }
+}
+
+function signatureFields({ by, name }: VerifiedSignature): Partial<Evidence['authentication']> {
+  return { ...(by.kind === 'key' ? { keyFile: by.key.source } : {}), signature: name }
 }
 
 /** What stands out of each verdict. */
@@ -79,7 +82,9 @@ export function renderEvidence(evidence: Evidence): string {
       'what the bundle says of itself.\nNOTHING HERE WAS VERIFIED; that is what `airgap verify` does.',
   }
   let signature = 'none'
-  if (authentication.state === 'signed') signature = `key ${authentication.keyFingerprint}`
+  if (authentication.keyFingerprint !== undefined) signature = `key ${authentication.keyFingerprint}`
+  else if (authentication.state === 'signed')
+    signature = escapeLine(`${authentication.identity}, vouched for by ${authentication.issuer}`)
   else if (evidence.hasSignature) signature = 'there is one, not checked'
   const fields: [string, string][] = [
     ...identityFields(bundle),

@@ -2,13 +2,18 @@ import { AirgapError } from '../errors.ts'
 import { readSmallFile } from '../files/small-file.ts'
 import { digestFault, isDigest, type Digest } from '../oci/digest.ts'
 import type { TrustOptions } from '../transfer/check/authenticate.ts'
+import type { IdentityOptions } from '../trust/identity/identity.ts'
 import type { PublicKey } from '../trust/keys.ts'
 
 /** What the caller trusts and expects of a bundle. Nothing in the bundle adds to it. */
 export interface Trust {
   /** Public keys, or the PEM files that hold them. A signature by any one of them suffices. */
   keys?: readonly (PublicKey | string)[] | undefined
-  /** Do without a signature: then nobody knows who made the bundle. Excludes `keys`. */
+  /** Whom a certificate may name, and who may have vouched for it. A signature by any one of them suffices, too. */
+  identities?: readonly IdentityOptions[] | undefined
+  /** The trusted root (trusted_root.json) that certificates are checked with. Needed with `identities`. */
+  trustedRoot?: string | undefined
+  /** Do without a signature: then nobody knows who made the bundle. Excludes `keys` and `identities`. */
   unauthenticated?: boolean | undefined
   /** Files with detached signatures over `SHA256SUMS`, tried after the bundle's own. */
   signatures?: readonly string[] | undefined
@@ -28,15 +33,19 @@ const MAX_SIGNATURE_FILE = 1024 * 1024
  *   `INVALID_DIGEST`
  */
 export async function readTrust(trust: Trust): Promise<TrustOptions> {
-  const { keys = [], signatures = [], unauthenticated = false } = trust
-  const hasKeys = keys.length > 0
-  if (hasKeys === unauthenticated) {
+  const { keys = [], identities = [], signatures = [], unauthenticated = false } = trust
+  const hasSigners = keys.length > 0 || identities.length > 0
+  if (hasSigners === unauthenticated) {
     throw new AirgapError('USAGE', 'a bundle is checked either with keys or, by name, unauthenticated')
+  }
+  if (identities.length > 0 && trust.trustedRoot === undefined) {
+    throw new AirgapError('USAGE', 'certificates are checked with a trusted root, and none is given')
   }
   const { readPublicKey } = await import('../trust/keys.ts')
   const { parseDetachedSignature } = await import('../trust/detached.ts')
   return {
     keys: await Promise.all(keys.map(async (key) => (typeof key === 'string' ? readPublicKey(key) : key))),
+    ...(trust.trustedRoot === undefined ? {} : await readIdentities(identities, trust.trustedRoot)),
     unauthenticated,
     signatures: await Promise.all(
       signatures.map(async (file) => ({
@@ -49,6 +58,15 @@ export async function readTrust(trust: Trust): Promise<TrustOptions> {
     minSequence: trust.minSequence,
     now: Date.now(),
   }
+}
+
+async function readIdentities(
+  identities: readonly IdentityOptions[],
+  trustedRoot: string,
+): Promise<Pick<TrustOptions, 'identities' | 'root'>> {
+  const { identityFrom } = await import('../trust/identity/identity.ts')
+  const { readTrustedRoot } = await import('../trust/identity/trusted-root.ts')
+  return { identities: identities.map(identityFrom), root: await readTrustedRoot(trustedRoot) }
 }
 
 /** With or without `sha256:`, in either case of letters, as people paste it. */

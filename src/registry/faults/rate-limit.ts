@@ -1,5 +1,6 @@
-import { formatDuration } from '../../duration.ts'
+import { parseAmount } from '../pressure/quota.ts'
 import { parseRetryAfter } from '../pressure/retry-after.ts'
+import { formatSpan } from '../pressure/words.ts'
 import { isAccount, type FailedAnswer, type Meaning } from './answer.ts'
 import { quoted } from './quote.ts'
 import { aheadText } from './times.ts'
@@ -18,8 +19,8 @@ export function rateLimited(answer: FailedAnswer, registry: string, now: number 
   }
 }
 
-/** Docker Hub's `100;w=21600`; nothing where the header is of no such form. */
 function limitText(header: string | undefined): string {
-  const match = /^([0-9]{1,9});w=([0-9]{1,9})$/.exec(header?.trim() ?? '')
-  return match ? ` (${match[1]} in ${formatDuration(Number(match[2]) * 1000)} are allowed)` : ''
+  const limit = parseAmount(header)
+  if (limit?.window === undefined) return ''
+  return ` (${limit.amount} in ${formatSpan(limit.window * 1000)} are allowed)`
 }

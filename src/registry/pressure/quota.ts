@@ -28,7 +28,8 @@ export function parseQuota(headers: IncomingHttpHeaders): Quota | undefined {
   }
 }
 
-function parseAmount(
+/** An amount and the seconds that it counts over: Docker Hub's `100;w=21600`. */
+export function parseAmount(
   header: string | string[] | undefined,
 ): { amount: number; window: number | undefined } | undefined {
   const match = /^\s*([0-9]{1,9})\s*(?:;\s*w=([0-9]{1,9})\s*)?$/.exec(oneOf(header) ?? '')

@@ -5,14 +5,21 @@ import type { Problem } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { DetachedSignature } from '../../trust/detached.ts'
 import { readKeyBundle } from '../../trust/key-bundle.ts'
+import { readCertificateBundle, verifyCertificateBundle } from '../../trust/identity/certificate-bundle.ts'
+import type { Identity } from '../../trust/identity/identity.ts'
+import type { Root } from '../../trust/identity/trusted-root.ts'
 import type { PublicKey } from '../../trust/keys.ts'
 import { signBytes } from '../../trust/signature.ts'
-import { verifySignature } from '../../trust/verify.ts'
+import type { VerifiedSignature } from '../../trust/verified.ts'
+import { verifySignature, type GivenSignature } from '../../trust/verify.ts'
 
 /** What the caller trusts and expects. Nothing in a bundle adds to it. */
 export interface TrustOptions {
-  /** Any one of them suffices. Empty only together with `unauthenticated`. */
+  /** A signature by any key or identity suffices. None at all only together with `unauthenticated`. */
   keys: readonly PublicKey[]
+  /** Whom a certificate may name; needs `root`. */
+  identities?: readonly Identity[]
+  root?: Root | undefined
   /** Check integrity alone: whoever made the file could have written anything into it. */
   unauthenticated: boolean
   /** Signatures from beside the bundle, tried after its own. */
@@ -27,7 +34,8 @@ export interface TrustOptions {
 
 /** Who answers for the list of digests. */
 export type Authentication =
-  | { state: 'signed'; key: PublicKey; signature: string }
+  /** Every signature that is good, the bundle's own before those from beside it. */
+  | { state: 'signed'; signatures: readonly [VerifiedSignature, ...VerifiedSignature[]] }
   /** Nothing was authenticated; `hasSignature` says whether the bundle carries a signature. */
   | { state: 'not-checked'; hasSignature: boolean }
   /** `isUnsigned`: no signature was there to be checked. */
@@ -62,25 +70,24 @@ export function authenticate(
 
 function checkSignatures(head: BundleHead, trust: TrustOptions, problems: Problem[]): Authentication {
   const reasons: Problem[] = []
+  const good: VerifiedSignature[] = []
+  const own = head.sigstore && { bundleJson: head.sigstore, ...(head.raw ? { der: head.raw } : {}) }
   const offered = [
-    ...(head.sigstore
-      ? [
-          {
-            name: SIGSTORE_SIGNATURE,
-            signature: { bundleJson: head.sigstore, ...(head.raw ? { der: head.raw } : {}) },
-          },
-        ]
-      : []),
+    ...(own ? [{ name: SIGSTORE_SIGNATURE, signature: own }] : []),
     ...(trust.signatures ?? []).map(({ file, signature }) => ({ name: file, signature })),
   ]
   for (const { name, signature } of offered) {
-    const verdict = verifySignature({ payload: head.checksums, signature, keys: [...trust.keys] })
-    if (verdict.ok) {
-      if (name === SIGSTORE_SIGNATURE) checkForms(head, verdict.key, problems)
-      return { state: 'signed', key: verdict.key, signature: name }
+    const verdict = checkSignature(head.checksums, name, signature, trust)
+    if (!verdict.ok) {
+      reasons.push({ entry: name, message: verdict.reason })
+      continue
     }
-    reasons.push({ entry: name, message: verdict.reason })
+    good.push(verdict.signature)
+    const { by } = verdict.signature
+    if (name === SIGSTORE_SIGNATURE && by.kind === 'key') checkForms(head, by.key, problems)
   }
+  const [first, ...others] = good
+  if (first) return { state: 'signed', signatures: [first, ...others] }
   if (reasons.length === 0) {
     reasons.push({
       entry: SIGSTORE_SIGNATURE,
@@ -89,6 +96,36 @@ function checkSignatures(head: BundleHead, trust: TrustOptions, problems: Proble
   }
   problems.push(...reasons)
   return { state: 'failed', isUnsigned: offered.length === 0 }
+}
+
+/** Measures one signature against all that the caller trusts. */
+function checkSignature(
+  payload: Uint8Array,
+  name: string,
+  signature: GivenSignature,
+  { keys, identities = [], root }: TrustOptions,
+): { ok: true; signature: VerifiedSignature } | { ok: false; reason: string } {
+  const certified =
+    signature.bundleJson && identities.length > 0 ? readCertificateBundle(signature.bundleJson) : undefined
+  if (certified?.ok && certified.content === 'message' && root) {
+    const verdict = verifyCertificateBundle(certified, payload, root)
+    if (!verdict.ok) return verdict
+    const { by } = verdict
+    const isNamed = identities.some(
+      ({ identity, issuer }) => identity.matches(by.identity) && issuer.matches(by.issuer),
+    )
+    if (isNamed) return { ok: true, signature: { name, form: 'sigstore-bundle', by } }
+    return { ok: false, reason: `it was made by ${by.identity} (issuer ${by.issuer}), who is not expected` }
+  }
+  if (keys.length === 0) {
+    return {
+      ok: false,
+      reason: certified?.ok === false ? certified.reason : 'it is no signature by a certificate',
+    }
+  }
+  const verdict = verifySignature({ payload, signature, keys: [...keys] })
+  if (!verdict.ok) return { ok: false, reason: verdict.reason }
+  return { ok: true, signature: { name, form: verdict.form, by: { kind: 'key', key: verdict.key } } }
 }
 
 /**

@@ -27,9 +27,13 @@ export type TagState = v.InferOutput<typeof TagStateSchema>
 export const AuthenticationSchema = v.object({
   state: described(
     v.picklist(['signed', 'not-checked']),
-    'Whether the signature was checked with a key of the caller',
+    'Whether the signature was checked with a key or an identity of the caller',
   ),
   keyFingerprint: v.optional(keyFingerprint),
+  identity: v.optional(
+    described(v.string(), 'Whom the certificate names, where the signature was made with one'),
+  ),
+  issuer: v.optional(described(v.string(), 'Who has vouched for that identity')),
 })
 
 export const TargetSchema = v.object({

@@ -56,7 +56,7 @@ export const ACCESS_CASES: Case[] = [
       pull,
       { user: 'ci' },
     ),
-    says: /: too many requests \(100 in 6 h 0 min are allowed\): /,
+    says: /: too many requests \(100 in 6 h are allowed\): /,
     hints: [/The limit of the account "ci" is used up/],
   },
   {
