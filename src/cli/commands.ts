@@ -10,6 +10,7 @@ export const COMMANDS: Record<string, () => Promise<{ default: Command.Class }>>
   login: () => import('../commands/login.ts'),
   logout: () => import('../commands/logout.ts'),
   pack: () => import('../commands/pack.ts'),
+  policy: () => import('../commands/policy.ts'),
   push: () => import('../commands/push.ts'),
   resolve: () => import('../commands/resolve.ts'),
   serve: () => import('../commands/serve.ts'),

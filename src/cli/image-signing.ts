@@ -31,8 +31,5 @@ export async function imageSigningFrom(
     variable: 'AIRGAP_SIGN_IMAGES_PASSWORD',
   })
   for (const message of key.warnings) onWarning(message)
-  const { containersCannotRead } = await import('../transfer/push/image-signatures/signer.ts')
-  const unread = containersCannotRead(key.publicKey)
-  if (unread !== undefined) onWarning(unread)
   return { key, formats: flags['image-signature-format'] }
 }

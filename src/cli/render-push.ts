@@ -3,6 +3,7 @@ import type { Receipt } from '../transfer/push/receipt.ts'
 import { kubeadmSettings, registryMirrors } from '../transfer/push/next-steps.ts'
 import { escapeLine, formatBytes, formatFields, labelled, plural } from './format.ts'
 import { countReferrers } from './render-referrers.ts'
+import { plannedSignatureLines, signatureLines, signerField } from './render-signatures.ts'
 import type { PushPlanDocument } from './shapes/push.ts'
 
 /** What a push will do, as `--dry-run` gives it. */
@@ -40,7 +41,8 @@ function referrerLines<R extends Parameters<typeof countReferrers>[0][number], S
 }
 
 export function renderPushPlan(document: PushPlanDocument): string {
-  const lines = document.images.map(({ source, target, digest, tag, sparseIndex, referrers }) => {
+  const lines = document.images.map((image) => {
+    const { source, target, digest, tag, sparseIndex, referrers, imageSignatures } = image
     const state = tag.previousDigest
       ? labelled(`${TAG_WILL[tag.state]} from`, tag.previousDigest, 4)
       : [`    ${TAG_WILL[tag.state]}`]
@@ -51,8 +53,15 @@ export function renderPushPlan(document: PushPlanDocument): string {
           4,
         )
       : []
-    const attached = referrerLines(referrers ?? [], ({ state: will }) => will, REFERRERS_WILL)
-    return [source, `    ${target}`, `    ${digest}`, ...state, ...index, ...attached].join('\n')
+    return [
+      source,
+      `    ${target}`,
+      `    ${digest}`,
+      ...state,
+      ...index,
+      ...referrerLines(referrers ?? [], ({ state: will }) => will, REFERRERS_WILL),
+      ...plannedSignatureLines(imageSignatures),
+    ].join('\n')
   })
   const projects = (document.createdProjects ?? []).map(
     ({ name, visibility }) => `  to create  project ${name} (${visibility})`,
@@ -62,6 +71,7 @@ export function renderPushPlan(document: PushPlanDocument): string {
     `Plan: ${plural(document.images.length, 'image')}. Nothing was sent.`,
     ...projects,
     `  to upload  ${plural(uploaded.count, 'blob')}, ${formatBytes(uploaded.bytes)}; to mount ${mounted.count}`,
+    ...signerField(document.imageSigning).flatMap(([, key]) => labelled('to sign with', key, 2)),
     '',
     ...lines,
   ].join('\n')
@@ -97,6 +107,7 @@ export function renderReceipt(receipt: Receipt, receiptFile: string): string {
         ? (authentication.keyFingerprint ?? '')
         : 'NOT CHECKED (--allow-unsigned)',
     ],
+    ...signerField(receipt.imageSigning),
     ['uploaded', count(totals.uploaded)],
     ['mounted', count(totals.mounted)],
     ['was there', count(totals.present)],
@@ -107,9 +118,10 @@ export function renderReceipt(receipt: Receipt, receiptFile: string): string {
     ]),
     ['receipt', receiptFile],
   ]
-  const list = images.flatMap(({ target, digest, tag, sparseIndex, referrers }) => [
+  const list = images.flatMap(({ target, digest, tag, sparseIndex, referrers, imageSignatures }) => [
     target,
     `    ${digest}`,
+    ...signatureLines(imageSignatures),
     ...(sparseIndex ? labelled(INDEX_IS[sparseIndex.outcome], sparseIndex.digest, 4) : []),
     ...(tag.state === 'moved' ? labelled('the tag was moved from', tag.previousDigest ?? '', 4) : []),
     ...referrerLines(referrers ?? [], ({ outcome }) => outcome, REFERRERS_ARE),

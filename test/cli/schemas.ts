@@ -12,6 +12,7 @@ import { ListSchema } from '../../src/cli/shapes/list.ts'
 import { LogLineSchema } from '../../src/cli/shapes/log-line.ts'
 import { LoginSchema, LogoutSchema } from '../../src/cli/shapes/login.ts'
 import { PackSchema } from '../../src/cli/shapes/pack.ts'
+import { PolicySchema } from '../../src/cli/shapes/policy.ts'
 import { PushSchema } from '../../src/cli/shapes/push.ts'
 import { ServeSchema } from '../../src/cli/shapes/serve.ts'
 import { SignSchema } from '../../src/cli/shapes/sign.ts'
@@ -33,6 +34,7 @@ export const SCHEMAS = {
   login: ['What `airgap login --json` gives', LoginSchema],
   logout: ['What `airgap logout --json` gives', LogoutSchema],
   pack: ['What `airgap pack --json` gives', PackSchema],
+  policy: ['What `airgap policy --json` gives', PolicySchema],
   push: ['What `airgap push --json` gives, with and without --dry-run', PushSchema],
   receipt: ['Receipt of an airgap push', ReceiptSchema],
   serve: ['What `airgap serve --json` gives, as soon as it listens', ServeSchema],
@@ -54,6 +56,7 @@ export const COMMANDS: Record<string, SchemaName> = {
   login: 'login',
   logout: 'logout',
   pack: 'pack',
+  policy: 'policy',
   push: 'push',
   resolve: 'lock',
   serve: 'serve',

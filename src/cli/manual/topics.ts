@@ -4,7 +4,7 @@
 export const COMMAND_GROUPS: readonly { heading: string; commands: readonly string[] }[] = [
   { heading: 'Outside, where there is a network', commands: ['list', 'resolve', 'pack'] },
   { heading: 'Anywhere, without a network', commands: ['inspect', 'verify', 'sign'] },
-  { heading: 'Inside', commands: ['push', 'serve'] },
+  { heading: 'Inside', commands: ['push', 'serve', 'policy'] },
   { heading: 'Setting up', commands: ['keygen', 'trust-root', 'init', 'login', 'logout', 'completion'] },
 ]
 

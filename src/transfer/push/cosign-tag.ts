@@ -5,6 +5,7 @@ import { parseStrictJson } from '../../oci/json.ts'
 import type { Descriptor, Manifest } from '../../oci/manifest.ts'
 import { isImageConfigType, OCI_CONFIG, OCI_MANIFEST } from '../../oci/media-types.ts'
 import type { Repository } from '../../registry/repository.ts'
+import { readCosignTag } from './read-cosign-tag.ts'
 import { putSmallBlob } from './small-blob.ts'
 
 /** How often the manifest is written at most, when others write it at the same time. */
@@ -15,9 +16,6 @@ const MAX_LAYERS = 1000
 /** What registries take as a rule. Bytes. */
 const MAX_MANIFEST = 4 * 1024 * 1024
 const MAX_CONFIG = 1024 * 1024
-
-/** Layers of what can be run, by the beginnings of their media types: no manifest of signatures has such. */
-const FILE_SYSTEMS = ['application/vnd.oci.image.layer.', 'application/vnd.docker.image.rootfs.']
 
 /**
  * Puts layers under one of cosign's tags (`sha256-<hex>.sig`, `.att`, `.sbom`), as cosign does it: one manifest, one
@@ -53,44 +51,6 @@ export async function addToCosignTag(
     'REGISTRY',
     `cannot add to ${repository.name}:${tag}: it does not keep what is put there, or others write it again and again at the same time`,
     { hint: 'Push again when they have finished. A registry may also forbid that tags are set anew.' },
-  )
-}
-
-/**
- * The manifest under one of cosign's tags.
- * @returns undefined where there is none.
- * @throws AirgapError `REGISTRY` where the tag is something else.
- */
-export async function readCosignTag(
-  repository: Repository,
-  tag: string,
-  signal?: AbortSignal,
-): Promise<Manifest | undefined> {
-  let found
-  try {
-    found = await repository.fetchManifest(tag, signal)
-  } catch (error) {
-    if (!(error instanceof AirgapError)) throw error
-    if (error.code === 'NOT_FOUND') return undefined
-    // It is the registry's content that is not to be used, not the bundle's.
-    if (error.code === 'INVALID_CONTENT') throw somethingElse(repository, tag, 'a damaged manifest', error)
-    throw error
-  }
-  if (found.kind === 'index') throw somethingElse(repository, tag, 'an index')
-  if (found.layers.some(({ mediaType }) => FILE_SYSTEMS.some((start) => mediaType.startsWith(start)))) {
-    throw somethingElse(repository, tag, 'an image')
-  }
-  return found
-}
-
-function somethingElse({ name }: Repository, tag: string, what: string, cause?: AirgapError): AirgapError {
-  return new AirgapError(
-    'REGISTRY',
-    `${name}:${tag} is ${what}, where cosign keeps signatures${cause ? ` (${cause.message})` : ''}`,
-    {
-      hint: 'It is left as it is. Find out who put it there; when the tag is deleted, push again.',
-      cause,
-    },
   )
 }
 

@@ -132,7 +132,10 @@ export function hostPart(registry: string): string {
  * Longest mapped prefix, at a path boundary, and what stands behind it, which `flat` makes one part; else the whole
  * name, with a port's `:` written `_`.
  */
-function mapName(reference: Reference, { maps, path, target: { prefix } }: NamingOptions): string {
+export function mapName(
+  reference: Pick<Reference, 'registry' | 'repository'>,
+  { maps, path, target: { prefix } }: NamingOptions,
+): string {
   const name = nameOf(reference)
   const { registry, repository } = reference
   const [best] = maps

@@ -1,7 +1,7 @@
 import { AirgapError } from '../../errors.ts'
 import { decodeBase64 } from '../base64.ts'
 import type { PublicKey, SigningKey } from '../keys.ts'
-import { verifySignature } from '../verify.ts'
+import { isSignature, signOver } from './hash.ts'
 import { parseSimpleSigning, simpleSigningPayload, type SignedImage } from './simple-signing.ts'
 
 /** A signature as the layer of a cosign signature manifest has it. */
@@ -14,7 +14,7 @@ export interface CosignSignature {
 /** Signs what an image is, as `cosign sign --key` does without a log. */
 export async function signImage(image: SignedImage, key: SigningKey): Promise<CosignSignature> {
   const payload = simpleSigningPayload(image)
-  return { payload, signature: Buffer.from(await key.sign(payload)).toString('base64') }
+  return { payload, signature: (await signOver(payload, key)).toString('base64') }
 }
 
 /**
@@ -26,7 +26,7 @@ export function isImageSignature(
   key: PublicKey,
 ): boolean {
   const der = decodeBase64(signature)
-  if (!der || !verifySignature({ payload, signature: { der }, keys: [key] }).ok) return false
+  if (!der || !isSignature(payload, der, key)) return false
   try {
     const said = parseSimpleSigning(payload)
     return said.digest === image.digest && said.reference === image.reference

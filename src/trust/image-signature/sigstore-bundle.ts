@@ -13,7 +13,7 @@ import { hexOf, isDigest, type Digest } from '../../oci/digest.ts'
 import { checkShape, parseStrictJson } from '../../oci/json.ts'
 import { BUNDLE_JSON_LIMIT } from '../key-bundle.ts'
 import type { PublicKey, SigningKey } from '../keys.ts'
-import { verifySignature } from '../verify.ts'
+import { isSignature, signOver } from './hash.ts'
 
 /** The media type of a Sigstore bundle, which is also the artifact type of the manifest that holds one. */
 export const SIGSTORE_BUNDLE_TYPE = BUNDLE_V03_MEDIA_TYPE
@@ -38,7 +38,7 @@ export async function signDigest(digest: Digest, key: SigningKey): Promise<Buffe
   const bundle = toDSSEBundle({
     artifact: payload,
     artifactType: PAYLOAD_TYPE,
-    signature: Buffer.from(await key.sign(preAuthEncoding(payload))),
+    signature: await signOver(preAuthEncoding(payload), key),
     keyHint: key.publicKey.hint,
   })
   // cosign looks for a key of that name elsewhere where this is not empty.
@@ -82,7 +82,7 @@ export function isDigestSignature(json: Uint8Array, digest: Digest, key: PublicK
   // Several signatures in an envelope are not what cosign writes, and cosign reads the first alone.
   const [signature, ...others] = envelope.signatures
   if (!signature || others.length > 0 || signature.keyid !== '') return false
-  if (!verifySignature({ payload: signed, signature: { der: signature.sig }, keys: [key] }).ok) return false
+  if (!isSignature(signed, signature.sig, key)) return false
   return subjectOf(envelope.payload) === digest
 }
 

@@ -25,6 +25,7 @@ const PARTS = {
   nginx: 'package nginx-light',
   cosign: 'go install github.com/sigstore/cosign/v3/cmd/cosign',
   crane: 'go install github.com/google/go-containerregistry/cmd/crane',
+  'policy-copy': 'go build in test/e2e/parts/policy-copy, as .ci/run does',
   registry: 'go install github.com/distribution/distribution/v3/cmd/registry',
   zot: 'a release of zot, on PATH',
   'network namespaces': 'root, or the right to call unshare -n',
@@ -36,7 +37,7 @@ const PARTS = {
 
 export type Part = keyof typeof PARTS
 
-const FROM_GO: ReadonlySet<Part> = new Set<Part>(['cosign', 'crane', 'registry'])
+const FROM_GO: ReadonlySet<Part> = new Set<Part>(['cosign', 'crane', 'policy-copy', 'registry'])
 
 const found = new Map<Part, boolean>()
 

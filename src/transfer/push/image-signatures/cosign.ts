@@ -10,7 +10,8 @@ import {
   simpleSigningPayload,
 } from '../../../trust/image-signature/simple-signing.ts'
 import type { PublicKey, SigningKey } from '../../../trust/keys.ts'
-import { addToCosignTag, readCosignTag } from '../cosign-tag.ts'
+import { addToCosignTag } from '../cosign-tag.ts'
+import { readCosignTag } from '../read-cosign-tag.ts'
 import { putSmallBlob, sendSmallBlob } from '../small-blob.ts'
 
 /** So many layers that may be ours are looked at: somebody else can have put any number there. */

@@ -12,7 +12,6 @@ import { hasSourceIndex } from '../source-index.ts'
  * Sigstore bundle that refers to the image, as cosign writes it since version 3.
  */
 export type ImageSignatureFormat = 'cosign' | 'sigstore-bundle'
-export const IMAGE_SIGNATURE_FORMATS: readonly ImageSignatureFormat[] = ['cosign', 'sigstore-bundle']
 
 /** What images are signed with in the target. */
 export interface ImageSigning {

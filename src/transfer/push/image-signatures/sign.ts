@@ -1,7 +1,8 @@
 import { shortHex } from '../../../oci/digest.ts'
 import type { OnEvent } from '../../events.ts'
+import { ImageProgress } from '../../image-progress.ts'
 import { inParallel } from '../../parallel.ts'
-import type { PushPlan } from '../plan.ts'
+import type { PlannedImage, PushPlan } from '../plan.ts'
 import type { PlannedIndex } from '../source-index.ts'
 import type { PushFailures } from '../push-failures.ts'
 import { addCosignSignatures, findCosignSignatures } from './cosign.ts'
@@ -32,8 +33,8 @@ export async function signImages(
     wanted.some(({ planned }) => failures.isWhole(planned)),
   )
   if (all.length === 0) return
-  const images = new Set(all.flatMap(({ wanted }) => wanted.map(({ planned }) => planned)))
-  onEvent?.({ type: 'phase', phase: 'sign', items: all.length, bytes: 0, images: images.size })
+  const images = progressOf(all, onEvent)
+  onEvent?.({ type: 'phase', phase: 'sign', items: all.length, bytes: 0, images: images.count })
   await inParallel(all, options, async (signature, signal) => {
     const { repository, document, wanted } = signature
     const whole = wanted.filter(({ planned }) => failures.isWhole(planned))
@@ -50,8 +51,26 @@ export async function signImages(
         outcome,
         digest,
       })
+      images.done(partOf(signature), outcome)
     })
   })
+}
+
+function partOf({ repository, document, format }: PlannedSignature): string {
+  return `${repository.name} ${document.digest} ${format}`
+}
+
+function progressOf(all: readonly PlannedSignature[], onEvent: OnEvent | undefined): ImageProgress {
+  const parts = new Map<PlannedImage, string[]>()
+  for (const signature of all) {
+    for (const { planned } of signature.wanted) {
+      const known = parts.get(planned)
+      if (known) known.push(partOf(signature))
+      else parts.set(planned, [partOf(signature)])
+    }
+  }
+  const images = [...parts].map(([{ image }, of]) => ({ name: image.source, bytes: image.size, parts: of }))
+  return new ImageProgress(images, onEvent)
 }
 
 /**

@@ -1,5 +1,4 @@
 import { AirgapError } from '../../../errors.ts'
-import { acceptedKind } from '../../../trust/key-kinds.ts'
 import type { PublicKey } from '../../../trust/keys.ts'
 import type { Authentication } from '../../check/authenticate.ts'
 
@@ -32,15 +31,4 @@ function refuseUnchecked(): AirgapError {
   return new AirgapError('USAGE', 'images of a bundle that was not authenticated cannot be signed', {
     hint: 'A signature tells the cluster that the bundle was checked. Give the key to check it with (--key) instead of --allow-unsigned, or push without --sign-images.',
   })
-}
-
-/** containers/image checks signatures over SHA-256 and no other hash (signature/internal, VerifySigstorePayload). */
-export function containersCannotRead(key: PublicKey): string | undefined {
-  const { name, hash } = acceptedKind(key.keyObject, key.source)
-  if (isSha256(hash)) return undefined
-  return `${key.source} is a key of the kind ${name}, which signs ${hash}: podman, CRI-O and skopeo accept signatures over SHA-256 alone (ECDSA P-256, RSA), cosign needs --signature-digest-algorithm`
-}
-
-function isSha256(hash: string): boolean {
-  return hash === 'sha256'
 }
