@@ -10,6 +10,7 @@ export type { UnfinishedPack } from './library/pack-file.ts'
 export { verify, type VerifyOptions } from './library/verify.ts'
 export { planPush, push, type PushOptions } from './library/push.ts'
 export { serve, type ServeOptions } from './library/serve.ts'
+export type { ReportOptions } from './library/reporting.ts'
 export type { DescriptionOptions } from './library/description.ts'
 export type { MirrorOptions } from './library/mirrors.ts'
 export type { MirrorUse } from './registry/mirrors/in-use.ts'
@@ -44,12 +45,19 @@ export type { Authentication } from './transfer/check/authenticate.ts'
 export type { ImageGraph, OpenedBundle, VerifiedBundle } from './transfer/check/opened-bundle.ts'
 export type { PlannedPush } from './transfer/push/planned-push.ts'
 export { serializeReceipt, type Receipt } from './transfer/push/receipt.ts'
+export {
+  serializeReport,
+  type Report,
+  type ReportedCommand,
+  type ReportedRule,
+} from './transfer/report/document.ts'
 export type { ListenAddress } from './transfer/serve/address.ts'
 export type { ServedImage } from './transfer/serve/names.ts'
 export type { ServedBundles } from './transfer/serve/serve.ts'
 export type { RequestLogEntry } from './server/request.ts'
 
 export { readPrivateKey, readPublicKey, type PublicKey, type SigningKey } from './trust/keys.ts'
+export { signBytes, type Signature } from './trust/signature.ts'
 export type { VerifiedSignature } from './trust/verified.ts'
 export type { PasswordSource } from './trust/password.ts'
 export { writeKeyPair, type KeyPairFiles } from './trust/key-files.ts'
