@@ -4,18 +4,30 @@ import { canPrompt, promptPassword } from './prompt.ts'
 
 const ATTEMPTS = 3
 
+/** Where a command takes a key's password from, in its own words. */
+export interface PasswordPlace {
+  /** The flag that names a file. */
+  flag: string
+  /** The variable that comes before those of all keys. */
+  variable: string
+}
+
 /**
  * Opens the private key for signing; its password comes from the environment, the file given, or a prompt, which
  * allows three attempts.
  * @param ask nothing where there is nobody to be asked.
+ * @param place for a command with more than one key; else `--password-file` and the variables of all keys.
  */
 export async function openSigningKey(
   path: string,
   passwordFile: string | undefined,
   ask = canPrompt() ? promptPassword : undefined,
+  place?: PasswordPlace,
 ): Promise<SigningKey> {
   const { readPrivateKey } = await import('../trust/keys.ts')
-  const { passwordSource } = await import('../trust/password.ts')
+  const { passwordSource, PASSWORD_VARIABLE } = await import('../trust/password.ts')
+  const own = place && process.env[place.variable]
+  const env = own === undefined ? process.env : { ...process.env, [PASSWORD_VARIABLE]: own }
   for (let attempt = 1; ; attempt++) {
     let isTyped = false
     const prompt =
@@ -24,15 +36,23 @@ export async function openSigningKey(
         isTyped = true
         return await ask(`Password for ${path}: `)
       })
-    const source = { env: process.env, file: passwordFile, prompt }
+    const source = { env, file: passwordFile, prompt }
     try {
       return await readPrivateKey(path, passwordSource(source))
     } catch (error) {
       const isWrong = error instanceof AirgapError && error.code === 'PASSWORD'
+      if (isWrong && !isTyped && place) throw withPlace(error, place)
       if (!isWrong || !isTyped || attempt === ATTEMPTS) throw error
       process.stderr.write('That password does not open the key. Try again.\n')
     }
   }
+}
+
+function withPlace(error: AirgapError, { flag, variable }: PasswordPlace): AirgapError {
+  const hint = error.hint
+    ?.replace('--password-file', flag)
+    .replace('Set AIRGAP_PASSWORD', `Set ${variable}, AIRGAP_PASSWORD`)
+  return new AirgapError(error.code, error.message, { hint, cause: error })
 }
 
 /**

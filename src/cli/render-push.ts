@@ -2,6 +2,8 @@ import type { PlannedPush } from '../transfer/push/planned-push.ts'
 import type { Receipt } from '../transfer/push/receipt.ts'
 import { kubeadmSettings, registryMirrors } from '../transfer/push/next-steps.ts'
 import { escapeLine, formatBytes, formatFields, labelled, plural } from './format.ts'
+import type { ReportFile } from './reports.ts'
+import { reportFields } from './render-evidence.ts'
 import type { PushPlanDocument } from './shapes/push.ts'
 
 /** What a push will do, as `--dry-run` gives it. */
@@ -52,7 +54,7 @@ const INDEX_IS = {
 }
 
 /** What was done, and what the operator needs next. */
-export function renderReceipt(receipt: Receipt, receiptFile: string): string {
+export function renderReceipt(receipt: Receipt, receiptFile: string, report?: ReportFile): string {
   const { totals, images, authentication } = receipt
   const count = ({ count: number, bytes }: { count: number; bytes: number }): string =>
     `${number} (${formatBytes(bytes)})`
@@ -73,6 +75,7 @@ export function renderReceipt(receipt: Receipt, receiptFile: string): string {
       `project ${name} (${visibility})`,
     ]),
     ['receipt', receiptFile],
+    ...(report ? reportFields(report) : []),
   ]
   const list = images.flatMap(({ target, digest, tag, sparseIndex }) => [
     target,

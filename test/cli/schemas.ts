@@ -16,6 +16,7 @@ import { PushSchema } from '../../src/cli/shapes/push.ts'
 import { ServeSchema } from '../../src/cli/shapes/serve.ts'
 import { LockSchema } from '../../src/transfer/pack/lock.ts'
 import { ReceiptSchema } from '../../src/transfer/push/receipt.ts'
+import { ReportSchema } from '../../src/transfer/report/document.ts'
 
 /** Everything that `docs/schemas` holds, by its file name there. */
 export const SCHEMAS = {
@@ -33,6 +34,7 @@ export const SCHEMAS = {
   pack: ['What `airgap pack --json` gives', PackSchema],
   push: ['What `airgap push --json` gives, with and without --dry-run', PushSchema],
   receipt: ['Receipt of an airgap push', ReceiptSchema],
+  report: ['Report of a verification by airgap verify or push', ReportSchema],
   serve: ['What `airgap serve --json` gives, as soon as it listens', ServeSchema],
 } satisfies Record<string, [title: string, schema: v.GenericSchema]>
 type SchemaName = keyof typeof SCHEMAS

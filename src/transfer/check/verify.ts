@@ -43,10 +43,10 @@ export async function verifyBundle(
       // What was altered has been said where it was read before.
       const known = new Set(opened.problems.map(({ entry }) => entry))
       opened.problems = opened.problems.concat(altered.filter(({ entry }) => !known.has(entry)))
-      if (isAuthentic) opened.checked.set('content', altered.length)
-    }
-    if (await opened.reader.isChanged()) {
-      opened.problems.push({ entry: 'the file', message: 'it was changed while it was verified' })
+      const isChanged = await opened.reader.isChanged()
+      if (isChanged)
+        opened.problems.push({ entry: 'the file', message: 'it was changed while it was verified' })
+      if (isAuthentic) opened.checked.set('content', altered.length + Number(isChanged))
     }
     return opened
   } catch (error) {

@@ -76,7 +76,7 @@ function expectations(opened: OpenedBundle, trust: TrustOptions): ReportedRule[]
       isRight: sequence >= minSequence,
     }))
   }
-  ofDescription('not-expired', `no expiry up to ${formatMoment(now)}`, ({ expires }) => ({
+  ofDescription('not-expired', `an expiry after ${formatMoment(now)}, or none`, ({ expires }) => ({
     found: expires === undefined ? 'it never expires' : `it expires ${expires}`,
     isRight: expires === undefined || Date.parse(expires) > now,
   }))
@@ -103,6 +103,6 @@ function verdict(isRight: boolean): 'passed' | 'failed' {
 }
 
 function foundFaults(faults: number): string {
-  if (faults === 0) return 'so it is'
+  if (faults === 0) return 'no fault'
   return faults === 1 ? '1 problem' : `${faults} problems`
 }
