@@ -22,6 +22,7 @@ export { sign, type SignOptions } from './library/sign.ts'
 export { planPush, push, type ImageSigningOptions, type PushOptions } from './library/push.ts'
 export { clusterPolicy, type ClusterPolicy, type ClusterPolicyOptions } from './library/cluster-policy.ts'
 export { serve, type ServeOptions } from './library/serve.ts'
+export type { ReportOptions } from './library/reporting.ts'
 export type { DescriptionOptions } from './library/description.ts'
 export type { MirrorOptions } from './library/mirrors.ts'
 export type { MirrorUse } from './registry/mirrors/in-use.ts'
@@ -61,12 +62,19 @@ export type { ImageSignatureFormat } from './transfer/push/image-signatures/plan
 export type { Enforcer, PolicyFile } from './transfer/push/cluster-policy/policy.ts'
 export type { PlannedPush } from './transfer/push/planned-push.ts'
 export { serializeReceipt, type Receipt } from './transfer/push/receipt.ts'
+export {
+  serializeReport,
+  type Report,
+  type ReportedCommand,
+  type ReportedRule,
+} from './transfer/report/document.ts'
 export type { ListenAddress } from './transfer/serve/address.ts'
 export type { ServedImage } from './transfer/serve/names.ts'
 export type { ServedBundles } from './transfer/serve/serve.ts'
 export type { RequestLogEntry } from './server/request.ts'
 
 export { readPrivateKey, readPublicKey, type PublicKey, type SigningKey } from './trust/keys.ts'
+export { signBytes, type Signature } from './trust/signature.ts'
 export type { VerifiedSignature } from './trust/verified.ts'
 export { openSignCommand, type SignCommandOptions } from './trust/sign-command/sign-command.ts'
 export type { PasswordSource } from './trust/password.ts'

@@ -1,4 +1,4 @@
-import { constants } from 'node:fs'
+import { constants, type BigIntStats } from 'node:fs'
 import { open, type FileHandle } from 'node:fs/promises'
 import { AirgapError, fileError, messageOf, type Problem } from '../errors.ts'
 import {
@@ -38,11 +38,13 @@ export class BundleReader {
   readonly path: string
   readonly fileSize: number
   readonly #handle: FileHandle
+  readonly #state: string
 
-  private constructor(path: string, fileSize: number, handle: FileHandle) {
+  private constructor(path: string, info: BigIntStats, handle: FileHandle) {
     this.path = path
-    this.fileSize = fileSize
+    this.fileSize = Number(info.size)
     this.#handle = handle
+    this.#state = stateOf(info)
   }
 
   /** @throws AirgapError `FILE` */
@@ -55,14 +57,14 @@ export class BundleReader {
     try {
       // Without O_NONBLOCK, opening a pipe would wait for its writer.
       const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
-      const info = await handle.stat()
+      const info = await handle.stat({ bigint: true })
       if (!info.isFile()) {
         await handle.close()
         throw new AirgapError('FILE', `cannot read ${path}: it is not an ordinary file`, {
           hint: 'A bundle is read at many places at once. Save the stream to a file first.',
         })
       }
-      return new BundleReader(path, info.size, handle)
+      return new BundleReader(path, info, handle)
     } catch (error) {
       throw fileError(error, 'read', path)
     }
@@ -71,6 +73,18 @@ export class BundleReader {
   /** For threads that read the same open file. */
   get fd(): number {
     return this.#handle.fd
+  }
+
+  /**
+   * Whether the file has been written to since it was opened, or something else about it was changed.
+   * @throws AirgapError `FILE`
+   */
+  async isChanged(): Promise<boolean> {
+    try {
+      return stateOf(await this.#handle.stat({ bigint: true })) !== this.#state
+    } catch (error) {
+      throw fileError(error, 'read', this.path)
+    }
   }
 
   async close(): Promise<void> {
@@ -236,4 +250,9 @@ export class BundleReader {
 /** Where the entry behind this one begins. */
 export function next(entry: BundleEntry): number {
   return entry.contentOffset + entry.size + paddingLength(entry.size)
+}
+
+/** The time of change is the system's own: whoever writes to a file cannot set it back. */
+function stateOf({ size, mtimeNs, ctimeNs }: BigIntStats): string {
+  return `${size} ${mtimeNs} ${ctimeNs}`
 }

@@ -225,6 +225,15 @@ export const imageSigningFlags = {
   })(),
 }
 
+/** For verify and push: the record of the verification. */
+export const reportFlag = {
+  report: Flags.string({
+    description: 'Write what was verified, and how, into this new file; of a refused bundle, too',
+    helpValue: 'FILE',
+    helpGroup: 'RECORD',
+  }),
+}
+
 export const concurrencyFlag = {
   concurrency: Flags.integer({
     description: 'Transfers at a time',

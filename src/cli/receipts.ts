@@ -1,8 +1,9 @@
 import { AirgapError, messageOf } from '../errors.ts'
-import { OutputFile } from '../files/output-file.ts'
 import { isAllTagged, serializeReceipt, type Receipt } from '../transfer/push/receipt.ts'
+import type { SigningKey } from '../trust/keys.ts'
 import { jsonText } from './format.ts'
 import { log } from './log.ts'
+import { SignedDocument } from './signed-document.ts'
 
 /**
  * Where a receipt goes: the file given, or one in the present folder that says which bundle and when, so that
@@ -23,15 +24,19 @@ export function receiptPath(given: string | undefined, bundleName: string, now: 
   return `${name}.${compact(now)}.receipt.json`
 }
 
+/** Where the report of a push goes: the file given, or one beside the receipt and named like it. */
+export function pushReportPath(given: string | undefined, receipt: string): string {
+  return given ?? `${receipt.replace(/(?:\.receipt)?\.json$/, '')}.report.json`
+}
+
 /**
  * Writes the receipt of a push that came to its end; where it cannot be written, it is printed on standard error, because
  * nothing else says which tags were moved.
- * @throws AirgapError `FILE`, `DISK_FULL`
+ * @throws AirgapError `FILE`, `DISK_FULL`, and those of the key
  */
-export async function keepReceipt(output: OutputFile, receipt: Receipt): Promise<void> {
+export async function keepReceipt(output: SignedDocument, receipt: Receipt): Promise<void> {
   try {
-    await output.write(serializeReceipt(receipt), 0)
-    await output.commit()
+    await output.write(serializeReceipt(receipt))
   } catch (error) {
     const message = 'The push is complete, but its receipt cannot be written. This is it:'
     log.write({ level: 'error', event: 'receipt', message, receipt }, `${message}\n${jsonText(receipt)}`)
@@ -46,16 +51,15 @@ export async function keepReceipt(output: OutputFile, receipt: Receipt): Promise
  */
 export async function keepIncomplete(
   receipt: Receipt,
-  path: string,
+  file: string,
+  key: SigningKey | undefined,
 ): Promise<{ message: string; file: string }> {
   const [what, which] = isAllTagged(receipt)
     ? ['the push is not complete, though all tags are set', 'what was done']
     : ['the push broke off when tags had been set', 'which ones']
-  const file = incompletePath(path, new Date())
   try {
-    const output = await OutputFile.reserve(file)
-    await output.write(serializeReceipt(receipt), 0)
-    await output.commit()
+    const output = await SignedDocument.reserve(file, key)
+    await output.write(serializeReceipt(receipt))
     return { message: `${what}; ${which} stands in ${file}`, file }
   } catch (error) {
     const message = `${what.charAt(0).toUpperCase()}${what.slice(1)}. This is the record of that:`
@@ -65,11 +69,7 @@ export async function keepIncomplete(
   }
 }
 
-/** Where the receipt of a push goes that broke off. */
-function incompletePath(receipt: string, now: Date): string {
-  return `${receipt}.${compact(now)}.incomplete`
-}
-
-function compact(time: Date): string {
+/** A time as names of files have it. */
+export function compact(time: Date): string {
   return time.toISOString().replaceAll(/[-:.]/g, '')
 }

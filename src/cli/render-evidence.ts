@@ -97,6 +97,7 @@ export function renderEvidence(evidence: Evidence): string {
     ['left out', evidence.skipped ? `${evidence.skipped.length} (listed below)` : 'nothing'],
     ['named by a mirror', countOf(evidence.resolvedByMirror)],
     ['digest changed', countOf(evidence.digestChanged)],
+    ...(evidence.report ? reportFields(evidence.report) : []),
   ]
   return [
     `${escapeLine(evidence.file)}: ${heads[evidence.verdict]}`,
@@ -105,6 +106,19 @@ export function renderEvidence(evidence: Evidence): string {
     renderImages(evidence.images),
     ...renderSkipped(evidence.skipped),
   ].join('\n')
+}
+
+/** Where the report of a verification is, what its file hashes to, and who has signed it. */
+export function reportFields({
+  file,
+  digest,
+  keyFingerprint,
+}: NonNullable<Evidence['report']>): [string, string][] {
+  return [
+    ['report', escapeLine(file)],
+    ['report digest', digest],
+    ...(keyFingerprint === undefined ? [] : [['report signed by', keyFingerprint] as [string, string]]),
+  ]
 }
 
 function countOf(names: readonly string[]): string {

@@ -4,6 +4,8 @@ import { kubeadmSettings, registryMirrors } from '../transfer/push/next-steps.ts
 import { escapeLine, formatBytes, formatFields, labelled, plural } from './format.ts'
 import { countReferrers } from './render-referrers.ts'
 import { plannedSignatureLines, signatureLines, signerField } from './render-signatures.ts'
+import type { ReportFile } from './reports.ts'
+import { reportFields } from './render-evidence.ts'
 import type { PushPlanDocument } from './shapes/push.ts'
 
 /** What a push will do, as `--dry-run` gives it. */
@@ -95,7 +97,7 @@ const REFERRERS_ARE = {
 }
 
 /** What was done, and what the operator needs next. */
-export function renderReceipt(receipt: Receipt, receiptFile: string): string {
+export function renderReceipt(receipt: Receipt, receiptFile: string, report?: ReportFile): string {
   const { totals, images, authentication } = receipt
   const count = ({ count: number, bytes }: { count: number; bytes: number }): string =>
     `${number} (${formatBytes(bytes)})`
@@ -117,6 +119,7 @@ export function renderReceipt(receipt: Receipt, receiptFile: string): string {
       `project ${name} (${visibility})`,
     ]),
     ['receipt', receiptFile],
+    ...(report ? reportFields(report) : []),
   ]
   const list = images.flatMap(({ target, digest, tag, sparseIndex, referrers, imageSignatures }) => [
     target,

@@ -1,16 +1,17 @@
 import { existsSync } from 'node:fs'
 import { Args, Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
-import { concurrencyFlag, imageSigningFlags, registryFlags, trustFlags } from '../cli/flags.ts'
+import { concurrencyFlag, imageSigningFlags, registryFlags, reportFlag, trustFlags } from '../cli/flags.ts'
 import { imageSigningFrom } from '../cli/image-signing.ts'
 import { Progress } from '../cli/progress.ts'
-import { keepIncomplete, keepReceipt, receiptPath } from '../cli/receipts.ts'
+import { PushRecords } from '../cli/push-records.ts'
 import { pressureOptions, registryOptions } from '../cli/registries.ts'
 import { planDocument, renderPushPlan, renderReceipt } from '../cli/render-push.ts'
 import type { PushResult } from '../cli/shapes/push.ts'
+import { reportedCommand } from '../cli/reports.ts'
+import { openDocumentKey } from '../cli/signed-document.ts'
 import { trustFrom } from '../cli/trust.ts'
 import { AirgapError } from '../errors.ts'
-import { OutputFile } from '../files/output-file.ts'
 import { parsePattern } from '../oci/pattern.ts'
 import { nameOf, parseReference } from '../oci/reference.ts'
 import { REFERRER_CHOICES } from '../oci/referrer.ts'
@@ -110,6 +111,19 @@ export default class Push extends BaseCommand {
     receipt: Flags.string({
       description: 'Where the receipt goes; by default a new file in the present folder',
       helpValue: 'FILE',
+      helpGroup: 'RECORD',
+    }),
+    ...reportFlag,
+    'receipt-key': Flags.string({
+      description: 'Private key to sign receipt and report with: FILE.sigstore.json and FILE.sig beside each',
+      helpValue: 'KEY',
+      helpGroup: 'RECORD',
+    }),
+    'receipt-password-file': Flags.string({
+      description: "File that holds that key's password",
+      dependsOn: ['receipt-key'],
+      helpValue: 'FILE',
+      helpGroup: 'RECORD',
     }),
     'allow-unsigned': Flags.boolean({
       description: 'Push without knowing who made the bundle',
@@ -122,7 +136,7 @@ export default class Push extends BaseCommand {
   }
 
   async run(): Promise<PushResult> {
-    const { args, flags } = await this.parse(Push)
+    const { args, flags, raw } = await this.parse(Push)
     if (!existsSync(args.bundle) && existsSync(args.registry)) {
       throw new AirgapError(
         'USAGE',
@@ -134,11 +148,15 @@ export default class Push extends BaseCommand {
     const maps = (flags.map ?? []).map((text) => parseNameMap(text))
     const trust = trustFrom(flags, { flag: '--allow-unsigned', isSet: flags['allow-unsigned'] })
 
-    const signImages = await imageSigningFrom(flags, (message) => this.warning(message))
+    const warn = (message: string): void => this.warning(message)
+    const keyFile = flags['dry-run'] ? undefined : flags['receipt-key']
+    const key = await openDocumentKey('receipt', keyFile, flags['receipt-password-file'], warn)
+    const signImages = await imageSigningFrom(flags, warn)
+    // From here on there is something to clean up.
+    const { signal } = this
+    const records = new PushRecords(flags, key)
 
     const progress = new Progress()
-    let path = ''
-    let output: OutputFile | undefined
     const options: PushOptions = {
       ...trust,
       path: flags.path,
@@ -162,21 +180,22 @@ export default class Push extends BaseCommand {
         this.#warnOfUnused(description?.images ?? [], flags.include, flags.exclude, maps)
         if (flags['sparse-index'] && description?.images.every((one) => one.digest === one.sourceDigest))
           this.warning(`--sparse-index: every image of the bundle is delivered as its source has it`)
-        if (flags['dry-run']) return
-        path = receiptPath(flags.receipt, description?.name ?? '', new Date())
-        output = await OutputFile.reserve(path, { canForce: false })
+        if (!flags['dry-run']) await records.reserve(description?.name ?? '')
       },
       onIncomplete: async (receipt) => {
         progress.stop()
-        const kept = await keepIncomplete(receipt, path)
+        const kept = await records.keepIncomplete(receipt)
         this.warning(kept.message)
         // Nothing is missing but source indexes and referrers: what comes next is the same.
         if (isAllTagged(receipt)) this.print(renderReceipt(receipt, kept.file))
       },
+      reportCommand: reportedCommand('push', raw, { ...BaseCommand.baseFlags, ...Push.flags }),
+      onReport: async (report) => {
+        progress.stop()
+        await records.onReport(report)
+      },
     }
     try {
-      // From here on there is something to clean up.
-      const { signal } = this
       if (flags['dry-run']) {
         const planned = await planPush(args.bundle, args.registry, { ...options, signal })
         progress.stop()
@@ -184,16 +203,15 @@ export default class Push extends BaseCommand {
         this.print(renderPushPlan(document))
         return document
       }
+      await records.reserveReport()
       const receipt = await push(args.bundle, args.registry, { ...options, signal })
       progress.stop()
-      if (output) await keepReceipt(output, receipt)
-      this.print(renderReceipt(receipt, path))
-      return { ...receipt, receiptFile: path }
-    } catch (error) {
-      await output?.discard()
-      throw error
+      const { receiptFile, report } = await records.keep(receipt)
+      this.print(renderReceipt(receipt, receiptFile, report))
+      return { ...receipt, receiptFile, report }
     } finally {
       progress.stop()
+      await records.discard()
     }
   }
 

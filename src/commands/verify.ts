@@ -1,9 +1,17 @@
 import { Args, Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
-import { trustFlags } from '../cli/flags.ts'
+import { reportFlag, trustFlags } from '../cli/flags.ts'
 import { Progress } from '../cli/progress.ts'
+import {
+  keepFailureReport,
+  keepReport,
+  reportedCommand,
+  reserveReport,
+  type ReportFile,
+} from '../cli/reports.ts'
 import { evidenceOf, highlightOf, renderEvidence } from '../cli/render-evidence.ts'
 import type { Evidence } from '../cli/shapes/evidence.ts'
+import { openDocumentKey } from '../cli/signed-document.ts'
 import { trustFrom } from '../cli/trust.ts'
 
 export default class Verify extends BaseCommand {
@@ -24,6 +32,11 @@ export default class Verify extends BaseCommand {
       description: 'Without a key: complete and unaltered, but whose it is nobody knows',
       command: '<%= config.bin %> <%= command.id %> k8s.tar --integrity-only',
     },
+    {
+      description: 'With a record of it, signed by whoever has checked',
+      command:
+        '<%= config.bin %> <%= command.id %> k8s.tar --key airgap.pub --report k8s.report.json --report-key auditor.key',
+    },
   ]
 
   static override args = {
@@ -36,25 +49,55 @@ export default class Verify extends BaseCommand {
       description: 'Check that the bundle is complete and unaltered, but not who made it',
       helpGroup: 'TRUST',
     }),
+    ...reportFlag,
+    'report-key': Flags.string({
+      description: 'Private key to sign the report with: FILE.sigstore.json and FILE.sig beside it',
+      dependsOn: ['report'],
+      helpValue: 'KEY',
+      helpGroup: 'RECORD',
+    }),
+    'report-password-file': Flags.string({
+      description: "File that holds that key's password",
+      dependsOn: ['report-key'],
+      helpValue: 'FILE',
+      helpGroup: 'RECORD',
+    }),
   }
 
   async run(): Promise<Evidence> {
-    const { args, flags } = await this.parse(Verify)
+    const { args, flags, raw } = await this.parse(Verify)
     const trust = trustFrom(flags, { flag: '--integrity-only', isSet: flags['integrity-only'] })
+    const keyFile = flags['report-key']
+    const warn = (message: string): void => this.warning(message)
+    const key = await openDocumentKey('report', keyFile, flags['report-password-file'], warn)
+    // From here on there is something to clean up.
+    const { signal } = this
+    // Whatever stands in the way of a report is known before anything is hashed.
+    const output = flags.report === undefined ? undefined : await reserveReport(flags.report, key)
     const { verify } = await import('../library/verify.ts')
     const progress = new Progress()
     try {
+      let report: ReportFile | undefined
       const opened = await verify(args.bundle, {
         ...trust,
         onEvent: await progress.start(),
-        signal: this.signal,
+        signal,
+        ...(output && {
+          reportCommand: reportedCommand('verify', raw, { ...BaseCommand.baseFlags, ...Verify.flags }),
+          onReport: async (made) => {
+            progress.stop()
+            if (made.verdict === 'failed') await keepFailureReport(made, async () => output)
+            else report = await keepReport(output, made)
+          },
+        }),
       })
       progress.stop()
-      const evidence = evidenceOf(opened, opened.description, true)
+      const evidence = { ...evidenceOf(opened, opened.description, true), ...(report ? { report } : {}) }
       this.print(renderEvidence(evidence), highlightOf(evidence))
       return evidence
     } finally {
       progress.stop()
+      await output?.discard()
     }
   }
 }

@@ -22,7 +22,7 @@ export type RangeReply =
   | { id: number; type: 'failed'; message: string; code: string | undefined; isWrite: boolean }
 
 /** Below this, starting threads takes longer than hashing here. Bytes. */
-const WORTH_THREADS = 32 * 1024 * 1024
+export const WORTH_THREADS = 32 * 1024 * 1024
 
 /** A part of a file. Bytes. */
 export interface Range {

@@ -16,10 +16,11 @@ import type { PushRecord } from '../transfer/push/record.ts'
 import type { SigningKey } from '../trust/keys.ts'
 import { shared, withClient } from './client.ts'
 import type { NetworkOptions } from './network.ts'
+import { Reporting, type ReportOptions } from './reporting.ts'
 import { running, type Run } from './run.ts'
 import { readTrust, type Trust } from './trust.ts'
 
-export interface PushOptions extends Trust, NetworkOptions {
+export interface PushOptions extends Trust, NetworkOptions, ReportOptions {
   /** Keep the source's registry as a part of the path, leave it out, or make one part of all; `full` where left out. */
   path?: PathStyle | undefined
   /** `FROM=TO`: names that begin with FROM begin with TO in the target; the longest FROM wins. */
@@ -74,6 +75,9 @@ export interface ImageSigningOptions {
  * Verifies a bundle and puts it into a registry: blobs first, manifests behind them, tags last. Only what the
  * registry lacks is sent. After a failure, the same call goes on where this one ended.
  *
+ * `onReport` is told of a push that has come to a receipt, complete or not, behind `onIncomplete`; and of a bundle that is
+ * refused.
+ *
  * @param target `REGISTRY` or `REGISTRY/PREFIX`
  * @returns the receipt: every image, blob and tag, and what was done with it.
  * @throws AirgapError `INCOMPLETE` when some images could not be pushed completely: these have got no tags, the others
@@ -83,33 +87,53 @@ export interface ImageSigningOptions {
  *   registries. The signal's reason.
  */
 export async function push(path: string, target: string, options: PushOptions): Promise<Receipt> {
+  const reporting = new Reporting(options)
   let record: PushRecord | undefined
+  let complete: Receipt
   try {
-    return await running(options, (run) =>
-      planned(path, target, options, run, async ({ opened, plan, target: reached }, engine) => {
-        const { executePush } = await import('../transfer/push/push.ts')
-        const { PushRecord } = await import('../transfer/push/record.ts')
-        const { refusedIndexes } = await import('../transfer/push/source-index.ts')
-        const made = new PushRecord(opened, plan, reached, engine.signImages)
-        record = made
-        const receipt = await remembering(options.stateDirectory, opened, reached.origin, engine, (uploads) =>
-          executePush(opened, plan, made, {
-            ...engine,
-            ...(uploads ? { uploads } : {}),
-            moveTags: options.moveTags ?? false,
-            verifyTarget: options.verifyTarget ?? false,
-          }),
-        )
-        const refused = refusedIndexes(receipt)
-        if (refused) throw refused
-        return receipt
-      }),
+    complete = await running(options, (run) =>
+      planned(
+        path,
+        target,
+        options,
+        { ...run, reporting },
+        async ({ opened, plan, target: reached }, engine) => {
+          const { executePush } = await import('../transfer/push/push.ts')
+          const { PushRecord } = await import('../transfer/push/record.ts')
+          const { refusedIndexes } = await import('../transfer/push/source-index.ts')
+          const made = new PushRecord(opened, plan, reached, engine.signImages)
+          record = made
+          const receipt = await remembering(
+            options.stateDirectory,
+            opened,
+            reached.origin,
+            engine,
+            (uploads) =>
+              executePush(opened, plan, made, {
+                ...engine,
+                ...(uploads ? { uploads } : {}),
+                moveTags: options.moveTags ?? false,
+                verifyTarget: options.verifyTarget ?? false,
+              }),
+          )
+          const refused = refusedIndexes(receipt)
+          if (refused) throw refused
+          return receipt
+        },
+      ),
     )
   } catch (error) {
     const isIncomplete = error instanceof AirgapError && error.code === 'INCOMPLETE'
-    if (record && (isIncomplete || record.hasSetTags)) await options.onIncomplete?.(record.receipt(false))
+    if (record && (isIncomplete || record.hasSetTags)) {
+      const receipt = record.receipt(false)
+      await options.onIncomplete?.(receipt)
+      await reporting.send(receipt)
+    }
+    if (error instanceof AirgapError && error.code === 'VERIFICATION_FAILED') await reporting.send()
     throw error
   }
+  await reporting.send(complete)
+  return complete
 }
 
 /**
@@ -144,7 +168,7 @@ async function planned<T>(
   path: string,
   target: string,
   options: PushOptions,
-  run: Run,
+  run: Run & { reporting?: Reporting },
   work: (plan: Plan, engine: EngineOptions) => Promise<T>,
 ): Promise<T> {
   const { nameImages, parseNameMap, parseTarget } = await import('../transfer/push/names.ts')
@@ -157,6 +181,7 @@ async function planned<T>(
   const { verificationError } = await import('../transfer/check/verify.ts')
   const plans = await import('../transfer/push/plan.ts')
   const opened = await openBundle(path, trust, run.signal)
+  run.reporting?.of(opened, trust)
   try {
     if (opened.problems.length > 0 || !opened.description) throw verificationError(path, opened)
     if (signing) {

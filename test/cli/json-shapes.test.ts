@@ -2,6 +2,7 @@ import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { buildkitIndex, seedRegistry } from '../../fixtures/images/index.ts'
+import { digestOf } from '../../src/oci/digest.ts'
 import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
 import { residentAirgap as airgap, scratch, session, type Outcome, type Session } from './airgap.ts'
 import { startInternet, type Internet } from './internet.ts'
@@ -41,6 +42,7 @@ const RUNS: Record<string, string[]> = {
   'pack, unsigned': ['pack', 'nginx:1.29', '--no-sign', '-o', 'unsigned.tar'],
   inspect: ['inspect', 'all.tar'],
   verify: ['verify', 'all.tar', ...KEY],
+  'verify, with a report': ['verify', 'all.tar', ...KEY, '--report', 'r.json', '--report-key', 'airgap.key'],
   'verify, integrity only': ['verify', 'unsigned.tar', '--integrity-only'],
   sign: ['sign', 'all.tar', '--key', 'airgap.key', '--verify-key', 'airgap.pub', '-o', 'approved.json'],
   'sign, integrity only': ['sign', 'unsigned.tar', '--key', 'airgap.key', '-o', 'approved-too.json'],
@@ -171,10 +173,15 @@ describe('what comes out', () => {
   })
 
   it('files are what was printed', async () => {
-    const { receiptFile, ...receipt } = output('push')
+    const { receiptFile, report, ...receipt } = output('push')
     const written = JSON.parse(await readFile(folder.file(receiptFile as string), 'utf8')) as unknown
     expectShape('receipt', written)
     expect(written).toEqual(receipt)
+    for (const { file, digest } of [report, output('verify, with a report').report]) {
+      const bytes = await readFile(folder.file(file as string))
+      expect(digestOf(bytes)).toBe(digest)
+      expectShape('report', JSON.parse(bytes.toString()))
+    }
     const lock = JSON.parse(await readFile(folder.file('all.lock'), 'utf8')) as unknown
     expectShape('lock', lock)
     expect(lock).toEqual(output('resolve'))

@@ -51,7 +51,7 @@ describe('the man page and docs/cli.md', () => {
       for (const [, list] of text.matchAll(/const \{ ([A-Z_, ]+) \} = process\.env/g)) {
         for (const name of list?.split(', ') ?? []) read.add(name)
       }
-      for (const [, name] of text.matchAll(/_VARIABLE = '([A-Z_]+)'/g)) read.add(name ?? '')
+      for (const [, name] of text.matchAll(/(?:_VARIABLE =|\bvariable:) '([A-Z_]+)'/g)) read.add(name ?? '')
     }
     // Windows' words for HOME.
     read.delete('USERPROFILE')

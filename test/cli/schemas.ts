@@ -19,6 +19,7 @@ import { SignSchema } from '../../src/cli/shapes/sign.ts'
 import { TrustRootSchema } from '../../src/cli/shapes/trust-root.ts'
 import { LockSchema } from '../../src/transfer/pack/lock.ts'
 import { ReceiptSchema } from '../../src/transfer/push/receipt.ts'
+import { ReportSchema } from '../../src/transfer/report/document.ts'
 
 /** Everything that `docs/schemas` holds, by its file name there. */
 export const SCHEMAS = {
@@ -37,6 +38,7 @@ export const SCHEMAS = {
   policy: ['What `airgap policy --json` gives', PolicySchema],
   push: ['What `airgap push --json` gives, with and without --dry-run', PushSchema],
   receipt: ['Receipt of an airgap push', ReceiptSchema],
+  report: ['Report of a verification by airgap verify or push', ReportSchema],
   serve: ['What `airgap serve --json` gives, as soon as it listens', ServeSchema],
   sign: ['What `airgap sign --json` gives', SignSchema],
   'trust-root': ['What `airgap trust-root fetch --json` gives', TrustRootSchema],

@@ -69,6 +69,14 @@ export const ENVIRONMENT: readonly (readonly [names: string, text: string])[] = 
     'If true and there is no identity token, the error says how this CI system gives one.',
   ],
   [
+    'AIRGAP_REPORT_PASSWORD',
+    'The password of the key of verify --report-key, before those; --report-password-file comes first.',
+  ],
+  [
+    'AIRGAP_RECEIPT_PASSWORD',
+    'The password of the key of push --receipt-key, before those; --receipt-password-file comes first.',
+  ],
+  [
     'AIRGAP_REGISTRY, AIRGAP_REGISTRY_USERNAME, AIRGAP_REGISTRY_PASSWORD_FILE',
     'Credentials for one registry: its host, a user name, and a file that holds the password. All three, or none.',
   ],
@@ -131,6 +139,14 @@ export const FILES: readonly (readonly [path: string, text: string])[] = [
   [
     'NAME.TIME.receipt.json',
     'The receipt of a push, in the present folder unless --receipt names another; .incomplete is appended where the push was not completed.',
+  ],
+  [
+    'NAME.TIME.report.json',
+    'What a push has verified, beside its receipt unless --report names another; .incomplete is appended in the same way.',
+  ],
+  [
+    'FILE.sigstore.json, FILE.sig',
+    'With --report-key or --receipt-key: the signature over FILE, for cosign verify-blob --bundle and for openssl dgst -verify.',
   ],
   [
     '~/.local/state/airgap/uploads',

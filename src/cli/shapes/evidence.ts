@@ -7,7 +7,7 @@ import {
   source,
   ToolSchema,
 } from '../../bundle/description.ts'
-import { described, sum, type Known } from '../../bundle/fields.ts'
+import { described, digest, keyFingerprint, sum, type Known } from '../../bundle/fields.ts'
 import { AuthenticationSchema } from '../../transfer/push/receipt.ts'
 import { fileFields, hasSignature } from './pack.ts'
 
@@ -25,6 +25,15 @@ export const openedFields = {
     ),
   }),
 }
+
+/** The report that was written, wherever one is. */
+export const ReportFileSchema = v.object({
+  file: v.string(),
+  digest: described(digest, 'SHA-256 of the file'),
+  keyFingerprint: v.optional(
+    described(keyFingerprint, 'The key that it was signed with: SHA-256 of the public key in DER'),
+  ),
+})
 
 /** What `verify --json` and `inspect --json` give. */
 export const EvidenceSchema = v.object({
@@ -46,5 +55,6 @@ export const EvidenceSchema = v.object({
     v.array(source),
     "Images delivered under another digest than the source's (sourceDigest)",
   ),
+  report: v.optional(described(ReportFileSchema, 'With verify --report: where the report is')),
 })
 export type Evidence = Known<v.InferOutput<typeof EvidenceSchema>>

@@ -13,6 +13,7 @@ import {
   tagSchema,
   TargetSchema,
 } from '../../transfer/push/receipt.ts'
+import { ReportFileSchema } from './evidence.ts'
 
 /** What `push --dry-run --json` gives: named like the receipt's fields, where they mean the same. */
 export const PushPlanSchema = v.object({
@@ -65,6 +66,7 @@ export type PushPlanDocument = Known<v.InferOutput<typeof PushPlanSchema>>
 const PushedSchema = v.object({
   ...ReceiptSchema.entries,
   receiptFile: described(v.string(), 'The file that holds the same receipt'),
+  report: described(ReportFileSchema, 'The report of the verification that went before'),
 })
 export const PushSchema = v.union([PushedSchema, PushPlanSchema])
 export type PushResult = Known<v.InferOutput<typeof PushSchema>>

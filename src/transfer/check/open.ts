@@ -15,7 +15,7 @@ import { authenticate, type TrustOptions } from './authenticate.ts'
 import { checkClock } from './clock.ts'
 import { checkDescription, readDescription } from './description.ts'
 import { walkImages } from './images.ts'
-import { asProblem, type OpenedBundle } from './opened-bundle.ts'
+import { asProblem, faultCounter, type OpenedBundle } from './opened-bundle.ts'
 import { checkRules, signerVerdicts } from './policy-rules.ts'
 
 /**
@@ -55,37 +55,45 @@ async function check(
     description: undefined,
     images: [],
     problems: [],
+    checked: new Map(),
   }
   const { problems } = opened
+  const done = faultCounter(opened)
   try {
     const head = await reader.readHead()
     opened.bundleDigest = digestOf(head.checksums)
     opened.authentication = authenticate(head, opened.bundleDigest, trust, problems)
     opened.rules = signerVerdicts(opened.authentication)
+    done('signature')
     if (opened.authentication.state === 'failed') return opened
     opened.checksums = parseChecksums(head.checksums)
   } catch (error) {
     opened.authentication = { state: 'failed' }
     problems.push(asProblem(CHECKSUMS, error))
+    done('archive')
     return opened
   }
 
   const scan = await reader.scan(opened.checksums.size + SIGNED_AND_SIGNATURES.length, signal)
   problems.push(...scan.problems)
   opened.entries = checkNames(scan.entries, opened.checksums, problems)
+  done('archive')
 
   const description = await readDescription(opened)
+  if (description) checkDescription(description, trust, problems)
+  done('description')
   if (!description) return opened
   opened.description = description
-  checkDescription(description, trust, problems)
   checkRules(opened, description, trust)
   checkClock(opened, description, trust)
   const found = await walkImages(opened, description, signal)
   opened.images = found.images
   // What follows from all images together means nothing where one of them could not be walked.
-  if (!found.isComplete) return opened
-  checkUse(opened, found.needed)
-  checkOrder(scan.entries, found.first, problems)
+  if (found.isComplete) {
+    checkUse(opened, found.needed)
+    checkOrder(scan.entries, found.first, problems)
+  }
+  done('images')
   return opened
 }
 

@@ -21,6 +21,12 @@ export interface ImageGraph {
 }
 
 /**
+ * The parts of a verification, in their order: signatures, and the digest that was approved; headers, names and order of
+ * the archive; what `airgap.json` says; manifests, indexes and what they reach; the bytes of every blob.
+ */
+export type CheckedPart = 'signature' | 'archive' | 'description' | 'images' | 'content'
+
+/**
  * A bundle after the checks that need no hashing of layers: steps 1 to 5 of the format's verification. What is
  * here has been authenticated as far as `authentication` says, and is consistent unless `problems` says not.
  */
@@ -39,6 +45,23 @@ export interface OpenedBundle {
   /** The clock of this machine is earlier than the bundle; undefined where it is not. */
   clock?: ClockFault | undefined
   problems: Problem[]
+  /** How many faults each part has shown; a part that is not here was not checked to its end. */
+  checked: Map<CheckedPart, number>
+  /** The SHA-256 of the whole file, where it was asked for. */
+  fileDigest?: Digest
+}
+
+/**
+ * Counts what each part has found: call it at the end of each, in their order. Whatever is expected of a bundle is no
+ * fault of its file, and is not counted.
+ */
+export function faultCounter({ problems, checked }: OpenedBundle): (part: CheckedPart) => void {
+  let counted = 0
+  return (part) => {
+    const faults = problems.filter(({ kind }) => kind !== 'expectation').length
+    checked.set(part, faults - counted)
+    counted = faults
+  }
 }
 
 /** A bundle with nothing wrong in it. */

@@ -1,10 +1,12 @@
 import { blobName, digestOfBlobName } from '../../bundle/names.ts'
 import type { BundleEntry } from '../../bundle/reader.ts'
 import { AirgapError, type Problem } from '../../errors.ts'
+import type { Digest } from '../../oci/digest.ts'
 import type { OnEvent } from '../events.ts'
 import { ImageProgress } from '../image-progress.ts'
 import type { TrustOptions } from './authenticate.ts'
 import { hashRanges } from '../../hashing/range-threads.ts'
+import { hashWhole } from '../../hashing/whole-file.ts'
 import { openBundle } from './open.ts'
 import { alteredMessage, type OpenedBundle } from './opened-bundle.ts'
 
@@ -13,6 +15,11 @@ export interface VerifyOptions {
   onEvent?: OnEvent
   /** Hashing threads; default one a core. */
   threads?: number
+  /**
+   * Hash the whole file, too, of a bundle that is refused as well: {@link OpenedBundle.fileDigest}. It is read once, in
+   * its order, which leaves no more than two cores to be used.
+   */
+  wholeFile?: boolean
 }
 
 /**
@@ -30,9 +37,16 @@ export async function verifyBundle(
 ): Promise<OpenedBundle> {
   const opened = await openBundle(path, trust, options.signal)
   try {
-    if (opened.authentication.state !== 'failed') {
-      const altered = await hashContent(opened, contentEntries(opened), options)
-      opened.problems = opened.problems.concat(altered)
+    const isAuthentic = opened.authentication.state !== 'failed'
+    if (isAuthentic || options.wholeFile) {
+      const altered = await hashContent(opened, isAuthentic ? contentEntries(opened) : [], options)
+      // What was altered has been said where it was read before.
+      const known = new Set(opened.problems.map(({ entry }) => entry))
+      opened.problems = opened.problems.concat(altered.filter(({ entry }) => !known.has(entry)))
+      const isChanged = await opened.reader.isChanged()
+      if (isChanged)
+        opened.problems.push({ entry: 'the file', message: 'it was changed while it was verified' })
+      if (isAuthentic) opened.checked.set('content', altered.length + Number(isChanged))
     }
     return opened
   } catch (error) {
@@ -50,30 +64,28 @@ export function contentEntries(opened: OpenedBundle): BundleEntry[] {
 async function hashContent(
   opened: OpenedBundle,
   entries: readonly BundleEntry[],
-  { onEvent, signal, threads }: VerifyOptions,
+  { onEvent, signal, threads, wholeFile }: VerifyOptions,
 ): Promise<Problem[]> {
+  const { reader } = opened
   const problems: Problem[] = []
-  const known = new Set(opened.problems.map(({ entry }) => entry))
-  const bytes = entries.reduce((sum, { size }) => sum + size, 0)
+  const bytes = wholeFile ? reader.fileSize : entries.reduce((sum, { size }) => sum + size, 0)
   const images = imagesOf(opened, entries, onEvent)
   onEvent?.({ type: 'phase', phase: 'check', items: entries.length, bytes, images: images.count })
-  await hashRanges(
-    opened.reader,
-    entries,
-    (entry, digest) => {
-      const expected = opened.checksums.get(entry.name)
-      if (expected !== undefined && digest !== expected && !known.has(entry.name)) {
-        problems.push({ entry: entry.name, message: alteredMessage(digest, expected) })
-      }
-      onEvent?.({ type: 'item', name: entry.name, bytes: entry.size, outcome: 'checked' })
-      images.done(entry.name, 'checked')
-    },
-    {
-      ...(onEvent ? { onProgress: (done: number) => onEvent({ type: 'progress', bytes: done }) } : {}),
-      ...(signal ? { signal } : {}),
-      ...(threads === undefined ? {} : { threads }),
-    },
-  )
+  const onEntry = (entry: BundleEntry, digest: Digest): void => {
+    const expected = opened.checksums.get(entry.name)
+    if (expected !== undefined && digest !== expected) {
+      problems.push({ entry: entry.name, message: alteredMessage(digest, expected) })
+    }
+    onEvent?.({ type: 'item', name: entry.name, bytes: entry.size, outcome: 'checked' })
+    images.done(entry.name, 'checked')
+  }
+  const hashing = {
+    ...(onEvent ? { onProgress: (done: number) => onEvent({ type: 'progress', bytes: done }) } : {}),
+    ...(signal ? { signal } : {}),
+  }
+  if (wholeFile) opened.fileDigest = await hashWhole(reader, entries, onEntry, hashing)
+  else
+    await hashRanges(reader, entries, onEntry, { ...hashing, ...(threads === undefined ? {} : { threads }) })
   return problems.toSorted((a, b) => (a.entry < b.entry ? -1 : 1))
 }
 
@@ -113,6 +125,7 @@ export async function requireContent(
 /** @throws AirgapError `VERIFICATION_FAILED` when there are any problems. */
 export function refuse(opened: OpenedBundle, problems: readonly Problem[]): void {
   if (problems.length === 0) return
+  opened.checked.set('content', problems.length)
   opened.problems = opened.problems.concat(problems)
   throw verificationError(opened.reader.path, opened)
 }

@@ -156,7 +156,9 @@ async function sendBlobs(
       contentEntries(opened).filter(({ name }) => names.has(name)),
       options,
     )
+    unread.length = 0
   }
+  if (unread.length === 0) opened.checked.set('content', 0)
 }
 
 interface SentBlob {
