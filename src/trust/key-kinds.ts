@@ -27,6 +27,9 @@ interface KeyKind {
 /** 65537, the one exponent that every tool makes. Small ones make other people's mistakes into forgeries. */
 const RSA_EXPONENT = 65537n
 
+/** The order of P-256's base point (SEC 2, § 2.4.2). */
+export const P256_ORDER = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n
+
 /**
  * The kinds of key that are accepted, each with its hashes, and the only place that says so.
  *
@@ -40,8 +43,7 @@ const KEY_KINDS: readonly KeyKind[] = [
     type: 'ec',
     curve: 'prime256v1',
     hashes: ['sha256'],
-    // SEC 2, § 2.4.2.
-    order: 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n,
+    order: P256_ORDER,
     signatureBytes: 72,
     // id-ecPublicKey, prime256v1 by name, an uncompressed point (RFC 5480 § 2).
     spki: encoding('3059301306072a8648ce3d020106082a8648ce3d03010703420004', '', 91),

@@ -2,6 +2,7 @@ import { createHash, generateKeyPairSync, sign } from 'node:crypto'
 import { bundleToJSON, toMessageSignatureBundle, type TransparencyLogEntry } from '@sigstore/bundle'
 import { AirgapError } from '../../errors.ts'
 import type { Root } from '../identity/trusted-root.ts'
+import { P256_ORDER } from '../key-kinds.ts'
 import { lowS } from '../low-s.ts'
 import { certifiedIdentity, checkIdentity, type CertifiedIdentity } from './certificate.ts'
 import { checkResult, checkTimestamps } from './check.ts'
@@ -82,7 +83,7 @@ export async function signKeyless(bytes: Uint8Array, signing: KeylessSigning): P
     now: Date.now(),
   })
   const digest = createHash('sha256').update(bytes).digest()
-  const signature = lowS(sign('sha256', bytes, keys.privateKey))
+  const signature = lowS(sign('sha256', bytes, keys.privateKey), P256_ORDER)
   const bundle = toMessageSignatureBundle({ digest, signature, certificate, certificateChain: false })
   const identity = certifiedIdentity(bundle, bytes)
   checkIdentity(identity, claims)

@@ -85,8 +85,8 @@ export function verifyKeyEnvelope(
   const key =
     signature &&
     keys.find(({ keyObject, source }) => {
-      const { hash } = acceptedKind(keyObject, source)
-      return verify(hash, signed, keyObject, signature.sig)
+      const { hashes } = acceptedKind(keyObject, source)
+      return hashes.some((hash) => verify(hash, signed, keyObject, signature.sig))
     })
   if (key) return { ok: true, key, payloadType, payload }
   return { ok: false, reason: OTHER_KEY }
