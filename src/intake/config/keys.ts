@@ -35,7 +35,10 @@ const ELSEWHERE: readonly (readonly [keys: RegExp, why: string])[] = [
     /^mirrors?(?:from|files?)$|^(?:certsd|hoststoml|registriesconf)$/,
     'such files can allow connections without TLS, and are named by whoever runs the command: --mirrors-from FILE',
   ],
-  [/^(?:pre|post|sign|signing)?(?:commands?|exec|hooks?|run|scripts?|shell|args|entrypoint)$/, 'a config runs nothing'],
+  [
+    /^(?:pre|post|sign|signing)?(?:commands?|exec|hooks?|run|scripts?|shell|args|entrypoint)$/,
+    'a config runs nothing',
+  ],
   [
     /^out(?:put)?(?:file)?$|^file$|^force$/,
     'where a bundle is written is said with each run: -o FILE, --force',
