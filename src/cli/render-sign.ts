@@ -26,17 +26,17 @@ const UNKNOWN = 'WHO MADE IT WAS NOT CHECKED'
  */
 export function renderSign(result: SignResult, keyFile: string): string {
   const { authentication, bundle, file, signatureFile, verdict } = result
-  let madeBy = 'nobody: the bundle carries no signature'
-  if (authentication.state === 'signed') madeBy = `key ${authentication.keyFingerprint}, checked`
-  else if (result.hasSignature) madeBy = 'not checked; the bundle carries a signature'
+  let maker: [string, string] = ['who made it', 'nobody says: the bundle carries no signature']
+  if (authentication.state === 'signed') maker = ['made by', `key ${authentication.keyFingerprint}`]
+  else if (result.hasSignature) maker = ['who made it', 'not checked; the bundle carries a signature']
   const head = verdict === 'good' ? 'and signed by the key given' : `but ${UNKNOWN}`
   return [
     `Signed ${escapeLine(file)}: complete, unaltered, ${head}`,
     formatFields([
       ...identityFields(bundle),
       sizeField(bundle),
-      ['signature in it', madeBy],
-      ['signed now by', `key ${result.keyFingerprint}`],
+      maker,
+      ['approved by', `key ${result.keyFingerprint}`],
       ['into', escapeLine(signatureFile)],
     ]),
     '',

@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from 'node:util'
 import { AirgapError, messageOf } from '../errors.ts'
 import { nearest } from '../nearest.ts'
 
@@ -50,9 +51,13 @@ function argumentFault(args: NonNullable<ParserFault['args']>): string {
   return `missing: ${missing.join(' and ')}`
 }
 
-/** oclif's own words, without its advice, some of which does not hold here: flags take one value at a time. */
+/**
+ * oclif's own words, without its colours, its advice, some of which does not hold here (flags take one value at a time),
+ * and what was given for a flag: that may hold a secret.
+ */
 function parserMessage(error: Error): string {
-  return messageOf(error)
+  return stripVTControlCharacters(messageOf(error))
+    .replaceAll(/^(\s*--[a-z-]+)=[^]*?( cannot also be provided when using --[a-z-]+)$/gm, '$1$2')
     .replace(/\n\nNote: [^]*$/, '')
     .replace(/\nSee more help with --help\s*$/, '')
     .replace(/^The following errors? occurred:\s*/, '')

@@ -33,8 +33,9 @@ export const P256_ORDER = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9
 /**
  * The kinds of key that are accepted, each with its hashes, and the only place that says so.
  *
- * P-384 signs over SHA-256: cosign (2 and 3) checks every signature by a key that way and no other, whatever the
- * bundle states. SHA-384, which is what cosign 3 itself makes and what key services offer for that curve, is accepted.
+ * P-384 signs over SHA-256: cosign checks every signature by a key that way, in all releases up to 3.1.3 and whatever the
+ * bundle states, unless it is told otherwise. SHA-384, which is what cosign 3 itself makes, what its next releases will
+ * check with (sigstore/cosign#5064), and what key services offer for that curve, is accepted.
  * Ed25519 cannot join: the library never verifies it over a message.
  */
 const KEY_KINDS: readonly KeyKind[] = [

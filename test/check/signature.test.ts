@@ -1,8 +1,10 @@
+import { generateKeyPairSync, sign, type KeyObject } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { describe, expect, test } from 'vitest'
 import { singleManifest } from '../../fixtures/images/index.ts'
 import { CHECKSUMS, RAW_SIGNATURE, SIGSTORE_SIGNATURE } from '../../src/bundle/names.ts'
 import { digestOf } from '../../src/oci/digest.ts'
+import { parsePublicKey } from '../../src/trust/keys.ts'
 import { parseDetachedSignature } from '../../src/trust/detached.ts'
 import { verifyBundle } from '../../src/transfer/check/verify.ts'
 import {
@@ -221,6 +223,34 @@ describe('the signature’s entry says nothing that is not checked', () => {
       SIGSTORE_SIGNATURE,
       /altered|not a usable/,
     )
+  })
+})
+
+describe('a signature by another kind of key', () => {
+  const KINDS: [name: string, hash: string, pair: { privateKey: KeyObject; publicKey: KeyObject }][] = [
+    ['P-384 over SHA-256', 'sha256', generateKeyPairSync('ec', { namedCurve: 'P-384' })],
+    ['P-384 over SHA-384', 'sha384', generateKeyPairSync('ec', { namedCurve: 'P-384' })],
+    ['RSA', 'sha256', generateKeyPairSync('rsa', { modulusLength: 2048 })],
+  ]
+
+  test.each(KINDS)('%s: with the key, and without looking at it', async (_, hash, pair) => {
+    const pem = Buffer.from(pair.publicKey.export({ type: 'spki', format: 'pem' }))
+    const publicKey = parsePublicKey(pem, 'kind.pub')
+    const signNow = (bytes: Uint8Array): Buffer => sign(hash, bytes, pair.privateKey)
+    const all = await entries('1.0', { ...signer, publicKey, signNow })
+    const trust = { keys: [publicKey] }
+    expect(await problemsOf(archiveOf(all), trust)).toEqual([])
+    expect(await problemsOf(archiveOf(all), { keys: [], unauthenticated: true })).toEqual([])
+    const altered = withContent(all, SIGSTORE_SIGNATURE, `${contentOf(all, SIGSTORE_SIGNATURE).toString()} `)
+    await expectRefusal(archiveOf(altered), SIGSTORE_SIGNATURE, 'it has been altered', trust)
+    const other = await entries('2.0', { ...signer, publicKey, signNow })
+    let mixed = withContent(all, SIGSTORE_SIGNATURE, contentOf(other, SIGSTORE_SIGNATURE))
+    mixed = withContent(mixed, RAW_SIGNATURE, contentOf(other, RAW_SIGNATURE))
+    await expectRefusal(archiveOf(mixed), SIGSTORE_SIGNATURE, 'it is not over this SHA256SUMS', {
+      keys: [],
+      unauthenticated: true,
+    })
+    await expectRefusal(archiveOf(mixed), SIGSTORE_SIGNATURE, 'it was made over other content', trust)
   })
 })
 

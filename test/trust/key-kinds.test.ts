@@ -51,7 +51,7 @@ describe.each(KINDS)('a key of the kind %s', (kind, { privateKey, publicKey }) =
     expect(signatureOf(PAYLOAD, signature.der, parse(publicKey))).toBeUndefined()
   })
 
-  it('is read in one encoding alone', async () => {
+  it('[duty: key-kinds] is read in one encoding alone', async () => {
     const der = spkiOf(publicKey)
     for (const other of [Buffer.concat([der, Buffer.from([0])]), der.subarray(0, -1)]) {
       const error = await errorOf(() => parsePublicKey(Buffer.from(toPem('PUBLIC KEY', other)), 'k.pub'))
@@ -174,7 +174,7 @@ describe('an RSA key', () => {
     expect(key.publicKey.fingerprint).toBe(parse(publicKey).fingerprint)
   })
 
-  it('with another exponent is refused, the private one too', async () => {
+  it('[duty: key-kinds] with another exponent is refused, the private one too', async () => {
     const odd = generateKeyPairSync('rsa', { modulusLength: 2048, publicExponent: 3 })
     const pem = odd.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
     const file = await temporaryFile(pem)

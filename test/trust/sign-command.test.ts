@@ -140,7 +140,7 @@ describe.skipIf(process.platform === 'win32')('a key held elsewhere', () => {
     expect(JSON.stringify((await failureOf(key)).problems).length).toBeLessThan(10_000)
   })
 
-  it('[duty: helpers] gets none of our secrets', async () => {
+  it('[duty: sign-command] gets none of our secrets', async () => {
     const env = {
       PATH: process.env['PATH'],
       AIRGAP_PASSWORD: 'one',

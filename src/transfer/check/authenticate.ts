@@ -209,7 +209,7 @@ function checkAgreement(head: BundleHead, problems: Problem[]): void {
       message: `it is not the signature that ${SIGSTORE_SIGNATURE} holds`,
     })
   }
-  if (!createHash('sha256').update(head.checksums).digest().equals(found.digest)) {
+  if (!createHash(found.hash).update(head.checksums).digest().equals(found.digest)) {
     problems.push({ entry: SIGSTORE_SIGNATURE, message: `it is not over this ${CHECKSUMS}` })
   }
 }

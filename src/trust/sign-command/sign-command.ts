@@ -65,7 +65,7 @@ export async function openSignCommand({
       })
       signal?.throwIfAborted()
       const fault = faultOf(ended)
-      if (fault !== undefined) throw failed(name, fault, complaints(name, ended.stderr, args))
+      if (fault !== undefined) throw failed(name, fault, BY_ITSELF, complaints(name, ended.stderr, args))
       return signatureIn(ended, name, args)
     },
   }
@@ -97,7 +97,7 @@ function faultOf(ended: ProgramEnd): string | undefined {
   if (!ended.ok) return ended.reason
   if (ended.signal !== null) return `was ended by ${ended.signal}`
   if (ended.status !== 0) return `failed with exit status ${ended.status}`
-  return ended.stdout.length === 0 ? 'has printed nothing, where a signature is expected' : undefined
+  return undefined
 }
 
 function signatureIn(ended: ProgramEnd, name: string, args: readonly string[]): Buffer {
@@ -108,13 +108,21 @@ function signatureIn(ended: ProgramEnd, name: string, args: readonly string[]): 
   } catch (error) {
     if (!(error instanceof AirgapError)) throw error
   }
-  const fault = `has printed ${stdout.length} bytes that are no signature`
-  throw failed(name, fault, complaints(name, ended.stderr, args))
+  const fault =
+    stdout.length === 0
+      ? 'has printed nothing, where a signature is expected'
+      : `has printed ${stdout.length} bytes that are no signature`
+  throw failed(name, fault, PROTOCOL, complaints(name, ended.stderr, args))
 }
 
-function failed(name: string, fault: string, problems: Problem[]): AirgapError {
+const PROTOCOL =
+  'It gets the bytes on standard input and answers with the signature alone on standard output: DER for ECDSA, PKCS #1 v1.5 for RSA, over SHA-256.'
+const BY_ITSELF =
+  'Try the command by itself, with any file on its standard input. It does not get variables that begin with AIRGAP_ or COSIGN_, and cannot ask for anything on standard input.'
+
+function failed(name: string, fault: string, hint: string, problems: Problem[]): AirgapError {
   return new AirgapError('SIGNING', `nothing was signed: the sign command ${name} ${fault}`, {
-    hint: 'It gets the bytes on standard input and answers with the signature alone on standard output: DER for ECDSA, PKCS #1 v1.5 for RSA, over SHA-256.',
+    hint,
     problems,
   })
 }

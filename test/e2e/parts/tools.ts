@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
-import { accessSync, constants } from 'node:fs'
-import { delimiter, join } from 'node:path'
+import { accessSync, constants, existsSync } from 'node:fs'
+import { delimiter, isAbsolute, join } from 'node:path'
 import { describe, test } from 'vitest'
 
 /** What the suite uses of the machine: programs, and two abilities that need root. */
@@ -24,6 +24,10 @@ const PARTS = {
   tinyproxy: 'package tinyproxy',
   nginx: 'package nginx-light',
   cosign: 'go install github.com/sigstore/cosign/v3/cmd/cosign',
+  'cosign-2':
+    'go install github.com/sigstore/cosign/v2/cmd/cosign, renamed to cosign-2 or named by AIRGAP_COSIGN_2',
+  'softhsm2-util': 'package softhsm2',
+  'pkcs11-tool': 'package opensc',
   crane: 'go install github.com/google/go-containerregistry/cmd/crane',
   'policy-copy': 'go build in test/e2e/parts/policy-copy, as .ci/run does',
   registry: 'go install github.com/distribution/distribution/v3/cmd/registry',
@@ -56,10 +60,14 @@ function probe(part: Part): boolean {
   // In a mount namespace of its own, so that the probe leaves nothing mounted.
   if (part === 'tmpfs')
     return succeeds('unshare', ['-m', 'mount', '-t', 'tmpfs', '-o', 'size=64k', 'none', '/mnt'])
-  return isOnPath(part)
+  return isOnPath(part === 'cosign-2' ? COSIGN_2 : part)
 }
 
+/** cosign before 3.0. */
+export const COSIGN_2 = process.env['AIRGAP_COSIGN_2'] ?? 'cosign-2'
+
 export function isOnPath(program: string): boolean {
+  if (isAbsolute(program)) return existsSync(program)
   return (process.env['PATH'] ?? '').split(delimiter).some((folder) => {
     try {
       accessSync(join(folder, program), constants.X_OK)
@@ -77,8 +85,9 @@ function succeeds(command: string, args: string[]): boolean {
 /** With AIRGAP_E2E=required a missing part is a failure. */
 function isRequired(part: Part): boolean {
   if (process.env['AIRGAP_E2E'] !== 'required') return false
-  // zot's module is not to be had from every module proxy, so no machine can be required to have built it.
-  if (part === 'zot') return false
+  // zot's module is not to be had from every module proxy, and a second cosign takes long to build: no machine can be
+  // required to have them.
+  if (part === 'zot' || part === 'cosign-2') return false
   return !FROM_GO.has(part) || isOnPath('go')
 }
 
