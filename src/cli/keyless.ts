@@ -41,7 +41,7 @@ export interface KeylessFlagValues {
  */
 export function keylessFrom(flags: KeylessFlagValues): KeylessOptions | undefined {
   const names = ['identity-token-file', 'signing-config', 'trusted-root'] as const
-  const [idle] = names.filter((name) => flags[name] !== undefined)
+  const idle = names.find((name) => flags[name] !== undefined)
   if (flags.keyless) {
     const file = flags['identity-token-file']
     return {

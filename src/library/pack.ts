@@ -153,22 +153,16 @@ function packElsewhere(
 }
 
 function packedOf({ plan, summary }: { plan: PackPlan; summary: PackSummary }, mirrors: MirrorUse[]): Packed {
-  const { certificate, ...amounts } = summary
+  const { certificate: made, ...amounts } = summary
+  const certificate = made && { identity: made.identity, issuer: made.issuer, logEntries: made.logEntries }
   return {
     bundleDigest: plan.plan.bundleDigest,
     size: plan.plan.totalSize,
     entries: plan.plan.entries.length,
     description: plan.description,
     isSigned: (plan.signature ?? plan.late) !== undefined,
-    ...(certificate ? { certificate: withoutJson(certificate) } : {}),
+    ...(certificate ? { certificate } : {}),
     mirrors,
     ...amounts,
   }
-}
-
-function withoutJson({
-  bundleJson: _,
-  ...certificate
-}: CertificateSignature): Omit<CertificateSignature, 'bundleJson'> {
-  return certificate
 }

@@ -52,7 +52,12 @@ export async function withServices<T>(
     run.onEvent({ type: 'registry', notice })
   const hosts = new Hosts({ policy, onNotice })
   const transport = new Http({
-    ...{ caFile, insecureSkipTlsVerify, plainHttp, hostTls, certsFolders, proxies },
+    caFile,
+    insecureSkipTlsVerify,
+    plainHttp,
+    hostTls,
+    certsFolders,
+    proxies,
     env: process.env,
     stallTimeoutMs: timeoutMs,
     hosts,

@@ -104,7 +104,7 @@ describe('help of the program', () => {
     const places = order(stdout, 'USAGE', 'EXAMPLES', 'COMMANDS', 'FLAGS', 'EXIT CODES')
     expect(places).toEqual(places.toSorted((a, b) => a - b))
     expect(places).not.toContain(-1)
-    const names = [...stdout.matchAll(/^ {4}([a-z]+) {2,}[A-Z]/gm)].map(([, name = '']) => name)
+    const names = [...stdout.matchAll(/^ {4}([a-z-]+) {2,}[A-Z]/gm)].map(([, name = '']) => name)
     expect(names.toSorted()).toEqual(config.commandIDs.toSorted())
     const job = ['list', 'resolve', 'pack', 'inspect', 'verify', 'push', 'keygen']
     expect(names.filter((name) => job.includes(name))).toEqual(job)

@@ -200,7 +200,11 @@ describe('[duty: token-secrecy] the identity token', () => {
     expect(other.asked).toEqual([])
     services.faults.fulcio = ({ body }) => ({ status: 400, type: 'text/plain', body })
     await expectUnsigned(place, 'REGISTRY', /400 Bad Request/)
-    services.faults.fulcio = ({ body }) => ({ status: 500, type: 'text/html', body: `<html>${body}` })
+    services.faults.fulcio = ({ body }) => ({
+      status: 500,
+      type: 'text/html',
+      body: `<html>${body.toString()}`,
+    })
     await expectUnsigned(place, 'REGISTRY', /500 Internal Server Error \(an HTML page\)/)
   })
 })

@@ -70,7 +70,15 @@ export async function openPlace(options?: ServiceOptions): Promise<Place> {
   ]
   const events: TransferEvent[] = []
   const place: Place = {
-    ...{ source, built: images, images: names, services, folder, output, token, root, events },
+    source,
+    built: images,
+    images: names,
+    services,
+    folder,
+    output,
+    token,
+    root,
+    events,
     renewToken: (claims) => writeFile(token, `${identityToken(claims)}\n`),
     configure: (change) => writeFile(config, services.signingConfig(change)),
     pack: (keyless, more) =>

@@ -92,7 +92,7 @@ export async function startServices({ tls }: ServiceOptions = {}): Promise<TestS
 
   const ctLog = await initializeCTLog(ctKeys, time)
   const ca = await initializeCA(caKeys, ctLog, time)
-  const log = await initializeTLog(`${services.origin}`, logKeys, time)
+  const log = await initializeTLog(services.origin, logKeys, time)
   const tsa = await initializeTSA(tsaKeys, time)
   const fulcio = fulcioHandler(ca)
   const entries = new Map<string, string>()

@@ -53,7 +53,7 @@ export function rootOf(
   version: number,
   rootKey: TufKey,
   key: TufKey,
-  expires = in_(300),
+  expires = daysFromNow(300),
 ): Record<string, unknown> {
   const role = ({ id }: TufKey) => ({ keyids: [id], threshold: 1 })
   return {
@@ -68,7 +68,7 @@ export function rootOf(
 }
 
 /** So many days from now, in the form of TUF. */
-export function in_(days: number): string {
+export function daysFromNow(days: number): string {
   return new Date(Date.now() + days * DAY).toISOString().replace(/\.\d+Z$/, 'Z')
 }
 
@@ -83,7 +83,7 @@ export async function startRepository(
       _type: 'targets',
       spec_version: '1.0.31',
       version: 5,
-      expires: in_(100),
+      expires: daysFromNow(100),
       'x-tuf-on-ci-expiry-period': 190,
       targets: { 'trusted_root.json': { length: target.length, hashes: { sha256: sha256(target) } } },
     },
@@ -94,7 +94,7 @@ export async function startRepository(
       _type: 'snapshot',
       spec_version: '1.0.31',
       version: 5,
-      expires: in_(100),
+      expires: daysFromNow(100),
       meta: { 'targets.json': { version: 5 } },
     },
     [key],
@@ -104,7 +104,7 @@ export async function startRepository(
       _type: 'timestamp',
       spec_version: '1.0.31',
       version: 9,
-      expires: in_(expires),
+      expires: daysFromNow(expires),
       meta: { 'snapshot.json': { version: 5 } },
     },
     [key],

@@ -58,7 +58,7 @@ const run: Run = {
   onEvent: (event) => reply({ type: 'event', event }),
 }
 
-try {
+async function work(): Promise<void> {
   const initial = join(task.folder, INITIAL_ROOT)
   const cachePath = join(task.folder, CACHE)
   await mkdir(cachePath)
@@ -70,13 +70,18 @@ try {
     const client = await initTUF({ mirrorURL, rootPath: initial, cachePath, retry: 0, timeout: 0 })
     await client.getTarget(target)
   })
-  reply({ type: 'done' })
-} catch (error) {
-  const ours = failure ?? (error instanceof AirgapError ? error : undefined)
-  const cause = causeOf(error)
-  if (ours) reply({ type: 'failed', code: ours.code, message: ours.message, hint: ours.hint })
-  else {
-    const name = cause instanceof Error ? cause.constructor.name : ''
-    reply({ type: 'unverified', name, message: messageOf(cause) })
-  }
 }
+
+function replyTo(error: unknown): TufReply {
+  const ours = failure ?? (error instanceof AirgapError ? error : undefined)
+  if (ours) return { type: 'failed', code: ours.code, message: ours.message, hint: ours.hint }
+  const cause = causeOf(error)
+  const name = cause instanceof Error ? cause.constructor.name : ''
+  return { type: 'unverified', name, message: messageOf(cause) }
+}
+
+// In the single executable there is no waiting at the top of a file.
+work().then(
+  () => reply({ type: 'done' }),
+  (error: unknown) => reply(replyTo(error)),
+)

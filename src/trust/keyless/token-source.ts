@@ -31,19 +31,16 @@ export function tokenFromCaller(give: () => Promise<string>): TokenSource {
   return { name: 'that the program gives', peek: async () => undefined, get }
 }
 
-const GITHUB_URL = 'ACTIONS_ID_TOKEN_REQUEST_URL'
-const GITHUB_TOKEN = 'ACTIONS_ID_TOKEN_REQUEST_TOKEN'
-const VARIABLE = 'SIGSTORE_ID_TOKEN'
-
 /**
  * The token that the environment has: `SIGSTORE_ID_TOKEN`, as cosign reads it, else what GitHub Actions gives to a job
  * that may ask for one.
  * @throws AirgapError `CREDENTIALS` when there is neither, saying how the CI system at hand gives one.
  */
 export function tokenFromEnvironment(env: Readonly<Record<string, string | undefined>>): TokenSource {
-  const value = (env[VARIABLE] ?? '').trim()
-  if (value !== '') return { name: `in ${VARIABLE}`, peek: async () => value, get: async () => value }
-  const [url, authority] = [env[GITHUB_URL] ?? '', env[GITHUB_TOKEN] ?? '']
+  const value = (env['SIGSTORE_ID_TOKEN'] ?? '').trim()
+  if (value !== '') return { name: 'in SIGSTORE_ID_TOKEN', peek: async () => value, get: async () => value }
+  const url = env['ACTIONS_ID_TOKEN_REQUEST_URL'] ?? ''
+  const authority = env['ACTIONS_ID_TOKEN_REQUEST_TOKEN'] ?? ''
   if (url !== '' && authority !== '') {
     const place = githubUrl(url)
     return {
@@ -61,7 +58,7 @@ function githubUrl(text: string): URL {
     url.searchParams.set('audience', AUDIENCE)
     return url
   } catch (error) {
-    throw new AirgapError('CREDENTIALS', `${GITHUB_URL} holds no URL`, { cause: error })
+    throw new AirgapError('CREDENTIALS', 'ACTIONS_ID_TOKEN_REQUEST_URL holds no URL', { cause: error })
   }
 }
 
@@ -89,7 +86,7 @@ function howToGet(env: Readonly<Record<string, string | undefined>>): string {
     return 'GitHub Actions gives tokens to jobs that have `permissions: id-token: write`.'
   }
   if (env['GITLAB_CI'] === 'true') {
-    return `GitLab gives one to a job that has \`id_tokens: ${VARIABLE}: aud: ${AUDIENCE}\`.`
+    return `GitLab gives one to a job that has \`id_tokens: SIGSTORE_ID_TOKEN: aud: ${AUDIENCE}\`.`
   }
-  return `It comes from the CI system that this runs in: GitHub Actions (permissions: id-token: write), GitLab (id_tokens: ${VARIABLE}), or a file (--identity-token-file). Nobody is sent to a browser: where there is no CI system, sign with --key.`
+  return 'It comes from the CI system that this runs in: GitHub Actions (permissions: id-token: write), GitLab (id_tokens: SIGSTORE_ID_TOKEN), or a file (--identity-token-file). Nobody is sent to a browser: where there is no CI system, sign with --key.'
 }
