@@ -31,6 +31,7 @@ const PARTS = {
   crane: 'go install github.com/google/go-containerregistry/cmd/crane',
   'policy-copy': 'go build in test/e2e/parts/policy-copy, as .ci/run does',
   registry: 'go install github.com/distribution/distribution/v3/cmd/registry',
+  regctl: 'go install github.com/regclient/regclient/cmd/regctl',
   zot: 'a release of zot, on PATH',
   'network namespaces': 'root, or the right to call unshare -n',
   tmpfs: 'root, or the right to mount one',
@@ -41,7 +42,7 @@ const PARTS = {
 
 export type Part = keyof typeof PARTS
 
-const FROM_GO: ReadonlySet<Part> = new Set<Part>(['cosign', 'crane', 'policy-copy', 'registry'])
+const FROM_GO: ReadonlySet<Part> = new Set<Part>(['cosign', 'crane', 'policy-copy', 'registry', 'regctl'])
 
 const found = new Map<Part, boolean>()
 
