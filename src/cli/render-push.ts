@@ -2,6 +2,7 @@ import type { PlannedPush } from '../transfer/push/planned-push.ts'
 import type { Receipt } from '../transfer/push/receipt.ts'
 import { kubeadmSettings, registryMirrors } from '../transfer/push/next-steps.ts'
 import { escapeLine, formatBytes, formatFields, labelled, plural } from './format.ts'
+import { countedSigners, policyFieldLines, sequenceField } from './render-policy.ts'
 import type { PushPlanDocument } from './shapes/push.ts'
 
 /** What a push will do, as `--dry-run` gives it. */
@@ -37,6 +38,9 @@ export function renderPushPlan(document: PushPlanDocument): string {
   const { uploaded, mounted } = document.totals
   return [
     `Plan: ${plural(document.images.length, 'image')}. Nothing was sent.`,
+    ...policyFieldLines(document)
+      .map(([label, value]) => `  ${label.padEnd(9)}  ${value}`)
+      .slice(0, 1),
     ...projects,
     `  to upload  ${plural(uploaded.count, 'blob')}, ${formatBytes(uploaded.bytes)}; to mount ${mounted.count}`,
     '',
@@ -61,9 +65,11 @@ export function renderReceipt(receipt: Receipt, receiptFile: string): string {
     [
       'signed by',
       authentication.state === 'signed'
-        ? (authentication.keyFingerprint ?? '')
+        ? countedSigners(receipt) || (authentication.keyFingerprint ?? '')
         : 'NOT CHECKED (--allow-unsigned)',
     ],
+    ...policyFieldLines(receipt),
+    ...sequenceField(receipt),
     ['uploaded', count(totals.uploaded)],
     ['mounted', count(totals.mounted)],
     ['was there', count(totals.present)],

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { Args, Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
-import { concurrencyFlag, registryFlags, trustFlags } from '../cli/flags.ts'
+import { concurrencyFlag, registryFlags, stateFlag, trustFlags } from '../cli/flags.ts'
 import { Progress } from '../cli/progress.ts'
 import { keepIncomplete, keepReceipt, receiptPath } from '../cli/receipts.ts'
 import { pressureOptions, registryOptions } from '../cli/registries.ts'
@@ -104,6 +104,13 @@ export default class Push extends BaseCommand {
       helpGroup: 'TRUST',
     }),
     ...trustFlags,
+    ...stateFlag(
+      'File that remembers the last sequence of each bundle name and signer, instead of the one in your state folder',
+    ),
+    'allow-rollback': Flags.boolean({
+      description: 'Push an older bundle than the last one of its name and signer',
+      helpGroup: 'TRUST',
+    }),
     ...registryFlags,
     ...concurrencyFlag,
   }
@@ -126,6 +133,8 @@ export default class Push extends BaseCommand {
     let output: OutputFile | undefined
     const options: PushOptions = {
       ...trust,
+      sequences: flags.state ?? true,
+      allowRollback: flags['allow-rollback'],
       path: flags.path,
       maps: flags.map,
       include: flags.include,

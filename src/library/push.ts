@@ -14,9 +14,11 @@ import type { PushRecord } from '../transfer/push/record.ts'
 import { shared, withClient } from './client.ts'
 import type { NetworkOptions } from './network.ts'
 import { running, type Run } from './run.ts'
+import { recallSequences, type RecalledSequences, type SequenceOptions } from './sequences.ts'
+import { tellClock } from './clock.ts'
 import { readTrust, type Trust } from './trust.ts'
 
-export interface PushOptions extends Trust, NetworkOptions {
+export interface PushOptions extends Trust, NetworkOptions, SequenceOptions {
   /** Keep the source's registry as a part of the path, leave it out, or make one part of all; `full` where left out. */
   path?: PathStyle | undefined
   /** `FROM=TO`: names that begin with FROM begin with TO in the target; the longest FROM wins. */
@@ -66,11 +68,11 @@ export async function push(path: string, target: string, options: PushOptions): 
   let record: PushRecord | undefined
   try {
     return await running(options, (run) =>
-      planned(path, target, options, run, async ({ opened, plan, target: reached }, engine) => {
+      planned(path, target, options, run, async ({ opened, plan, target: reached, memory }, engine) => {
         const { executePush } = await import('../transfer/push/push.ts')
         const { PushRecord } = await import('../transfer/push/record.ts')
         const { refusedIndexes } = await import('../transfer/push/source-index.ts')
-        const made = new PushRecord(opened, plan, reached)
+        const made = new PushRecord(opened, plan, reached, memory.evidence)
         record = made
         const receipt = await remembering(options.stateDirectory, opened, reached.origin, engine, (uploads) =>
           executePush(opened, plan, made, {
@@ -78,6 +80,8 @@ export async function push(path: string, target: string, options: PushOptions): 
             ...(uploads ? { uploads } : {}),
             moveTags: options.moveTags ?? false,
             verifyTarget: options.verifyTarget ?? false,
+            beforeTags: () =>
+              memory.record([reached.registry, reached.prefix].filter(Boolean).join('/'), run.signal),
           }),
         )
         const refused = refusedIndexes(receipt)
@@ -98,7 +102,8 @@ export async function push(path: string, target: string, options: PushOptions): 
  */
 export async function planPush(path: string, target: string, options: PushOptions): Promise<PlannedPush> {
   return running(options, (run) =>
-    planned(path, target, options, run, async ({ opened, plan, target: reached }, engine) => {
+    planned(path, target, { ...options, isPlan: true }, run, async (made, engine) => {
+      const { opened, plan, target: reached, memory } = made
       const { contentEntries, requireContent } = await import('../transfer/check/verify.ts')
       const { describePlan } = await import('../transfer/push/describe-plan.ts')
       // The real run hashes everything before it sets a tag, so its plan says whether that will do.
@@ -106,7 +111,7 @@ export async function planPush(path: string, target: string, options: PushOption
       const { throwIfUnplanned } = await import('../transfer/push/push-failures.ts')
       throwIfUnplanned(plan.images)
       run.signal.throwIfAborted()
-      return describePlan(opened, plan, reached)
+      return describePlan(opened, plan, reached, memory.evidence)
     }),
   )
 }
@@ -115,13 +120,14 @@ interface Plan {
   opened: OpenedBundle
   plan: PushPlan
   target: Receipt['target']
+  memory: RecalledSequences
 }
 
 /** Opens a bundle and plans its push, for as long as `work` takes. */
 async function planned<T>(
   path: string,
   target: string,
-  options: PushOptions,
+  options: PushOptions & { isPlan?: boolean },
   run: Run,
   work: (plan: Plan, engine: EngineOptions) => Promise<T>,
 ): Promise<T> {
@@ -135,7 +141,10 @@ async function planned<T>(
   const plans = await import('../transfer/push/plan.ts')
   const opened = await openBundle(path, trust, run.signal)
   try {
+    const willRecord = options.isPlan !== true
+    const memory = await recallSequences(opened, trust, options, { willRecord, onEvent: run.onEvent })
     if (opened.problems.length > 0 || !opened.description) throw verificationError(path, opened)
+    tellClock(opened, run.onEvent)
     await options.onOpened?.(opened)
     return await withClient(options, run, async (client) => {
       const engine = { ...shared(options, run), client }
@@ -151,7 +160,7 @@ async function planned<T>(
           sparseIndex: options.sparseIndex ?? false,
         })
         const reached = { ...parsed, origin: await client.originOf(parsed.registry) }
-        return await work({ opened, plan, target: reached }, engine)
+        return await work({ opened, plan, target: reached, memory }, engine)
       } catch (error) {
         if (run.signal.aborted) throw error
         const { explainRefusal } = await import('../transfer/push/refusals.ts')

@@ -5,6 +5,7 @@ import { AirgapError, messageOf, type Problem } from '../../errors.ts'
 import { digestOf, type Digest } from '../../oci/digest.ts'
 import type { Index } from '../../oci/manifest.ts'
 import type { Closure } from '../graph.ts'
+import type { SequenceEvidence } from '../sequences/memory.ts'
 import type { RuleVerdict } from '../../trust/policy/verdict.ts'
 import type { Authentication } from './authenticate.ts'
 import type { ClockFault } from './clock.ts'
@@ -33,6 +34,8 @@ export interface OpenedBundle {
   images: ImageGraph[]
   /** Every rule of the policy that could be measured; undefined without a policy. */
   rules?: readonly RuleVerdict[] | undefined
+  /** What a file of sequences says, where one was looked into. */
+  sequences?: SequenceEvidence | undefined
   /** The clock of this machine is earlier than the bundle; undefined where it is not. */
   clock?: ClockFault | undefined
   problems: Problem[]

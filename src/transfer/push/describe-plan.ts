@@ -2,17 +2,24 @@ import { bundleIdentity } from '../../bundle/identity.ts'
 import { AirgapError } from '../../errors.ts'
 import { authenticationOf } from '../check/authentication.ts'
 import type { OpenedBundle } from '../check/opened-bundle.ts'
+import { policyFields } from '../check/policy-evidence.ts'
+import { NO_MEMORY, type SequenceEvidence } from '../sequences/memory.ts'
 import { mountsOf, tagChange, tagName, type PushPlan } from './plan.ts'
 import type { PlannedPush } from './planned-push.ts'
 import type { Receipt } from './receipt.ts'
 import { hasSourceIndex } from './source-index.ts'
 
-/** The plan of a bundle's push as data. */
+/**
+ * The plan of a bundle's push as data.
+ * @param sequences what is remembered of earlier pushes.
+ */
 export function describePlan(
-  { authentication, description, bundleDigest }: OpenedBundle,
+  opened: OpenedBundle,
   plan: PushPlan,
   target: Receipt['target'],
+  sequences: SequenceEvidence = NO_MEMORY,
 ): PlannedPush {
+  const { authentication, description, bundleDigest } = opened
   if (!description) throw new AirgapError('INTERNAL', 'a bundle without a description was planned')
   const images = plan.images.map((planned) => {
     const { image, name, tagNow } = planned
@@ -45,6 +52,8 @@ export function describePlan(
   return {
     bundle: bundleIdentity(bundleDigest, description),
     authentication: authenticationOf(authentication),
+    ...policyFields(opened),
+    ...sequences,
     target,
     images,
     ...(plan.projects.length > 0 ? { createdProjects: plan.projects } : {}),

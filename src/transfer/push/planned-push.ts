@@ -3,7 +3,10 @@ import type { Amount } from '../amount.ts'
 import type { Receipt } from './receipt.ts'
 
 /** What a push will do, in the terms of its receipt. */
-export interface PlannedPush {
+export interface PlannedPush extends Pick<
+  Receipt,
+  'policy' | 'rules' | 'clock' | 'sequenceMemory' | 'previousSequence'
+> {
   bundle: Receipt['bundle']
   authentication: Receipt['authentication']
   target: Receipt['target']

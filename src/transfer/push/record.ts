@@ -5,6 +5,8 @@ import type { Repository } from '../../registry/repository.ts'
 import { TOOL } from '../../version.ts'
 import { authenticationOf } from '../check/authentication.ts'
 import type { OpenedBundle } from '../check/opened-bundle.ts'
+import { policyFields } from '../check/policy-evidence.ts'
+import { NO_MEMORY, type SequenceEvidence } from '../sequences/memory.ts'
 import type { Target } from './names.ts'
 import type { PlannedProject } from './projects.ts'
 import { tagChange, tagName, type PlannedImage, type PushPlan } from './plan.ts'
@@ -34,10 +36,20 @@ export class PushRecord {
   readonly #content = new Map<string, ContentRecord>()
   readonly #tags = new Map<string, TagRecord>()
   readonly #indexes = new Map<string, IndexOutcome>()
+  readonly #sequences: SequenceEvidence
   #projects: readonly PlannedProject[] = []
 
-  /** @param target with the origin that it is spoken to at, like `https://registry.internal:5000`. */
-  constructor(opened: OpenedBundle, plan: PushPlan, target: Target & { origin: string }) {
+  /**
+   * @param target with the origin that it is spoken to at, like `https://registry.internal:5000`.
+   * @param sequences what is remembered of earlier pushes.
+   */
+  constructor(
+    opened: OpenedBundle,
+    plan: PushPlan,
+    target: Target & { origin: string },
+    sequences: SequenceEvidence = NO_MEMORY,
+  ) {
+    this.#sequences = sequences
     this.#opened = opened
     this.#plan = plan
     this.#target = target
@@ -86,6 +98,8 @@ export class PushRecord {
       tool: TOOL,
       bundle: bundleIdentity(bundleDigest, description),
       authentication: authenticationOf(authentication),
+      ...policyFields(this.#opened),
+      ...this.#sequences,
       target: this.#target,
       started: this.#started.toISOString(),
       finished: new Date().toISOString(),
