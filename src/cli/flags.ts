@@ -188,6 +188,11 @@ export const trustFlags = {
     helpValue: 'FILE',
     helpGroup: 'TRUST',
   }),
+  policy: Flags.string({
+    description: 'Policy that says who has to have signed, and what the bundle has to be; instead of --key',
+    helpValue: 'FILE',
+    helpGroup: 'TRUST',
+  }),
   'expect-digest': Flags.string({
     description: 'The bundle digest that was approved',
     helpValue: 'SHA256',
@@ -232,6 +237,11 @@ export const reportFlag = {
     helpValue: 'FILE',
     helpGroup: 'RECORD',
   }),
+}
+
+/** For verify and push: the memory of sequences. */
+export function stateFlag(description: string) {
+  return { state: Flags.string({ description, helpValue: 'FILE', helpGroup: 'TRUST' }) }
 }
 
 export const concurrencyFlag = {

@@ -1,5 +1,6 @@
 import { authenticationOf } from '../transfer/check/authentication.ts'
 import type { OpenedBundle } from '../transfer/check/opened-bundle.ts'
+import { policyFields } from '../transfer/check/policy-evidence.ts'
 import type { VerifiedSignature } from '../trust/verified.ts'
 import { bundleIdentity } from '../bundle/identity.ts'
 import type { BundleDescription } from '../bundle/description.ts'
@@ -7,6 +8,7 @@ import { SIGSTORE_SIGNATURE } from '../bundle/names.ts'
 import { escapeLine, formatCount, formatFields, plural, type Highlight } from './format.ts'
 import { identityFields, sizeField } from './render-bundle.ts'
 import { countImages, renderImages } from './render-images.ts'
+import { countedSigners, policyFieldLines, renderPolicy } from './render-policy.ts'
 import { renderSkipped } from './render-skipped.ts'
 import type { Evidence } from './shapes/evidence.ts'
 
@@ -22,6 +24,7 @@ export function evidenceOf(
     file: opened.reader.path,
     verdict: isVerified ? verdictOf(opened) : 'not-verified',
     ...openedFields(opened, description),
+    ...opened.sequences,
     platforms,
     images,
     ...(skipped ? { skipped } : {}),
@@ -42,9 +45,10 @@ export function verdictOf({ authentication }: OpenedBundle): 'good' | 'integrity
 
 /** A bundle and who answers for it, as all documents have them. */
 export function openedFields(
-  { authentication, bundleDigest, entries, reader }: OpenedBundle,
+  opened: OpenedBundle,
   description: BundleDescription,
-): Pick<Evidence, 'bundle' | 'hasSignature' | 'authentication'> {
+): Pick<Evidence, 'bundle' | 'hasSignature' | 'authentication' | 'policy' | 'rules' | 'clock'> {
+  const { authentication, bundleDigest, entries, reader } = opened
   const { tool } = description
   return {
     bundle: {
@@ -58,6 +62,7 @@ export function openedFields(
       ...authenticationOf(authentication),
       ...(authentication.state === 'signed' ? signatureFields(authentication.signatures[0]) : {}),
     },
+    ...policyFields(opened),
   }
 }
 
@@ -76,19 +81,21 @@ const VERDICTS = {
 export function renderEvidence(evidence: Evidence): string {
   const { authentication, bundle } = evidence
   const heads: Record<Evidence['verdict'], string> = {
-    good: `${VERDICTS.good.words}: complete, unaltered, and signed by the key given`,
+    good: `${VERDICTS.good.words}: complete, unaltered, and ${evidence.policy ? 'as the policy asks for' : 'signed by the key given'}`,
     'integrity-only': `${VERDICTS['integrity-only'].words}\nNobody was asked who made it.`,
     'not-verified':
       'what the bundle says of itself.\nNOTHING HERE WAS VERIFIED; that is what `airgap verify` does.',
   }
   let signature = 'none'
-  if (authentication.keyFingerprint !== undefined) signature = `key ${authentication.keyFingerprint}`
+  if (evidence.policy) signature = countedSigners(evidence)
+  else if (authentication.keyFingerprint !== undefined) signature = `key ${authentication.keyFingerprint}`
   else if (authentication.state === 'signed')
     signature = escapeLine(`${authentication.identity}, vouched for by ${authentication.issuer}`)
   else if (evidence.hasSignature) signature = 'there is one, not checked'
   const fields: [string, string][] = [
     ...identityFields(bundle),
-    ['signature', signature],
+    [evidence.policy ? 'signed by' : 'signature', signature],
+    ...policyFieldLines(evidence),
     ['made by', escapeLine(`${bundle.tool.name} ${bundle.tool.version}`)],
     ['platforms', evidence.platforms === 'all' ? 'all' : evidence.platforms.join(', ')],
     sizeField(bundle),
@@ -105,6 +112,7 @@ export function renderEvidence(evidence: Evidence): string {
     '',
     renderImages(evidence.images),
     ...renderSkipped(evidence.skipped),
+    ...renderPolicy(evidence),
   ].join('\n')
 }
 

@@ -6,6 +6,7 @@ import { countReferrers } from './render-referrers.ts'
 import { plannedSignatureLines, signatureLines, signerField } from './render-signatures.ts'
 import type { ReportFile } from './reports.ts'
 import { reportFields } from './render-evidence.ts'
+import { countedSigners, policyFieldLines, sequenceField } from './render-policy.ts'
 import type { PushPlanDocument } from './shapes/push.ts'
 
 /** What a push will do, as `--dry-run` gives it. */
@@ -71,6 +72,9 @@ export function renderPushPlan(document: PushPlanDocument): string {
   const { uploaded, mounted } = document.totals
   return [
     `Plan: ${plural(document.images.length, 'image')}. Nothing was sent.`,
+    ...policyFieldLines(document)
+      .map(([label, value]) => `  ${label.padEnd(9)}  ${value}`)
+      .slice(0, 1),
     ...projects,
     `  to upload  ${plural(uploaded.count, 'blob')}, ${formatBytes(uploaded.bytes)}; to mount ${mounted.count}`,
     ...signerField(document.imageSigning).flatMap(([, key]) => labelled('to sign with', key, 2)),
@@ -106,10 +110,12 @@ export function renderReceipt(receipt: Receipt, receiptFile: string, report?: Re
     [
       'signed by',
       authentication.state === 'signed'
-        ? (authentication.keyFingerprint ?? '')
+        ? countedSigners(receipt) || (authentication.keyFingerprint ?? '')
         : 'NOT CHECKED (--allow-unsigned)',
     ],
     ...signerField(receipt.imageSigning),
+    ...policyFieldLines(receipt),
+    ...sequenceField(receipt),
     ['uploaded', count(totals.uploaded)],
     ['mounted', count(totals.mounted)],
     ['was there', count(totals.present)],

@@ -5,6 +5,7 @@ import type { VerifiedBundle } from '../transfer/check/opened-bundle.ts'
 import { escapeLine, formatBytes, plural } from './format.ts'
 import { openedFields, verdictOf } from './render-evidence.ts'
 import { countImages } from './render-images.ts'
+import { countedSigners, policyFieldLines } from './render-policy.ts'
 import type { ServeResult } from './shapes/serve.ts'
 
 type ServedBundle = ServeResult['bundles'][number]
@@ -59,14 +60,17 @@ export function renderServe(document: ServeResult, served: ServedBundles, hostsD
   ].join('\n')
 }
 
-function bundleLines(
-  { file, verdict, bundle, authentication }: ServedBundle,
-  served: ServedBundles,
-): string[] {
-  const images = served.images.filter((image) => image.bundle === file).map(({ graph }) => graph.image)
+function bundleLines(served: ServedBundle, { images: all }: ServedBundles): string[] {
+  const { file, verdict, bundle, authentication, policy } = served
+  const images = all.filter((image) => image.bundle === file).map(({ graph }) => graph.image)
   const words =
     verdict === 'good'
-      ? ['GOOD: unaltered, and signed by the key given', `key ${authentication.keyFingerprint}`]
+      ? policy
+        ? [
+            `GOOD: unaltered, and signed by ${countedSigners(served)}`,
+            ...policyFieldLines(served).map(([label, value]) => `${label} ${value}`),
+          ]
+        : ['GOOD: unaltered, and signed by the key given', `key ${authentication.keyFingerprint}`]
       : ['UNALTERED, BUT NOT AUTHENTICATED: nobody was asked who made it']
   const about = [
     escapeLine(bundle.name),

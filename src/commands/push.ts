@@ -1,7 +1,14 @@
 import { existsSync } from 'node:fs'
 import { Args, Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
-import { concurrencyFlag, imageSigningFlags, registryFlags, reportFlag, trustFlags } from '../cli/flags.ts'
+import {
+  concurrencyFlag,
+  imageSigningFlags,
+  registryFlags,
+  reportFlag,
+  stateFlag,
+  trustFlags,
+} from '../cli/flags.ts'
 import { imageSigningFrom } from '../cli/image-signing.ts'
 import { Progress } from '../cli/progress.ts'
 import { PushRecords } from '../cli/push-records.ts'
@@ -130,6 +137,13 @@ export default class Push extends BaseCommand {
       helpGroup: 'TRUST',
     }),
     ...trustFlags,
+    ...stateFlag(
+      'File that remembers the last sequence of each bundle name and signer, instead of the one in your state folder',
+    ),
+    'allow-rollback': Flags.boolean({
+      description: 'Push an older bundle than the last one of its name and signer',
+      helpGroup: 'TRUST',
+    }),
     ...imageSigningFlags,
     ...registryFlags,
     ...concurrencyFlag,
@@ -159,6 +173,8 @@ export default class Push extends BaseCommand {
     const progress = new Progress()
     const options: PushOptions = {
       ...trust,
+      sequences: flags.state ?? true,
+      allowRollback: flags['allow-rollback'],
       path: flags.path,
       maps: flags.map,
       include: flags.include,

@@ -1,6 +1,6 @@
 import { Args, Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
-import { reportFlag, trustFlags } from '../cli/flags.ts'
+import { reportFlag, stateFlag, trustFlags } from '../cli/flags.ts'
 import { Progress } from '../cli/progress.ts'
 import {
   keepFailureReport,
@@ -29,6 +29,11 @@ export default class Verify extends BaseCommand {
         '<%= config.bin %> <%= command.id %> k8s.tar --key airgap.pub --expect-name k8s.tar --min-sequence 42',
     },
     {
+      description: 'Signed by those whom a policy asks for, one of them beside the bundle',
+      command:
+        '<%= config.bin %> <%= command.id %> k8s.tar --policy policy.yaml --signature bob.sigstore.json',
+    },
+    {
       description: 'Without a key: complete and unaltered, but whose it is nobody knows',
       command: '<%= config.bin %> <%= command.id %> k8s.tar --integrity-only',
     },
@@ -45,6 +50,9 @@ export default class Verify extends BaseCommand {
 
   static override flags = {
     ...trustFlags,
+    ...stateFlag(
+      'File in which push remembers sequences: an older bundle than the last is refused. It is only read',
+    ),
     'integrity-only': Flags.boolean({
       description: 'Check that the bundle is complete and unaltered, but not who made it',
       helpGroup: 'TRUST',
@@ -80,6 +88,7 @@ export default class Verify extends BaseCommand {
       let report: ReportFile | undefined
       const opened = await verify(args.bundle, {
         ...trust,
+        sequences: flags.state,
         onEvent: await progress.start(),
         signal,
         ...(output && {

@@ -109,7 +109,7 @@ class Walk {
     if (schema.entries && isMap(node)) return this.#object(schema.entries, node, path, kind)
     if (schema.key && schema.value && isMap(node)) return this.#record(schema, node, path, kind)
     if (schema.item && isSeq(node)) {
-      return node.items.map((item, i) => this.visit(schema.item, item as ParsedNode, [...path, i], kind))
+      return node.items.map((item, i) => this.visit(schema.item, item, [...path, i], kind))
     }
     const { value } = node as { value: unknown }
     const result = v.safeParse(schema as unknown as v.GenericSchema, value)
@@ -257,7 +257,7 @@ function offsetAt(root: ParsedNode | null, path: YamlPath, atKey: boolean): numb
       offset = (isLast && atKey ? undefined : value?.range[0]) ?? key.range[0]
       node = value
     } else if (isSeq(node) && typeof part === 'number') {
-      node = (node.items[part] as ParsedNode | undefined) ?? null
+      node = node.items[part] ?? null
       offset = node?.range[0] ?? offset
     } else {
       return offset

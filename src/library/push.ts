@@ -18,9 +18,11 @@ import { shared, withClient } from './client.ts'
 import type { NetworkOptions } from './network.ts'
 import { Reporting, type ReportOptions } from './reporting.ts'
 import { running, type Run } from './run.ts'
+import { recallSequences, type RecalledSequences, type SequenceOptions } from './sequences.ts'
+import { tellClock } from './clock.ts'
 import { readTrust, type Trust } from './trust.ts'
 
-export interface PushOptions extends Trust, NetworkOptions, ReportOptions {
+export interface PushOptions extends Trust, NetworkOptions, ReportOptions, SequenceOptions {
   /** Keep the source's registry as a part of the path, leave it out, or make one part of all; `full` where left out. */
   path?: PathStyle | undefined
   /** `FROM=TO`: names that begin with FROM begin with TO in the target; the longest FROM wins. */
@@ -97,11 +99,14 @@ export async function push(path: string, target: string, options: PushOptions): 
         target,
         options,
         { ...run, reporting },
-        async ({ opened, plan, target: reached }, engine) => {
+        async ({ opened, plan, target: reached, memory }, engine) => {
           const { executePush } = await import('../transfer/push/push.ts')
           const { PushRecord } = await import('../transfer/push/record.ts')
           const { refusedIndexes } = await import('../transfer/push/source-index.ts')
-          const made = new PushRecord(opened, plan, reached, engine.signImages)
+          const made = new PushRecord(opened, plan, reached, {
+            signing: engine.signImages,
+            sequences: memory.evidence,
+          })
           record = made
           const receipt = await remembering(
             options.stateDirectory,
@@ -114,6 +119,8 @@ export async function push(path: string, target: string, options: PushOptions): 
                 ...(uploads ? { uploads } : {}),
                 moveTags: options.moveTags ?? false,
                 verifyTarget: options.verifyTarget ?? false,
+                beforeTags: () =>
+                  memory.record([reached.registry, reached.prefix].filter(Boolean).join('/'), run.signal),
               }),
           )
           const refused = refusedIndexes(receipt)
@@ -142,7 +149,8 @@ export async function push(path: string, target: string, options: PushOptions): 
  */
 export async function planPush(path: string, target: string, options: PushOptions): Promise<PlannedPush> {
   return running(options, (run) =>
-    planned(path, target, options, run, async ({ opened, plan, target: reached }, engine) => {
+    planned(path, target, { ...options, isPlan: true }, run, async (made, engine) => {
+      const { opened, plan, target: reached, memory } = made
       const { contentEntries, requireContent } = await import('../transfer/check/verify.ts')
       const { describePlan } = await import('../transfer/push/describe-plan.ts')
       // The real run hashes everything before it sets a tag, so its plan says whether that will do.
@@ -152,7 +160,7 @@ export async function planPush(path: string, target: string, options: PushOption
       const { describeSignatures } = await import('../transfer/push/image-signatures/describe.ts')
       const signatures = await describeSignatures(plan, engine.signImages, engine)
       run.signal.throwIfAborted()
-      return describePlan(opened, plan, reached, signatures)
+      return describePlan(opened, plan, reached, { signatures, sequences: memory.evidence })
     }),
   )
 }
@@ -161,13 +169,14 @@ interface Plan {
   opened: OpenedBundle
   plan: PushPlan
   target: Receipt['target']
+  memory: RecalledSequences
 }
 
 /** Opens a bundle and plans its push, for as long as `work` takes. */
 async function planned<T>(
   path: string,
   target: string,
-  options: PushOptions,
+  options: PushOptions & { isPlan?: boolean },
   run: Run & { reporting?: Reporting },
   work: (plan: Plan, engine: EngineOptions) => Promise<T>,
 ): Promise<T> {
@@ -183,11 +192,14 @@ async function planned<T>(
   const opened = await openBundle(path, trust, run.signal)
   run.reporting?.of(opened, trust)
   try {
+    const willRecord = options.isPlan !== true
+    const memory = await recallSequences(opened, trust, options, { willRecord, onEvent: run.onEvent })
     if (opened.problems.length > 0 || !opened.description) throw verificationError(path, opened)
     if (signing) {
       const { checkImageSigner } = await import('../transfer/push/image-signatures/signer.ts')
       checkImageSigner(signing.key.publicKey, trust.keys, opened.authentication)
     }
+    tellClock(opened, run.onEvent)
     await options.onOpened?.(opened)
     return await withClient(options, run, async (client) => {
       const engine = { ...shared(options, run), client, ...(signing ? { signImages: signing } : {}) }
@@ -204,7 +216,7 @@ async function planned<T>(
           referrers: options.referrers,
         })
         const reached = { ...parsed, origin: await client.originOf(parsed.registry) }
-        return await work({ opened, plan, target: reached }, engine)
+        return await work({ opened, plan, target: reached, memory }, engine)
       } catch (error) {
         if (run.signal.aborted) throw error
         const { explainRefusal } = await import('../transfer/push/refusals.ts')

@@ -3,6 +3,7 @@ import type { ListenAddress } from '../transfer/serve/address.ts'
 import type { ServedImage } from '../transfer/serve/names.ts'
 import type { ServedBundles } from '../transfer/serve/serve.ts'
 import { running, type RunOptions } from './run.ts'
+import { tellClock } from './clock.ts'
 import { readTrust, type Trust } from './trust.ts'
 
 /** How to serve, and what to trust. */
@@ -46,6 +47,7 @@ export async function serve(paths: readonly string[], options: ServeOptions): Pr
       ...(onRequest ? { onRequest } : {}),
       ...(onHandshakeFault ? { onHandshakeFault } : {}),
     })
+    for (const opened of served.bundles) tellClock(opened, run.onEvent)
     if (run.signal.aborted) await served.stop(0)
     run.signal.throwIfAborted()
     return stoppedBy(options.signal, served)

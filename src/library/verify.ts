@@ -1,10 +1,15 @@
 import type { VerifiedBundle } from '../transfer/check/opened-bundle.ts'
+import { tellClock } from './clock.ts'
 import { Reporting, type ReportOptions } from './reporting.ts'
 import { readTrust, type Trust } from './trust.ts'
 import { running, type RunOptions } from './run.ts'
+import { recallSequences } from './sequences.ts'
 
 /** How to verify. */
-export type VerifyOptions = Trust & RunOptions & ReportOptions
+export interface VerifyOptions extends Trust, RunOptions, ReportOptions {
+  /** A file in which `push` remembers sequences: an older bundle is refused. It is read, and never written. */
+  sequences?: string | undefined
+}
 
 /**
  * Verifies a bundle completely, offline: signature, archive, descriptions, graphs and every byte.
@@ -24,10 +29,17 @@ export async function verify(path: string, options: VerifyOptions): Promise<Veri
     const opened = await verifyBundle(path, trust, { ...run, wholeFile: reporting.isWanted })
     await opened.reader.close()
     run.signal.throwIfAborted()
+    const { evidence } = await recallSequences(opened, trust, options, {
+      willRecord: false,
+      mustExist: true,
+      onEvent: run.onEvent,
+    })
+    if (options.sequences !== undefined) opened.sequences = evidence
     reporting.of(opened, trust)
     await reporting.send()
     const { description } = opened
     if (opened.problems.length > 0 || !description) throw verificationError(path, opened)
+    tellClock(opened, run.onEvent)
     return { ...opened, description }
   })
 }

@@ -8,6 +8,7 @@ import {
   ToolSchema,
 } from '../../bundle/description.ts'
 import { described, digest, keyFingerprint, sum, type Known } from '../../bundle/fields.ts'
+import { policySchemas, sequenceSchemas } from '../../transfer/check/policy-evidence.ts'
 import { AuthenticationSchema } from '../../transfer/push/receipt.ts'
 import { fileFields, hasSignature } from './pack.ts'
 
@@ -24,6 +25,7 @@ export const openedFields = {
       described(v.string(), 'The signature that is good: an entry of the bundle, or a file given'),
     ),
   }),
+  ...policySchemas,
 }
 
 /** The report that was written, wherever one is. */
@@ -43,6 +45,7 @@ export const EvidenceSchema = v.object({
     'good: everything checked, signature included; integrity-only: complete and unaltered, nobody vouches for it; not-verified: what inspect says',
   ),
   ...openedFields,
+  ...sequenceSchemas,
   platforms: PlatformsSchema,
   images: v.array(ImageEntrySchema),
   skipped: v.optional(SkippedSchema),

@@ -1,5 +1,6 @@
 import * as v from 'valibot'
 import { BundleIdentitySchema } from '../../bundle/description.ts'
+import { policySchemas, sequenceSchemas } from '../../transfer/check/policy-evidence.ts'
 import { described, sum, wholeNumber, type Known } from '../../bundle/fields.ts'
 import {
   AuthenticationSchema,
@@ -20,6 +21,8 @@ export const PushPlanSchema = v.object({
   dryRun: described(v.literal(true), 'Nothing was sent'),
   bundle: BundleIdentitySchema,
   authentication: AuthenticationSchema,
+  ...policySchemas,
+  ...sequenceSchemas,
   target: TargetSchema,
   images: v.array(
     v.object({

@@ -30,7 +30,7 @@ export interface TrustOptions extends Signers {
   expectDigest?: Digest | undefined
   expectName?: string | undefined
   minSequence?: number | undefined
-  /** Milliseconds since 1970, for `expires`. */
+  /** Milliseconds since 1970, for `expires`, ages and the times of keys. NaN: nothing is judged by the time. */
   now: number
 }
 

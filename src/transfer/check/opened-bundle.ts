@@ -6,6 +6,7 @@ import { digestOf, type Digest } from '../../oci/digest.ts'
 import type { Index } from '../../oci/manifest.ts'
 import type { Closure } from '../graph.ts'
 import type { ReferrerGraph } from '../referrers.ts'
+import type { SequenceEvidence } from '../sequences/memory.ts'
 import type { RuleVerdict } from '../../trust/policy/verdict.ts'
 import type { Authentication } from './authenticate.ts'
 import type { ClockFault } from './clock.ts'
@@ -42,6 +43,8 @@ export interface OpenedBundle {
   images: ImageGraph[]
   /** Every rule of the policy that could be measured; undefined without a policy. */
   rules?: readonly RuleVerdict[] | undefined
+  /** What a file of sequences says, where one was looked into. */
+  sequences?: SequenceEvidence | undefined
   /** The clock of this machine is earlier than the bundle; undefined where it is not. */
   clock?: ClockFault | undefined
   problems: Problem[]

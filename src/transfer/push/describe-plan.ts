@@ -3,6 +3,8 @@ import { knownFields } from '../../bundle/referrers.ts'
 import { AirgapError } from '../../errors.ts'
 import { authenticationOf } from '../check/authentication.ts'
 import type { OpenedBundle } from '../check/opened-bundle.ts'
+import { policyFields } from '../check/policy-evidence.ts'
+import { NO_MEMORY, type SequenceEvidence } from '../sequences/memory.ts'
 import type { DescribedSignatures } from './image-signatures/describe.ts'
 import { mountsOf, tagChange, tagName, type PlannedImage, type PushPlan } from './plan.ts'
 import { referrerKey } from './referrers/plan.ts'
@@ -10,13 +12,17 @@ import type { PlannedPush } from './planned-push.ts'
 import type { Receipt } from './receipt.ts'
 import { hasSourceIndex } from './source-index.ts'
 
-/** The plan of a bundle's push as data. */
+/**
+ * The plan of a bundle's push as data.
+ * @param about what will be signed, and what is remembered of earlier pushes.
+ */
 export function describePlan(
-  { authentication, description, bundleDigest }: OpenedBundle,
+  opened: OpenedBundle,
   plan: PushPlan,
   target: Receipt['target'],
-  signatures: DescribedSignatures,
+  { signatures, sequences = NO_MEMORY }: { signatures: DescribedSignatures; sequences?: SequenceEvidence },
 ): PlannedPush {
+  const { authentication, description, bundleDigest } = opened
   if (!description) throw new AirgapError('INTERNAL', 'a bundle without a description was planned')
   const images = plan.images.map((planned) => {
     const { image, name, tagNow } = planned
@@ -51,6 +57,8 @@ export function describePlan(
   return {
     bundle: bundleIdentity(bundleDigest, description),
     authentication: authenticationOf(authentication),
+    ...policyFields(opened),
+    ...sequences,
     target,
     images,
     ...signatures.summary,

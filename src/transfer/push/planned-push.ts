@@ -4,7 +4,10 @@ import type { ReferrerEntry } from '../../bundle/referrers.ts'
 import type { Receipt } from './receipt.ts'
 
 /** What a push will do, in the terms of its receipt. */
-export interface PlannedPush {
+export interface PlannedPush extends Pick<
+  Receipt,
+  'policy' | 'rules' | 'clock' | 'sequenceMemory' | 'previousSequence'
+> {
   bundle: Receipt['bundle']
   authentication: Receipt['authentication']
   target: Receipt['target']

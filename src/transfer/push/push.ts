@@ -35,6 +35,8 @@ export interface PushOptions {
   concurrency?: number
   /** Remembers unfinished uploads from run to run. */
   uploads?: Pick<UploadState, 'of'>
+  /** Called once, before the first tag is set; where it fails, none is. */
+  beforeTags?: () => Promise<void>
   signal?: AbortSignal
   onEvent?: OnEvent
 }

@@ -11,6 +11,7 @@ import {
   type Known,
 } from '../../bundle/fields.ts'
 import { canonicalJson } from '../../oci/json.ts'
+import { policySchemas, sequenceSchemas } from '../check/policy-evidence.ts'
 
 /** What became of a blob or manifest in a repository of the target. */
 const OutcomeSchema = described(
@@ -136,6 +137,8 @@ export const ReceiptSchema = v.object({
   tool: ToolSchema,
   bundle: BundleIdentitySchema,
   authentication: AuthenticationSchema,
+  ...policySchemas,
+  ...sequenceSchemas,
   target: TargetSchema,
   started: instant,
   finished: instant,

@@ -6,6 +6,8 @@ import type { Repository } from '../../registry/repository.ts'
 import { TOOL } from '../../version.ts'
 import { authenticationOf } from '../check/authentication.ts'
 import type { OpenedBundle } from '../check/opened-bundle.ts'
+import { policyFields } from '../check/policy-evidence.ts'
+import { NO_MEMORY, type SequenceEvidence } from '../sequences/memory.ts'
 import type { Target } from './names.ts'
 import type { ImageSigning } from './image-signatures/plan.ts'
 import { SignatureRecord } from './image-signatures/record.ts'
@@ -49,16 +51,24 @@ export class PushRecord {
   readonly #indexes = new Map<string, IndexOutcome>()
   readonly #referrers = new Map<string, ReferrerRecord>()
   readonly #lost = new Map<string, AirgapError>()
+  readonly #sequences: SequenceEvidence
   #projects: readonly PlannedProject[] = []
 
-  /** @param target with the origin that it is spoken to at, like `https://registry.internal:5000`. */
+  /**
+   * @param target with the origin that it is spoken to at, like `https://registry.internal:5000`.
+   * @param about what images are signed with, and what is remembered of earlier pushes.
+   */
   constructor(
     opened: OpenedBundle,
     plan: PushPlan,
     target: Target & { origin: string },
-    signing?: ImageSigning,
+    {
+      signing,
+      sequences = NO_MEMORY,
+    }: { signing?: ImageSigning | undefined; sequences?: SequenceEvidence } = {},
   ) {
     this.signatures = new SignatureRecord(signing, plan.sourceIndexes.length > 0)
+    this.#sequences = sequences
     this.#opened = opened
     this.#plan = plan
     this.#target = target
@@ -125,6 +135,8 @@ export class PushRecord {
       tool: TOOL,
       bundle: bundleIdentity(bundleDigest, description),
       authentication: authenticationOf(authentication),
+      ...policyFields(this.#opened),
+      ...this.#sequences,
       target: this.#target,
       started: this.#started.toISOString(),
       finished: new Date().toISOString(),

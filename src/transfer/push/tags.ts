@@ -13,6 +13,8 @@ type PutContent = ReturnType<typeof contentFor>
 interface TagOptions {
   /** Let tags move that point to another digest. */
   moveTags?: boolean
+  /** Called once, before the first tag is set; where it fails, none is. */
+  beforeTags?: () => Promise<void>
   concurrency?: number
   signal?: AbortSignal
   onEvent?: OnEvent
@@ -32,6 +34,7 @@ export async function setTags(
   const { onEvent } = options
   const whole = plan.images.filter((planned) => failures.isWhole(planned))
   if (whole.length === 0) return
+  await options.beforeTags?.()
   const unique = Map.groupBy(whole, tagName)
   onEvent?.({ type: 'phase', phase: 'tag', items: unique.size + plan.sourceIndexes.length, bytes: 0 })
   await inParallel([...unique], options, async ([name, images], signal) => {

@@ -45,12 +45,12 @@ export function countSigners(
 }
 
 /** Whose credential this is, by the policy; none, one, or several of one signer. */
-export function signersOf(policy: Policy, by: SignedBy): PolicySigner[] {
+export function signersOf(policy: Policy, by: SignedByName): PolicySigner[] {
   return policy.signers.filter(({ credentials }) => credentials.some((each) => isBy(each, by)))
 }
 
 /** Whether a signature was made with this key, or names this identity. */
-export function isBy(credential: Credential, by: Pick<SignedBy, 'kind'> & SignedByName): boolean {
+export function isBy(credential: Credential, by: SignedByName): boolean {
   if (credential.kind === 'key') return by.kind === 'key' && credential.key.fingerprint === by.key.fingerprint
   const { identity, issuer } = credential.identity
   return by.kind === 'identity' && identity.matches(by.identity) && issuer.matches(by.issuer)

@@ -1,13 +1,14 @@
 import type { Identity } from '../identity/identity.ts'
 import type { Root } from '../identity/trusted-root.ts'
+import type { Digest } from '../../oci/digest.ts'
 import type { PublicKey } from '../keys.ts'
 
 /** A policy file that was read: who has to have signed a bundle, and what it has to be. */
 export interface Policy {
   /** The file, for messages. */
   source: string
-  /** `sha256:` and the SHA-256 of the file's bytes. */
-  digest: string
+  /** Of the file's bytes. */
+  digest: Digest
   /** In the order of the file. */
   signers: readonly PolicySigner[]
   /** Every one of these has to hold; at least one. */

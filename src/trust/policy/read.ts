@@ -1,9 +1,9 @@
-import { createHash } from 'node:crypto'
 import { dirname } from 'node:path'
 import { AirgapError, type Problem } from '../../errors.ts'
 import { readSmallFile } from '../../files/small-file.ts'
 import { MAX_YAML_SIZE } from '../../files/yaml.ts'
 import { readYamlDocument, type Fault, type YamlPath } from '../../files/yaml-document.ts'
+import { digestOf } from '../../oci/digest.ts'
 import { formatPlatform, parsePlatform } from '../../oci/platform.ts'
 import type { Root } from '../identity/trusted-root.ts'
 import { overlapFaults } from './overlaps.ts'
@@ -82,7 +82,7 @@ export async function parsePolicy(bytes: Uint8Array, path: string): Promise<Poli
   if (faults.length > 0) throw invalid(path, read.problemsOf(faults))
   return {
     source: path,
-    digest: `sha256:${createHash('sha256').update(bytes).digest('hex')}`,
+    digest: digestOf(bytes),
     signers,
     require,
     trustedRoot,

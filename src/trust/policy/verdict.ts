@@ -1,3 +1,4 @@
+import type { Digest } from '../../oci/digest.ts'
 import type { SignedBy, VerifiedSignature } from '../verified.ts'
 
 /** One rule of a policy, measured. */
@@ -25,7 +26,7 @@ export interface CountedSignature {
 
 /** What a policy says of the signatures over a bundle. */
 export interface SignersVerdict {
-  policy: { source: string; digest: string }
+  policy: { source: string; digest: Digest }
   /** Every signature that was offered. */
   signatures: readonly CountedSignature[]
   /** Those that count, in the order in which they were offered. */

@@ -1,0 +1,58 @@
+import { escapeLine, plural } from './format.ts'
+import type { Evidence } from './shapes/evidence.ts'
+
+type Policed = Pick<Evidence, 'policy' | 'rules'>
+
+/** The people whose signatures count, each once. */
+export function countedSigners({ policy }: Policed): string {
+  const signers = (policy?.signatures ?? []).flatMap(({ counts, signer }) => (counts ? (signer ?? []) : []))
+  return [...new Set(signers)].join(', ')
+}
+
+/** A policy in few words, as fields for people; none without one. */
+export function policyFieldLines({ policy, rules = [] }: Policed): [string, string][] {
+  if (!policy) return []
+  return [
+    [
+      'policy',
+      `${escapeLine(policy.file)}: ${rules.length === 1 ? 'its rule holds' : `its ${plural(rules.length, 'rule')} hold`}`,
+    ],
+    ['policy digest', policy.digest],
+  ]
+}
+
+/** Every rule with what was found, and every signature with what it counted for. */
+export function renderPolicy({ policy, rules = [] }: Policed): string[] {
+  if (!policy) return []
+  const signatures = policy.signatures.flatMap(
+    ({ name, signer, reason, keyFingerprint, identity, issuer }) => {
+      const by =
+        keyFingerprint === undefined ? `${identity}, vouched for by ${issuer}` : `key ${keyFingerprint}`
+      const lines = [`  ${escapeLine(name)}${reason === undefined ? `: ${signer}` : ''}`]
+      if (keyFingerprint !== undefined || identity !== undefined) lines.push(`    ${escapeLine(by)}`)
+      if (reason !== undefined) lines.push(`    DOES NOT COUNT: ${escapeLine(reason)}`)
+      return lines
+    },
+  )
+  const found = rules.flatMap(({ rule, ok, expected, found: is }) => [
+    `  ${rule}: ${escapeLine(expected)}`,
+    `    ${ok ? 'holds' : 'DOES NOT HOLD'}: ${escapeLine(is)}`,
+  ])
+  return ['', 'Signatures:', ...signatures, '', 'Rules of the policy:', ...found]
+}
+
+/** What was remembered of earlier pushes, as a field for people. */
+export function sequenceField({
+  bundle,
+  sequenceMemory,
+  previousSequence,
+}: {
+  bundle: { sequence: number }
+  sequenceMemory?: 'found' | 'none' | 'off' | undefined
+  previousSequence?: number | undefined
+}): [string, string][] {
+  if (sequenceMemory === undefined || sequenceMemory === 'off') return []
+  const before =
+    previousSequence === undefined ? 'none was remembered' : `the last before was ${previousSequence}`
+  return [['sequence', `${bundle.sequence}; ${before}`]]
+}

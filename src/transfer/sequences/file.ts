@@ -1,0 +1,144 @@
+import { constants } from 'node:fs'
+import { access, lstat, mkdir, open } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
+import { AirgapError, fileError, systemCode } from '../../errors.ts'
+import { withFileLock } from '../../files/file-lock.ts'
+import { OutputFile } from '../../files/output-file.ts'
+import { defaultStateFolder } from '../../registry/uploads/state/folder.ts'
+import { MAX_SEQUENCES, parseSequences, serializeSequences, type SequenceRecord } from './document.ts'
+
+const OTHERS_MAY_WRITE = 0o022
+
+/** The file that remembers sequences: one that the caller has named, or the user's own. */
+export class SequenceFile {
+  readonly path: string
+  /** In the user's state folder: made where it is missing, and nobody else's. */
+  readonly #isOwn: boolean
+
+  private constructor(path: string, isOwn: boolean) {
+    this.path = path
+    this.#isOwn = isOwn
+  }
+
+  /** A file that the caller has named; it may lie on a share, or be kept under version control. */
+  static at(path: string): SequenceFile {
+    return new SequenceFile(resolve(path), false)
+  }
+
+  /**
+   * `airgap/sequences.json` in `$XDG_STATE_HOME` or `~/.local/state` (XDG Base Directory Specification).
+   * @returns undefined where there is no home.
+   */
+  static ofUser(env: NodeJS.ProcessEnv): SequenceFile | undefined {
+    const uploads = defaultStateFolder(env)
+    return uploads === undefined
+      ? undefined
+      : new SequenceFile(join(dirname(uploads), 'sequences.json'), true)
+  }
+
+  /**
+   * What is remembered.
+   * @returns undefined where there is no such file.
+   * @throws AirgapError `FILE` where it cannot be read or is damaged, `OUTPUT_UNSAFE` where it is a link, or somebody
+   *   else's where it must not be.
+   */
+  async read(): Promise<SequenceRecord[] | undefined> {
+    await this.#checkFolder()
+    const bytes = await this.#bytes()
+    return bytes && parseSequences(bytes, this.path)
+  }
+
+  /**
+   * Sees to it that it can be written later, before there is anything to write.
+   * @throws AirgapError `FILE`, `OUTPUT_UNSAFE`
+   */
+  async prepare(): Promise<void> {
+    const folder = dirname(this.path)
+    try {
+      if (this.#isOwn) await mkdir(folder, { recursive: true, mode: 0o700 })
+      await access(folder, constants.W_OK)
+    } catch (error) {
+      throw fileError(error, 'write to the folder', folder)
+    }
+    await this.#checkFolder()
+  }
+
+  /**
+   * Changes what is remembered: under a lock, so that no push loses what another has written, and atomically.
+   * @param change from what is there; what it throws leaves the file as it is.
+   * @throws AirgapError `FILE`, `OUTPUT_UNSAFE`, `DISK_FULL`
+   */
+  async update(
+    change: (records: readonly SequenceRecord[]) => readonly SequenceRecord[],
+    signal?: AbortSignal,
+  ): Promise<void> {
+    await this.prepare()
+    await withFileLock(this.path, signal, async () => {
+      const bytes = serializeSequences(change((await this.read()) ?? []))
+      if (bytes.length > MAX_SEQUENCES) {
+        throw new AirgapError('FILE', `${this.path} would be larger than ${MAX_SEQUENCES} bytes`, {
+          hint: 'Take out of it what is no longer needed, or begin another file with --state.',
+        })
+      }
+      const output = await OutputFile.reserve(this.path, { force: true, mode: await this.#mode() })
+      try {
+        await output.write(bytes, 0)
+        await output.commit()
+      } catch (error) {
+        await output.discard()
+        throw error
+      }
+    })
+  }
+
+  /** A file that others read, on a share, stays readable to them. */
+  async #mode(): Promise<number> {
+    const info = await lstat(this.path).catch(() => undefined)
+    return info && !this.#isOwn ? info.mode & 0o777 : 0o600
+  }
+
+  async #bytes(): Promise<Buffer | undefined> {
+    try {
+      // Without O_NONBLOCK, opening a pipe would wait for its writer.
+      await using handle = await open(
+        this.path,
+        constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
+      )
+      const info = await handle.stat()
+      if (!info.isFile()) throw this.#unsafe('it is not an ordinary file')
+      if (this.#isOwn && (info.uid !== process.getuid?.() || (info.mode & OTHERS_MAY_WRITE) !== 0)) {
+        throw this.#unsafe('others than you can write to it')
+      }
+      if (info.size > MAX_SEQUENCES)
+        throw this.#unsafe(`it has ${info.size} bytes, and ${MAX_SEQUENCES} are the most`)
+      const buffer = Buffer.alloc(info.size)
+      const { bytesRead } = await handle.read(buffer, 0, buffer.length, 0)
+      return buffer.subarray(0, bytesRead)
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT') return undefined
+      if (systemCode(error) === 'ELOOP') throw this.#unsafe('it is a symbolic link')
+      throw fileError(error, 'read', this.path)
+    }
+  }
+
+  async #checkFolder(): Promise<void> {
+    if (!this.#isOwn) return
+    const folder = dirname(this.path)
+    const info = await lstat(folder).catch((error: unknown) => {
+      if (systemCode(error) === 'ENOENT') return undefined
+      throw fileError(error, 'read', folder)
+    })
+    if (!info) return
+    const isOurs = info.isDirectory() && info.uid === process.getuid?.()
+    if (isOurs && (info.mode & OTHERS_MAY_WRITE) === 0) return
+    throw new AirgapError('OUTPUT_UNSAFE', `${folder} is not a folder of yours alone`, {
+      hint: 'It remembers which bundles were pushed, which nobody else may change. Make it yours with mode 0700, or name another file with --state.',
+    })
+  }
+
+  #unsafe(reason: string): AirgapError {
+    return new AirgapError('OUTPUT_UNSAFE', `cannot use ${this.path}, which remembers sequences: ${reason}`, {
+      hint: 'Look at it, and put the file itself there with mode 0600; or name another one with --state.',
+    })
+  }
+}
