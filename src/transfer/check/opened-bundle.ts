@@ -6,7 +6,6 @@ import { digestOf, type Digest } from '../../oci/digest.ts'
 import type { Index } from '../../oci/manifest.ts'
 import type { Closure } from '../graph.ts'
 import type { ReferrerGraph } from '../referrers.ts'
-||||||| 79ab1c2
 import type { RuleVerdict } from '../../trust/policy/verdict.ts'
 import type { Authentication } from './authenticate.ts'
 import type { ClockFault } from './clock.ts'
