@@ -11,6 +11,7 @@ import type { DocumentCache } from '../transfer/pack/sources.ts'
 import { describeBundle } from './description.ts'
 import type { PackOptions } from './pack.ts'
 import type { KnownMirrors } from './mirrors.ts'
+import type { Upstream } from './upstream.ts'
 import { requestOf, resolveWith, type ResolveRequest } from './request.ts'
 import type { Run } from './run.ts'
 
@@ -26,6 +27,8 @@ export interface PackRequest {
 /** The same, with what files say of mirrors. */
 export interface PackWork extends PackRequest {
   known: KnownMirrors
+  /** What is demanded of the upstreams' signatures. */
+  upstream: Upstream | undefined
 }
 
 /**
