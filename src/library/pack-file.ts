@@ -22,6 +22,7 @@ import { startOf, type Start } from './pack-start.ts'
 import type { PackOptions } from './pack.ts'
 import { lockGoingOn, lockOf, type PackWork } from './pack-work.ts'
 import type { Run } from './run.ts'
+import { withUpstream } from './upstream.ts'
 
 /** What a pack that broke off has left, for the same call to go on with. */
 export interface UnfinishedPack {
@@ -167,9 +168,16 @@ class FilePack implements AsyncDisposable {
     const resolving = (work: PackWork): Promise<Resolved> =>
       lockOf(work, client, { ...this.#options, mayAllFail: again }, this.#run, cache)
     const isSkipping = this.#options.skipFailed ?? false
-    const { lock, failed: unresolved } = await (before
+    const resolved = await (before
       ? lockGoingOn(before, this.#inputs, this.#work, isSkipping, resolving)
       : resolving(this.#work))
+    const { lock, failed: unresolved } = await withUpstream(resolved, this.#work, {
+      client,
+      cache,
+      options: this.#options,
+      run: this.#run,
+      before: before?.lock,
+    })
     const execution = { ...common, unresolved }
 
     if (start.how === 'go-on' && before && lock === before.lock) {

@@ -13,6 +13,7 @@ import type { SigningKey } from '../trust/keys.ts'
 import { describeBundle } from './description.ts'
 import type { PackOptions } from './pack.ts'
 import type { KnownMirrors } from './mirrors.ts'
+import type { Upstream } from './upstream.ts'
 import { requestOf, resolveWith, type ResolveRequest } from './request.ts'
 import type { Run } from './run.ts'
 
@@ -29,6 +30,8 @@ export interface PackRequest {
 export interface PackWork extends PackRequest {
   known: KnownMirrors
   signing: Signing
+  /** What is demanded of the upstreams' signatures. */
+  upstream: Upstream | undefined
 }
 
 /** What signs: a key when the bundle is planned, or something else when it is there; neither leaves it unsigned. */

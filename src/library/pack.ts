@@ -17,6 +17,7 @@ import type { UnfinishedPack } from './pack-file.ts'
 import { knownMirrors } from './mirrors.ts'
 import { lockOf, packRequestOf, referencesOf, signingOf, type PackWork } from './pack-work.ts'
 import type { SelectionOptions, SourceOptions } from './request.ts'
+import { readUpstream, withUpstream, type UpstreamOptions } from './upstream.ts'
 import { running, type Run } from './run.ts'
 
 /** Exactly one of `images` and `lock` is needed; what else there is to say about images goes with `images`. */
@@ -37,6 +38,11 @@ export interface PackOptions extends SourceOptions, DescriptionOptions, Partial<
    * there; the identity and the SHA-256 of `SHA256SUMS` become public for ever then, unless the services are private ones.
    */
   key: SigningKey | 'unsigned' | { keyless: KeylessOptions }
+  /**
+   * Verify who has signed the images at their upstreams. One that does not pass fails, and is not left out by `skipFailed`;
+   * `upstream` of each image in the description says what was verified, and the signature travels along.
+   */
+  verifyUpstream?: UpstreamOptions | undefined
   /** Earlier bundles, also unfinished ones, that blobs are taken from instead of the network. */
   reuse?: readonly string[] | undefined
   /**
@@ -86,8 +92,10 @@ export async function pack(options: PackOptions): Promise<Packed> {
     const request = packRequestOf(options)
     run.signal.throwIfAborted()
     const signing = await signingOf(options, run)
+    const upstream = options.verifyUpstream && (await readUpstream(options.verifyUpstream))
+    run.signal.throwIfAborted()
     const known = await knownMirrors(options, referencesOf(request), run)
-    const work = { ...request, known, signing }
+    const work = { ...request, known, signing, upstream }
     const { inUse } = work.known
     const { output } = options
     if (typeof output === 'string') {
@@ -127,7 +135,8 @@ function packElsewhere(
     const cache = new DocumentCache(reuse)
     const { description } = work
     const common = { ...shared(options, run), client, mirrors, cache }
-    const { lock, failed } = await lockOf(work, client, options, run, cache)
+    const resolved = await lockOf(work, client, options, run, cache)
+    const { lock, failed } = await withUpstream(resolved, work, { client, cache, options, run })
     // What can be fetched for later is fetched only if there is a file to keep it in.
     if (failed.length > 0) {
       const { unresolved } = await import('../transfer/pack/incomplete.ts')

@@ -20,6 +20,11 @@ export function parsePattern(text: string): ReferencePattern {
   return (reference) => matches(text, formatReference(reference)) || matches(text, nameOf(reference))
 }
 
+/** Reads a pattern of the same kind that is compared with a text as a whole. */
+export function parseTextPattern(pattern: string): (text: string) => boolean {
+  return (text) => matches(pattern, text)
+}
+
 /** Wildcard match without backtracking beyond the last `*`, so that no pattern is slow. */
 function matches(pattern: string, text: string): boolean {
   let p = 0

@@ -19,10 +19,31 @@ export interface MissingBlob {
 
 /** @param images how many there are, those that failed included. */
 export function unresolved(failed: readonly ImageFailure[], images: number): AirgapError {
-  return incomplete(`${failed.length} of ${images} images could not be resolved`, failed, [
-    'Nothing was written. Mend it and run the same command again. To leave out what cannot be resolved, and have that recorded, add --skip-failed; or name each:',
+  const isResolving = !failed.some(isUnverified)
+  const skipping = isResolving
+    ? ' To leave out what cannot be resolved, and have that recorded, add --skip-failed; or name each:'
+    : ' To go on without them, name each:'
+  return incomplete(factsOf(failed, images).join(', and '), failed, [
+    `Nothing was written. Mend it and run the same command again.${skipping}`,
     ...excludeFlags(failed.map(({ source }) => source)),
   ])
+}
+
+/** Whether it is there, and its upstream's signature is not good: nothing that may be left out without a word. */
+function isUnverified({ error }: ImageFailure): boolean {
+  return error.code === 'UPSTREAM_NOT_VERIFIED'
+}
+
+/** How many of all images failed before anything was fetched, by what has failed. */
+function factsOf(failed: readonly ImageFailure[], images: number): string[] {
+  const unverified = failed.filter(isUnverified).length
+  const others = failed.length - unverified
+  return [
+    ...(others > 0 ? [`${others} of ${images} images could not be resolved`] : []),
+    ...(unverified > 0
+      ? [`${unverified} of ${images} images could not be verified by their upstream's signatures`]
+      : []),
+  ]
 }
 
 /**
@@ -66,9 +87,7 @@ export function unfinished(
     return allFailed(oncePerBlob(fetching, missing), `none of the ${blobs} blobs could be fetched`)
   }
   const facts = [
-    ...(failed.length > 0
-      ? [`${failed.length} of ${failed.length + images.length} images could not be resolved`]
-      : []),
+    ...factsOf(failed, failed.length + images.length),
     ...(missing.length > 0
       ? [
           `${missing.length} of ${blobs} blobs could not be fetched, which ${concerned.size} of ${failed.length + images.length} images need`,
@@ -84,7 +103,7 @@ export function unfinished(
 }
 
 function waysWithout(failed: readonly ImageFailure[], all: readonly ImageFailure[]): string[] {
-  const isResolving = failed.length === all.length
+  const isResolving = failed.length === all.length && !failed.some(isUnverified)
   const skipping = isResolving ? ' --skip-failed, which records them in the bundle; or' : ''
   return [
     `To finish it without what failed, add to the command${skipping}:`,

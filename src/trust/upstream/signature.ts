@@ -8,13 +8,14 @@ import {
   verifyCertificateBundle,
   type Refused,
 } from '../identity/certificate-bundle.ts'
+import { strangerReason } from '../identity/identity.ts'
 import { bundleOfCosignParts } from '../identity/old-cosign-bundle.ts'
 import type { Root } from '../identity/trusted-root.ts'
 import type { SignedBy } from '../verified.ts'
 import { verifySignature } from '../verify.ts'
 import type { SignatureForm } from './holder.ts'
 import { MESSAGE_SIGNATURE, OTHER_KEY, verifyKeyEnvelope } from './key-envelope.ts'
-import { describeSigners, nameFault, type AcceptedSigners, type NameCheck } from './rule.ts'
+import { nameFault, type AcceptedSigners, type NameCheck } from './rule.ts'
 import { parseSimpleSigning } from './simple-signing.ts'
 import { readImageStatement } from './statement.ts'
 
@@ -170,17 +171,10 @@ function signedStatement(by: SignedBy, payloadType: string, payload: Uint8Array)
 /** Refuses whomever else a certificate names. */
 function onlyBy(
   verdict: ReturnType<typeof verifyCertificateBundle>,
-  by: AcceptedSigners,
+  { identities }: AcceptedSigners,
 ): ReturnType<typeof verifyCertificateBundle> {
-  if (!verdict.ok) return verdict
-  const found = verdict.by
-  const isNamed = by.identities.some(
-    ({ identity, issuer }) => identity.matches(found.identity) && issuer.matches(found.issuer),
-  )
-  if (isNamed) return verdict
-  return refused(
-    `it was made by ${found.identity} (issuer ${found.issuer}), and not by ${describeSigners(by)}`,
-  )
+  const stranger = verdict.ok ? strangerReason(verdict.by, identities) : undefined
+  return stranger === undefined ? verdict : refused(stranger)
 }
 
 function annotationOf(annotations: OfferedSignature['annotations'], key: string): string | undefined {

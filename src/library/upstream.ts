@@ -1,0 +1,113 @@
+import { AirgapError } from '../errors.ts'
+import type { ImageEntry } from '../bundle/description.ts'
+import type { RegistryClient } from '../registry/client.ts'
+import type { Lock } from '../transfer/pack/lock.ts'
+import type { Resolved } from '../transfer/pack/resolve.ts'
+import type { DocumentCache } from '../transfer/pack/sources.ts'
+import type { Root } from '../trust/identity/trusted-root.ts'
+import type { UpstreamPolicy } from '../trust/upstream/rule.ts'
+import { shared } from './client.ts'
+import type { PackOptions } from './pack.ts'
+import type { PackWork } from './pack-work.ts'
+import type { Run } from './run.ts'
+
+/** Whose signatures images have to have from their upstreams. */
+export interface UpstreamOptions {
+  /**
+   * Files (`dev.airgap.upstream-policy`) and names of presets (`kubernetes`); their rules count in this order, and the
+   * first that is for an image applies to it.
+   */
+  policies: readonly string[]
+  /** The trusted root (trusted_root.json) that certificates are checked with. Needed where rules name identities. */
+  trustedRoot?: string | undefined
+}
+
+/** The same, read. */
+export interface Upstream {
+  policy: UpstreamPolicy
+  root: Root | undefined
+}
+
+/**
+ * Reads what a caller demands of upstreams' signatures.
+ * @throws AirgapError `FILE`, `INVALID_POLICY`, `INVALID_CONTENT`; `USAGE` where a trusted root is lacking.
+ */
+export async function readUpstream({ policies, trustedRoot }: UpstreamOptions): Promise<Upstream> {
+  if (policies.length === 0) throw new AirgapError('USAGE', 'no policy for upstreams is named')
+  const { readUpstreamPolicies } = await import('../trust/upstream/policy-file.ts')
+  const { needsRoot } = await import('../trust/upstream/rule.ts')
+  const policy = await readUpstreamPolicies(policies)
+  const root = trustedRoot === undefined ? undefined : await readUpstreamRoot(trustedRoot)
+  if (root || !needsRoot(policy)) return { policy, root }
+  throw new AirgapError(
+    'USAGE',
+    'the upstream policy names identities, which are checked with a trusted root, and none is given',
+    {
+      hint: 'Give --trusted-root FILE. `airgap trust-root fetch` brings the one of the public Sigstore; it has to come another way than the bundle.',
+    },
+  )
+}
+
+/** The trusted root, under no file's name: reasons that quote it are recorded, and must be the same everywhere. */
+export async function readUpstreamRoot(path: string): Promise<Root> {
+  const { readTrustedRoot } = await import('../trust/identity/trusted-root.ts')
+  return { ...(await readTrustedRoot(path)), source: 'the one given' }
+}
+
+/**
+ * Applies what was demanded to what a pack has resolved. What was recorded before, in a lock or by an interrupted run,
+ * does not count: records are made by whoever packs.
+ *
+ * @param before the lock of an interrupted run; given back where nothing has changed.
+ * @returns the images that pass, and with those that could not be resolved those that do not pass.
+ * @throws AirgapError as `verifyLock`, when none passes.
+ */
+export async function withUpstream(
+  { lock, failed }: Resolved,
+  work: PackWork,
+  context: {
+    client: RegistryClient
+    cache: DocumentCache
+    options: PackOptions
+    run: Run
+    before?: Lock | undefined
+  },
+): Promise<Resolved> {
+  const { client, cache, options, run, before } = context
+  const { upstream } = work
+  const bare = lock.images.map(withoutRecord)
+  if (!upstream) {
+    const isBare = lock.images.every((image, i) => image === bare[i])
+    return { lock: isBare ? lock : { ...lock, images: bare }, failed }
+  }
+  const { verifyLock } = await import('../transfer/upstream/verify-lock.ts')
+  const { allFailed } = await import('../transfer/failures.ts')
+  const { serializeLock } = await import('../transfer/pack/lock.ts')
+  const listed = work.what.lock ? 'none' : (options.referrers ?? 'all')
+  const verified = await verifyLock(
+    { ...lock, images: bare },
+    {
+      ...shared(options, run),
+      ...upstream,
+      client,
+      mirrors: work.known.mirrors,
+      cache,
+      resolveFrom: options.resolveFrom ?? 'source',
+      isListed: () => listed !== 'none',
+      mayAllFail: failed.length > 0,
+    },
+  )
+  const all = [...failed, ...verified.failed]
+  if (verified.images.length === 0) {
+    throw allFailed(all, `${all.length} of ${bare.length + failed.length} images cannot be packed`)
+  }
+  const now: Lock = { ...lock, images: verified.images }
+  const isSame = before !== undefined && serializeLock(now).equals(serializeLock(before))
+  return { lock: isSame ? before : now, failed: all }
+}
+
+function withoutRecord(image: ImageEntry): ImageEntry {
+  if (image.upstream === undefined) return image
+  const { upstream: _, ...rest } = image
+  return rest
+}
