@@ -50,6 +50,20 @@ const RUNS: Record<string, string[]> = {
   'push, another plan': ['push', 'all.tar', '%/p', ...KEY, '--dry-run', '--path', 'flat', '--sparse-index'],
   push: ['push', 'all.tar', '%', ...KEY, '--move-tags'],
   'push again': ['push', 'all.tar', '%', ...KEY, '--verify-target'],
+  'keygen, for images': ['keygen', '--output-key-prefix', 'cluster'],
+  'push, signed': [
+    'push',
+    'all.tar',
+    '%/s',
+    ...KEY,
+    '--receipt',
+    'signed.json',
+    '--sign-images',
+    'cluster.key',
+  ],
+  'push, signed, dry run': ['push', 'all.tar', '%/s', ...KEY, '--dry-run', '--sign-images', 'cluster.key'],
+  policy: ['policy', 'kyverno', '%/s', '--key', 'cluster.pub'],
+  'policy, files': ['policy', 'containers', '%', '%/s', '--key', 'cluster.pub', '-o', 'nodes'],
   'push, unsigned': ['push', 'unsigned.tar', '%/other', '--allow-unsigned', '--receipt', 'unsigned.json'],
 }
 
@@ -170,6 +184,20 @@ describe('what comes out', () => {
     const { manifests } = count(receipt)
     expect(receipt.totals.uploaded.count).toBe(plan.totals.uploaded.count + manifests)
     expect(receipt.totals.mounted).toEqual(plan.totals.mounted)
+  })
+
+  it('the key that images are signed with is the one that the policy asks for', () => {
+    const { keyFingerprint } = output('keygen, for images')
+    expect(output('push, signed').imageSigning.keyFingerprint).toBe(keyFingerprint)
+    expect(output('policy').keyFingerprints).toEqual([keyFingerprint])
+    expect(output('policy, files').folder).toBe('nodes')
+    type Signed = { imageSignatures: { state?: string; outcome?: string }[] }
+    const states = (name: string): (string | undefined)[] =>
+      (output(name).images as Signed[]).flatMap((one) =>
+        one.imageSignatures.map((each) => each.state ?? each.outcome),
+      )
+    expect(new Set(states('push, signed'))).toEqual(new Set(['signed']))
+    expect(new Set(states('push, signed, dry run'))).toEqual(new Set(['present']))
   })
 
   it('files are what was printed', async () => {

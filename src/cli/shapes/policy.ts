@@ -1,6 +1,12 @@
 import * as v from 'valibot'
 import { described, keyFingerprint, type Known } from '../../bundle/fields.ts'
 
+/** A resource, or a configuration, by a schema of others. */
+const anyObject = v.pipe(
+  v.custom<object>((value) => typeof value === 'object' && value !== null),
+  v.metadata({ type: 'object' }),
+)
+
 /** What `policy --json` gives. */
 export const PolicySchema = v.object({
   enforcer: v.picklist(['kyverno', 'policy-controller', 'containers']),
@@ -14,10 +20,7 @@ export const PolicySchema = v.object({
       name: described(v.string(), 'Its path below the folder of -o'),
       about: described(v.string(), 'What it is, and where it goes'),
       text: described(v.string(), 'What the file holds: YAML with comments, or JSON'),
-      documents: described(
-        v.array(v.record(v.string(), v.unknown())),
-        'The same as data, one for each document of the file',
-      ),
+      documents: described(v.array(anyObject), 'The same as data, one for each document of the file'),
     }),
   ),
   folder: v.optional(described(v.string(), 'Where -o has written the files')),

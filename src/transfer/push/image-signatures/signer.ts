@@ -15,7 +15,8 @@ export function checkImageSigner(
   authentication: Authentication,
 ): void {
   if (authentication.state !== 'signed') throw refuseUnchecked()
-  const same = [...trusted, authentication.key].find(({ fingerprint }) => fingerprint === signer.fingerprint)
+  const made = authentication.signatures.flatMap(({ by }) => (by.kind === 'key' ? [by.key] : []))
+  const same = [...trusted, ...made].find(({ fingerprint }) => fingerprint === signer.fingerprint)
   if (!same) return
   throw new AirgapError(
     'USAGE',
