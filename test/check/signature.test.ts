@@ -53,8 +53,7 @@ describe('a signature', () => {
     expect(opened.problems).toEqual([])
     expect(opened.authentication).toMatchObject({
       state: 'signed',
-      key: { source: 'test.pub' },
-      signature: SIGSTORE_SIGNATURE,
+      signatures: [{ by: { key: { source: 'test.pub' } }, name: SIGSTORE_SIGNATURE }],
     })
   })
 

@@ -318,7 +318,7 @@ describe('a service that fails', () => {
     let first: Reply | undefined
     // The answer to an earlier request, for another key.
     services.faults.fulcio = async ({ body, url }) => (first ??= await elsewhere(url, body))
-    await expectUnsigned(place, 'VERIFICATION_FAILED', /does not verify with the trusted root/)
+    await expectUnsigned(place, 'VERIFICATION_FAILED', /was issued by no authority that the trusted root has/)
     services.faults.fulcio = () => first
     await expectUnsigned(place, 'CONTENT_MISMATCH', /is a certificate for another key/)
     services.faults = {
@@ -357,7 +357,7 @@ describe('a service that fails', () => {
   test('with a trusted root of others', async () => {
     const place = await openPlace()
     await writeFile(place.root, (await makeSigstore()).trustedRoot)
-    await expectUnsigned(place, 'VERIFICATION_FAILED', /does not verify with the trusted root/)
+    await expectUnsigned(place, 'VERIFICATION_FAILED', /is not in the trusted root/)
   })
 })
 

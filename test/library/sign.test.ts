@@ -61,7 +61,10 @@ describe('an approval', () => {
     const { bundle, output, bytes, sign: run, files } = await aCase()
     const before = (await stat(bundle)).mtimeMs
     const opened = await run()
-    expect(opened.authentication).toMatchObject({ state: 'signed', key: { source: 'test.pub' } })
+    expect(opened.authentication).toMatchObject({
+      state: 'signed',
+      signatures: [{ by: { key: { source: 'test.pub' } } }],
+    })
     expect(opened.description.name).toBe('b.tar')
     expect(await files()).toEqual(['approved.json'])
     expect((await stat(output)).mode & 0o777).toBe(0o644)
@@ -73,8 +76,7 @@ describe('an approval', () => {
     const { authentication } = await verify(bundle, { keys, signatures: [output] })
     expect(authentication).toMatchObject({
       state: 'signed',
-      key: { source: 'approver.pub' },
-      signature: output,
+      signatures: [{ by: { key: { source: 'approver.pub' } }, name: output }],
     })
   })
 
@@ -111,7 +113,7 @@ describe('an approval', () => {
     const more = { key: second, output: join(folder, 'second.json'), keys: [approver.publicKey] }
     expect((await failureOf(run({ ...more }))).code).toBe('VERIFICATION_FAILED')
     const { authentication } = await run({ ...more, signatures: [output] })
-    expect(authentication).toMatchObject({ key: { source: 'approver.pub' } })
+    expect(authentication).toMatchObject({ signatures: [{ by: { key: { source: 'approver.pub' } } }] })
   })
 })
 

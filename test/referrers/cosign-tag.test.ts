@@ -104,7 +104,7 @@ test('what somebody else adds at the same time is not lost, and neither is ours'
     },
   })
   await add(by('us'))
-  expect(signatures(there())).toEqual(['by rival 0', 'by us'])
+  expect(signatures(there())).toEqual(['by rival 0', 'by rival 1', 'by us'])
 })
 
 test('a tag that is written again and again is given up in the end', async () => {
@@ -127,6 +127,6 @@ test('[attack: sig-tag-is-image] what is no signature is not added to', async ()
   const other = await image('other', AMD64)
   seedRegistry(registry.store, `app:${TAG}`, other)
   const error = await failureOf(add(by('us')), 'REGISTRY')
-  expect(error.message).toContain(`${registry.host}/app:${TAG} is something else than cosign keeps there`)
+  expect(error.message).toContain(`${registry.host}/app:${TAG} is an image, where cosign keeps signatures`)
   expect(registry.store.manifest('app', TAG)?.digest).toBe(other.descriptor.digest)
 })

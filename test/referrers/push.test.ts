@@ -206,7 +206,7 @@ describe('a tag of cosign’s that is taken', () => {
         code: 'REGISTRY',
       }),
     ])
-    expect(error.problems[0]?.message).toContain('is something else than cosign keeps there')
+    expect(error.problems[0]?.message).toContain('where cosign keeps signatures')
     expect(error.hint).toContain('--referrers none')
     expect(stored(registry, sigTag())).toBe(built().descriptor.digest)
     expect(receipt).toMatchObject({ complete: false })
