@@ -20,8 +20,8 @@ interface KeyKind {
   order?: bigint
   /** How long a signature by it is, for ECDSA in DER at most, in bytes. */
   signatureBytes: number
-  /** How the DER form (SPKI) of every such key begins and ends, and how long it is. */
-  spki: { head: Buffer; tail: Buffer; length: number }
+  /** How the DER form (SPKI) of every such key begins, and how long it is. */
+  spki: { head: Buffer; length: number }
 }
 
 /** 65537, the one exponent that every tool makes. Small ones make other people's mistakes into forgeries. */
@@ -47,7 +47,7 @@ const KEY_KINDS: readonly KeyKind[] = [
     order: P256_ORDER,
     signatureBytes: 72,
     // id-ecPublicKey, prime256v1 by name, an uncompressed point (RFC 5480 § 2).
-    spki: encoding('3059301306072a8648ce3d020106082a8648ce3d03010703420004', '', 91),
+    spki: encoding('3059301306072a8648ce3d020106082a8648ce3d03010703420004', 91),
   },
   {
     name: 'ECDSA P-384',
@@ -58,33 +58,33 @@ const KEY_KINDS: readonly KeyKind[] = [
     order:
       0xffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973n,
     signatureBytes: 104,
-    spki: encoding('3076301006072a8648ce3d020106052b8104002203620004', '', 120),
+    spki: encoding('3076301006072a8648ce3d020106052b8104002203620004', 120),
   },
   rsa(2048),
   rsa(3072),
   rsa(4096),
 ]
 
-function encoding(head: string, tail: string, length: number): KeyKind['spki'] {
-  return { head: Buffer.from(head, 'hex'), tail: Buffer.from(tail, 'hex'), length }
+function encoding(head: string, length: number): KeyKind['spki'] {
+  return { head: Buffer.from(head, 'hex'), length }
 }
 
 /** PKCS #1 v1.5, which is all that cosign and `openssl dgst` know of plain RSA keys. */
 function rsa(bits: number): KeyKind {
   const bytes = bits / 8
   const long = (tag: string, length: number): string => `${tag}82${length.toString(16).padStart(4, '0')}`
-  // rsaEncryption, no parameters; a modulus of exactly that length and the exponent (RFC 3279 § 2.3.1).
+  // rsaEncryption, no parameters; a modulus of exactly that length (RFC 3279 § 2.3.1). What is left of the length behind
+  // it is one encoding of the exponent.
   const head =
     `${long('30', bytes + 34)}300d06092a864886f70d0101010500` +
     `${long('03', bytes + 15)}00${long('30', bytes + 10)}${long('02', bytes + 1)}00`
-  const tail = '0203010001'
   return {
     name: `RSA ${bits}`,
     type: 'rsa',
     bits,
     hashes: ['sha256'],
     signatureBytes: bytes,
-    spki: encoding(head, tail, bytes + 38),
+    spki: encoding(head, bytes + 38),
   }
 }
 
@@ -181,9 +181,8 @@ export function acceptedNames(): string {
  */
 export function checkEncoding(der: Buffer, key: KeyObject, source: string): void {
   const { type, spki } = acceptedKind(key, source)
-  const { head, tail, length } = spki
-  const isUsual = der.length === length && der.indexOf(head) === 0
-  if (isUsual && der.subarray(length - tail.length).equals(tail)) return
+  const { head, length } = spki
+  if (der.length === length && der.indexOf(head) === 0) return
   const convert =
     type === 'ec'
       ? 'openssl ec -in FILE -conv_form uncompressed -param_enc named_curve'

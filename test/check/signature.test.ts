@@ -5,6 +5,7 @@ import { singleManifest } from '../../fixtures/images/index.ts'
 import { CHECKSUMS, RAW_SIGNATURE, SIGSTORE_SIGNATURE } from '../../src/bundle/names.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { parsePublicKey } from '../../src/trust/keys.ts'
+import { signatureOf } from '../../src/trust/signature.ts'
 import { parseDetachedSignature } from '../../src/trust/detached.ts'
 import { verifyBundle } from '../../src/transfer/check/verify.ts'
 import {
@@ -100,6 +101,24 @@ describe('a signature', () => {
     let mixed = withContent(all, SIGSTORE_SIGNATURE, contentOf(other, SIGSTORE_SIGNATURE))
     mixed = withContent(mixed, RAW_SIGNATURE, contentOf(other, RAW_SIGNATURE))
     await expectRefusal(archiveOf(mixed), SIGSTORE_SIGNATURE, 'it was made over other content')
+  })
+
+  test('in the other of its two spellings', async () => {
+    const all = await entries()
+    const json = contentOf(all, SIGSTORE_SIGNATURE).toString()
+    const low = contentOf(all, RAW_SIGNATURE)
+    // Signatures of the same bytes until one has the higher s: half of them.
+    let high = low
+    for (let i = 0; i < 100 && high.equals(spelled(high)); i++)
+      high = signer.signNow(contentOf(all, CHECKSUMS))
+    expect(high.equals(spelled(high))).toBe(false)
+    const changed = json.replace(low.toString('base64'), high.toString('base64'))
+    const bytes = archiveOf(withContent(withContent(all, SIGSTORE_SIGNATURE, changed), RAW_SIGNATURE, high))
+    await expectRefusal(bytes, SIGSTORE_SIGNATURE, 'it has been altered')
+
+    function spelled(raw: Buffer): Buffer {
+      return signatureOf(contentOf(all, CHECKSUMS), raw, signer.publicKey)?.der ?? Buffer.alloc(0)
+    }
   })
 
   test('by a certificate', async () => {

@@ -1,4 +1,5 @@
 import { generateKeyPairSync, sign as rawSign } from 'node:crypto'
+import { writeFileSync } from 'node:fs'
 import { chmod, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -173,6 +174,19 @@ describe('nothing is signed, and no file made', () => {
     expect((await failureOf(at.sign({ key: slow }))).code).toBe('OUTPUT_EXISTS')
     expect(await readFile(at.output, 'utf8')).toBe('mine')
     expect(await at.files()).toEqual(['approved.json'])
+  })
+
+  test('of a list that was exchanged after it was verified', async () => {
+    const at = await aCase()
+    const onEvent: SignOptions['onEvent'] = ({ type }) => {
+      if (type !== 'phase') return
+      const altered = Buffer.from(at.bytes)
+      altered.write('01', 512 + 10)
+      writeFileSync(at.bundle, altered)
+    }
+    const error = await failureOf(at.sign({ key: untouched, onEvent }))
+    expect(error.message).toContain('has been changed while it was verified')
+    expect(await at.files()).toEqual([])
   })
 
   test('by a key that makes something else', async () => {

@@ -40,9 +40,15 @@ describe.each(KINDS)('a key of the kind %s', (kind, { privateKey, publicKey }) =
   })
 
   it('has signatures of one spelling', () => {
-    const der = signatureOf(PAYLOAD, sign('sha256', PAYLOAD, privateKey), parse(publicKey))?.der
-    const again = signatureOf(PAYLOAD, der ?? Buffer.alloc(0), parse(publicKey))?.der
-    expect(der && again?.equals(der)).toBe(true)
+    const spellings = Array.from({ length: kind.startsWith('RSA') ? 1 : 30 }, () => {
+      const raw = sign('sha256', PAYLOAD, privateKey)
+      const signature = signatureOf(PAYLOAD, raw, parse(publicKey))!
+      expect(signature.bundleJson.toString()).toContain(signature.der.toString('base64'))
+      expect(signatureOf(PAYLOAD, signature.der, parse(publicKey))).toEqual(signature)
+      return signature.der.equals(raw)
+    })
+    // Half of all signatures by ECDSA have the other one; thirty of one kind do not happen.
+    expect(new Set(spellings).size).toBe(kind.startsWith('RSA') ? 1 : 2)
   })
 
   it('verifies nothing over SHA-512, and says what goes with it', () => {
@@ -223,7 +229,19 @@ describe('an RSA key', () => {
   }
 })
 
-describe('P-384 in another encoding', () => {
+describe('an elliptic key in another encoding', () => {
+  it.each([
+    [...KINDS[0], 26],
+    [...KINDS[1], 23],
+  ] as const)('hybrid, which is as long, is refused: %s', async (_, { publicKey }, at) => {
+    const der = Buffer.from(spkiOf(publicKey))
+    expect(der[at]).toBe(4)
+    der.writeUInt8(6 + (der.readUInt8(der.length - 1) & 1), at)
+    expect(createPublicKey({ key: der, format: 'der', type: 'spki' }).asymmetricKeyType).toBe('ec')
+    const error = await errorOf(() => parsePublicKey(Buffer.from(toPem('PUBLIC KEY', der)), 'k.pub'))
+    expect(error.message).toContain('an unusual encoding')
+  })
+
   it('compressed is refused, with the way out', async () => {
     const [, { publicKey }] = KINDS[1]
     const der = spkiOf(publicKey)
