@@ -1,9 +1,11 @@
+import { execFileSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
 import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { describe, expect, test, vi } from 'vitest'
 import { BundleReader } from '../../src/bundle/reader.ts'
-import { pack, verify } from '../../src/index.ts'
+import { pack, verify, type TransferEvent } from '../../src/index.ts'
 import { spellCertificateBundle } from '../../src/trust/keyless/spelling.ts'
 import { overwrite } from '../library/resuming.ts'
 import { selfSigned } from '../server/self-signed.ts'
@@ -37,7 +39,7 @@ describe('a bundle that is signed without a key', () => {
       event.type === 'registry' && event.notice.type === 'note' ? [event.notice.message] : [],
     )
     expect(notes[0]).toContain(`${IDENTITY}, issuer ${ISSUER} (as the token says; not verified here)`)
-    expect(notes[1]).toMatch(/become public for ever/)
+    expect(notes[1]).toMatch(/go into the logs of 127\.0\.0\.1:\d+: where these are public, for ever\.$/)
     expectNoSecrets(JSON.stringify([place.events, packed]), 'what is told')
   })
 
@@ -87,6 +89,30 @@ describe('the log is written to last of all', () => {
     expect(resumed.count).toBeGreaterThan(0)
     expect(place.asked()).toBe(0)
     expect(services.asked).toEqual(['fulcio', 'tsa', 'rekor'])
+  })
+
+  test('a name that was taken meanwhile is noticed before any service is asked', async () => {
+    const place = await openPlace()
+    const { output, services } = place
+    const onEvent = (event: TransferEvent): void => {
+      if (event.type === 'phase' && event.phase === 'fetch') writeFileSync(output, 'mine')
+    }
+    await expect(place.pack({}, { onEvent })).rejects.toMatchObject({ code: 'OUTPUT_EXISTS' })
+    expect(services.asked).toEqual([])
+    await place.pack({}, { force: true })
+  })
+
+  test('what came out of an earlier bundle alone is kept, too', async () => {
+    const place = await openPlace()
+    const { folder, images, services, source } = place
+    const earlier = join(folder, 'earlier.tar')
+    await pack({ images: images.slice(0, 1), output: earlier, key: 'unsigned' })
+    services.faults.tsa = () => ({ status: 400, body: '' })
+    await expect(place.pack({}, { reuse: [earlier] })).rejects.toMatchObject({ code: 'INCOMPLETE' })
+    services.faults = {}
+    await rm(earlier)
+    await source.close()
+    expect(await place.pack()).toMatchObject({ isSigned: true, fetched: { count: 0 } })
   })
 
   test('called off while it is signed: nothing is lost, and nothing looks finished', async () => {
@@ -166,6 +192,14 @@ describe('[duty: token-secrecy] the identity token', () => {
     place.asked()
     await place.pack()
     expect(place.asked()).toBe(0)
+  })
+
+  test('may come by a pipe, which gives it once', async () => {
+    const place = await openPlace()
+    const pipe = join(place.folder, 'pipe')
+    execFileSync('mkfifo', [pipe])
+    void writeFile(pipe, identityToken())
+    await place.pack({ identityToken: { file: pipe } })
   })
 
   test('of GitHub Actions is asked for at the end; that of a variable is there', async () => {
