@@ -179,7 +179,7 @@ describe('[duty: token-secrecy] the identity token', () => {
       {},
       {
         onEvent: (event) => {
-          if (event.type === 'item') void writeFile(token, expired)
+          if (event.type === 'item') writeFileSync(token, expired)
         },
       },
     )
@@ -417,7 +417,7 @@ describe('what cannot be', () => {
       pack({ images: place.images.slice(0, 1), output: place.output, key: 'unsigned' }),
     ).rejects.toMatchObject({
       code: 'OUTPUT_UNFINISHED',
-      problems: [{ entry: 'signature', message: 'keyless → unsigned' }],
+      problems: [{ entry: 'signing key', message: 'keyless → unsigned' }],
     })
   })
 })
