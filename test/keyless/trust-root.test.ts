@@ -87,19 +87,14 @@ describe('the trusted root of a private instance', () => {
     })
   })
 
-  test('cannot be had: without a network, from a place that is none, of any size', async () => {
-    const { repository, root } = await withRepository()
-    const { url: mirror, files } = repository
+  test('cannot be had without a network, or from a place that is none', async () => {
+    const { root } = await withRepository()
     const fetching = (at: string) => fetchTrustRoot({ mirror: at, root, retries: 0 })
     await expect(fetching('http://127.0.0.1:1/tuf')).rejects.toMatchObject({
       code: 'NETWORK',
       message: expect.stringMatching(
         /^cannot fetch the trusted root: the TUF repository \(http:\/\/127\.0\.0\.1:1\/tuf\/2\.root\.json\): .*connection refused/,
       ) as string,
-    })
-    files.set('/tuf/timestamp.json', Buffer.alloc(9_000_000, ' '))
-    await expect(fetching(mirror)).rejects.toMatchObject({
-      message: expect.stringMatching(/more than 8388608 bytes/) as string,
     })
     for (const text of [
       'tuf',
