@@ -96,7 +96,7 @@ function nextStep(file: string, { certificate }: PackResult, keyFile: string | u
     `Next: airgap verify ${file} --trusted-root trusted_root.json \\`,
     `        --certificate-identity ${shellWord(certificate.identity)} \\`,
     `        --certificate-oidc-issuer ${shellWord(certificate.issuer)}`,
-    'The trusted root is got by `airgap trust-root fetch`, and carried by another way than the bundle.',
+    'Get the trusted root by `airgap trust-root fetch`; carry it by another way.',
   ]
 }
 

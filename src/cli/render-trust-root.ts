@@ -14,15 +14,17 @@ export function renderTrustRoot(
     formatFields([
       ['SHA-256', digest.replace('sha256:', '')],
       ['from', mirror],
-      ['vouched for', life(timestamp)],
-      ['list of files', `version ${targets.version}, ${life(targets)}`],
-      ['root', `version ${root.version}, ${life(root)}`],
+      ['TUF timestamp', `version ${timestamp.version}, ${life(timestamp)}`],
+      ['TUF targets', `version ${targets.version}, ${life(targets)}`],
+      ['TUF root', `version ${root.version}, ${life(root)}`],
     ]),
     '',
     `It names ${plural(instances.length, 'instance')}${before === 0 ? '' : `, ${before} of them for signatures of former times`}. In use:`,
-    ...inUse.map(
-      ({ kind, name, start }) =>
-        `  ${kind}  ${name}${start === undefined ? '' : `, since ${start.slice(0, 10)}`}`,
+    formatFields(
+      inUse.map(({ kind, name, start }) => [
+        kind,
+        `${name}${start === undefined ? '' : `, since ${start.slice(0, 10)}`}`,
+      ]),
     ),
   ].join('\n')
 }

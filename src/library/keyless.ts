@@ -58,14 +58,17 @@ export async function prepareKeyless(
           trustedRoot,
           ask,
           onPublish: (claims) => {
-            const logs = services.logs.map(({ url }) => url.host).join(' and ')
-            note(
-              `Signing as ${describeClaims(claims)}. This identity and the SHA-256 of SHA256SUMS become public for ever (${services.authority.host}, ${logs}).`,
-            )
+            note(`Signing as ${describeClaims(claims)}. ${consequence(services)}`)
           },
         })
       }),
   }
+}
+
+/** What signing cannot take back. */
+function consequence({ authority, logs }: SigningServices): string {
+  const hosts = [...new Set([authority, ...logs.map(({ url }) => url)].map(({ host }) => host))].join(' and ')
+  return `This identity and the SHA-256 of SHA256SUMS go into the logs of ${hosts}: where these are public, for ever.`
 }
 
 async function servicesFor(keyless: KeylessOptions, network: NetworkOptions): Promise<SigningServices> {

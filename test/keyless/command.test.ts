@@ -36,7 +36,7 @@ test('pack --keyless signs as the job, says so, and says how to check it', async
   expect(unsigned.stderr).toMatch(/are in out\.tar\.partial; the same command goes on/)
   services.faults = {}
   const signed = await run(command, identityToken())
-  expect(signed.stderr).toMatch(/become public for ever/)
+  expect(signed.stderr).toMatch(/where these are public,\sfor ever/)
   expect(signed.code).toBe(0)
   expect(signed.stdout).toContain(`signed by      ${IDENTITY} (certificate)`)
   expect(signed.stdout).toContain(`--certificate-identity ${IDENTITY} \\`)

@@ -1,16 +1,16 @@
+import { execFileSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
 import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { describe, expect, test, vi } from 'vitest'
 import { BundleReader } from '../../src/bundle/reader.ts'
-import { pack, verify } from '../../src/index.ts'
+import { pack, verify, type TransferEvent } from '../../src/index.ts'
 import { spellCertificateBundle } from '../../src/trust/keyless/spelling.ts'
 import { overwrite } from '../library/resuming.ts'
-import { selfSigned } from '../server/self-signed.ts'
 import { expectNoSecrets } from '../secrets/known.ts'
-import { makeSigstore } from '../trust/sigstore.ts'
 import { expectUnsigned, openPlace } from './place.ts'
-import { IDENTITY, identityToken, ISSUER, startServices, type Reply } from './services.ts'
+import { IDENTITY, identityToken, ISSUER, startServices } from './services.ts'
 
 describe('a bundle that is signed without a key', () => {
   test.each([1, 2])('is one that readers accept, with a log of version %i', async (version) => {
@@ -37,7 +37,7 @@ describe('a bundle that is signed without a key', () => {
       event.type === 'registry' && event.notice.type === 'note' ? [event.notice.message] : [],
     )
     expect(notes[0]).toContain(`${IDENTITY}, issuer ${ISSUER} (as the token says; not verified here)`)
-    expect(notes[1]).toMatch(/become public for ever/)
+    expect(notes[1]).toMatch(/go into the logs of 127\.0\.0\.1:\d+: where these are public, for ever\.$/)
     expectNoSecrets(JSON.stringify([place.events, packed]), 'what is told')
   })
 
@@ -87,6 +87,30 @@ describe('the log is written to last of all', () => {
     expect(resumed.count).toBeGreaterThan(0)
     expect(place.asked()).toBe(0)
     expect(services.asked).toEqual(['fulcio', 'tsa', 'rekor'])
+  })
+
+  test('a name that was taken meanwhile is noticed before any service is asked', async () => {
+    const place = await openPlace()
+    const { output, services } = place
+    const onEvent = (event: TransferEvent): void => {
+      if (event.type === 'phase' && event.phase === 'fetch') writeFileSync(output, 'mine')
+    }
+    await expect(place.pack({}, { onEvent })).rejects.toMatchObject({ code: 'OUTPUT_EXISTS' })
+    expect(services.asked).toEqual([])
+    await place.pack({}, { force: true })
+  })
+
+  test('what came out of an earlier bundle alone is kept, too', async () => {
+    const place = await openPlace()
+    const { folder, images, services, source } = place
+    const earlier = join(folder, 'earlier.tar')
+    await pack({ images: images.slice(0, 1), output: earlier, key: 'unsigned' })
+    services.faults.tsa = () => ({ status: 400, body: '' })
+    await expect(place.pack({}, { reuse: [earlier] })).rejects.toMatchObject({ code: 'INCOMPLETE' })
+    services.faults = {}
+    await rm(earlier)
+    await source.close()
+    expect(await place.pack()).toMatchObject({ isSigned: true, fetched: { count: 0 } })
   })
 
   test('called off while it is signed: nothing is lost, and nothing looks finished', async () => {
@@ -153,7 +177,7 @@ describe('[duty: token-secrecy] the identity token', () => {
       {},
       {
         onEvent: (event) => {
-          if (event.type === 'item') void writeFile(token, expired)
+          if (event.type === 'item') writeFileSync(token, expired)
         },
       },
     )
@@ -166,6 +190,14 @@ describe('[duty: token-secrecy] the identity token', () => {
     place.asked()
     await place.pack()
     expect(place.asked()).toBe(0)
+  })
+
+  test('may come by a pipe, which gives it once', async () => {
+    const place = await openPlace()
+    const pipe = join(place.folder, 'pipe')
+    execFileSync('mkfifo', [pipe])
+    void writeFile(pipe, identityToken())
+    await place.pack({ identityToken: { file: pipe } })
   })
 
   test('of GitHub Actions is asked for at the end; that of a variable is there', async () => {
@@ -209,158 +241,6 @@ describe('[duty: token-secrecy] the identity token', () => {
   })
 })
 
-describe('a service that fails', () => {
-  const json = (value: object, status = 200): Reply => ({
-    status,
-    type: 'application/json',
-    body: JSON.stringify(value),
-  })
-
-  test('is named, with its URL and without the token, and the rest is kept', async () => {
-    const place = await openPlace()
-    const { services } = place
-    const { origin } = services
-    const cases: ['fulcio' | 'tsa' | 'rekor', Reply, string, RegExp][] = [
-      [
-        'fulcio',
-        json({ message: 'no such issuer' }, 400),
-        'REGISTRY',
-        /^cannot get a certificate: Fulcio \(ORIGIN\/api\/v2\/signingCert\): it answers 400 Bad Request \("no such issuer"\)$/,
-      ],
-      ['fulcio', json({}, 403), 'DENIED', /403 Forbidden/],
-      [
-        'fulcio',
-        { status: 200, type: 'text/html', body: '<html>' },
-        'REGISTRY',
-        /it answers with "text\/html", and not application\/json/,
-      ],
-      [
-        'fulcio',
-        { status: 200, type: 'application/json', body: Buffer.alloc(300_000, ' ') },
-        'REGISTRY',
-        /more than 262144 bytes/,
-      ],
-      ['fulcio', json({}), 'CONTENT_MISMATCH', /the answer of Fulcio \(ORIGIN\) holds no certificate/],
-      [
-        'tsa',
-        { status: 503, body: '' },
-        'REGISTRY',
-        /^cannot get a timestamp: the timestamp authority \(ORIGIN\/tsa\/timestamp\).* 503 Service Unavailable/,
-      ],
-      [
-        'tsa',
-        { status: 200, type: 'application/json', body: '{}' },
-        'REGISTRY',
-        /not application\/timestamp-reply/,
-      ],
-      [
-        'tsa',
-        { status: 200, type: 'application/timestamp-reply', body: '{}' },
-        'CONTENT_MISMATCH',
-        /is no timestamp/,
-      ],
-      [
-        'tsa',
-        { status: 200, type: 'application/timestamp-reply', body: Buffer.alloc(70_000) },
-        'REGISTRY',
-        /more than 65536 bytes/,
-      ],
-      [
-        'rekor',
-        { status: 500, body: '' },
-        'REGISTRY',
-        /^cannot write the entry of the log: Rekor \(ORIGIN\/api\/v1\/log\/entries\)/,
-      ],
-      ['rekor', json({}), 'INVALID_CONTENT', /the answer of Rekor \(ORIGIN\): it holds 0 entries/],
-      ['rekor', { status: 409, body: '' }, 'REGISTRY', /has it already \(409\), and does not say where/],
-    ]
-    for (const [name, reply, code, message] of cases) {
-      services.faults = { [name]: () => reply }
-      services.asked.length = 0
-      await expectUnsigned(place, code, new RegExp(message.source.replaceAll('ORIGIN', origin)))
-      // What comes after it has not been asked.
-      expect(services.asked.at(-1)).toBe(name)
-    }
-    services.faults = {}
-    await place.pack()
-  })
-
-  test('and has written the entry all the same is asked for it', async () => {
-    const place = await openPlace()
-    const { services } = place
-    const asked: string[] = []
-    let isFirst = true
-    services.faults.rekor = async ({ body, url }) => {
-      asked.push(url)
-      if (!isFirst) return undefined
-      isFirst = false
-      const answer = await fetch(`${services.origin}${url}`, { method: 'POST', body: new Uint8Array(body) })
-      const [uuid] = Object.keys((await answer.json()) as object)
-      return {
-        status: 409,
-        headers: { location: `https://elsewhere.example/api/v1/log/entries/${uuid}` },
-        body: '',
-      }
-    }
-    await place.pack()
-    expect(asked.at(-1)).toMatch(/^\/api\/v1\/log\/entries\/[0-9a-f]{64}$/)
-  })
-
-  test('or answers for something else is not believed', async () => {
-    const place = await openPlace()
-    const other = await startServices()
-    const { services } = place
-    const elsewhere = async (path: string, body: Buffer): Promise<Reply> => {
-      const answer = await fetch(`${other.origin}${path}`, { method: 'POST', body: new Uint8Array(body) })
-      const type = answer.headers.get('content-type')!
-      return { status: answer.status, type, body: Buffer.from(await answer.arrayBuffer()) }
-    }
-    let first: Reply | undefined
-    // The answer to an earlier request, for another key.
-    services.faults.fulcio = async ({ body, url }) => (first ??= await elsewhere(url, body))
-    await expectUnsigned(place, 'VERIFICATION_FAILED', /was issued by no authority that the trusted root has/)
-    services.faults.fulcio = () => first
-    await expectUnsigned(place, 'CONTENT_MISMATCH', /is a certificate for another key/)
-    services.faults = {
-      tsa: ({ url, body }) =>
-        elsewhere(url, Buffer.concat([body.subarray(0, -4), Buffer.alloc(1), body.subarray(-3)])),
-    }
-    await expectUnsigned(place, 'CONTENT_MISMATCH', /is a timestamp of something else/)
-    let entry: Reply | undefined
-    services.faults = { rekor: async ({ body, url }) => (entry ??= await elsewhere(url, body)) }
-    await expectUnsigned(place, 'VERIFICATION_FAILED', /does not verify with the trusted root/)
-    services.faults = { rekor: () => entry }
-    await expectUnsigned(place, 'CONTENT_MISMATCH', /gives an entry that is not about this signature/)
-    services.faults = {
-      fulcio: async ({ body }) => {
-        const request = JSON.parse(body.toString()) as { credentials: { oidcIdentityToken: string } }
-        request.credentials.oidcIdentityToken = identityToken({ iss: 'https://evil.example' })
-        return elsewhere('/api/v2/signingCert', Buffer.from(JSON.stringify(request)))
-      },
-    }
-    await expectUnsigned(
-      place,
-      'CONTENT_MISMATCH',
-      /names another issuer than the identity token: https:\/\/evil\.example/,
-    )
-  })
-
-  test('is reached as registries are: the authority that is given vouches for it', async () => {
-    const tls = selfSigned()
-    const place = await openPlace({ tls })
-    await expectUnsigned(place, 'TLS', /^cannot get a certificate: Fulcio \(https:/)
-    const caFile = join(place.folder, 'ca.pem')
-    await writeFile(caFile, tls.cert)
-    await place.pack({}, { registries: { caFile } })
-  })
-
-  test('with a trusted root of others', async () => {
-    const place = await openPlace()
-    await writeFile(place.root, (await makeSigstore()).trustedRoot)
-    await expectUnsigned(place, 'VERIFICATION_FAILED', /is not in the trusted root/)
-  })
-})
-
 describe('what cannot be', () => {
   test('a stream; and a plan needs no token', async () => {
     const place = await openPlace()
@@ -383,7 +263,7 @@ describe('what cannot be', () => {
       pack({ images: place.images.slice(0, 1), output: place.output, key: 'unsigned' }),
     ).rejects.toMatchObject({
       code: 'OUTPUT_UNFINISHED',
-      problems: [{ entry: 'signature', message: 'keyless → unsigned' }],
+      problems: [{ entry: 'signing key', message: 'keyless → unsigned' }],
     })
   })
 })

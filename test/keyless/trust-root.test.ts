@@ -70,13 +70,6 @@ describe('the trusted root of a private instance', () => {
       'a root by other keys',
       ({ files }) => files.set('/tuf/2.root.json', signed(rootOf(2, newKey(), newKey()), [newKey()])),
     ],
-    [
-      'a timestamp that was changed',
-      ({ files }) => {
-        const timestamp = files.get('/tuf/timestamp.json')!.toString()
-        files.set('/tuf/timestamp.json', Buffer.from(timestamp.replace('"version":9', '"version":8')))
-      },
-    ],
   ])('is refused where the repository has %s', async (_, change) => {
     const { repository, root } = await withRepository({ kind: 'ecdsa' })
     change(repository)
@@ -94,19 +87,14 @@ describe('the trusted root of a private instance', () => {
     })
   })
 
-  test('cannot be had: without a network, from a place that is none, of any size', async () => {
-    const { repository, root } = await withRepository()
-    const { url: mirror, files } = repository
+  test('cannot be had without a network, or from a place that is none', async () => {
+    const { root } = await withRepository()
     const fetching = (at: string) => fetchTrustRoot({ mirror: at, root, retries: 0 })
     await expect(fetching('http://127.0.0.1:1/tuf')).rejects.toMatchObject({
       code: 'NETWORK',
       message: expect.stringMatching(
         /^cannot fetch the trusted root: the TUF repository \(http:\/\/127\.0\.0\.1:1\/tuf\/2\.root\.json\): .*connection refused/,
       ) as string,
-    })
-    files.set('/tuf/timestamp.json', Buffer.alloc(9_000_000, ' '))
-    await expect(fetching(mirror)).rejects.toMatchObject({
-      message: expect.stringMatching(/more than 8388608 bytes/) as string,
     })
     for (const text of [
       'tuf',

@@ -55,7 +55,7 @@ describe('the one spelling of a bundle with a certificate', () => {
           expect(error).toMatchObject({ code: 'INVALID_CONTENT' })
         }
       }),
-      { numRuns: 200 },
+      { numRuns: 60 },
     )
   })
 

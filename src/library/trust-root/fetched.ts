@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { TrustedRoot } from '@sigstore/protobuf-specs'
 import * as v from 'valibot'
 import { AirgapError } from '../../errors.ts'
+import { instant } from '../../bundle/fields.ts'
 import { digestOf } from '../../oci/digest.ts'
 import { checkShape, parseStrictJson } from '../../oci/json.ts'
 import { MAX_TRUSTED_ROOT, parseTrustedRoot } from '../../trust/identity/trusted-root.ts'
@@ -11,12 +12,16 @@ import { TARGET } from './tuf-task.ts'
 
 const ROLES = ['root', 'timestamp', 'snapshot', 'targets'] as const
 
+const MOST_DAYS = 36_500
+
 const Metadata = v.object({
   signed: v.object({
     version: v.number(),
-    expires: v.string(),
+    expires: instant,
     // tuf-on-ci, with which the public instance is kept, writes for how many days it signs.
-    'x-tuf-on-ci-expiry-period': v.optional(v.number()),
+    'x-tuf-on-ci-expiry-period': v.optional(
+      v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(MOST_DAYS)),
+    ),
   }),
 })
 
@@ -42,7 +47,7 @@ export async function readFetched(cache: string, mirror: string): Promise<Fetche
     digest: digestOf(bytes),
     mirror,
     metadata: Object.fromEntries(await Promise.all(roles)) as FetchedTrustRoot['metadata'],
-    instances: instancesOf(TrustedRoot.fromJSON(parseStrictJson(bytes, what))),
+    instances: instancesOf(TrustedRoot.fromJSON(parseStrictJson(bytes, what)), what),
   }
 }
 
@@ -54,7 +59,11 @@ function tufMetadata(signed: v.InferOutput<typeof Metadata>['signed']): TufMetad
   return { version, expires, signed: new Date(Date.parse(expires) - days * DAY).toISOString() }
 }
 
-function instancesOf(root: TrustedRoot): TrustedInstance[] {
+function instancesOf(root: TrustedRoot, what: string): TrustedInstance[] {
+  const time = (date: Date): string => {
+    if (Number.isFinite(date.getTime())) return date.toISOString()
+    throw new AirgapError('INVALID_CONTENT', `${what} holds a time that is none`)
+  }
   const instance = (
     kind: TrustedInstance['kind'],
     name: string,
@@ -62,8 +71,8 @@ function instancesOf(root: TrustedRoot): TrustedInstance[] {
   ): TrustedInstance => ({
     kind,
     name,
-    ...(range?.start ? { start: range.start.toISOString() } : {}),
-    ...(range?.end ? { end: range.end.toISOString() } : {}),
+    ...(range?.start ? { start: time(range.start) } : {}),
+    ...(range?.end ? { end: time(range.end) } : {}),
   })
   return [
     ...root.certificateAuthorities.map((each) => instance('certificate authority', each.uri, each.validFor)),

@@ -8,6 +8,9 @@ export const MAX_TOKEN = 64 * 1024
 /** A token that ends sooner is of no use: the certificate is asked for with it after this. Seconds. */
 const LEAST_LIFE = 5
 
+/** The last second that JavaScript has a date for. */
+const MAX_SECONDS = 8_640_000_000_000
+
 const text = v.optional(v.string())
 const Claims = v.object({
   iss: v.string(),
@@ -15,7 +18,7 @@ const Claims = v.object({
   email: text,
   email_verified: v.optional(v.union([v.boolean(), v.string()])),
   aud: v.optional(v.union([v.string(), v.array(v.string())])),
-  exp: v.optional(v.number()),
+  exp: v.optional(v.pipe(v.number(), v.minValue(0), v.maxValue(MAX_SECONDS))),
   /** Of GitHub Actions: the workflow, as the certificate names it. */
   job_workflow_ref: text,
   /** Of GitLab: the same. */

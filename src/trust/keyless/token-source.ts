@@ -1,6 +1,6 @@
 import * as v from 'valibot'
 import { AirgapError } from '../../errors.ts'
-import { readSmallFile } from '../../files/small-file.ts'
+import { readSmallFileAndMode } from '../../files/small-file.ts'
 import { checkShape, parseStrictJson } from '../../oci/json.ts'
 import { MAX_TOKEN } from './identity-token.ts'
 import type { AskService } from './service.ts'
@@ -18,10 +18,19 @@ export interface TokenSource {
 /** Whom tokens are for. Private instances of Fulcio have the same, unless they were told otherwise. */
 export const AUDIENCE = 'sigstore'
 
-/** The token in a file, with or without a line end. It is read anew when it is needed: it may have been renewed. */
+/**
+ * The token in a file, with or without a line end. It is read anew when it is needed: it may have been renewed. A pipe
+ * gives it once.
+ */
 export function tokenInFile(path: string): TokenSource {
-  const read = async (): Promise<string> =>
-    (await readSmallFile(path, MAX_TOKEN, 'identity token')).toString('latin1').trim()
+  let piped: string | undefined
+  const read = async (): Promise<string> => {
+    if (piped !== undefined) return piped
+    const { bytes, mode } = await readSmallFileAndMode(path, MAX_TOKEN, 'identity token')
+    const token = bytes.toString('latin1').trim()
+    if (mode === undefined) piped = token
+    return token
+  }
   return { name: `in ${path}`, peek: read, get: read }
 }
 

@@ -92,7 +92,7 @@ const NAMES: Record<keyof PackInputs, string> = {
   expires: 'expiry',
   sequence: 'sequence',
   created: 'creation time (SOURCE_DATE_EPOCH)',
-  key: 'signature',
+  key: 'signing key',
 }
 
 /** @param lock the lock that was given now, if one was. */
