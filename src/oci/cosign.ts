@@ -47,12 +47,17 @@ function isImageLayer({ mediaType }: Descriptor): boolean {
 }
 
 /**
- * The layers that a manifest under cosign's tag lacks. Two signatures may be of one payload: what tells them apart are
+ * The layers that a manifest under cosign's tag lacks, each once. Two signatures may be of one payload: what tells them apart are
  * the annotations.
  */
 export function lackingLayers(there: readonly Descriptor[], layers: readonly Descriptor[]): Descriptor[] {
   const had = new Set(there.map(identityOf))
-  return layers.filter((layer) => !had.has(identityOf(layer)))
+  return layers.filter((layer) => {
+    const identity = identityOf(layer)
+    if (had.has(identity)) return false
+    had.add(identity)
+    return true
+  })
 }
 
 function identityOf({ mediaType, digest, annotations }: Descriptor): string {

@@ -19,7 +19,10 @@ beforeAll(async () => {
 })
 
 /** A registry that answers everything with a status, or nothing but lists and cosign's tags. */
-const refusing = (status: number, isRefused = (_: string): boolean => true): EmbeddedRegistryOptions => ({
+const refusing = (
+  status: number,
+  isRefused: (path: string) => boolean = () => true,
+): EmbeddedRegistryOptions => ({
   front: async ({ path }) => (isRefused(path) ? { status, headers: { 'Content-Length': '0' } } : undefined),
 })
 const ofReferrers = (path: string): boolean => /\/referrers\/|\.(?:sig|att|sbom)$/.test(path)

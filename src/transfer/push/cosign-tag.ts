@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AirgapError } from '../../errors.ts'
+import { cosignFault, lackingLayers, parseCosignTag } from '../../oci/cosign.ts'
 import { digestOf, type Digest } from '../../oci/digest.ts'
 import { parseStrictJson } from '../../oci/json.ts'
-import type { Descriptor, Manifest } from '../../oci/manifest.ts'
+import type { Descriptor, Manifest, ManifestOrIndex } from '../../oci/manifest.ts'
 import { isImageConfigType, OCI_CONFIG, OCI_MANIFEST } from '../../oci/media-types.ts'
 import type { Repository } from '../../registry/repository.ts'
-import { readCosignTag } from './read-cosign-tag.ts'
+import { readCosignTag, taken } from './read-cosign-tag.ts'
 import { putSmallBlob } from './small-blob.ts'
 
 /** How often the manifest is written at most, when others write it at the same time. */
@@ -24,8 +25,8 @@ const MAX_CONFIG = 1024 * 1024
  * anything of it is missing, a bounded number of times.
  *
  * @returns the digest of the manifest that has all of them.
- * @throws AirgapError `REGISTRY` where the tag is something else than such a manifest, which is left as it is, or where
- *   it would become too large; and those of every request.
+ * @throws AirgapError `REGISTRY` where the tag is something else than such a manifest, another SBOM (cosign takes one
+ *   alone), or where it would become too large; it is left as it is. Those of every request.
  */
 export async function addToCosignTag(
   repository: Repository,
@@ -38,7 +39,8 @@ export async function addToCosignTag(
     const there = await readCosignTag(repository, tag, signal)
     const now = there?.layers ?? []
     // What was there before and is not there now was lost to somebody who wrote at the same time, or by us.
-    const lacking = missingFrom(now, [...written, ...layers])
+    const { lacking, fault } = whatIsLacking(there, tag, [...written, ...layers])
+    if (fault !== undefined) throw taken(repository, tag, fault)
     if (there && lacking.length === 0) return there.digest
     if (round === MAX_ROUNDS) break
     if (round > 0) await sleep(Math.random() * PAUSE_MS * round, undefined, signal ? { signal } : {})
@@ -54,20 +56,22 @@ export async function addToCosignTag(
   )
 }
 
-/** Those of `wanted`, each once, that `layers` has not: the same signature has the same blob and the same annotations. */
-function missingFrom(layers: readonly Descriptor[], wanted: readonly Descriptor[]): Descriptor[] {
-  const known = new Set(layers.map(keyOf))
-  return wanted.filter((layer) => {
-    const key = keyOf(layer)
-    if (known.has(key)) return false
-    known.add(key)
-    return true
-  })
-}
-
-function keyOf({ digest, mediaType, annotations }: Descriptor): string {
-  const notes = Object.entries(annotations ?? {}).toSorted(([a], [b]) => (a < b ? -1 : 1))
-  return JSON.stringify([digest, mediaType, notes])
+/**
+ * Which layers the manifest under one of cosign's tags lacks, or why none can be added to it.
+ * @param there undefined where the tag is free.
+ */
+export function whatIsLacking(
+  there: ManifestOrIndex | undefined,
+  tag: string,
+  layers: readonly Descriptor[],
+): { lacking: Descriptor[]; fault?: string } {
+  const parsed = parseCosignTag(tag)
+  if (!parsed) throw new AirgapError('INTERNAL', `${tag} is none of cosign's tags`)
+  const fault = there && cosignFault(there, parsed)
+  if (fault !== undefined || there?.kind === 'index') return { lacking: [], fault: fault ?? 'it is an index' }
+  const lacking = lackingLayers(there?.layers ?? [], layers)
+  const isSecond = there !== undefined && parsed.kind === 'sbom' && lacking.length > 0
+  return isSecond ? { lacking: [], fault: 'it is another SBOM, and cosign takes but one' } : { lacking }
 }
 
 /** What is there with other layers, and a config that goes with them; members that we do not know are kept. */

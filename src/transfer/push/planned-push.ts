@@ -26,9 +26,11 @@ export interface PlannedPush extends Pick<
           state: 'to-sign' | 'present'
         })[]
       | undefined
-    /** What travels along with it. `to-merge`: cosign's tag has other layers, which stay. */
+    /** What travels along with it. `to-merge`: cosign's tag has other layers, which stay; `taken`: it is no place for these. */
     referrers?:
-      | (ReferrerEntry & { state: 'to-send' | 'present' | 'to-merge' | 'not-delivered' | 'left-out' })[]
+      | (ReferrerEntry & {
+          state: 'to-send' | 'present' | 'to-merge' | 'taken' | 'not-delivered' | 'left-out'
+        })[]
       | undefined
   }[]
   /** What images will be signed with, and how. */

@@ -1,9 +1,7 @@
 import { AirgapError } from '../../errors.ts'
+import { cosignFault, parseCosignTag } from '../../oci/cosign.ts'
 import type { Manifest } from '../../oci/manifest.ts'
 import type { Repository } from '../../registry/repository.ts'
-
-/** Layers of what can be run, by the beginnings of their media types: no manifest of signatures has such. */
-const FILE_SYSTEMS = ['application/vnd.oci.image.layer.', 'application/vnd.docker.image.rootfs.']
 
 /**
  * The manifest under one of cosign's tags.
@@ -15,6 +13,8 @@ export async function readCosignTag(
   tag: string,
   signal?: AbortSignal,
 ): Promise<Manifest | undefined> {
+  const parsed = parseCosignTag(tag)
+  if (!parsed) throw new AirgapError('INTERNAL', `${tag} is none of cosign's tags`)
   let found
   try {
     found = await repository.fetchManifest(tag, signal)
@@ -22,23 +22,19 @@ export async function readCosignTag(
     if (!(error instanceof AirgapError)) throw error
     if (error.code === 'NOT_FOUND') return undefined
     // It is the registry's content that is not to be used, not the bundle's.
-    if (error.code === 'INVALID_CONTENT') throw somethingElse(repository, tag, 'a damaged manifest', error)
+    if (error.code === 'INVALID_CONTENT') throw taken(repository, tag, 'it is a damaged manifest', error)
     throw error
   }
-  if (found.kind === 'index') throw somethingElse(repository, tag, 'an index')
-  if (found.layers.some(({ mediaType }) => FILE_SYSTEMS.some((start) => mediaType.startsWith(start)))) {
-    throw somethingElse(repository, tag, 'an image')
-  }
-  return found
+  const fault = cosignFault(found, parsed)
+  if (fault === undefined && found.kind === 'manifest') return found
+  throw taken(repository, tag, fault ?? 'it is an index of images')
 }
 
-function somethingElse({ name }: Repository, tag: string, what: string, cause?: AirgapError): AirgapError {
-  return new AirgapError(
-    'REGISTRY',
-    `${name}:${tag} is ${what}, where cosign keeps signatures${cause ? ` (${cause.message})` : ''}`,
-    {
-      hint: 'It is left as it is. Find out who put it there; when the tag is deleted, push again.',
-      cause,
-    },
-  )
+/** The error for a tag that cannot take what belongs under it. */
+export function taken({ name }: Repository, tag: string, fault: string, cause?: AirgapError): AirgapError {
+  const why = cause ? `${fault} (${cause.message})` : fault
+  return new AirgapError('REGISTRY', `${name}:${tag} cannot be added to: ${why}`, {
+    hint: 'It is left as it is. To have what comes with the image, find out who uses the tag, delete it, and push again.',
+    cause,
+  })
 }

@@ -58,12 +58,12 @@ describe('under the tag for signatures, instead of them', () => {
     [
       'an index',
       (registry) => plant(registry, { schemaVersion: 2, mediaType: OCI_INDEX, manifests: [] }, OCI_INDEX),
-      'is an index, where cosign keeps signatures',
+      'it is an index of images',
     ],
     [
       'an image [attack: sig-tag-is-image]',
       (registry) => plant(registry, manifest(registry, [layer])),
-      'is an image, where cosign keeps signatures',
+      'it is an image, with layers of files',
     ],
     ['no JSON', (registry) => plant(registry, '\u0000\u0001 nonsense'), 'is a damaged manifest'],
     [
