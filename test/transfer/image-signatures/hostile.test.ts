@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { SIMPLE_SIGNING } from '../../../src/oci/cosign.ts'
 import { digestOf, type Digest } from '../../../src/oci/digest.ts'
 import { OCI_INDEX, OCI_MANIFEST } from '../../../src/oci/media-types.ts'
 import {
@@ -84,7 +85,7 @@ describe('under the tag for signatures, instead of them', () => {
           manifest(
             registry,
             Array.from({ length: 1000 }, (_, i) => ({
-              mediaType: 'application/vnd.dsse.envelope.v1+json',
+              mediaType: SIMPLE_SIGNING,
               ...blob(registry, Buffer.from(String(i))),
             })),
           ),
