@@ -41,6 +41,7 @@ export type { Checksums } from './bundle/checksums.ts'
 export type { Amount } from './transfer/amount.ts'
 export type { Closure } from './transfer/graph.ts'
 export type { Authentication } from './transfer/check/authenticate.ts'
+export type { Signer } from './transfer/check/signers.ts'
 export type { ImageGraph, OpenedBundle, VerifiedBundle } from './transfer/check/opened-bundle.ts'
 export type { PlannedPush } from './transfer/push/planned-push.ts'
 export { serializeReceipt, type Receipt } from './transfer/push/receipt.ts'
@@ -50,6 +51,14 @@ export type { ServedBundles } from './transfer/serve/serve.ts'
 export type { RequestLogEntry } from './server/request.ts'
 
 export { readPrivateKey, readPublicKey, type PublicKey, type SigningKey } from './trust/keys.ts'
-export type { VerifiedSignature } from './trust/verified.ts'
+export type { IdentityOptions } from './trust/identity/identity.ts'
+export { readTrustedRoot, type Root as TrustedRoot } from './trust/identity/trusted-root.ts'
+export type {
+  LogEntry,
+  SignedBy,
+  SignedByIdentity,
+  SignedByKey,
+  VerifiedSignature,
+} from './trust/verified.ts'
 export type { PasswordSource } from './trust/password.ts'
 export { writeKeyPair, type KeyPairFiles } from './trust/key-files.ts'

@@ -7,6 +7,7 @@ import { SIGSTORE_SIGNATURE } from '../bundle/names.ts'
 import { escapeLine, formatCount, formatFields, plural, type Highlight } from './format.ts'
 import { identityFields, sizeField } from './render-bundle.ts'
 import { countImages, renderImages } from './render-images.ts'
+import { signedBy, signerFields } from './render-signers.ts'
 import { renderSkipped } from './render-skipped.ts'
 import type { Evidence } from './shapes/evidence.ts'
 
@@ -75,20 +76,18 @@ const VERDICTS = {
 /** The evidence as an auditor reads it. */
 export function renderEvidence(evidence: Evidence): string {
   const { authentication, bundle } = evidence
+  const { signers = [] } = authentication
   const heads: Record<Evidence['verdict'], string> = {
-    good: `${VERDICTS.good.words}: complete, unaltered, and signed by the key given`,
+    good: `${VERDICTS.good.words}: complete, unaltered, and ${signedBy(signers)}`,
     'integrity-only': `${VERDICTS['integrity-only'].words}\nNobody was asked who made it.`,
     'not-verified':
       'what the bundle says of itself.\nNOTHING HERE WAS VERIFIED; that is what `airgap verify` does.',
   }
-  let signature = 'none'
-  if (authentication.keyFingerprint !== undefined) signature = `key ${authentication.keyFingerprint}`
-  else if (authentication.state === 'signed')
-    signature = escapeLine(`${authentication.identity}, vouched for by ${authentication.issuer}`)
-  else if (evidence.hasSignature) signature = 'there is one, not checked'
   const fields: [string, string][] = [
     ...identityFields(bundle),
-    ['signature', signature],
+    ...(signers.length > 0
+      ? signerFields(signers, 'signature')
+      : [['signature', evidence.hasSignature ? 'there is one, not checked' : 'none'] as [string, string]]),
     ['made by', escapeLine(`${bundle.tool.name} ${bundle.tool.version}`)],
     ['platforms', evidence.platforms === 'all' ? 'all' : evidence.platforms.join(', ')],
     sizeField(bundle),

@@ -2,6 +2,7 @@ import type { PlannedPush } from '../transfer/push/planned-push.ts'
 import type { Receipt } from '../transfer/push/receipt.ts'
 import { kubeadmSettings, registryMirrors } from '../transfer/push/next-steps.ts'
 import { escapeLine, formatBytes, formatFields, labelled, plural } from './format.ts'
+import { signerFields } from './render-signers.ts'
 import type { PushPlanDocument } from './shapes/push.ts'
 
 /** What a push will do, as `--dry-run` gives it. */
@@ -58,12 +59,9 @@ export function renderReceipt(receipt: Receipt, receiptFile: string): string {
     `${number} (${formatBytes(bytes)})`
   const fields: [string, string][] = [
     ['bundle digest', receipt.bundle.digest],
-    [
-      'signed by',
-      authentication.state === 'signed'
-        ? (authentication.keyFingerprint ?? '')
-        : 'NOT CHECKED (--allow-unsigned)',
-    ],
+    ...(authentication.state === 'signed'
+      ? signerFields(authentication.signers ?? [], 'signed by')
+      : [['signed by', 'NOT CHECKED (--allow-unsigned)'] as [string, string]]),
     ['uploaded', count(totals.uploaded)],
     ['mounted', count(totals.mounted)],
     ['was there', count(totals.present)],

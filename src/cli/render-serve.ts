@@ -5,6 +5,7 @@ import type { VerifiedBundle } from '../transfer/check/opened-bundle.ts'
 import { escapeLine, formatBytes, plural } from './format.ts'
 import { openedFields, verdictOf } from './render-evidence.ts'
 import { countImages } from './render-images.ts'
+import { signedBy, signerLines } from './render-signers.ts'
 import type { ServeResult } from './shapes/serve.ts'
 
 type ServedBundle = ServeResult['bundles'][number]
@@ -64,9 +65,10 @@ function bundleLines(
   served: ServedBundles,
 ): string[] {
   const images = served.images.filter((image) => image.bundle === file).map(({ graph }) => graph.image)
+  const { signers = [] } = authentication
   const words =
     verdict === 'good'
-      ? ['GOOD: unaltered, and signed by the key given', `key ${authentication.keyFingerprint}`]
+      ? [`GOOD: unaltered, and ${signedBy(signers)}`, ...signerLines(signers)]
       : ['UNALTERED, BUT NOT AUTHENTICATED: nobody was asked who made it']
   const about = [
     escapeLine(bundle.name),

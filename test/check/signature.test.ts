@@ -51,8 +51,7 @@ describe('a signature', () => {
     expect(opened.problems).toEqual([])
     expect(opened.authentication).toMatchObject({
       state: 'signed',
-      key: { source: 'test.pub' },
-      signature: SIGSTORE_SIGNATURE,
+      signatures: [{ name: SIGSTORE_SIGNATURE, by: { kind: 'key', key: { source: 'test.pub' } } }],
     })
   })
 
