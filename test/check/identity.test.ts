@@ -1,8 +1,6 @@
 import { beforeAll, describe, expect, test } from 'vitest'
 import { singleManifest } from '../../fixtures/images/index.ts'
-import { formatChecksums } from '../../src/bundle/checksums.ts'
 import { CHECKSUMS, RAW_SIGNATURE, SIGSTORE_SIGNATURE } from '../../src/bundle/names.ts'
-import { digestOf } from '../../src/oci/digest.ts'
 import { verificationError, verifyBundle } from '../../src/transfer/check/verify.ts'
 import type { TrustOptions } from '../../src/transfer/check/authenticate.ts'
 import { parseDetachedSignature } from '../../src/trust/detached.ts'
@@ -11,7 +9,6 @@ import { parseTrustedRoot } from '../../src/trust/identity/trusted-root.ts'
 import { spellCertificateBundle } from '../../src/trust/keyless/spelling.ts'
 import {
   archiveOf,
-  contentEntries,
   draftOf,
   entriesOf,
   entry,
@@ -20,6 +17,7 @@ import {
   type Draft,
   type Entry,
 } from '../bundle/build-bundle.ts'
+import { certifiedEntries, unsignedEntries } from '../trust/certified-bundle.ts'
 import { IDENTITY, ISSUER, makeSigstore, type SignOptions, type Sigstore } from '../trust/sigstore.ts'
 import { expectRefusal, problemsOf, TRUST } from './check-bundle.ts'
 
@@ -39,27 +37,15 @@ beforeAll(async () => {
   }
 })
 
-function checksumsOf(content: readonly Entry[]): Buffer {
-  return formatChecksums(content.map(({ name, content: bytes }) => [name, digestOf(bytes)]))
-}
-
-/** A bundle whose own signature is what `sign` gives, written as it has to be. */
-async function signedBundle(
+const signedBundle = (
   sign: (checksums: Buffer) => Promise<Uint8Array>,
-  spell: (json: Uint8Array) => Uint8Array = spellCertificateBundle,
-): Promise<Entry[]> {
-  const content = contentEntries(draft)
-  const checksums = checksumsOf(content)
-  return [entry(CHECKSUMS, checksums), entry(SIGSTORE_SIGNATURE, spell(await sign(checksums))), ...content]
-}
+  spell?: (json: Uint8Array) => Uint8Array,
+): Promise<Entry[]> => certifiedEntries(draft, sign, spell)
 
 const byCertificate = (options: SignOptions = {}, by: Sigstore = sigstore): Promise<Entry[]> =>
   signedBundle((checksums) => by.sign(checksums, options))
 
-function unsigned(): Entry[] {
-  const content = contentEntries(draft)
-  return [entry(CHECKSUMS, checksumsOf(content)), ...content]
-}
+const unsigned = (): Entry[] => unsignedEntries(draft)
 
 describe('a bundle that is signed with a certificate', () => {
   test('is good for whom it names, and the result says who that is', async () => {
