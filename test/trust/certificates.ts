@@ -37,7 +37,10 @@ function time(date: Date): Buffer {
     .toISOString()
     .replace(/\.\d+Z$/, 'Z')
     .replaceAll(/[-:T]/g, '')
-  return der(0x18, Buffer.from(digits))
+  // With two digits for the year until 2049 (RFC 5280 § 4.1.2.5).
+  return date.getUTCFullYear() < 2050
+    ? der(0x17, Buffer.from(digits.slice(2)))
+    : der(0x18, Buffer.from(digits))
 }
 
 export interface Extension {
