@@ -47,7 +47,7 @@ function certificateFields({ issuer, signedAt, logIndex, trustedRoot }: Signer):
     ...(trustedRoot
       ? [
           ['trusted root', escapeLine(trustedRoot.file)] as [string, string],
-          ['', trustedRoot.digest] as [string, string],
+          ['root digest', trustedRoot.digest] as [string, string],
         ]
       : []),
   ]
