@@ -57,6 +57,7 @@ export type { Amount } from './transfer/amount.ts'
 export type { Closure } from './transfer/graph.ts'
 export type { ReferrerGraph } from './transfer/referrers.ts'
 export type { Authentication } from './transfer/check/authenticate.ts'
+export type { Signer } from './transfer/check/signers.ts'
 export type { ImageGraph, OpenedBundle, VerifiedBundle } from './transfer/check/opened-bundle.ts'
 export type { ImageSignatureFormat } from './transfer/push/image-signatures/plan.ts'
 export type { Enforcer, PolicyFile } from './transfer/push/cluster-policy/policy.ts'
@@ -75,7 +76,15 @@ export type { RequestLogEntry } from './server/request.ts'
 
 export { readPrivateKey, readPublicKey, type PublicKey, type SigningKey } from './trust/keys.ts'
 export { signBytes, type Signature } from './trust/signature.ts'
-export type { VerifiedSignature } from './trust/verified.ts'
 export { openSignCommand, type SignCommandOptions } from './trust/sign-command/sign-command.ts'
+export type { IdentityOptions } from './trust/identity/identity.ts'
+export { readTrustedRoot, type Root as TrustedRoot } from './trust/identity/trusted-root.ts'
+export type {
+  LogEntry,
+  SignedBy,
+  SignedByIdentity,
+  SignedByKey,
+  VerifiedSignature,
+} from './trust/verified.ts'
 export type { PasswordSource } from './trust/password.ts'
 export { writeKeyPair, type KeyPairFiles } from './trust/key-files.ts'

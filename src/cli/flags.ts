@@ -174,7 +174,36 @@ export const signingFlags = {
   }),
 }
 
-/** For verify and push. */
+const identityFlags = {
+  'certificate-identity': Flags.string({
+    description:
+      'Whom the certificate has to name that the bundle is signed with: an e-mail address or a URI; beside --key, either suffices',
+    helpValue: 'NAME',
+    helpGroup: 'TRUST',
+  }),
+  'certificate-identity-regexp': Flags.string({
+    description: 'The same as a regular expression, which has to fit the whole name',
+    helpValue: 'PATTERN',
+    helpGroup: 'TRUST',
+  }),
+  'certificate-oidc-issuer': Flags.string({
+    description: 'Who has to have vouched for that name: the URL of the OpenID Connect issuer',
+    helpValue: 'URL',
+    helpGroup: 'TRUST',
+  }),
+  'certificate-oidc-issuer-regexp': Flags.string({
+    description: 'The same as a regular expression, which has to fit the whole URL',
+    helpValue: 'PATTERN',
+    helpGroup: 'TRUST',
+  }),
+  'trusted-root': Flags.string({
+    description: 'Authorities and logs that certificates are checked with: the trusted_root.json of Sigstore',
+    helpValue: 'FILE',
+    helpGroup: 'TRUST',
+  }),
+}
+
+/** For verify, push and serve. */
 export const trustFlags = {
   key: Flags.string({
     ...many,
@@ -182,6 +211,7 @@ export const trustFlags = {
     helpValue: 'PUB',
     helpGroup: 'TRUST',
   }),
+  ...identityFlags,
   signature: Flags.string({
     ...many,
     description: 'Detached signature over SHA256SUMS',

@@ -9,6 +9,7 @@ import { escapeLine, formatCount, formatFields, plural, type Highlight } from '.
 import { identityFields, sizeField } from './render-bundle.ts'
 import { countImages, renderImages } from './render-images.ts'
 import { countedSigners, policyFieldLines, renderPolicy } from './render-policy.ts'
+import { signedBy, signerFields } from './render-signers.ts'
 import { renderSkipped } from './render-skipped.ts'
 import type { Evidence } from './shapes/evidence.ts'
 
@@ -80,21 +81,16 @@ const VERDICTS = {
 /** The evidence as an auditor reads it. */
 export function renderEvidence(evidence: Evidence): string {
   const { authentication, bundle } = evidence
+  const { signers = [] } = authentication
   const heads: Record<Evidence['verdict'], string> = {
-    good: `${VERDICTS.good.words}: complete, unaltered, and ${evidence.policy ? 'as the policy asks for' : 'signed by the key given'}`,
+    good: `${VERDICTS.good.words}: complete, unaltered, and ${evidence.policy ? 'as the policy asks for' : signedBy(signers)}`,
     'integrity-only': `${VERDICTS['integrity-only'].words}\nNobody was asked who made it.`,
     'not-verified':
       'what the bundle says of itself.\nNOTHING HERE WAS VERIFIED; that is what `airgap verify` does.',
   }
-  let signature = 'none'
-  if (evidence.policy) signature = countedSigners(evidence)
-  else if (authentication.keyFingerprint !== undefined) signature = `key ${authentication.keyFingerprint}`
-  else if (authentication.state === 'signed')
-    signature = escapeLine(`${authentication.identity}, vouched for by ${authentication.issuer}`)
-  else if (evidence.hasSignature) signature = 'there is one, not checked'
   const fields: [string, string][] = [
     ...identityFields(bundle),
-    [evidence.policy ? 'signed by' : 'signature', signature],
+    ...signatureFieldsOf(evidence),
     ...policyFieldLines(evidence),
     ['made by', escapeLine(`${bundle.tool.name} ${bundle.tool.version}`)],
     ['platforms', evidence.platforms === 'all' ? 'all' : evidence.platforms.join(', ')],
@@ -127,6 +123,13 @@ export function reportFields({
     ['report digest', digest],
     ...(keyFingerprint === undefined ? [] : [['report signed by', keyFingerprint] as [string, string]]),
   ]
+}
+
+function signatureFieldsOf(evidence: Evidence): [string, string][] {
+  if (evidence.policy) return [['signed by', countedSigners(evidence)]]
+  const { signers = [] } = evidence.authentication
+  if (signers.length > 0) return signerFields(signers, 'signature')
+  return [['signature', evidence.hasSignature ? 'there is one, not checked' : 'none']]
 }
 
 function countOf(names: readonly string[]): string {

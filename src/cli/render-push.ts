@@ -7,6 +7,7 @@ import { plannedSignatureLines, signatureLines, signerField } from './render-sig
 import type { ReportFile } from './reports.ts'
 import { reportFields } from './render-evidence.ts'
 import { countedSigners, policyFieldLines, sequenceField } from './render-policy.ts'
+import { signerFields } from './render-signers.ts'
 import type { PushPlanDocument } from './shapes/push.ts'
 
 /** What a push will do, as `--dry-run` gives it. */
@@ -103,17 +104,12 @@ const REFERRERS_ARE = {
 
 /** What was done, and what the operator needs next. */
 export function renderReceipt(receipt: Receipt, receiptFile: string, report?: ReportFile): string {
-  const { totals, images, authentication } = receipt
+  const { totals, images } = receipt
   const count = ({ count: number, bytes }: { count: number; bytes: number }): string =>
     `${number} (${formatBytes(bytes)})`
   const fields: [string, string][] = [
     ['bundle digest', receipt.bundle.digest],
-    [
-      'signed by',
-      authentication.state === 'signed'
-        ? countedSigners(receipt) || (authentication.keyFingerprint ?? '')
-        : 'NOT CHECKED (--allow-unsigned)',
-    ],
+    ...signedByFields(receipt),
     ...signerField(receipt.imageSigning),
     ...policyFieldLines(receipt),
     ...sequenceField(receipt),
@@ -205,4 +201,11 @@ function mirrorLines(receipt: Receipt): string[] {
     for (const { source, target } of unreached) lines.push(`  ${source}`, `    ${target}`)
   }
   return lines
+}
+
+function signedByFields(receipt: Receipt): [string, string][] {
+  const { authentication, policy } = receipt
+  if (authentication.state !== 'signed') return [['signed by', 'NOT CHECKED (--allow-unsigned)']]
+  if (policy) return [['signed by', countedSigners(receipt)]]
+  return signerFields(authentication.signers ?? [], 'signed by')
 }

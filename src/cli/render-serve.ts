@@ -6,6 +6,7 @@ import { escapeLine, formatBytes, plural } from './format.ts'
 import { openedFields, verdictOf } from './render-evidence.ts'
 import { countImages } from './render-images.ts'
 import { countedSigners, policyFieldLines } from './render-policy.ts'
+import { signedBy, signerLines } from './render-signers.ts'
 import type { ServeResult } from './shapes/serve.ts'
 
 type ServedBundle = ServeResult['bundles'][number]
@@ -63,6 +64,7 @@ export function renderServe(document: ServeResult, served: ServedBundles, hostsD
 function bundleLines(served: ServedBundle, { images: all }: ServedBundles): string[] {
   const { file, verdict, bundle, authentication, policy } = served
   const images = all.filter((image) => image.bundle === file).map(({ graph }) => graph.image)
+  const { signers = [] } = authentication
   const words =
     verdict === 'good'
       ? policy
@@ -70,7 +72,7 @@ function bundleLines(served: ServedBundle, { images: all }: ServedBundles): stri
             `GOOD: unaltered, and signed by ${countedSigners(served)}`,
             ...policyFieldLines(served).map(([label, value]) => `${label} ${value}`),
           ]
-        : ['GOOD: unaltered, and signed by the key given', `key ${authentication.keyFingerprint}`]
+        : [`GOOD: unaltered, and ${signedBy(signers)}`, ...signerLines(signers)]
       : ['UNALTERED, BUT NOT AUTHENTICATED: nobody was asked who made it']
   const about = [
     escapeLine(bundle.name),

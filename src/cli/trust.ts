@@ -1,8 +1,9 @@
 import { AirgapError } from '../errors.ts'
 import type { Trust } from '../library/trust.ts'
+import { givenIdentityFlags, identitiesFrom, type IdentityFlagValues } from './identity-flags.ts'
 
 /** The values of `trustFlags`. */
-export interface TrustFlagValues {
+export interface TrustFlagValues extends IdentityFlagValues {
   key?: string[] | undefined
   signature?: string[] | undefined
   policy?: string | undefined
@@ -15,24 +16,28 @@ export interface TrustFlagValues {
  * What the caller trusts, from the flags alone.
  *
  * @param unauthenticated the command's flag for doing without a signature.
- * @throws AirgapError `USAGE` when neither is given, or both.
+ * @throws AirgapError `USAGE` when nobody is named whose signature counts, or somebody together with that flag.
  */
 export function trustFrom(flags: TrustFlagValues, unauthenticated: { flag: string; isSet: boolean }): Trust {
   const keys = flags.key ?? []
   if (flags.policy !== undefined) return trustOfPolicy({ ...flags, policy: flags.policy }, unauthenticated)
-  if (keys.length > 0 && unauthenticated.isSet) {
-    throw new AirgapError('USAGE', `--key and ${unauthenticated.flag} exclude each other`)
+  const [given] = [...(keys.length > 0 ? ['--key'] : []), ...givenIdentityFlags(flags)]
+  if (given !== undefined && unauthenticated.isSet) {
+    throw new AirgapError('USAGE', `${given} and ${unauthenticated.flag} exclude each other`)
   }
-  if (keys.length === 0 && !unauthenticated.isSet) {
-    throw new AirgapError('USAGE', 'no key is given to check the bundle with', {
-      hint: `Give the public key that the packer handed over by another way: --key airgap.pub. Without one nobody knows who made the bundle; if that is all right, say so with ${unauthenticated.flag}. Where several people have to sign: --policy FILE.`,
+  if ((flags.signature ?? []).length > 0 && given === undefined) {
+    throw new AirgapError('USAGE', '--signature needs the --key that it is to be checked with', {
+      hint: 'Or, for a signature by a certificate: --certificate-identity, --certificate-oidc-issuer and --trusted-root; or the --policy that names who signs.',
     })
   }
-  if ((flags.signature ?? []).length > 0 && keys.length === 0) {
-    throw new AirgapError('USAGE', '--signature needs the --key that it is to be checked with')
+  if (given === undefined && !unauthenticated.isSet) {
+    throw new AirgapError('USAGE', 'no key is given to check the bundle with', {
+      hint: `Give the public key that the packer handed over by another way: --key airgap.pub; or, where it is signed with a certificate, --certificate-identity, --certificate-oidc-issuer and --trusted-root. Without any nobody knows who made the bundle; if that is all right, say so with ${unauthenticated.flag}. Where several people have to sign: --policy FILE.`,
+    })
   }
   return {
     keys,
+    ...identitiesFrom(flags),
     unauthenticated: unauthenticated.isSet,
     ...expectations(flags),
   }
@@ -57,10 +62,14 @@ function trustOfPolicy(
   if (unauthenticated.isSet) {
     throw new AirgapError('USAGE', `--policy and ${unauthenticated.flag} exclude each other`)
   }
-  if ((flags.key ?? []).length > 0) {
-    throw new AirgapError('USAGE', '--policy and --key exclude each other', {
-      hint: 'The policy names its signers: write the key into it, or leave the policy out.',
+  const [given] = [
+    ...((flags.key ?? []).length > 0 ? ['--key'] : []),
+    ...givenIdentityFlags({ ...flags, 'trusted-root': undefined }),
+  ]
+  if (given !== undefined) {
+    throw new AirgapError('USAGE', `--policy and ${given} exclude each other`, {
+      hint: 'The policy names its signers: write it there, or leave the policy out.',
     })
   }
-  return { policy: flags.policy, ...expectations(flags) }
+  return { policy: flags.policy, trustedRoot: flags['trusted-root'], ...expectations(flags) }
 }

@@ -24,7 +24,7 @@ export async function readPolicyTrust(
   if (policy.trustedRoot && trustedRoot !== undefined) {
     throw new AirgapError(
       'USAGE',
-      `the policy ${policy.source} names its trusted root, ${policy.trustedRoot.source}, and ${trustedRoot} is given besides`,
+      `the policy ${policy.source} names its trusted root, ${policy.trustedRoot.source}, and ${typeof trustedRoot === 'string' ? trustedRoot : trustedRoot.source} is given besides`,
       { hint: 'Take one of them out, so that it is plain which one counts.' },
     )
   }

@@ -3,6 +3,7 @@ import { readSmallFile } from '../files/small-file.ts'
 import { digestFault, isDigest, type Digest } from '../oci/digest.ts'
 import type { TrustOptions } from '../transfer/check/authenticate.ts'
 import type { IdentityOptions } from '../trust/identity/identity.ts'
+import type { Root } from '../trust/identity/trusted-root.ts'
 import type { PublicKey } from '../trust/keys.ts'
 import type { Policy } from '../trust/policy/policy.ts'
 import { readPolicyTrust } from './policy.ts'
@@ -13,8 +14,11 @@ export interface Trust {
   keys?: readonly (PublicKey | string)[] | undefined
   /** Whom a certificate may name, and who may have vouched for it. A signature by any one of them suffices, too. */
   identities?: readonly IdentityOptions[] | undefined
-  /** The trusted root (trusted_root.json) that certificates are checked with. Needed with `identities`. */
-  trustedRoot?: string | undefined
+  /**
+   * The trusted root that certificates are checked with: a file (trusted_root.json), or one that was read already. Needed
+   * with `identities`.
+   */
+  trustedRoot?: string | Root | undefined
   /**
    * Who has to have signed, and what the bundle has to be: a policy file, or one that was read. It names its signers, and
    * excludes `keys` and `identities`; `trustedRoot` goes with it where it names none.
@@ -35,18 +39,25 @@ export interface Trust {
 const MAX_SIGNATURE_FILE = 1024 * 1024
 
 /**
- * Reads the keys and signatures that a caller names.
- * @throws AirgapError `USAGE` when there are neither keys nor `unauthenticated`, or both; `FILE`, `INVALID_KEY`,
- *   `INVALID_DIGEST`, `INVALID_POLICY`
+ * Reads the keys, roots and signatures that a caller names.
+ * @throws AirgapError `USAGE` when there is nobody whose signature counts and no `unauthenticated`, or both, and when
+ *   identities and trusted root are not given together; `FILE`, `INVALID_KEY`, `INVALID_DIGEST`, `INVALID_CONTENT`,
+ *   `INVALID_POLICY`
  */
 export async function readTrust(trust: Trust): Promise<TrustOptions> {
   const { keys = [], identities = [], signatures = [], unauthenticated = false } = trust
   const hasSigners = keys.length > 0 || identities.length > 0 || trust.policy !== undefined
   if (hasSigners === unauthenticated) {
-    throw new AirgapError('USAGE', 'a bundle is checked either with keys or, by name, unauthenticated')
+    throw new AirgapError(
+      'USAGE',
+      'a bundle is checked either with keys or identities or, by name, unauthenticated',
+    )
   }
-  if (identities.length > 0 && trust.trustedRoot === undefined) {
-    throw new AirgapError('USAGE', 'certificates are checked with a trusted root, and none is given')
+  if (trust.policy === undefined && identities.length > 0 !== (trust.trustedRoot !== undefined)) {
+    throw new AirgapError(
+      'USAGE',
+      'certificates are checked with identities and a trusted root together, and one of them is missing',
+    )
   }
   const policy = trust.policy === undefined ? undefined : await readPolicyTrust(trust.policy, trust)
   const { readPublicKey } = await import('../trust/keys.ts')
@@ -71,11 +82,14 @@ export async function readTrust(trust: Trust): Promise<TrustOptions> {
 
 async function readIdentities(
   identities: readonly IdentityOptions[],
-  trustedRoot: string,
+  trustedRoot: string | Root,
 ): Promise<Pick<TrustOptions, 'identities' | 'root'>> {
   const { identityFrom } = await import('../trust/identity/identity.ts')
   const { readTrustedRoot } = await import('../trust/identity/trusted-root.ts')
-  return { identities: identities.map(identityFrom), root: await readTrustedRoot(trustedRoot) }
+  return {
+    identities: identities.map(identityFrom),
+    root: typeof trustedRoot === 'string' ? await readTrustedRoot(trustedRoot) : trustedRoot,
+  }
 }
 
 /** With or without `sha256:`, in either case of letters, as people paste it. */

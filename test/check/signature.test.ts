@@ -54,7 +54,7 @@ describe('a signature', () => {
     expect(opened.problems).toEqual([])
     expect(opened.authentication).toMatchObject({
       state: 'signed',
-      signatures: [{ by: { key: { source: 'test.pub' } }, name: SIGSTORE_SIGNATURE }],
+      signatures: [{ name: SIGSTORE_SIGNATURE, by: { kind: 'key', key: { source: 'test.pub' } } }],
     })
   })
 

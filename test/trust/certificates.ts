@@ -37,7 +37,10 @@ function time(date: Date): Buffer {
     .toISOString()
     .replace(/\.\d+Z$/, 'Z')
     .replaceAll(/[-:T]/g, '')
-  return der(0x18, Buffer.from(digits))
+  // With two digits for the year until 2049 (RFC 5280 § 4.1.2.5).
+  return date.getUTCFullYear() < 2050
+    ? der(0x17, Buffer.from(digits.slice(2)))
+    : der(0x18, Buffer.from(digits))
 }
 
 export interface Extension {
@@ -67,6 +70,7 @@ const EXTENDED_KEY_USAGE = '2.5.29.37'
 const SCT_LIST = '1.3.6.1.4.1.11129.2.4.2'
 export const FULCIO_ISSUER_V1 = '1.3.6.1.4.1.57264.1.1'
 export const FULCIO_ISSUER = '1.3.6.1.4.1.57264.1.8'
+export const TIME_STAMPING = '1.3.6.1.5.5.7.3.8'
 export const CODE_SIGNING = '1.3.6.1.5.5.7.3.3'
 
 export interface LeafOptions {
@@ -79,6 +83,7 @@ export interface LeafOptions {
   notAfter: Date
   /** Extended key usages. */
   uses?: readonly string[]
+  areUsesCritical?: boolean
   isAuthority?: boolean
   extensions?: readonly Extension[]
   withoutSct?: boolean
@@ -113,7 +118,11 @@ export function makeAuthority(keys: KeyPair, ctLog: KeyPair, organization = 'aut
       const { publicKey, names, issuer, notBefore, notAfter, isAuthority } = options
       const plain: Extension[] = [
         { oid: KEY_USAGE, critical: true, value: bits(Buffer.from([0x80]), 7) },
-        { oid: EXTENDED_KEY_USAGE, value: sequence(...(options.uses ?? [CODE_SIGNING]).map(oid)) },
+        {
+          oid: EXTENDED_KEY_USAGE,
+          critical: options.areUsesCritical === true,
+          value: sequence(...(options.uses ?? [CODE_SIGNING]).map(oid)),
+        },
         { oid: ALTERNATIVE_NAME, critical: true, value: sequence(...names.map(generalName)) },
         ...(isAuthority ? [{ oid: BASIC_CONSTRAINTS, critical: true, value: sequence(TRUE) }] : []),
         ...(issuer === undefined ? [] : [{ oid: FULCIO_ISSUER, value: utf8(issuer) }]),

@@ -9,7 +9,7 @@ import {
 import { bundleToJSON, toDSSEBundle, toMessageSignatureBundle, type Bundle } from '@sigstore/bundle'
 import { initializeTLog, initializeTSA } from '@sigstore/mock'
 import { HashAlgorithm, PublicKeyDetails, TrustedRoot } from '@sigstore/protobuf-specs'
-import { makeAuthority, type KeyPair, type LeafOptions } from './certificates.ts'
+import { makeAuthority, TIME_STAMPING, type KeyPair, type LeafOptions } from './certificates.ts'
 
 const REKOR = 'https://rekor.test.internal'
 const MINUTE = 60_000
@@ -47,6 +47,8 @@ export interface SignOptions {
 export interface Sigstore {
   /** trusted_root.json */
   trustedRoot: Buffer
+  /** The certificate authority's own certificate, DER. */
+  certificateAuthority: Buffer
   /** A signature over bytes: a Sigstore bundle v0.3 as JSON. */
   sign(payload: Uint8Array, options?: SignOptions): Promise<Buffer>
   /** An envelope around `statement`, as `cosign sign` and `cosign attest` make them. */
@@ -84,6 +86,18 @@ export async function makeSigstore(clock: Date = new Date()): Promise<Sigstore> 
   const [caKeys, ctKeys, logKeys, tsaKeys] = [pair('P-384'), pair(), pair(), pair('P-384')]
   const ca = makeAuthority(caKeys, ctKeys, 'sigstore.test')
   const tsa = await initializeTSA(tsaKeys, time)
+  const timeAuthority = makeAuthority(pair('P-384'), ctKeys, 'timestamps.test')
+  const timeCertificate = timeAuthority.issue({
+    publicKey: tsaKeys.publicKey,
+    names: [{ uri: 'https://tsa.test.internal' }],
+    notBefore: new Date(0),
+    notAfter: new Date('2100-01-01'),
+    uses: [TIME_STAMPING],
+    areUsesCritical: true,
+    withoutSct: true,
+  })
+  // The mock's own are valid from the present second on, and a timestamp may be of the one before.
+  exchangeCertificate(tsa, timeCertificate)
   // The same authority, asked later: it has the certificates of the first.
   const tsaAt = async (minutes: number): Promise<typeof tsa> =>
     minutes === 0
@@ -119,9 +133,7 @@ export async function makeSigstore(clock: Date = new Date()): Promise<Sigstore> 
         ctlogs: [
           logInstance('https://ct.test.internal', spki(ctKeys.publicKey), sha256(spki(ctKeys.publicKey))),
         ],
-        timestampAuthorities: [
-          authority('https://tsa.test.internal', [bytesOf(tsa.intCertificate), bytesOf(tsa.rootCertificate)]),
-        ],
+        timestampAuthorities: [authority('https://tsa.test.internal', [timeCertificate, timeAuthority.root])],
       }),
       undefined,
       2,
@@ -216,6 +228,7 @@ export async function makeSigstore(clock: Date = new Date()): Promise<Sigstore> 
 
   return {
     trustedRoot,
+    certificateAuthority: ca.root,
     sign: async (payload, options = {}) => {
       const { certificate, signature, entered } = await signMessage(payload, options)
       const bundle = toMessageSignatureBundle({ digest: sha256(payload), signature, certificate })
@@ -267,6 +280,12 @@ export async function makeSigstore(clock: Date = new Date()): Promise<Sigstore> 
       }
     },
   }
+}
+
+/** Has the mock's timestamp authority name this certificate as its own. */
+function exchangeCertificate(tsa: object, der: Buffer): void {
+  const authority = tsa as { intCert: { constructor: { fromBER(bytes: Uint8Array): never } } }
+  authority.intCert = authority.intCert.constructor.fromBER(der)
 }
 
 /** A `hashedrekord` as Rekor v1 notes it (sigstore/rekor, pkg/types/hashedrekord). */

@@ -150,7 +150,10 @@ function wayOut(
     ...(identities?.length ? ['identity, issuer and trusted root are the right ones'] : []),
   ]
   const [it, are] = identities?.length ? ['they', 'are'] : ['it', 'is']
-  return `Nothing in it was looked at further. Check that ${given.join(', or ')} for this bundle; if ${it} ${are}, do not use the bundle.`
+  const newer = identities?.length
+    ? ' Logs and authorities change: where the signature is younger than the trusted root, fetch that anew on the connected side.'
+    : ''
+  return `Nothing in it was looked at further. Check that ${given.join(', or ')} for this bundle; if ${it} ${are}, do not use the bundle.${newer}`
 }
 
 /**

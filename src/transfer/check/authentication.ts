@@ -1,5 +1,6 @@
 import type { SignedBy } from '../../trust/verified.ts'
 import type { Authentication } from './authenticate.ts'
+import { signersOf, type Signer } from './signers.ts'
 
 /** Who has signed, as documents name them: by a key, or by a certificate. */
 export type SignerName = { keyFingerprint: string } | { identity: string; issuer: string }
@@ -17,8 +18,8 @@ export function signerName(by: SignedBy): SignerName {
  */
 export function authenticationOf(
   authentication: Authentication,
-): ({ state: 'signed' } & SignerName) | { state: 'not-checked' } {
+): ({ state: 'signed'; signers: Signer[] } & SignerName) | { state: 'not-checked' } {
   return authentication.state === 'signed'
-    ? { state: 'signed', ...signerName(authentication.signatures[0].by) }
+    ? { state: 'signed', ...signerName(authentication.signatures[0].by), signers: signersOf(authentication) }
     : { state: 'not-checked' }
 }

@@ -12,6 +12,7 @@ import {
 } from '../../bundle/fields.ts'
 import { canonicalJson } from '../../oci/json.ts'
 import { policySchemas, sequenceSchemas } from '../check/policy-evidence.ts'
+import { identityName, issuerName, SignerSchema } from '../check/signers.ts'
 
 /** What became of a blob or manifest in a repository of the target. */
 const OutcomeSchema = described(
@@ -32,10 +33,11 @@ export const AuthenticationSchema = v.object({
     'Whether the signature was checked with a key or an identity of the caller',
   ),
   keyFingerprint: v.optional(keyFingerprint),
-  identity: v.optional(
-    described(v.string(), 'Whom the certificate names, where the signature was made with one'),
+  identity: v.optional(identityName),
+  issuer: v.optional(issuerName),
+  signers: v.optional(
+    described(v.array(SignerSchema), 'Every good signature; the first is the one that stands above'),
   ),
-  issuer: v.optional(described(v.string(), 'Who has vouched for that identity')),
 })
 
 export const TargetSchema = v.object({

@@ -57,9 +57,11 @@ const MAX_PATTERN = 4096
 /**
  * A JavaScript regular expression that has to fit the whole text, whatever alternatives, anchors and line ends it and the
  * text have.
+ *
+ * @param patience milliseconds that one text may take.
  * @throws AirgapError `USAGE`
  */
-export function fully(pattern: string, what: string): TextMatch {
+export function fully(pattern: string, what: string, patience = PATIENCE): TextMatch {
   const shown = `/${pattern}/`
   if (pattern.length > MAX_PATTERN) {
     throw new AirgapError('USAGE', `the pattern of the ${what} is longer than ${MAX_PATTERN} characters`)
@@ -68,7 +70,7 @@ export function fully(pattern: string, what: string): TextMatch {
     // By itself first: a closing parenthesis could otherwise end the group that anchors it.
     void new RegExp(pattern, 'u')
     const regexp = new RegExp(`^(?:${pattern})$`, 'u')
-    return { matches: (text) => matchesInTime(regexp, text, what, shown), shown }
+    return { matches: (text) => matchesInTime(regexp, text, patience, what, shown), shown }
   } catch (error) {
     throw new AirgapError('USAGE', `the pattern of the ${what} is no regular expression: ${shown}`, {
       hint: String.raw`It is JavaScript's kind: a dot that means a dot is \. and has to be quoted for the shell. (?i) and \A, \z of other kinds are not known; it fits the whole by itself, and [Aa] stands for both cases.`,
@@ -77,13 +79,13 @@ export function fully(pattern: string, what: string): TextMatch {
   }
 }
 
-function matchesInTime(regexp: RegExp, text: string, what: string, shown: string): boolean {
+function matchesInTime(regexp: RegExp, text: string, patience: number, what: string, shown: string): boolean {
   try {
-    return vm.runInNewContext('regexp.test(text)', { regexp, text }, { timeout: PATIENCE }) === true
+    return vm.runInNewContext('regexp.test(text)', { regexp, text }, { timeout: patience }) === true
   } catch (error) {
     throw new AirgapError(
       'USAGE',
-      `the pattern of the ${what} takes more than ${PATIENCE / 1000} s on a name of ${text.length} characters: ${shown}`,
+      `the pattern of the ${what} takes more than ${patience / 1000} s on a name of ${text.length} characters: ${shown}`,
       {
         hint: 'Repetitions within repetitions do that, as in (a+)+. Give the name itself if you can.',
         cause: error,

@@ -1,16 +1,16 @@
-import { createHash } from 'node:crypto'
 import { TrustedRoot } from '@sigstore/protobuf-specs'
 import { toTrustMaterial, VerificationError, type TrustMaterial } from '@sigstore/verify'
 import { AirgapError } from '../../errors.ts'
 import { readSmallFile } from '../../files/small-file.ts'
+import { digestOf, type Digest } from '../../oci/digest.ts'
 import { parseStrictJson } from '../../oci/json.ts'
 
 /** Certificate authorities, logs and timestamp authorities that the caller trusts. */
 export interface Root {
   /** The file that it came from, for messages. */
   source: string
-  /** `sha256:` and the SHA-256 of the file's bytes. */
-  digest: string
+  /** Of the file's bytes. */
+  digest: Digest
   /** When its newest part began to be valid: it was captured then or later. Milliseconds since 1970; 0 where nothing says. */
   newest: number
   material: TrustMaterial
@@ -59,7 +59,7 @@ export function parseTrustedRoot(bytes: Uint8Array, source: string): Root {
     const parsed = TrustedRoot.fromJSON(value)
     root = {
       source,
-      digest: `sha256:${createHash('sha256').update(bytes).digest('hex')}`,
+      digest: digestOf(bytes),
       newest: newestStart(parsed),
       material: toTrustMaterial(parsed, noKey),
     }
