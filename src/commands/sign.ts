@@ -12,7 +12,7 @@ const { key: trustedKey, ...otherTrustFlags } = trustFlags
 
 export default class Sign extends BaseCommand {
   static override description =
-    'Verify a bundle completely, and approve it with a signature of your own\nThe bundle is not changed. The signature, a Sigstore bundle over its SHA256SUMS, is a file of its own, which goes along and which verify, push and serve take with --signature. Nothing is signed unless the bundle is complete and unaltered. With --verify-key it also has to be signed by whoever you expect; without, the approval is of the content, whoever made it, and the result says so.'
+    'Verify a bundle completely, and approve it by your own signature\nThe bundle is not changed. The signature, a Sigstore bundle over its SHA256SUMS, is a file of its own, which goes along and which verify, push and serve take with --signature. Nothing is signed unless the bundle is complete and unaltered. With --verify-key it also has to be signed by whoever you expect; without, the approval is of the content, whoever made it, and the result says so.'
 
   static override examples = [
     {
