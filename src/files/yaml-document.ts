@@ -13,6 +13,8 @@ export interface Fault {
   message: string
   /** The key is meant, not its value. */
   atKey?: boolean
+  /** Where that is, if it is known already: looking it up has its price. */
+  offset?: number
 }
 
 /** A document that was read, with nothing wrong in it so far. */
@@ -49,7 +51,7 @@ export function readYamlDocument<S extends v.GenericSchema>(
   const { root, place } = yaml
   const problemsOf = (faults: readonly Fault[]): Problem[] =>
     faults
-      .map(({ path, message, atKey = false }) => ({ offset: offsetAt(root, path, atKey), message }))
+      .map(({ path, message, atKey = false, offset = offsetAt(root, path, atKey) }) => ({ offset, message }))
       .toSorted((a, b) => a.offset - b.offset)
       .map(({ offset, message }) => ({ entry: place(offset), message }))
   if (!isMap(root)) {
@@ -102,10 +104,15 @@ class Walk {
   visit(given: unknown, node: ParsedNode | null, path: YamlPath, kind: string): unknown {
     const name = nameOf(path, kind)
     if (node === null || (isScalar(node) && node.value === null)) {
-      return this.#fail(path, `${name} has no value; fill it in, or take the key out`)
+      // A key without anything behind it has no node.
+      const message = `${name} has no value; fill it in, or take the key out`
+      if (node) this.#failAt(node.range[0], message)
+      else this.faults.push({ path, message })
+      return undefined
     }
     const schema = choose(given as AnySchema, node)
-    if (!schema) return this.#fail(path, mismatch(name, given as AnySchema, node))
+    const fail = (message: string): undefined => this.#failAt(node.range[0], message) as undefined
+    if (!schema) return fail(mismatch(name, given as AnySchema, node))
     if (schema.entries && isMap(node)) return this.#object(schema.entries, node, path, kind)
     if (schema.key && schema.value && isMap(node)) return this.#record(schema, node, path, kind)
     if (schema.item && isSeq(node)) {
@@ -116,7 +123,7 @@ class Walk {
     if (result.success) return value
     const [issue] = result.issues
     const isKind = issue.kind === 'schema'
-    return this.#fail(path, isKind ? mismatch(name, schema, node) : `${name} ${issue.message}`)
+    return fail(isKind ? mismatch(name, schema, node) : `${name} ${issue.message}`)
   }
 
   #object(
@@ -127,14 +134,15 @@ class Walk {
   ): Record<string, unknown> {
     const object: Record<string, unknown> = {}
     const known = Object.keys(entries)
-    for (const [key, value] of this.#pairs(node, path)) {
+    const pairs = this.#pairs(node)
+    for (const [key, { value, offset }] of pairs) {
       const schema = Object.hasOwn(entries, key) ? entries[key] : undefined
       if (schema) object[key] = this.visit(schema, value, [...path, key], kind)
-      else this.#fail([...path, key], this.#unknown(key, known, path, kind), true)
+      else this.#failAt(offset, this.#unknown(key, known, path, kind))
     }
     for (const key of known) {
-      if (entries[key]?.type !== 'optional' && !this.#keys(node).has(key)) {
-        this.#fail(path, `${nameOf(path, kind)} lacks the key ${key}`)
+      if (entries[key]?.type !== 'optional' && !pairs.has(key)) {
+        this.#failAt(node.range[0], `${nameOf(path, kind)} lacks the key ${key}`)
       }
     }
     return object
@@ -142,11 +150,11 @@ class Walk {
 
   #record(schema: AnySchema, node: YAMLMap.Parsed, path: YamlPath, kind: string): Record<string, unknown> {
     const object: Record<string, unknown> = {}
-    for (const [key, value] of this.#pairs(node, path)) {
+    for (const [key, { value, offset }] of this.#pairs(node)) {
       const result = v.safeParse(schema.key as unknown as v.GenericSchema, key)
       const fault = result.success ? undefined : result.issues[0].message
       if (fault !== undefined || RESERVED.has(key)) {
-        this.#fail([...path, key], `${quote(key)} ${fault ?? 'cannot be a name here'}`, true)
+        this.#failAt(offset, `${quote(key)} ${fault ?? 'cannot be a name here'}`)
       } else {
         object[key] = this.visit(schema.value, value, [...path, key], kind)
       }
@@ -154,20 +162,17 @@ class Walk {
     return object
   }
 
-  #keys(node: YAMLMap.Parsed): Set<unknown> {
-    return new Set(node.items.map(({ key }) => (isScalar(key) ? key.value : undefined)))
-  }
-
   /** A mapping's keys, each once, and what is behind them. */
-  #pairs(node: YAMLMap.Parsed, path: YamlPath): Map<string, ParsedNode | null> {
-    const pairs = new Map<string, ParsedNode | null>()
+  #pairs(node: YAMLMap.Parsed): Map<string, { value: ParsedNode | null; offset: number }> {
+    const pairs = new Map<string, { value: ParsedNode | null; offset: number }>()
     for (const { key, value } of node.items as { key: ParsedNode; value: ParsedNode | null }[]) {
+      const [offset] = key.range
       if (!isScalar(key) || typeof key.value !== 'string') {
-        this.#fail(path, `a key has to be a word, and one here is ${describeNode(key)}`)
+        this.#failAt(offset, `a key has to be a word, and this is ${describeNode(key)}`)
       } else if (pairs.has(key.value)) {
-        this.#fail([...path, key.value], `the key ${quote(key.value)} is given twice`, true)
+        this.#failAt(offset, `the key ${quote(key.value)} is given twice`)
       } else {
-        pairs.set(key.value, value)
+        pairs.set(key.value, { value, offset })
       }
     }
     return pairs
@@ -187,8 +192,8 @@ class Walk {
       : `${message}; did you mean ${meant}?`
   }
 
-  #fail(path: YamlPath, message: string, atKey = false): undefined {
-    this.faults.push({ path, message, atKey })
+  #failAt(offset: number, message: string): void {
+    this.faults.push({ path: [], message, offset })
   }
 }
 

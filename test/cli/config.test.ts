@@ -269,6 +269,8 @@ describe('resolve and pack --config', () => {
     await config('images: [nginx:1.29]', ...mirrors)
     const { code, stderr } = await run(['pack', '--config', 'airgap.yaml', '-o', 'x.tar'])
     expect(code).toBe(2)
-    expect(stderr).toContain('one of --key FILE, --sign-command COMMAND, --keyless and --no-sign has to be given')
+    expect(stderr).toContain(
+      'one of --key FILE, --sign-command COMMAND, --keyless and --no-sign has to be given',
+    )
   })
 })

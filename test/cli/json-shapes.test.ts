@@ -12,6 +12,11 @@ const ROOT = join(import.meta.dirname, '../..')
 const PLATFORMS = ['--platform', 'linux/amd64', '--platform', 'linux/arm64']
 const IMAGES = ['--kubeadm', 'v1.36.3', 'nginx:1.29', 'ghcr.io/example/charts/hello:0.1.0']
 const KEY = ['--key', 'airgap.pub']
+const POLICY = `type: dev.airgap.policy
+formatVersion: '1.0'
+signers: { alice: { keys: [airgap.pub] } }
+bundle: { maxAge: 1d }
+`
 
 let folder: Awaited<ReturnType<typeof scratch>>
 let internet: Internet
@@ -46,6 +51,8 @@ const RUNS: Record<string, string[]> = {
   'verify, integrity only': ['verify', 'unsigned.tar', '--integrity-only'],
   sign: ['sign', 'all.tar', '--key', 'airgap.key', '--verify-key', 'airgap.pub', '-o', 'approved.json'],
   'sign, integrity only': ['sign', 'unsigned.tar', '--key', 'airgap.key', '-o', 'approved-too.json'],
+  'verify, policy': ['verify', 'all.tar', '--policy', 'policy.yaml'],
+  'push, policy': ['push', 'all.tar', '%/policy', '--policy', 'policy.yaml', '--state', 'sequences.json'],
   'push, dry run': ['push', 'all.tar', '%', ...KEY, '--dry-run', '--move-tags'],
   'push, another plan': ['push', 'all.tar', '%/p', ...KEY, '--dry-run', '--path', 'flat', '--sparse-index'],
   push: ['push', 'all.tar', '%', ...KEY, '--move-tags'],
@@ -73,6 +80,7 @@ beforeAll(async () => {
   target = await startRegistry()
   // A tag that will move.
   seedRegistry(target.store, 'docker.io/library/nginx:1.29', await buildkitIndex())
+  await writeFile(folder.file('policy.yaml'), POLICY)
   ;({ run } = session(folder.path, { AIRGAP_PASSWORD: 'corr3ct-horse' }))
   for (const [name, args] of Object.entries(RUNS)) {
     const isResolving = args[0] === 'resolve' || args[0] === 'pack'
@@ -103,8 +111,8 @@ describe('what is published', () => {
 
   it('nothing else lies there, and the guide names every command and every schema', async () => {
     const files = await readdir(join(ROOT, 'docs/schemas'))
-    // The config's own schema is renewed, and held to what is read, beside its parser.
-    const names = [...Object.keys(SCHEMAS), 'airgap-config'].toSorted()
+    // Those of what users write are renewed, and held to what is read, beside their parsers.
+    const names = [...Object.keys(SCHEMAS), 'airgap-config', 'airgap-policy'].toSorted()
     expect(files.toSorted()).toEqual(names.map((name) => `${name}.schema.json`))
     const guide = await readFile(join(ROOT, 'docs/json.md'), 'utf8')
     for (const file of files) expect(guide).toContain(`schemas/${file}`)
@@ -171,6 +179,17 @@ describe('what comes out', () => {
     expect(output('sign').authentication.keyFingerprint).toBe(keyFingerprint)
     expect(output('sign, integrity only').authentication).toEqual({ state: 'not-checked' })
     expect(output('sign, integrity only').verdict).toBe('integrity-only')
+  })
+
+  it('a policy is named with what it has found, wherever a bundle is opened', () => {
+    const { policy, rules } = output('verify, policy')
+    expect(policy).toMatchObject({ file: 'policy.yaml', signatures: [{ signer: 'alice', counts: true }] })
+    expect(rules).toMatchObject([
+      { rule: 'require', ok: true, found: 'signed by alice' },
+      { rule: 'bundle.maxAge', ok: true },
+    ])
+    expect(output('push, policy')).toMatchObject({ policy, rules, sequenceMemory: 'none' })
+    expect(output('push').sequenceMemory).toBe('off')
   })
 
   it('the plan of a push is what the push then does', () => {

@@ -88,7 +88,7 @@ export const ENVIRONMENT: readonly (readonly [names: string, text: string])[] = 
   ['XDG_RUNTIME_DIR', "Where Podman's login keeps containers/auth.json."],
   [
     'XDG_STATE_HOME',
-    'Where push remembers unfinished uploads, in airgap/uploads, instead of in ~/.local/state.',
+    'Where push remembers unfinished uploads and the sequences of bundles, in airgap, instead of in ~/.local/state.',
   ],
   [
     'HTTPS_PROXY, HTTP_PROXY, ALL_PROXY',
@@ -151,6 +151,10 @@ export const FILES: readonly (readonly [path: string, text: string])[] = [
   [
     '~/.local/state/airgap/uploads',
     'Where unfinished uploads of a push are, for the same push to go on with after it was killed. Removed when it is complete; harmless to delete.',
+  ],
+  [
+    '~/.local/state/airgap/sequences.json',
+    'The last sequence of each bundle name and signer that push has accepted, unless --state names another file. Without it an older bundle passes unnoticed.',
   ],
   [
     'FILE.partial',

@@ -175,6 +175,7 @@ export const PolicySchema = v.strictObject({
   ),
   signers: v.pipe(
     v.record(names, SignerSchema),
+    v.minEntries(1, 'names nobody'),
     v.description(
       'The people and systems that may sign, by name. Each counts once, however often it has signed.',
     ),

@@ -4,6 +4,7 @@ import { ACCESS_CASES } from './access.ts'
 import { errorOf, type Case } from './case.ts'
 import { CONTENT_CASES } from './content.ts'
 import { NETWORK_CASES, SILENCES } from './network.ts'
+import { POLICY_CASES } from './policy.ts'
 import { PUSH_CASES } from './pushing.ts'
 import { REFERRER_CASES } from './referrers.ts'
 import { STATUS_CASES } from './status.ts'
@@ -27,6 +28,7 @@ const CASES: Case[] = [
   ...TLS_CASES,
   ...CONTENT_CASES,
   ...REFERRER_CASES,
+  ...POLICY_CASES,
 ]
 
 async function check({ provoke, says, hints }: Case): Promise<void> {
