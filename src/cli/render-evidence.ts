@@ -1,5 +1,5 @@
 import { authenticationOf } from '../transfer/check/authentication.ts'
-import type { OpenedBundle } from '../transfer/check/opened-bundle.ts'
+import type { OpenedBundle, VerifiedBundle } from '../transfer/check/opened-bundle.ts'
 import type { VerifiedSignature } from '../trust/verified.ts'
 import { bundleIdentity } from '../bundle/identity.ts'
 import type { BundleDescription } from '../bundle/description.ts'
@@ -8,11 +8,12 @@ import { escapeLine, formatCount, formatFields, plural, type Highlight } from '.
 import { identityFields, sizeField } from './render-bundle.ts'
 import { countImages, renderImages } from './render-images.ts'
 import { renderSkipped } from './render-skipped.ts'
+import { renderUpstream, upstreamField } from './render-upstream.ts'
 import type { Evidence } from './shapes/evidence.ts'
 
 /** What is known of a bundle whose description could be read. */
 export function evidenceOf(
-  opened: OpenedBundle,
+  opened: OpenedBundle & Pick<VerifiedBundle, 'upstream'>,
   description: BundleDescription,
   isVerified: boolean,
 ): Evidence {
@@ -32,6 +33,7 @@ export function evidenceOf(
     digestChanged: images
       .filter(({ digest, sourceDigest }) => digest !== sourceDigest)
       .map(({ source }) => source),
+    ...(opened.upstream ? { upstream: [...opened.upstream] } : {}),
   }
 }
 
@@ -97,6 +99,7 @@ export function renderEvidence(evidence: Evidence): string {
     ['left out', evidence.skipped ? `${evidence.skipped.length} (listed below)` : 'nothing'],
     ['named by a mirror', countOf(evidence.resolvedByMirror)],
     ['digest changed', countOf(evidence.digestChanged)],
+    ...upstreamField(evidence.upstream ?? []),
   ]
   return [
     `${escapeLine(evidence.file)}: ${heads[evidence.verdict]}`,
@@ -104,6 +107,7 @@ export function renderEvidence(evidence: Evidence): string {
     '',
     renderImages(evidence.images),
     ...renderSkipped(evidence.skipped),
+    ...renderUpstream(evidence.upstream),
   ].join('\n')
 }
 

@@ -8,6 +8,7 @@ import { identityFields, sizeField } from './render-bundle.ts'
 import { countImages, renderImages } from './render-images.ts'
 import { mirrorLine } from './render-mirrors.ts'
 import { renderSkipped } from './render-skipped.ts'
+import { renderUnverified, upstreamField } from './render-upstream.ts'
 import type { PackResult } from './shapes/pack.ts'
 
 export function packResult(
@@ -43,6 +44,7 @@ export function renderPack(result: PackResult, keyFile: string | undefined): str
     ...(reused.count === 0 ? [] : [[dryRun ? 'to reuse' : 'reused', amountText(reused)] as [string, string]]),
     ...(resumed.bytes === 0 ? [] : [['taken up', takenUpText(resumed)] as [string, string]]),
     ...(result.skipped ? [['left out', `${result.skipped.length} (listed below)`] as [string, string]] : []),
+    ...upstreamField(result.images.flatMap(({ upstream }) => upstream ?? [])),
     ['signed by', result.keyFingerprint ?? 'NOBODY: this bundle is not signed'],
   ]
   const head = dryRun
@@ -60,9 +62,15 @@ export function renderPack(result: PackResult, keyFile: string | undefined): str
     : result.images.filter(({ digest, sourceDigest }) => digest !== sourceDigest)
   const images = marked.length === 0 ? [] : ['', renderImages(marked)]
   const mirrors = dryRun && result.mirrors.length > 0 ? ['', ...result.mirrors.map(mirrorLine)] : []
-  return [head, formatFields(fields), ...mirrors, ...images, ...renderSkipped(result.skipped), ...next].join(
-    '\n',
-  )
+  return [
+    head,
+    formatFields(fields),
+    ...mirrors,
+    ...images,
+    ...renderUnverified(result.images),
+    ...renderSkipped(result.skipped),
+    ...next,
+  ].join('\n')
 }
 
 /** Blobs that had only begun count for their bytes. */

@@ -12,6 +12,7 @@ import { packResult, renderPack, withUnfinished } from '../cli/render-pack.ts'
 import { skippedWarning } from '../cli/render-skipped.ts'
 import type { PackResult } from '../cli/shapes/pack.ts'
 import { compareLock } from '../cli/stale-lock.ts'
+import { verifyUpstreamFlags, verifyUpstreamFrom } from '../cli/upstream.ts'
 import { AirgapError } from '../errors.ts'
 import { readSmallFile } from '../files/small-file.ts'
 import type { UnfinishedPack } from '../library/pack-file.ts'
@@ -48,6 +49,11 @@ export default class Pack extends BaseCommand {
       description: 'The next version: what an earlier bundle has is not fetched again',
       command:
         '<%= config.bin %> <%= command.id %> --images-from images.txt -o apps-2.tar --key airgap.key --reuse apps.tar',
+    },
+    {
+      description: "With proof of who signed Kubernetes' images",
+      command:
+        '<%= config.bin %> <%= command.id %> --kubeadm v1.36.3 -o k8s.tar --key airgap.key --verify-upstream kubernetes --trusted-root trusted_root.json',
     },
     {
       description: 'Straight to another host, unsigned',
@@ -120,6 +126,7 @@ export default class Pack extends BaseCommand {
       description: 'Print the plan with its exact size, and fetch manifests only',
       helpGroup: 'OUTPUT',
     }),
+    ...verifyUpstreamFlags,
     ...resolvingFlags,
   }
 
@@ -129,6 +136,7 @@ export default class Pack extends BaseCommand {
     const toStandardOutput = flags.output === '-'
     const warn = (message: string): void => this.warning(message)
     const description = descriptionFrom(flags, process.env)
+    const verifyUpstream = verifyUpstreamFrom(flags)
     const key = flags.key === undefined ? undefined : await openSigningKey(flags.key, flags['password-file'])
     for (const message of key?.warnings ?? []) warn(message)
     const what =
@@ -151,6 +159,7 @@ export default class Pack extends BaseCommand {
         name: flags.name ?? (toStandardOutput ? undefined : basename(flags.output)),
         force: flags.force,
         key: key ?? 'unsigned',
+        verifyUpstream,
         fresh: flags.fresh,
         reuse: flags.reuse,
         onIncomplete: (left) => void (unfinished = left),

@@ -5,6 +5,7 @@ import { Progress } from '../cli/progress.ts'
 import { evidenceOf, highlightOf, renderEvidence } from '../cli/render-evidence.ts'
 import type { Evidence } from '../cli/shapes/evidence.ts'
 import { trustFrom } from '../cli/trust.ts'
+import { upstreamFlags, upstreamFrom } from '../cli/upstream.ts'
 
 export default class Verify extends BaseCommand {
   static override description =
@@ -19,6 +20,11 @@ export default class Verify extends BaseCommand {
       description: 'And no older than what was approved before',
       command:
         '<%= config.bin %> <%= command.id %> k8s.tar --key airgap.pub --expect-name k8s.tar --min-sequence 42',
+    },
+    {
+      description: "And that Kubernetes' images are signed by Kubernetes",
+      command:
+        '<%= config.bin %> <%= command.id %> k8s.tar --key airgap.pub --upstream-policy kubernetes --trusted-root trusted_root.json',
     },
     {
       description: 'Without a key: complete and unaltered, but whose it is nobody knows',
@@ -36,16 +42,20 @@ export default class Verify extends BaseCommand {
       description: 'Check that the bundle is complete and unaltered, but not who made it',
       helpGroup: 'TRUST',
     }),
+    ...upstreamFlags,
   }
 
   async run(): Promise<Evidence> {
     const { args, flags } = await this.parse(Verify)
     const trust = trustFrom(flags, { flag: '--integrity-only', isSet: flags['integrity-only'] })
+    const upstream = upstreamFrom(flags)
     const { verify } = await import('../library/verify.ts')
     const progress = new Progress()
     try {
       const opened = await verify(args.bundle, {
         ...trust,
+        trustedRoot: flags['trusted-root'],
+        upstream,
         onEvent: await progress.start(),
         signal: this.signal,
       })

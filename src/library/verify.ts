@@ -1,9 +1,13 @@
 import type { VerifiedBundle } from '../transfer/check/opened-bundle.ts'
 import { readTrust, type Trust } from './trust.ts'
 import { running, type RunOptions } from './run.ts'
+import { readUpstreamCheck, type UpstreamCheckOptions } from './upstream.ts'
 
 /** How to verify. */
-export type VerifyOptions = Trust & RunOptions
+export interface VerifyOptions extends Trust, RunOptions {
+  /** Verify upstreams' signatures again, too, from what the bundle holds. */
+  upstream?: UpstreamCheckOptions | undefined
+}
 
 /**
  * Verifies a bundle completely, offline: signature, archive, descriptions, graphs and every byte.
@@ -16,11 +20,20 @@ export async function verify(path: string, options: VerifyOptions): Promise<Veri
   return running(options, async (run) => {
     const trust = await readTrust(options)
     const { verifyBundle, verificationError } = await import('../transfer/check/verify.ts')
+    const check = options.upstream && (await readUpstreamCheck(options.upstream, trust.root))
     const opened = await verifyBundle(path, trust, run)
-    await opened.reader.close()
-    run.signal.throwIfAborted()
-    const { description } = opened
-    if (opened.problems.length > 0 || !description) throw verificationError(path, opened)
-    return { ...opened, description }
+    try {
+      run.signal.throwIfAborted()
+      const { description } = opened
+      if (opened.problems.length > 0 || !description) throw verificationError(path, opened)
+      if (!check) return { ...opened, description }
+      const { checkUpstream, upstreamError } = await import('../transfer/upstream/check-bundle.ts')
+      const upstream = await checkUpstream(opened, check, run)
+      const error = upstreamError(path, upstream)
+      if (error) throw error
+      return { ...opened, description, upstream }
+    } finally {
+      await opened.reader.close()
+    }
   })
 }

@@ -8,6 +8,7 @@ import {
   ToolSchema,
 } from '../../bundle/description.ts'
 import { described, sum, type Known } from '../../bundle/fields.ts'
+import { UpstreamVerdictSchema } from '../../transfer/upstream/verdict.ts'
 import { AuthenticationSchema } from '../../transfer/push/receipt.ts'
 import { fileFields, hasSignature } from './pack.ts'
 
@@ -45,6 +46,12 @@ export const EvidenceSchema = v.object({
   digestChanged: described(
     v.array(source),
     "Images delivered under another digest than the source's (sourceDigest)",
+  ),
+  upstream: v.optional(
+    described(
+      v.array(UpstreamVerdictSchema),
+      "What came of the upstreams' signatures (--upstream), one for each image",
+    ),
   ),
 })
 export type Evidence = Known<v.InferOutput<typeof EvidenceSchema>>

@@ -27,7 +27,18 @@ function line<E extends string, L extends string, F extends v.ObjectEntries>(
 }
 
 const phase = described(
-  v.picklist(['resolve', 'referrers', 'upstream', 'resume', 'reuse', 'fetch', 'check', 'upload', 'tag', 'read-back']),
+  v.picklist([
+    'resolve',
+    'referrers',
+    'upstream',
+    'resume',
+    'reuse',
+    'fetch',
+    'check',
+    'upload',
+    'tag',
+    'read-back',
+  ]),
   'The part of the work',
 )
 const doneOf = v.object({ done: wholeNumber, total: wholeNumber })

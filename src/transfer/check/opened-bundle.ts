@@ -6,6 +6,7 @@ import { digestOf, type Digest } from '../../oci/digest.ts'
 import type { Index } from '../../oci/manifest.ts'
 import type { Closure } from '../graph.ts'
 import type { ReferrerGraph } from '../referrers.ts'
+import type { UpstreamVerdict } from '../upstream/verdict.ts'
 import type { RuleVerdict } from '../../trust/policy/verdict.ts'
 import type { Authentication } from './authenticate.ts'
 import type { ClockFault } from './clock.ts'
@@ -44,6 +45,8 @@ export interface OpenedBundle {
 /** A bundle with nothing wrong in it. */
 export interface VerifiedBundle extends OpenedBundle {
   description: BundleDescription
+  /** What came of the upstreams' signatures, where that was asked for: one for each image. */
+  upstream?: readonly UpstreamVerdict[]
 }
 
 /**
