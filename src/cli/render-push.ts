@@ -22,6 +22,7 @@ const REFERRERS_WILL = {
   'to-send': 'will be put with it',
   present: 'there already',
   'to-merge': "will be added to what is under cosign's tag",
+  taken: "CANNOT BE PUT, because something else is under cosign's tag",
   'not-delivered': 'stay behind: what they refer to is not delivered',
   'left-out': 'left out (--referrers)',
 }

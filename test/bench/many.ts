@@ -67,6 +67,8 @@ try {
 
 function kindOf(path: string): string {
   if (path.includes('/manifests/sha256:')) return 'manifest by digest'
+  if (path.includes('/referrers/')) return 'list of referrers'
+  if (/\.(?:sig|att|sbom)$/.test(path)) return "cosign's tag"
   if (path.includes('/manifests/')) return 'manifest by tag'
   if (path.includes('/blobs/uploads/')) return 'upload'
   return path.includes('/blobs/') ? 'blob' : path

@@ -72,7 +72,7 @@ describe('airgap init', () => {
     const lists = ['--images-from', 'images.txt', '--kubeadm', 'v1.36.3', '--exclude', '*/etcd*']
     const platforms = ['--platform', 'linux/amd64', '--rewrite-digests', '--no-allow-missing-platform']
     const from = ['--kubeadm-repository', 'r.example/k8s', '--mirror', 'docker.io=m.example/hub']
-    const all = [...text, ...lists, ...platforms, ...from, '--resolve-from', 'source']
+    const all = [...text, ...lists, ...platforms, ...from, '--resolve-from', 'source', '--referrers', 'none']
     const { json } = await good(['init', '--json', ...all])
     expectResult('init', json())
     const { config } = json<{ config: object }>()

@@ -175,7 +175,7 @@ describe('a signed bundle is refused', () => {
     const index = all.index.descriptor.digest
     const entry = entryFor(all.sigstore, index)
     const draft = await draftWith([])
-    draft.description.images[0]!.referrers = [...Array(10_000).keys()].map((i) => ({
+    draft.description.images[0]!.referrers = Array.from({ length: 10_000 }, (_, i) => ({
       ...entry,
       digest: `sha256:${i.toString(16).padStart(64, '0')}` as const,
     }))

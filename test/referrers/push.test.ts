@@ -169,6 +169,8 @@ describe('push', () => {
     const other = cosignManifest([simpleSigning(all.index.descriptor.digest, 'of ours')])
     seedRegistry(registry.store, `app:${sigTag()}`, other)
     expect(new Set(await states())).toEqual(new Set(['present', 'to-merge']))
+    seedRegistry(registry.store, `app:${sigTag()}`, all.arm64)
+    expect(new Set(await states())).toEqual(new Set(['present', 'taken']))
   })
 })
 
@@ -206,7 +208,7 @@ describe('a tag of cosign’s that is taken', () => {
         code: 'REGISTRY',
       }),
     ])
-    expect(error.problems[0]?.message).toContain('is something else than cosign keeps there')
+    expect(error.problems[0]?.message).toContain('cannot be added to: it is ')
     expect(error.hint).toContain('--referrers none')
     expect(stored(registry, sigTag())).toBe(built().descriptor.digest)
     expect(receipt).toMatchObject({ complete: false })

@@ -59,7 +59,7 @@ test.each<Quirk>(['no-referrers', 'referrers-401'])('%s: the tag lists it, once'
   await at.repository.putManifest(one.digest, one)
   expect(await at.repository.ensureReferrer(one)).toBe('added')
   expect(await at.repository.ensureReferrer(two)).toBe('added')
-  expect(await at.repository.ensureReferrer(one)).toBe('listed')
+  expect(await at.repository.ensureReferrer(one)).toBe('tagged')
   expect(at.list()).toEqual([
     expect.objectContaining({ digest: one.digest, artifactType: 'application/vnd.example.signature' }),
     expect.objectContaining({ digest: two.digest, artifactType: 'application/vnd.example.sbom' }),

@@ -469,7 +469,7 @@ const REFERRERS: Behaviour[] = [
       expect(listedIn(place)).toHaveLength(1)
       const document = parseManifest((built as BuiltIndex).children[1]!.bytes, 'it')
       const repository = makeClient().repository(registry.host, 'mirror/team/app')
-      expect(await repository.ensureReferrer(document)).toBe('listed')
+      expect(await repository.ensureReferrer(document)).toBe('tagged')
       expect(await repository.referrers(document.subject!.digest)).toHaveLength(1)
     },
   })),

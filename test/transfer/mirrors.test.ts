@@ -392,7 +392,10 @@ describe('the name stays the source', () => {
     const options = await KINDS[kind]!(source.host, mirror.host)
     const { lock } = await pack([`${source.host}/app:1`], options)
     expect(lock.images).toMatchObject([{ source: `${source.host}/app:1`, resolvedFrom: 'source' }])
-    expect(source.requests.map(({ method }) => method)).toEqual(['HEAD'])
+    // The tag's digest, and what refers to it.
+    const [named, ...others] = source.requests
+    expect(named).toMatchObject({ method: 'HEAD', path: '/v2/app/manifests/1' })
+    expect(others.every(({ path }) => /\/referrers\/|\.(?:sig|att|sbom)$/.test(path))).toBe(true)
     expect(blobsAsked(mirror).every((path) => path.startsWith('/v2/sub/app/'))).toBe(true)
   })
 
@@ -486,6 +489,10 @@ test('containerd is imitated: the registry is told by ?ns=, and a path may stand
       `/api/hub/v2/app/manifests/${app.descriptor.digest}${namespace}`,
       ...app.layers.map(({ descriptor }) => `/api/hub/v2/app/blobs/${descriptor.digest}${namespace}`),
       `/api/hub/v2/app/blobs/${app.config.descriptor.digest}${namespace}`,
+      `/api/hub/v2/app/referrers/${app.descriptor.digest}${namespace}`,
+      ...['sig', 'att', 'sbom'].map(
+        (kind) => `/api/hub/v2/app/manifests/${app.descriptor.digest.replace(':', '-')}.${kind}${namespace}`,
+      ),
     ]),
   )
 })
@@ -553,7 +560,8 @@ describe('how a host is spoken to', () => {
       mirrorsFrom: [folder],
       client: { plainHttp: [] },
     })
-    expect(notices).toEqual([{ type: 'insecure', registry: mirror.host, how: 'unverified' }])
+    const announced = notices.filter(({ type }) => type === 'insecure')
+    expect(announced).toEqual([{ type: 'insecure', registry: mirror.host, how: 'unverified' }])
   })
 
   test('a file that is not there, or holds something else, is named', async () => {

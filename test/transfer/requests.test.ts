@@ -41,15 +41,26 @@ async function seed(registry: EmbeddedRegistry, count: number): Promise<string[]
   return images
 }
 
+function kindOf(path: string): string {
+  if (path === '/token') return 'token'
+  if (/\/referrers\/|\/manifests\/sha256-[0-9a-f]{64}\.(?:sig|att|sbom)$/.test(path)) return 'referrer'
+  return path.includes('/manifests/') ? 'manifest' : 'blob'
+}
+
 /** What was asked for since the last call, by kind. */
 function counted({ requests }: EmbeddedRegistry): Record<string, number> {
   const kinds: Record<string, number> = {}
   for (const { method, path } of requests.splice(0)) {
-    const kind = path === '/token' ? 'token' : path.includes('/manifests/') ? 'manifest' : 'blob'
+    const kind = kindOf(path)
     const name = kind === 'token' ? kind : `${method} ${kind}`
     kinds[name] = (kinds[name] ?? 0) + 1
   }
   return kinds
+}
+
+/** What it costs to find out what refers to so many manifests: a list for each, and three tags by HEAD. */
+function lookingUp(manifests: number): Record<string, number> {
+  return { 'GET referrer': manifests, 'HEAD referrer': 3 * manifests }
 }
 
 test('many images cost a handful of tokens, and what is there already is asked for once', async () => {
@@ -60,6 +71,7 @@ test('many images cost a handful of tokens, and what is there already is asked f
   const packed = counted(source)
   expect(packed.token).toBe(2)
   expect(packed['GET manifest']).toBeLessThanOrEqual(COUNT + 6)
+  expect(packed).toMatchObject(lookingUp(COUNT))
 
   const into = { unauthenticated: true, path: 'strip-host' } as const
   await push(output, target.host, into)
@@ -85,7 +97,12 @@ test('with an earlier bundle no manifest is got that has not changed', async () 
   )
   counted(source)
   const second = await pack({ images, output: `${output}.2`, key: 'unsigned', reuse: [output] })
-  expect(counted(source)).toEqual({ 'HEAD manifest': 5, 'GET manifest': 1, 'GET blob': 2 })
+  expect(counted(source)).toEqual({
+    'HEAD manifest': 5,
+    'GET manifest': 1,
+    'GET blob': 2,
+    ...lookingUp(5),
+  })
   const lock = await resolve({ images })
   expect(second.description.images.map(({ digest }) => digest)).toEqual(
     lock.images.map(({ digest }) => digest),
@@ -104,7 +121,12 @@ test('a registry that says nothing by HEAD is asked for a manifest once', async 
   )
   counted(source)
   await pack({ images, output: `${output}.2`, key: 'unsigned', reuse: [output] })
-  expect(counted(source)).toEqual({ 'HEAD manifest': 2, 'GET manifest': 2, 'GET blob': 2 })
+  expect(counted(source)).toEqual({
+    'HEAD manifest': 2,
+    'GET manifest': 2,
+    'GET blob': 2,
+    ...lookingUp(2),
+  })
 })
 
 test('retries, timeout and rate are checked', async () => {

@@ -34,8 +34,8 @@ export const PushPlanSchema = v.object({
             v.object({
               ...referrerFields,
               state: described(
-                v.picklist(['to-send', 'present', 'to-merge', 'not-delivered', 'left-out']),
-                "to-merge: cosign's tag has other layers, which stay; not-delivered: what it refers to does not get into the target; left-out: by --referrers",
+                v.picklist(['to-send', 'present', 'to-merge', 'taken', 'not-delivered', 'left-out']),
+                "to-merge: cosign's tag has other layers, which stay; taken: something stands there that nothing can be added to, and the push will be incomplete; not-delivered: what it refers to does not get into the target; left-out: by --referrers",
               ),
             }),
           ),

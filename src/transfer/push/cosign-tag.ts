@@ -3,7 +3,7 @@ import { AirgapError } from '../../errors.ts'
 import { cosignFault, lackingLayers, parseCosignTag, withLayers } from '../../oci/cosign.ts'
 import { digestOf, type Digest } from '../../oci/digest.ts'
 import { parseStrictJson } from '../../oci/json.ts'
-import type { Descriptor, Manifest } from '../../oci/manifest.ts'
+import type { Descriptor, Manifest, ManifestOrIndex } from '../../oci/manifest.ts'
 import { isImageConfigType, OCI_CONFIG, OCI_MANIFEST } from '../../oci/media-types.ts'
 import type { Repository } from '../../registry/repository.ts'
 
@@ -22,8 +22,8 @@ const MAX_SIZE = 4 * 1024 * 1024
  * number of times.
  *
  * @returns the digest of what stands under the tag now.
- * @throws AirgapError `REGISTRY` where something stands there that holds no such layers; it is left as it is. Those of
- *   every request.
+ * @throws AirgapError `REGISTRY` where something stands there that holds no such layers, or another SBOM: cosign takes one
+ *   alone for an SBOM. It is left as it is. Those of every request.
  */
 export async function addToCosignTag(
   repository: Repository,
@@ -34,9 +34,10 @@ export async function addToCosignTag(
   for (let round = 1; round <= MAX_ROUNDS; round += 1) {
     if (round > 1) await sleep(Math.random() * PAUSE_MS * round, undefined, signal ? { signal } : {})
     const there = await read(repository, tag, signal)
-    const added = lackingLayers(there?.layers ?? [], layers)
+    const { lacking: added, fault } = whatIsLacking(there, tag, layers)
+    if (fault !== undefined) throw taken(repository, tag, fault)
     if (there && added.length === 0) return there.digest
-    await put(repository, tag, there, added, signal)
+    await put(repository, tag, there as Manifest | undefined, added, signal)
   }
   throw new AirgapError(
     'REGISTRY',
@@ -45,30 +46,43 @@ export async function addToCosignTag(
   )
 }
 
+function taken(repository: Repository, tag: string, fault: string): AirgapError {
+  return new AirgapError('REGISTRY', `${repository.name}:${tag} cannot be added to: ${fault}`, {
+    hint: 'It is left as it is. To have what comes with the image, find out who uses the tag, delete it, and push again.',
+  })
+}
+
+/**
+ * Which layers the manifest under one of cosign's tags lacks, or why none can be added to it.
+ * @param there undefined where the tag is free.
+ */
+export function whatIsLacking(
+  there: ManifestOrIndex | undefined,
+  tag: string,
+  layers: readonly Descriptor[],
+): { lacking: Descriptor[]; fault?: string } {
+  const parsed = parseCosignTag(tag)
+  if (!parsed) throw new AirgapError('INTERNAL', `${tag} is none of cosign's tags`)
+  if (!there) return { lacking: [...layers] }
+  const fault = cosignFault(there, parsed)
+  if (fault !== undefined || there.kind === 'index') return { lacking: [], fault: fault ?? 'it is an index' }
+  const lacking = lackingLayers(there.layers, layers)
+  const isSecond = parsed.kind === 'sbom' && lacking.length > 0
+  return isSecond ? { lacking: [], fault: 'it is another SBOM, and cosign takes but one' } : { lacking }
+}
+
 /** @returns undefined where the tag is not there. */
 async function read(
   repository: Repository,
   tag: string,
   signal: AbortSignal | undefined,
-): Promise<Manifest | undefined> {
-  let document
+): Promise<ManifestOrIndex | undefined> {
   try {
-    document = await repository.fetchManifest(tag, signal)
+    return await repository.fetchManifest(tag, signal)
   } catch (error) {
     if (error instanceof AirgapError && error.code === 'NOT_FOUND') return undefined
     throw error
   }
-  const parsed = parseCosignTag(tag)
-  if (!parsed) throw new AirgapError('INTERNAL', `${tag} is none of cosign's tags`)
-  const fault = cosignFault(document, parsed)
-  if (fault === undefined && document.kind === 'manifest') return document
-  throw new AirgapError(
-    'REGISTRY',
-    `${repository.name}:${tag} is something else than cosign keeps there: ${fault}`,
-    {
-      hint: 'The registry, or somebody, uses this tag for something else; it is left as it is.',
-    },
-  )
 }
 
 async function put(

@@ -4,7 +4,7 @@ import { AirgapError } from '../../errors.ts'
 import { authenticationOf } from '../check/authentication.ts'
 import type { OpenedBundle } from '../check/opened-bundle.ts'
 import { mountsOf, tagChange, tagName, type PlannedImage, type PushPlan } from './plan.ts'
-import { referrerKey } from './referrers/plan.ts'
+import { referrerKey, type PlannedReferrer } from './referrers/plan.ts'
 import type { PlannedPush } from './planned-push.ts'
 import type { Receipt } from './receipt.ts'
 import { hasSourceIndex } from './source-index.ts'
@@ -16,6 +16,7 @@ export function describePlan(
   target: Receipt['target'],
 ): PlannedPush {
   if (!description) throw new AirgapError('INTERNAL', 'a bundle without a description was planned')
+  const referrers = new Map(plan.referrers.map((one) => [referrerKey(one.repository, one.entry), one]))
   const images = plan.images.map((planned) => {
     const { image, name, tagNow } = planned
     const state = tagChange(tagNow, image.digest)
@@ -41,7 +42,7 @@ export function describePlan(
             },
           }
         : {}),
-      ...describeReferrers(planned, plan),
+      ...describeReferrers(planned, referrers),
     }
   })
   const mountedBytes = plan.blobs.reduce((sum, blob) => sum + blob.size * mountsOf(blob).length, 0)
@@ -61,21 +62,16 @@ export function describePlan(
 
 function describeReferrers(
   { repository, fates }: PlannedImage,
-  { referrers }: PushPlan,
+  planned: ReadonlyMap<string, PlannedReferrer>,
 ): Pick<PlannedPush['images'][number], 'referrers'> {
   if (fates.length === 0) return {}
-  const planned = new Map(referrers.map((one) => [referrerKey(one.repository, one.entry), one]))
   return {
     referrers: fates.map(({ graph: { entry }, fate }) => {
       if (fate === 'not-delivered' || fate === 'left-out') return { ...knownFields(entry), state: fate }
       const one = planned.get(referrerKey(repository, entry))
-      if (one?.tagNow !== undefined && one.tagNow !== entry.digest)
-        return { ...knownFields(entry), state: 'to-merge' }
-      const isFound = entry.tag === undefined || one?.tagNow === entry.digest
-      return {
-        ...knownFields(entry),
-        state: isFound && one?.present.has(entry.digest) ? 'present' : 'to-send',
-      }
+      if (one?.tag === 'to-merge' || one?.tag === 'taken') return { ...knownFields(entry), state: one.tag }
+      const isThere = one?.present.has(entry.digest) && (entry.tag === undefined || one.tag === 'there')
+      return { ...knownFields(entry), state: isThere ? 'present' : 'to-send' }
     }),
   }
 }

@@ -17,9 +17,11 @@ export interface PlannedPush {
     tag: { name: string; state: 'created' | 'unchanged' | 'moved'; previousDigest?: Digest | undefined }
     /** The source's own index, where only a part is delivered and it was asked for. */
     sparseIndex?: { digest: Digest; tag: string; state: 'to-send' | 'present' } | undefined
-    /** What travels along with it. `to-merge`: cosign's tag has other layers, which stay. */
+    /** What travels along with it. `to-merge`: cosign's tag has other layers, which stay; `taken`: it is no place for these. */
     referrers?:
-      | (ReferrerEntry & { state: 'to-send' | 'present' | 'to-merge' | 'not-delivered' | 'left-out' })[]
+      | (ReferrerEntry & {
+          state: 'to-send' | 'present' | 'to-merge' | 'taken' | 'not-delivered' | 'left-out'
+        })[]
       | undefined
   }[]
   /** Projects that will be created in a Harbor. */

@@ -1,7 +1,7 @@
 import type { Digest } from '../../oci/digest.ts'
 import type { Descriptor, ManifestOrIndex } from '../../oci/manifest.ts'
 import { referrerOf } from '../../oci/referrer.ts'
-import { withLayers } from '../../oci/cosign.ts'
+import { parseCosignTag, withLayers } from '../../oci/cosign.ts'
 import type { ReferrerGraph } from '../referrers.ts'
 import type { StoredBlob } from '../../server/storage.ts'
 import { namespaceOf, type ServedImage } from './names.ts'
@@ -60,8 +60,10 @@ function attach(repository: SourceRepository, { entry, closure }: ReferrerGraph)
   const before = repository.documents.get(repository.attached.get(tag) ?? entry.digest)
   const now = repository.documents.get(entry.digest)
   if (before?.kind !== 'manifest' || now?.kind !== 'manifest') return
-  // Bundles of different times may have different signatures of one image; whoever asks here gets all.
-  const document = before === now ? now : withLayers(before, now.layers)
+  // Bundles of different times may have different signatures of one image; whoever asks here gets all. Of SBOMs cosign
+  // takes one alone.
+  const canHoldAll = parseCosignTag(tag)?.kind !== 'sbom'
+  const document = before !== now && canHoldAll ? withLayers(before, now.layers) : before
   add(repository, document)
   repository.attached.set(tag, document.digest)
 }

@@ -26,6 +26,7 @@ const PARTS = {
   cosign: 'go install github.com/sigstore/cosign/v3/cmd/cosign',
   crane: 'go install github.com/google/go-containerregistry/cmd/crane',
   registry: 'go install github.com/distribution/distribution/v3/cmd/registry',
+  regctl: 'go install github.com/regclient/regclient/cmd/regctl',
   zot: 'a release of zot, on PATH',
   'network namespaces': 'root, or the right to call unshare -n',
   tmpfs: 'root, or the right to mount one',
@@ -36,7 +37,7 @@ const PARTS = {
 
 export type Part = keyof typeof PARTS
 
-const FROM_GO: ReadonlySet<Part> = new Set<Part>(['cosign', 'crane', 'registry'])
+const FROM_GO: ReadonlySet<Part> = new Set<Part>(['cosign', 'crane', 'registry', 'regctl'])
 
 const found = new Map<Part, boolean>()
 

@@ -6,6 +6,7 @@ import type { ManifestOrIndex } from '../../../oci/manifest.ts'
 import type { Repository } from '../../../registry/repository.ts'
 import { inParallel } from '../../parallel.ts'
 import type { ReferrerGraph } from '../../referrers.ts'
+import { whatIsLacking } from '../cosign-tag.ts'
 import type { PlannedImage } from '../plan.ts'
 import { hasSourceIndex } from '../source-index.ts'
 
@@ -30,8 +31,11 @@ export interface PlannedReferrer {
   graph: ReferrerGraph
   /** The digests among `graph.closure.documents` that are there already. */
   present: ReadonlySet<Digest>
-  /** What cosign's tag points to now. */
-  tagNow: Digest | undefined
+  /**
+   * What stands under cosign's tag: nothing, all of it, other layers that it is added to, or something that nothing can be
+   * added to.
+   */
+  tag: 'free' | 'there' | 'to-merge' | 'taken'
 }
 
 interface Options {
@@ -78,7 +82,7 @@ export async function planReferrers(
   options: Options,
   isAbsent: (repository: Repository) => boolean,
 ): Promise<PlannedReferrer[]> {
-  const wanted = new Map<string, Omit<PlannedReferrer, 'present' | 'tagNow'>>()
+  const wanted = new Map<string, Omit<PlannedReferrer, 'present' | 'tag'>>()
   for (const planned of images) {
     for (const { graph, fate } of planned.fates) {
       if (fate !== 'image' && fate !== 'source-index') continue
@@ -91,15 +95,36 @@ export async function planReferrers(
     }
   }
   return inParallel([...wanted.values()], options, async (one, signal) => {
-    const { repository, graph, entry } = one
-    if (isAbsent(repository)) return { ...one, present: new Set(), tagNow: undefined }
+    const { repository, graph } = one
+    if (isAbsent(repository)) return { ...one, present: new Set(), tag: 'free' }
     const present = new Set<Digest>()
     for (const digest of graph.closure.documents.keys()) {
       if ((await repository.resolveManifest(digest, signal))?.digest === digest) present.add(digest)
     }
-    const now = entry.tag === undefined ? undefined : await repository.resolveManifest(entry.tag, signal)
-    return { ...one, present, tagNow: now?.digest }
+    return { ...one, present, tag: await stateOfTag(one, signal) }
   })
+}
+
+async function stateOfTag(
+  one: Pick<PlannedReferrer, 'repository' | 'graph' | 'entry'>,
+  signal: AbortSignal,
+): Promise<PlannedReferrer['tag']> {
+  const { repository, entry } = one
+  if (entry.tag === undefined) return 'free'
+  const now = await repository.resolveManifest(entry.tag, signal)
+  if (!now) return 'free'
+  if (now.digest === entry.digest) return 'there'
+  const document = documentOf(one)
+  try {
+    const there = now.document ?? (await repository.fetchManifest(now.digest, signal))
+    const layers = document.kind === 'manifest' ? document.layers : []
+    const { lacking, fault } = whatIsLacking(there, entry.tag, layers)
+    if (fault !== undefined) return 'taken'
+    return lacking.length === 0 ? 'there' : 'to-merge'
+  } catch (error) {
+    if (error instanceof AirgapError && error.code === 'INVALID_CONTENT') return 'taken'
+    throw error
+  }
 }
 
 /** The manifest or index that refers. */
