@@ -5,6 +5,7 @@ import { errorOf, type Case } from './case.ts'
 import { CONTENT_CASES } from './content.ts'
 import { NETWORK_CASES, SILENCES } from './network.ts'
 import { PUSH_CASES } from './pushing.ts'
+import { REFERRER_CASES } from './referrers.ts'
 import { STATUS_CASES } from './status.ts'
 import { TLS_CASES } from './tls.ts'
 
@@ -25,6 +26,7 @@ const CASES: Case[] = [
   ...NETWORK_CASES,
   ...TLS_CASES,
   ...CONTENT_CASES,
+  ...REFERRER_CASES,
 ]
 
 async function check({ provoke, says, hints }: Case): Promise<void> {
