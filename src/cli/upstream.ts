@@ -28,7 +28,7 @@ export const verifyUpstreamFlags = {
   ...trustedRootFlag,
 }
 
-/** For verify. */
+/** For verify and push. */
 export const upstreamFlags = {
   upstream: Flags.boolean({
     description: "Verify the upstreams' signatures again, from what the bundle holds",
@@ -58,7 +58,7 @@ export function verifyUpstreamFrom(flags: {
 }
 
 /**
- * What verify's flags ask of upstreams; undefined where they ask nothing.
+ * What the flags of verify and push ask of upstreams; undefined where they ask nothing.
  * @throws AirgapError `USAGE`
  */
 export function upstreamFrom(flags: {

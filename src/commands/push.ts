@@ -8,6 +8,7 @@ import { pressureOptions, registryOptions } from '../cli/registries.ts'
 import { planDocument, renderPushPlan, renderReceipt } from '../cli/render-push.ts'
 import type { PushResult } from '../cli/shapes/push.ts'
 import { trustFrom } from '../cli/trust.ts'
+import { upstreamFlags, upstreamFrom } from '../cli/upstream.ts'
 import { AirgapError } from '../errors.ts'
 import { OutputFile } from '../files/output-file.ts'
 import { parsePattern } from '../oci/pattern.ts'
@@ -110,6 +111,7 @@ export default class Push extends BaseCommand {
       helpGroup: 'TRUST',
     }),
     ...trustFlags,
+    ...upstreamFlags,
     ...registryFlags,
     ...concurrencyFlag,
   }
@@ -132,6 +134,8 @@ export default class Push extends BaseCommand {
     let output: OutputFile | undefined
     const options: PushOptions = {
       ...trust,
+      trustedRoot: flags['trusted-root'],
+      upstream: upstreamFrom(flags),
       path: flags.path,
       maps: flags.map,
       include: flags.include,

@@ -16,6 +16,7 @@ import { shared, withClient } from './client.ts'
 import type { NetworkOptions } from './network.ts'
 import { running, type Run } from './run.ts'
 import { readTrust, type Trust } from './trust.ts'
+import { readUpstreamCheck, type UpstreamCheckOptions } from './upstream.ts'
 
 export interface PushOptions extends Trust, NetworkOptions {
   /** Keep the source's registry as a part of the path, leave it out, or make one part of all; `full` where left out. */
@@ -42,6 +43,8 @@ export interface PushOptions extends Trust, NetworkOptions {
    * what refers to something that is delivered can be put; the receipt says what became of each.
    */
   referrers?: ReferrerChoice | undefined
+  /** Verify upstreams' signatures of the images that are pushed, from what the bundle holds, before anything is asked. */
+  upstream?: UpstreamCheckOptions | undefined
   /**
    * Where unfinished uploads of large blobs are remembered, so that the same push goes on with them after it was
    * killed; false remembers nothing. Where left out: `airgap/uploads` in `$XDG_STATE_HOME` or `~/.local/state`.
@@ -136,12 +139,19 @@ async function planned<T>(
   const maps = (options.maps ?? []).map((map) => parseNameMap(map))
   const select = selection(options.include, options.exclude)
   const trust = await readTrust(options)
+  const check = options.upstream && (await readUpstreamCheck(options.upstream, trust.root))
   const { openBundle } = await import('../transfer/check/open.ts')
   const { verificationError } = await import('../transfer/check/verify.ts')
   const plans = await import('../transfer/push/plan.ts')
   const opened = await openBundle(path, trust, run.signal)
   try {
     if (opened.problems.length > 0 || !opened.description) throw verificationError(path, opened)
+    if (check) {
+      const { checkUpstream, upstreamError } = await import('../transfer/upstream/check-bundle.ts')
+      const pushed = { ...opened, images: opened.images.filter(({ image }) => select(image)) }
+      const error = upstreamError(path, await checkUpstream(pushed, check, run))
+      if (error) throw error
+    }
     await options.onOpened?.(opened)
     return await withClient(options, run, async (client) => {
       const engine = { ...shared(options, run), client }

@@ -38,7 +38,16 @@ export type TransferEvent =
   | { type: 'registry'; notice: RegistryNotice }
 
 export type Phase =
-  'resolve' | 'referrers' | 'upstream' | 'resume' | 'reuse' | 'fetch' | 'check' | 'upload' | 'tag' | 'read-back'
+  | 'resolve'
+  | 'referrers'
+  | 'upstream'
+  | 'resume'
+  | 'reuse'
+  | 'fetch'
+  | 'check'
+  | 'upload'
+  | 'tag'
+  | 'read-back'
 
 export type ItemOutcome =
   | 'resolved'

@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import type { BundleDescription } from '../../src/bundle/description.ts'
 import { serializeDescription, parseDescription } from '../../src/bundle/description.ts'
-import { pack, verify } from '../../src/index.ts'
+import { pack, push, verify } from '../../src/index.ts'
 import { failureOf } from '../library/refusing.ts'
 import { makeSigstore } from '../trust/sigstore.ts'
 import { payloadOf } from '../trust/upstream/signing.ts'
@@ -50,6 +50,14 @@ test('a policy of the caller decides, whatever the packer has let pass', async (
   expect(error.problems).toMatchObject([
     { entry: other, message: expect.stringContaining('there is none') as string },
   ])
+
+  // A push refuses before anything is asked of a registry, for what it would push.
+  const options = { unauthenticated: true, upstream: { policies: [strict] } } as const
+  expect(await failureOf(push(file, 'registry.invalid', options))).toMatchObject({
+    code: 'VERIFICATION_FAILED',
+  })
+  const rest = await failureOf(push(file, 'registry.invalid', { ...options, exclude: [other], retries: 0 }))
+  expect(rest.code).toBe('NETWORK')
 
   // And without a policy of the caller's, a key that the packer has recorded is nobody's.
   const none = await failureOf(verify(file, { unauthenticated: true, upstream: {} }))

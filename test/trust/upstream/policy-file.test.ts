@@ -1,3 +1,5 @@
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { toJsonSchema } from '@valibot/to-json-schema'
 import { Ajv, type AnySchema } from 'ajv'
 import fc from 'fast-check'
@@ -8,6 +10,7 @@ import { parseReference } from '../../../src/oci/reference.ts'
 import { parseUpstreamPolicy, readUpstreamPolicies } from '../../../src/trust/upstream/policy-file.ts'
 import { ruleFor } from '../../../src/trust/upstream/rule.ts'
 import { UpstreamPolicySchema } from '../../../src/trust/upstream/schema.ts'
+import { temporaryFolder } from '../../bundle/build-bundle.ts'
 import { makeKeyUpstream } from './signing.ts'
 
 const schema = {
@@ -34,6 +37,23 @@ async function faultsOf(rules: string, head = HEAD): Promise<string> {
   expect(error.code).toBe('INVALID_POLICY')
   return [error.message, ...error.problems.map(({ entry, message }) => `${entry}: ${message}`)].join('\n')
 }
+
+test('the policy that docs/upstream.md shows is one', async () => {
+  const page = await readFile(new URL('../../../docs/upstream.md', import.meta.url), 'utf8')
+  const [, block = ''] = /<!-- a test reads this block -->\n\n```yaml\n([^]+?)```/.exec(page) ?? []
+  const folder = await temporaryFolder()
+  const { pem } = makeKeyUpstream()
+  for (const name of ['vendor-2025.pub', 'vendor-2026.pub', 'hub.pub'])
+    await writeFile(join(folder, name), pem)
+  const { rules } = await parseUpstreamPolicy(Buffer.from(block), join(folder, 'policy.yaml'))
+  expect(rules.map(({ demand }) => demand.kind)).toEqual([
+    'skip',
+    'signature',
+    'signature',
+    'signature',
+    'skip',
+  ])
+})
 
 test('the first rule whose pattern fits is the one that applies', async () => {
   const policy = await read(
