@@ -22,7 +22,7 @@ export default class Inspect extends BaseCommand {
   async run(): Promise<Evidence> {
     const { args } = await this.parse(Inspect)
     const { openBundle } = await import('../transfer/check/open.ts')
-    const opened = await openBundle(args.bundle, { keys: [], unauthenticated: true, now: 0 })
+    const opened = await openBundle(args.bundle, { keys: [], unauthenticated: true, now: Number.NaN })
     try {
       const evidence = opened.description && evidenceOf(opened, opened.description, false)
       if (evidence) this.print(renderEvidence(evidence), highlightOf(evidence))

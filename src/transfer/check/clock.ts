@@ -22,7 +22,8 @@ const TOLERANCE = 5 * 60_000
  */
 export function checkClock(opened: OpenedBundle, description: BundleDescription, trust: TrustOptions): void {
   const { created, expires } = description
-  if (Date.parse(created) - trust.now <= TOLERANCE) return
+  const isBehind = Date.parse(created) - trust.now > TOLERANCE
+  if (!isBehind) return
   const clock = { now: formatMoment(trust.now), created }
   opened.clock = clock
   const { authentication } = opened
