@@ -9,7 +9,7 @@ const MAX_SIGNER = 2048
 const line = (what: string, most = MAX_SIGNER) =>
   described(v.pipe(v.string(), v.minLength(1, 'is empty'), v.maxLength(most, 'is too long')), what)
 
-const rule = described(
+export const upstreamRule = described(
   v.looseObject({
     pattern: line("The rule's pattern"),
     preset: v.optional(line('The preset that the rule belongs to; absent where it came from a file', 100)),
@@ -17,7 +17,7 @@ const rule = described(
   'The rule of the policy that applied',
 )
 
-const reason = described(
+export const upstreamReason = described(
   v.pipe(
     v.string(),
     v.check(isReason, `must be one line of text, at most ${MAX_REASON} characters`),
@@ -61,7 +61,7 @@ const signatureFields = {
   trustedRoot: v.optional(described(digest, 'SHA-256 of the trusted root that it was checked with')),
 }
 
-const signature = described(
+export const upstreamSignature = described(
   v.pipe(
     v.looseObject(signatureFields),
     v.check(
@@ -79,15 +79,15 @@ export const UpstreamSchema = described(
   v.variant('state', [
     v.looseObject({
       state: v.literal('verified'),
-      rule,
+      rule: upstreamRule,
       subject: described(
         digest,
         "What is signed: the image's `sourceDigest`; or its `digest`, where only that is signed",
       ),
-      signature,
+      signature: upstreamSignature,
     }),
-    v.looseObject({ state: v.literal('warned'), rule, reason }),
-    v.looseObject({ state: v.literal('skipped'), rule, reason }),
+    v.looseObject({ state: v.literal('warned'), rule: upstreamRule, reason: upstreamReason }),
+    v.looseObject({ state: v.literal('skipped'), rule: upstreamRule, reason: upstreamReason }),
   ]),
   "What the packer has verified of the upstream's signatures (--verify-upstream); absent where nothing was asked for",
 )

@@ -22,7 +22,8 @@ export const keylessFlags = {
     helpGroup: 'SIGNING',
   }),
   'trusted-root': Flags.string({
-    description: 'trusted_root.json to check what --keyless has made, before the bundle gets its name',
+    description:
+      'trusted_root.json to check certificates with: those of upstreams (--verify-upstream), and what --keyless has made before the bundle gets its name',
     helpValue: 'FILE',
     helpGroup: 'SIGNING',
   }),
@@ -33,6 +34,7 @@ export interface KeylessFlagValues {
   'identity-token-file'?: string | undefined
   'signing-config'?: string | undefined
   'trusted-root'?: string | undefined
+  'verify-upstream'?: string[] | undefined
 }
 
 /**
@@ -51,5 +53,8 @@ export function keylessFrom(flags: KeylessFlagValues): KeylessOptions | undefine
     }
   }
   if (idle === undefined) return undefined
-  throw new AirgapError('USAGE', `--${idle} goes with --keyless`)
+  throw new AirgapError(
+    'USAGE',
+    `--${idle} goes with --keyless${idle === 'trusted-root' ? ' or --verify-upstream' : ''}`,
+  )
 }

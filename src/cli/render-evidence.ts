@@ -1,5 +1,5 @@
 import { authenticationOf } from '../transfer/check/authentication.ts'
-import type { OpenedBundle } from '../transfer/check/opened-bundle.ts'
+import type { OpenedBundle, VerifiedBundle } from '../transfer/check/opened-bundle.ts'
 import { policyFields } from '../transfer/check/policy-evidence.ts'
 import type { VerifiedSignature } from '../trust/verified.ts'
 import { bundleIdentity } from '../bundle/identity.ts'
@@ -11,11 +11,12 @@ import { countImages, renderImages } from './render-images.ts'
 import { countedSigners, policyFieldLines, renderPolicy } from './render-policy.ts'
 import { signedBy, signerFields } from './render-signers.ts'
 import { renderSkipped } from './render-skipped.ts'
+import { renderUpstream, upstreamField } from './render-upstream.ts'
 import type { Evidence } from './shapes/evidence.ts'
 
 /** What is known of a bundle whose description could be read. */
 export function evidenceOf(
-  opened: OpenedBundle,
+  opened: OpenedBundle & Pick<VerifiedBundle, 'upstream'>,
   description: BundleDescription,
   isVerified: boolean,
 ): Evidence {
@@ -36,6 +37,7 @@ export function evidenceOf(
     digestChanged: images
       .filter(({ digest, sourceDigest }) => digest !== sourceDigest)
       .map(({ source }) => source),
+    ...(opened.upstream ? { upstream: [...opened.upstream] } : {}),
   }
 }
 
@@ -100,6 +102,7 @@ export function renderEvidence(evidence: Evidence): string {
     ['left out', evidence.skipped ? `${evidence.skipped.length} (listed below)` : 'nothing'],
     ['named by a mirror', countOf(evidence.resolvedByMirror)],
     ['digest changed', countOf(evidence.digestChanged)],
+    ...upstreamField(evidence.upstream ?? []),
     ...(evidence.report ? reportFields(evidence.report) : []),
   ]
   return [
@@ -109,6 +112,7 @@ export function renderEvidence(evidence: Evidence): string {
     renderImages(evidence.images),
     ...renderSkipped(evidence.skipped),
     ...renderPolicy(evidence),
+    ...renderUpstream(evidence.upstream),
   ].join('\n')
 }
 

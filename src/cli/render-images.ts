@@ -1,6 +1,7 @@
 import type { ImageEntry } from '../bundle/description.ts'
 import { escapeLine, formatBytes, labelled, plural } from './format.ts'
 import { countReferrers } from './render-referrers.ts'
+import { upstreamRemark } from './render-upstream.ts'
 
 /** The images of a lock or a bundle as people read them: name, digest, platforms and size; three lines each. */
 export function renderImages(images: readonly ImageEntry[]): string {
@@ -26,6 +27,7 @@ function remarks(image: ImageEntry): string[] {
   if (image.resolvedFrom !== 'source')
     lines.push(...labelled('digest named by the mirror', escapeLine(image.resolvedFrom), 4))
   if (image.referrers) lines.push(`    with ${countReferrers(image.referrers)}`)
+  if (image.upstream) lines.push(...upstreamRemark(image.upstream))
   return lines
 }
 

@@ -8,6 +8,7 @@ import { identityFields, sizeField } from './render-bundle.ts'
 import { countImages, renderImages } from './render-images.ts'
 import { mirrorLine } from './render-mirrors.ts'
 import { renderSkipped } from './render-skipped.ts'
+import { renderUnverified, upstreamField } from './render-upstream.ts'
 import type { PackResult } from './shapes/pack.ts'
 
 export function packResult(
@@ -56,6 +57,7 @@ export function renderPack(result: PackResult, keyFile: string | undefined): str
     ...(reused.count === 0 ? [] : [[dryRun ? 'to reuse' : 'reused', amountText(reused)] as [string, string]]),
     ...(resumed.bytes === 0 ? [] : [['taken up', takenUpText(resumed)] as [string, string]]),
     ...(result.skipped ? [['left out', `${result.skipped.length} (listed below)`] as [string, string]] : []),
+    ...upstreamField(result.images.flatMap(({ upstream }) => upstream ?? [])),
     ...signedBy(result),
   ]
   const head = dryRun
@@ -67,9 +69,15 @@ export function renderPack(result: PackResult, keyFile: string | undefined): str
     : result.images.filter(({ digest, sourceDigest }) => digest !== sourceDigest)
   const images = marked.length === 0 ? [] : ['', renderImages(marked)]
   const mirrors = dryRun && result.mirrors.length > 0 ? ['', ...result.mirrors.map(mirrorLine)] : []
-  return [head, formatFields(fields), ...mirrors, ...images, ...renderSkipped(result.skipped), ...next].join(
-    '\n',
-  )
+  return [
+    head,
+    formatFields(fields),
+    ...mirrors,
+    ...images,
+    ...renderUnverified(result.images),
+    ...renderSkipped(result.skipped),
+    ...next,
+  ].join('\n')
 }
 
 function signedBy({ hasSignature, keyFingerprint, certificate }: PackResult): [string, string][] {

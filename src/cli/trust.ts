@@ -7,6 +7,8 @@ export interface TrustFlagValues extends IdentityFlagValues {
   key?: string[] | undefined
   signature?: string[] | undefined
   policy?: string | undefined
+  upstream?: boolean | undefined
+  'upstream-policy'?: string[] | undefined
   'expect-digest'?: string | undefined
   'expect-name'?: string | undefined
   'min-sequence'?: number | undefined
@@ -21,7 +23,11 @@ export interface TrustFlagValues extends IdentityFlagValues {
 export function trustFrom(flags: TrustFlagValues, unauthenticated: { flag: string; isSet: boolean }): Trust {
   const keys = flags.key ?? []
   if (flags.policy !== undefined) return trustOfPolicy({ ...flags, policy: flags.policy }, unauthenticated)
-  const [given] = [...(keys.length > 0 ? ['--key'] : []), ...givenIdentityFlags(flags)]
+  // Upstreams' certificates are checked with the same root.
+  const isForUpstream = flags.upstream === true || (flags['upstream-policy'] ?? []).length > 0
+  const { 'trusted-root': trustedRoot, ...others } = flags
+  const identityFlags = isForUpstream && givenIdentityFlags(others).length === 0 ? others : flags
+  const [given] = [...(keys.length > 0 ? ['--key'] : []), ...givenIdentityFlags(identityFlags)]
   if (given !== undefined && unauthenticated.isSet) {
     throw new AirgapError('USAGE', `${given} and ${unauthenticated.flag} exclude each other`)
   }
@@ -37,7 +43,8 @@ export function trustFrom(flags: TrustFlagValues, unauthenticated: { flag: strin
   }
   return {
     keys,
-    ...identitiesFrom(flags),
+    trustedRoot,
+    ...identitiesFrom(identityFlags),
     unauthenticated: unauthenticated.isSet,
     ...expectations(flags),
   }

@@ -13,6 +13,7 @@ import { packResult, renderPack, withUnfinished } from '../cli/render-pack.ts'
 import { skippedWarning } from '../cli/render-skipped.ts'
 import type { PackResult } from '../cli/shapes/pack.ts'
 import { compareLock } from '../cli/stale-lock.ts'
+import { verifyUpstreamFlags, verifyUpstreamFrom } from '../cli/upstream.ts'
 import { AirgapError } from '../errors.ts'
 import { readSmallFile } from '../files/small-file.ts'
 import type { UnfinishedPack } from '../library/pack-file.ts'
@@ -59,6 +60,11 @@ export default class Pack extends BaseCommand {
       description: 'In a CI job, signed as that job instead of with a key; this becomes public',
       command:
         '<%= config.bin %> <%= command.id %> --images-from images.txt -o apps.tar --keyless --trusted-root trusted_root.json',
+    },
+    {
+      description: "With proof of who signed Kubernetes' images",
+      command:
+        '<%= config.bin %> <%= command.id %> --kubeadm v1.36.3 -o k8s.tar --key airgap.key --verify-upstream kubernetes --trusted-root trusted_root.json',
     },
     {
       description: 'Straight to another host, unsigned',
@@ -122,6 +128,7 @@ export default class Pack extends BaseCommand {
       description: 'Print the plan with its exact size, and fetch manifests only',
       helpGroup: 'OUTPUT',
     }),
+    ...verifyUpstreamFlags,
     ...resolvingFlags,
   }
 
@@ -132,6 +139,7 @@ export default class Pack extends BaseCommand {
     const warn = (message: string): void => this.warning(message)
     const description = descriptionFrom(flags, process.env)
     const keyless = keylessFrom(flags)
+    const verifyUpstream = verifyUpstreamFrom(flags)
     const key = await openSigner(flags)
     for (const message of key?.warnings ?? []) warn(message)
     const what =
@@ -154,6 +162,7 @@ export default class Pack extends BaseCommand {
         name: flags.name ?? (toStandardOutput ? undefined : basename(flags.output)),
         force: flags.force,
         key: key ?? (keyless ? { keyless } : 'unsigned'),
+        verifyUpstream,
         fresh: flags.fresh,
         reuse: flags.reuse,
         onIncomplete: (left) => void (unfinished = left),

@@ -18,6 +18,7 @@ import type { PushResult } from '../cli/shapes/push.ts'
 import { reportedCommand } from '../cli/reports.ts'
 import { openDocumentKey } from '../cli/signed-document.ts'
 import { trustFrom } from '../cli/trust.ts'
+import { upstreamFlags, upstreamFrom } from '../cli/upstream.ts'
 import { AirgapError } from '../errors.ts'
 import { parsePattern } from '../oci/pattern.ts'
 import { nameOf, parseReference } from '../oci/reference.ts'
@@ -145,6 +146,7 @@ export default class Push extends BaseCommand {
       helpGroup: 'TRUST',
     }),
     ...imageSigningFlags,
+    ...upstreamFlags,
     ...registryFlags,
     ...concurrencyFlag,
   }
@@ -175,6 +177,7 @@ export default class Push extends BaseCommand {
       ...trust,
       sequences: flags.state ?? true,
       allowRollback: flags['allow-rollback'],
+      upstream: upstreamFrom(flags),
       path: flags.path,
       maps: flags.map,
       include: flags.include,

@@ -13,6 +13,7 @@ import { evidenceOf, highlightOf, renderEvidence } from '../cli/render-evidence.
 import type { Evidence } from '../cli/shapes/evidence.ts'
 import { openDocumentKey } from '../cli/signed-document.ts'
 import { trustFrom } from '../cli/trust.ts'
+import { upstreamFlags, upstreamFrom } from '../cli/upstream.ts'
 
 export default class Verify extends BaseCommand {
   static override description =
@@ -32,6 +33,11 @@ export default class Verify extends BaseCommand {
       description: 'Signed by those whom a policy asks for, one of them beside the bundle',
       command:
         '<%= config.bin %> <%= command.id %> k8s.tar --policy policy.yaml --signature bob.sigstore.json',
+    },
+    {
+      description: "And that Kubernetes' images are signed by Kubernetes",
+      command:
+        '<%= config.bin %> <%= command.id %> k8s.tar --key airgap.pub --upstream-policy kubernetes --trusted-root trusted_root.json',
     },
     {
       description: 'Without a key: complete and unaltered, but whose it is nobody knows',
@@ -57,6 +63,7 @@ export default class Verify extends BaseCommand {
       description: 'Check that the bundle is complete and unaltered, but not who made it',
       helpGroup: 'TRUST',
     }),
+    ...upstreamFlags,
     ...reportFlag,
     'report-key': Flags.string({
       description: 'Private key to sign the report with: FILE.sigstore.json and FILE.sig beside it',
@@ -75,6 +82,7 @@ export default class Verify extends BaseCommand {
   async run(): Promise<Evidence> {
     const { args, flags, raw } = await this.parse(Verify)
     const trust = trustFrom(flags, { flag: '--integrity-only', isSet: flags['integrity-only'] })
+    const upstream = upstreamFrom(flags)
     const keyFile = flags['report-key']
     const warn = (message: string): void => this.warning(message)
     const key = await openDocumentKey('report', keyFile, flags['report-password-file'], warn)
@@ -89,6 +97,7 @@ export default class Verify extends BaseCommand {
       const opened = await verify(args.bundle, {
         ...trust,
         sequences: flags.state,
+        upstream,
         onEvent: await progress.start(),
         signal,
         ...(output && {

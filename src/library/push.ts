@@ -21,6 +21,7 @@ import { running, type Run } from './run.ts'
 import { recallSequences, type RecalledSequences, type SequenceOptions } from './sequences.ts'
 import { tellClock } from './clock.ts'
 import { readTrust, type Trust } from './trust.ts'
+import { readUpstreamCheck, type UpstreamCheckOptions } from './upstream.ts'
 
 export interface PushOptions extends Trust, NetworkOptions, ReportOptions, SequenceOptions {
   /** Keep the source's registry as a part of the path, leave it out, or make one part of all; `full` where left out. */
@@ -53,6 +54,8 @@ export interface PushOptions extends Trust, NetworkOptions, ReportOptions, Seque
    * what refers to something that is delivered can be put; the receipt says what became of each.
    */
   referrers?: ReferrerChoice | undefined
+  /** Verify upstreams' signatures of the images that are pushed, from what the bundle holds, before anything is asked. */
+  upstream?: UpstreamCheckOptions | undefined
   /**
    * Where unfinished uploads of large blobs are remembered, so that the same push goes on with them after it was
    * killed; false remembers nothing. Where left out: `airgap/uploads` in `$XDG_STATE_HOME` or `~/.local/state`.
@@ -186,6 +189,7 @@ async function planned<T>(
   const select = selection(options.include, options.exclude)
   const signing = imageSigning(options)
   const trust = await readTrust(options)
+  const check = options.upstream && (await readUpstreamCheck(options.upstream, trust.root))
   const { openBundle } = await import('../transfer/check/open.ts')
   const { verificationError } = await import('../transfer/check/verify.ts')
   const plans = await import('../transfer/push/plan.ts')
@@ -200,6 +204,13 @@ async function planned<T>(
       checkImageSigner(signing.key.publicKey, trust.keys, opened.authentication)
     }
     tellClock(opened, run.onEvent)
+    if (check) {
+      const { checkUpstream, upstreamError } = await import('../transfer/upstream/check-bundle.ts')
+      const pushed = { ...opened, images: opened.images.filter(({ image }) => select(image)) }
+      opened.upstream = await checkUpstream(pushed, check, run)
+      const error = upstreamError(path, opened.upstream)
+      if (error) throw error
+    }
     await options.onOpened?.(opened)
     return await withClient(options, run, async (client) => {
       const engine = { ...shared(options, run), client, ...(signing ? { signImages: signing } : {}) }

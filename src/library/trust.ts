@@ -41,7 +41,7 @@ const MAX_SIGNATURE_FILE = 1024 * 1024
 /**
  * Reads the keys, roots and signatures that a caller names.
  * @throws AirgapError `USAGE` when there is nobody whose signature counts and no `unauthenticated`, or both, and when
- *   identities and trusted root are not given together; `FILE`, `INVALID_KEY`, `INVALID_DIGEST`, `INVALID_CONTENT`,
+ *   identities are given without a trusted root; `FILE`, `INVALID_KEY`, `INVALID_DIGEST`, `INVALID_CONTENT`,
  *   `INVALID_POLICY`
  */
 export async function readTrust(trust: Trust): Promise<TrustOptions> {
@@ -53,11 +53,8 @@ export async function readTrust(trust: Trust): Promise<TrustOptions> {
       'a bundle is checked either with keys or identities or, by name, unauthenticated',
     )
   }
-  if (trust.policy === undefined && identities.length > 0 !== (trust.trustedRoot !== undefined)) {
-    throw new AirgapError(
-      'USAGE',
-      'certificates are checked with identities and a trusted root together, and one of them is missing',
-    )
+  if (identities.length > 0 && trust.trustedRoot === undefined) {
+    throw new AirgapError('USAGE', 'certificates are checked with a trusted root, and none is given')
   }
   const policy = trust.policy === undefined ? undefined : await readPolicyTrust(trust.policy, trust)
   const { readPublicKey } = await import('../trust/keys.ts')

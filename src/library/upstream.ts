@@ -4,6 +4,7 @@ import type { RegistryClient } from '../registry/client.ts'
 import type { Lock } from '../transfer/pack/lock.ts'
 import type { Resolved } from '../transfer/pack/resolve.ts'
 import type { DocumentCache } from '../transfer/pack/sources.ts'
+import type { UpstreamCheck } from '../transfer/upstream/check-bundle.ts'
 import type { Root } from '../trust/identity/trusted-root.ts'
 import type { UpstreamPolicy } from '../trust/upstream/rule.ts'
 import { shared } from './client.ts'
@@ -34,25 +35,57 @@ export interface Upstream {
  */
 export async function readUpstream({ policies, trustedRoot }: UpstreamOptions): Promise<Upstream> {
   if (policies.length === 0) throw new AirgapError('USAGE', 'no policy for upstreams is named')
+  return upstreamWith(policies, trustedRoot === undefined ? undefined : await readUpstreamRoot(trustedRoot))
+}
+
+async function readUpstreamRoot(path: string): Promise<Root> {
+  const { readTrustedRoot } = await import('../trust/identity/trusted-root.ts')
+  return nameless(await readTrustedRoot(path))
+}
+
+/** Under no file's name: reasons that quote it are recorded, and must be the same everywhere. */
+function nameless(root: Root): Root {
+  return { ...root, source: 'the one given' }
+}
+
+/** Verifying upstreams' signatures again, in a bundle. */
+export interface UpstreamCheckOptions {
+  /** Policies as for {@link UpstreamOptions}. Without any, whose they have to be is what the packer has recorded. */
+  policies?: readonly string[] | undefined
+}
+
+/**
+ * The same, read.
+ * @param root the trusted root that the caller has given, for all certificates.
+ * @throws AirgapError `FILE`, `INVALID_POLICY`; `USAGE` where a trusted root is lacking.
+ */
+export async function readUpstreamCheck(
+  { policies = [] }: UpstreamCheckOptions,
+  root: Root | undefined,
+): Promise<UpstreamCheck> {
+  if (policies.length > 0) return upstreamWith(policies, root && nameless(root))
+  if (root) return { policy: undefined, root: nameless(root) }
+  throw new AirgapError(
+    'USAGE',
+    "upstreams' signatures are checked with a trusted root, with a policy, or with both, and none is given",
+    { hint: `${ROOT_HINT} Signatures by keys need --upstream-policy.` },
+  )
+}
+
+async function upstreamWith(policies: readonly string[], root: Root | undefined): Promise<Upstream> {
   const { readUpstreamPolicies } = await import('../trust/upstream/policy-file.ts')
   const { needsRoot } = await import('../trust/upstream/rule.ts')
   const policy = await readUpstreamPolicies(policies)
-  const root = trustedRoot === undefined ? undefined : await readUpstreamRoot(trustedRoot)
   if (root || !needsRoot(policy)) return { policy, root }
   throw new AirgapError(
     'USAGE',
     'the upstream policy names identities, which are checked with a trusted root, and none is given',
-    {
-      hint: 'Give --trusted-root FILE. `airgap trust-root fetch` brings the one of the public Sigstore; it has to come another way than the bundle.',
-    },
+    { hint: ROOT_HINT },
   )
 }
 
-/** The trusted root, under no file's name: reasons that quote it are recorded, and must be the same everywhere. */
-export async function readUpstreamRoot(path: string): Promise<Root> {
-  const { readTrustedRoot } = await import('../trust/identity/trusted-root.ts')
-  return { ...(await readTrustedRoot(path)), source: 'the one given' }
-}
+const ROOT_HINT =
+  'Give --trusted-root FILE. `airgap trust-root fetch` brings the one of the public Sigstore; it has to come another way than the bundle.'
 
 /**
  * Applies what was demanded to what a pack has resolved. What was recorded before, in a lock or by an interrupted run,

@@ -1,14 +1,18 @@
+import type { AirgapError } from '../errors.ts'
 import type { VerifiedBundle } from '../transfer/check/opened-bundle.ts'
 import { tellClock } from './clock.ts'
 import { Reporting, type ReportOptions } from './reporting.ts'
 import { readTrust, type Trust } from './trust.ts'
 import { running, type RunOptions } from './run.ts'
 import { recallSequences } from './sequences.ts'
+import { readUpstreamCheck, type UpstreamCheckOptions } from './upstream.ts'
 
 /** How to verify. */
 export interface VerifyOptions extends Trust, RunOptions, ReportOptions {
   /** A file in which `push` remembers sequences: an older bundle is refused. It is read, and never written. */
   sequences?: string | undefined
+  /** Verify upstreams' signatures again, too, from what the bundle holds. */
+  upstream?: UpstreamCheckOptions | undefined
 }
 
 /**
@@ -26,20 +30,31 @@ export async function verify(path: string, options: VerifyOptions): Promise<Veri
   return running(options, async (run) => {
     const trust = await readTrust(options)
     const { verifyBundle, verificationError } = await import('../transfer/check/verify.ts')
+    const check = options.upstream && (await readUpstreamCheck(options.upstream, trust.root))
     const opened = await verifyBundle(path, trust, { ...run, wholeFile: reporting.isWanted })
-    await opened.reader.close()
-    run.signal.throwIfAborted()
-    const { evidence } = await recallSequences(opened, trust, options, {
-      willRecord: false,
-      mustExist: true,
-      onEvent: run.onEvent,
-    })
-    if (options.sequences !== undefined) opened.sequences = evidence
-    reporting.of(opened, trust)
-    await reporting.send()
-    const { description } = opened
-    if (opened.problems.length > 0 || !description) throw verificationError(path, opened)
-    tellClock(opened, run.onEvent)
-    return { ...opened, description }
+    try {
+      run.signal.throwIfAborted()
+      const { evidence } = await recallSequences(opened, trust, options, {
+        willRecord: false,
+        mustExist: true,
+        onEvent: run.onEvent,
+      })
+      if (options.sequences !== undefined) opened.sequences = evidence
+      let error: AirgapError | undefined
+      if (check && opened.problems.length === 0 && opened.description) {
+        const { checkUpstream, upstreamError } = await import('../transfer/upstream/check-bundle.ts')
+        opened.upstream = await checkUpstream(opened, check, run)
+        error = upstreamError(path, opened.upstream)
+      }
+      reporting.of(opened, trust)
+      await reporting.send()
+      const { description } = opened
+      if (opened.problems.length > 0 || !description) throw verificationError(path, opened)
+      if (error) throw error
+      tellClock(opened, run.onEvent)
+      return { ...opened, description }
+    } finally {
+      await opened.reader.close()
+    }
   })
 }

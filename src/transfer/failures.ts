@@ -131,6 +131,7 @@ const MAX_PARTS = 5
  * mirror, which has another name.
  */
 function causeOf({ source }: ImageFailure, message: string): string {
+  if (message.startsWith(`${source}: `)) return message.slice(source.length + 2)
   const found = /^cannot fetch the (?:manifest|blob sha256:[0-9a-f]{64} of) (\S+): /.exec(message)
   // Which blob stands before it.
   if (!found) return message.replace(/^cannot upload the blob sha256:[0-9a-f]{64} to /, 'cannot upload to ')

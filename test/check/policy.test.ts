@@ -85,7 +85,7 @@ function mirrored(der: Buffer): Buffer {
 describe('who has to have signed', () => {
   test('two of three: the second signature may stand beside the bundle, and the verdict names both', async () => {
     const entries = entriesOf(await draft())
-    const opened = await verified(entries, await twoOfThree(), { 'bob.sig': bob.sign(sums(entries)) })
+    const opened = await verified(entries, await twoOfThree(), { 'bob.sig': bob.signNow(sums(entries)) })
     expect(opened.problems).toEqual([])
     expect(opened.rules).toEqual([
       { rule: 'require', ok: true, expected: '2 of [alice, bob, carol]', found: 'signed by alice, bob' },
@@ -124,19 +124,23 @@ describe('who has to have signed', () => {
   })
 
   const twice: [what: string, beside: (content: Buffer, own: Buffer) => Record<string, Uint8Array>][] = [
-    ['the same key twice', (content) => ({ 'again.sig': alice.sign(content) })],
-    ['another key of the same person', (content) => ({ 'other.sig': alice2.sign(content) })],
+    ['the same key twice', (content) => ({ 'again.sig': alice.signNow(content) })],
+    ['another key of the same person', (content) => ({ 'other.sig': alice2.signNow(content) })],
     ['the bundle’s own signature, given beside it, too', (_, own) => ({ 'own.json': own })],
     [
       'one signature in its other encoding',
       (content) => {
-        const der = alice.sign(content)
+        const der = alice.signNow(content)
         return { 'one.sig': der, 'mirrored.sig': mirrored(der) }
       },
     ],
     [
       'all of that',
-      (content, own) => ({ 'a.sig': alice.sign(content), 'b.sig': alice2.sign(content), 'c.json': own }),
+      (content, own) => ({
+        'a.sig': alice.signNow(content),
+        'b.sig': alice2.signNow(content),
+        'c.json': own,
+      }),
     ],
   ]
   test.each(twice)('[attack: one-person-twice] %s', async (_, beside) => {
@@ -152,7 +156,7 @@ describe('who has to have signed', () => {
     expect(authentication.state === 'failed' && authentication.signers?.counted).toHaveLength(
       1 + Object.keys(offered).length,
     )
-    const both = await verified(entries, await twoOfThree(), { ...offered, 'bob.sig': bob.sign(content) })
+    const both = await verified(entries, await twoOfThree(), { ...offered, 'bob.sig': bob.signNow(content) })
     expect(both.problems).toEqual([])
   })
 
@@ -197,7 +201,7 @@ describe('who has to have signed', () => {
       require: 'bob',
     })
     const entries = entriesOf(await draft())
-    const opened = await verified(entries, policy, { 'bob.sig': bob.sign(sums(entries)) })
+    const opened = await verified(entries, policy, { 'bob.sig': bob.signNow(sums(entries)) })
     expect(opened.problems).toEqual([])
     expect(opened.authentication).toMatchObject({ state: 'signed', signatures: [{ name: 'bob.sig' }] })
     expect(await verified(entries, policy)).toMatchObject({
@@ -215,8 +219,8 @@ describe('who has to have signed', () => {
     ])
     expect(verificationError('x', unsigned).hint).toContain('Ask for a signed one')
     const other = await verified(entries, await twoOfThree(), {
-      'a.sig': alice.sign(Buffer.from('other')),
-      'b.sig': bob.sign(sums(entries)),
+      'a.sig': alice.signNow(Buffer.from('other')),
+      'b.sig': bob.signNow(sums(entries)),
     })
     expect(other.problems[0]?.message).toContain('only bob has signed')
     expect(other.problems[0]?.message).toContain(

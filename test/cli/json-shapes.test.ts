@@ -111,8 +111,8 @@ describe('what is published', () => {
 
   it('nothing else lies there, and the guide names every command and every schema', async () => {
     const files = await readdir(join(ROOT, 'docs/schemas'))
-    // Those of what users write are renewed, and held to what is read, beside their parsers.
-    const names = [...Object.keys(SCHEMAS), 'airgap-config', 'airgap-policy'].toSorted()
+    // Those of files that users write are renewed, and held to what is read, beside their parsers.
+    const names = [...Object.keys(SCHEMAS), 'airgap-config', 'airgap-policy', 'upstream-policy'].toSorted()
     expect(files.toSorted()).toEqual(names.map((name) => `${name}.schema.json`))
     const guide = await readFile(join(ROOT, 'docs/json.md'), 'utf8')
     for (const file of files) expect(guide).toContain(`schemas/${file}`)

@@ -9,6 +9,7 @@ import {
 } from '../../bundle/description.ts'
 import { described, digest, keyFingerprint, sum, type Known } from '../../bundle/fields.ts'
 import { policySchemas, sequenceSchemas } from '../../transfer/check/policy-evidence.ts'
+import { UpstreamVerdictSchema } from '../../transfer/upstream/verdict.ts'
 import { AuthenticationSchema } from '../../transfer/push/receipt.ts'
 import { fileFields, hasSignature } from './pack.ts'
 
@@ -57,6 +58,12 @@ export const EvidenceSchema = v.object({
   digestChanged: described(
     v.array(source),
     "Images delivered under another digest than the source's (sourceDigest)",
+  ),
+  upstream: v.optional(
+    described(
+      v.array(UpstreamVerdictSchema),
+      "What came of the upstreams' signatures (--upstream), one for each image",
+    ),
   ),
   report: v.optional(described(ReportFileSchema, 'With verify --report: where the report is')),
 })

@@ -7,6 +7,7 @@ import type { Index } from '../../oci/manifest.ts'
 import type { Closure } from '../graph.ts'
 import type { ReferrerGraph } from '../referrers.ts'
 import type { SequenceEvidence } from '../sequences/memory.ts'
+import type { UpstreamVerdict } from '../upstream/verdict.ts'
 import type { RuleVerdict } from '../../trust/policy/verdict.ts'
 import type { Authentication } from './authenticate.ts'
 import type { ClockFault } from './clock.ts'
@@ -47,6 +48,8 @@ export interface OpenedBundle {
   sequences?: SequenceEvidence | undefined
   /** The clock of this machine is earlier than the bundle; undefined where it is not. */
   clock?: ClockFault | undefined
+  /** What came of the upstreams' signatures, where that was asked for: one for each image. */
+  upstream?: readonly UpstreamVerdict[]
   problems: Problem[]
   /** How many faults each part has shown; a part that is not here was not checked to its end. */
   checked: Map<CheckedPart, number>

@@ -6,7 +6,7 @@ import { parseReference } from '../../oci/reference.ts'
 import type { Root } from '../../trust/identity/trusted-root.ts'
 import { ruleFor, type UpstreamPolicy, type UpstreamRule } from '../../trust/upstream/rule.ts'
 import { noRule, notVerified, reasonText } from './faults.ts'
-import { verifyImage, type ImageDemand, type SignatureSource } from './verify-image.ts'
+import type { ImageDemand, verifyImage } from './verify-image.ts'
 
 /** What a policy has come to for an image. */
 export interface Applied {
@@ -17,7 +17,7 @@ export interface Applied {
 
 /**
  * Applies a policy to one image: the first rule that is for it.
- * @param source is asked only where the rule wants a signature.
+ * @param verify is called only where the rule wants a signature.
  * @throws AirgapError `UPSTREAM_NOT_VERIFIED`, and what reading throws: a source that cannot be asked is no image without
  *   a signature.
  */
@@ -45,9 +45,4 @@ export async function applyPolicy(
 
 function nameOfRule({ pattern, preset }: UpstreamRule): UpstreamRecord['rule'] {
   return { pattern, ...(preset === undefined ? {} : { preset }) }
-}
-
-/** Looks in one place only. */
-export function lookingIn(image: ImageEntry, source: SignatureSource) {
-  return (demand: ImageDemand): ReturnType<typeof verifyImage> => verifyImage(image, demand, source)
 }

@@ -1,3 +1,4 @@
+import { SIMPLE_SIGNING } from '../../oci/cosign.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { Descriptor, ManifestOrIndex } from '../../oci/manifest.ts'
 import type { Refused } from '../identity/certificate-bundle.ts'
@@ -18,7 +19,7 @@ export const MAX_SIGNATURES = 256
 
 /** A list and not a pattern: versions that nobody has written yet mean something that nobody knows. */
 const FORMS: ReadonlyMap<string, SignatureForm> = new Map([
-  ['application/vnd.dev.cosign.simplesigning.v1+json', 'simple-signing'],
+  [SIMPLE_SIGNING, 'simple-signing'],
   ['application/vnd.dev.sigstore.bundle.v0.3+json', 'sigstore-bundle'],
   ['application/vnd.dev.sigstore.bundle+json;version=0.3', 'sigstore-bundle'],
   ['application/vnd.dev.sigstore.bundle+json;version=0.2', 'sigstore-bundle'],

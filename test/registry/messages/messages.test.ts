@@ -9,6 +9,7 @@ import { PUSH_CASES } from './pushing.ts'
 import { REFERRER_CASES } from './referrers.ts'
 import { STATUS_CASES } from './status.ts'
 import { TLS_CASES } from './tls.ts'
+import { UPSTREAM_CASES } from './upstream.ts'
 
 /** The headings of the page that are messages: in backticks, `…` standing for what differs, or for nothing. */
 const page = readFileSync(new URL('../../../docs/troubleshooting.md', import.meta.url), 'utf8')
@@ -29,6 +30,7 @@ const CASES: Case[] = [
   ...CONTENT_CASES,
   ...REFERRER_CASES,
   ...POLICY_CASES,
+  ...UPSTREAM_CASES,
 ]
 
 async function check({ provoke, says, hints }: Case): Promise<void> {

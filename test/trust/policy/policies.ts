@@ -1,3 +1,4 @@
+import { digestOf } from '../../../src/oci/digest.ts'
 import { generateKeyPairSync, sign, type KeyObject } from 'node:crypto'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -53,7 +54,7 @@ export function byIdentity(
   issuer = 'https://issuer.example',
   times: readonly number[] = [Date.parse('2026-03-01T00:00:00Z')],
 ): VerifiedSignature {
-  const root = { source: 'trusted_root.json', digest: 'sha256:00' }
+  const root = { source: 'trusted_root.json', digest: digestOf('root') }
   return {
     name: `${identity}.sigstore.json`,
     form: 'sigstore-bundle',
