@@ -6,6 +6,7 @@ import { SIGSTORE_SIGNATURE } from '../bundle/names.ts'
 import { escapeLine, formatCount, formatFields, plural, type Highlight } from './format.ts'
 import { identityFields, sizeField } from './render-bundle.ts'
 import { countImages, renderImages } from './render-images.ts'
+import { countAttached } from './render-referrers.ts'
 import { renderSkipped } from './render-skipped.ts'
 import type { Evidence } from './shapes/evidence.ts'
 
@@ -89,6 +90,7 @@ export function renderEvidence(evidence: Evidence): string {
     sizeField(bundle),
     ['blobs', `${plural(evidence.blobs.count, 'blob')}, ${formatCount(evidence.blobs.bytes)} bytes`],
     ['holds', countImages(evidence.images)],
+    ['attached', countAttached(evidence.images)],
     ['left out', evidence.skipped ? `${evidence.skipped.length} (listed below)` : 'nothing'],
     ['named by a mirror', countOf(evidence.resolvedByMirror)],
     ['digest changed', countOf(evidence.digestChanged)],

@@ -1,4 +1,5 @@
 import { AirgapError, type ErrorCode } from '../../errors.ts'
+import { parseCosignTag } from '../../oci/cosign.ts'
 import { shortHex, type Digest } from '../../oci/digest.ts'
 import type { Repository } from '../../registry/repository.ts'
 import type { OnEvent } from '../events.ts'
@@ -256,8 +257,11 @@ export class PushFailures {
   }
 }
 
-function nameOfReferrer({ tag, digest }: PlannedReferrer['entry']): string {
-  return tag ?? `referrer ${shortHex(digest)}`
+const UNDER_TAG = { sig: 'signatures', att: 'attestations', sbom: 'SBOM' }
+
+function nameOfReferrer({ tag, digest, subject }: PlannedReferrer['entry']): string {
+  const parsed = tag === undefined ? undefined : parseCosignTag(tag)
+  return parsed ? `${UNDER_TAG[parsed.kind]} (${shortHex(subject)})` : `referrer ${shortHex(digest)}`
 }
 
 /** The error of a push that is complete but for what refers to images. */
