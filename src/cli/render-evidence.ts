@@ -9,6 +9,7 @@ import { escapeLine, formatCount, formatFields, plural, type Highlight } from '.
 import { identityFields, sizeField } from './render-bundle.ts'
 import { countImages, renderImages } from './render-images.ts'
 import { countedSigners, policyFieldLines, renderPolicy } from './render-policy.ts'
+import { countAttached } from './render-referrers.ts'
 import { signedBy, signerFields } from './render-signers.ts'
 import { renderSkipped } from './render-skipped.ts'
 import { renderUpstream, upstreamField } from './render-upstream.ts'
@@ -99,6 +100,7 @@ export function renderEvidence(evidence: Evidence): string {
     sizeField(bundle),
     ['blobs', `${plural(evidence.blobs.count, 'blob')}, ${formatCount(evidence.blobs.bytes)} bytes`],
     ['holds', countImages(evidence.images)],
+    ['attached', countAttached(evidence.images)],
     ['left out', evidence.skipped ? `${evidence.skipped.length} (listed below)` : 'nothing'],
     ['named by a mirror', countOf(evidence.resolvedByMirror)],
     ['digest changed', countOf(evidence.digestChanged)],

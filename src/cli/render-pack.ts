@@ -7,6 +7,7 @@ import { formatBytes, formatFields, plural } from './format.ts'
 import { identityFields, sizeField } from './render-bundle.ts'
 import { countImages, renderImages } from './render-images.ts'
 import { mirrorLine } from './render-mirrors.ts'
+import { countAttached } from './render-referrers.ts'
 import { renderSkipped } from './render-skipped.ts'
 import { renderUnverified, upstreamField } from './render-upstream.ts'
 import type { PackResult } from './shapes/pack.ts'
@@ -53,6 +54,7 @@ export function renderPack(result: PackResult, keyFile: string | undefined): str
   const fields: [string, string][] = [
     ...identityFields(bundle),
     sizeField(bundle),
+    ['attached', countAttached(result.images)],
     [dryRun ? 'to fetch' : 'fetched', amountText(fetched)],
     ...(reused.count === 0 ? [] : [[dryRun ? 'to reuse' : 'reused', amountText(reused)] as [string, string]]),
     ...(resumed.bytes === 0 ? [] : [['taken up', takenUpText(resumed)] as [string, string]]),

@@ -1,3 +1,4 @@
+import type { ImageEntry } from '../bundle/description.ts'
 import type { ReferrerEntry } from '../bundle/referrers.ts'
 import { isSignatureType, parseCosignTag } from '../oci/cosign.ts'
 import { formatBytes, plural } from './format.ts'
@@ -20,6 +21,12 @@ export function countReferrers(all: readonly Pick<ReferrerEntry, 'tag' | 'artifa
     return count === 0 ? [] : [plural(count, ...kind)]
   })
   return `${counts.join(', ')} (${formatBytes(all.reduce((sum, { size }) => sum + size, 0))})`
+}
+
+/** The same of several images together. */
+export function countAttached(images: readonly Pick<ImageEntry, 'referrers'>[]): string {
+  const all = images.flatMap(({ referrers = [] }) => referrers)
+  return all.length === 0 ? 'nothing' : countReferrers(all)
 }
 
 function kindOf({ tag, artifactType = '' }: Pick<ReferrerEntry, 'tag' | 'artifactType'>): Kind {

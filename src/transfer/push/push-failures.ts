@@ -14,6 +14,7 @@ import {
 } from '../failures.ts'
 import { Unreachable } from '../unreachable.ts'
 import type { PlannedImage, PushPlan } from './plan.ts'
+import { LostReferrers, nameOfReferrer } from './referrers/lost.ts'
 import type { PlannedReferrer } from './referrers/plan.ts'
 
 /** A part of an image, in one repository of the target. */
@@ -51,9 +52,7 @@ export class PushFailures {
   readonly #users = new Map<string, PlannedImage[]>()
   /** Images that lack something, and what has been noted of each. */
   readonly #broken = new Map<PlannedImage, Set<AirgapError>>()
-  /** What refers to images and needs this. */
-  readonly #referrers = new Map<string, PlannedReferrer[]>()
-  readonly #lost = new Map<PlannedReferrer, AirgapError>()
+  readonly #lost: LostReferrers
   readonly #failures: ImageFailure[] = []
   readonly #refused = new Map<string, AirgapError>()
   readonly #told = new Set<string>()
@@ -62,6 +61,7 @@ export class PushFailures {
   constructor(plan: PushPlan, onEvent: OnEvent | undefined) {
     this.#plan = plan
     this.#onEvent = onEvent
+    this.#lost = new LostReferrers(plan.referrers)
     for (const planned of plan.images) {
       const { documents, blobs } = planned.graph.closure
       for (const digest of [...documents.keys(), ...blobs.keys()]) {
@@ -74,12 +74,6 @@ export class PushFailures {
       this.#note([planned], UNPLANNED, planned.fault)
       this.#tell([planned], UNPLANNED, planned.fault)
     }
-    for (const planned of plan.referrers) {
-      for (const digest of planned.graph.closure.blobs.keys()) {
-        const key = `${planned.repository.name} ${digest}`
-        this.#referrers.set(key, [...(this.#referrers.get(key) ?? []), planned])
-      }
-    }
   }
 
   /** Whether nothing of an image has failed so far. */
@@ -91,13 +85,13 @@ export class PushFailures {
   isNeeded({ repository, digest }: Pick<Part, 'repository' | 'digest'>): boolean {
     return (
       this.#usersOf(repository, digest).some((planned) => this.isWhole(planned)) ||
-      this.#referrersOf(repository, digest).some((planned) => this.#isWanted(planned))
+      this.#lost.usersOf(repository, digest).some((planned) => this.#isWanted(planned))
     )
   }
 
   /** What refers to images and did not get into the target, or is not found there, and why. */
   get lostReferrers(): ReadonlyMap<PlannedReferrer, AirgapError> {
-    return this.#lost
+    return this.#lost.all
   }
 
   #isWanted(planned: PlannedReferrer): boolean {
@@ -120,7 +114,7 @@ export class PushFailures {
   ): Promise<boolean> {
     const what = `${kind} ${shortHex(digest)} (${size} bytes)`
     const lose = (error: AirgapError): void => {
-      for (const planned of this.#referrersOf(repository, digest)) this.#lose(planned, error)
+      for (const planned of this.#lost.usersOf(repository, digest)) this.#lose(planned, error)
     }
     return this.attemptFor(this.#usersOf(repository, digest), repository, what, signal, work, lose)
   }
@@ -193,10 +187,10 @@ export class PushFailures {
    */
   throwIfAny(): void {
     const all = groupAlike(this.#failures)
-    const lost = groupAlike(this.#lostOfWhole())
+    const lost = groupAlike(this.#lost.failures((image) => this.isWhole(image)))
     const count = this.#plan.images.length
     if (all.length === 0) {
-      if (lost.length > 0) throw withoutReferrers(lost, this.#lost.size)
+      if (lost.length > 0) throw this.#lost.error(lost)
       return
     }
     const summary = `the push of ${this.#broken.size} of ${count} images could not be completed`
@@ -212,22 +206,10 @@ export class PushFailures {
     )
   }
 
-  /** What is lost of images that lack nothing themselves. */
-  #lostOfWhole(): ImageFailure[] {
-    return [...this.#lost].flatMap(([{ images, entry }, error]) => {
-      const image = images.find((one) => this.isWhole(one))?.image
-      return image ? [{ source: image.source, part: nameOfReferrer(entry), error }] : []
-    })
-  }
-
   #lose(planned: PlannedReferrer, error: AirgapError): void {
     if (this.#lost.has(planned)) return
-    this.#lost.set(planned, error)
+    this.#lost.add(planned, error)
     this.#tell(planned.images, nameOfReferrer(planned.entry), error)
-  }
-
-  #referrersOf({ name }: Repository, digest: Digest): readonly PlannedReferrer[] {
-    return this.#referrers.get(`${name} ${digest}`) ?? []
   }
 
   #usersOf({ name }: Repository, digest: Digest): readonly PlannedImage[] {
@@ -254,22 +236,6 @@ export class PushFailures {
       this.#failures.push({ source: planned.image.source, part, error })
     }
   }
-}
-
-function nameOfReferrer({ tag, digest }: PlannedReferrer['entry']): string {
-  return tag ?? `referrer ${shortHex(digest)}`
-}
-
-/** The error of a push that is complete but for what refers to images. */
-function withoutReferrers(failures: readonly ImageFailure[], count: number): AirgapError {
-  const what = count === 1 ? '1 thing that refers' : `${count} things that refer`
-  return incomplete(
-    `${what} to images (signatures, attestations, SBOMs) could not be put or would not be found; all images are in place, and all tags are set`,
-    failures,
-    [
-      'Mend it and push again with the same command. Where the registry takes no such things, leave them out: --referrers none, or --referrers signatures.',
-    ],
-  )
 }
 
 function unplanned(images: readonly PlannedImage[]): ImageFailure[] {
