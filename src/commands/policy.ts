@@ -7,7 +7,7 @@ import { ENFORCERS, type PolicyFile } from '../transfer/push/cluster-policy/poli
 
 export default class Policy extends BaseCommand {
   static override description =
-    'Make the policy by which a cluster runs what was pushed, and nothing else\nFor the key that push --sign-images signs with, and the registry that it pushes to: kyverno (ClusterPolicy), policy-controller (ClusterImagePolicy), or containers (policy.json and registries.d, for Podman, CRI-O and Skopeo on the nodes). Asks no registry and no cluster. The policy for containers refuses all other registries, and what comes in files.'
+    'Make the policy by which a cluster runs only what was pushed\nFor the key that push --sign-images signs with, and the registry that it pushes to: kyverno (ClusterPolicy), policy-controller (ClusterImagePolicy), or containers (policy.json and registries.d, for Podman, CRI-O and Skopeo on the nodes). Asks no registry and no cluster. The policy for containers refuses all other registries, and what comes in files.'
 
   static override examples = [
     {

@@ -77,7 +77,7 @@ function quote(text: string): string {
 
 describe.skipIf(!hasBash)('completion in bash', () => {
   it.each([
-    ['airgap p', ['pack', 'push']],
+    ['airgap p', ['pack', 'push', 'policy']],
     ['airgap help ver', ['verify']],
     ['airgap completion ', ['bash', 'zsh']],
     ['airgap --v', ['--version']],
