@@ -3,6 +3,9 @@ import type { ImageSigningOptions } from '../library/push.ts'
 import type { ImageSignatureFormat } from '../transfer/push/image-signatures/plan.ts'
 import { openSigningKey } from './private-key.ts'
 
+/** Comes before the variables of all keys, so that two keys of one command can have two passwords. */
+const OWN_PASSWORD_VARIABLE = 'AIRGAP_SIGN_IMAGES_PASSWORD'
+
 /** The values of `imageSigningFlags`, and what they depend on. */
 interface ImageSigningFlagValues {
   'sign-images'?: string | undefined
@@ -28,7 +31,7 @@ export async function imageSigningFrom(
   }
   const key = await openSigningKey(path, flags['sign-images-password-file'], undefined, {
     flag: '--sign-images-password-file',
-    variable: 'AIRGAP_SIGN_IMAGES_PASSWORD',
+    variable: OWN_PASSWORD_VARIABLE,
   })
   for (const message of key.warnings) onWarning(message)
   return { key, formats: flags['image-signature-format'] }

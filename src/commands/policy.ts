@@ -7,7 +7,7 @@ import { ENFORCERS, type PolicyFile } from '../transfer/push/cluster-policy/poli
 
 export default class Policy extends BaseCommand {
   static override description =
-    'Make the policy by which a cluster runs what was pushed, and nothing else\nFor the key that push --sign-images signs with, and the registry that it pushes to: kyverno (ClusterPolicy), policy-controller (ClusterImagePolicy), or containers (policy.json and registries.d, for Podman, CRI-O and Skopeo on the nodes). Asks no registry and no cluster. The policy for containers refuses all other registries, and what comes in files.'
+    'Make the policy by which a cluster runs only what was pushed\nFor the key that push --sign-images signs with, and the registry that it pushes to: kyverno (ClusterPolicy), policy-controller (ClusterImagePolicy), or containers (policy.json and registries.d, for Podman, CRI-O and Skopeo on the nodes). Asks no registry and no cluster. The policy for containers refuses all other registries, and what comes in files.'
 
   static override examples = [
     {
@@ -58,13 +58,13 @@ export default class Policy extends BaseCommand {
     path: Flags.option({
       options: ['full', 'strip-host', 'flat'] as const,
       default: 'full',
-      description: 'How push has made names (for containers)',
+      description: 'For containers: how push has made names',
       helpGroup: 'NAMES',
     })(),
     map: Flags.string({
       multiple: true,
       multipleNonGreedy: true,
-      description: 'Names that push has given besides (for containers)',
+      description: 'For containers: names that push has given besides',
       helpValue: 'FROM=TO',
       helpGroup: 'NAMES',
     }),
@@ -72,19 +72,19 @@ export default class Policy extends BaseCommand {
       multiple: true,
       multipleNonGreedy: true,
       description:
-        'Registry that images come from, or a path in it (for containers); with full names, the usual public ones unless given',
+        'For containers: registry that images come from, or a path in it; with full names, the usual public ones unless given',
       helpValue: 'REGISTRY[/PATH]',
       helpGroup: 'NAMES',
     }),
     'images-from': Flags.string({
       multiple: true,
       multipleNonGreedy: true,
-      description: 'File that lists the images, instead of --source; - is standard input',
+      description: 'For containers: file that lists the images, instead of --source; - is standard input',
       helpValue: 'FILE',
       helpGroup: 'NAMES',
     }),
     'allow-local': Flags.boolean({
-      description: 'Accept what comes in files, and what a node has already (for containers)',
+      description: 'For containers: accept what comes in files, and what a node has already',
     }),
     output: Flags.string({
       char: 'o',

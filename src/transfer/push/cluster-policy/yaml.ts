@@ -1,4 +1,5 @@
 import { Document, isMap, isNode, isScalar, visit } from 'yaml'
+import { AirgapError } from '../../../errors.ts'
 
 /** What stands before a member: its path, with numbers for places in lists, and the comment. */
 export type Comments = readonly (readonly [path: readonly (string | number)[], text: string])[]
@@ -38,7 +39,7 @@ function keyAt(document: Document, path: readonly (string | number)[]): { commen
   }
   const item = document.getIn(path, true)
   if (isNode(item)) return item
-  throw new Error(`there is nothing at ${path.join('.')}`)
+  throw new AirgapError('INTERNAL', `there is nothing at ${path.join('.')}`)
 }
 
 function asComment(lines: readonly string[], indent: number): string {

@@ -52,7 +52,9 @@ export async function describeSignatures(
         ({ repository, document: { digest }, format }) => {
           const reference = signedReference(planned)
           const state = states.get(signatureKey(repository, digest, format, reference)) ?? 'to-sign'
-          return { ...signatureFields(digest, format, reference, key.publicKey.fingerprint), state }
+          return Object.assign(signatureFields(digest, format, reference, key.publicKey.fingerprint), {
+            state,
+          })
         },
       ),
     }),

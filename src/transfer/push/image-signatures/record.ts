@@ -48,7 +48,9 @@ export class SignatureRecord {
       ({ repository, document: { digest }, format }) => {
         const reference = signedReference(planned)
         const outcome = this.#states.get(signatureKey(repository, digest, format, reference)) ?? 'not-signed'
-        return { ...signatureFields(digest, format, reference, key.publicKey.fingerprint), outcome }
+        return Object.assign(signatureFields(digest, format, reference, key.publicKey.fingerprint), {
+          outcome,
+        })
       },
     )
     return { imageSignatures }

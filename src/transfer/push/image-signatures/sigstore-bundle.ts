@@ -32,7 +32,7 @@ export async function findBundleSignature(
 ): Promise<boolean> {
   const all = await repository.referrers(digest, signal)
   for (const candidate of all.filter(mayBeSignature).slice(0, MAX_CANDIDATES)) {
-    const json = await bundleIn(repository, candidate, digest, signal)
+    const json = await bundleIn(repository, candidate, signal)
     if (json && isDigestSignature(json, digest, key)) return true
   }
   return false
@@ -45,16 +45,15 @@ function mayBeSignature({ artifactType, annotations }: Descriptor): boolean {
   return predicate === undefined || predicate === COSIGN_SIGN_PREDICATE
 }
 
-/** @returns undefined where it is none, not there, or does not refer to that digest. */
+/** @returns undefined where it is none, or not there. What it is for stands in what is signed. */
 async function bundleIn(
   repository: Repository,
-  { digest: candidate }: Descriptor,
-  digest: Digest,
+  { digest }: Descriptor,
   signal: AbortSignal | undefined,
 ): Promise<Buffer | undefined> {
   try {
-    const document = await repository.fetchManifest(candidate, signal)
-    if (document.kind !== 'manifest' || document.subject?.digest !== digest) return undefined
+    const document = await repository.fetchManifest(digest, signal)
+    if (document.kind !== 'manifest') return undefined
     const [layer, ...others] = document.layers
     if (layer?.mediaType !== SIGSTORE_BUNDLE_TYPE || others.length > 0) return undefined
     return await repository.fetchSmallBlob(layer, BUNDLE_JSON_LIMIT, signal)
