@@ -13,6 +13,7 @@ import {
   archiveOf,
   draftOf,
   entriesOf,
+  entry,
   newSigner,
   signer as alice,
   temporaryBundle,
@@ -102,9 +103,7 @@ describe('who has to have signed', () => {
 
   test('[duty: signature-first] a list that too few have signed is not parsed', async () => {
     const entries = entriesOf(await draft())
-    const broken = entries.map((one) =>
-      one.name === DESCRIPTION ? { ...one, content: Buffer.from('x') } : one,
-    )
+    const broken = entries.map((one) => (one.name === DESCRIPTION ? entry(DESCRIPTION, 'x') : one))
     const opened = await verified(broken, await twoOfThree())
     expect(opened.problems).toEqual([
       {
