@@ -151,12 +151,19 @@ function faultOf(
   const way =
     able.length < missing
       ? `the policy lets too few others sign at present${able.length === 0 ? '' : ` (${able.join(', ')})`}`
-      : `${missing === 1 ? 'a signature' : `${missing} signatures`} of ${able.join(', ')} ${missing === 1 ? 'is' : 'are'} missing${able.length > missing ? `, of any ${missing === 1 ? 'one' : missing} of them` : ''}`
+      : missingText(missing, able)
   const notes = signatures
     .filter(({ refused }) => refused !== undefined)
     .map(({ name, refused }) => `${name} does not count: ${refused}`)
   const rule = text === 'any one signer' ? `any one of ${members.join(', ')}` : text
   return [`the policy requires the signatures of ${rule}, and ${has} signed: ${way}`, ...notes].join('. ')
+}
+
+function missingText(missing: number, able: readonly string[]): string {
+  const names = able.join(', ')
+  const isChoice = able.length > missing
+  if (missing === 1) return `a signature of ${isChoice ? `one of ${names}` : names} is missing`
+  return `the signatures of ${isChoice ? `${missing} of ${names}` : names} are missing`
 }
 
 /** Whether a signature that this signer makes now would count. */

@@ -51,7 +51,7 @@ describe('people are counted, not signatures', () => {
     const verdict = countSigners(policy, signatures, [], NOW)
     expect(verdict.rules[0]).toMatchObject({ ok: false, found: 'signed by alice' })
     expect(verdict.faults).toEqual([
-      'the policy requires the signatures of 2 of people, and only alice has signed: a signature of bob, carol is missing, of any one of them',
+      'the policy requires the signatures of 2 of people, and only alice has signed: a signature of one of bob, carol is missing',
     ])
   })
 

@@ -1,4 +1,4 @@
-import { generateKeyPairSync } from 'node:crypto'
+import { createPublicKey, ECDH, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { toJsonSchema } from '@valibot/to-json-schema'
@@ -7,8 +7,11 @@ import fc from 'fast-check'
 import { parse } from 'yaml'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { AirgapError } from '../../../src/errors.ts'
+import type { Fault } from '../../../src/files/yaml-document.ts'
+import { overlapFaults } from '../../../src/trust/policy/overlaps.ts'
 import { parsePolicy, readPolicy } from '../../../src/trust/policy/read.ts'
 import { PolicySchema } from '../../../src/trust/policy/schema.ts'
+import type { ReadCredential } from '../../../src/trust/policy/signers.ts'
 import { makeSigstore } from '../sigstore.ts'
 import { HEAD, pair, policyFolder, policyOf } from './policies.ts'
 
@@ -416,17 +419,34 @@ describe('a mistake is told with its place and the way out', () => {
     expect(found).not.toContain('undefined')
   })
 
-  it('one key in two encodings', async () => {
-    // The same modulus with another exponent is no second person either, once such keys are taken.
-    const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-    const one = publicKey.export({ type: 'spki', format: 'pem' }).toString()
-    const other = `\uFEFFfor bob\r\n${one.replaceAll('\n', '\r\n')}`
+  it('[attack: one-person-twice] one key in two encodings', async () => {
     const text = JSON.stringify({
       type: 'dev.airgap.policy',
       formatVersion: '1.0',
-      signers: { alice: { keys: [{ pem: one }] }, bob: { keys: [{ pem: other.slice(1) }] } },
+      signers: {
+        alice: { keys: [{ pem: alice.pem }] },
+        bob: { keys: [{ pem: `for bob\r\n${alice.pem.replaceAll('\n', '\r\n')}` }] },
+      },
     })
     expect((await mistakes(text)).join()).toContain('bob has the key of alice')
+
+    // As a compressed point it has another DER and another fingerprint; and so has a modulus with another exponent.
+    const point = alice.publicKey.keyObject.export({ type: 'spki', format: 'der' }).subarray(26)
+    const compressed = ECDH.convertKey(point, 'prime256v1', undefined, undefined, 'compressed') as Buffer
+    const head = Buffer.from('3039301306072a8648ce3d020106082a8648ce3d030107032200', 'hex')
+    const other = createPublicKey({ key: Buffer.concat([head, compressed]), format: 'der', type: 'spki' })
+    const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey
+    const twin = createPublicKey({ key: { ...rsa.export({ format: 'jwk' }), e: 'Aw' }, format: 'jwk' })
+    const credential = (name: string, keyObject: KeyObject, fingerprint: string): ReadCredential => ({
+      name,
+      path: ['signers', name],
+      credential: { kind: 'key', key: { keyObject, fingerprint, hint: '', source: `${name}.pub` } },
+    })
+    const faults = (one: KeyObject, two: KeyObject): Fault[] =>
+      overlapFaults(['a', 'b'], [credential('a', one, '1'), credential('b', two, '2')])
+    expect(faults(alice.publicKey.keyObject, other)).toHaveLength(1)
+    expect(faults(rsa, twin)).toHaveLength(1)
+    expect(faults(alice.publicKey.keyObject, bob.publicKey.keyObject)).toEqual([])
   })
 
   it('all mistakes at once, in the order of the file', async () => {
@@ -453,28 +473,24 @@ describe('a mistake is told with its place and the way out', () => {
 
   it('nothing makes it fail in another way', async () => {
     const piece = fc.constantFrom(
-      ...[
-        'type: dev.airgap.policy',
-        'formatVersion: "1.0"',
-        'signers:',
-        '  alice:',
-        '    keys: [a]',
-        'require:',
-      ],
-      ...[
-        '  - 2 of [alice]',
-        'bundle: {',
-        '}',
-        'images:',
-        '  sources: [x]',
-        '- ',
-        '? ',
-        ': ',
-        '[',
-        '  ',
-        '#',
-        '"',
-      ],
+      'type: dev.airgap.policy',
+      'formatVersion: "1.0"',
+      'signers:',
+      '  alice:',
+      '    keys: [a]',
+      'require:',
+      '  - 2 of [alice]',
+      'bundle: {',
+      '}',
+      'images:',
+      '  sources: [x]',
+      '- ',
+      '? ',
+      ': ',
+      '[',
+      '  ',
+      '#',
+      '"',
     )
     await fc.assert(
       fc.asyncProperty(
