@@ -43,7 +43,7 @@ async function refusal(entries: readonly Entry[], trust: Partial<TrustOptions> =
   await opened.reader.close()
   const { problems, hint } = verificationError(path, opened)
   const said = problems.map(({ message }) => message).join('; ')
-  throw new AirgapError('VERIFICATION_FAILED', said, { ...(hint === undefined ? {} : { hint }) })
+  throw new AirgapError('VERIFICATION_FAILED', said, hint === undefined ? {} : { hint })
 }
 
 const signedWith =
