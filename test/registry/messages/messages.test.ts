@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { ACCESS_CASES } from './access.ts'
 import { errorOf, type Case } from './case.ts'
+import { CERTIFICATE_CASES } from './certificates.ts'
 import { CONTENT_CASES } from './content.ts'
 import { NETWORK_CASES, SILENCES } from './network.ts'
 import { POLICY_CASES } from './policy.ts'
@@ -31,6 +32,7 @@ const CASES: Case[] = [
   ...REFERRER_CASES,
   ...POLICY_CASES,
   ...UPSTREAM_CASES,
+  ...CERTIFICATE_CASES,
 ]
 
 async function check({ provoke, says, hints }: Case): Promise<void> {
