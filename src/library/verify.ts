@@ -28,10 +28,10 @@ export async function verify(path: string, options: VerifyOptions): Promise<Veri
       if (opened.problems.length > 0 || !description) throw verificationError(path, opened)
       if (!check) return { ...opened, description }
       const { checkUpstream, upstreamError } = await import('../transfer/upstream/check-bundle.ts')
-      const upstream = await checkUpstream(opened, check, run)
-      const error = upstreamError(path, upstream)
+      opened.upstream = await checkUpstream(opened, check, run)
+      const error = upstreamError(path, opened.upstream)
       if (error) throw error
-      return { ...opened, description, upstream }
+      return { ...opened, description }
     } finally {
       await opened.reader.close()
     }

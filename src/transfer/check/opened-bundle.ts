@@ -40,13 +40,13 @@ export interface OpenedBundle {
   /** The clock of this machine is earlier than the bundle; undefined where it is not. */
   clock?: ClockFault | undefined
   problems: Problem[]
+  /** What came of the upstreams' signatures, where that was asked for: one for each image. */
+  upstream?: readonly UpstreamVerdict[]
 }
 
 /** A bundle with nothing wrong in it. */
 export interface VerifiedBundle extends OpenedBundle {
   description: BundleDescription
-  /** What came of the upstreams' signatures, where that was asked for: one for each image. */
-  upstream?: readonly UpstreamVerdict[]
 }
 
 /**
