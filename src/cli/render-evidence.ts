@@ -1,5 +1,5 @@
 import { authenticationOf } from '../transfer/check/authentication.ts'
-import type { OpenedBundle, VerifiedBundle } from '../transfer/check/opened-bundle.ts'
+import type { OpenedBundle } from '../transfer/check/opened-bundle.ts'
 import { policyFields } from '../transfer/check/policy-evidence.ts'
 import type { VerifiedSignature } from '../trust/verified.ts'
 import { bundleIdentity } from '../bundle/identity.ts'
@@ -17,7 +17,7 @@ import type { Evidence } from './shapes/evidence.ts'
 
 /** What is known of a bundle whose description could be read. */
 export function evidenceOf(
-  opened: OpenedBundle & Pick<VerifiedBundle, 'upstream'>,
+  opened: OpenedBundle,
   description: BundleDescription,
   isVerified: boolean,
 ): Evidence {
@@ -111,7 +111,7 @@ export function renderEvidence(evidence: Evidence): string {
     `${escapeLine(evidence.file)}: ${heads[evidence.verdict]}`,
     formatFields(fields),
     '',
-    renderImages(evidence.images),
+    renderImages(evidence.images, evidence.upstream !== undefined),
     ...renderSkipped(evidence.skipped),
     ...renderPolicy(evidence),
     ...renderUpstream(evidence.upstream),

@@ -3,8 +3,11 @@ import { escapeLine, formatBytes, labelled, plural } from './format.ts'
 import { countReferrers } from './render-referrers.ts'
 import { upstreamRemark } from './render-upstream.ts'
 
-/** The images of a lock or a bundle as people read them: name, digest, platforms and size; three lines each. */
-export function renderImages(images: readonly ImageEntry[]): string {
+/**
+ * The images of a lock or a bundle as people read them: name, digest, platforms and size; three lines each.
+ * @param isChecked their upstreams' signatures were checked, and are shown elsewhere.
+ */
+export function renderImages(images: readonly ImageEntry[], isChecked = false): string {
   return images
     .flatMap((image) => {
       const platforms = image.platforms.map(({ platform }) => escapeLine(platform)).join(', ')
@@ -12,13 +15,13 @@ export function renderImages(images: readonly ImageEntry[]): string {
         image.kind === 'artifact' ? 'artifact' : platforms || 'no platform stated',
         formatBytes(image.size),
       ]
-      return [image.source, `    ${image.digest}`, `    ${about.join(' · ')}`, ...remarks(image)]
+      return [image.source, `    ${image.digest}`, `    ${about.join(' · ')}`, ...remarks(image, isChecked)]
     })
     .join('\n')
 }
 
 /** What a reader must not overlook about an image. */
-function remarks(image: ImageEntry): string[] {
+function remarks(image: ImageEntry, isChecked: boolean): string[] {
   const lines: string[] = []
   if (image.digest !== image.sourceDigest) {
     lines.push('    a part of the source, and so under another digest than the source:')
@@ -27,7 +30,7 @@ function remarks(image: ImageEntry): string[] {
   if (image.resolvedFrom !== 'source')
     lines.push(...labelled('digest named by the mirror', escapeLine(image.resolvedFrom), 4))
   if (image.referrers) lines.push(`    with ${countReferrers(image.referrers)}`)
-  if (image.upstream) lines.push(...upstreamRemark(image.upstream))
+  if (image.upstream && !isChecked) lines.push(...upstreamRemark(image.upstream))
   return lines
 }
 

@@ -51,6 +51,8 @@ test('a policy of the caller decides, whatever the packer has let pass', async (
     { entry: other, message: expect.stringContaining('there is none') as string },
   ])
 
+  expect(error.hint).toContain(`Verified: ${signed}`)
+
   // A push refuses before anything is asked of a registry, for what it would push.
   const options = { unauthenticated: true, upstream: { policies: [strict] } } as const
   expect(await failureOf(push(file, 'registry.invalid', options))).toMatchObject({

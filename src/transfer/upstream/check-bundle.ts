@@ -67,9 +67,23 @@ export function upstreamError(path: string, verdicts: readonly UpstreamVerdict[]
   return new AirgapError(
     'VERIFICATION_FAILED',
     `${path}: ${failed.length} of ${verdicts.length} images are not verified by their upstream's signatures`,
-    { problems, hint },
+    { problems, hint: [hint, ...otherImages(verdicts)].join('\n') },
   )
 }
+
+/** So many images that are as they should be are named beside those that are not. */
+const MOST_NAMED = 20
+
+function otherImages(verdicts: readonly UpstreamVerdict[]): string[] {
+  return (['verified', 'warned', 'skipped'] as const).flatMap((state) => {
+    const images = verdicts.filter((one) => one.state === state).map(({ image }) => image)
+    const left = images.length - MOST_NAMED
+    const named = images.slice(0, MOST_NAMED).join(', ')
+    return images.length === 0 ? [] : [`${WORDS[state]}: ${named}${left > 0 ? ` and ${left} more` : ''}`]
+  })
+}
+
+const WORDS = { verified: 'Verified', warned: 'Not verified, as the policy allows', skipped: 'Skipped' }
 
 function sourceIn(opened: OpenedBundle, { image, referrers }: ImageGraph): SignatureSource {
   return {
@@ -143,8 +157,8 @@ async function byRecord(
 
 /** The same signature, whatever it was checked with. */
 function isSame(a: UpstreamSignature, b: UpstreamSignature): boolean {
-  const bare = ({ trustedRoot: _, ...signature }: UpstreamSignature): Buffer => canonicalJson(signature)
-  return bare(a).equals(bare(b))
+  const of = (signature: UpstreamSignature): Buffer => canonicalJson({ ...signature, trustedRoot: undefined })
+  return of(a).equals(of(b))
 }
 
 function verdictOf(

@@ -1,4 +1,3 @@
-import { verify } from 'node:crypto'
 import * as v from 'valibot'
 import {
   BUNDLE_V01_MEDIA_TYPE,
@@ -11,8 +10,8 @@ import { checkShape, parseStrictJson } from '../../oci/json.ts'
 import { decodeBase64 } from '../base64.ts'
 import type { Refused } from '../identity/certificate-bundle.ts'
 import { BUNDLE_JSON_LIMIT } from '../key-bundle.ts'
-import { acceptedKind } from '../key-kinds.ts'
 import type { PublicKey } from '../keys.ts'
+import { verifySignature } from '../verify.ts'
 
 const MEMBERS = 'a member is missing, unknown or of the wrong kind'
 
@@ -81,14 +80,14 @@ export function verifyKeyEnvelope(
   }
   const { payload, payloadType, signatures } = envelope
   const [signature] = signatures
-  const signed = preAuthEncoding(payloadType, payload)
-  const key =
+  const verdict =
     signature &&
-    keys.find(({ keyObject, source }) => {
-      const { hashes } = acceptedKind(keyObject, source)
-      return hashes.some((hash) => verify(hash, signed, keyObject, signature.sig))
+    verifySignature({
+      payload: preAuthEncoding(payloadType, payload),
+      signature: { der: signature.sig },
+      keys,
     })
-  if (key) return { ok: true, key, payloadType, payload }
+  if (verdict?.ok) return { ok: true, key: verdict.key, payloadType, payload }
   return { ok: false, reason: OTHER_KEY }
 }
 
