@@ -18,6 +18,11 @@ async function blocks(): Promise<{ given: string; steps: string[] }[]> {
   })
 }
 
+/** The steps of the block that takes a variable. */
+async function stepsOf(variable: string): Promise<string[]> {
+  return (await blocks()).find(({ given }) => given.includes(variable))?.steps ?? []
+}
+
 withParts("an auditor's day", WORLD_PARTS, () => {
   let world: World
   let bundle: string
@@ -56,7 +61,7 @@ withParts("an auditor's day", WORLD_PARTS, () => {
   })
 
   test('the procedure: the fingerprint, then a verification that is put on record', async () => {
-    const [{ steps }] = (await blocks()) as [{ steps: string[] }]
+    const steps = await stepsOf('auditor=')
     const variables = { bundle, key: world.publicKey, auditor: world.path('auditor') }
     const results: Ended[] = []
     for (const step of steps) {
@@ -73,7 +78,7 @@ withParts("an auditor's day", WORLD_PARTS, () => {
   })
 
   test('the report is about this file, and about no other', async () => {
-    const [, { steps }] = (await blocks()) as [unknown, { steps: string[] }]
+    const steps = await stepsOf('report=')
     const other = (await world.pack('other', [CHART])).bundle
     for (const step of steps) {
       const report = join(folder, 'k8s.report.json')
@@ -86,7 +91,7 @@ withParts("an auditor's day", WORLD_PARTS, () => {
   describe.each(['cosign', 'openssl'] as const)('%s', (tool) => {
     withParts('is there', [tool], () => {
       const check = async (file: string, key = world.path('auditor.pub')): Promise<Ended> => {
-        const [, , { steps }] = (await blocks()) as [unknown, unknown, { steps: string[] }]
+        const steps = await stepsOf('file=')
         const step = steps.find((one) => one.startsWith(`${tool} `))
         if (step === undefined) throw new Error(`no step for ${tool}`)
         return follow(step, { file, key })
@@ -110,7 +115,11 @@ withParts("an auditor's day", WORLD_PARTS, () => {
         const receipt = join(folder, `pushed-${tool}.receipt.json`)
         const signing = ['--receipt', receipt, '--receipt-key', world.path('auditor.key')]
         await world.airgap.run(
-          ...['push', bundle, target.host, '--key', world.publicKey],
+          'push',
+          bundle,
+          target.host,
+          '--key',
+          world.publicKey,
           ...signing,
           ...world.writing,
         )

@@ -71,7 +71,9 @@ export function makeReport(opened: OpenedBundle, context: ReportContext): Report
     images: description?.images ?? [],
     ...(description?.skipped ? { skipped: description.skipped } : {}),
     ...(blobs.length > 0 ? { blobs: { count: blobs.length, bytes } } : {}),
-    problems: problems.map(({ entry, message, kind }) => ({ entry, message, ...(kind ? { kind } : {}) })),
+    problems: problems.map(({ entry, message, kind }) =>
+      kind ? { entry, message, kind } : { entry, message },
+    ),
     ...(receipt ? { receipt } : {}),
   }
 }
