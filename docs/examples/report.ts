@@ -26,7 +26,7 @@ try {
       await writeFile(`${reportFile}.sigstore.json`, bundleJson, { flag: 'wx' })
       await writeFile(`${reportFile}.sig`, der, { flag: 'wx' })
       console.log(`${report.file.path} ${report.verdict}: ${reportFile}`)
-      for (const { rule, verdict } of report.rules) console.log(`  ${verdict} ${rule}`)
+      for (const { rule, ok } of report.rules) console.log(`  ${rule}: ${ok ?? 'not checked'}`)
     },
   })
 } catch (error) {

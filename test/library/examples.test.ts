@@ -122,7 +122,7 @@ test('verify.ts gives the evidence, good or not', async () => {
 test('report.ts keeps the evidence under a signature, of a bundle that is refused, too', async () => {
   const good = await run('report.ts', 'bundle.tar', 'airgap.pub', 'airgap.key', 'good.json')
   expect(good).toMatchObject({ code: 0, stderr: '' })
-  expect(good.stdout).toMatch(/^bundle\.tar good: good\.json\n {2}passed signature\n/)
+  expect(good.stdout).toMatch(/^bundle\.tar good: good\.json\n {2}signature: true\n/)
   const report = await readFile(folder.file('good.json'))
   const keys = [await readPublicKey(folder.file('airgap.pub'))]
   const der = await readFile(folder.file('good.json.sig'))
@@ -131,7 +131,7 @@ test('report.ts keeps the evidence under a signature, of a bundle that is refuse
   await writeFile(folder.file('short.tar'), (await readFile(folder.file('bundle.tar'))).subarray(0, -512))
   const short = await run('report.ts', 'short.tar', 'airgap.pub', 'airgap.key', 'short.json')
   expect(short).toMatchObject({ code: 3, stderr: expect.stringMatching(/not a good bundle/) as string })
-  expect(short.stdout).toMatch(/ failed: short\.json\n {2}passed signature\n[^]* {2}failed archive\n/)
+  expect(short.stdout).toMatch(/ failed: short\.json\n {2}signature: true\n[^]* {2}archive: false\n/)
 })
 
 test('push.ts sends the images and keeps the receipt', async () => {
