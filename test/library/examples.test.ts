@@ -7,9 +7,10 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { buildImage, seedRegistry, seededBytes } from '../../fixtures/images/index.ts'
-import { parseLock, parsePlatform, type Receipt } from '../../src/index.ts'
+import { parseLock, parsePlatform, readPublicKey, type Receipt } from '../../src/index.ts'
 import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
 import { writeKeyPair } from '../../src/trust/key-files.ts'
+import { verifySignature } from '../../src/trust/verify.ts'
 import { scratch } from '../cli/airgap.ts'
 import { watchRun } from '../secrets/of-run.ts'
 
@@ -79,7 +80,7 @@ afterAll(async () => {
 
 test('each example has a test, and says how to use it', async () => {
   const names = readdirSync(EXAMPLES).toSorted()
-  expect(names).toEqual(['pack.ts', 'push.ts', 'serve.ts', 'update.ts', 'verify.ts'])
+  expect(names).toEqual(['pack.ts', 'push.ts', 'report.ts', 'serve.ts', 'update.ts', 'verify.ts'])
   for (const name of names) {
     expect(await readFile(join(EXAMPLES, name), 'utf8')).toContain(`    node docs/examples/${name} `)
     const { code, stderr } = await run(name)
@@ -116,6 +117,21 @@ test('verify.ts gives the evidence, good or not', async () => {
     verdict: 'refused',
     problems: [{ entry: expect.stringMatching(/^blobs\/sha256\//) as string }],
   })
+})
+
+test('report.ts keeps the evidence under a signature, of a bundle that is refused, too', async () => {
+  const good = await run('report.ts', 'bundle.tar', 'airgap.pub', 'airgap.key', 'good.json')
+  expect(good).toMatchObject({ code: 0, stderr: '' })
+  expect(good.stdout).toMatch(/^bundle\.tar good: good\.json\n {2}signature: true\n/)
+  const report = await readFile(folder.file('good.json'))
+  const keys = [await readPublicKey(folder.file('airgap.pub'))]
+  const der = await readFile(folder.file('good.json.sig'))
+  expect(verifySignature({ payload: report, signature: { der }, keys }).ok).toBe(true)
+
+  await writeFile(folder.file('short.tar'), (await readFile(folder.file('bundle.tar'))).subarray(0, -512))
+  const short = await run('report.ts', 'short.tar', 'airgap.pub', 'airgap.key', 'short.json')
+  expect(short).toMatchObject({ code: 3, stderr: expect.stringMatching(/not a good bundle/) as string })
+  expect(short.stdout).toMatch(/ failed: short\.json\n {2}signature: true\n[^]* {2}archive: false\n/)
 })
 
 test('push.ts sends the images and keeps the receipt', async () => {

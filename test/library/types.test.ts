@@ -11,7 +11,7 @@ const TSC = join(ROOT, 'node_modules/typescript/bin/tsc')
 /** A program as a user of the package would write it, with every option that may be undefined left so once. */
 const PROGRAM = `
 import { AirgapError, pack, planPush, push, resolve, serve, verify } from 'airgap'
-import type { Lock, PackOptions, Receipt, TransferEvent, VerifiedBundle } from 'airgap'
+import type { Lock, PackOptions, Receipt, Report, TransferEvent, VerifiedBundle } from 'airgap'
 
 const registries = { plainHttp: ['r:5000'], caFile: undefined, credentials: undefined }
 const lock: Lock = await resolve({ images: ['nginx:1.27'], platforms: ['linux/amd64'], registries })
@@ -24,6 +24,8 @@ bundleDigest satisfies \`sha256:\${string}\`
 const trust = { keys: ['airgap.pub'], expectDigest: bundleDigest, minSequence: undefined }
 const bundle: VerifiedBundle = await verify('x.tar', { ...trust, signal: AbortSignal.timeout(1) })
 bundle.description.images[0]?.source satisfies string | undefined
+const onReport = ({ verdict }: Report): void => void (verdict satisfies string)
+await verify('x.tar', { ...trust, onReport, reportCommand: undefined })
 const receipt: Receipt = await push('x.tar', 'r:5000', { ...trust, maps: ['a=b'], onIncomplete: undefined })
 receipt.images[0]?.tag.state satisfies string | undefined
 const plan = await planPush('x.tar', 'r:5000', trust)

@@ -11,6 +11,7 @@ import {
   digest,
   instant,
   keyFingerprint,
+  moment,
   sum,
   wholeNumber,
   type Known,
@@ -19,18 +20,20 @@ import { canonicalJson } from '../../oci/json.ts'
 
 const asTyped = 'as it was typed'
 
-/** A verdict on one thing that was checked. */
+/** One thing that was checked. */
 const RuleSchema = v.object({
   rule: described(
     v.string(),
-    'signature: made by somebody whom the caller trusts; bundle-digest, name, least-sequence: what the caller expects; not-expired; archive: exactly the entries listed, in their one form; description: airgap.json; images: manifests, indexes and what they reach; content: the bytes of every blob; further rules by their names in the policy',
+    'signature: made by somebody whom the caller trusts; bundle-digest, name, least-sequence: what the caller expects; not-expired; archive: exactly the entries listed, in their one form; description: airgap.json; images: manifests, indexes and what they reach; content: the bytes of every blob; further ones are keys of the policy',
   ),
-  verdict: described(
-    v.picklist(['passed', 'failed', 'not-checked']),
-    'not-checked: the caller did without it, or what failed before has kept it from being checked',
+  ok: v.optional(
+    described(
+      v.boolean(),
+      'Whether it holds; absent where it was not checked: the caller did without it, or what failed before has kept it from being checked',
+    ),
   ),
-  expected: described(v.string(), 'What the rule asks for, in words'),
-  found: v.optional(described(v.string(), 'What there was, in words; absent where it was not come to')),
+  expected: described(v.string(), 'What the rule asks for; for people'),
+  found: v.optional(described(v.string(), 'What there is; for people. Absent where it was not come to')),
 })
 export type ReportedRule = Known<v.InferOutput<typeof RuleSchema>>
 
@@ -85,25 +88,23 @@ export const ReportSchema = v.object({
     platform: described(v.string(), 'The operating system, like linux'),
     release: described(v.string(), "The operating system's release; for Linux, of the kernel"),
     architecture: described(v.string(), 'Like x64 or arm64'),
+    uptimeSeconds: described(wholeNumber, 'How long the machine has been up'),
+    utcOffsetMinutes: described(v.pipe(v.number(), v.integer()), 'The time zone: local time minus UTC'),
   }),
   started: described(instant, 'When the verification began, by the clock of this machine'),
   finished: described(instant, 'When it came to its verdict, by the clock of this machine'),
-  clock: described(
-    v.object({
-      elapsedMilliseconds: described(
-        wholeNumber,
-        'Time from started to finished by a clock that nobody can set: where it is another than the difference of the two, the clock was set meanwhile',
-      ),
-      uptimeSeconds: described(wholeNumber, 'How long the machine has been up'),
-      utcOffsetMinutes: described(v.pipe(v.number(), v.integer()), 'The time zone: local time minus UTC'),
-      isBeforeCreated: v.optional(
-        described(
-          v.boolean(),
-          'Whether the clock stands before the creation of the bundle: then one of the two is wrong, and expiry was not judged rightly',
-        ),
-      ),
-    }),
-    'What helps to judge the times here',
+  elapsedMilliseconds: described(
+    wholeNumber,
+    'Time from started to finished by a clock that nobody can set: where it is another than the difference of the two, the clock was set meanwhile',
+  ),
+  clock: v.optional(
+    described(
+      v.object({
+        now: described(moment, "What this machine's clock said"),
+        created: described(moment, 'When the bundle says that it was created'),
+      }),
+      "There only where this machine's clock is earlier than the bundle's creation: expiry and age cannot be judged by it",
+    ),
   ),
   verdict: described(
     v.picklist(['good', 'integrity-only', 'failed', 'incomplete']),

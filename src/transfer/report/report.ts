@@ -1,4 +1,5 @@
 import { arch, hostname, platform, release, uptime } from 'node:os'
+import { formatMoment } from '../../bundle/fields.ts'
 import { bundleIdentity } from '../../bundle/identity.ts'
 import { digestOf, type Digest } from '../../oci/digest.ts'
 import { redacted } from '../../redact.ts'
@@ -38,16 +39,19 @@ export function makeReport(opened: OpenedBundle, context: ReportContext): Report
     tool: TOOL,
     runtime: { name: 'Node.js', version: process.versions.node },
     ...(command ? { command: withoutLogins(command) } : {}),
-    host: { name: hostname(), platform: platform(), release: release(), architecture: arch() },
-    started: timestamp(start.time),
-    finished: timestamp(now),
-    clock: {
-      elapsedMilliseconds: Math.round(performance.now() - start.steady),
+    host: {
+      name: hostname(),
+      platform: platform(),
+      release: release(),
+      architecture: arch(),
       uptimeSeconds: Math.floor(uptime()),
       // The other way round, and never -0, which JSON does not have.
       utcOffsetMinutes: 0 - new Date(now).getTimezoneOffset(),
-      ...(description ? { isBeforeCreated: now < Date.parse(description.created) } : {}),
     },
+    started: timestamp(start.time),
+    finished: timestamp(now),
+    elapsedMilliseconds: Math.round(performance.now() - start.steady),
+    ...clockFields(opened, trust),
     verdict: verdictOf(opened),
     file: {
       path: reader.path,
@@ -71,9 +75,17 @@ export function makeReport(opened: OpenedBundle, context: ReportContext): Report
     images: description?.images ?? [],
     ...(description?.skipped ? { skipped: description.skipped } : {}),
     ...(blobs.length > 0 ? { blobs: { count: blobs.length, bytes } } : {}),
-    problems: problems.map(({ entry, message, kind }) => ({ entry, message, ...(kind ? { kind } : {}) })),
+    problems: problems.map(({ entry, message, kind }) =>
+      kind ? { entry, message, kind } : { entry, message },
+    ),
     ...(receipt ? { receipt } : {}),
   }
+}
+
+/** The clock that expiry was judged by, where it cannot be right or the bundle is not. */
+function clockFields({ description }: OpenedBundle, { now }: TrustOptions): Pick<Report, 'clock'> {
+  if (!description || Date.parse(description.created) <= now) return {}
+  return { clock: { now: formatMoment(now), created: description.created } }
 }
 
 function verdictOf({ problems, description, checked, authentication }: OpenedBundle): Report['verdict'] {

@@ -19,11 +19,11 @@ function signatureRule(opened: OpenedBundle, trust: TrustOptions): ReportedRule 
   // The approved digest is judged together with the signatures, and has a rule of its own.
   const faults = (checked.get('signature') ?? 0) - (isOtherDigest(opened, trust) ? 1 : 0)
   const rule = { rule: 'signature', expected: expectedSigners(trust) }
-  if (!checked.has('signature')) return { ...rule, verdict: 'not-checked' }
-  if (faults > 0) return { ...rule, verdict: 'failed', found: foundFaults(faults) }
-  if (trust.unauthenticated) return { ...rule, verdict: 'not-checked' }
-  if (authentication.state !== 'signed') return { ...rule, verdict: 'passed' }
-  return { ...rule, verdict: 'passed', found: authentication.signatures.map(signerInWords).join('; ') }
+  if (!checked.has('signature')) return rule
+  if (faults > 0) return { ...rule, ok: false, found: foundFaults(faults) }
+  if (trust.unauthenticated) return rule
+  if (authentication.state !== 'signed') return { ...rule, ok: true }
+  return { ...rule, ok: true, found: authentication.signatures.map(signerInWords).join('; ') }
 }
 
 function expectedSigners({ keys, identities = [], unauthenticated }: TrustOptions): string {
@@ -53,32 +53,28 @@ function expectations(opened: OpenedBundle, trust: TrustOptions): ReportedRule[]
   if (expectDigest !== undefined) {
     const rule = { rule: 'bundle-digest', expected: expectDigest }
     rules.push(
-      checked.has('signature')
-        ? { ...rule, verdict: verdict(!isOtherDigest(opened, trust)), found: bundleDigest }
-        : { ...rule, verdict: 'not-checked' },
+      checked.has('signature') ? { ...rule, ok: !isOtherDigest(opened, trust), found: bundleDigest } : rule,
     )
   }
   const ofDescription = (
     rule: string,
     expected: string,
-    judge: (description: BundleDescription) => { found: string; isRight: boolean },
+    judge: (description: BundleDescription) => { ok: boolean; found: string },
   ): void => {
-    if (!description) return void rules.push({ rule, expected, verdict: 'not-checked' })
-    const { found, isRight } = judge(description)
-    rules.push({ rule, expected, found, verdict: verdict(isRight) })
+    rules.push({ rule, expected, ...(description ? judge(description) : {}) })
   }
   if (expectName !== undefined) {
-    ofDescription('name', expectName, ({ name }) => ({ found: name, isRight: name === expectName }))
+    ofDescription('name', expectName, ({ name }) => ({ ok: name === expectName, found: name }))
   }
   if (minSequence !== undefined) {
     ofDescription('least-sequence', String(minSequence), ({ sequence }) => ({
+      ok: sequence >= minSequence,
       found: String(sequence),
-      isRight: sequence >= minSequence,
     }))
   }
   ofDescription('not-expired', `an expiry after ${formatMoment(now)}, or none`, ({ expires }) => ({
+    ok: expires === undefined || Date.parse(expires) > now,
     found: expires === undefined ? 'it never expires' : `it expires ${expires}`,
-    isRight: expires === undefined || Date.parse(expires) > now,
   }))
   return rules
 }
@@ -94,12 +90,8 @@ const PARTS = {
 function partRule(part: keyof typeof PARTS, { checked }: OpenedBundle): ReportedRule {
   const faults = checked.get(part)
   const rule = { rule: part, expected: PARTS[part] }
-  if (faults === undefined) return { ...rule, verdict: 'not-checked' }
-  return { ...rule, verdict: verdict(faults === 0), found: foundFaults(faults) }
-}
-
-function verdict(isRight: boolean): 'passed' | 'failed' {
-  return isRight ? 'passed' : 'failed'
+  if (faults === undefined) return rule
+  return { ...rule, ok: faults === 0, found: foundFaults(faults) }
 }
 
 function foundFaults(faults: number): string {
