@@ -3,7 +3,17 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { seedRegistry } from '../../fixtures/images/index.ts'
 import { cosignTag } from '../../src/oci/cosign.ts'
-import { pack, resolve, verify, type PackOptions, type TransferEvent } from '../../src/index.ts'
+import {
+  pack,
+  resolve,
+  verify,
+  type PackOptions,
+  type TransferEvent,
+  type UpstreamSignature,
+} from '../../src/index.ts'
+import { openBundle } from '../../src/transfer/check/open.ts'
+import { checkUpstream } from '../../src/transfer/upstream/check-bundle.ts'
+import { parseTrustedRoot } from '../../src/trust/identity/trusted-root.ts'
 import { failureOf } from '../library/refusing.ts'
 import { IDENTITY, ISSUER, makeSigstore } from '../trust/sigstore.ts'
 import {
@@ -142,8 +152,40 @@ test('a signature by a certificate passes with the root given, in both forms, an
     { image: old.source, state: 'verified', basis: 'record', covers: 'source' },
     { image: recent.source, state: 'verified', basis: 'record', covers: 'source' },
   ])
+  // A record that says otherwise than the signature does not hold, though the signature is good.
+  const root = parseTrustedRoot(sigstore.trustedRoot, 'root')
+  const trust = { keys: [], unauthenticated: true, now: Date.now() }
+  const opened = await openBundle(file, trust)
+  const { upstream: record } = opened.images[0]!.image
+  if (record?.state !== 'verified') throw new Error('it is verified')
+  const { signature } = record
+  for (const [altered, state] of [
+    [{ ...signature, trustedRoot: `sha256:${'1'.repeat(64)}` }, 'verified'],
+    [{ ...signature, signedAt: '2020-01-01T00:00:00Z' }, 'failed'],
+    [{ ...signature, logEntries: [{ logId: '0'.repeat(64), logIndex: '7' }] }, 'failed'],
+    [{ ...signature, identity: 'somebody@else.test' }, 'failed'],
+    [{ ...signature, issuer: 'https://else.test' }, 'failed'],
+  ] as [UpstreamSignature, string][]) {
+    opened.images[0]!.image = { ...opened.images[0]!.image, upstream: { ...record, signature: altered } }
+    const [verdict] = await checkUpstream(opened, { policy: undefined, root })
+    expect(verdict?.state).toBe(state)
+  }
+  await opened.reader.close()
+
   const other = join(world.folder, 'other_root.json')
   await writeFile(other, (await makeSigstore()).trustedRoot)
+  const warning = await world.policy(rule.replace('}] }', '}], onFailure: warn }'))
+  const warned = await packed([warning], {
+    images,
+    verifyUpstream: { policies: [warning], trustedRoot: other },
+  })
+  const reasons = warned.description.images.map(
+    ({ upstream }) => upstream?.state === 'warned' && upstream.reason,
+  )
+  for (const reason of reasons) {
+    expect(reason).toContain('trusted root')
+    expect(reason).not.toContain(world.folder)
+  }
   const refused = await failureOf(verify(file, { unauthenticated: true, trustedRoot: other, upstream: {} }))
   expect(refused).toMatchObject({ code: 'VERIFICATION_FAILED', exitCode: 3 })
   expect(refused.problems.map(({ entry }) => entry)).toEqual(images)

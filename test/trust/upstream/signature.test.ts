@@ -4,6 +4,7 @@ import seeds from '@sigstore/tuf/seeds.json' with { type: 'json' }
 import { SIMPLE_SIGNING } from '../../../src/oci/cosign.ts'
 import { digestOf, type Digest } from '../../../src/oci/digest.ts'
 import { parseManifest } from '../../../src/oci/manifest.ts'
+import { OCI_MANIFEST } from '../../../src/oci/media-types.ts'
 import { parseReference } from '../../../src/oci/reference.ts'
 import { identityFrom } from '../../../src/trust/identity/identity.ts'
 import { parseTrustedRoot, type Root } from '../../../src/trust/identity/trusted-root.ts'
@@ -196,6 +197,23 @@ test('a manifest of ten thousand signatures is none that is looked at', () => {
     ok: false,
     reason: 'it holds 10000 signatures, and 256 are the most that is looked at',
   })
+})
+
+test('[attack: referrer-of-another-image] [attack: sig-tag-is-image] what holds signatures has to belong to the image', () => {
+  const held = sigManifest([upstream.layer(payloadOf(SUBJECT))])
+  const body = JSON.parse(Buffer.from(held.bytes).toString()) as object
+  const referring = (digest: Digest) => ({ ...body, subject: { mediaType: OCI_MANIFEST, digest, size: 1 } })
+  const read = (value: object) => parseManifest(Buffer.from(JSON.stringify(value)), 'it')
+  expect(signaturesIn(read(body), SUBJECT, true)).toMatchObject({
+    ok: true,
+    layers: [{ form: 'simple-signing' }],
+  })
+  expect(signaturesIn(read(referring(SUBJECT)), SUBJECT, false)).toMatchObject({ ok: true })
+  expect(signaturesIn(read(body), SUBJECT, false).ok).toBe(false)
+  expect(signaturesIn(read(referring(OTHER)), SUBJECT, false).ok).toBe(false)
+  expect(signaturesIn(read(referring(OTHER)), SUBJECT, true).ok).toBe(false)
+  const image = read(body)
+  expect(signaturesIn(image, image.digest, true).ok).toBe(false)
 })
 
 describe('what was signed', () => {
