@@ -198,6 +198,7 @@ async function planned<T>(
   try {
     const willRecord = options.isPlan !== true
     const memory = await recallSequences(opened, trust, options, { willRecord, onEvent: run.onEvent })
+    opened.sequences = memory.evidence
     if (opened.problems.length > 0 || !opened.description) throw verificationError(path, opened)
     if (signing) {
       const { checkImageSigner } = await import('../transfer/push/image-signatures/signer.ts')

@@ -80,12 +80,14 @@ async function check(
   done('archive')
 
   const description = await readDescription(opened)
-  if (description) checkDescription(description, trust, problems)
+  if (description) {
+    opened.description = description
+    checkDescription(description, trust, problems)
+    checkRules(opened, description, trust)
+    checkClock(opened, description, trust)
+  }
   done('description')
   if (!description) return opened
-  opened.description = description
-  checkRules(opened, description, trust)
-  checkClock(opened, description, trust)
   const found = await walkImages(opened, description, signal)
   opened.images = found.images
   // What follows from all images together means nothing where one of them could not be walked.

@@ -11,12 +11,13 @@ import {
   digest,
   instant,
   keyFingerprint,
-  moment,
   sum,
   wholeNumber,
   type Known,
 } from '../../bundle/fields.ts'
 import { canonicalJson } from '../../oci/json.ts'
+import { policySchemas, sequenceSchemas } from '../check/policy-evidence.ts'
+import { UpstreamVerdictSchema } from '../upstream/verdict.ts'
 
 const asTyped = 'as it was typed'
 
@@ -97,15 +98,9 @@ export const ReportSchema = v.object({
     wholeNumber,
     'Time from started to finished by a clock that nobody can set: where it is another than the difference of the two, the clock was set meanwhile',
   ),
-  clock: v.optional(
-    described(
-      v.object({
-        now: described(moment, "What this machine's clock said"),
-        created: described(moment, 'When the bundle says that it was created'),
-      }),
-      "There only where this machine's clock is earlier than the bundle's creation: expiry and age cannot be judged by it",
-    ),
-  ),
+  policy: policySchemas.policy,
+  clock: policySchemas.clock,
+  ...sequenceSchemas,
   verdict: described(
     v.picklist(['good', 'integrity-only', 'failed', 'incomplete']),
     'good: everything checked, signature included; integrity-only: complete and unaltered, nobody vouches for it; failed: do not use it; incomplete: no fault was found, and not everything was checked (a push that broke off)',
@@ -152,6 +147,12 @@ export const ReportSchema = v.object({
   signers: described(v.array(SignerSchema), 'Every signature that is good'),
   images: described(v.array(ImageEntrySchema), 'Every image, as airgap.json lists it'),
   skipped: v.optional(SkippedSchema),
+  upstream: v.optional(
+    described(
+      v.array(UpstreamVerdictSchema),
+      "What came of the upstreams' signatures (--upstream), one for each image",
+    ),
+  ),
   blobs: v.optional(described(sum, 'Blobs in the archive, each once')),
   problems: described(
     v.array(

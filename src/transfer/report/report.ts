@@ -1,5 +1,4 @@
 import { arch, hostname, platform, release, uptime } from 'node:os'
-import { formatMoment } from '../../bundle/fields.ts'
 import { bundleIdentity } from '../../bundle/identity.ts'
 import { digestOf, type Digest } from '../../oci/digest.ts'
 import { redacted } from '../../redact.ts'
@@ -7,6 +6,7 @@ import { TOOL } from '../../version.ts'
 import type { TrustOptions } from '../check/authenticate.ts'
 import { signerName } from '../check/authentication.ts'
 import type { OpenedBundle } from '../check/opened-bundle.ts'
+import { policyFields } from '../check/policy-evidence.ts'
 import type { VerifiedSignature } from '../../trust/verified.ts'
 import type { Report, ReportedCommand } from './document.ts'
 import { rulesOf } from './rules.ts'
@@ -32,6 +32,7 @@ export function makeReport(opened: OpenedBundle, context: ReportContext): Report
   const { description, authentication, reader, problems } = opened
   const blobs = [...opened.entries.values()].filter(({ name }) => name.startsWith('blobs/'))
   const bytes = blobs.reduce((sum, { size }) => sum + size, 0)
+  const { rules: policyRules = [], ...policyAndClock } = policyFields(opened)
   const now = Date.now()
   return {
     type: 'dev.airgap.report',
@@ -51,7 +52,8 @@ export function makeReport(opened: OpenedBundle, context: ReportContext): Report
     started: timestamp(start.time),
     finished: timestamp(now),
     elapsedMilliseconds: Math.round(performance.now() - start.steady),
-    ...clockFields(opened, trust),
+    ...policyAndClock,
+    ...opened.sequences,
     verdict: verdictOf(opened),
     file: {
       path: reader.path,
@@ -70,10 +72,11 @@ export function makeReport(opened: OpenedBundle, context: ReportContext): Report
         : {}),
       signatures: (trust.signatures ?? []).map(({ file }) => file),
     },
-    rules: rulesOf(opened, trust),
+    rules: [...rulesOf(opened, trust), ...policyRules],
     signers: authentication.state === 'signed' ? authentication.signatures.map(signerFields) : [],
     images: description?.images ?? [],
     ...(description?.skipped ? { skipped: description.skipped } : {}),
+    ...(opened.upstream ? { upstream: [...opened.upstream] } : {}),
     ...(blobs.length > 0 ? { blobs: { count: blobs.length, bytes } } : {}),
     problems: problems.map(({ entry, message, kind }) =>
       kind ? { entry, message, kind } : { entry, message },
@@ -82,14 +85,10 @@ export function makeReport(opened: OpenedBundle, context: ReportContext): Report
   }
 }
 
-/** The clock that expiry was judged by, where it cannot be right or the bundle is not. */
-function clockFields({ description }: OpenedBundle, { now }: TrustOptions): Pick<Report, 'clock'> {
-  if (!description || Date.parse(description.created) <= now) return {}
-  return { clock: { now: formatMoment(now), created: description.created } }
-}
-
-function verdictOf({ problems, description, checked, authentication }: OpenedBundle): Report['verdict'] {
+function verdictOf(opened: OpenedBundle): Report['verdict'] {
+  const { problems, description, checked, authentication, upstream = [] } = opened
   if (problems.length > 0 || !description || authentication.state === 'failed') return 'failed'
+  if (upstream.some(({ state }) => state === 'failed')) return 'failed'
   if (!checked.has('content')) return 'incomplete'
   return authentication.state === 'signed' ? 'good' : 'integrity-only'
 }

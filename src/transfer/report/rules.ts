@@ -26,8 +26,9 @@ function signatureRule(opened: OpenedBundle, trust: TrustOptions): ReportedRule 
   return { ...rule, ok: true, found: authentication.signatures.map(signerInWords).join('; ') }
 }
 
-function expectedSigners({ keys, identities = [], unauthenticated }: TrustOptions): string {
+function expectedSigners({ keys, identities = [], policy, unauthenticated }: TrustOptions): string {
   if (unauthenticated) return 'none: the caller did without a signature'
+  if (policy) return `signatures as the policy ${policy.source} asks for`
   const signers = [
     ...keys.map(({ fingerprint, source }) => `by the key ${fingerprint} (${source})`),
     ...identities.map(({ identity, issuer }) => `by ${identity.shown}, vouched for by ${issuer.shown}`),

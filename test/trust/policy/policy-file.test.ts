@@ -440,7 +440,7 @@ describe('a mistake is told with its place and the way out', () => {
     const credential = (name: string, keyObject: KeyObject, fingerprint: string): ReadCredential => ({
       name,
       path: ['signers', name],
-      credential: { kind: 'key', key: { keyObject, fingerprint, hint: '', source: `${name}.pub` } },
+      credential: { kind: 'key', key: { keyObject, fingerprint, hint: '', kind: '', source: `${name}.pub` } },
     })
     const faults = (one: KeyObject, two: KeyObject): Fault[] =>
       overlapFaults(['a', 'b'], [credential('a', one, '1'), credential('b', two, '2')])
