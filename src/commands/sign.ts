@@ -4,6 +4,7 @@ import { signingFlags, trustFlags } from '../cli/flags.ts'
 import { Progress } from '../cli/progress.ts'
 import { highlightOfSign, renderSign, signResult } from '../cli/render-sign.ts'
 import type { SignResult } from '../cli/shapes/sign.ts'
+import { givenIdentityFlags } from '../cli/identity-flags.ts'
 import { openSigner, publicKeyFile } from '../cli/signer.ts'
 import { trustFrom } from '../cli/trust.ts'
 import { AirgapError } from '../errors.ts'
@@ -64,10 +65,17 @@ export default class Sign extends BaseCommand {
     const { args, flags } = await this.parse(Sign)
     if (flags.output === '-') throw new AirgapError('USAGE', '-o has to name a file for the signature')
     const keys = flags['verify-key'] ?? []
-    if (keys.length === 0 && (flags.signature ?? []).length > 0) {
+    const isAuthenticated =
+      keys.length > 0 || flags.policy !== undefined || givenIdentityFlags(flags).length > 0
+    if (!isAuthenticated && (flags.signature ?? []).length > 0) {
       throw new AirgapError('USAGE', '--signature needs the --verify-key that it is to be checked with')
     }
-    const isAuthenticated = keys.length > 0
+    if (isAuthenticated && flags['integrity-only']) {
+      throw new AirgapError(
+        'USAGE',
+        '--integrity-only says that nobody is asked who made the bundle, and somebody is named',
+      )
+    }
     const trust = trustFrom({ ...flags, key: keys }, { flag: '--integrity-only', isSet: !isAuthenticated })
     const key = await openSigner(flags)
     if (!key) {

@@ -68,7 +68,7 @@ export function makeReport(opened: OpenedBundle, context: ReportContext): Report
         issuer: issuer.shown,
       })),
       ...(trust.root
-        ? { trustedRoot: { file: trust.root.source, digest: trust.root.digest as Digest } }
+        ? { trustedRoot: { file: trust.root.source, digest: trust.root.digest } }
         : {}),
       signatures: (trust.signatures ?? []).map(({ file }) => file),
     },
@@ -121,7 +121,7 @@ function signerFields({ name, form, by }: VerifiedSignature): Report['signers'][
       logIndex,
       ...(integratedTime === undefined ? {} : { integratedTime: timestamp(integratedTime * 1000) }),
     })),
-    trustedRoot: by.root.digest as Digest,
+    trustedRoot: by.root.digest,
   }
 }
 

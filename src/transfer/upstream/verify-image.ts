@@ -134,6 +134,6 @@ function signatureOf(manifest: Digest, { form }: SignatureLayer, by: SignedBy): 
     issuer: by.issuer,
     ...(time === undefined ? {} : { signedAt: formatMoment(time) }),
     logEntries: sortLogEntries(by.logEntries.map(({ logId, logIndex }) => ({ logId, logIndex }))),
-    trustedRoot: by.root.digest as Digest,
+    trustedRoot: by.root.digest,
   }
 }
