@@ -70,7 +70,9 @@ function bundleLines(served: ServedBundle, { images: all }: ServedBundles): stri
       ? policy
         ? [
             `GOOD: unaltered, and signed by ${countedSigners(served)}`,
-            ...policyFieldLines(served).map(([label, value]) => `${label} ${value}`),
+            ...policyFieldLines(served)
+              .slice(0, 1)
+              .map(([label, value]) => `${label} ${value}`),
           ]
         : [`GOOD: unaltered, and ${signedBy(signers)}`, ...signerLines(signers)]
       : ['UNALTERED, BUT NOT AUTHENTICATED: nobody was asked who made it']

@@ -2,10 +2,10 @@ import * as v from 'valibot'
 import { isMap, isScalar, isSeq, type ParsedNode, type YAMLMap } from 'yaml'
 import type { Problem } from '../errors.ts'
 import { nearest } from '../nearest.ts'
+import { nameOf, offsetAt, type YamlPath } from './yaml-places.ts'
 import { describeNode, quote, readYaml } from './yaml.ts'
 
-/** Where something stands in a document: keys, and numbers in lists. */
-export type YamlPath = readonly (string | number)[]
+export type { YamlPath }
 
 /** What is wrong in a document. */
 export interface Fault {
@@ -238,35 +238,4 @@ function mismatch(name: string, schema: AnySchema, node: ParsedNode): string {
   const isBare = isScalar(node) && typeof node.value !== 'string' && node.source !== undefined
   const isText = /\btext\b/.test(wanted) || wanted.startsWith('"')
   return isBare && isText ? `${message}; in quotes it is text: "${node.source}"` : message
-}
-
-/** `item 2 of keys`, `notAfter`, `the policy`. */
-function nameOf(path: YamlPath, kind: string): string {
-  const last = path.at(-1)
-  if (last === undefined) return `the ${kind}`
-  if (typeof last === 'string') return last
-  return `item ${last + 1} of ${nameOf(path.slice(0, -1), kind)}`
-}
-
-/** Where a value, or its key, begins; of what is not there, the nearest that is around it. */
-function offsetAt(root: ParsedNode | null, path: YamlPath, atKey: boolean): number {
-  let node = root
-  let offset = root?.range[0] ?? 0
-  for (const [depth, part] of path.entries()) {
-    const isLast = depth === path.length - 1
-    if (isMap(node)) {
-      // The last of those with this name: a key given twice is reported at the second.
-      const pair = node.items.findLast(({ key }) => isScalar(key) && key.value === part)
-      if (!pair) return offset
-      const { key, value } = pair as { key: ParsedNode; value: ParsedNode | null }
-      offset = (isLast && atKey ? undefined : value?.range[0]) ?? key.range[0]
-      node = value
-    } else if (isSeq(node) && typeof part === 'number') {
-      node = node.items[part] ?? null
-      offset = node?.range[0] ?? offset
-    } else {
-      return offset
-    }
-  }
-  return offset
 }

@@ -7,7 +7,7 @@ import { residentAirgap } from '../cli/airgap.ts'
 import { expectResult } from '../cli/schemas.ts'
 import { openPlace } from './place.ts'
 import { IDENTITY, identityToken, ISSUER } from './services.ts'
-import { startRepository } from './tuf-repository.ts'
+import { startRepository, trustedRootOf } from './tuf-repository.ts'
 
 test('pack --keyless signs as the job, says so, and says how to check it', async () => {
   const place = await openPlace()
@@ -53,7 +53,7 @@ test('pack --keyless signs as the job, says so, and says how to check it', async
     [['-o', '-', '--keyless'], '--keyless cannot sign what is written to standard output'],
     [['-o', 'x.tar', '--keyless', '--no-sign'], 'no-sign'],
     [['-o', 'x.tar', '--no-sign', '--signing-config', 'x'], '--signing-config goes with --keyless'],
-    [['-o', 'x.tar'], 'one of --key FILE, --keyless and --no-sign has to be given'],
+    [['-o', 'x.tar'], 'one of --key FILE, --sign-command COMMAND, --keyless and --no-sign has to be given'],
   ] as const) {
     const { code, stderr } = await run(['pack', 'nginx', ...args])
     expect(code).toBe(2)
@@ -63,19 +63,7 @@ test('pack --keyless signs as the job, says so, and says how to check it', async
 
 test('trust-root fetch writes the trusted root, over nothing, and leaves nothing else', async () => {
   const cwd = await temporaryFolder()
-  const root = Buffer.from(
-    JSON.stringify({
-      mediaType: 'application/vnd.dev.sigstore.trustedroot+json;version=0.1',
-      certificateAuthorities: [
-        {
-          subject: { commonName: 'ca' },
-          uri: 'https://fulcio.example.internal',
-          certChain: { certificates: [] },
-          validFor: { start: '2025-09-23T00:00:00Z' },
-        },
-      ],
-    }),
-  )
+  const root = await trustedRootOf('https://fulcio.example.internal', '2025-09-23T00:00:00Z')
   const repository = await startRepository(root)
   await writeFile(join(cwd, 'root.json'), repository.root)
   const command = ['trust-root', 'fetch', '--mirror', repository.url, '--root', 'root.json', '--retries', '0']

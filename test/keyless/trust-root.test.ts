@@ -4,12 +4,16 @@ import { join } from 'node:path'
 import { fetchTrustRoot } from '../../src/index.ts'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { temporaryFolder } from '../bundle/build-bundle.ts'
-import { newKey, rootOf, signed, startRepository, type TufRepository } from './tuf-repository.ts'
+import {
+  newKey,
+  rootOf,
+  signed,
+  startRepository,
+  trustedRootOf,
+  type TufRepository,
+} from './tuf-repository.ts'
 
-const ROOT = Buffer.from(
-  `{\n  "mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",\n  "tlogs": [], "ctlogs": [], "timestampAuthorities": [],
-  "certificateAuthorities": [{"uri": "https://fulcio.example.internal", "subject": {"commonName": "ca"}, "certChain": {"certificates": []}, "validFor": {"start": "2024-02-03T00:00:00Z"}}]\n}\n`,
-)
+const ROOT = await trustedRootOf('https://fulcio.example.internal', '2024-02-03T00:00:00Z')
 
 /** A repository, and the file with its first root. */
 async function withRepository(
@@ -47,12 +51,16 @@ describe('the trusted root of a private instance', () => {
         signed: expect.any(String) as string,
       },
     })
-    expect(fetched.instances).toEqual([
-      {
-        kind: 'certificate authority',
-        name: 'https://fulcio.example.internal',
-        start: '2024-02-03T00:00:00.000Z',
-      },
+    expect(fetched.instances[0]).toEqual({
+      kind: 'certificate authority',
+      name: 'https://fulcio.example.internal',
+      start: '2024-02-03T00:00:00.000Z',
+    })
+    expect(fetched.instances.map(({ kind }) => kind)).toEqual([
+      'certificate authority',
+      'certificate log',
+      'transparency log',
+      'timestamp authority',
     ])
     expect(repository.asked).toContain('/tuf/3.root.json')
     expect(await readdir(before)).toEqual([])

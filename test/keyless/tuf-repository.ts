@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { onTestFinished } from 'vitest'
+import { makeSigstore } from '../trust/sigstore.ts'
 
 /** A key of a TUF repository. */
 export interface TufKey {
@@ -147,4 +148,15 @@ function canonical(value: unknown): string {
 
 function sha256(bytes: Uint8Array | string): string {
   return createHash('sha256').update(bytes).digest('hex')
+}
+
+/** The trusted_root.json of a whole instance, with the certificate authority so named and valid since then. */
+export async function trustedRootOf(uri: string, start: string): Promise<Buffer> {
+  const root = JSON.parse(String((await makeSigstore()).trustedRoot)) as {
+    certificateAuthorities: { uri: string; validFor: { start: string } }[]
+  }
+  const [authority] = root.certificateAuthorities
+  if (authority) Object.assign(authority, { uri, validFor: { start } })
+  // In a spelling of its own, which has to be kept.
+  return Buffer.from(JSON.stringify(root, undefined, 3))
 }

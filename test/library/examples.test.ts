@@ -79,7 +79,9 @@ afterAll(async () => {
 })
 
 test('each example has a test, and says how to use it', async () => {
-  const names = readdirSync(EXAMPLES).toSorted()
+  const names = readdirSync(EXAMPLES)
+    .filter((name) => name.endsWith('.ts'))
+    .toSorted()
   expect(names).toEqual(['pack.ts', 'push.ts', 'report.ts', 'serve.ts', 'update.ts', 'verify.ts'])
   for (const name of names) {
     expect(await readFile(join(EXAMPLES, name), 'utf8')).toContain(`    node docs/examples/${name} `)

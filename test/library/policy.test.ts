@@ -78,7 +78,7 @@ describe('what does not go together', () => {
       'no check at all',
       POLICY,
       { unauthenticated: true },
-      'a bundle is checked either with keys or, by name, unauthenticated',
+      'a bundle is checked either with keys or identities or, by name, unauthenticated',
     ],
     [
       'identities without a root',

@@ -241,7 +241,7 @@ describe('other inputs', () => {
       { entry: 'name', message: 'out.tar → else' },
       { entry: 'sequence', message: 'not given → 7' },
       {
-        entry: 'signature',
+        entry: 'signing key',
         message: `${signer.publicKey.fingerprint} → ${other.publicKey.fingerprint}`,
       },
     ])

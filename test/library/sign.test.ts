@@ -185,7 +185,7 @@ describe('nothing is signed, and no file made', () => {
       writeFileSync(at.bundle, altered)
     }
     const error = await failureOf(at.sign({ key: untouched, onEvent }))
-    expect(error.message).toContain('has been changed while it was verified')
+    expect(error.problems[0]?.message).toContain('changed while it was')
     expect(await at.files()).toEqual([])
   })
 

@@ -10,8 +10,10 @@ export function signerRules(
   signers: readonly PolicySigner[],
   faults: Fault[],
 ): SignerRule[] {
-  const people = signers.map(({ name }) => name)
+  const people = new Set(signers.map(({ name }) => name))
   checkGroups(groups, people, faults)
+  // A signer whose keys could not be read has been reported, and is not to be called revoked.
+  const isRead = signers.every(({ credentials }) => credentials.length > 0)
   const active = new Set(
     signers.filter(({ credentials }) => credentials.some(({ revoked }) => !revoked)).map(({ name }) => name),
   )
@@ -22,7 +24,7 @@ export function signerRules(
         path,
         message: `${rule.text}: asks for ${rule.count}, and these are ${rule.members.length}`,
       })
-    } else if (rule.count > able.length && people.every((name) => isRead(name, signers))) {
+    } else if (rule.count > able.length && isRead) {
       const gone = rule.members.filter((name) => !active.has(name))
       faults.push({
         path,
@@ -32,7 +34,7 @@ export function signerRules(
     return rule
   }
   if (require === undefined) {
-    return [check({ text: 'any one signer', count: 1, members: people }, ['signers'])]
+    return [check({ text: 'any one signer', count: 1, members: [...people] }, ['signers'])]
   }
   const texts = typeof require === 'string' ? [require] : require
   return texts.map((text, i) => {
@@ -40,57 +42,63 @@ export function signerRules(
     const { count, names } = parseRequirement(text)
     const members = names.flatMap((name) => {
       if (Object.hasOwn(groups, name)) return groups[name] ?? []
-      if (people.includes(name)) return [name]
+      if (people.has(name)) return [name]
       faults.push({
         path,
-        message: unknownName(name, [...people, ...Object.keys(groups)], 'signer or group'),
+        message: unknownName(name, [...people, ...Object.keys(groups)], 'signer or group', faults),
       })
       return []
     })
     const unique = [...new Set(members)]
     const rule = { text, count: count === 'all' ? unique.length : count, members: unique }
     // With unknown names in it, how many there are says nothing.
-    return names.every((name) => Object.hasOwn(groups, name) || people.includes(name))
-      ? check(rule, path)
-      : rule
+    return names.every((name) => Object.hasOwn(groups, name) || people.has(name)) ? check(rule, path) : rule
   })
-}
-
-/** A signer whose keys could not be read has been reported, and is not to be called revoked. */
-function isRead(name: string, signers: readonly PolicySigner[]): boolean {
-  return signers.some((signer) => signer.name === name && signer.credentials.length > 0)
 }
 
 function checkGroups(
   groups: Record<string, readonly string[]>,
-  people: readonly string[],
+  people: ReadonlySet<string>,
   faults: Fault[],
 ): void {
-  const lower = new Map(people.map((name) => [name.toLowerCase(), name]))
+  const known = [...people]
+  const lower = new Map(known.map((name) => [name.toLowerCase(), name]))
   for (const [group, members] of Object.entries(groups)) {
     const twin = lower.get(group.toLowerCase())
     if (twin !== undefined) {
-      const message = `there is a signer ${twin} already: a group needs a name of its own`
+      const message = `there is ${twin} already: a group needs a name of its own`
       faults.push({ path: ['groups', group], message, atKey: true })
     }
     lower.set(group.toLowerCase(), group)
+    const seen = new Set<string>()
     for (const [i, member] of members.entries()) {
       const path = ['groups', group, i]
-      if (members.indexOf(member) !== i)
-        faults.push({ path, message: `${member} is in ${group} twice; everybody counts once` })
+      const isAgain = seen.has(member)
+      seen.add(member)
+      if (isAgain) faults.push({ path, message: `${member} is in ${group} twice; everybody counts once` })
       else if (Object.hasOwn(groups, member))
         faults.push({ path, message: `${member} is a group, and groups hold signers only` })
-      else if (!people.includes(member)) faults.push({ path, message: unknownName(member, people, 'signer') })
+      else if (!people.has(member))
+        faults.push({ path, message: unknownName(member, known, 'signer', faults) })
     }
   }
 }
 
-function unknownName(name: string, known: readonly string[], what: string): string {
+/** Looking for what was meant has its price, and nobody reads the hundredth explanation. */
+const MAX_EXPLAINED = 100
+
+function unknownName(
+  name: string,
+  known: readonly string[],
+  what: string,
+  { length }: readonly Fault[],
+): string {
+  const message = `there is no ${what} ${JSON.stringify(name.slice(0, 80))}`
+  if (length >= MAX_EXPLAINED) return message
   const meant = nearest(
     name,
     known.map((each) => each.toLowerCase()),
   )
   const found = known.find((each) => each.toLowerCase() === meant)
-  const message = `there is no ${what} ${JSON.stringify(name.slice(0, 80))}`
   return found === undefined ? message : `${message}; did you mean ${found}?`
 }

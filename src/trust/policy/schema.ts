@@ -25,6 +25,9 @@ function readableBy(parse: (text: string) => unknown) {
 }
 
 const MAX_TEXT = 4096
+/** Of signers, of members, of rules: more than anybody has. */
+const MOST = 1000
+const tooMany = `has more than ${MOST} entries`
 
 const text = v.pipe(
   v.string(),
@@ -112,9 +115,12 @@ const IdentitySchema = v.pipe(
 
 const SignerSchema = v.pipe(
   v.strictObject({
-    keys: described(v.pipe(v.array(KeySchema), v.minLength(1, 'is empty')), 'Public keys of this signer.'),
+    keys: described(
+      v.pipe(v.array(KeySchema), v.minLength(1, 'is empty'), v.maxLength(MOST, tooMany)),
+      'Public keys of this signer.',
+    ),
     identities: described(
-      v.pipe(v.array(IdentitySchema), v.minLength(1, 'is empty')),
+      v.pipe(v.array(IdentitySchema), v.minLength(1, 'is empty'), v.maxLength(MOST, tooMany)),
       'Whom certificates name when this signer signs without a key (keyless). Needs a trusted root.',
     ),
     ...standing,
@@ -127,7 +133,10 @@ const SignerSchema = v.pipe(
 
 const requirement = textBy(parseRequirement)
 const oneOrMore = <S extends v.GenericSchema>(item: S) =>
-  v.union([item, v.pipe(v.array(item), v.minLength(1, 'is empty; take the key out'))])
+  v.union([
+    item,
+    v.pipe(v.array(item), v.minLength(1, 'is empty; take the key out'), v.maxLength(MOST, tooMany)),
+  ])
 
 const BundleSchema = v.strictObject({
   name: described(oneOrMore(text), "The bundle's name, or several of which it has to have one."),
@@ -141,11 +150,19 @@ const BundleSchema = v.strictObject({
 
 const ImagesSchema = v.strictObject({
   sources: described(
-    v.pipe(v.array(textBy(parsePattern)), v.minLength(1, 'is empty; take the key out')),
+    v.pipe(
+      v.array(textBy(parsePattern)),
+      v.minLength(1, 'is empty; take the key out'),
+      v.maxLength(MOST, tooMany),
+    ),
     'Every image has to match one of these patterns, as --include takes them; * stands for any characters, and a pattern that begins with it needs quotes.',
   ),
   platforms: described(
-    v.pipe(v.array(textBy(parsePlatform)), v.minLength(1, 'is empty; take the key out')),
+    v.pipe(
+      v.array(textBy(parsePlatform)),
+      v.minLength(1, 'is empty; take the key out'),
+      v.maxLength(MOST, tooMany),
+    ),
     'Images may be for these platforms and no others: OS/ARCH[/VARIANT].',
   ),
   allowMirrorDigests: described(
@@ -176,12 +193,13 @@ export const PolicySchema = v.strictObject({
   signers: v.pipe(
     v.record(names, SignerSchema),
     v.minEntries(1, 'names nobody'),
+    v.maxEntries(MOST, tooMany),
     v.description(
       'The people and systems that may sign, by name. Each counts once, however often it has signed.',
     ),
   ),
   groups: described(
-    v.record(names, v.pipe(v.array(text), v.minLength(1, 'is empty'))),
+    v.record(names, v.pipe(v.array(text), v.minLength(1, 'is empty'), v.maxLength(MOST, tooMany))),
     'Names for several signers together.',
   ),
   require: described(

@@ -266,7 +266,7 @@ describe('a mistake is told with its place and the way out', () => {
       'has to say whom the certificate names once',
     ],
     ['an empty identity', ci('identity: "", issuer: i'), 'identity is empty'],
-    ['a pattern that is none', ci('identityRegexp: "(", issuer: i'), 'is no regular expression: ('],
+    ['a pattern that is none', ci('identityRegexp: "(", issuer: i'), 'is no regular expression: /(/'],
     ['a pattern that would break out', ci('identityRegexp: "a)|(b", issuer: i'), 'is no regular expression'],
     [
       'a date that does not exist',
@@ -379,7 +379,11 @@ describe('a mistake is told with its place and the way out', () => {
       with2('groups: { g: [alice], h: [g] }\n'),
       'g is a group, and groups hold signers only',
     ],
-    ['a group of a signer’s name', with2('groups: { bob: [alice] }\n'), 'there is a signer bob already'],
+    [
+      'a group of a signer’s name',
+      with2('groups: { bob: [alice] }\n'),
+      'there is bob already: a group needs a name of its own',
+    ],
     ['an empty group', with2('groups: { g: [] }\n'), 'g is empty'],
     ['a sequence below zero', with2('bundle: { minSequence: -1 }\n'), 'minSequence is negative'],
     ['half a sequence', with2('bundle: { minSequence: 1.5 }\n'), 'minSequence has to be a whole number'],
