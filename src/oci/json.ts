@@ -58,7 +58,8 @@ function checkExtent(text: string, what: string): void {
 
 /**
  * One pass over text that `JSON.parse` has accepted, for what `JSON.parse` lets through: keys given twice,
- * halves of surrogate pairs (which Go replaces), numbers that lose precision.
+ * halves of surrogate pairs (which Go replaces), numbers that lose precision; and keys that are nothing but one
+ * escape (`"\n"`, `"\u0061"`), which V8 14.6 (Node.js 26.10) reads as a backslash where they are not the first.
  */
 function checkTokens(text: string, what: string): void {
   // One level an open bracket: the keys seen, for an object; nothing, for an array.
@@ -77,6 +78,12 @@ function checkTokens(text: string, what: string): void {
       const keys = previous === '{' || previous === ',' ? levels.at(-1) : undefined
       const string = stringOf(text.slice(start, at))
       if (!string.isWellFormed()) throw invalid(what, 'a text in it holds half a surrogate pair')
+      if (keys && string.length === 1 && at - start > 3) {
+        throw invalid(
+          what,
+          `the key ${text.slice(start, at)} is written as one escape, which parsers read differently`,
+        )
+      }
       if (keys?.has(string)) {
         throw invalid(what, `the key ${clip(JSON.stringify(string))} occurs twice in one object`)
       }

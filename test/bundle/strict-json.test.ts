@@ -19,6 +19,8 @@ const text = fc.oneof(
   fc.string({ unit: 'grapheme' }),
   fc.string({ unit: fc.constantFrom('"', '\\', '{', '}', '[', ',', ':', '1', 'e', '\n', '\u2028', '😀') }),
 )
+/** Keys that are one escape are refused: the engine may read them wrongly. */
+const key = text.filter((one) => one.length !== 1 || JSON.stringify(one).length === 3)
 const number = fc.oneof(
   fc.maxSafeInteger(),
   fc.double({ noNaN: true, min: -1e15, max: 1e15 }).map((value) => (Object.is(value, -0) ? 0 : value)),
@@ -31,7 +33,7 @@ const { value: anyValue } = fc.letrec<{ value: unknown }>((tie) => ({
     number,
     text,
     fc.array(tie('value'), { maxLength: 5 }),
-    fc.dictionary(text, tie('value'), { maxKeys: 5 }),
+    fc.dictionary(key, tie('value'), { maxKeys: 5 }),
   ),
 }))
 
@@ -44,6 +46,13 @@ describe('strict JSON', () => {
       }),
     )
   })
+
+  test.each([String.raw`{"":0,"\n":1}`, String.raw`{"\u004e":1}`, String.raw`[{"a":1,"b":{"c":0,"\"":1}}]`])(
+    'refuses a key that is one escape, which V8 may read as a backslash: %s',
+    (json) => {
+      expect(() => parseStrictJson(Buffer.from(json), 'doc')).toThrow('is written as one escape')
+    },
+  )
 
   test('refuses what JSON.parse refuses, with our own error', () => {
     const piece = fc.constantFrom(
@@ -83,7 +92,7 @@ describe('strict JSON', () => {
     fc.assert(
       fc.property(
         anyValue,
-        text,
+        text.filter((one) => one.length !== 1),
         anyValue,
         anyValue,
         fc.boolean(),
@@ -197,7 +206,7 @@ describe('keys that differ from a known one in case alone', () => {
 
 test('canonical JSON is the same for every order of keys, and reads back', () => {
   fc.assert(
-    fc.property(fc.dictionary(text, anyValue), (value) => {
+    fc.property(fc.dictionary(key, anyValue), (value) => {
       const reversed = Object.fromEntries(Object.entries(value).toReversed())
       expect(canonicalJson(reversed)).toEqual(canonicalJson(value))
       expect(parseStrictJson(canonicalJson(value), 'doc')).toEqual(JSON.parse(JSON.stringify(value)))

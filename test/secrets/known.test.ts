@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { request } from 'node:http'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { AirgapError } from '../../src/errors.ts'
 import { scratch, serve } from '../registry/helpers.ts'
 import { expectNoSecrets, forgetSecrets, leaksIn, noteAuthorization, noteLogin, noteSecret } from './known.ts'
@@ -13,6 +13,8 @@ import { errorsSoFar } from './setup.ts'
 const PASSWORD = 'gr3en "tea" & milk/ö'
 const BASE64 = Buffer.from(`bob:${PASSWORD}`).toString('base64')
 
+// Secrets of other files that ran in this process are none of these tests'.
+beforeAll(forgetSecrets)
 afterEach(forgetSecrets)
 
 describe('a secret that leaks on purpose is found', () => {

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { expect, onTestFinished } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished } from 'vitest'
 import {
   buildIndex,
   helmChart,
@@ -17,8 +17,10 @@ import type { Quirk } from '../../src/server/quirks.ts'
 import { startRegistry, type EmbeddedRegistry, type ServerOptions } from '../../src/server/registry.ts'
 import { signer, temporaryBundle, temporaryFolder } from '../bundle/build-bundle.ts'
 
-// What is waited for between attempts is not what is looked at here.
-Object.assign(DEFAULT_RETRY, { baseDelayMs: 1, maxDelayMs: 5 })
+// What is waited for between attempts is not what is looked at here. Files share their modules.
+const usual = { ...DEFAULT_RETRY }
+beforeAll(() => void Object.assign(DEFAULT_RETRY, { baseDelayMs: 1, maxDelayMs: 5 }))
+afterAll(() => void Object.assign(DEFAULT_RETRY, usual))
 
 export interface Place {
   registry: EmbeddedRegistry
