@@ -255,7 +255,7 @@ export const imageSigningFlags = {
     options: ['cosign', 'sigstore-bundle'] as const,
     dependsOn: ['sign-images'],
     description:
-      'Layout of the signatures: cosign (tag sha256-….sig; unless given), or sigstore-bundle (cosign 3)',
+      'Layout of the signatures: cosign (tag sha256-….sig) or sigstore-bundle (cosign 3); by default the first, and both where images bring Sigstore bundles along',
     helpGroup: 'SIGNING',
   })(),
 }

@@ -5,7 +5,8 @@ import { AirgapError } from '../errors.ts'
 import { parsePattern } from '../oci/pattern.ts'
 import { parseReference } from '../oci/reference.ts'
 import type { UploadState } from '../registry/uploads/state/state.ts'
-import type { OpenedBundle } from '../transfer/check/opened-bundle.ts'
+import type { TrustOptions } from '../transfer/check/authenticate.ts'
+import type { ImageGraph, OpenedBundle } from '../transfer/check/opened-bundle.ts'
 import type { ImageSignatureFormat, ImageSigning } from '../transfer/push/image-signatures/plan.ts'
 import type { PathStyle } from '../transfer/push/names.ts'
 import type { PlannedPush } from '../transfer/push/planned-push.ts'
@@ -72,7 +73,10 @@ export interface PushOptions extends Trust, NetworkOptions, ReportOptions, Seque
 
 export interface ImageSigningOptions {
   key: SigningKey
-  /** Layouts of the signatures; `cosign` alone where left out, which every tool reads. */
+  /**
+   * Layouts of the signatures. Where left out: `cosign`, which every tool reads; and `sigstore-bundle` besides where an
+   * image brings Sigstore bundles along, as cosign 3 then looks at nothing else.
+   */
   formats?: readonly ImageSignatureFormat[] | undefined
 }
 
@@ -187,7 +191,7 @@ async function planned<T>(
   const parsed = parseTarget(target)
   const maps = (options.maps ?? []).map((map) => parseNameMap(map))
   const select = selection(options.include, options.exclude)
-  const signing = imageSigning(options)
+  checkFormats(options)
   const trust = await readTrust(options)
   const check = options.upstream && (await readUpstreamCheck(options.upstream, trust.root))
   const { openBundle } = await import('../transfer/check/open.ts')
@@ -200,15 +204,12 @@ async function planned<T>(
     const memory = await recallSequences(opened, trust, options, { willRecord, onEvent: run.onEvent })
     opened.sequences = memory.evidence
     if (opened.problems.length > 0 || !opened.description) throw verificationError(path, opened)
-    if (signing) {
-      const { checkImageSigner } = await import('../transfer/push/image-signatures/signer.ts')
-      checkImageSigner(signing.key.publicKey, trust.keys, opened.authentication)
-    }
+    const images = opened.images.filter(({ image }) => select(image))
+    const signing = await imageSigning(options, images, trust, opened, run.onEvent)
     tellClock(opened, run.onEvent)
     if (check) {
       const { checkUpstream, upstreamError } = await import('../transfer/upstream/check-bundle.ts')
-      const pushed = { ...opened, images: opened.images.filter(({ image }) => select(image)) }
-      opened.upstream = await checkUpstream(pushed, check, run)
+      opened.upstream = await checkUpstream({ ...opened, images }, check, run)
       const error = upstreamError(path, opened.upstream)
       if (error) throw error
     }
@@ -232,12 +233,17 @@ async function planned<T>(
       } catch (error) {
         if (run.signal.aborted) throw error
         const { explainRefusal } = await import('../transfer/push/refusals.ts')
-        const images = opened.images.map(({ image }) => image).filter(select)
         throw await explainRefusal(error, {
           ...engine,
           registry: parsed.registry,
           path: naming.path,
-          repositories: () => [...nameImages(images, naming).values()].map(({ repository }) => repository),
+          repositories: () =>
+            [
+              ...nameImages(
+                images.map(({ image }) => image),
+                naming,
+              ).values(),
+            ].map(({ repository }) => repository),
           plannedProjects: plan?.projects.map(({ name }) => name) ?? [],
         })
       }
@@ -248,11 +254,34 @@ async function planned<T>(
 }
 
 /** @throws AirgapError `USAGE` for an empty list of formats. */
-function imageSigning({ signImages }: PushOptions): ImageSigning | undefined {
-  if (!signImages) return undefined
-  const { key, formats = ['cosign'] } = signImages
-  if (formats.length > 0) return { key, formats }
+function checkFormats({ signImages }: PushOptions): void {
+  if (signImages?.formats?.length !== 0) return
   throw new AirgapError('USAGE', 'images are to be signed, and no format of signatures is given')
+}
+
+/**
+ * What images are signed with, once it is known what they bring along.
+ * @throws AirgapError `USAGE` where they must not be signed with this key, or not at all.
+ */
+async function imageSigning(
+  { signImages, referrers = 'all' }: PushOptions,
+  images: readonly ImageGraph[],
+  trust: TrustOptions,
+  { authentication }: OpenedBundle,
+  onEvent: Run['onEvent'],
+): Promise<ImageSigning | undefined> {
+  if (!signImages) return undefined
+  const { bringsBundles } = await import('../transfer/push/image-signatures/plan.ts')
+  const { checkImageSigner } = await import('../transfer/push/image-signatures/signer.ts')
+  const { key, formats } = signImages
+  checkImageSigner(key.publicKey, trust.keys, authentication)
+  const hasBundles = bringsBundles(images, referrers)
+  if (hasBundles && formats && !formats.includes('sigstore-bundle')) {
+    const message =
+      'images bring Sigstore bundles along, and where there are such cosign 3 does not look at the signatures of the format cosign: leave --image-signature-format out, or add sigstore-bundle'
+    onEvent({ type: 'warning', message })
+  }
+  return { key, formats: formats ?? (hasBundles ? ['cosign', 'sigstore-bundle'] : ['cosign']) }
 }
 
 /** Does the work with a memory of its uploads, where one is wanted. */

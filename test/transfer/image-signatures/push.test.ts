@@ -1,7 +1,10 @@
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { planPush, push, type Receipt } from '../../../src/index.ts'
-import { newSigner, signer } from '../../bundle/build-bundle.ts'
+import { pack, planPush, push, type PushOptions, type Receipt } from '../../../src/index.ts'
+import { MemoryStore } from '../../../src/server/memory-store.ts'
+import { newSigner, signer, temporaryFolder } from '../../bundle/build-bundle.ts'
 import { expectShape } from '../../cli/schemas.ts'
+import { seedSigned, signedImage } from '../../referrers/attached.ts'
 import {
   cluster,
   failure,
@@ -50,6 +53,32 @@ describe('push with signImages', () => {
     ])
     const first = receipt.images.find(({ source }) => source === reference(1))?.imageSignatures
     expect(first?.map(({ digest }) => digest).toSorted()).toEqual(all().toSorted())
+  })
+
+  it('makes both layouts where an image brings a Sigstore bundle along, which cosign 3 alone looks at then', async () => {
+    const store = new MemoryStore()
+    seedSigned(store, 'team/app', await signedImage())
+    const source = await target({ store })
+    const bundle = join(await temporaryFolder(), 'b.tar')
+    await pack({ images: [`${source.host}/team/app:1`], output: bundle, key: signer })
+    const formatsOf = ({ images: [one] }: Receipt): string[] => [
+      ...new Set(one?.imageSignatures?.map(({ format }) => format)),
+    ]
+    const warnings: string[] = []
+    const onEvent: PushOptions['onEvent'] = (event) => {
+      if (event.type === 'warning') warnings.push(event.message)
+    }
+    expect(formatsOf(await signedPush(bundle, await target(), { onEvent }))).toEqual([
+      'cosign',
+      'sigstore-bundle',
+    ])
+    expect(formatsOf(await signedPush(bundle, await target(), { onEvent, referrers: 'none' }))).toEqual([
+      'cosign',
+    ])
+    expect(warnings).toEqual([])
+    const signImages = { key: cluster, formats: ['cosign'] as const }
+    expect(formatsOf(await signedPush(bundle, await target(), { onEvent, signImages }))).toEqual(['cosign'])
+    expect(warnings).toEqual([expect.stringContaining('add sigstore-bundle')])
   })
 
   it('puts signatures behind all manifests, and before any tag', async () => {

@@ -1,6 +1,8 @@
+import type { ImageEntry } from '../../../bundle/description.ts'
 import type { Digest } from '../../../oci/digest.ts'
 import type { ManifestOrIndex } from '../../../oci/manifest.ts'
 import { nameOf, parseReference } from '../../../oci/reference.ts'
+import type { ReferrerChoice } from '../../../oci/referrer.ts'
 import type { Repository } from '../../../registry/repository.ts'
 import type { SigningKey } from '../../../trust/keys.ts'
 import { tagFor } from '../names.ts'
@@ -18,6 +20,16 @@ export interface ImageSigning {
   /** Held inside, and never the bundle's. */
   key: SigningKey
   formats: readonly ImageSignatureFormat[]
+}
+
+/**
+ * Whether images bring Sigstore bundles along: where any of these refers to an image, cosign 3 looks at no signature of
+ * the older layout.
+ */
+export function bringsBundles(images: readonly { image: ImageEntry }[], choice: ReferrerChoice): boolean {
+  const isBundle = ({ artifactType = '' }): boolean =>
+    artifactType.startsWith('application/vnd.dev.sigstore.bundle')
+  return choice !== 'none' && images.some(({ image }) => image.referrers?.some(isBundle))
 }
 
 /** One manifest or index in a repository of the target, which is to have a signature. */
