@@ -1,5 +1,5 @@
 import { AirgapError } from '../errors.ts'
-import type { ImageSigningOptions } from '../library/push.ts'
+import type { ImageSigningOptions } from '../library/image-signing.ts'
 import type { ImageSignatureFormat } from '../transfer/push/image-signatures/plan.ts'
 import { openSigningKey } from './private-key.ts'
 

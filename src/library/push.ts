@@ -1,27 +1,24 @@
-import { resolve } from 'node:path'
 import type { ImageEntry } from '../bundle/description.ts'
 import type { ReferrerChoice } from '../oci/referrer.ts'
 import { AirgapError } from '../errors.ts'
 import { parsePattern } from '../oci/pattern.ts'
 import { parseReference } from '../oci/reference.ts'
-import type { UploadState } from '../registry/uploads/state/state.ts'
-import type { TrustOptions } from '../transfer/check/authenticate.ts'
-import type { ImageGraph, OpenedBundle } from '../transfer/check/opened-bundle.ts'
-import type { ImageSignatureFormat, ImageSigning } from '../transfer/push/image-signatures/plan.ts'
+import type { OpenedBundle } from '../transfer/check/opened-bundle.ts'
 import type { PathStyle } from '../transfer/push/names.ts'
 import type { PlannedPush } from '../transfer/push/planned-push.ts'
 import type { PushPlan } from '../transfer/push/plan.ts'
-import type { PushOptions as EngineOptions } from '../transfer/push/push.ts'
+import type { PushOptions as EngineOptions } from '../transfer/push/work.ts'
 import type { Receipt } from '../transfer/push/receipt.ts'
 import type { PushRecord } from '../transfer/push/record.ts'
-import type { SigningKey } from '../trust/keys.ts'
 import { shared, withClient } from './client.ts'
+import { checkFormats, imageSigning, type ImageSigningOptions } from './image-signing.ts'
 import type { NetworkOptions } from './network.ts'
 import { Reporting, type ReportOptions } from './reporting.ts'
 import { running, type Run } from './run.ts'
 import { recallSequences, type RecalledSequences, type SequenceOptions } from './sequences.ts'
 import { tellClock } from './clock.ts'
 import { readTrust, type Trust } from './trust.ts'
+import { remembering } from './upload-memory.ts'
 import { readUpstreamCheck, type UpstreamCheckOptions } from './upstream.ts'
 
 export interface PushOptions extends Trust, NetworkOptions, ReportOptions, SequenceOptions {
@@ -69,15 +66,6 @@ export interface PushOptions extends Trust, NetworkOptions, ReportOptions, Seque
    * with `complete` false. What it throws takes the place of the error.
    */
   onIncomplete?: ((receipt: Receipt) => void | Promise<void>) | undefined
-}
-
-export interface ImageSigningOptions {
-  key: SigningKey
-  /**
-   * Layouts of the signatures. Where left out: `cosign`, which every tool reads; and `sigstore-bundle` besides where an
-   * image brings Sigstore bundles along, as cosign 3 then looks at nothing else.
-   */
-  formats?: readonly ImageSignatureFormat[] | undefined
 }
 
 /**
@@ -250,65 +238,6 @@ async function planned<T>(
     })
   } finally {
     await opened.reader.close()
-  }
-}
-
-/** @throws AirgapError `USAGE` for an empty list of formats. */
-function checkFormats({ signImages }: PushOptions): void {
-  if (signImages?.formats?.length !== 0) return
-  throw new AirgapError('USAGE', 'images are to be signed, and no format of signatures is given')
-}
-
-/**
- * What images are signed with, once it is known what they bring along.
- * @throws AirgapError `USAGE` where they must not be signed with this key, or not at all.
- */
-async function imageSigning(
-  { signImages, referrers = 'all' }: PushOptions,
-  images: readonly ImageGraph[],
-  trust: TrustOptions,
-  { authentication }: OpenedBundle,
-  onEvent: Run['onEvent'],
-): Promise<ImageSigning | undefined> {
-  if (!signImages) return undefined
-  const { bringsBundles } = await import('../transfer/push/image-signatures/plan.ts')
-  const { checkImageSigner } = await import('../transfer/push/image-signatures/signer.ts')
-  const { key, formats } = signImages
-  checkImageSigner(key.publicKey, trust.keys, authentication)
-  const hasBundles = bringsBundles(images, referrers)
-  if (hasBundles && formats && !formats.includes('sigstore-bundle')) {
-    const message =
-      'images bring Sigstore bundles along, and where there are such cosign 3 does not look at the signatures of the format cosign: leave --image-signature-format out, or add sigstore-bundle'
-    onEvent({ type: 'warning', message })
-  }
-  return { key, formats: formats ?? (hasBundles ? ['cosign', 'sigstore-bundle'] : ['cosign']) }
-}
-
-/** Does the work with a memory of its uploads, where one is wanted. */
-async function remembering<T>(
-  directory: string | false | undefined,
-  { bundleDigest }: OpenedBundle,
-  origin: string,
-  { onEvent }: EngineOptions,
-  work: (uploads: UploadState | undefined) => Promise<T>,
-): Promise<T> {
-  const { defaultStateFolder } = await import('../registry/uploads/state/folder.ts')
-  const folder = directory ?? defaultStateFolder(process.env)
-  if (folder === undefined || folder === false) return work(undefined)
-  const { UploadState } = await import('../registry/uploads/state/state.ts')
-  const uploads = await UploadState.open({
-    folder: resolve(folder),
-    bundleDigest,
-    origin,
-    onNotice: (notice) => onEvent?.({ type: 'registry', notice }),
-  })
-  let isComplete = false
-  try {
-    const result = await work(uploads)
-    isComplete = true
-    return result
-  } finally {
-    await uploads.close(isComplete)
   }
 }
 

@@ -5,7 +5,7 @@ import type { Repository } from '../../registry/repository.ts'
 import { answerOf } from '../../registry/answers.ts'
 import type { OpenedBundle } from '../check/opened-bundle.ts'
 import type { PushPlan } from './plan.ts'
-import type { PushOptions } from './push.ts'
+import type { PushOptions } from './work.ts'
 import type { PushRecord } from './record.ts'
 
 /** Where the content of manifests comes from. */
