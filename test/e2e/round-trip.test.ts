@@ -160,8 +160,15 @@ withParts('from a registry to a registry', WORLD_PARTS, () => {
 
     test('the receipt on the disk is the one that is printed', async () => {
       const onDisk = JSON.parse(await readFile(world.path('first.receipt.json'), 'utf8')) as PushReceipt
-      // What is printed says besides where the receipt is.
-      expect({ ...onDisk, receiptFile: world.path('first.receipt.json') }).toEqual(receipt)
+      // What is printed says besides where the receipt is, and the report that it goes with.
+      expect(receipt).toEqual({
+        ...onDisk,
+        receiptFile: world.path('first.receipt.json'),
+        report: {
+          file: world.path('first.report.json'),
+          digest: expect.stringMatching(/^sha256:/) as string,
+        },
+      })
       expect(receipt.totals.uploaded.count).toBeGreaterThan(packed.images.length)
     })
   })
