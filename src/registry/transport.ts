@@ -132,6 +132,7 @@ export class Transport {
         body: await this.#paced(body),
         ...(signal === undefined ? {} : { signal }),
         ...(request.answerTimeoutMs === undefined ? {} : { headersTimeout: request.answerTimeoutMs }),
+        ...(keepsConnection(method, url, way) ? { reset: false } : {}),
       })
       // A body that is given up early emits an error; whoever reads it gets that error from the reading.
       response.body.on('error', () => {})
@@ -167,4 +168,13 @@ export class Transport {
   async close(): Promise<void> {
     await this.#ways.close()
   }
+}
+
+/**
+ * undici gives up the connection after a HEAD, lest a server sends a body all the same, which would be taken for the next
+ * answer. A connection that no other host shares can only fool its own host's requests, whose answers are checked; and a
+ * new one for each of many HEADs takes longer than they do.
+ */
+function keepsConnection(method: string, { protocol }: URL, { proxy }: Way): boolean {
+  return method === 'HEAD' && (proxy === undefined || protocol === 'https:')
 }
