@@ -27,6 +27,7 @@ import type { ImageEntry } from '../bundle/description.ts'
 import type { PushOptions } from '../library/push.ts'
 import type { NameMap } from '../transfer/push/names.ts'
 import { isAllTagged } from '../transfer/push/receipt.ts'
+import type { Report } from '../transfer/report/document.ts'
 
 export default class Push extends BaseCommand {
   static override description =
@@ -172,6 +173,7 @@ export default class Push extends BaseCommand {
     const { signal } = this
     const records = new PushRecords(flags, key)
 
+    let upstream: Report['upstream']
     const progress = new Progress()
     const options: PushOptions = {
       ...trust,
@@ -211,6 +213,7 @@ export default class Push extends BaseCommand {
       reportCommand: reportedCommand('push', raw, { ...BaseCommand.baseFlags, ...Push.flags }),
       onReport: async (report) => {
         progress.stop()
+        ;({ upstream } = report)
         await records.onReport(report)
       },
     }
@@ -226,7 +229,7 @@ export default class Push extends BaseCommand {
       const receipt = await push(args.bundle, args.registry, { ...options, signal })
       progress.stop()
       const { receiptFile, report } = await records.keep(receipt)
-      this.print(renderReceipt(receipt, receiptFile, report))
+      this.print(renderReceipt(receipt, receiptFile, report, upstream))
       return { ...receipt, receiptFile, report }
     } finally {
       progress.stop()
