@@ -1,6 +1,6 @@
 import type { PlannedPush } from '../transfer/push/planned-push.ts'
 import type { Receipt } from '../transfer/push/receipt.ts'
-import type { Report } from '../transfer/report/document.ts'
+import type { UpstreamVerdict } from '../transfer/upstream/verdict.ts'
 import { kubeadmSettings, registryMirrors } from '../transfer/push/next-steps.ts'
 import { escapeLine, formatBytes, formatFields, labelled, plural } from './format.ts'
 import { countReferrers } from './render-referrers.ts'
@@ -47,7 +47,10 @@ function referrerLines<R extends Parameters<typeof countReferrers>[0][number], S
   })
 }
 
-export function renderPushPlan(document: PushPlanDocument): string {
+export function renderPushPlan(
+  document: PushPlanDocument,
+  upstream: readonly UpstreamVerdict[] = [],
+): string {
   const lines = document.images.map((image) => {
     const { source, target, digest, tag, sparseIndex, referrers, imageSignatures } = image
     const state = tag.previousDigest
@@ -81,6 +84,7 @@ export function renderPushPlan(document: PushPlanDocument): string {
       ['bundle digest', document.bundle.digest],
       ...signedByFields(document),
       ...policyFieldLines(document),
+      ...upstreamField(upstream),
       ...sequenceField(document),
       ...projects,
       [
@@ -116,7 +120,7 @@ export function renderReceipt(
   receipt: Receipt,
   receiptFile: string,
   report?: ReportFile,
-  upstream: Report['upstream'] = [],
+  upstream: readonly UpstreamVerdict[] = [],
 ): string {
   const { totals, images } = receipt
   const count = ({ count: number, bytes }: { count: number; bytes: number }): string =>
