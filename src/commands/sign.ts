@@ -50,6 +50,7 @@ export default class Sign extends BaseCommand {
       multiple: true,
       multipleNonGreedy: true,
       description: 'Public key that the bundle has to be signed with already; any one of several suffices',
+      exclusive: ['policy'],
       helpValue: trustedKey.helpValue as string,
       helpGroup: 'TRUST',
     }),
