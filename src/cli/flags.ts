@@ -177,7 +177,7 @@ export const signingFlags = {
 const identityFlags = {
   'certificate-identity': Flags.string({
     description:
-      'Whom the certificate has to name that the bundle is signed with: an e-mail address or a URI; beside --key, either suffices',
+      'Whom the certificate has to name that the bundle is signed with: an e-mail address or a URI. Where a key is given too, either suffices',
     helpValue: 'NAME',
     helpGroup: 'TRUST',
   }),
@@ -214,12 +214,13 @@ export const trustFlags = {
   ...identityFlags,
   signature: Flags.string({
     ...many,
-    description: 'Detached signature over SHA256SUMS',
+    description: 'File with a signature over SHA256SUMS that is not in the bundle itself',
     helpValue: 'FILE',
     helpGroup: 'TRUST',
   }),
   policy: Flags.string({
-    description: 'Policy that says who has to have signed, and what the bundle has to be; instead of --key',
+    description:
+      'Policy that says who has to have signed, and what the bundle has to be; instead of keys and identities',
     helpValue: 'FILE',
     helpGroup: 'TRUST',
   }),

@@ -118,16 +118,18 @@ export function renderEvidence(evidence: Evidence): string {
   ].join('\n')
 }
 
-/** Where the report of a verification is, what its file hashes to, and who has signed it. */
-export function reportFields({
-  file,
-  digest,
-  keyFingerprint,
-}: NonNullable<Evidence['report']>): [string, string][] {
+/**
+ * Where the report of a verification is, what its file hashes to, and who has signed it.
+ * @param signed what that signature is over, besides or alone.
+ */
+export function reportFields(
+  { file, digest, keyFingerprint }: NonNullable<Evidence['report']>,
+  signed = 'report',
+): [string, string][] {
   return [
     ['report', escapeLine(file)],
     ['report digest', digest],
-    ...(keyFingerprint === undefined ? [] : [['report signed by', keyFingerprint] as [string, string]]),
+    ...(keyFingerprint === undefined ? [] : [[`${signed} signed by`, keyFingerprint] as [string, string]]),
   ]
 }
 

@@ -1,4 +1,5 @@
 import { escapeLine, plural } from './format.ts'
+import { fitted } from './wrap.ts'
 import type { Evidence } from './shapes/evidence.ts'
 
 type Policed = Pick<Evidence, 'policy' | 'rules'>
@@ -30,15 +31,19 @@ export function renderPolicy({ policy, rules = [] }: Policed): string[] {
         keyFingerprint === undefined ? `${identity}, vouched for by ${issuer}` : `key ${keyFingerprint}`
       const lines = [`  ${escapeLine(name)}${reason === undefined ? `: ${signer}` : ''}`]
       if (keyFingerprint !== undefined || identity !== undefined) lines.push(`    ${escapeLine(by)}`)
-      if (reason !== undefined) lines.push(`    DOES NOT COUNT: ${escapeLine(reason)}`)
+      if (reason !== undefined) lines.push(below(`DOES NOT COUNT: ${escapeLine(reason)}`))
       return lines
     },
   )
   const found = rules.flatMap(({ rule, ok, expected, found: is }) => [
-    `  ${rule}: ${escapeLine(expected)}`,
-    `    ${ok ? 'holds' : 'DOES NOT HOLD'}: ${escapeLine(is)}`,
+    `  ${fitted(`${rule}: ${escapeLine(expected)}`, process.stdout, 2)}`,
+    below(`${ok ? 'holds' : 'DOES NOT HOLD'}: ${escapeLine(is)}`),
   ])
   return ['', 'Signatures:', ...signatures, '', 'Rules of the policy:', ...found]
+}
+
+function below(text: string): string {
+  return `    ${fitted(text, process.stdout, 4)}`
 }
 
 /** What was remembered of earlier pushes, as a field for people. */

@@ -1,5 +1,6 @@
 import type { PlannedPush } from '../transfer/push/planned-push.ts'
 import type { Receipt } from '../transfer/push/receipt.ts'
+import type { UpstreamVerdict } from '../transfer/upstream/verdict.ts'
 import { kubeadmSettings, registryMirrors } from '../transfer/push/next-steps.ts'
 import { escapeLine, formatBytes, formatFields, labelled, plural } from './format.ts'
 import { countReferrers } from './render-referrers.ts'
@@ -8,6 +9,7 @@ import type { ReportFile } from './reports.ts'
 import { reportFields } from './render-evidence.ts'
 import { countedSigners, policyFieldLines, sequenceField } from './render-policy.ts'
 import { signerFields } from './render-signers.ts'
+import { upstreamField } from './render-upstream.ts'
 import type { PushPlanDocument } from './shapes/push.ts'
 
 /** What a push will do, as `--dry-run` gives it. */
@@ -45,7 +47,10 @@ function referrerLines<R extends Parameters<typeof countReferrers>[0][number], S
   })
 }
 
-export function renderPushPlan(document: PushPlanDocument): string {
+export function renderPushPlan(
+  document: PushPlanDocument,
+  upstream: readonly UpstreamVerdict[] = [],
+): string {
   const lines = document.images.map((image) => {
     const { source, target, digest, tag, sparseIndex, referrers, imageSignatures } = image
     const state = tag.previousDigest
@@ -68,18 +73,26 @@ export function renderPushPlan(document: PushPlanDocument): string {
       ...plannedSignatureLines(imageSignatures),
     ].join('\n')
   })
-  const projects = (document.createdProjects ?? []).map(
-    ({ name, visibility }) => `  to create  project ${name} (${visibility})`,
-  )
+  const projects = (document.createdProjects ?? []).map(({ name, visibility }): [string, string] => [
+    'to create',
+    `project ${name} (${visibility})`,
+  ])
   const { uploaded, mounted } = document.totals
   return [
     `Plan: ${plural(document.images.length, 'image')}. Nothing was sent.`,
-    ...policyFieldLines(document)
-      .map(([label, value]) => `  ${label.padEnd(9)}  ${value}`)
-      .slice(0, 1),
-    ...projects,
-    `  to upload  ${plural(uploaded.count, 'blob')}, ${formatBytes(uploaded.bytes)}; to mount ${mounted.count}`,
-    ...signerField(document.imageSigning).flatMap(([, key]) => labelled('to sign with', key, 2)),
+    formatFields([
+      ['bundle digest', document.bundle.digest],
+      ...signedByFields(document),
+      ...policyFieldLines(document),
+      ...upstreamField(upstream),
+      ...sequenceField(document),
+      ...projects,
+      [
+        'to upload',
+        `${plural(uploaded.count, 'blob')}, ${formatBytes(uploaded.bytes)}; to mount ${mounted.count}`,
+      ],
+      ...signerField(document.imageSigning, 'to sign with'),
+    ]),
     '',
     ...lines,
   ].join('\n')
@@ -103,7 +116,12 @@ const REFERRERS_ARE = {
 }
 
 /** What was done, and what the operator needs next. */
-export function renderReceipt(receipt: Receipt, receiptFile: string, report?: ReportFile): string {
+export function renderReceipt(
+  receipt: Receipt,
+  receiptFile: string,
+  report?: ReportFile,
+  upstream: readonly UpstreamVerdict[] = [],
+): string {
   const { totals, images } = receipt
   const count = ({ count: number, bytes }: { count: number; bytes: number }): string =>
     `${number} (${formatBytes(bytes)})`
@@ -112,6 +130,7 @@ export function renderReceipt(receipt: Receipt, receiptFile: string, report?: Re
     ...signedByFields(receipt),
     ...signerField(receipt.imageSigning),
     ...policyFieldLines(receipt),
+    ...upstreamField(upstream),
     ...sequenceField(receipt),
     ['uploaded', count(totals.uploaded)],
     ['mounted', count(totals.mounted)],
@@ -122,7 +141,7 @@ export function renderReceipt(receipt: Receipt, receiptFile: string, report?: Re
       `project ${name} (${visibility})`,
     ]),
     ['receipt', receiptFile],
-    ...(report ? reportFields(report) : []),
+    ...(report ? reportFields(report, 'both') : []),
   ]
   const list = images.flatMap(({ target, digest, tag, sparseIndex, referrers, imageSignatures }) => [
     target,
@@ -203,9 +222,10 @@ function mirrorLines(receipt: Receipt): string[] {
   return lines
 }
 
-function signedByFields(receipt: Receipt): [string, string][] {
-  const { authentication, policy } = receipt
+/** Who answers for the bundle, in a plan as in a receipt. */
+function signedByFields(pushed: Pick<Receipt, 'authentication' | 'policy' | 'rules'>): [string, string][] {
+  const { authentication, policy } = pushed
   if (authentication.state !== 'signed') return [['signed by', 'NOT CHECKED (--allow-unsigned)']]
-  if (policy) return [['signed by', countedSigners(receipt)]]
+  if (policy) return [['signed by', countedSigners(pushed)]]
   return signerFields(authentication.signers ?? [], 'signed by')
 }

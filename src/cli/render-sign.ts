@@ -3,6 +3,8 @@ import type { VerifiedBundle } from '../transfer/check/opened-bundle.ts'
 import { escapeLine, formatFields, type Highlight } from './format.ts'
 import { identityFields, sizeField } from './render-bundle.ts'
 import { openedFields, verdictOf } from './render-evidence.ts'
+import { countedSigners, policyFieldLines } from './render-policy.ts'
+import { signedBy, signerFields } from './render-signers.ts'
 import type { SignResult } from './shapes/sign.ts'
 
 export function signResult(
@@ -26,16 +28,15 @@ const UNKNOWN = 'WHO MADE IT WAS NOT CHECKED'
  */
 export function renderSign(result: SignResult, keyFile: string): string {
   const { authentication, bundle, file, signatureFile, verdict } = result
-  let maker: [string, string] = ['who made it', 'nobody says: the bundle carries no signature']
-  if (authentication.state === 'signed') maker = ['made by', `key ${authentication.keyFingerprint}`]
-  else if (result.hasSignature) maker = ['who made it', 'not checked; the bundle carries a signature']
-  const head = verdict === 'good' ? 'and signed by the key given' : `but ${UNKNOWN}`
+  const { signers = [] } = authentication
+  const signed = result.policy ? 'as the policy asks for' : signedBy(signers)
+  const head = verdict === 'good' ? `and ${signed}` : `but ${UNKNOWN}`
   return [
     `Signed ${escapeLine(file)}: complete, unaltered, ${head}`,
     formatFields([
       ...identityFields(bundle),
       sizeField(bundle),
-      maker,
+      ...makerFields(result),
       ['approved by', `key ${result.keyFingerprint}`],
       ['into', escapeLine(signatureFile)],
     ]),
@@ -43,6 +44,15 @@ export function renderSign(result: SignResult, keyFile: string): string {
     'The bundle is as it was. The signature goes along beside it, and is used so:',
     `  airgap verify ${escapeLine(file)} --signature ${escapeLine(signatureFile)} --key ${escapeLine(keyFile)}`,
   ].join('\n')
+}
+
+/** Who has signed the bundle itself, and so answers for it already. */
+function makerFields(result: SignResult): [string, string][] {
+  const { authentication, hasSignature, policy } = result
+  if (policy) return [['signed by', countedSigners(result)], ...policyFieldLines(result)]
+  if (authentication.state === 'signed') return signerFields(authentication.signers ?? [], 'made by')
+  if (hasSignature) return [['who made it', 'not checked; the bundle carries a signature']]
+  return [['who made it', 'nobody says: the bundle carries no signature']]
 }
 
 /** What stands out where nobody answers for the bundle. */

@@ -6,8 +6,11 @@ type Planned = NonNullable<PlannedPush['images'][number]['imageSignatures']>
 type Done = NonNullable<Receipt['images'][number]['imageSignatures']>
 
 /** The key that images are signed with, as a field of a plan or a receipt. */
-export function signerField(signing: Receipt['imageSigning']): [string, string][] {
-  return signing ? [['images signed by', signing.keyFingerprint]] : []
+export function signerField(
+  signing: Receipt['imageSigning'],
+  label = 'images signed by',
+): [string, string][] {
+  return signing ? [[label, signing.keyFingerprint]] : []
 }
 
 /** What will be signed of an image, a line for each layout. */

@@ -24,5 +24,7 @@ export async function openSigner(flags: SigningFlagValues): Promise<SigningKey |
 
 /** The public key's file, as far as the flags say: beside `airgap.key` lies `airgap.pub`. */
 export function publicKeyFile({ key, 'public-key': publicKey }: SigningFlagValues): string | undefined {
-  return key === undefined ? publicKey : `${key.replace(/\.key$/, '')}.pub`
+  if (key === undefined) return publicKey
+  // keygen and cosign name pairs so. Where the other half of any other file is, nobody can tell.
+  return key.endsWith('.key') ? `${key.slice(0, -'.key'.length)}.pub` : 'PUB'
 }

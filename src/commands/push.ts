@@ -27,6 +27,7 @@ import type { ImageEntry } from '../bundle/description.ts'
 import type { PushOptions } from '../library/push.ts'
 import type { NameMap } from '../transfer/push/names.ts'
 import { isAllTagged } from '../transfer/push/receipt.ts'
+import type { OpenedBundle } from '../transfer/check/opened-bundle.ts'
 
 export default class Push extends BaseCommand {
   static override description =
@@ -172,6 +173,7 @@ export default class Push extends BaseCommand {
     const { signal } = this
     const records = new PushRecords(flags, key)
 
+    let upstream: OpenedBundle['upstream']
     const progress = new Progress()
     const options: PushOptions = {
       ...trust,
@@ -192,7 +194,9 @@ export default class Push extends BaseCommand {
       ...pressureOptions(flags),
       concurrency: flags.concurrency,
       onEvent: await progress.start(),
-      onOpened: async ({ authentication, description }) => {
+      onOpened: async (opened) => {
+        const { authentication, description } = opened
+        ;({ upstream } = opened)
         if (authentication.state !== 'signed') {
           this.warning('the bundle was not authenticated (--allow-unsigned): nobody was asked who made it')
         }
@@ -206,7 +210,7 @@ export default class Push extends BaseCommand {
         const kept = await records.keepIncomplete(receipt)
         this.warning(kept.message)
         // Nothing is missing but source indexes and referrers: what comes next is the same.
-        if (isAllTagged(receipt)) this.print(renderReceipt(receipt, kept.file))
+        if (isAllTagged(receipt)) this.print(renderReceipt(receipt, kept.file, undefined, upstream))
       },
       reportCommand: reportedCommand('push', raw, { ...BaseCommand.baseFlags, ...Push.flags }),
       onReport: async (report) => {
@@ -219,14 +223,14 @@ export default class Push extends BaseCommand {
         const planned = await planPush(args.bundle, args.registry, { ...options, signal })
         progress.stop()
         const document = planDocument(planned)
-        this.print(renderPushPlan(document))
+        this.print(renderPushPlan(document, upstream))
         return document
       }
       await records.reserveReport()
       const receipt = await push(args.bundle, args.registry, { ...options, signal })
       progress.stop()
       const { receiptFile, report } = await records.keep(receipt)
-      this.print(renderReceipt(receipt, receiptFile, report))
+      this.print(renderReceipt(receipt, receiptFile, report, upstream))
       return { ...receipt, receiptFile, report }
     } finally {
       progress.stop()

@@ -13,7 +13,7 @@ const { key: trustedKey, ...otherTrustFlags } = trustFlags
 
 export default class Sign extends BaseCommand {
   static override description =
-    'Verify a bundle completely, and approve it with your own signature\nThe bundle is not changed. The signature, a Sigstore bundle over its SHA256SUMS, is a file of its own, which goes along and which verify, push and serve take with --signature. Nothing is signed unless the bundle is complete and unaltered. With --verify-key it also has to be signed by whoever you expect; without, the approval is of the content, whoever made it, and the result says so.'
+    'Verify a bundle completely, and approve it with your own signature\nThe bundle is not changed. The signature, a Sigstore bundle over its SHA256SUMS, is a file of its own, which goes along and which verify, push and serve take with --signature. Nothing is signed unless the bundle is complete and unaltered. With --verify-key, identities or a policy it also has to be signed by whoever you expect; without, the approval is of the content, whoever made it, and the result says so.'
 
   static override examples = [
     {
@@ -24,7 +24,7 @@ export default class Sign extends BaseCommand {
     {
       description: 'Exactly the bundle that was tried out, by the digest that was written down',
       command:
-        '<%= config.bin %> <%= command.id %> k8s.tar --key approver.key --expect-digest "$APPROVED" -o k8s.approved.json',
+        '<%= config.bin %> <%= command.id %> k8s.tar --key approver.key --verify-key airgap.pub --expect-digest "$APPROVED" -o k8s.approved.json',
     },
     {
       description: 'With a key held elsewhere, by way of a program',
@@ -50,6 +50,7 @@ export default class Sign extends BaseCommand {
       multiple: true,
       multipleNonGreedy: true,
       description: 'Public key that the bundle has to be signed with already; any one of several suffices',
+      exclusive: ['policy'],
       helpValue: trustedKey.helpValue as string,
       helpGroup: 'TRUST',
     }),

@@ -17,7 +17,7 @@ import { upstreamFlags, upstreamFrom } from '../cli/upstream.ts'
 
 export default class Verify extends BaseCommand {
   static override description =
-    'Verify a bundle completely, offline\nChecks the signature with the key given, then that the archive holds exactly what is signed, that its descriptions agree, and that every byte is unaltered. All problems are reported together. Nothing inside the bundle is a source of trust, and nothing is asked of any network.'
+    'Verify a bundle completely, offline\nChecks the signature against the keys, identities or policy given, then that the archive holds exactly what is signed, that its descriptions agree, and that every byte is unaltered. All problems are reported together. Nothing inside the bundle is a source of trust, and nothing is asked of any network.'
 
   static override examples = [
     {

@@ -57,6 +57,7 @@ export type ItemOutcome =
   | 'listed'
   | 'verified'
   | 'unverified'
+  | 'skipped'
   | 'resumed'
   | 'reused'
   | 'fetched'

@@ -5,9 +5,19 @@ import { singleManifest } from '../../fixtures/images/index.ts'
 import { SIGSTORE_SIGNATURE } from '../../src/bundle/names.ts'
 import { trustFrom, type TrustFlagValues } from '../../src/cli/trust.ts'
 import { serveResult } from '../../src/cli/render-serve.ts'
-import { renderReceipt } from '../../src/cli/render-push.ts'
+import { planDocument, renderPushPlan, renderReceipt } from '../../src/cli/render-push.ts'
+import { renderSign, signResult } from '../../src/cli/render-sign.ts'
 import { renderServe } from '../../src/cli/render-serve.ts'
-import { planPush, push, readTrustedRoot, serve, verify, type Trust } from '../../src/index.ts'
+import {
+  planPush,
+  push,
+  readPrivateKey,
+  readTrustedRoot,
+  serve,
+  sign as signBundle,
+  verify,
+  type Trust,
+} from '../../src/index.ts'
 import { startRegistry } from '../../src/server/registry.ts'
 import { archiveOf, draftOf } from '../bundle/build-bundle.ts'
 import { parsePublicKey, type PublicKey } from '../../src/trust/keys.ts'
@@ -95,6 +105,9 @@ describe('who has signed with a certificate is told', () => {
     const target = { ...trust, registries: { plainHttp: [registry.host] } }
     const plan = await planPush(bundle, registry.host, target)
     expect(plan.authentication).toMatchObject({ state: 'signed', signers: [SIGNER] })
+    const byName =
+      /\n {2}signed by +https:\/\/ci\.example\.internal\/release\n {2}vouched for by +https:\/\/accounts\.example\.internal\n/
+    expect(renderPushPlan(planDocument(plan))).toMatch(byName)
     const receipt = await push(bundle, registry.host, target)
     expect(receipt.authentication).toMatchObject({
       state: 'signed',
@@ -102,9 +115,21 @@ describe('who has signed with a certificate is told', () => {
       issuer: ISSUER,
       signers: [SIGNER],
     })
-    expect(renderReceipt(receipt, 'receipt.json')).toMatch(
-      /\n {2}signed by +https:\/\/ci\.example\.internal\/release\n {2}vouched for by +https:\/\/accounts\.example\.internal\n/,
+    expect(renderReceipt(receipt, 'receipt.json')).toMatch(byName)
+  })
+
+  test('by sign, whose approver is another', async () => {
+    const output = folder.file('approved.json')
+    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    await writeFile(folder.file('approver.pem'), privateKey.export({ type: 'pkcs8', format: 'pem' }))
+    const approver = await readPrivateKey(folder.file('approver.pem'), async () => undefined)
+    const opened = await signBundle(bundle, { ...trust, key: approver, output })
+    const text = renderSign(signResult(opened, { key: approver, output }), 'PUB')
+    expect(text).toMatch(/complete, unaltered, and signed by the identity given\n/)
+    expect(text).toMatch(
+      /\n {2}made by +https:\/\/ci\.example\.internal\/release\n {2}vouched for by +https:\/\/accounts\.example\.internal\n/,
     )
+    expect(text).toContain(`key ${approver.publicKey.fingerprint}`)
   })
 
   test('by serve, with a root that was read before, and a signature by a key besides', async () => {

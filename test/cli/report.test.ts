@@ -169,6 +169,7 @@ describe('push', () => {
       ),
     )
     expect(stdout).toMatch(/^ {2}report +mine\.report\.json$/m)
+    expect(stdout).toMatch(/^ {2}both signed by\n {4}[0-9a-f]{64}$/m)
     const report = await read<Report>('mine.report.json')
     expect(report).toMatchObject({ verdict: 'good', command: { name: 'push' } })
     expect(report.receipt?.digest).toBe(digestOf(await readFile(folder.file('mine.receipt.json'))))

@@ -34,7 +34,7 @@ export const EXIT_STATUS: readonly (readonly [code: number, short: string, meani
   [
     2,
     'usage',
-    'Usage: a mistake in the command, a list, a config or a lock, or a conflict that a flag has to decide.',
+    'Usage: a mistake in the command, a list, a config, a lock or a policy, or a conflict that a flag has to decide.',
   ],
   [3, 'verification failed', 'Verification failed: do not use the bundle.'],
   [

@@ -48,6 +48,7 @@ const outcome = v.picklist([
   'listed',
   'verified',
   'unverified',
+  'skipped',
   'resumed',
   'reused',
   'fetched',

@@ -13,7 +13,7 @@ import { readChecked } from '../check/opened-bundle.ts'
 import type { OnEvent } from '../events.ts'
 import { applyPolicy } from './apply-rule.ts'
 import { reasonText } from './faults.ts'
-import type { UpstreamVerdict } from './verdict.ts'
+import { OUTCOMES, type UpstreamVerdict } from './verdict.ts'
 import { verifyImage, type ImageDemand, type SignatureSource } from './verify-image.ts'
 
 /** Who says by whom images have to be signed; without a policy, the packer's records do. */
@@ -45,8 +45,7 @@ export async function checkUpstream(
       ? await byPolicy(graph.image, { policy: check.policy, root: check.root }, source)
       : await byRecord(graph.image, check.root, source)
     verdicts.push(verdict)
-    const outcome = verdict.state === 'verified' ? 'verified' : 'unverified'
-    onEvent?.({ type: 'item', name: graph.image.source, bytes: 0, outcome })
+    onEvent?.({ type: 'item', name: graph.image.source, bytes: 0, outcome: OUTCOMES[verdict.state] })
   }
   return verdicts
 }

@@ -2,6 +2,7 @@ import * as v from 'valibot'
 import { source } from '../../bundle/description.ts'
 import { described, digest, type Known } from '../../bundle/fields.ts'
 import { upstreamReason, upstreamRule, upstreamSignature } from '../../bundle/upstream.ts'
+import type { ItemOutcome } from '../events.ts'
 
 /** What came of an image's upstream when a bundle was checked: without a network, from the bundle's content alone. */
 export const UpstreamVerdictSchema = v.object({
@@ -26,3 +27,11 @@ export const UpstreamVerdictSchema = v.object({
   signature: v.optional(upstreamSignature),
 })
 export type UpstreamVerdict = Known<v.InferOutput<typeof UpstreamVerdictSchema>>
+
+/** What the progress says of an image in each state. */
+export const OUTCOMES = {
+  verified: 'verified',
+  warned: 'unverified',
+  skipped: 'skipped',
+  failed: 'unverified',
+} as const satisfies Record<UpstreamVerdict['state'], ItemOutcome>

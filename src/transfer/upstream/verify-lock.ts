@@ -15,6 +15,7 @@ import { findReferrers } from '../pack/referrers/find.ts'
 import { ReferrerLookup } from '../pack/referrers/lookup.ts'
 import type { DocumentCache } from '../pack/sources.ts'
 import { applyPolicy } from './apply-rule.ts'
+import { OUTCOMES } from './verdict.ts'
 import { verifyImage, type ImageDemand, type SignatureSource } from './verify-image.ts'
 
 export interface VerifyLockOptions {
@@ -77,8 +78,7 @@ export async function verifyLock(
         message: `${image.source}: not verified, as the policy allows: ${record.reason}`,
       })
     }
-    const outcome = record.state === 'verified' ? 'verified' : 'unverified'
-    onEvent?.({ type: 'item', name: image.source, bytes: 0, outcome })
+    onEvent?.({ type: 'item', name: image.source, bytes: 0, outcome: OUTCOMES[record.state] })
     return { ...image, ...(entry ? { referrers: withEntry(image.referrers, entry) } : {}), upstream: record }
   })
   return { images: results, failed }
