@@ -42,19 +42,22 @@ const HASH_BYTES = { SHA2_256: 32, SHA2_384: 48 }
 
 const MEMBERS = 'a member is missing, unknown or of the wrong kind'
 
+/** What a bundle with a signature by a bare key says of the key. */
+export const KeyMaterialShape = v.strictObject(
+  {
+    publicKey: v.strictObject({ hint: v.optional(v.string('a string is expected')) }, MEMBERS),
+    tlogEntries: v.optional(v.array(v.unknown(), 'a list is expected')),
+    timestampVerificationData: v.optional(v.unknown()),
+  },
+  MEMBERS,
+)
+
 // The members of the protobuf messages and no others, as Go's decoder has it. Strings only where strings
 // belong: the library would turn an array into one.
 const KeyBundleShape = v.strictObject(
   {
     mediaType: v.picklist(BUNDLE_MEDIA_TYPES, 'it is not a known kind of Sigstore bundle'),
-    verificationMaterial: v.strictObject(
-      {
-        publicKey: v.strictObject({ hint: v.optional(v.string('a string is expected')) }, MEMBERS),
-        tlogEntries: v.optional(v.array(v.unknown(), 'a list is expected')),
-        timestampVerificationData: v.optional(v.unknown()),
-      },
-      MEMBERS,
-    ),
+    verificationMaterial: KeyMaterialShape,
     messageSignature: v.strictObject(
       {
         messageDigest: v.pipe(

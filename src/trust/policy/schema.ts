@@ -92,11 +92,9 @@ const SignerSchema = v.pipe(
 )
 
 const requirement = textBy(parseRequirement)
-const oneOrMore = <S extends v.GenericSchema>(item: S) =>
-  v.union([
-    item,
-    v.pipe(v.array(item), v.minLength(1, 'is empty; take the key out'), v.maxLength(MOST, tooMany)),
-  ])
+const listOf = <S extends v.GenericSchema>(item: S) =>
+  v.pipe(v.array(item), v.minLength(1, 'is empty; take the key out'), v.maxLength(MOST, tooMany))
+const oneOrMore = <S extends v.GenericSchema>(item: S) => v.union([item, listOf(item)])
 
 const BundleSchema = v.strictObject({
   name: described(oneOrMore(text), "The bundle's name, or several of which it has to have one."),
@@ -110,19 +108,11 @@ const BundleSchema = v.strictObject({
 
 const ImagesSchema = v.strictObject({
   sources: described(
-    v.pipe(
-      v.array(textBy(parsePattern)),
-      v.minLength(1, 'is empty; take the key out'),
-      v.maxLength(MOST, tooMany),
-    ),
+    listOf(textBy(parsePattern)),
     'Every image has to match one of these patterns, as --include takes them; * stands for any characters, and a pattern that begins with it needs quotes.',
   ),
   platforms: described(
-    v.pipe(
-      v.array(textBy(parsePlatform)),
-      v.minLength(1, 'is empty; take the key out'),
-      v.maxLength(MOST, tooMany),
-    ),
+    listOf(textBy(parsePlatform)),
     'Images may be for these platforms and no others: OS/ARCH[/VARIANT].',
   ),
   allowMirrorDigests: described(

@@ -5,7 +5,7 @@ import { decodeBase64 } from '../base64.ts'
 import { BUNDLE_MEDIA_TYPES } from '../bundle-types.ts'
 import { preAuthEncoding } from '../dsse.ts'
 import type { Refused } from '../identity/certificate-bundle.ts'
-import { BUNDLE_JSON_LIMIT } from '../key-bundle.ts'
+import { BUNDLE_JSON_LIMIT, KeyMaterialShape } from '../key-bundle.ts'
 import type { PublicKey } from '../keys.ts'
 import { verifySignature } from '../verify.ts'
 
@@ -21,14 +21,7 @@ const base64 = v.pipe(
 const KeyEnvelope = v.strictObject(
   {
     mediaType: v.picklist(BUNDLE_MEDIA_TYPES, 'it is not a known kind of Sigstore bundle'),
-    verificationMaterial: v.strictObject(
-      {
-        publicKey: v.strictObject({ hint: v.optional(v.string('a string is expected')) }, MEMBERS),
-        tlogEntries: v.optional(v.array(v.unknown(), 'a list is expected')),
-        timestampVerificationData: v.optional(v.unknown()),
-      },
-      MEMBERS,
-    ),
+    verificationMaterial: KeyMaterialShape,
     dsseEnvelope: v.strictObject(
       {
         payload: base64,
