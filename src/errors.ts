@@ -104,6 +104,11 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
 
+/** An error's message and its hint in one text, for where it is one of several problems. */
+export function withHint({ message, hint }: AirgapError): string {
+  return hint === undefined ? message : `${message}. ${hint}`
+}
+
 /** Node's system error code (`ENOENT`, `ECONNREFUSED`, …) of anything that was thrown, if it has one. */
 export function systemCode(error: unknown): string | undefined {
   if (typeof error !== 'object' || error === null || !('code' in error)) return undefined

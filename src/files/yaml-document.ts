@@ -2,20 +2,11 @@ import * as v from 'valibot'
 import { isMap, isScalar, isSeq, type ParsedNode, type YAMLMap } from 'yaml'
 import type { Problem } from '../errors.ts'
 import { nearest } from '../nearest.ts'
+import type { Fault } from './yaml-faults.ts'
 import { nameOf, offsetAt, type YamlPath } from './yaml-places.ts'
 import { describeNode, quote, readYaml } from './yaml.ts'
 
 export type { YamlPath }
-
-/** What is wrong in a document. */
-export interface Fault {
-  path: YamlPath
-  message: string
-  /** The key is meant, not its value. */
-  atKey?: boolean
-  /** Where that is, if it is known already: looking it up has its price. */
-  offset?: number
-}
 
 /** A document that was read, with nothing wrong in it so far. */
 export interface YamlDocument<T> {

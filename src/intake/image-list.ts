@@ -1,4 +1,4 @@
-import { AirgapError } from '../errors.ts'
+import { AirgapError, withHint } from '../errors.ts'
 import { parseReference, type Reference } from '../oci/reference.ts'
 
 /** Bytes. */
@@ -45,8 +45,7 @@ export function parseImageList(bytes: Uint8Array, where: string): Reference[] {
       references.push(parseReference(content))
     } catch (error) {
       if (!(error instanceof AirgapError)) throw error
-      const reason = error.hint === undefined ? error.message : `${error.message}. ${error.hint}`
-      problems.push({ entry: `${where}:${i + 1}`, message: reason })
+      problems.push({ entry: `${where}:${i + 1}`, message: withHint(error) })
     }
   }
   if (problems.length > 0) {

@@ -12,6 +12,15 @@ export type CosignKind = (typeof COSIGN_KINDS)[number]
 
 /** The payload that cosign signs; the signature is the layer's annotation. */
 export const SIMPLE_SIGNING = 'application/vnd.dev.cosign.simplesigning.v1+json'
+/** The layer's annotation that holds the signature over the payload, in base64. */
+export const SIGNATURE_ANNOTATION = 'dev.cosignproject.cosign/signature'
+/** Annotations of a layer whose signature was made with a certificate: that, PEM; the log's answer; a timestamp. */
+export const CERTIFICATE_ANNOTATION = 'dev.sigstore.cosign/certificate'
+export const LOG_ENTRY_ANNOTATION = 'dev.sigstore.cosign/bundle'
+export const TIMESTAMP_ANNOTATION = 'dev.sigstore.cosign/rfc3161timestamp'
+
+/** What a statement says of an image that `cosign sign` has signed since version 3. Any other attests something else. */
+export const COSIGN_SIGN_PREDICATE = 'https://sigstore.dev/cosign/sign/v1'
 
 /** `sha256-<hex>.sig` */
 export function cosignTag(subject: Digest, kind: CosignKind): string {

@@ -1,8 +1,4 @@
 import {
-  BUNDLE_V01_MEDIA_TYPE,
-  BUNDLE_V02_MEDIA_TYPE,
-  BUNDLE_V03_LEGACY_MEDIA_TYPE,
-  BUNDLE_V03_MEDIA_TYPE,
   bundleFromJSON,
   isBundleWithMessageSignature,
   isBundleWithPublicKey,
@@ -11,19 +7,12 @@ import {
 import * as v from 'valibot'
 import { AirgapError } from '../errors.ts'
 import { checkShape, parseStrictJson } from '../oci/json.ts'
-import { decodeBase64 } from './base64.ts'
+import { base64Text } from './base64.ts'
+import { BUNDLE_MEDIA_TYPES } from './bundle-types.ts'
 import type { SignatureHash } from './key-kinds.ts'
 
 /** The most that a Sigstore bundle may take. */
 export const BUNDLE_JSON_LIMIT = 1024 * 1024
-
-/** A list and not a pattern: the library also takes versions that nobody has written yet. */
-const MEDIA_TYPES = [
-  BUNDLE_V03_MEDIA_TYPE,
-  BUNDLE_V03_LEGACY_MEDIA_TYPE,
-  BUNDLE_V02_MEDIA_TYPE,
-  BUNDLE_V01_MEDIA_TYPE,
-]
 
 /** A Sigstore bundle that holds a signature by a bare key over a message. */
 export interface KeyBundle {
@@ -47,37 +36,35 @@ export interface NoKeyBundle {
   reason: string
 }
 
-const base64 = v.pipe(
-  v.string('a base64 string is expected'),
-  v.check((text) => decodeBase64(text) !== undefined, 'it is not canonical base64'),
-)
-
 /** The hashes that occur with the kinds of key that are accepted, as bundles name them. */
 const HASHES = { SHA2_256: 'sha256', SHA2_384: 'sha384' } as const satisfies Record<string, SignatureHash>
 const HASH_BYTES = { SHA2_256: 32, SHA2_384: 48 }
 
 const MEMBERS = 'a member is missing, unknown or of the wrong kind'
 
+/** What a bundle with a signature by a bare key says of the key. */
+export const KeyMaterialShape = v.strictObject(
+  {
+    publicKey: v.strictObject({ hint: v.optional(v.string('a string is expected')) }, MEMBERS),
+    tlogEntries: v.optional(v.array(v.unknown(), 'a list is expected')),
+    timestampVerificationData: v.optional(v.unknown()),
+  },
+  MEMBERS,
+)
+
 // The members of the protobuf messages and no others, as Go's decoder has it. Strings only where strings
 // belong: the library would turn an array into one.
 const KeyBundleShape = v.strictObject(
   {
-    mediaType: v.picklist(MEDIA_TYPES, 'it is not a known kind of Sigstore bundle'),
-    verificationMaterial: v.strictObject(
-      {
-        publicKey: v.strictObject({ hint: v.optional(v.string('a string is expected')) }, MEMBERS),
-        tlogEntries: v.optional(v.array(v.unknown(), 'a list is expected')),
-        timestampVerificationData: v.optional(v.unknown()),
-      },
-      MEMBERS,
-    ),
+    mediaType: v.picklist(BUNDLE_MEDIA_TYPES, 'it is not a known kind of Sigstore bundle'),
+    verificationMaterial: KeyMaterialShape,
     messageSignature: v.strictObject(
       {
         messageDigest: v.pipe(
           v.strictObject(
             {
               algorithm: v.picklist(['SHA2_256', 'SHA2_384'], 'only SHA2_256 and SHA2_384 are accepted'),
-              digest: base64,
+              digest: base64Text,
             },
             MEMBERS,
           ),
@@ -86,7 +73,7 @@ const KeyBundleShape = v.strictObject(
             'the digest is not as long as one of that algorithm',
           ),
         ),
-        signature: base64,
+        signature: base64Text,
       },
       MEMBERS,
     ),

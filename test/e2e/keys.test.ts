@@ -1,8 +1,9 @@
 import { mkdir, readFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Airgap, describeEnd, KEY_PASSWORD } from './parts/airgap.ts'
+import { cosignIn, THEIR_PASSWORD } from './parts/cosign.ts'
 import { CHART, SCHEMA2 } from './parts/images.ts'
-import { attempt, run, type Ended } from './parts/processes.ts'
+import { attempt, run } from './parts/processes.ts'
 import { withParts } from './parts/tools.ts'
 import { openWorld, WORLD_PARTS, type World } from './parts/world.ts'
 
@@ -17,12 +18,6 @@ withParts('keys', WORLD_PARTS, () => {
   afterAll(() => world?.[Symbol.asyncDispose]())
 
   withParts('and cosign', ['cosign'], () => {
-    const cosign = (folder: string, ...args: string[]): Promise<Ended> =>
-      attempt('cosign', args, {
-        cwd: folder,
-        env: { PATH: process.env['PATH'], HOME: folder, COSIGN_PASSWORD: 'theirs' },
-      })
-
     describe('with a key pair that cosign has made', () => {
       let folder: string
       let signed: string
@@ -31,9 +26,9 @@ withParts('keys', WORLD_PARTS, () => {
         folder = world.path('cosign')
         signed = world.path('by-cosign.tar')
         await mkdir(folder)
-        const made = await cosign(folder, 'generate-key-pair')
+        const made = await cosignIn(folder)('generate-key-pair')
         expect(made.code, describeEnd(made)).toBe(0)
-        const theirs = new Airgap(folder, { AIRGAP_PASSWORD: undefined, COSIGN_PASSWORD: 'theirs' })
+        const theirs = new Airgap(folder, { AIRGAP_PASSWORD: undefined, COSIGN_PASSWORD: THEIR_PASSWORD })
         const flags = ['--resolve-from', 'mirror', ...world.reading()]
         await theirs.run('pack', SCHEMA2, CHART, '-o', signed, '--key', 'cosign.key', ...flags)
       })
@@ -50,7 +45,7 @@ withParts('keys', WORLD_PARTS, () => {
 
       test('cosign verifies what pack has signed', async () => {
         await run('tar', ['-C', folder, '-xf', signed, 'SHA256SUMS', 'SHA256SUMS.sigstore.json'])
-        const result = await cosign(folder, ...verifyBlob('cosign.pub'))
+        const result = await cosignIn(folder)(...verifyBlob('cosign.pub'))
         expect(result.code, describeEnd(result)).toBe(0)
       })
 
@@ -88,7 +83,7 @@ withParts('keys', WORLD_PARTS, () => {
       const folder = world.path('ours')
       await mkdir(folder)
       await run('tar', ['-C', folder, '-xf', bundle, 'SHA256SUMS', 'SHA256SUMS.sigstore.json'])
-      const result = await cosign(folder, ...verifyBlob(world.publicKey))
+      const result = await cosignIn(folder)(...verifyBlob(world.publicKey))
       expect(result.code, describeEnd(result)).toBe(0)
     })
   })

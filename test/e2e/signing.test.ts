@@ -4,18 +4,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { AMD64, buildImage, seedRegistry } from '../../fixtures/images/index.ts'
 import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
 import { Airgap, describeEnd } from './parts/airgap.ts'
+import { cosignIn, SIGN_OFFLINE, THEIR_PASSWORD, verifyOffline } from './parts/cosign.ts'
 import { attempt, run, type Ended } from './parts/processes.ts'
 import { scratch } from './parts/scratch.ts'
-import {
-  cosignIn,
-  HSM_MODULE,
-  KINDS,
-  makeKeys,
-  makeToken,
-  SIGN_OFFLINE,
-  THEIR_PASSWORD,
-  verifyOffline,
-} from './parts/signers.ts'
+import { HSM_MODULE, KINDS, makeKeys, makeToken } from './parts/signers.ts'
 import { withParts, type Part } from './parts/tools.ts'
 
 const GENERATIONS = [

@@ -2,12 +2,11 @@ import { mkdir, mkdtemp, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startRegistry } from '../../src/server/registry.ts'
-import { Airgap, describeEnd } from './parts/airgap.ts'
+import { describeEnd, type Airgap } from './parts/airgap.ts'
+import { buildWithCrane, Cosign, openCosignWorld } from './parts/cosign.ts'
 import { run } from './parts/processes.ts'
-import { startDistribution3, startDockerRegistry, type Registry } from './parts/registries.ts'
-import { scratch } from './parts/scratch.ts'
+import { startFresh, type Registry } from './parts/registries.ts'
 import { startServing } from './parts/serving.ts'
-import { buildWithCrane, Cosign } from './parts/signing.ts'
 import { withParts } from './parts/tools.ts'
 
 const SPDX = 'application/spdx+json'
@@ -29,27 +28,20 @@ withParts(
   ['cosign', 'crane', 'regctl', 'docker-registry', 'registry', 'tar', 'setpriv'],
   () => {
     let folder: string
-    let stack: AsyncDisposableStack
+    let world: Awaited<ReturnType<typeof openCosignWorld>>
     let airgap: Airgap
     let cosign: Cosign
 
     beforeAll(async () => {
-      stack = new AsyncDisposableStack()
-      folder = stack.use(await scratch()).path
-      airgap = new Airgap(folder)
-      cosign = await Cosign.withKey(folder)
-      await airgap.run('keygen')
+      world = await openCosignWorld()
+      ;({ folder, airgap, cosign } = world)
     })
-    afterAll(() => stack?.disposeAsync())
+    afterAll(() => world?.[Symbol.asyncDispose]())
 
     const start: Record<string, () => Promise<Registry | Awaited<ReturnType<typeof startRegistry>>>> = {
-      'docker-registry': async () => startDockerRegistry(await place()),
-      'distribution 3': async () => startDistribution3(await place()),
+      'docker-registry': () => startFresh('docker-registry', folder),
+      'distribution 3': () => startFresh('distribution 3', folder),
       'a registry with a list of referrers': () => startRegistry(),
-    }
-    async function place(): Promise<{ store: string; scratch: string }> {
-      const own = await mkdtemp(join(folder, 'registry-'))
-      return { store: join(own, 'store'), scratch: own }
     }
 
     const regctl = (...args: string[]): Promise<string> =>

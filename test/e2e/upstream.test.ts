@@ -1,11 +1,10 @@
 import { mkdtemp, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { Airgap, describeEnd } from './parts/airgap.ts'
+import { describeEnd, type Airgap } from './parts/airgap.ts'
+import { buildWithCrane, Cosign, openCosignWorld } from './parts/cosign.ts'
 import { run } from './parts/processes.ts'
-import { startDistribution3, startDockerRegistry, type Registry } from './parts/registries.ts'
-import { scratch } from './parts/scratch.ts'
-import { buildWithCrane, Cosign } from './parts/signing.ts'
+import { startFresh } from './parts/registries.ts'
 import { withParts } from './parts/tools.ts'
 
 const POLICY = `type: dev.airgap.upstream-policy
@@ -20,25 +19,16 @@ withParts(
   ['cosign', 'crane', 'docker-registry', 'registry', 'tar', 'network namespaces'],
   () => {
     let folder: string
-    let stack: AsyncDisposableStack
+    let world: Awaited<ReturnType<typeof openCosignWorld>>
     let airgap: Airgap
     let cosign: Cosign
 
     beforeAll(async () => {
-      stack = new AsyncDisposableStack()
-      folder = stack.use(await scratch()).path
-      airgap = new Airgap(folder)
-      cosign = await Cosign.withKey(folder)
-      await airgap.run('keygen')
+      world = await openCosignWorld()
+      ;({ folder, airgap, cosign } = world)
       await writeFile(join(folder, 'upstream.yaml'), POLICY)
     })
-    afterAll(() => stack?.disposeAsync())
-
-    async function started(kind: string): Promise<Registry> {
-      const own = await mkdtemp(join(folder, 'registry-'))
-      const place = { store: join(own, 'store'), scratch: own }
-      return kind === 'docker-registry' ? startDockerRegistry(place) : startDistribution3(place)
-    }
+    afterAll(() => world?.[Symbol.asyncDispose]())
 
     test.each([
       ['docker-registry', 'tag'],
@@ -48,7 +38,7 @@ withParts(
     ] as const)(
       '%s, as a %s: verified outside, and again inside without a network',
       async (kind, layout) => {
-        await using source = await started(kind)
+        await using source = await startFresh(kind, folder)
         const work = await mkdtemp(join(folder, 'work-'))
         const name = `${source.host}/team/app:1`
         const digest = await buildWithCrane(work, name)
@@ -97,7 +87,7 @@ withParts(
     )
 
     test('one changed byte of a signature is noticed', { timeout: 120_000 }, async () => {
-      await using source = await started('distribution 3')
+      await using source = await startFresh('distribution 3', folder)
       const work = await mkdtemp(join(folder, 'work-'))
       const name = `${source.host}/team/app:1`
       const digest = await buildWithCrane(work, name)

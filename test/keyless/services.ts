@@ -5,8 +5,8 @@ import { createServer as createSecureServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import { fulcioHandler, initializeCA, initializeCTLog, initializeTLog, initializeTSA } from '@sigstore/mock'
-import { HashAlgorithm, PublicKeyDetails, TrustedRoot } from '@sigstore/protobuf-specs'
 import { onTestFinished } from 'vitest'
+import { trustedRootOf } from '../trust/trusted-root.ts'
 import { noteSecret } from '../secrets/known.ts'
 
 export type ServiceName = 'fulcio' | 'rekor' | 'rekor-2' | 'tsa' | 'github'
@@ -131,32 +131,16 @@ export async function startServices({ tls }: ServiceOptions = {}): Promise<TestS
     }),
   }
 
-  const validFor = { start: new Date(0), end: undefined }
-  const logInstance = (baseUrl: string, publicKey: Buffer, keyId: Buffer) => ({
-    baseUrl,
-    hashAlgorithm: HashAlgorithm.SHA2_256,
-    publicKey: { rawBytes: publicKey, keyDetails: PublicKeyDetails.PKIX_ECDSA_P256_SHA_256, validFor },
-    logId: { keyId },
-    checkpointKeyId: undefined,
-    operator: 'example.internal',
-  })
-  const authority = (uri: string, certificates: Uint8Array[]) => ({
-    subject: { organization: 'sigstore.mock', commonName: 'sigstore' },
-    uri,
-    certChain: { certificates: certificates.map((der) => ({ rawBytes: Buffer.from(der) })) },
-    validFor,
-    operator: 'example.internal',
-  })
   services.trustedRoot = Buffer.from(
     JSON.stringify(
-      TrustedRoot.toJSON({
-        mediaType: 'application/vnd.dev.sigstore.trustedroot+json;version=0.1',
-        tlogs: [logInstance(services.origin, log.publicKey, sha256(log.publicKey))],
-        certificateAuthorities: [authority(services.origin, [bytesOf(ca.rootCertificate)])],
-        ctlogs: [logInstance(services.origin, ctLog.publicKey, sha256(ctLog.publicKey))],
-        timestampAuthorities: [
-          authority(services.origin, [bytesOf(tsa.intCertificate), bytesOf(tsa.rootCertificate)]),
-        ],
+      trustedRootOf({
+        log: { baseUrl: services.origin, publicKey: log.publicKey },
+        ctLog: { baseUrl: services.origin, publicKey: ctLog.publicKey },
+        ca: { uri: services.origin, certificates: [bytesOf(ca.rootCertificate)] },
+        tsa: {
+          uri: services.origin,
+          certificates: [bytesOf(tsa.intCertificate), bytesOf(tsa.rootCertificate)],
+        },
       }),
     ),
   )
@@ -244,10 +228,6 @@ async function entryOfSecond(body: Buffer, log: (value: object) => Promise<objec
 
 function pair(namedCurve = 'P-256'): { publicKey: KeyObject; privateKey: KeyObject } {
   return generateKeyPairSync('ec', { namedCurve })
-}
-
-function sha256(bytes: Uint8Array): Buffer {
-  return createHash('sha256').update(bytes).digest()
 }
 
 function bytesOf(view: ArrayBufferView): Buffer {

@@ -8,8 +8,8 @@ import {
 } from 'node:crypto'
 import { bundleToJSON, toDSSEBundle, toMessageSignatureBundle, type Bundle } from '@sigstore/bundle'
 import { initializeTLog, initializeTSA } from '@sigstore/mock'
-import { HashAlgorithm, PublicKeyDetails, TrustedRoot } from '@sigstore/protobuf-specs'
 import { makeAuthority, TIME_STAMPING, type KeyPair, type LeafOptions } from './certificates.ts'
+import { trustedRootOf } from './trusted-root.ts'
 
 const REKOR = 'https://rekor.test.internal'
 const MINUTE = 60_000
@@ -106,34 +106,15 @@ export async function makeSigstore(clock: Date = new Date()): Promise<Sigstore> 
   const later = (minutes: number): Date => new Date(time.getTime() + minutes * MINUTE)
   const spki = (key: KeyObject): Buffer => key.export({ type: 'spki', format: 'der' })
 
-  const validFor = { start: new Date(0), end: undefined }
-  const logInstance = (baseUrl: string, publicKey: Buffer, keyId: Buffer) => ({
-    baseUrl,
-    hashAlgorithm: HashAlgorithm.SHA2_256,
-    publicKey: { rawBytes: publicKey, keyDetails: PublicKeyDetails.PKIX_ECDSA_P256_SHA_256, validFor },
-    logId: { keyId },
-    checkpointKeyId: undefined,
-    operator: '',
-  })
-  const authority = (uri: string, certificates: Uint8Array[]) => ({
-    subject: { organization: 'sigstore.mock', commonName: 'sigstore' },
-    uri,
-    certChain: { certificates: certificates.map((each) => ({ rawBytes: Buffer.from(each) })) },
-    validFor,
-    operator: '',
-  })
   const bytesOf = (view: ArrayBufferView): Buffer =>
     Buffer.from(view.buffer, view.byteOffset, view.byteLength)
   const trustedRoot = Buffer.from(
     `${JSON.stringify(
-      TrustedRoot.toJSON({
-        mediaType: 'application/vnd.dev.sigstore.trustedroot+json;version=0.1',
-        tlogs: [logInstance(REKOR, spki(logKeys.publicKey), sha256(spki(logKeys.publicKey)))],
-        certificateAuthorities: [authority('https://fulcio.test.internal', [ca.root])],
-        ctlogs: [
-          logInstance('https://ct.test.internal', spki(ctKeys.publicKey), sha256(spki(ctKeys.publicKey))),
-        ],
-        timestampAuthorities: [authority('https://tsa.test.internal', [timeCertificate, timeAuthority.root])],
+      trustedRootOf({
+        log: { baseUrl: REKOR, publicKey: spki(logKeys.publicKey) },
+        ctLog: { baseUrl: 'https://ct.test.internal', publicKey: spki(ctKeys.publicKey) },
+        ca: { uri: 'https://fulcio.test.internal', certificates: [ca.root] },
+        tsa: { uri: 'https://tsa.test.internal', certificates: [timeCertificate, timeAuthority.root] },
       }),
       undefined,
       2,

@@ -1,8 +1,9 @@
 import * as v from 'valibot'
 import { isMap, isScalar, isSeq, type ParsedNode } from 'yaml'
-import { AirgapError, type Problem } from '../../errors.ts'
+import type { AirgapError, Problem } from '../../errors.ts'
 import { readSmallFile } from '../../files/small-file.ts'
 import { describeNode, MAX_YAML_SIZE, quote, readYaml, type YamlText } from '../../files/yaml.ts'
+import { unusableDocument } from '../../files/yaml-faults.ts'
 import { elsewhere, nearestKey } from './keys.ts'
 import { CONFIG_KEYS, CONFIG_VERSION, ConfigSchema, type Config, type ConfigKey } from './schema.ts'
 
@@ -185,22 +186,10 @@ function describeIssue(
   return message
 }
 
-/** Characters of a message, which may quote as much of the file as there is. */
-const MAX_MESSAGE = 500
-
 function invalid(path: string, found: readonly Problem[]): AirgapError {
-  const problems = found.map(({ entry, message }) => ({
-    entry,
-    message: message.length > MAX_MESSAGE ? `${message.slice(0, MAX_MESSAGE)}…` : message,
-  }))
-  const [first] = problems
-  const isOne = problems.length === 1 && first !== undefined
-  return new AirgapError(
-    'INVALID_CONFIG',
-    isOne ? `${first.entry}: ${first.message}` : `${path}: ${problems.length} mistakes`,
-    {
-      problems: isOne ? [] : problems,
-      hint: '`airgap init -o -` prints a config with every key explained.',
-    },
-  )
+  return unusableDocument('INVALID_CONFIG', found, {
+    one: '',
+    several: path,
+    hint: '`airgap init -o -` prints a config with every key explained.',
+  })
 }

@@ -1,6 +1,6 @@
 import * as v from 'valibot'
-import { MAX_TEXT } from '../../bundle/description.ts'
 import { AirgapError } from '../../errors.ts'
+import { readableBy, text } from '../../files/yaml-values.ts'
 import { parsePattern } from '../../oci/pattern.ts'
 import { parsePlatform } from '../../oci/platform.ts'
 import { parseReference } from '../../oci/reference.ts'
@@ -10,29 +10,6 @@ import { kubeadmImages } from '../kubeadm.ts'
 
 /** The version of the config's own format that this release reads. */
 export const CONFIG_VERSION = 1
-
-/** Refuses what `parse` refuses, with its words: the same parsers read the flags. */
-function readableBy(parse: (text: string) => unknown) {
-  return v.rawCheck<string>(({ dataset, addIssue }) => {
-    if (!dataset.typed) return
-    try {
-      parse(dataset.value)
-    } catch (error) {
-      if (!(error instanceof AirgapError)) throw error
-      addIssue({ message: error.hint === undefined ? error.message : `${error.message}. ${error.hint}` })
-    }
-  })
-}
-
-const aText = v.pipe(
-  v.string(),
-  v.minLength(1, 'is empty'),
-  v.maxLength(MAX_TEXT, `has more than ${MAX_TEXT} characters`),
-  // oxlint-disable-next-line no-control-regex
-  v.regex(/^[^\u0000-\u001f\u007f]*$/, 'holds a line end or another control character'),
-  // YAML can write it, and no reader of the bundle would take it.
-  v.check((text) => text.isWellFormed(), 'holds half a surrogate pair'),
-)
 
 const listOf = (parse: (text: string) => unknown) =>
   v.array(v.pipe(v.string(), v.minLength(1, 'is empty'), readableBy(parse)))
@@ -61,7 +38,7 @@ export const ConfigSchema = v.strictObject({
   ),
   name: v.optional(
     v.pipe(
-      aText,
+      text,
       v.description(
         "The bundle's name, by which those inside tell its successors. Without it, the output file's. (--name)",
       ),
@@ -70,7 +47,7 @@ export const ConfigSchema = v.strictObject({
   ),
   bundleVersion: v.optional(
     v.pipe(
-      aText,
+      text,
       v.description("The bundle's version, free text, only shown. (--bundle-version)"),
       v.examples(['2026.1']),
     ),

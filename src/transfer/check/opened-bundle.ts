@@ -1,7 +1,7 @@
 import type { Checksums } from '../../bundle/checksums.ts'
 import type { BundleDescription, ImageEntry } from '../../bundle/description.ts'
 import type { BundleEntry, BundleReader } from '../../bundle/reader.ts'
-import { AirgapError, messageOf, type Problem } from '../../errors.ts'
+import { AirgapError, withHint, type Problem } from '../../errors.ts'
 import { digestOf, type Digest } from '../../oci/digest.ts'
 import type { Index } from '../../oci/manifest.ts'
 import type { Closure } from '../graph.ts'
@@ -109,10 +109,7 @@ export function asProblem(entry: string, error: unknown): Problem {
     error instanceof AirgapError &&
     (error.code === 'INVALID_CONTENT' || error.code === 'UNSUPPORTED_CONTENT')
   ) {
-    return {
-      entry,
-      message: error.hint === undefined ? messageOf(error) : `${messageOf(error)}. ${error.hint}`,
-    }
+    return { entry, message: withHint(error) }
   }
   throw error
 }

@@ -7,7 +7,7 @@ import type { Descriptor, Manifest, ManifestOrIndex } from '../../oci/manifest.t
 import { isImageConfigType, OCI_CONFIG, OCI_MANIFEST } from '../../oci/media-types.ts'
 import type { Repository } from '../../registry/repository.ts'
 import { readCosignTag, taken } from './read-cosign-tag.ts'
-import { putSmallBlob } from './small-blob.ts'
+import { isUnusable, putSmallBlob } from './small-blob.ts'
 
 /** How often the manifest is written at most, when others write it at the same time. */
 const MAX_ROUNDS = 5
@@ -130,10 +130,7 @@ async function readConfig(
     const value = parseStrictJson(await repository.fetchSmallBlob(config, MAX_CONFIG, signal), 'config')
     return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : {}
   } catch (error) {
-    const isUnusable =
-      error instanceof AirgapError &&
-      ['NOT_FOUND', 'INVALID_CONTENT', 'CONTENT_MISMATCH'].includes(error.code)
-    if (isUnusable) return {}
+    if (isUnusable(error)) return {}
     throw error
   }
 }

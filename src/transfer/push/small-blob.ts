@@ -1,3 +1,4 @@
+import { AirgapError } from '../../errors.ts'
 import { digestOf } from '../../oci/digest.ts'
 import type { Descriptor } from '../../oci/manifest.ts'
 import type { Repository } from '../../registry/repository.ts'
@@ -28,4 +29,11 @@ export async function sendSmallBlob(
     yield bytes.subarray(offset)
   }
   await repository.uploadBlob({ digest: digestOf(bytes), size: bytes.length }, from, signal)
+}
+
+const UNUSABLE: ReadonlySet<string> = new Set(['NOT_FOUND', 'INVALID_CONTENT', 'CONTENT_MISMATCH'])
+
+/** Whether something is only not what its descriptor says, or not there; anything else is a fault of the registry. */
+export function isUnusable(error: unknown): boolean {
+  return error instanceof AirgapError && UNUSABLE.has(error.code)
 }

@@ -17,6 +17,7 @@ import {
 } from '../../bundle/fields.ts'
 import { canonicalJson } from '../../oci/json.ts'
 import { policySchemas, sequenceSchemas } from '../check/policy-evidence.ts'
+import { identityName, issuerName } from '../check/signers.ts'
 import { UpstreamVerdictSchema } from '../upstream/verdict.ts'
 
 const asTyped = 'as it was typed'
@@ -42,10 +43,8 @@ const SignerSchema = v.object({
   signature: described(v.string(), 'The signature: an entry of the bundle, or a file given'),
   form: described(v.picklist(['sigstore-bundle', 'raw']), 'raw: the bare bytes, as openssl makes them'),
   keyFingerprint: v.optional(keyFingerprint),
-  identity: v.optional(
-    described(v.string(), 'Whom the certificate names, where the signature was made with one'),
-  ),
-  issuer: v.optional(described(v.string(), 'Who has vouched for that identity')),
+  identity: v.optional(identityName),
+  issuer: v.optional(issuerName),
   times: v.optional(
     described(v.array(instant), 'When it was signed, by each log or timestamp authority that was checked'),
   ),

@@ -1,14 +1,10 @@
 import * as v from 'valibot'
-import { decodeBase64 } from '../base64.ts'
+import { base64Text } from '../base64.ts'
 
 const MEMBERS = 'a member is missing, unknown or of the wrong kind'
 
 // The members of the protobuf messages and no others, as Go's decoder has it. The library would take strings for
 // lists, lists for strings, and any text for base64.
-const base64 = v.pipe(
-  v.string('a base64 string is expected'),
-  v.check((text) => decodeBase64(text) !== undefined, 'it is not canonical base64'),
-)
 const text = v.string('a string is expected')
 /** protobuf's JSON has 64-bit numbers as strings, and allows numbers. */
 const int64 = v.union(
@@ -30,29 +26,29 @@ function list<S extends v.GenericSchema>(
   return v.pipe(v.array(item, 'a list is expected'), v.maxLength(most, `more than ${most} of them`))
 }
 
-const CertificateShape = v.strictObject({ rawBytes: base64 }, MEMBERS)
+const CertificateShape = v.strictObject({ rawBytes: base64Text }, MEMBERS)
 
 const LogEntryShape = v.strictObject(
   {
     // Left out where it is zero.
     logIndex: v.nullish(int64),
-    logId: v.strictObject({ keyId: base64 }, MEMBERS),
+    logId: v.strictObject({ keyId: base64Text }, MEMBERS),
     kindVersion: v.strictObject({ kind: text, version: text }, MEMBERS),
     integratedTime: v.nullish(int64),
-    inclusionPromise: v.nullish(v.strictObject({ signedEntryTimestamp: base64 }, MEMBERS)),
+    inclusionPromise: v.nullish(v.strictObject({ signedEntryTimestamp: base64Text }, MEMBERS)),
     inclusionProof: v.nullish(
       v.strictObject(
         {
           logIndex: v.nullish(int64),
-          rootHash: base64,
+          rootHash: base64Text,
           treeSize: int64,
-          hashes: v.nullish(list(base64, MAX_HASHES)),
+          hashes: v.nullish(list(base64Text, MAX_HASHES)),
           checkpoint: v.nullish(v.strictObject({ envelope: text }, MEMBERS)),
         },
         MEMBERS,
       ),
     ),
-    canonicalizedBody: base64,
+    canonicalizedBody: base64Text,
   },
   MEMBERS,
 )
@@ -67,7 +63,9 @@ const VerificationMaterialShape = v.strictObject(
     timestampVerificationData: v.nullish(
       v.strictObject(
         {
-          rfc3161Timestamps: v.nullish(list(v.strictObject({ signedTimestamp: base64 }, MEMBERS), MAX_PARTS)),
+          rfc3161Timestamps: v.nullish(
+            list(v.strictObject({ signedTimestamp: base64Text }, MEMBERS), MAX_PARTS),
+          ),
         },
         MEMBERS,
       ),
@@ -85,8 +83,8 @@ export const CertificateBundleShape = v.pipe(
       messageSignature: v.nullish(
         v.strictObject(
           {
-            messageDigest: v.strictObject({ algorithm: text, digest: base64 }, MEMBERS),
-            signature: base64,
+            messageDigest: v.strictObject({ algorithm: text, digest: base64Text }, MEMBERS),
+            signature: base64Text,
           },
           MEMBERS,
         ),
@@ -94,10 +92,10 @@ export const CertificateBundleShape = v.pipe(
       dsseEnvelope: v.nullish(
         v.strictObject(
           {
-            payload: base64,
+            payload: base64Text,
             payloadType: text,
             signatures: v.pipe(
-              list(v.strictObject({ sig: base64, keyid: v.nullish(text) }, MEMBERS), 1),
+              list(v.strictObject({ sig: base64Text, keyid: v.nullish(text) }, MEMBERS), 1),
               v.minLength(1, 'one signature is expected'),
             ),
           },

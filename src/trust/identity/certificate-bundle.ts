@@ -1,16 +1,10 @@
 import { createHash } from 'node:crypto'
-import {
-  bundleFromJSON,
-  BUNDLE_V01_MEDIA_TYPE,
-  BUNDLE_V02_MEDIA_TYPE,
-  BUNDLE_V03_LEGACY_MEDIA_TYPE,
-  BUNDLE_V03_MEDIA_TYPE,
-  type Bundle,
-} from '@sigstore/bundle'
+import { bundleFromJSON, type Bundle } from '@sigstore/bundle'
 import { HashAlgorithm } from '@sigstore/protobuf-specs'
 import { toSignedEntity, Verifier, type SignedEntity } from '@sigstore/verify'
 import { AirgapError, messageOf } from '../../errors.ts'
 import { checkShape, parseStrictJson } from '../../oci/json.ts'
+import { BUNDLE_MEDIA_TYPES } from '../bundle-types.ts'
 import { BUNDLE_JSON_LIMIT } from '../key-bundle.ts'
 import type { SignedByIdentity } from '../verified.ts'
 import { CertificateBundleShape } from './bundle-shape.ts'
@@ -20,13 +14,7 @@ import { explainFailure, missingWitness } from './reasons.ts'
 import { revealed } from './revealed.ts'
 import type { Root } from './trusted-root.ts'
 
-/** A list and not a pattern: the library also takes versions that nobody has written yet. */
-const MEDIA_TYPES: ReadonlySet<unknown> = new Set([
-  BUNDLE_V03_MEDIA_TYPE,
-  BUNDLE_V03_LEGACY_MEDIA_TYPE,
-  BUNDLE_V02_MEDIA_TYPE,
-  BUNDLE_V01_MEDIA_TYPE,
-])
+const MEDIA_TYPES: ReadonlySet<unknown> = new Set(BUNDLE_MEDIA_TYPES)
 
 /** A Sigstore bundle that holds a certificate; nothing of it is verified yet. */
 export interface CertificateBundle {

@@ -3,7 +3,7 @@ import { Bundle as BundleMessage } from '@sigstore/protobuf-specs'
 import * as v from 'valibot'
 import { AirgapError } from '../../errors.ts'
 import { checkKeyCase, checkShape, parseStrictJson } from '../../oci/json.ts'
-import { decodeBase64 } from '../base64.ts'
+import { base64Text, decodeBase64 } from '../base64.ts'
 import { pemBlocks } from '../pem.ts'
 
 /** What cosign 1 and 2 kept of a keyless signature: in their own JSON, or as annotations of a layer. */
@@ -18,10 +18,6 @@ export interface CosignParts {
   timestamp?: Uint8Array | undefined
 }
 
-const base64 = v.pipe(
-  v.string('a base64 string is expected'),
-  v.check((text) => decodeBase64(text) !== undefined, 'it is not canonical base64'),
-)
 const wholeNumber = v.pipe(
   v.number('a number is expected'),
   v.integer('a whole number is expected'),
@@ -31,10 +27,10 @@ const MEMBERS = 'a member is missing or of the wrong kind'
 
 const RekorBundle = v.object(
   {
-    SignedEntryTimestamp: base64,
+    SignedEntryTimestamp: base64Text,
     Payload: v.object(
       {
-        body: base64,
+        body: base64Text,
         integratedTime: wholeNumber,
         logIndex: wholeNumber,
         logID: v.pipe(

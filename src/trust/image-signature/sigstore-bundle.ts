@@ -9,19 +9,18 @@ import {
 } from '@sigstore/bundle'
 import * as v from 'valibot'
 import { AirgapError } from '../../errors.ts'
+import { COSIGN_SIGN_PREDICATE } from '../../oci/cosign.ts'
 import { hexOf, isDigest, type Digest } from '../../oci/digest.ts'
 import { checkShape, parseStrictJson } from '../../oci/json.ts'
+import { IN_TOTO_PAYLOAD, preAuthEncoding } from '../dsse.ts'
 import { BUNDLE_JSON_LIMIT } from '../key-bundle.ts'
 import type { PublicKey, SigningKey } from '../keys.ts'
 import { isSignature, signOver } from './hash.ts'
 
 /** The media type of a Sigstore bundle, which is also the artifact type of the manifest that holds one. */
 export const SIGSTORE_BUNDLE_TYPE = BUNDLE_V03_MEDIA_TYPE
-/** What a statement says that is a signature and no attestation. */
-export const COSIGN_SIGN_PREDICATE = 'https://sigstore.dev/cosign/sign/v1'
 
 const STATEMENT_TYPE = 'https://in-toto.io/Statement/v1'
-const PAYLOAD_TYPE = 'application/vnd.in-toto+json'
 
 /**
  * A signature as `cosign sign --key` writes it since version 3: a Sigstore bundle v0.3 around a DSSE envelope around
@@ -37,21 +36,13 @@ export async function signDigest(digest: Digest, key: SigningKey): Promise<Buffe
   const payload = Buffer.from(JSON.stringify(statement))
   const bundle = toDSSEBundle({
     artifact: payload,
-    artifactType: PAYLOAD_TYPE,
-    signature: await signOver(preAuthEncoding(payload), key),
+    artifactType: IN_TOTO_PAYLOAD,
+    signature: await signOver(preAuthEncoding(IN_TOTO_PAYLOAD, payload), key),
     keyHint: key.publicKey.hint,
   })
   // cosign looks for a key of that name elsewhere where this is not empty.
   for (const signature of bundle.content.dsseEnvelope.signatures) signature.keyid = ''
   return Buffer.from(JSON.stringify(bundleToJSON(bundle)))
-}
-
-/** What is signed of an envelope (DSSE protocol.md § Signature Definition). */
-function preAuthEncoding(payload: Uint8Array): Buffer {
-  return Buffer.concat([
-    Buffer.from(`DSSEv1 ${PAYLOAD_TYPE.length} ${PAYLOAD_TYPE} ${payload.length} `),
-    payload,
-  ])
 }
 
 const text = v.string()
@@ -65,7 +56,7 @@ const EnvelopeShape = v.looseObject({
   verificationMaterial: v.looseObject({ publicKey: v.looseObject({}) }),
   dsseEnvelope: v.looseObject({
     payload: text,
-    payloadType: v.literal(PAYLOAD_TYPE),
+    payloadType: v.literal(IN_TOTO_PAYLOAD),
     signatures: v.array(v.looseObject({ sig: text })),
   }),
 })
@@ -78,7 +69,7 @@ export function isDigestSignature(json: Uint8Array, digest: Digest, key: PublicK
   if (json.length > BUNDLE_JSON_LIMIT) return false
   const envelope = envelopeIn(json)
   if (!envelope) return false
-  const signed = preAuthEncoding(envelope.payload)
+  const signed = preAuthEncoding(IN_TOTO_PAYLOAD, envelope.payload)
   // Several signatures in an envelope are not what cosign writes, and cosign reads the first alone.
   const [signature, ...others] = envelope.signatures
   if (!signature || others.length > 0 || signature.keyid !== '') return false

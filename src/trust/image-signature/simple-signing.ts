@@ -2,10 +2,6 @@ import * as v from 'valibot'
 import { isDigest, type Digest } from '../../oci/digest.ts'
 import { checkKeyCase, checkShape, parseStrictJson } from '../../oci/json.ts'
 
-/** The media type of a layer that is a signature's payload (cosign, SIGNATURE_SPEC.md). */
-export const SIMPLE_SIGNING_TYPE = 'application/vnd.dev.cosign.simplesigning.v1+json'
-/** The layer's annotation that holds the signature over the payload, in base64. */
-export const SIGNATURE_ANNOTATION = 'dev.cosignproject.cosign/signature'
 /** A payload says which image it is for, and little more. Bytes. */
 export const MAX_PAYLOAD = 16 * 1024
 

@@ -1,4 +1,4 @@
-import type { Fault } from '../../files/yaml-document.ts'
+import type { Fault } from '../../files/yaml-faults.ts'
 import type { PublicKey } from '../keys.ts'
 import type { IdentityCredential } from './policy.ts'
 import type { ReadCredential } from './signers.ts'

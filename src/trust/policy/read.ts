@@ -2,33 +2,29 @@ import { dirname } from 'node:path'
 import { AirgapError, type Problem } from '../../errors.ts'
 import { readSmallFile } from '../../files/small-file.ts'
 import { MAX_YAML_SIZE } from '../../files/yaml.ts'
-import { readYamlDocument, type Fault, type YamlPath } from '../../files/yaml-document.ts'
+import { readYamlDocument, type YamlPath } from '../../files/yaml-document.ts'
+import { unusableDocument, type Fault } from '../../files/yaml-faults.ts'
 import { digestOf } from '../../oci/digest.ts'
 import { formatPlatform, parsePlatform } from '../../oci/platform.ts'
 import type { Root } from '../identity/trusted-root.ts'
+import { beside } from '../policy-parts/keys.ts'
+import { SHARED_SYNONYMS } from '../policy-parts/schema.ts'
 import { overlapFaults } from './overlaps.ts'
 import type { BundleRules, Policy, PolicySigner } from './policy.ts'
 import { signerRules } from './rules.ts'
 import { PolicySchema, type PolicyDocument } from './schema.ts'
-import { beside, readSigner, type ReadCredential } from './signers.ts'
+import { readSigner, type ReadCredential } from './signers.ts'
 import { parseAge } from './times.ts'
 
 /** Words for a known key that are further from it than a slip of the pen. */
-const SYNONYMS: ReadonlyMap<string, string> = new Map([
-  ['apiversion', 'type'],
-  ['kind', 'type'],
-  ['version', 'formatVersion'],
-  ['policyversion', 'formatVersion'],
-  ['configversion', 'formatVersion'],
+const SYNONYMS: ReadonlyMap<string, string> = new Map<string, string>([
+  ...SHARED_SYNONYMS,
   ['people', 'signers'],
   ['persons', 'signers'],
   ['rules', 'require'],
   ['threshold', 'require'],
   ['root', 'trustedRoot'],
   ['publickey', 'pem'],
-  ['path', 'file'],
-  ['subject', 'identity'],
-  ['subjectregexp', 'identityRegexp'],
   ['expires', 'notAfter'],
   ['validuntil', 'notAfter'],
   ['validfrom', 'notBefore'],
@@ -117,24 +113,10 @@ function bundleRules({ bundle = {}, images = {} }: PolicyDocument): BundleRules 
   }
 }
 
-/** Characters of a message, which may quote as much of the file as there is. */
-const MAX_MESSAGE = 500
-
 function invalid(path: string, found: readonly Problem[]): AirgapError {
-  const problems = found.map(({ entry, message }) => ({
-    entry,
-    message: message.length > MAX_MESSAGE ? `${message.slice(0, MAX_MESSAGE)}…` : message,
-  }))
-  const [first] = problems
-  const isOne = problems.length === 1 && first !== undefined
-  return new AirgapError(
-    'INVALID_POLICY',
-    isOne
-      ? `the policy cannot be used: ${first.entry}: ${first.message}`
-      : `the policy ${path} cannot be used: ${problems.length} mistakes`,
-    {
-      problems: isOne ? [] : problems,
-      hint: 'Nothing was checked. docs/policy.md explains every key of a policy.',
-    },
-  )
+  return unusableDocument('INVALID_POLICY', found, {
+    one: 'the policy cannot be used: ',
+    several: `the policy ${path} cannot be used`,
+    hint: 'Nothing was checked. docs/policy.md explains every key of a policy.',
+  })
 }

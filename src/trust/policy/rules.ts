@@ -1,4 +1,4 @@
-import type { Fault } from '../../files/yaml-document.ts'
+import type { Fault } from '../../files/yaml-faults.ts'
 import { nearest } from '../../nearest.ts'
 import type { PolicySigner, SignerRule } from './policy.ts'
 import { parseRequirement } from './requirement.ts'

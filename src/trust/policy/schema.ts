@@ -1,44 +1,32 @@
 import * as v from 'valibot'
-import { AirgapError } from '../../errors.ts'
+import { withHint, type AirgapError } from '../../errors.ts'
+import { readableBy, text } from '../../files/yaml-values.ts'
 import { parsePattern } from '../../oci/pattern.ts'
 import { parsePlatform } from '../../oci/platform.ts'
+import {
+  described,
+  identityEntries,
+  identityNamedOnce,
+  issuerNamedOnce,
+  keyEntries,
+  KeyFileSchema,
+  keyNamedOnce,
+} from '../policy-parts/schema.ts'
 import { parseRequirement } from './requirement.ts'
 import { parseAge, parseMoment } from './times.ts'
 
 export const POLICY_TYPE = 'dev.airgap.policy'
 export const POLICY_VERSION = '1.0'
 
-/** Refuses what `parse` refuses, with its words. */
-function readableBy(parse: (text: string) => unknown) {
-  return v.rawCheck<string>(({ dataset, addIssue }) => {
-    if (!dataset.typed) return
-    try {
-      parse(dataset.value)
-    } catch (error) {
-      if (!(error instanceof AirgapError)) throw error
-      const { message, hint } = error
-      // Messages of other readers are sentences of their own.
-      const words = error.code === 'INVALID_POLICY' ? message : `cannot be used: ${message}`
-      addIssue({ message: hint === undefined ? words : `${words}. ${hint}` })
-    }
-  })
-}
+/** Messages of other readers are sentences of their own. */
+const wordsOf = (error: AirgapError): string =>
+  error.code === 'INVALID_POLICY' ? withHint(error) : `cannot be used: ${withHint(error)}`
 
-const MAX_TEXT = 4096
 /** Of signers, of members, of rules: more than anybody has. */
 const MOST = 1000
 const tooMany = `has more than ${MOST} entries`
 
-const text = v.pipe(
-  v.string(),
-  v.minLength(1, 'is empty'),
-  v.maxLength(MAX_TEXT, `has more than ${MAX_TEXT} characters`),
-  // oxlint-disable-next-line no-control-regex
-  v.regex(/^[^\u0000-\u001f\u007f]*$/, 'holds a line end or another control character'),
-  v.check((value) => value.isWellFormed(), 'holds half a surrogate pair'),
-)
-
-const textBy = (parse: (text: string) => unknown) => v.pipe(text, readableBy(parse))
+const textBy = (parse: (text: string) => unknown) => v.pipe(text, readableBy(parse, wordsOf))
 
 const names = v.pipe(
   v.string(),
@@ -47,9 +35,6 @@ const names = v.pipe(
     'cannot be a name here: a name has letters, digits and . _ @ + -, at most 64, and begins with a letter or digit',
   ),
 )
-
-const described = <S extends v.GenericSchema>(schema: S, words: string) =>
-  v.optional(v.pipe(schema, v.description(words)))
 
 const RevokedSchema = v.union([
   v.boolean(),
@@ -78,39 +63,14 @@ const standing = {
 }
 
 const KeySchema = v.union([
-  v.pipe(text, v.description('The file of a public key (PEM), relative to the folder of the policy.')),
-  v.pipe(
-    v.strictObject({
-      file: described(text, 'The file of a public key (PEM), relative to the folder of the policy.'),
-      pem: described(
-        v.pipe(v.string(), v.maxLength(16_384, 'is no key: it is too long')),
-        'The public key itself, PEM.',
-      ),
-      ...standing,
-    }),
-    v.check(
-      ({ file, pem }) => (file === undefined) !== (pem === undefined),
-      'has to name its key once: by file, or by pem',
-    ),
-  ),
+  KeyFileSchema,
+  v.pipe(v.strictObject({ ...keyEntries, ...standing }), keyNamedOnce()),
 ])
 
 const IdentitySchema = v.pipe(
-  v.strictObject({
-    identity: described(text, 'Whom the certificate names, exactly.'),
-    identityRegexp: described(text, 'The same as a regular expression, which has to fit from first to last.'),
-    issuer: described(text, 'Who has vouched for that identity, exactly.'),
-    issuerRegexp: described(text, 'The same as a regular expression, which has to fit from first to last.'),
-    ...standing,
-  }),
-  v.check(
-    ({ identity, identityRegexp }) => (identity === undefined) !== (identityRegexp === undefined),
-    'has to say whom the certificate names once: by identity, or by identityRegexp',
-  ),
-  v.check(
-    ({ issuer, issuerRegexp }) => (issuer === undefined) !== (issuerRegexp === undefined),
-    'has to say who vouches for the identity once: by issuer, or by issuerRegexp',
-  ),
+  v.strictObject({ ...identityEntries, ...standing }),
+  identityNamedOnce(),
+  issuerNamedOnce(),
 )
 
 const SignerSchema = v.pipe(
@@ -132,11 +92,9 @@ const SignerSchema = v.pipe(
 )
 
 const requirement = textBy(parseRequirement)
-const oneOrMore = <S extends v.GenericSchema>(item: S) =>
-  v.union([
-    item,
-    v.pipe(v.array(item), v.minLength(1, 'is empty; take the key out'), v.maxLength(MOST, tooMany)),
-  ])
+const listOf = <S extends v.GenericSchema>(item: S) =>
+  v.pipe(v.array(item), v.minLength(1, 'is empty; take the key out'), v.maxLength(MOST, tooMany))
+const oneOrMore = <S extends v.GenericSchema>(item: S) => v.union([item, listOf(item)])
 
 const BundleSchema = v.strictObject({
   name: described(oneOrMore(text), "The bundle's name, or several of which it has to have one."),
@@ -150,19 +108,11 @@ const BundleSchema = v.strictObject({
 
 const ImagesSchema = v.strictObject({
   sources: described(
-    v.pipe(
-      v.array(textBy(parsePattern)),
-      v.minLength(1, 'is empty; take the key out'),
-      v.maxLength(MOST, tooMany),
-    ),
+    listOf(textBy(parsePattern)),
     'Every image has to match one of these patterns, as --include takes them; * stands for any characters, and a pattern that begins with it needs quotes.',
   ),
   platforms: described(
-    v.pipe(
-      v.array(textBy(parsePlatform)),
-      v.minLength(1, 'is empty; take the key out'),
-      v.maxLength(MOST, tooMany),
-    ),
+    listOf(textBy(parsePlatform)),
     'Images may be for these platforms and no others: OS/ARCH[/VARIANT].',
   ),
   allowMirrorDigests: described(

@@ -1,8 +1,7 @@
-import { isAbsolute, join } from 'node:path'
-import { AirgapError } from '../../errors.ts'
-import type { Fault, YamlPath } from '../../files/yaml-document.ts'
+import type { YamlPath } from '../../files/yaml-document.ts'
+import { attempt, type Fault } from '../../files/yaml-faults.ts'
 import { identityFrom } from '../identity/identity.ts'
-import { parsePublicKey, readPublicKey, type PublicKey } from '../keys.ts'
+import { readPolicyKey } from '../policy-parts/keys.ts'
 import type { Credential, Revocation, Standing } from './policy.ts'
 import type { SignerDocument, StandingDocument } from './schema.ts'
 import { parseMoment } from './times.ts'
@@ -22,15 +21,13 @@ interface Context {
   faults: Fault[]
 }
 
-type KeyDocument = NonNullable<SignerDocument['keys']>[number]
-
 /** What one signer is told by, with the keys that are in files. Whatever is wrong with one is added to the faults. */
 export async function readSigner(
   name: string,
   document: SignerDocument,
   context: Context,
 ): Promise<ReadCredential[]> {
-  const { faults } = context
+  const { folder, source, faults } = context
   const path = ['signers', name]
   checkOrder(document, path, faults)
   const found: ReadCredential[] = []
@@ -39,7 +36,7 @@ export async function readSigner(
     const at = [...path, 'keys', i]
     const own = typeof given === 'string' ? {} : given
     checkOrder(own, at, faults)
-    const key = await attempt(at, faults, () => readKey(given, name, context))
+    const key = await attempt(at, faults, () => readPolicyKey(given, folder, `${source} (key of ${name})`))
     if (key) add(at, { kind: 'key', key, ...standing(document, own, 'key') })
   }
   for (const [i, given] of (document.identities ?? []).entries()) {
@@ -52,38 +49,6 @@ export async function readSigner(
     add(at, { kind: 'identity', identity, written, ...standing(document, own, 'identity') })
   }
   return found
-}
-
-function readKey(
-  given: KeyDocument,
-  name: string,
-  { folder, source }: Context,
-): Promise<PublicKey> | PublicKey {
-  const { file, pem } = typeof given === 'string' ? { file: given, pem: undefined } : given
-  if (file !== undefined) return readPublicKey(beside(folder, file))
-  return parsePublicKey(Buffer.from(pem ?? ''), `${source} (key of ${name})`)
-}
-
-/** A path that a policy names, as it leads there from here. */
-export function beside(folder: string, file: string): string {
-  return isAbsolute(file) ? file : join(folder, file)
-}
-
-async function attempt<T>(
-  path: YamlPath,
-  faults: Fault[],
-  work: () => T | Promise<T>,
-): Promise<T | undefined> {
-  try {
-    return await work()
-  } catch (error) {
-    if (!(error instanceof AirgapError)) throw error
-    faults.push({
-      path,
-      message: error.hint === undefined ? error.message : `${error.message}. ${error.hint}`,
-    })
-    return undefined
-  }
 }
 
 function checkOrder({ notBefore, notAfter }: StandingDocument, path: YamlPath, faults: Fault[]): void {

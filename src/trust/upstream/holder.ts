@@ -1,6 +1,7 @@
 import { SIMPLE_SIGNING } from '../../oci/cosign.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { Descriptor, ManifestOrIndex } from '../../oci/manifest.ts'
+import { BUNDLE_MEDIA_TYPES } from '../bundle-types.ts'
 import type { Refused } from '../identity/certificate-bundle.ts'
 import { BUNDLE_JSON_LIMIT } from '../key-bundle.ts'
 import { MAX_PAYLOAD } from './simple-signing.ts'
@@ -17,13 +18,9 @@ export interface SignatureLayer {
 /** Signatures that one manifest may hold. Kubernetes' images have some twenty, one for each of its mirrors. */
 export const MAX_SIGNATURES = 256
 
-/** A list and not a pattern: versions that nobody has written yet mean something that nobody knows. */
-const FORMS: ReadonlyMap<string, SignatureForm> = new Map([
+const FORMS: ReadonlyMap<string, SignatureForm> = new Map<string, SignatureForm>([
   [SIMPLE_SIGNING, 'simple-signing'],
-  ['application/vnd.dev.sigstore.bundle.v0.3+json', 'sigstore-bundle'],
-  ['application/vnd.dev.sigstore.bundle+json;version=0.3', 'sigstore-bundle'],
-  ['application/vnd.dev.sigstore.bundle+json;version=0.2', 'sigstore-bundle'],
-  ['application/vnd.dev.sigstore.bundle+json;version=0.1', 'sigstore-bundle'],
+  ...BUNDLE_MEDIA_TYPES.map((type) => [type, 'sigstore-bundle'] as const),
 ])
 
 /** The most that a signature of each form may take. Bytes. */

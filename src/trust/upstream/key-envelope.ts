@@ -1,15 +1,11 @@
 import * as v from 'valibot'
-import {
-  BUNDLE_V01_MEDIA_TYPE,
-  BUNDLE_V02_MEDIA_TYPE,
-  BUNDLE_V03_LEGACY_MEDIA_TYPE,
-  BUNDLE_V03_MEDIA_TYPE,
-} from '@sigstore/bundle'
 import { AirgapError } from '../../errors.ts'
 import { checkShape, parseStrictJson } from '../../oci/json.ts'
 import { decodeBase64 } from '../base64.ts'
+import { BUNDLE_MEDIA_TYPES } from '../bundle-types.ts'
+import { preAuthEncoding } from '../dsse.ts'
 import type { Refused } from '../identity/certificate-bundle.ts'
-import { BUNDLE_JSON_LIMIT } from '../key-bundle.ts'
+import { BUNDLE_JSON_LIMIT, KeyMaterialShape } from '../key-bundle.ts'
 import type { PublicKey } from '../keys.ts'
 import { verifySignature } from '../verify.ts'
 
@@ -24,18 +20,8 @@ const base64 = v.pipe(
 // The members of the protobuf messages and no others, as Go's decoder has it.
 const KeyEnvelope = v.strictObject(
   {
-    mediaType: v.picklist(
-      [BUNDLE_V03_MEDIA_TYPE, BUNDLE_V03_LEGACY_MEDIA_TYPE, BUNDLE_V02_MEDIA_TYPE, BUNDLE_V01_MEDIA_TYPE],
-      'it is not a known kind of Sigstore bundle',
-    ),
-    verificationMaterial: v.strictObject(
-      {
-        publicKey: v.strictObject({ hint: v.optional(v.string('a string is expected')) }, MEMBERS),
-        tlogEntries: v.optional(v.array(v.unknown(), 'a list is expected')),
-        timestampVerificationData: v.optional(v.unknown()),
-      },
-      MEMBERS,
-    ),
+    mediaType: v.picklist(BUNDLE_MEDIA_TYPES, 'it is not a known kind of Sigstore bundle'),
+    verificationMaterial: KeyMaterialShape,
     dsseEnvelope: v.strictObject(
       {
         payload: base64,
@@ -106,11 +92,6 @@ export const OTHER_KEY = 'it was made with another key than the one required, or
 
 /** Why a signature over bytes is none of an image. */
 export const MESSAGE_SIGNATURE = 'it signs bytes that are not there, and says nothing of an image'
-
-/** What is signed of an envelope (protocol.md § Signature Definition). */
-function preAuthEncoding(type: string, payload: Buffer): Buffer {
-  return Buffer.concat([Buffer.from(`DSSEv1 ${Buffer.byteLength(type)} ${type} ${payload.length} `), payload])
-}
 
 function has<K extends string>(value: unknown, key: K): value is Record<K, unknown> {
   return typeof value === 'object' && value !== null && Object.hasOwn(value, key)

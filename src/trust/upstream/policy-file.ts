@@ -1,22 +1,21 @@
-import { dirname, isAbsolute, join } from 'node:path'
-import { AirgapError, messageOf, type Problem } from '../../errors.ts'
+import { dirname } from 'node:path'
+import { AirgapError, type Problem } from '../../errors.ts'
 import { readSmallFile } from '../../files/small-file.ts'
 import { MAX_YAML_SIZE } from '../../files/yaml.ts'
-import { readYamlDocument, type Fault, type YamlPath } from '../../files/yaml-document.ts'
+import { readYamlDocument, type YamlPath } from '../../files/yaml-document.ts'
+import { attempt, unusableDocument, type Fault } from '../../files/yaml-faults.ts'
 import { parsePattern, parseTextPattern } from '../../oci/pattern.ts'
 import { identityFrom, type Identity } from '../identity/identity.ts'
-import { parsePublicKey, readPublicKey, type PublicKey } from '../keys.ts'
+import type { PublicKey } from '../keys.ts'
+import { readPolicyKey } from '../policy-parts/keys.ts'
+import { SHARED_SYNONYMS } from '../policy-parts/schema.ts'
 import { isPreset, PRESET_NAMES, presetRules } from './presets.ts'
 import type { NameCheck, UpstreamPolicy, UpstreamRule } from './rule.ts'
 import { UPSTREAM_POLICY_TYPE, UpstreamPolicySchema, type RuleDocument } from './schema.ts'
 
 /** Words for a known key that are further from it than a slip of the pen. */
-const SYNONYMS: ReadonlyMap<string, string> = new Map([
-  ['apiversion', 'type'],
-  ['kind', 'type'],
-  ['version', 'formatVersion'],
-  ['policyversion', 'formatVersion'],
-  ['configversion', 'formatVersion'],
+const SYNONYMS: ReadonlyMap<string, string> = new Map<string, string>([
+  ...SHARED_SYNONYMS,
   ['images', 'rules'],
   ['image', 'pattern'],
   ['match', 'pattern'],
@@ -25,14 +24,11 @@ const SYNONYMS: ReadonlyMap<string, string> = new Map([
   ['publickey', 'keys'],
   ['authorities', 'identities'],
   ['keyless', 'identities'],
-  ['subject', 'identity'],
-  ['subjectregexp', 'identityRegexp'],
   ['mode', 'onFailure'],
   ['action', 'onFailure'],
   ['unsigned', 'skip'],
   ['reason', 'skip'],
   ['remapidentity', 'dockerReference'],
-  ['path', 'file'],
 ])
 
 /**
@@ -99,26 +95,19 @@ interface Context {
 async function demandOf(
   { keys = [], identities = [], onFailure = 'fail', dockerReference = 'ignore', skip }: RuleDocument,
   at: YamlPath,
-  context: Context,
+  { path, faults }: Context,
 ): Promise<UpstreamRule['demand']> {
   if (skip !== undefined) return { kind: 'skip', reason: skip }
   const by: { keys: PublicKey[]; identities: Identity[] } = { keys: [], identities: [] }
   for (const [i, given] of keys.entries()) {
-    await attempt([...at, 'keys', i], context, async () => by.keys.push(await readKey(given, context)))
+    await attempt([...at, 'keys', i], faults, async () =>
+      by.keys.push(await readPolicyKey(given, dirname(path), path)),
+    )
   }
   for (const [i, given] of identities.entries()) {
-    await attempt([...at, 'identities', i], context, () => by.identities.push(identityFrom(given)))
+    await attempt([...at, 'identities', i], faults, () => by.identities.push(identityFrom(given)))
   }
   return { kind: 'signature', by, onFailure, dockerReference: nameCheck(dockerReference) }
-}
-
-async function readKey(
-  given: NonNullable<RuleDocument['keys']>[number],
-  { path }: Context,
-): Promise<PublicKey> {
-  const { file, pem } = typeof given === 'string' ? { file: given, pem: undefined } : given
-  if (file === undefined) return parsePublicKey(Buffer.from(pem ?? ''), path)
-  return readPublicKey(isAbsolute(file) ? file : join(dirname(path), file))
 }
 
 function nameCheck(text: string): NameCheck {
@@ -126,34 +115,10 @@ function nameCheck(text: string): NameCheck {
   return { shown: text, matches: parseTextPattern(text) }
 }
 
-async function attempt(at: YamlPath, { faults }: Context, work: () => unknown): Promise<void> {
-  try {
-    await work()
-  } catch (error) {
-    if (!(error instanceof AirgapError)) throw error
-    const { hint } = error
-    faults.push({ path: at, message: hint === undefined ? messageOf(error) : `${messageOf(error)}. ${hint}` })
-  }
-}
-
-/** Characters of a message, which may quote as much of the file as there is. */
-const MAX_MESSAGE = 500
-
 function invalid(path: string, found: readonly Problem[]): AirgapError {
-  const problems = found.map(({ entry, message }) => ({
-    entry,
-    message: message.length > MAX_MESSAGE ? `${message.slice(0, MAX_MESSAGE)}…` : message,
-  }))
-  const [first] = problems
-  const isOne = problems.length === 1 && first !== undefined
-  return new AirgapError(
-    'INVALID_POLICY',
-    isOne
-      ? `the upstream policy cannot be used: ${first.entry}: ${first.message}`
-      : `the upstream policy ${path} cannot be used: ${problems.length} mistakes`,
-    {
-      problems: isOne ? [] : problems,
-      hint: `Nothing was verified. docs/upstream.md explains every key of such a policy (type: ${UPSTREAM_POLICY_TYPE}).`,
-    },
-  )
+  return unusableDocument('INVALID_POLICY', found, {
+    one: 'the upstream policy cannot be used: ',
+    several: `the upstream policy ${path} cannot be used`,
+    hint: `Nothing was verified. docs/upstream.md explains every key of such a policy (type: ${UPSTREAM_POLICY_TYPE}).`,
+  })
 }

@@ -1,6 +1,15 @@
 import * as v from 'valibot'
-import { AirgapError } from '../../errors.ts'
+import { readableBy, text } from '../../files/yaml-values.ts'
 import { parsePattern } from '../../oci/pattern.ts'
+import {
+  described,
+  identityEntries,
+  identityNamedOnce,
+  issuerNamedOnce,
+  keyEntries,
+  KeyFileSchema,
+  keyNamedOnce,
+} from '../policy-parts/schema.ts'
 
 export const UPSTREAM_POLICY_TYPE = 'dev.airgap.upstream-policy'
 const UPSTREAM_POLICY_VERSION = '1.0'
@@ -8,68 +17,17 @@ const UPSTREAM_POLICY_VERSION = '1.0'
 /** Every image is compared with every rule before the one that is for it. */
 const MAX_RULES = 1000
 const MAX_SIGNERS = 100
-const MAX_TEXT = 4096
 /** What a reason may have in the bundle's description. */
 const MAX_REASON_TEXT = 500
 
-const text = v.pipe(
-  v.string(),
-  v.minLength(1, 'is empty'),
-  v.maxLength(MAX_TEXT, `has more than ${MAX_TEXT} characters`),
-  // oxlint-disable-next-line no-control-regex
-  v.regex(/^[^\u0000-\u001f\u007f]*$/, 'holds a line end or another control character'),
-  v.check((value) => value.isWellFormed(), 'holds half a surrogate pair'),
-)
-
 const pattern = v.pipe(
   text,
-  v.rawCheck<string>(({ dataset, addIssue }) => {
-    if (!dataset.typed) return
-    try {
-      parsePattern(dataset.value)
-    } catch (error) {
-      if (!(error instanceof AirgapError)) throw error
-      addIssue({ message: `is no pattern. ${error.hint ?? ''}` })
-    }
-  }),
+  readableBy(parsePattern, ({ hint = '' }) => `is no pattern. ${hint}`),
 )
 
-const described = <S extends v.GenericSchema>(schema: S, words: string) =>
-  v.optional(v.pipe(schema, v.description(words)))
+const KeySchema = v.union([KeyFileSchema, v.pipe(v.strictObject(keyEntries), keyNamedOnce())])
 
-const KeySchema = v.union([
-  v.pipe(text, v.description('The file of a public key (PEM), relative to the folder of the policy.')),
-  v.pipe(
-    v.strictObject({
-      file: described(text, 'The file of a public key (PEM), relative to the folder of the policy.'),
-      pem: described(
-        v.pipe(v.string(), v.maxLength(16_384, 'is no key: it is too long')),
-        'The public key itself, PEM.',
-      ),
-    }),
-    v.check(
-      ({ file, pem }) => (file === undefined) !== (pem === undefined),
-      'has to name its key once: by file, or by pem',
-    ),
-  ),
-])
-
-const IdentitySchema = v.pipe(
-  v.strictObject({
-    identity: described(text, 'Whom the certificate names, exactly.'),
-    identityRegexp: described(text, 'The same as a regular expression, which has to fit from first to last.'),
-    issuer: described(text, 'Who has vouched for that identity, exactly.'),
-    issuerRegexp: described(text, 'The same as a regular expression, which has to fit from first to last.'),
-  }),
-  v.check(
-    ({ identity, identityRegexp }) => (identity === undefined) !== (identityRegexp === undefined),
-    'has to say whom the certificate names once: by identity, or by identityRegexp',
-  ),
-  v.check(
-    ({ issuer, issuerRegexp }) => (issuer === undefined) !== (issuerRegexp === undefined),
-    'has to say who vouches for the identity once: by issuer, or by issuerRegexp',
-  ),
-)
+const IdentitySchema = v.pipe(v.strictObject(identityEntries), identityNamedOnce(), issuerNamedOnce())
 
 const listOf = <S extends v.GenericSchema>(item: S) =>
   v.pipe(

@@ -1,4 +1,10 @@
 import { AirgapError } from '../../errors.ts'
+import {
+  CERTIFICATE_ANNOTATION,
+  LOG_ENTRY_ANNOTATION,
+  SIGNATURE_ANNOTATION,
+  TIMESTAMP_ANNOTATION,
+} from '../../oci/cosign.ts'
 import type { Digest } from '../../oci/digest.ts'
 import { checkKeyCase, parseStrictJson } from '../../oci/json.ts'
 import type { Reference } from '../../oci/reference.ts'
@@ -38,11 +44,6 @@ export interface Demand {
   root: Root | undefined
 }
 
-const SIGNATURE = 'dev.cosignproject.cosign/signature'
-const CERTIFICATE = 'dev.sigstore.cosign/certificate'
-const LOG_ENTRY = 'dev.sigstore.cosign/bundle'
-const TIMESTAMP = 'dev.sigstore.cosign/rfc3161timestamp'
-
 /** Annotations are a part of a manifest, which may have 8 MiB. Characters. */
 const MAX_ANNOTATION = 256 * 1024
 
@@ -78,8 +79,8 @@ interface Signed {
 
 function verifyPayload(offered: OfferedSignature, { by, root }: Demand): Signed | Refused {
   const { bytes, annotations } = offered
-  const signature = decodeBase64(annotationOf(annotations, SIGNATURE) ?? '')
-  if (!signature) return refused(`it has no usable annotation ${SIGNATURE}`)
+  const signature = decodeBase64(annotationOf(annotations, SIGNATURE_ANNOTATION) ?? '')
+  if (!signature) return refused(`it has no usable annotation ${SIGNATURE_ANNOTATION}`)
   const signer = payloadSigner(offered, signature, by, root)
   if (!signer.ok) return signer
   const payload = parseSimpleSigning(bytes)
@@ -95,7 +96,7 @@ function payloadSigner(
   by: AcceptedSigners,
   root: Root | undefined,
 ): Signer {
-  const certificatePem = annotationOf(annotations, CERTIFICATE) ?? ''
+  const certificatePem = annotationOf(annotations, CERTIFICATE_ANNOTATION) ?? ''
   const isCertified = certificatePem !== '' && by.identities.length > 0
   if (by.keys.length > 0) {
     const verdict = verifySignature({ payload: bytes, signature: { der: signature }, keys: by.keys })
@@ -117,12 +118,12 @@ function certifiedSigner(
   by: AcceptedSigners,
   root: Root | undefined,
 ): Signer {
-  const entry = annotationOf(annotations, LOG_ENTRY)
+  const entry = annotationOf(annotations, LOG_ENTRY_ANNOTATION)
   if (entry === undefined) return refused('it comes without its entry in the transparency log')
   if (!root) return refused(NO_ROOT)
   try {
-    const timestamp = timestampOf(annotationOf(annotations, TIMESTAMP))
-    const rekorBundle = parseStrictJson(Buffer.from(entry), `its annotation ${LOG_ENTRY}`)
+    const timestamp = timestampOf(annotationOf(annotations, TIMESTAMP_ANNOTATION))
+    const rekorBundle = parseStrictJson(Buffer.from(entry), `its annotation ${LOG_ENTRY_ANNOTATION}`)
     const bundle = bundleOfCosignParts({ signature, certificatePem, rekorBundle, timestamp }, 'it')
     return onlyBy(verifyCertificateBundle({ ok: true, bundle, content: 'message' }, bytes, root), by)
   } catch (error) {
@@ -133,7 +134,7 @@ function certifiedSigner(
 
 function timestampOf(text: string | undefined): Buffer | undefined {
   if (text === undefined || text === '') return undefined
-  const what = `its annotation ${TIMESTAMP}`
+  const what = `its annotation ${TIMESTAMP_ANNOTATION}`
   const value = parseStrictJson(Buffer.from(text), what)
   const key = 'SignedRFC3161Timestamp'
   const isObject = typeof value === 'object' && value !== null

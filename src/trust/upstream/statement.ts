@@ -1,14 +1,10 @@
 import * as v from 'valibot'
 import { AirgapError } from '../../errors.ts'
+import { COSIGN_SIGN_PREDICATE } from '../../oci/cosign.ts'
 import { isDigest, type Digest } from '../../oci/digest.ts'
 import { checkKeyCase, checkShape, parseStrictJson } from '../../oci/json.ts'
+import { IN_TOTO_PAYLOAD } from '../dsse.ts'
 import type { Refused } from '../identity/certificate-bundle.ts'
-
-/** The type of an envelope's payload that is a statement (in-toto attestation, spec/v1/envelope.md). */
-export const STATEMENT_TYPE = 'application/vnd.in-toto+json'
-
-/** What cosign 3 writes for `cosign sign`. Statements with any other predicate attest something else. */
-const IMAGE_SIGNATURE = 'https://sigstore.dev/cosign/sign/v1'
 
 /** Subjects of one statement; `cosign sign` writes one. */
 const MAX_SUBJECTS = 100
@@ -44,7 +40,7 @@ export function readImageStatement(
   payload: Uint8Array,
 ): { ok: true; subjects: Digest[] } | Refused {
   const what = 'its statement'
-  if (payloadType !== STATEMENT_TYPE) {
+  if (payloadType !== IN_TOTO_PAYLOAD) {
     return {
       ok: false,
       reason: `it holds ${shown(payloadType)} where a statement about an image is expected`,
@@ -54,7 +50,7 @@ export function readImageStatement(
     const value = parseStrictJson(payload, what)
     if (typeof value === 'object' && value !== null) checkKeyCase(value, Object.keys(Statement.entries), what)
     const { predicateType, subject } = checkShape(Statement, value, what)
-    if (predicateType !== IMAGE_SIGNATURE) {
+    if (predicateType !== COSIGN_SIGN_PREDICATE) {
       return {
         ok: false,
         reason: `it is an attestation (${shown(predicateType)}), and no signature of an image`,

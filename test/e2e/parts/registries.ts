@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Certificates } from './certificates.ts'
 import { poll, run, startServer, type Server } from './processes.ts'
@@ -38,6 +38,16 @@ export function startDockerRegistry(options: RegistryOptions): Promise<Registry>
 /** Distribution 3, by its own name `registry`. */
 export function startDistribution3(options: RegistryOptions): Promise<Registry> {
   return startDistribution('registry', options)
+}
+
+/** One of the two with a store of its own, empty, in a new folder below the one given. */
+export async function startFresh(
+  kind: 'docker-registry' | 'distribution 3',
+  folder: string,
+): Promise<Registry> {
+  const own = await mkdtemp(join(folder, 'registry-'))
+  const start = kind === 'docker-registry' ? startDockerRegistry : startDistribution3
+  return start({ store: join(own, 'store'), scratch: own })
 }
 
 async function startDistribution(program: string, options: RegistryOptions): Promise<Registry> {

@@ -1,7 +1,6 @@
 import { chmod, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { attempt, run, type Ended } from './processes.ts'
-import { COSIGN_2 } from './tools.ts'
+import { run } from './processes.ts'
 
 /** The kinds of key that may sign, and how openssl makes them. */
 export const KINDS: Readonly<Record<string, readonly string[]>> = {
@@ -19,28 +18,6 @@ export async function makeKeys(folder: string, kind: string): Promise<{ key: str
   await chmod(key, 0o600)
   await run('openssl', ['pkey', '-in', key, '-pubout', '-out', pub])
   return { key, pub }
-}
-
-export const THEIR_PASSWORD = 'theirs-only'
-
-/** cosign of one generation, at work in a folder. */
-export function cosignIn(folder: string, generation: 2 | 3): (...args: string[]) => Promise<Ended> {
-  const env = { PATH: process.env['PATH'], HOME: folder, COSIGN_PASSWORD: THEIR_PASSWORD }
-  return (...args) => attempt(generation === 2 ? COSIGN_2 : 'cosign', args, { cwd: folder, env })
-}
-
-/** Flags of `cosign sign-blob` that keep it from the network. */
-export const SIGN_OFFLINE = {
-  2: ['--yes', '--tlog-upload=false'],
-  3: ['--yes', '--tlog-upload=false', '--use-signing-config=false'],
-} as const
-
-/** Flags of `cosign verify-blob` that keep it from the network, for a Sigstore bundle. */
-export async function verifyOffline(folder: string, generation: 2 | 3): Promise<string[]> {
-  if (generation === 3) return ['--insecure-ignore-tlog']
-  const root = join(folder, 'no-root.json')
-  await writeFile(root, '{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1"}')
-  return ['--insecure-ignore-tlog', '--new-bundle-format', '--trusted-root', root]
 }
 
 export const HSM_MODULE = '/usr/lib/softhsm/libsofthsm2.so'

@@ -105,6 +105,12 @@ describe('a policy is refused', () => {
     ['with a pattern that is none', "rules:\n- {pattern: 'a b', skip: x}\n", HEAD, /no pattern/],
     ['with a key twice', "rules:\n- {pattern: '*', skip: x, skip: y}\n", HEAD, /given twice/],
     ['with an alias', "rules:\n- &a {pattern: '*', skip: x}\n- *a\n", HEAD, /alias/],
+    [
+      'with a word of other tools',
+      "rules:\n- {pattern: '*', identities: [{subject: a, issuer: b}]}\n",
+      HEAD,
+      /there is no key "subject" in .*; did you mean identity\?/,
+    ],
     ['with a word that is none', "rules:\n- {pattern: '*', key: x}\n", HEAD, /did you mean/],
     [
       'with another way to fail',

@@ -105,6 +105,22 @@ describe("an image's signature", () => {
     }
   })
 
+  test.each([
+    'application/vnd.dev.sigstore.bundle+json;version=0.1',
+    'application/vnd.dev.sigstore.bundle+json;version=0.2',
+    'application/vnd.dev.sigstore.bundle+json;version=0.3',
+    'application/vnd.dev.sigstore.bundle.v0.3+json',
+  ])('is found and good in a bundle of type %s', (mediaType) => {
+    const empty = JSON.parse(Buffer.from(sigManifest([]).bytes).toString()) as object
+    const holder = JSON.stringify({ ...empty, layers: [{ mediaType, digest: OTHER, size: 1 }] })
+    const found = signaturesIn(parseManifest(Buffer.from(holder), 'it'), SUBJECT, true)
+    expect(found).toMatchObject({ ok: true, layers: [{ form: 'sigstore-bundle' }] })
+    const offered = upstream.envelope(statementOf(SUBJECT))
+    const bundle = JSON.parse(Buffer.from(offered.bytes).toString()) as object
+    const bytes = Buffer.from(JSON.stringify({ ...bundle, mediaType }))
+    expect(verifyImageSignature({ ...offered, bytes }, byKey())).toMatchObject({ ok: true })
+  })
+
   test('of another image is none of this one', async () => {
     for (const [offered, demand] of [
       [upstream.layer(payloadOf(OTHER)), byKey()],

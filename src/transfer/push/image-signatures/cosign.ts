@@ -1,31 +1,18 @@
-import { AirgapError } from '../../../errors.ts'
-import { digestOf, hexOf, type Digest } from '../../../oci/digest.ts'
+import { cosignTag, SIGNATURE_ANNOTATION, SIMPLE_SIGNING } from '../../../oci/cosign.ts'
+import { digestOf, type Digest } from '../../../oci/digest.ts'
 import type { Descriptor } from '../../../oci/manifest.ts'
 import type { Repository } from '../../../registry/repository.ts'
 import { isImageSignature, signImage } from '../../../trust/image-signature/cosign.ts'
-import {
-  MAX_PAYLOAD,
-  SIGNATURE_ANNOTATION,
-  SIMPLE_SIGNING_TYPE,
-  simpleSigningPayload,
-} from '../../../trust/image-signature/simple-signing.ts'
+import { MAX_PAYLOAD, simpleSigningPayload } from '../../../trust/image-signature/simple-signing.ts'
 import type { PublicKey, SigningKey } from '../../../trust/keys.ts'
 import { addToCosignTag } from '../cosign-tag.ts'
 import { readCosignTag } from '../read-cosign-tag.ts'
-import { putSmallBlob, sendSmallBlob } from '../small-blob.ts'
+import { isUnusable, putSmallBlob, sendSmallBlob } from '../small-blob.ts'
 
 /** So many layers that may be ours are looked at: somebody else can have put any number there. */
 const MAX_ALIKE = 1000
 /** So many others, each by a request of its own. */
 const MAX_OTHERS = 50
-
-/** Faults by which a blob is not what the manifest says, or not there. */
-const UNUSABLE: ReadonlySet<string> = new Set(['NOT_FOUND', 'INVALID_CONTENT', 'CONTENT_MISMATCH'])
-
-/** Where cosign looks for the signatures of a manifest or index, in the same repository. */
-export function signatureTag(digest: Digest): string {
-  return `sha256-${hexOf(digest)}.sig`
-}
 
 /**
  * Which of the references have a signature by the key for this digest already.
@@ -38,7 +25,7 @@ export async function findCosignSignatures(
   key: PublicKey,
   signal?: AbortSignal,
 ): Promise<Set<string>> {
-  const there = await readCosignTag(repository, signatureTag(digest), signal)
+  const there = await readCosignTag(repository, cosignTag(digest, 'sig'), signal)
   const found = new Set<string>()
   for (const reference of references) {
     const image = { reference, digest }
@@ -75,14 +62,14 @@ export async function addCosignSignatures(
   const layers: Descriptor[] = []
   for (const reference of references) {
     const { payload, signature } = await signImage({ reference, digest }, key)
-    const blob = await putSmallBlob(repository, payload, SIMPLE_SIGNING_TYPE, signal)
+    const blob = await putSmallBlob(repository, payload, SIMPLE_SIGNING, signal)
     layers.push({ ...blob, annotations: { [SIGNATURE_ANNOTATION]: signature } })
   }
-  await addToCosignTag(repository, signatureTag(digest), layers, signal)
+  await addToCosignTag(repository, cosignTag(digest, 'sig'), layers, signal)
 }
 
 function isSignatureLayer(layer: Descriptor): boolean {
-  return layer.mediaType === SIMPLE_SIGNING_TYPE && layer.size <= MAX_PAYLOAD && signatureOf(layer) !== ''
+  return layer.mediaType === SIMPLE_SIGNING && layer.size <= MAX_PAYLOAD && signatureOf(layer) !== ''
 }
 
 function signatureOf({ annotations }: Descriptor): string {
@@ -99,7 +86,7 @@ async function payloadOf(
   try {
     return await repository.fetchSmallBlob(layer, MAX_PAYLOAD, signal)
   } catch (error) {
-    if (error instanceof AirgapError && UNUSABLE.has(error.code)) return undefined
+    if (isUnusable(error)) return undefined
     throw error
   }
 }

@@ -1,18 +1,17 @@
-import { AirgapError } from '../../../errors.ts'
 import { formatMoment } from '../../../bundle/fields.ts'
+import { COSIGN_SIGN_PREDICATE } from '../../../oci/cosign.ts'
 import { digestOf, type Digest } from '../../../oci/digest.ts'
 import { parseManifest, type Descriptor, type ManifestOrIndex } from '../../../oci/manifest.ts'
 import { OCI_MANIFEST } from '../../../oci/media-types.ts'
 import type { Repository } from '../../../registry/repository.ts'
 import {
-  COSIGN_SIGN_PREDICATE,
   isDigestSignature,
   signDigest,
   SIGSTORE_BUNDLE_TYPE,
 } from '../../../trust/image-signature/sigstore-bundle.ts'
 import { BUNDLE_JSON_LIMIT } from '../../../trust/key-bundle.ts'
 import type { PublicKey, SigningKey } from '../../../trust/keys.ts'
-import { putSmallBlob } from '../small-blob.ts'
+import { isUnusable, putSmallBlob } from '../small-blob.ts'
 
 /** OCI image-spec manifest.md § Guidance for an Empty Descriptor. */
 const EMPTY_TYPE = 'application/vnd.oci.empty.v1+json'
@@ -58,10 +57,7 @@ async function bundleIn(
     if (layer?.mediaType !== SIGSTORE_BUNDLE_TYPE || others.length > 0) return undefined
     return await repository.fetchSmallBlob(layer, BUNDLE_JSON_LIMIT, signal)
   } catch (error) {
-    const isUnusable =
-      error instanceof AirgapError &&
-      ['NOT_FOUND', 'INVALID_CONTENT', 'CONTENT_MISMATCH'].includes(error.code)
-    if (isUnusable) return undefined
+    if (isUnusable(error)) return undefined
     throw error
   }
 }
