@@ -66,6 +66,18 @@ describe('a bundle that an approver and a pipeline have signed', () => {
   })
 })
 
+describe('what would ask for less than it seems to', () => {
+  test.each<[what: string, options: object]>([
+    ['a least sequence that is no number', { keys: [signer.publicKey], minSequence: Number.NaN }],
+    ['the same as a text', { keys: [signer.publicKey], minSequence: '' }],
+    ['keys, and a word that is taken for doing without', { keys: [signer.publicKey], unauthenticated: 'no' }],
+    ['empty lists', { keys: [], identities: [], trustedRoot: 'trusted_root.json' }],
+  ])('%s', async (_, options) => {
+    const bundle = await temporaryBundle(archiveOf(entries))
+    await expect(verify(bundle, options)).rejects.toMatchObject({ code: 'USAGE' })
+  })
+})
+
 describe('what does not go together', () => {
   test.each<[what: string, policy: string, options: VerifyOptions, message: string]>([
     [

@@ -67,9 +67,7 @@ export function makeReport(opened: OpenedBundle, context: ReportContext): Report
         identity: identity.shown,
         issuer: issuer.shown,
       })),
-      ...(trust.root
-        ? { trustedRoot: { file: trust.root.source, digest: trust.root.digest } }
-        : {}),
+      ...(trust.root ? { trustedRoot: { file: trust.root.source, digest: trust.root.digest } } : {}),
       signatures: (trust.signatures ?? []).map(({ file }) => file),
     },
     rules: [...rulesOf(opened, trust), ...policyRules],
