@@ -28,6 +28,9 @@ const SYNC_EVERY = 128 * 1024 * 1024
 /** On a slow line as often as the kernel does it by itself. */
 const SYNC_AFTER_MS = 30_000
 
+/** The unfinished files that this process has open: what it writes is never what an interrupted run has left. */
+const inUse = new Set<string>()
+
 /** Bytes of a read. */
 const CHUNK = 1024 * 1024
 
@@ -62,6 +65,7 @@ export class OutputFile {
     this.identity = identity
     this.sizeBefore = Number(size)
     this.#force = force
+    inUse.add(nameOf(identity))
   }
 
   /**
@@ -77,7 +81,7 @@ export class OutputFile {
     const partial = `${path}${PARTIAL_SUFFIX}`
     await checkOutput(path, force, options.canForce ?? true)
     try {
-      await removeStale(partial)
+      await removeStale(path, partial)
       const { O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW } = constants
       const handle = await open(partial, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, options.mode ?? 0o666)
       const info = await handle.stat({ bigint: true })
@@ -275,6 +279,7 @@ export class OutputFile {
   async close(): Promise<void> {
     await this.#syncing
     await this.#handle.close().catch(ignoreClosed)
+    inUse.delete(nameOf(this.identity))
   }
 
   /**
@@ -294,13 +299,23 @@ export class OutputFile {
 /** What `stat` counts blocks in, whatever the file system's own are. */
 const BLOCK_UNIT = 512
 
+function nameOf({ device, inode }: FileIdentity): string {
+  return `${device} ${inode}`
+}
+
 function ignoreClosed(error: unknown): void {
   if (systemCode(error) !== 'EBADF') throw error
 }
 
 /** Removes what an interrupted run left behind, if it is plainly ours to remove. */
-async function removeStale(partial: string): Promise<void> {
-  if (!(await statOwnFile(partial))) return
+async function removeStale(path: string, partial: string): Promise<void> {
+  const there = await statOwnFile(partial)
+  if (!there) return
+  if (inUse.has(nameOf(identityOf(there)))) {
+    throw new AirgapError('OUTPUT_EXISTS', `cannot write ${path}: something else is being written there`, {
+      hint: 'Give each file that is to be written a name of its own.',
+    })
+  }
   const journal = await lstat(`${partial}${JOURNAL_SUFFIX}`).catch((error: unknown) => {
     if (systemCode(error) === 'ENOENT') return undefined
     throw error

@@ -1,6 +1,6 @@
 import { AirgapError } from '../errors.ts'
 import type { TrustOptions } from '../transfer/check/authenticate.ts'
-import type { Policy } from '../trust/policy/policy.ts'
+import type { Policy, SignerRule } from '../trust/policy/policy.ts'
 import type { Trust } from './trust.ts'
 
 /**
@@ -20,6 +20,7 @@ export async function readPolicyTrust(
   const { identitiesOf, keysOf } = await import('../trust/policy/policy.ts')
   const { readPolicy } = await import('../trust/policy/read.ts')
   const policy = typeof given === 'string' ? await readPolicy(given) : given
+  requireRules(policy)
   const named = identitiesOf(policy)
   if (policy.trustedRoot && trustedRoot !== undefined) {
     throw new AirgapError(
@@ -41,4 +42,22 @@ export async function readPolicyTrust(
     identities: named,
     ...(policy.trustedRoot ? { root: policy.trustedRoot } : {}),
   }
+}
+
+/**
+ * One that was put together by hand may lack what every file has.
+ * @throws AirgapError `INVALID_POLICY` where fewer people would do than it seems to ask for.
+ */
+function requireRules({ source, require }: Policy): void {
+  const isRule = ({ count, members }: SignerRule): boolean =>
+    Number.isSafeInteger(count) && count >= 1 && count <= members.length && isEachOnce(members)
+  if (require.length > 0 && require.every(isRule)) return
+  throw new AirgapError(
+    'INVALID_POLICY',
+    `the policy ${source} has no rule who has to sign, or one that names too few people or one of them twice`,
+  )
+}
+
+function isEachOnce(members: readonly string[]): boolean {
+  return new Set(members).size === members.length
 }

@@ -24,6 +24,17 @@ export interface RecalledSequences {
 }
 
 /**
+ * A file that was named for a check has to be looked into.
+ * @throws AirgapError `USAGE` where nobody is asked who has signed, by whom it remembers.
+ */
+export function requireRemembered({ sequences }: SequenceOptions, { unauthenticated }: TrustOptions): void {
+  if (sequences === undefined || !unauthenticated) return
+  throw new AirgapError('USAGE', 'sequences are remembered by signer, and nobody is asked who has signed', {
+    hint: 'Say who has to have signed (--key), or leave --state out; --min-sequence NUMBER needs no signer.',
+  })
+}
+
+/**
  * Looks up what is remembered of earlier bundles, and adds a problem where this one is older. Says so where nothing is
  * remembered yet.
  *
@@ -48,6 +59,10 @@ export async function recallSequences(
   const note = (message: string): void => onEvent({ type: 'registry', notice: { type: 'note', message } })
   const warn = (message: string): void => onEvent({ type: 'warning', message })
 
+  if (trust.unauthenticated && sequences !== true)
+    warn(
+      `${sequences} is not looked into: sequences are remembered by signer, and nobody was asked who that is`,
+    )
   const file = sequences === true ? SequenceFile.ofUser(process.env) : SequenceFile.at(sequences)
   if (!file) {
     note('Nothing is remembered of this push, for there is no home folder: --state FILE names a file for it.')
@@ -69,7 +84,14 @@ export async function recallSequences(
   return {
     evidence: willRecord && !canRecord && evidence.sequenceMemory === 'none' ? off.evidence : evidence,
     record: async (target, signal) => {
-      if (canRecord) await memory.record(target, allowRollback, signal)
+      if (!canRecord) return
+      try {
+        await memory.record(target, allowRollback, signal)
+      } catch (error) {
+        // A report that is made of it now must not say that it is good.
+        if (error instanceof AirgapError) opened.problems = opened.problems.concat(error.problems)
+        throw error
+      }
     },
   }
 }

@@ -40,14 +40,15 @@ const MAX_SIGNATURE_FILE = 1024 * 1024
 
 /**
  * Reads the keys, roots and signatures that a caller names.
- * @throws AirgapError `USAGE` when there is nobody whose signature counts and no `unauthenticated`, or both, and when
- *   identities are given without a trusted root; `FILE`, `INVALID_KEY`, `INVALID_DIGEST`, `INVALID_CONTENT`,
- *   `INVALID_POLICY`
+ * @throws AirgapError `USAGE` when there is nobody whose signature counts and no `unauthenticated`, or both, when
+ *   identities are given without a trusted root, and for a least sequence that is no whole number; `FILE`, `INVALID_KEY`,
+ *   `INVALID_DIGEST`, `INVALID_CONTENT`, `INVALID_POLICY`
  */
 export async function readTrust(trust: Trust): Promise<TrustOptions> {
   const { keys = [], identities = [], signatures = [], unauthenticated = false } = trust
   const hasSigners = keys.length > 0 || identities.length > 0 || trust.policy !== undefined
-  if (hasSigners === unauthenticated) {
+  // From JavaScript it may be anything, and must never take the place of keys.
+  if (hasSigners === Boolean(unauthenticated)) {
     throw new AirgapError(
       'USAGE',
       'a bundle is checked either with keys or identities or, by name, unauthenticated',
@@ -55,6 +56,10 @@ export async function readTrust(trust: Trust): Promise<TrustOptions> {
   }
   if (identities.length > 0 && trust.trustedRoot === undefined) {
     throw new AirgapError('USAGE', 'certificates are checked with a trusted root, and none is given')
+  }
+  const { minSequence } = trust
+  if (minSequence !== undefined && !(Number.isSafeInteger(minSequence) && minSequence >= 0)) {
+    throw new AirgapError('USAGE', `the least sequence that is accepted, ${minSequence}, is no whole number`)
   }
   const policy = trust.policy === undefined ? undefined : await readPolicyTrust(trust.policy, trust)
   const { readPublicKey } = await import('../trust/keys.ts')
@@ -72,7 +77,7 @@ export async function readTrust(trust: Trust): Promise<TrustOptions> {
     ),
     expectDigest: parseExpectedDigest(trust.expectDigest),
     expectName: trust.expectName,
-    minSequence: trust.minSequence,
+    minSequence,
     now: Date.now(),
   }
 }

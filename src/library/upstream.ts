@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { AirgapError } from '../errors.ts'
 import type { ImageEntry } from '../bundle/description.ts'
 import type { RegistryClient } from '../registry/client.ts'
@@ -108,7 +109,11 @@ export async function withUpstream(
 ): Promise<Resolved> {
   const { client, cache, options, run, before } = context
   const { upstream } = work
-  const bare = lock.images.map(withoutRecord)
+  const listed = work.what.lock ? 'none' : (options.referrers ?? 'all')
+  const asked = new Map(work.what.lock?.images.map(({ source, referrers }) => [source, referrers]))
+  const bare = lock.images.map((image) =>
+    withoutRecord(image, listed === 'none' ? asked.get(image.source) : image.referrers),
+  )
   if (!upstream) {
     const isBare = lock.images.every((image, i) => image === bare[i])
     return { lock: isBare ? lock : { ...lock, images: bare }, failed }
@@ -116,7 +121,6 @@ export async function withUpstream(
   const { verifyLock } = await import('../transfer/upstream/verify-lock.ts')
   const { allFailed } = await import('../transfer/failures.ts')
   const { serializeLock } = await import('../transfer/pack/lock.ts')
-  const listed = work.what.lock ? 'none' : (options.referrers ?? 'all')
   const verified = await verifyLock(
     { ...lock, images: bare },
     {
@@ -139,8 +143,12 @@ export async function withUpstream(
   return { lock: isSame ? before : now, failed: all }
 }
 
-function withoutRecord(image: ImageEntry): ImageEntry {
-  if (image.upstream === undefined) return image
-  const { upstream: _, ...rest } = image
-  return rest
+/**
+ * @param referrers what travels along with it in any case. What was found for a policy alone is a part of the record: an
+ *   interrupted run may have had another policy, or none.
+ */
+function withoutRecord(image: ImageEntry, referrers: ImageEntry['referrers']): ImageEntry {
+  const { upstream, referrers: before, ...rest } = image
+  if (upstream === undefined && isDeepStrictEqual(before, referrers)) return image
+  return { ...rest, ...(referrers ? { referrers } : {}) }
 }

@@ -4,7 +4,7 @@ import { tellClock } from './clock.ts'
 import { Reporting, type ReportOptions } from './reporting.ts'
 import { readTrust, type Trust } from './trust.ts'
 import { running, type RunOptions } from './run.ts'
-import { recallSequences } from './sequences.ts'
+import { recallSequences, requireRemembered } from './sequences.ts'
 import { readUpstreamCheck, type UpstreamCheckOptions } from './upstream.ts'
 
 /** How to verify. */
@@ -29,6 +29,7 @@ export async function verify(path: string, options: VerifyOptions): Promise<Veri
   const reporting = new Reporting(options)
   return running(options, async (run) => {
     const trust = await readTrust(options)
+    requireRemembered(options, trust)
     const { verifyBundle, verificationError } = await import('../transfer/check/verify.ts')
     const check = options.upstream && (await readUpstreamCheck(options.upstream, trust.root))
     const opened = await verifyBundle(path, trust, { ...run, wholeFile: reporting.isWanted })

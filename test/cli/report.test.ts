@@ -189,6 +189,27 @@ describe('push', () => {
     expect(target.requests).toEqual([])
   })
 
+  it.each([
+    ['the receipt', 'h.json', []],
+    ['a signature of it', 'h.json.sig', ['--receipt-key', 'auditor.key']],
+  ])('sends nothing where the report would have the name of %s', async (_, report, flags) => {
+    await using target = await startRegistry()
+    const push = [
+      'push',
+      'good.tar',
+      target.host,
+      ...KEY,
+      '--receipt',
+      'h.json',
+      '--report',
+      report,
+      ...flags,
+    ]
+    const outcome = await run(push, { AIRGAP_RECEIPT_PASSWORD: PASSWORD })
+    await expectNothing(outcome, 7, 'something else is being written there', /^h\./)
+    expect(target.requests).toEqual([])
+  })
+
   it('of a bundle that is refused writes the report that was asked for, and none else', async () => {
     await using target = await startRegistry()
     const push = ['push', 'bad.tar', target.host, ...KEY, '--receipt', 'f.json']

@@ -66,6 +66,31 @@ describe('a bundle that an approver and a pipeline have signed', () => {
   })
 })
 
+describe('what would ask for less than it seems to', () => {
+  test.each<[what: string, options: object]>([
+    ['a least sequence that is no number', { keys: [signer.publicKey], minSequence: Number.NaN }],
+    ['the same as a text', { keys: [signer.publicKey], minSequence: '' }],
+    ['keys, and a word that is taken for doing without', { keys: [signer.publicKey], unauthenticated: 'no' }],
+    ['empty lists', { keys: [], identities: [], trustedRoot: 'trusted_root.json' }],
+  ])('%s', async (_, options) => {
+    const bundle = await temporaryBundle(archiveOf(entries))
+    await expect(verify(bundle, options)).rejects.toMatchObject({ code: 'USAGE' })
+  })
+})
+
+test.each<[what: string, require: Policy['require']]>([
+  ['asks for nobody', []],
+  ['counts one person twice', [{ text: '2 of [alice, alice]', count: 2, members: ['alice', 'alice'] }]],
+  ['asks for no number of them', [{ text: 'some of [alice]', count: 0, members: ['alice'] }]],
+])('a policy made by hand that %s is refused', async (_, require) => {
+  const { file, bundle } = await folderWith(`${HEAD}signers: { alice: { keys: [alice.pub] } }\n`)
+  const policy = await readPolicy(file)
+  await verify(bundle, { policy })
+  await expect(verify(bundle, { policy: { ...policy, require } })).rejects.toMatchObject({
+    code: 'INVALID_POLICY',
+  })
+})
+
 describe('what does not go together', () => {
   test.each<[what: string, policy: string, options: VerifyOptions, message: string]>([
     [

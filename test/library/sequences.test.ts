@@ -228,12 +228,14 @@ describe('what push remembers', () => {
   test('[attack: old-sequence] of two pushes at once the older does not come last', async () => {
     const state = await stateFile()
     const [old, now] = [await bundle(60), await bundle(61)]
+    const verdicts: string[] = []
     const slow = push(old, `${target.host}/race`, {
       keys: [alice.publicKey],
       registries: { plainHttp: [target.host] },
       stateDirectory: false,
       sequences: state,
       moveTags: true,
+      onReport: ({ verdict }) => void verdicts.push(verdict),
       // The newer one is done by the time that this one sends anything.
       onOpened: async () => {
         await pushed(now, { sequences: state }, 'race')
@@ -245,6 +247,7 @@ describe('what push remembers', () => {
       message: 'another push has been faster, and no tag was set',
     })
     expect(error.problems[0]?.message).toContain('its sequence is 60')
+    expect(verdicts).toEqual(['failed'])
     expect(read(state).bundles).toMatchObject([{ sequence: 61 }])
   })
 
@@ -257,10 +260,19 @@ describe('what push remembers', () => {
     expect(readdirSync(join(state, '..'))).toEqual(['sequences.json'])
   })
 
+  test('verify refuses to be given a file that it could not look into', async () => {
+    const state = await stateFile()
+    const error = await refusal(verify(await bundle(1), { unauthenticated: true, sequences: state }))
+    expect(error).toMatchObject({ code: 'USAGE', message: expect.stringContaining('remembered by signer') })
+  })
+
   test('without a signature, and where nobody has asked for it, nothing is remembered', async () => {
     const state = await stateFile()
     const unsigned = await pushed(await bundle(1), { sequences: state, keys: [], unauthenticated: true })
     expect(unsigned.receipt.sequenceMemory).toBe('off')
+    expect(unsigned.warnings).toEqual([
+      `${state} is not looked into: sequences are remembered by signer, and nobody was asked who that is`,
+    ])
     expect(existsSync(state)).toBe(false)
     expect((await pushed(await bundle(1))).receipt.sequenceMemory).toBe('off')
   })

@@ -14,6 +14,7 @@ import {
 import { openBundle } from '../../src/transfer/check/open.ts'
 import { checkUpstream } from '../../src/transfer/upstream/check-bundle.ts'
 import { parseTrustedRoot } from '../../src/trust/identity/trusted-root.ts'
+import { signer } from '../bundle/build-bundle.ts'
 import { failureOf } from '../library/refusing.ts'
 import { IDENTITY, ISSUER, makeSigstore } from '../trust/sigstore.ts'
 import {
@@ -133,6 +134,7 @@ test('a signature by a certificate passes with the root given, in both forms, an
   const { description } = await packed(policies, {
     images,
     output: file,
+    key: signer,
     verifyUpstream: { policies, trustedRoot },
   })
   for (const { upstream } of description.images) {
@@ -147,14 +149,20 @@ test('a signature by a certificate passes with the root given, in both forms, an
       },
     })
   }
-  const again = await verify(file, { unauthenticated: true, trustedRoot, upstream: {} })
+  const keys = [signer.publicKey]
+  const again = await verify(file, { keys, trustedRoot, upstream: {} })
   expect(again.upstream).toMatchObject([
     { image: old.source, state: 'verified', basis: 'record', covers: 'source' },
     { image: recent.source, state: 'verified', basis: 'record', covers: 'source' },
   ])
+  // Records of nobody knows whom may say of anybody that it is the upstream.
+  const unknown = await failureOf(verify(file, { unauthenticated: true, trustedRoot, upstream: {} }))
+  expect(unknown.problems).toMatchObject(
+    images.map((entry) => ({ entry, message: expect.stringContaining('nobody was asked') as string })),
+  )
   // A record that says otherwise than the signature does not hold, though the signature is good.
   const root = parseTrustedRoot(sigstore.trustedRoot, 'root')
-  const trust = { keys: [], unauthenticated: true, now: Date.now() }
+  const trust = { keys, unauthenticated: false, now: Date.now() }
   const opened = await openBundle(file, trust)
   const { upstream: record } = opened.images[0]!.image
   if (record?.state !== 'verified') throw new Error('it is verified')
@@ -186,7 +194,7 @@ test('a signature by a certificate passes with the root given, in both forms, an
     expect(reason).toContain('trusted root')
     expect(reason).not.toContain(world.folder)
   }
-  const refused = await failureOf(verify(file, { unauthenticated: true, trustedRoot: other, upstream: {} }))
+  const refused = await failureOf(verify(file, { keys, trustedRoot: other, upstream: {} }))
   expect(refused).toMatchObject({ code: 'VERIFICATION_FAILED', exitCode: 3 })
   expect(refused.problems.map(({ entry }) => entry)).toEqual(images)
 })

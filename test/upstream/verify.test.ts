@@ -69,6 +69,7 @@ test('a policy of the caller decides, whatever the packer has let pass', async (
   const recorded = await failureOf(verify(file, { unauthenticated: true, trustedRoot, upstream: {} }))
   expect(recorded.problems).toMatchObject([
     { entry: signed, message: expect.stringContaining('only a policy can say') as string },
+    { entry: other, message: expect.stringContaining('nobody was asked who has packed') as string },
   ])
 })
 

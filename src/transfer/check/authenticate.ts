@@ -86,11 +86,14 @@ function checkSignatures(head: BundleHead, trust: TrustOptions, problems: Proble
     ...(own ? [{ name: SIGSTORE_SIGNATURE, signature: own }] : []),
     ...(trust.signatures ?? []).map(({ file, signature }) => ({ name: file, signature })),
   ]
+  const ownFaults: Problem[] = []
   for (const { name, signature } of offered) {
     const verdict = checkSignature(head.checksums, name, signature, trust)
     if (!verdict.ok) {
       reasons.push({ entry: name, message: verdict.reason })
       failed.push(verdict)
+      // It may be a stranger's, and still has to be what a stranger could have written.
+      if (signature === own) checkAgreement(head, ownFaults)
       continue
     }
     good.push(verdict.signature)
@@ -99,9 +102,12 @@ function checkSignatures(head: BundleHead, trust: TrustOptions, problems: Proble
     if (by.kind === 'key') checkForms(head, by.key, problems)
     else checkCertificateForm(head, problems)
   }
-  if (trust.policy) return underPolicy(trust.policy, good, reasons, trust, problems)
+  if (trust.policy) return underPolicy(trust.policy, { good, reasons, ownFaults }, trust, problems)
   const [first, ...others] = good
-  if (first) return { state: 'signed', signatures: [first, ...others] }
+  if (first) {
+    problems.push(...ownFaults)
+    return { state: 'signed', signatures: [first, ...others] }
+  }
   if (reasons.length === 0) {
     const wanted = [
       ...(trust.keys.length > 0 ? ['your key'] : []),
@@ -119,8 +125,11 @@ function checkSignatures(head: BundleHead, trust: TrustOptions, problems: Proble
 /** A list that too few people have signed is not parsed. */
 function underPolicy(
   policy: Policy,
-  good: readonly VerifiedSignature[],
-  reasons: readonly Problem[],
+  {
+    good,
+    reasons,
+    ownFaults,
+  }: { good: readonly VerifiedSignature[]; reasons: readonly Problem[]; ownFaults: readonly Problem[] },
   { now }: TrustOptions,
   problems: Problem[],
 ): Authentication {
@@ -128,8 +137,10 @@ function underPolicy(
   const signers = countSigners(policy, good, refused, now)
   const [first, ...others] = signers.counted
   const isUnsigned = good.length + reasons.length === 0
-  if (first && signers.faults.length === 0)
+  if (first && signers.faults.length === 0) {
+    problems.push(...ownFaults)
     return { state: 'signed', signatures: [first, ...others], signers }
+  }
   if (isUnsigned) problems.push({ entry: SIGSTORE_SIGNATURE, message: 'the bundle is not signed' })
   problems.push(...signers.faults.map((message) => ({ entry: CHECKSUMS, message })))
   return { state: 'failed', isUnsigned, signers }
@@ -195,8 +206,8 @@ function isSpelled(sigstore: Buffer): boolean {
 }
 
 /**
- * Without a key nobody can say whether a signature is good; but it says that it is over this list, and the two entries of
- * one by a key hold the same. Where they do not, the file has been altered.
+ * Without its key nobody can say whether a bundle's own signature is good; but it says that it is over this list, and the
+ * two entries of one by a key hold the same. Where they do not, the file has been altered, whoever has signed beside it.
  */
 function checkAgreement(head: BundleHead, problems: Problem[]): void {
   if (!head.sigstore) return

@@ -8,6 +8,7 @@ import { canonicalJson } from '../../oci/json.ts'
 import { exactly } from '../../trust/identity/identity.ts'
 import type { Root } from '../../trust/identity/trusted-root.ts'
 import type { UpstreamPolicy } from '../../trust/upstream/rule.ts'
+import type { Authentication } from '../check/authenticate.ts'
 import type { ImageGraph, OpenedBundle } from '../check/opened-bundle.ts'
 import { readChecked } from '../check/opened-bundle.ts'
 import type { OnEvent } from '../events.ts'
@@ -25,7 +26,7 @@ export interface UpstreamCheck {
 /**
  * Verifies upstreams' signatures again, offline, from a bundle's content alone. Whom to trust comes from the caller: by a
  * policy; or, without one, only the trusted root does, and whose the signatures have to be is what the packer has
- * recorded.
+ * recorded: then every image of a bundle that was not authenticated fails.
  *
  * @param opened without problems, its file open.
  * @returns one verdict for each image, in the bundle's order.
@@ -41,13 +42,29 @@ export async function checkUpstream(
   for (const graph of opened.images) {
     signal?.throwIfAborted()
     const source = sourceIn(opened, graph)
-    const verdict = check.policy
-      ? await byPolicy(graph.image, { policy: check.policy, root: check.root }, source)
-      : await byRecord(graph.image, check.root, source)
+    const verdict = await verdictFor(graph.image, opened.authentication, check, source)
     verdicts.push(verdict)
     onEvent?.({ type: 'item', name: graph.image.source, bytes: 0, outcome: OUTCOMES[verdict.state] })
   }
   return verdicts
+}
+
+async function verdictFor(
+  image: ImageEntry,
+  { state }: Authentication,
+  { policy, root }: UpstreamCheck,
+  source: SignatureSource,
+): Promise<UpstreamVerdict> {
+  if (policy) return byPolicy(image, { policy, root }, source)
+  if (state === 'signed') return byRecord(image, root, source)
+  // Whoever has made the file could have recorded itself as the upstream of everything, or that nothing was to be checked.
+  return {
+    image: image.source,
+    state: 'failed',
+    basis: 'record',
+    reason:
+      'nobody was asked who has packed the bundle, so that what it records of upstreams is worth nothing; only a policy can say whose signatures count',
+  }
 }
 
 /** The error for a bundle of which some images failed. */

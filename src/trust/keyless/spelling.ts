@@ -1,4 +1,4 @@
-import { bundleFromJSON, bundleToJSON } from '@sigstore/bundle'
+import { BUNDLE_V03_MEDIA_TYPE, bundleFromJSON, bundleToJSON } from '@sigstore/bundle'
 import { AirgapError } from '../../errors.ts'
 import { parseStrictJson } from '../../oci/json.ts'
 
@@ -37,9 +37,12 @@ export function spellCertificateBundle(json: Uint8Array): Buffer {
 
 function respelled(value: unknown, what: string): unknown {
   try {
-    return bundleToJSON(bundleFromJSON(value))
+    const bundle = bundleFromJSON(value)
+    if (bundle.mediaType === BUNDLE_V03_MEDIA_TYPE) return bundleToJSON(bundle)
   } catch (error) {
     // The library says of foreign values whatever JavaScript says.
     throw new AirgapError('INVALID_CONTENT', `${what}: its contents do not make one`, { cause: error })
   }
+  // The version is not signed either, and older ones have room for what nobody looks at.
+  throw new AirgapError('INVALID_CONTENT', `${what}: it is not one of version 0.3, as its media type says`)
 }
