@@ -48,7 +48,7 @@ export async function readTrust(trust: Trust): Promise<TrustOptions> {
   const { keys = [], identities = [], signatures = [], unauthenticated = false } = trust
   const hasSigners = keys.length > 0 || identities.length > 0 || trust.policy !== undefined
   // From JavaScript it may be anything, and must never take the place of keys.
-  if (hasSigners === Boolean(unauthenticated)) {
+  if (hasSigners ? unauthenticated : !unauthenticated) {
     throw new AirgapError(
       'USAGE',
       'a bundle is checked either with keys or identities or, by name, unauthenticated',

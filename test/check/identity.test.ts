@@ -250,14 +250,16 @@ describe('is refused', () => {
   })
 
   test('[attack: trusted-root-inside] by strangers who bring their authority and their root along', async () => {
-    const all = await signedBundle((checksums) =>
-      stranger.sign(checksums, {
-        v01: true,
-        change: ({ verificationMaterial: { content } }) => {
-          if (content.$case !== 'x509CertificateChain') return
-          content.x509CertificateChain.certificates.push({ rawBytes: stranger.certificateAuthority })
-        },
-      }),
+    const all = await signedBundle(
+      (checksums) =>
+        stranger.sign(checksums, {
+          v01: true,
+          change: ({ verificationMaterial: { content } }) => {
+            if (content.$case !== 'x509CertificateChain') return
+            content.x509CertificateChain.certificates.push({ rawBytes: stranger.certificateAuthority })
+          },
+        }),
+      (json) => json,
     )
     await expectRefusal(
       archiveOf(all),
