@@ -67,7 +67,7 @@ describe("a bundle's own signature by a stranger, with a good one beside it", ()
   })
 })
 
-test('a good one by a certificate under the name of another version is refused', async () => {
+test('[attack: respelled-signature] a good one by a certificate under the name of another version is refused', async () => {
   const sigstore = await makeSigstore()
   const trust = {
     keys: [],
