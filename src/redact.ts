@@ -5,6 +5,7 @@
  */
 const FORMS: readonly (readonly [RegExp, string])[] = [
   [/\b((?:https?|wss?|ftps?|socks[45]?[ah]?):\/\/)(?!USER:PASSWORD@)[^\s/?#"'<>]*@/gi, '$1…@'],
+  [/\b([a-z][a-z0-9+.-]{0,30}:\/\/)(?!USER:PASSWORD@|…@)[^\s/?#"'<>]+@(?!sha\d+:)/gi, '$1…@'],
   // Without a scheme, at the beginning of a word; `name:tag@algorithm:hex` is no login.
   [/(?<![\w/@.:%$+~-])[\w.%$+~-]+:[^\s/?#"'<>@]+@(?!\w+:(?:[0-9a-f]{6}|\W|$))(?=[\w-]*[.:/])/gi, '…@'],
   [/\b((?:https?|wss?|ftps?):\/\/[^\s?#"'<>]{1,2000})[?#][^\s"'<>]*/gi, '$1?…'],

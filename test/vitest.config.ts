@@ -1,5 +1,8 @@
 import { defineConfig } from 'vitest/config'
 
+/** They look at what their process holds open, or takes of memory, and so need one of their own. */
+const ALONE = ['test/library/{abort,ends,stuck}.test.ts', 'test/duties/bounded.test.ts']
+
 export default defineConfig({
   root: new URL('..', import.meta.url).pathname,
   test: {
@@ -12,7 +15,16 @@ export default defineConfig({
           // Loading the modules anew for each of two hundred files takes longer than their tests.
           isolate: false,
           include: ['test/**/*.test.ts'],
-          exclude: ['test/e2e/**', 'test/faults/**'],
+          exclude: ['test/e2e/**', 'test/faults/**', ...ALONE],
+          setupFiles: ['test/secrets/setup.ts'],
+          disableConsoleIntercept: true,
+          testTimeout: 60_000,
+        },
+      },
+      {
+        test: {
+          name: 'unit-alone',
+          include: ALONE,
           setupFiles: ['test/secrets/setup.ts'],
           disableConsoleIntercept: true,
           testTimeout: 60_000,
