@@ -43,7 +43,9 @@ export interface KeylessFlagValues {
  */
 export function keylessFrom(flags: KeylessFlagValues): KeylessOptions | undefined {
   const names = ['identity-token-file', 'signing-config', 'trusted-root'] as const
-  const idle = names.find((name) => flags[name] !== undefined)
+  // Upstreams' certificates are checked with the same root.
+  const isForUpstream = (flags['verify-upstream'] ?? []).length > 0
+  const idle = names.find((name) => flags[name] !== undefined && !(name === 'trusted-root' && isForUpstream))
   if (flags.keyless) {
     const file = flags['identity-token-file']
     return {

@@ -53,12 +53,30 @@ test('pack --keyless signs as the job, says so, and says how to check it', async
     [['-o', '-', '--keyless'], '--keyless cannot sign what is written to standard output'],
     [['-o', 'x.tar', '--keyless', '--no-sign'], 'no-sign'],
     [['-o', 'x.tar', '--no-sign', '--signing-config', 'x'], '--signing-config goes with --keyless'],
+    [
+      ['-o', 'x.tar', '--no-sign', '--trusted-root', 'x'],
+      '--trusted-root goes with --keyless or --verify-upstream',
+    ],
     [['-o', 'x.tar'], 'one of --key FILE, --sign-command COMMAND, --keyless and --no-sign has to be given'],
   ] as const) {
     const { code, stderr } = await run(['pack', 'nginx', ...args])
     expect(code).toBe(2)
     expect(stderr).toContain(words)
   }
+})
+
+test('the trusted root is for upstreams, too', async () => {
+  const cwd = await temporaryFolder()
+  const root = await trustedRootOf('https://fulcio.example.internal', '2025-09-23T00:00:00Z')
+  await writeFile(join(cwd, 'trusted_root.json'), root)
+  const given = ['--verify-upstream', 'kubernetes', '--trusted-root', 'trusted_root.json']
+  const { code, stderr } = await residentAirgap(
+    ['pack', 'registry.invalid/a:1', '-o', 'x.tar', '--no-sign', '--retries', '0', ...given],
+    { cwd },
+  )
+  // It has come to the registry.
+  expect(stderr).toContain('registry.invalid')
+  expect(code).toBe(4)
 })
 
 test('trust-root fetch writes the trusted root, over nothing, and leaves nothing else', async () => {
