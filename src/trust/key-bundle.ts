@@ -10,6 +10,7 @@ import { checkShape, parseStrictJson } from '../oci/json.ts'
 import { base64Text } from './base64.ts'
 import { BUNDLE_MEDIA_TYPES } from './bundle-types.ts'
 import type { SignatureHash } from './key-kinds.ts'
+import { has, member } from './members.ts'
 
 /** The most that a Sigstore bundle may take. */
 export const BUNDLE_JSON_LIMIT = 1024 * 1024
@@ -151,14 +152,6 @@ function attestation(): NoKeyBundle {
 
 function malformed(reason: string): NoKeyBundle {
   return { ok: false, fault: 'malformed', reason: `it is not a usable Sigstore bundle: ${printable(reason)}` }
-}
-
-function member(value: unknown, key: string): unknown {
-  return has(value, key) ? value[key] : undefined
-}
-
-function has<K extends string>(value: unknown, key: K): value is Record<K, unknown> {
-  return typeof value === 'object' && value !== null && Object.hasOwn(value, key)
 }
 
 /** Reasons may quote the file: nothing of it but plain characters reaches the reader. */

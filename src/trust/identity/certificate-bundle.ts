@@ -6,6 +6,7 @@ import { AirgapError, messageOf } from '../../errors.ts'
 import { checkShape, parseStrictJson } from '../../oci/json.ts'
 import { BUNDLE_MEDIA_TYPES } from '../bundle-types.ts'
 import { BUNDLE_JSON_LIMIT } from '../key-bundle.ts'
+import { has, member } from '../members.ts'
 import type { SignedByIdentity } from '../verified.ts'
 import { CertificateBundleShape } from './bundle-shape.ts'
 import { readLeaf } from './leaf.ts'
@@ -162,12 +163,4 @@ function unusable(reason: string): Refused {
 
 function refused(reason: string): Refused {
   return { ok: false, reason }
-}
-
-function member(value: unknown, key: string): unknown {
-  return has(value, key) ? value[key] : undefined
-}
-
-function has<K extends string>(value: unknown, key: K): value is Record<K, unknown> {
-  return typeof value === 'object' && value !== null && Object.hasOwn(value, key)
 }

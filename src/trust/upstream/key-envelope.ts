@@ -7,6 +7,7 @@ import { preAuthEncoding } from '../dsse.ts'
 import type { Refused } from '../identity/certificate-bundle.ts'
 import { BUNDLE_JSON_LIMIT, KeyMaterialShape } from '../key-bundle.ts'
 import type { PublicKey } from '../keys.ts'
+import { has } from '../members.ts'
 import { verifySignature } from '../verify.ts'
 
 const MEMBERS = 'a member is missing, unknown or of the wrong kind'
@@ -92,7 +93,3 @@ export const OTHER_KEY = 'it was made with another key than the one required, or
 
 /** Why a signature over bytes is none of an image. */
 export const MESSAGE_SIGNATURE = 'it signs bytes that are not there, and says nothing of an image'
-
-function has<K extends string>(value: unknown, key: K): value is Record<K, unknown> {
-  return typeof value === 'object' && value !== null && Object.hasOwn(value, key)
-}
