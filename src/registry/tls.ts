@@ -1,5 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
+import { isIP } from 'node:net'
+import type { PeerCertificate } from 'node:tls'
 import { AirgapError, fileError } from '../errors.ts'
 
 const MAX_CA_FILE = 4 * 1024 * 1024
@@ -72,4 +74,23 @@ export function parseCertificates(text: string, name: string): string[] {
     }
   }
   return blocks
+}
+
+/**
+ * Whether a certificate is for a host, for Node's `checkServerIdentity`: by its subjectAltNames alone, and with `*` for a
+ * whole label only (RFC 9525 § 6). Node would take a common name where there are no names, which Go refuses, and with it
+ * containerd, CRI-O and Docker on every node.
+ */
+export function checkServerName(host: string, certificate: PeerCertificate): Error | undefined {
+  const shown = certificate.raw === undefined ? undefined : new X509Certificate(certificate.raw)
+  const name = host.replace(/\.$/, '')
+  const found =
+    isIP(name) === 0
+      ? shown?.checkHost(name, { subject: 'never', partialWildcards: false })
+      : shown?.checkIP(name)
+  if (found !== undefined) return undefined
+  return Object.assign(new Error(`the certificate is not for ${host}`), {
+    code: 'ERR_TLS_CERT_ALTNAME_INVALID',
+    cert: certificate,
+  })
 }

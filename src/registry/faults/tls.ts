@@ -1,3 +1,4 @@
+import { bareHost } from '../hosts.ts'
 import { issuerText, isUnknownAuthority, nameText, type PresentedCertificates } from './certificate.ts'
 import { oneLine, quoted } from './quote.ts'
 import { utcText } from './times.ts'
@@ -19,7 +20,7 @@ export function tlsFault(
 ): TlsFault | undefined {
   if (isUnknownAuthority(code)) return unknownAuthority(code, host, presented)
   if (code === 'CERT_HAS_EXPIRED' || code === 'CERT_NOT_YET_VALID') return wrongTime(code, presented)
-  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') return otherName(error, host)
+  if (code === OTHER_NAME) return otherName(error, host)
   const reason = HANDSHAKE.find(({ codes }) => codes.test(code))
   if (reason) return { cause: `${reason.cause} (${code})`, hint: reason.hint(host) }
   if (/^(?:ERR_SSL_|ERR_TLS_|EPROTO$)/.test(code)) {
@@ -56,7 +57,8 @@ function unknownAuthority(
       `  ${leaf.fingerprint256.slice(HALF)}`,
     )
   }
-  if (code === 'UNABLE_TO_VERIFY_LEAF_SIGNATURE') {
+  const isAlone = presented?.length === 1 && leaf?.issuer !== leaf?.subject
+  if (isAlone || code === 'UNABLE_TO_VERIFY_LEAF_SIGNATURE') {
     hint.push('It shows its own certificate only: the one between it and the authority may be missing there.')
   }
   const issuer = presented && leaf ? `, ${issuerText(presented)}` : ''
@@ -99,15 +101,22 @@ function otherName(error: unknown, host: string): TlsFault {
       ? oneLine(cert.subjectaltname.replaceAll(/(?:DNS|IP Address):/g, ''), 200)
       : ''
   const common = cert?.subject?.CN
-  const old =
-    typeof common === 'string'
-      ? `it holds none that counts, only the common name ${quoted(common, 80)}`
-      : 'it holds none'
+  const name = bareHost(host.replace(/:[0-9]+$/, ''))
+  const issued = `have one issued with ${name} as a subjectAltName`
+  if (names !== '') {
+    return {
+      cause: `its certificate is for another name: it holds ${quoted(names)} (${OTHER_NAME})`,
+      hint: `Use a name that the certificate holds (put it into /etc/hosts where no name service knows it), or ${issued}.`,
+    }
+  }
+  const old = typeof common === 'string' ? `, only the common name ${quoted(common, 80)}` : ''
   return {
-    cause: `its certificate is for another name: ${names === '' ? old : `it holds ${quoted(names)}`} (ERR_TLS_CERT_ALTNAME_INVALID)`,
-    hint: `Use a name that the certificate holds (put it into /etc/hosts where no name service knows it), or have one issued with ${host.replace(/:[0-9]+$/, '')} as a subjectAltName.`,
+    cause: `its certificate has no subjectAltName${old} (${OTHER_NAME})`,
+    hint: `Common names do not count any more: ${issued}. containerd, CRI-O and Docker on the nodes refuse this one, too.`,
   }
 }
+
+const OTHER_NAME = 'ERR_TLS_CERT_ALTNAME_INVALID'
 
 export const CLIENT_CERTIFICATE = 'it wants a client certificate, and got none that it accepts'
 

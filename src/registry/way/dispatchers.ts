@@ -3,6 +3,7 @@ import type { SecureContext } from 'node:tls'
 import { Agent, Pool, ProxyAgent, type buildConnector, type Dispatcher } from 'undici'
 import { systemCode } from '../../errors.ts'
 import { bareHost } from '../hosts.ts'
+import { checkServerName } from '../tls.ts'
 import type { Proxy } from './proxies.ts'
 import { ProxyFault } from './proxy-fault.ts'
 import type { Trust } from './trust.ts'
@@ -101,10 +102,12 @@ function withTimeouts(options: object, timeouts: Timeouts): Pool.Options {
 }
 
 function tlsOf({ secureContext, isVerified }: Trust): {
+  checkServerIdentity: typeof checkServerName
   secureContext?: SecureContext
   rejectUnauthorized?: false
 } {
   return {
+    checkServerIdentity: checkServerName,
     ...(secureContext === undefined ? {} : { secureContext }),
     ...(isVerified ? {} : { rejectUnauthorized: false }),
   }

@@ -34,7 +34,8 @@ export interface Trust {
 
 /**
  * The trust in each host. Default roots are those of Node.js, `NODE_EXTRA_CA_CERTS` included; `SSL_CERT_FILE` and
- * `caFile` add to them for all hosts, certs.d folders and {@link HostTlsTable} for one host each.
+ * `caFile` add to them for all hosts, certs.d folders and {@link HostTlsTable} for one host each. Each certificate that
+ * is given is an authority, as for curl, Docker and containerd: also one that another authority has issued.
  */
 export class Trusts {
   readonly #options: TrustOptions
@@ -105,7 +106,7 @@ export class Trusts {
     cert: string | undefined,
     key: string | undefined,
   ): { key: string; context: SecureContext | undefined } {
-    const isDefault = ca.length === 0 && cert === undefined
+    const isDefault = ca.length === 0 && cert === undefined && this.#extra() === ''
     if (isDefault) return { key: 'default', context: undefined }
     const hash = createHash('sha256')
     for (const part of [...ca, cert ?? '', key ?? '']) hash.update(`${part.length} `).update(part)
@@ -113,7 +114,8 @@ export class Trusts {
     let context = this.#contexts.get(name)
     if (!context) {
       context = createSecureContext({
-        ...(ca.length === 0 ? {} : { ca: [...getCACertificates('default'), ...ca] }),
+        ca: [...getCACertificates('default'), ...ca],
+        allowPartialTrustChain: true,
         ...(cert === undefined ? {} : { cert, key }),
       })
       this.#contexts.set(name, context)

@@ -103,6 +103,49 @@ test('SSL_CERT_FILE adds to what is trusted, and is named when it is of no use',
   expect(await resolve(client({ env: { SSL_CERT_FILE: '/nowhere' } }), plain.host)).toBeDefined()
 })
 
+const issuing = makeCertificate({ name: 'issuing authority', issuer: ca })
+const issued = makeCertificate({ name: 'registry', names: ['127.0.0.1'], issuer: issuing })
+
+test.each([
+  ['--ca-file', (file: string) => ({ caFile: file })],
+  ['SSL_CERT_FILE', (file: string) => ({ env: { SSL_CERT_FILE: file } })],
+  [
+    'certs.d',
+    (file: string, host: string) => ({ certsFolders: [certsFolder({ [host]: { 'ca.crt': file } })] }),
+  ],
+  ['a program', (_: string, host: string) => ({ hostTls: { [host]: { ca: [issuing.cert] } } })],
+])('an issuing authority alone is trusted: %s', async (how, given) => {
+  const first = await serve(registry(), { tls: { ...issued, cert: issued.cert + issuing.cert } })
+  const file = join(scratch(), 'issuing.pem')
+  writeFileSync(file, issuing.cert)
+  const our = client(given(how === 'certs.d' ? issuing.cert : file, first.host))
+  expect(await resolve(our, first.host)).toBeDefined()
+  // Nothing beside it is trusted with it.
+  const second = await serve(registry(), { tls: server })
+  await failureOf(resolve(our, second.host), 'TLS')
+})
+
+test('a certificate is for its subjectAltNames, and for nothing else', async () => {
+  const names = (...list: string[]) =>
+    serve(registry(), { tls: makeCertificate({ name: 'localhost', issuer: ca, names: list }) })
+  const our = client({ hostTls: { localhost: { ca: [ca.cert] } } })
+  const right = await names('localhost')
+  expect(await resolve(our, `localhost:${right.port}`)).toBeDefined()
+  for (const other of ['*host', 'local*', 'registry.example']) {
+    const wrong = await names(other)
+    const error = await failureOf(resolve(our, `localhost:${wrong.port}`), 'TLS')
+    expect(error.message).toContain(`is for another name: it holds "${other}"`)
+  }
+  // As every node would, see Go's crypto/x509.
+  const old = await serve(registry(), { tls: makeCertificate({ name: 'localhost', issuer: ca }) })
+  const error = await failureOf(resolve(our, `localhost:${old.port}`), 'TLS')
+  expect(error.message).toContain(
+    'its certificate has no subjectAltName, only the common name "localhost" (ERR_TLS_CERT_ALTNAME_INVALID)',
+  )
+  expect(error.hint).toContain('have one issued with localhost as a subjectAltName')
+  expect(old.seen).toEqual([])
+})
+
 /** A registry that wants a client certificate by `clients`; tells whose it got. */
 async function strict(): Promise<{ host: string; origin: string; names: string[] }> {
   const names: string[] = []
