@@ -45,7 +45,7 @@ try {
 }
 
 async function buildStandalone(folder: string): Promise<void> {
-  const node = await findNode(arch, values.node)
+  const node = await findNode(arch, values.node, scratch)
   const { threads, metafiles } = await bundle(scratch)
   const packages = await bundledPackages(metafiles)
   const licenses = join(scratch, LICENSES)

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { readFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { sha256 } from './checksums.ts'
@@ -16,13 +16,19 @@ export interface NodeBinary {
 }
 
 /**
- * The Node.js to build around: the file given, or the package of that architecture, of the version that runs this.
- * What is embedded is made by the running Node.js, so the two have to be of one version.
+ * The Node.js to build around: the file given, or the locked package of that architecture, of the version that runs
+ * this. What is embedded is made by the running Node.js, so the two have to be of one version.
  *
+ * @param scratch folder where packages are installed that `root` does not have.
  * @throws Error when the file is for another architecture or version, or has no LICENSE.
  */
-export async function findNode(arch: Architecture, file: string | undefined): Promise<NodeBinary> {
-  const path = file ?? join(await nodePackage(arch), 'bin/node')
+export async function findNode(
+  arch: Architecture,
+  file: string | undefined,
+  scratch: string,
+  root = ROOT,
+): Promise<NodeBinary> {
+  const path = file ?? join(await nodePackage(arch, scratch, root), 'bin/node')
   const bytes = await readFile(path)
   const isElf = bytes.subarray(0, 6).equals(Buffer.from('\x7fELF\x02\x01', 'latin1'))
   if (!isElf || bytes.readUInt16LE(18) !== ARCHITECTURES[arch]) {
@@ -39,22 +45,37 @@ export async function findNode(arch: Architecture, file: string | undefined): Pr
 }
 
 /**
- * The folder of the npm package that holds Node.js for an architecture. The package `node` installs the one for this
- * machine below itself, where a later `npm install` may remove it; then, and for others, it is fetched.
+ * The folder of the npm package that holds Node.js for an architecture: what `npm ci` has installed for this machine, or
+ * else what it installs into `scratch`. Either way npm holds it to the SHA-512 in the lock file, and runs no script of it.
+ *
+ * @throws Error when the lock file has another version than the one that runs this, or npm refuses.
  */
-async function nodePackage(arch: Architecture): Promise<string> {
+async function nodePackage(arch: Architecture, scratch: string, root: string): Promise<string> {
   const name = `node-linux-${arch}`
-  const cache = join(ROOT, 'node_modules/.cache/airgap-standalone', process.version, arch)
-  for (const root of [join(ROOT, 'node_modules/node'), cache]) {
-    const folder = join(root, 'node_modules', name)
-    if (await hasVersion(folder, process.versions.node)) return folder
+  const folder = `node_modules/${name}`
+  const lock = JSON.parse(await readFile(join(root, 'package-lock.json'), 'utf8')) as Lock
+  const { version, integrity } = lock.packages[folder] ?? {}
+  if (version !== process.versions.node || integrity === undefined) {
+    throw new Error(
+      `package-lock.json has ${name} ${version ?? 'in no version'}, and Node.js ${process.versions.node} runs this: build with node_modules/.bin/node, or give --node FILE`,
+    )
   }
-  const wanted = `${name}@${process.versions.node}`
-  process.stderr.write(`Fetching ${wanted}\n`)
-  const install = ['install', '--prefix', cache, '--no-save', '--ignore-scripts', '--no-audit', '--no-fund']
-  // Forced, because it may be for a machine that is not this one.
-  await promisify(execFile)('npm', [...install, '--force', wanted])
-  return join(cache, 'node_modules', name)
+  if (await hasVersion(join(root, folder), version)) return join(root, folder)
+  process.stderr.write(`Fetching ${name} ${version}\n`)
+  const project = join(scratch, name)
+  await mkdir(project)
+  const dependencies = { [name]: version }
+  // Without the machine that it is for, which may not be this one.
+  const packages = { '': { dependencies }, [folder]: { version, integrity } }
+  await writeFile(join(project, 'package.json'), JSON.stringify({ dependencies }))
+  await writeFile(join(project, 'package-lock.json'), JSON.stringify({ ...lock, packages }))
+  const install = ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--prefix', project]
+  await promisify(execFile)('npm', install, { cwd: project })
+  return join(project, folder)
+}
+
+interface Lock {
+  packages: Record<string, { version?: string; integrity?: string }>
 }
 
 async function hasVersion(folder: string, version: string): Promise<boolean> {
