@@ -1,9 +1,10 @@
 import { Command, Flags } from '@oclif/core'
 import { AirgapError } from '../errors.ts'
-import { escapeForeign, jsonText, styler, type Highlight } from './format.ts'
+import { escapeForeign, jsonText } from './format.ts'
 import { globalOptions, LOG_FORMATS } from './global-flags.ts'
 import { log } from './log.ts'
 import { classify, reportFailure } from './report-error.ts'
+import { styler, type Highlight } from './terminal.ts'
 
 /** The exit code of a process that a second Ctrl-C has ended, as shells have it. */
 const SIGNAL_EXIT = 130
@@ -42,7 +43,7 @@ export abstract class BaseCommand extends Command {
     const abort = new AbortController()
     this.#abort = abort
     let since = 0
-    // Listeners that stay: the terminal's spinner would end the process if it found none but its own.
+    // Listeners that stay, to tell a second signal from the first.
     for (const name of ['SIGINT', 'SIGTERM'] as const) {
       process.on(name, () => {
         if (abort.signal.aborted) {

@@ -1,6 +1,7 @@
 import type { AirgapError } from '../errors.ts'
 import { redacted } from '../redact.ts'
-import { escapeForeign, escapeLine, styler } from './format.ts'
+import { escapeForeign, escapeLine } from './format.ts'
+import { styler } from './terminal.ts'
 import { fitted } from './wrap.ts'
 
 /** So many problems are printed; `--json` has all of them. */

@@ -1,5 +1,3 @@
-import { styleText } from 'node:util'
-
 export { formatDuration } from '../duration.ts'
 
 /**
@@ -80,25 +78,4 @@ export function labelled(label: string, value: string, indent: number): string[]
   const space = ' '.repeat(indent)
   const line = `${space}${label} ${value}`
   return line.length > NARROW ? [`${space}${label}`, `${space}  ${value}`] : [line]
-}
-
-type Style = Parameters<typeof styleText>[0]
-
-/** Words of a text that stand out on a terminal. */
-export interface Highlight {
-  words: string
-  style: Style
-}
-
-/** Whether somebody sits at a terminal that can do more than print lines; in CI nobody does. */
-export function isTerminal(stream: NodeJS.WriteStream): boolean {
-  const { CI, TERM } = process.env
-  const isCi = CI !== undefined && !['', '0', 'false'].includes(CI)
-  return stream.isTTY && !isCi && TERM !== 'dumb'
-}
-
-/** Colours for one stream; none where it is not a terminal, under NO_COLOR, or in CI. */
-export function styler(stream: NodeJS.WriteStream): (style: Style, text: string) => string {
-  const isColoured = isTerminal(stream) && !process.env.NO_COLOR
-  return (style, text) => (isColoured ? styleText(style, text, { validateStream: false }) : text)
 }

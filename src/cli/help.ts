@@ -1,9 +1,9 @@
 import { HelpBase, type Command } from '@oclif/core'
 import { unknownCommand } from './command-not-found.ts'
-import { styler } from './format.ts'
 import { describeProgram } from './manual/program.ts'
 import { commandScreen, rootScreen, type ScreenOptions } from './manual/screens.ts'
 import { formatError } from './format-error.ts'
+import { columnsOf, styler } from './terminal.ts'
 
 const LEAST_WIDTH = 40
 const DEFAULT_WIDTH = 80
@@ -40,8 +40,7 @@ export default class Help extends HelpBase {
 
 function screenOptions(): ScreenOptions {
   const style = styler(process.stdout)
-  const columns = process.stdout.isTTY ? process.stdout.columns : DEFAULT_WIDTH
-  // A terminal that does not know its width says 0.
-  const width = Math.min(Math.max(columns || DEFAULT_WIDTH, LEAST_WIDTH), GREATEST_WIDTH)
+  const columns = columnsOf(process.stdout) ?? DEFAULT_WIDTH
+  const width = Math.min(Math.max(columns, LEAST_WIDTH), GREATEST_WIDTH)
   return { width, heading: (text) => style('bold', text) }
 }

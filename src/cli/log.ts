@@ -4,23 +4,22 @@ import { escapeForeign, jsonLine } from './format.ts'
 import type { GlobalOptions, LogFormat } from './global-flags.ts'
 import { formatError } from './format-error.ts'
 import type { LogLine } from './shapes/log-line.ts'
+import { isTerminal, LiveLine, type Screen } from './terminal.ts'
 import { fitted } from './wrap.ts'
 
 /** A line without its time; one type a kind of event, so that the facts fit it. */
 export type LogEntry = LogLine extends infer L ? (L extends LogLine ? Omit<L, 'time'> : never) : never
-
-/** Where lines go; one that is a terminal has a width. */
-type Screen = NodeJS.WritableStream & { isTTY?: boolean; columns?: number }
 
 /**
  * Everything that goes to standard error: as text for people, or as one JSON object a line
  * (`docs/schemas/log-line.schema.json`). Foreign text is escaped here; give it as it is.
  */
 export class Log {
-  readonly #stream: Screen
+  readonly #stream: NodeJS.WritableStream & Screen
+  #live: LiveLine | undefined
   #options: GlobalOptions = { isQuiet: false, logFormat: 'text' }
 
-  constructor(stream: Screen, options?: GlobalOptions) {
+  constructor(stream: NodeJS.WritableStream & Screen, options?: GlobalOptions) {
     this.#stream = stream
     if (options) this.#options = options
   }
@@ -31,6 +30,16 @@ export class Log {
 
   get isQuiet(): boolean {
     return this.#options.isQuiet
+  }
+
+  /**
+   * A line below everything that is written here, drawn again and again; undefined where there is nobody to look at it.
+   * @param text what stands in it, of at most so many characters, each one column wide.
+   */
+  liveLine(text: (columns: number) => string): LiveLine | undefined {
+    if (this.format !== 'text' || this.isQuiet || !isTerminal(this.#stream)) return undefined
+    this.#live = new LiveLine(this.#stream, text)
+    return this.#live
   }
 
   /** Takes up what the command line says. */
@@ -71,6 +80,7 @@ export class Log {
    */
   write(entry: LogEntry, text?: string): void {
     if (this.isQuiet && entry.level === 'info') return
+    this.#live?.erase()
     if (this.format === 'json') {
       this.#stream.write(jsonLine({ time: new Date().toISOString(), ...entry }))
     } else {

@@ -1,18 +1,14 @@
-import type { Ora } from 'ora'
 import type { RegistryNotice } from '../registry/notices.ts'
 import type { OnEvent, TransferEvent } from '../transfer/events.ts'
-import { escapeLine, formatBytes, isTerminal } from './format.ts'
+import { escapeLine, formatBytes } from './format.ts'
 import { log as standardError, type Log } from './log.ts'
 import { noticeLine } from './notices.ts'
 import { ProgressState, type Done, type ProgressSnapshot } from './progress-state.ts'
 import { mirrorLine } from './render-mirrors.ts'
 import { heldText, phaseText, progressText } from './progress-text.ts'
+import type { LiveLine } from './terminal.ts'
 
 const HEARTBEAT_MS = 15_000
-/** A terminal that does not tell its width. */
-const USUAL_COLUMNS = 80
-/** The spinner and the blanks behind it; and a column to spare, because some terminals wrap in the last one. */
-const SPINNER_COLUMNS = 4
 /** The longest progress line, in places where nothing limits it. */
 const ANY_COLUMNS = 1000
 
@@ -23,8 +19,7 @@ const ANY_COLUMNS = 1000
 export class Progress {
   readonly #log: Log
   readonly #state = new ProgressState()
-  readonly #isLive: boolean
-  #spinner: Ora | undefined
+  readonly #live: LiveLine | undefined
   #heartbeat: NodeJS.Timeout | undefined
   #isStopped = false
   /** The last registry that is left alone for a while. */
@@ -32,13 +27,11 @@ export class Progress {
 
   constructor(log: Log = standardError) {
     this.#log = log
-    this.#isLive =
-      log === standardError && log.format === 'text' && !log.isQuiet && isTerminal(process.stderr)
+    this.#live = log.liveLine((columns) => this.#liveText(columns))
   }
 
-  /** Loads what the terminal needs. */
-  async start(): Promise<OnEvent> {
-    if (this.#isLive) this.#spinner = await liveLine(() => this.#liveText())
+  /** What an engine tells its events to. */
+  get onEvent(): OnEvent {
     return this.#on
   }
 
@@ -46,7 +39,7 @@ export class Progress {
   stop(): void {
     this.#isStopped = true
     clearInterval(this.#heartbeat)
-    this.#spinner?.stop()
+    this.#live?.stop()
   }
 
   #on = (event: TransferEvent): void => {
@@ -97,7 +90,7 @@ export class Progress {
   /** The terminal is left to the program, which may ask there, until the next phase begins. */
   #signing({ by }: Extract<TransferEvent, { type: 'signing' }>): void {
     clearInterval(this.#heartbeat)
-    this.#spinner?.stop()
+    this.#live?.stop()
     const message = `Signing with ${by}`
     this.#log.write({ level: 'info', event: 'signing', message, by }, escapeLine(message))
   }
@@ -106,8 +99,8 @@ export class Progress {
     clearInterval(this.#heartbeat)
     const snapshot = this.#snapshot()
     if (!snapshot) return
-    if (this.#spinner) {
-      this.#spinner.start()
+    if (this.#live) {
+      this.#live.start()
       return
     }
     const message = phaseText(snapshot)
@@ -138,7 +131,7 @@ export class Progress {
   #finished(event: Extract<TransferEvent, { type: 'item' | 'image' }>): void {
     const snapshot = this.#snapshot()
     // Things that are as they should be are many, and say nothing; those that are not are in the result.
-    if (!snapshot || this.#spinner || event.outcome === 'checked') return
+    if (!snapshot || this.#live || event.outcome === 'checked') return
     const { name, bytes: size, outcome } = event
     const kind = event.type === 'image' || !snapshot.blobs ? 'image' : 'blob'
     // People are told of images, as far as these are known; blobs are for the log.
@@ -184,9 +177,8 @@ export class Progress {
     return this.#state.snapshot(performance.now())
   }
 
-  #liveText(): string {
+  #liveText(columns: number): string {
     const snapshot = this.#snapshot()
-    const columns = (process.stderr.columns || USUAL_COLUMNS) - SPINNER_COLUMNS
     const left = (this.#held?.until ?? 0) - Date.now()
     if (!this.#held || left <= 0) return snapshot ? progressText(snapshot, columns) : ''
     return heldText(snapshot, this.#held.registry, left, columns)
@@ -199,23 +191,4 @@ function warningText(message: string): string {
 
 function counts({ images, blobs, bytes }: ProgressSnapshot): { images?: Done; blobs?: Done; bytes: Done } {
   return { ...(images ? { images } : {}), ...(blobs ? { blobs } : {}), bytes }
-}
-
-/**
- * A line that is drawn again and again in its place. The cursor is left at its beginning, and everything behind it
- * is erased before it is drawn: so nothing stays behind when the terminal gets narrower and breaks the line in two.
- */
-async function liveLine(text: () => string): Promise<Ora> {
-  const { default: ora, spinners } = await import('ora')
-  // The text console's font lacks the dots.
-  const { interval, frames } = process.env.TERM === 'linux' ? spinners.line : spinners.dots
-  return ora({
-    stream: process.stderr,
-    spinner: { interval, frames: frames.map((frame) => `\u001b[J${frame}`) },
-    suffixText: () => `${text()}\r`,
-    color: process.env.NO_COLOR ? false : 'cyan',
-    isEnabled: true,
-    // Typed keys stay in the terminal's hands: a prompt may follow.
-    discardStdin: false,
-  })
 }

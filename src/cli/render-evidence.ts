@@ -5,7 +5,7 @@ import type { VerifiedSignature } from '../trust/verified.ts'
 import { bundleIdentity } from '../bundle/identity.ts'
 import type { BundleDescription } from '../bundle/description.ts'
 import { SIGSTORE_SIGNATURE } from '../bundle/names.ts'
-import { escapeLine, formatCount, formatFields, plural, type Highlight } from './format.ts'
+import { escapeLine, formatCount, formatFields, plural } from './format.ts'
 import { identityFields, sizeField } from './render-bundle.ts'
 import { countImages, renderImages } from './render-images.ts'
 import { countedSigners, policyFieldLines, renderPolicy } from './render-policy.ts'
@@ -14,6 +14,7 @@ import { signedBy, signerFields } from './render-signers.ts'
 import { renderSkipped } from './render-skipped.ts'
 import { renderUpstream, upstreamField } from './render-upstream.ts'
 import type { Evidence } from './shapes/evidence.ts'
+import type { Highlight } from './terminal.ts'
 
 /** What is known of a bundle whose description could be read. */
 export function evidenceOf(

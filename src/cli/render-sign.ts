@@ -1,11 +1,12 @@
 import type { SigningKey } from '../trust/keys.ts'
 import type { VerifiedBundle } from '../transfer/check/opened-bundle.ts'
-import { escapeLine, formatFields, type Highlight } from './format.ts'
+import { escapeLine, formatFields } from './format.ts'
 import { identityFields, sizeField } from './render-bundle.ts'
 import { openedFields, verdictOf } from './render-evidence.ts'
 import { countedSigners, policyFieldLines } from './render-policy.ts'
 import { signedBy, signerFields } from './render-signers.ts'
 import type { SignResult } from './shapes/sign.ts'
+import type { Highlight } from './terminal.ts'
 
 export function signResult(
   opened: VerifiedBundle,

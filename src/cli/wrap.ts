@@ -1,3 +1,5 @@
+import { columnsOf, type Screen } from './terminal.ts'
+
 /**
  * Breaks text between words so that no line has more than `width` characters. A word that is longer stands alone and whole, because digests and
  * names are there to be copied; so does what stands in backticks.
@@ -30,8 +32,8 @@ function fill(words: readonly string[], width: number): string[] {
  * that one message is one line to search for. Lines that begin with a space have been laid out already.
  * @param indent how far every line but the first is moved to the right.
  */
-export function fitted(text: string, stream: { isTTY?: boolean; columns?: number }, indent = 0): string {
-  const width = stream.isTTY && stream.columns ? Math.max(stream.columns, LEAST_WIDTH) : Infinity
+export function fitted(text: string, stream: Screen, indent = 0): string {
+  const width = Math.max(columnsOf(stream) ?? Infinity, LEAST_WIDTH)
   return text
     .split('\n')
     .flatMap((line) =>

@@ -52,7 +52,7 @@ export default class Login extends BaseCommand {
     const { signal } = this
     const progress = new Progress()
     const credentials = givenCredentials(target.registry, username, password)
-    const client = await openClient(flags, await progress.start(), credentials)
+    const client = await openClient(flags, progress.onEvent, credentials)
     let wantsCredentials: boolean
     try {
       ;({ wantsCredentials } = await client.ping(target.registry, `log in to ${target.name}`, signal))

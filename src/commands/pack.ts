@@ -152,7 +152,7 @@ export default class Pack extends BaseCommand {
     const progress = new Progress()
     let unfinished: UnfinishedPack | undefined
     try {
-      const onEvent = await progress.start()
+      const onEvent = progress.onEvent
       const packed = await pack({
         ...what,
         ...sourcesFrom(flags),

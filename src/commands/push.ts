@@ -193,7 +193,7 @@ export default class Push extends BaseCommand {
       registries: registryOptions(flags),
       ...pressureOptions(flags),
       concurrency: flags.concurrency,
-      onEvent: await progress.start(),
+      onEvent: progress.onEvent,
       onOpened: async (opened) => {
         const { authentication, description } = opened
         ;({ upstream } = opened)

@@ -57,7 +57,7 @@ export default class Resolve extends BaseCommand {
     const { serializeLock } = await import('../transfer/pack/lock.ts')
 
     const progress = new Progress()
-    const onEvent = await progress.start()
+    const onEvent = progress.onEvent
     // From here on there is something to clean up.
     const { signal } = this
     const output =

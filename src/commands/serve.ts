@@ -110,7 +110,7 @@ export default class Serve extends BaseCommand {
         ...(tls ? { tls } : {}),
         allowPlainHttp: flags['plain-http'],
         signal,
-        onEvent: await progress.start(),
+        onEvent: progress.onEvent,
         onNamed: async (images) => {
           if (hostsDir === undefined) return
           hosts = await HostsFolder.reserve(hostsDir, registriesOf(images), { force: flags.force })

@@ -97,7 +97,7 @@ export default class Sign extends BaseCommand {
         ...trust,
         key,
         output: flags.output,
-        onEvent: await progress.start(),
+        onEvent: progress.onEvent,
         signal: this.signal,
       })
       progress.stop()

@@ -86,7 +86,7 @@ export default class TrustRoot extends BaseCommand {
         registries: registryOptions(flags),
         ...pressureOptions(flags),
         signal: this.signal,
-        onEvent: await progress.start(),
+        onEvent: progress.onEvent,
       })
       progress.stop()
       await file?.write(bytes, 0)

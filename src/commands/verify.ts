@@ -98,7 +98,7 @@ export default class Verify extends BaseCommand {
         ...trust,
         sequences: flags.state,
         upstream,
-        onEvent: await progress.start(),
+        onEvent: progress.onEvent,
         signal,
         ...(output && {
           reportCommand: reportedCommand('verify', raw, { ...BaseCommand.baseFlags, ...Verify.flags }),

@@ -1,7 +1,6 @@
 import { Writable } from 'node:stream'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { isTerminal } from '../../src/cli/format.ts'
 import { Log } from '../../src/cli/log.ts'
 import { Progress } from '../../src/cli/progress.ts'
 import { ProgressState, type ProgressSnapshot } from '../../src/cli/progress-state.ts'
@@ -254,30 +253,11 @@ describe('without a terminal', () => {
   })
 })
 
-describe('a terminal', () => {
-  afterEach(() => {
-    vi.unstubAllEnvs()
-  })
-
-  it.each<[Record<string, string | undefined>, boolean, boolean]>([
-    [{ CI: undefined, TERM: 'xterm' }, true, true],
-    [{ CI: undefined, TERM: 'xterm' }, false, false],
-    [{ CI: 'true', TERM: 'xterm' }, true, false],
-    [{ CI: '1', TERM: 'xterm' }, true, false],
-    [{ CI: '', TERM: 'xterm' }, true, true],
-    [{ CI: 'false', TERM: 'xterm' }, true, true],
-    [{ CI: undefined, TERM: 'dumb' }, true, false],
-  ])('%j, TTY %s: live %s', (env, isTTY, expected) => {
-    for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value)
-    expect(isTerminal({ isTTY } as NodeJS.WriteStream)).toBe(expected)
-  })
-})
-
 const DIGEST = `sha256:${'a'.repeat(64)}` as const
 
 /** A run of one minute, with everything in it that can be told. */
 async function drive(progress: Progress): Promise<void> {
-  const tell = await progress.start()
+  const tell = progress.onEvent
   tell({ type: 'phase', phase: 'fetch', items: 4, bytes: 100 * MB, images: 3 })
   tell({ type: 'image', name: 'docker.io/library/cached:1', bytes: 1000, outcome: 'present' })
   tell({ type: 'progress', bytes: 20 * MB })

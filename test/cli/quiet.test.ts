@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { styler } from '../../src/cli/format.ts'
+import { styler } from '../../src/cli/terminal.ts'
 import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
 import { airgap, scratch, session, type Session } from './airgap.ts'
 import { startInternet, type Internet } from './internet.ts'
@@ -105,7 +105,7 @@ describe('colours', () => {
     [{ TERM: 'dumb' }, true, false],
   ])('%j on a terminal (%s): %s', (env, isTTY, expected) => {
     for (const name of ['NO_COLOR', 'CI', 'TERM']) vi.stubEnv(name, env[name])
-    const text = styler({ isTTY } as NodeJS.WriteStream)('red', 'words')
+    const text = styler({ isTTY })('red', 'words')
     expect(text.includes('\u001b')).toBe(expected)
     vi.unstubAllEnvs()
   })
