@@ -99,6 +99,8 @@ async function askOnce(
 ): Promise<Asked> {
   const { method, url, headers, authorization, body, patienceMs, mayAnswer = [], limit, answers } = request
   const answerTimeoutMs = Math.max(patienceMs ?? 0, transport.stallTimeoutMs)
+  // They are configured, never learned from an answer.
+  transport.names.named(url.host)
   let response: HttpResponse
   try {
     response = await transport.request({

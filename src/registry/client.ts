@@ -12,10 +12,10 @@ import { ClockWatch } from './faults/clock.ts'
 import { NO_REGISTRY } from './faults/words.ts'
 import { transportError } from './http-errors.ts'
 import type { ApiPlace } from './location.ts'
+import type { NameGuard } from './name-guard.ts'
 import type { RegistryNotice } from './notices.ts'
 import type { Clock } from './pressure/clock.ts'
 import { Hosts } from './pressure/hosts.ts'
-import { lookupAll } from './reach.ts'
 import { RemoteRepository } from './remote-repository.ts'
 import type { Repository } from './repository.ts'
 import { DEFAULT_RETRY, type RetryPolicy } from './retry.ts'
@@ -46,6 +46,8 @@ export interface RegistryOptions extends Omit<WayOptions, 'onNotice'> {
   maxRate?: number | undefined
   /** Transfers at a time with one host, as long as it bears that; 6 where left out. */
   concurrency?: number | undefined
+  /** Looks up the names of hosts; by the machine's name service where left out. */
+  names?: NameGuard | undefined
   /** What waiting depends on; the machine's clock where left out. */
   clock?: Clock | undefined
   onNotice?: (notice: RegistryNotice) => void
@@ -72,15 +74,17 @@ export class RegistryClient {
       insecureSkipTlsVerify: [...(options.insecureSkipTlsVerify ?? []), ...insecure],
       stallTimeoutMs: options.timeoutMs,
       hosts,
+      names: options.names,
       env,
       onNotice,
     })
+    for (const host of options.allowTokenRealm ?? []) transport.names.named(host)
     const isProxied = (host: string, port = 443): boolean =>
       transport.proxyFor(new URL(`https://${host.includes(':') ? `[${host}]` : host}:${port}`)) !== undefined
     const realms = {
       allowed: options.allowTokenRealm ?? [],
       plainHttp,
-      addressesOf: addressesBehind(isProxied, lookupAll),
+      addressesOf: addressesBehind(isProxied, (host) => transport.names.addressesOf(host)),
       names: transport.names,
     }
     this.#shared = {
@@ -91,7 +95,8 @@ export class RegistryClient {
         insecure,
         signal,
         // Loopback is not this machine where a proxy is to see to it.
-        probe: async (host, port, ...others) => isProxied(host, port) || speaksTls(host, port, ...others),
+        probe: async (host, port, timeoutMs, signal) =>
+          isProxied(host, port) || speaksTls(host, port, timeoutMs, signal, transport.names.lookup),
       }),
       authenticator: new Authenticator(
         transport,
@@ -222,6 +227,7 @@ export class RegistryClient {
     let connection = this.#connections.get(authority)
     if (!connection) {
       connection = new Connection(registry, this.#shared)
+      this.#shared.transport.names.named(registry)
       this.#connections.set(authority, connection)
     }
     return connection

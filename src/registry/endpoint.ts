@@ -1,3 +1,4 @@
+import type { LookupFunction } from 'node:net'
 import { connect } from 'node:tls'
 import { AirgapError, systemCode } from '../errors.ts'
 import { authorityOf, bareHost, isListed, isLoopbackHost, portOf } from './hosts.ts'
@@ -91,12 +92,19 @@ export function speaksTls(
   port: number,
   timeoutMs = PROBE_TIMEOUT_MS,
   signal?: AbortSignal,
+  lookup?: LookupFunction,
 ): Promise<boolean> {
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted()
     let ended = false
     // Only the question "is this TLS?" is asked on this connection; it is closed before anything is sent.
-    const socket = connect({ host, port, rejectUnauthorized: false, ALPNProtocols: ['http/1.1'] })
+    const socket = connect({
+      host,
+      port,
+      rejectUnauthorized: false,
+      ALPNProtocols: ['http/1.1'],
+      ...(lookup === undefined ? {} : { lookup }),
+    })
     const settle = (action: () => void): void => {
       clearTimeout(timer)
       signal?.removeEventListener('abort', giveUp)

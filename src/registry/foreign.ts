@@ -3,7 +3,7 @@ import type { Descriptor } from '../oci/manifest.ts'
 import { openRanged } from './blobs.ts'
 import type { Shared } from './connection.ts'
 import type { Origin } from './download.ts'
-import { authorityOf, printableUrl } from './hosts.ts'
+import { hostOf, printableUrl } from './hosts.ts'
 import type { Context } from './notices.ts'
 import { leadsInside } from './reach.ts'
 import type { Repository } from './repository.ts'
@@ -21,7 +21,7 @@ export function foreignOrigins(
   { transport, reach }: Pick<Shared, 'transport' | 'reach'>,
 ): Origin[] {
   const registries = [...new Set(sources.map(({ registry }) => registry))]
-  const from = registries.map((registry) => new URL(`https://${authorityOf(registry)}`).hostname)
+  const from = registries.map(hostOf)
   const origins: Origin[] = []
   for (const text of urls ?? []) {
     const url = URL.canParse(text) ? new URL(text) : undefined

@@ -17,6 +17,11 @@ export function bareHost(hostname: string): string {
   return hostname.replace(/^\[(.*)\]$/, '$1')
 }
 
+/** Host name or address of a registry, which may be written with a port. */
+export function hostOf(registry: string): string {
+  return bareHost(authorityOf(registry).replace(/:[0-9]+$/, ''))
+}
+
 /** The port that a URL means, its scheme's default included. */
 export function portOf(url: URL): string {
   return url.port === '' ? (url.protocol === 'http:' ? '80' : '443') : url.port
@@ -53,8 +58,15 @@ PRIVATE.addSubnet('fec0::', 10, 'ipv6')
 
 const LINK_LOCAL = new BlockList()
 LINK_LOCAL.addSubnet('169.254.0.0', 16, 'ipv4')
+LINK_LOCAL.addSubnet('64:ff9b::169.254.0.0', 112, 'ipv6')
 LINK_LOCAL.addSubnet('fe80::', 10, 'ipv6')
-LINK_LOCAL.addAddress('fd00:ec2::254', 'ipv6')
+// Where clouds answer a machine that asks about itself on other addresses: AWS, Google, Scaleway; Alibaba, Azure, Oracle.
+for (const address of ['fd00:ec2::254', 'fd20:ce::254', 'fd00:42::42']) {
+  LINK_LOCAL.addAddress(address, 'ipv6')
+}
+for (const address of ['100.100.100.200', '168.63.129.16', '192.0.0.192']) {
+  LINK_LOCAL.addAddress(address, 'ipv4')
+}
 
 /** Whether a URL's host is literally this machine: `localhost`, `127.0.0.0/8` or `[::1]`. No name is looked up. */
 export function isLoopbackHost(hostname: string): boolean {
@@ -66,9 +78,12 @@ export function isPrivateAddress(address: string): boolean {
   return contains(PRIVATE, address)
 }
 
-/** Whether a URL's host is literally an address of the link alone: there clouds keep what a machine may know of itself. */
-export function isLinkLocalHost(hostname: string): boolean {
-  return contains(LINK_LOCAL, bareHost(hostname))
+/**
+ * Whether an IP address is one of the link alone, or another one where clouds keep what a machine may know of itself.
+ * False for a name.
+ */
+export function isLinkLocalAddress(address: string): boolean {
+  return contains(LINK_LOCAL, address)
 }
 
 function contains(list: BlockList, address: string): boolean {

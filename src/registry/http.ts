@@ -5,7 +5,6 @@ import { AirgapError } from '../errors.ts'
 import { withoutSecrets } from '../redact.ts'
 import { noteAnswer } from './answers.ts'
 import { NO_REGISTRY } from './faults/words.ts'
-import { isLinkLocalHost } from './hosts.ts'
 import { MAX_ERROR_BODY, statusError, transportError, type AuthState } from './http-errors.ts'
 import type { Context } from './notices.ts'
 
@@ -50,8 +49,10 @@ export interface HttpResponse {
  */
 export function locationOf(response: HttpResponse, context: Context): URL {
   const { location } = response.headers
-  const fail = (reason: string, hint = NO_REGISTRY): never => {
-    throw new AirgapError('REGISTRY', `cannot ${context.operation}: ${context.registry} ${reason}`, { hint })
+  const fail = (reason: string): never => {
+    throw new AirgapError('REGISTRY', `cannot ${context.operation}: ${context.registry} ${reason}`, {
+      hint: NO_REGISTRY,
+    })
   }
   if (location === undefined || location === '') return fail('answers without a Location')
   let url: URL
@@ -62,12 +63,6 @@ export function locationOf(response: HttpResponse, context: Context): URL {
   }
   if (url.protocol !== 'https:' && url.protocol !== 'http:') {
     return fail(`answers with a Location of the kind ${url.protocol}`)
-  }
-  if (isLinkLocalHost(url.hostname) && !isLinkLocalHost(response.requested.hostname)) {
-    return fail(
-      `answers with a Location on ${url.host}, where clouds keep the secrets of this machine`,
-      'Nothing was sent there. No registry has a reason for it: tell whoever runs this one, or the proxy in front of it.',
-    )
   }
   return url
 }

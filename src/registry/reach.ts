@@ -1,11 +1,10 @@
-import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import { bareHost, isLoopbackHost, isPrivateAddress } from './hosts.ts'
 import type { NameGuard } from './name-guard.ts'
 
 export interface ReachRules {
   /** All addresses of a host name; empty when it has none. */
-  addressesOf?: ((host: string) => Promise<string[]>) | undefined
+  addressesOf: (host: string) => Promise<string[]>
   /** Looks up the names of the connections that follow. */
   names?: NameGuard | undefined
 }
@@ -38,16 +37,6 @@ async function hostAddresses(hostname: string, rules: ReachRules): Promise<strin
   const host = bareHost(hostname)
   if (isIP(host) !== 0) return [host]
   if (isLoopbackHost(host)) return ['127.0.0.1']
-  const found = await (rules.addressesOf ?? lookupAll)(host)
+  const found = await rules.addressesOf(host)
   return [...found, ...(rules.names?.givenTo(host) ?? [])]
-}
-
-/** All addresses of a host name; none where it has none or cannot be looked up. */
-export async function lookupAll(host: string): Promise<string[]> {
-  try {
-    return (await lookup(host, { all: true })).map(({ address }) => address)
-  } catch {
-    // A name without an address cannot be contacted either; that attempt reports it.
-    return []
-  }
 }

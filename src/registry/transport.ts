@@ -4,7 +4,9 @@ import { AirgapError } from '../errors.ts'
 import { secretsIn } from '../redact.ts'
 import { LOST_SCHEME, REDIRECT_LOOP } from './faults/words.ts'
 import { isListed, isLoopbackHost, printableUrl } from './hosts.ts'
-import { NameGuard } from './name-guard.ts'
+import { transportError } from './http-errors.ts'
+import { LinkLocalFault, NameGuard } from './name-guard.ts'
+import type { Context } from './notices.ts'
 import { wayError } from './way/faults.ts'
 import type { Proxy } from './way/proxies.ts'
 import { Ways, type Way, type WayOptions } from './way/ways.ts'
@@ -57,7 +59,7 @@ export class Transport {
    * Makes one request and follows up to five redirects of GET and HEAD. Authorization is dropped for good where
    * a redirect leaves the origin, and a redirect from HTTPS to plain HTTP is refused. Any other status is
    * returned; the caller must consume or discard the body.
-   * @throws AirgapError `NETWORK`, `TLS`, `REGISTRY` (a bad redirect), `INTERRUPTED`; `USAGE` and `CREDENTIALS` for a
+   * @throws AirgapError `NETWORK`, `TLS`, `REGISTRY` (a bad redirect, a link-local address), `INTERRUPTED`; `USAGE` and `CREDENTIALS` for a
    *   proxy, `FILE` for certificates that concern the host
    */
   async request(request: HttpRequest): Promise<HttpResponse> {
@@ -116,7 +118,7 @@ export class Transport {
     secrets: string[],
   ): Promise<Dispatcher.ResponseData> {
     const { method, body = null, signal, context } = request
-    const way = await this.#wayFor(url, body)
+    const way = await this.#wayFor(url, body, context)
     if (way.proxy?.authorization !== undefined) secrets.push(...secretsIn(way.proxy.authorization))
     try {
       const response = await way.dispatcher.request({
@@ -144,15 +146,16 @@ export class Transport {
   }
 
   /** The way to a host. A body that waits for it, and is not sent after all, is let go. */
-  async #wayFor(url: URL, body: HttpRequest['body'] | null): Promise<Way> {
+  async #wayFor(url: URL, body: HttpRequest['body'] | null, context: Context): Promise<Way> {
     const stream = body instanceof Readable ? body : undefined
     // Until undici listens, a fault of the stream would be nobody's, and end the process.
     stream?.on('error', () => {})
     try {
+      this.names.checkHost(url.hostname)
       return await this.#ways.to(url)
     } catch (error) {
       stream?.destroy()
-      throw error
+      throw error instanceof LinkLocalFault ? transportError(error, context, url.host) : error
     }
   }
 

@@ -1,11 +1,12 @@
 import { lookup } from 'node:dns'
-import type { LookupFunction } from 'node:net'
+import type { ServerResponse } from 'node:http'
+import { isIP, type LookupFunction } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { digestOf } from '../../src/oci/digest.ts'
 import type { RegistryClient, RegistryOptions } from '../../src/registry/client.ts'
 import { downloadBlob } from '../../src/registry/download.ts'
 import { foreignOrigins } from '../../src/registry/foreign.ts'
-import { NameGuard } from '../../src/registry/name-guard.ts'
+import { LinkLocalFault, NameGuard } from '../../src/registry/name-guard.ts'
 import { leadsInside } from '../../src/registry/reach.ts'
 import type { Repository } from '../../src/registry/repository.ts'
 import { fetchToken } from '../../src/registry/token.ts'
@@ -17,6 +18,8 @@ import {
   registryError,
   sampleBytes,
   serve,
+  type Handler,
+  type Seen,
   type TestServer,
 } from '../registry/helpers.ts'
 
@@ -142,36 +145,95 @@ describe('a foreign layer', () => {
   })
 })
 
-describe('a Location', () => {
-  async function refusedBy(server: TestServer, action: (repository: Repository) => Promise<unknown>) {
-    const client = makeClient()
-    return failureOf(action(client.repository(server.host, 'app')), 'REGISTRY')
+describe('where clouds keep secrets', () => {
+  const NAMES: Record<string, string[]> = {
+    'metadata.example': [METADATA],
+    'mapped.example': [`::ffff:${METADATA}`],
+    'link.example': ['fe80::1'],
+    'aws.example': ['fd00:ec2::254'],
+    'r.example': ['127.0.0.1'],
+    'zeroconf.example': ['169.254.7.7', 'fe80::7', '127.0.0.1'],
   }
+  /** All of them on this machine, so that what is sent after all arrives at the server that stands for a cloud. */
+  const resolve: LookupFunction = (name, options, done) => {
+    const found = (NAMES[name] ?? []).map((address) => ({ address, family: isIP(address) }))
+    if (options.all) done(null, found)
+    else done(null, found[0]!.address, found[0]!.family)
+  }
+  const clientOf = (options: RegistryOptions = {}) =>
+    makeClient({ names: new NameGuard(resolve), plainHttp: ['r.example'], ...options })
 
-  test.each([
-    ['a redirect', 307, (repository: Repository) => repository.openBlob(blob.digest, 0)],
-    ['a redirect of a manifest', 302, (repository: Repository) => repository.fetchManifest('1')],
+  const open = (repository: Repository) => repository.openBlob(blob.digest, 0)
+  const redirects = (status: number) => (to: string) => (_: Seen, response: ServerResponse) =>
+    void response.writeHead(status, { location: `${to}?x=1` }).end()
+  const WAYS: [string, (to: string) => Handler, (repository: Repository) => Promise<unknown>][] = [
+    ['a redirect', redirects(307), open],
+    ['a redirect of a manifest', redirects(302), (repository) => repository.fetchManifest('1')],
+    ['a redirect of a list of tags', redirects(302), (repository) => repository.someTags()],
     [
       'an upload session',
-      202,
-      (repository: Repository) =>
+      redirects(202),
+      (repository) =>
         repository.uploadBlob(blob, async function* () {
           yield bytes
         }),
     ],
-  ] as const)(
-    '[duty: private-addresses] %s does not lead to where clouds keep secrets',
-    async (_, status, action) => {
-      for (const host of [METADATA, '[fe80::1]', '[fd00:ec2::254]']) {
-        const server = await serve(
-          (_seen, response) =>
-            void response.writeHead(status, { location: `http://${host}/latest?x=1` }).end(),
-        )
-        const error = await refusedBy(server, action)
-        expect(error.message).toContain(`a Location on ${host}, where clouds keep`)
-      }
-    },
-  )
+    [
+      'a token service',
+      (to) => (_, response) => {
+        response.setHeader('www-authenticate', `Bearer realm="${to}"`)
+        registryError(response, 401, 'UNAUTHORIZED')
+      },
+      open,
+    ],
+  ]
+  const LITERAL = [METADATA, '[fe80::1]', '[fd00:ec2::254]', '[64:ff9b::a9fe:a9fe]', '168.63.129.16']
+  const BY_NAME = Object.keys(NAMES).filter((name) => !/^[rz]/.test(name))
+
+  test.each(WAYS)('[duty: private-addresses] %s does not lead there', async (_, handler, action) => {
+    for (const host of [...LITERAL, ...BY_NAME]) {
+      const server = await serve(handler(`http://${host}/latest`))
+      const registry = `r.example:${server.port}`
+      const client = clientOf({ plainHttp: ['r.example', host] })
+      const error = await failureOf(action(client.repository(registry, 'app')), 'REGISTRY')
+      const address = NAMES[host]?.[0]
+      expect(error.message).toContain(
+        `${host} (for ${registry}): ${address === undefined ? 'it is' : `its name leads to ${address},`} a link-local address`,
+      )
+      expect(error.hint).toContain('Nothing was sent there')
+    }
+  })
+
+  test('[duty: private-addresses] a foreign layer of a registry inside does not lead there', async () => {
+    for (const host of [...LITERAL, ...BY_NAME]) {
+      const client = clientOf()
+      const url = `http://${host}/latest`
+      const [origin] = foreignOrigins(from('127.0.0.1:5000'), { ...blob, urls: [url] }, client.shared)
+      const error = await failureOf(origin!.open(0, undefined), 'REGISTRY')
+      expect(error.message).toContain('a link-local address, where clouds keep the secrets of this machine')
+    }
+  })
+
+  test('a registry that the user has named may have such an address, as long as it has no other', async () => {
+    const names = new NameGuard(flipping(METADATA, METADATA, PUBLIC, METADATA))
+    const look = () =>
+      new Promise((found) => names.lookup('local.example', {}, (error, address) => found(error ?? address)))
+    expect(await look()).toBeInstanceOf(LinkLocalFault)
+    names.named('local.example:5000')
+    expect([await look(), await look()]).toEqual([METADATA, PUBLIC])
+    expect(await look()).toBeInstanceOf(LinkLocalFault)
+    names.named('169.254.7.7:5000')
+    expect(() => names.checkHost('169.254.7.7')).not.toThrow()
+    expect(() => names.checkHost(METADATA)).toThrow(LinkLocalFault)
+  })
+
+  test('of a name with other addresses besides, these are used', async () => {
+    const server = await serve((_, response) => void response.end(bytes))
+    const client = clientOf({ plainHttp: ['zeroconf.example'] })
+    await client.repository(`zeroconf.example:${server.port}`, 'app').openBlob(blob.digest, 0)
+    expect(server.seen).toHaveLength(1)
+    expect(client.shared.transport.names.givenTo('zeroconf.example')).toEqual(['127.0.0.1'])
+  })
 })
 
 /** A resolver that gives one answer after another; the last one stays. */

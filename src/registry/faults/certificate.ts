@@ -1,5 +1,5 @@
 import type { X509Certificate } from 'node:crypto'
-import { isIP } from 'node:net'
+import { isIP, type LookupFunction } from 'node:net'
 import { connect } from 'node:tls'
 import { systemCode } from '../../errors.ts'
 import { bareHost, portOf } from '../hosts.ts'
@@ -34,6 +34,7 @@ export function isUnknownAuthority(code: string): boolean {
 export async function presentedCertificates(
   error: unknown,
   url: URL,
+  lookup?: LookupFunction,
 ): Promise<PresentedCertificates | undefined> {
   const code = systemCode(error) ?? ''
   const isOfUse = isUnknownAuthority(code) || code === 'CERT_HAS_EXPIRED' || code === 'CERT_NOT_YET_VALID'
@@ -46,6 +47,7 @@ export async function presentedCertificates(
       rejectUnauthorized: false,
       ALPNProtocols: ['http/1.1'],
       ...(isIP(host) === 0 ? { servername: host } : {}),
+      ...(lookup === undefined ? {} : { lookup }),
     })
     const settle = (found: PresentedCertificates | undefined): void => {
       clearTimeout(timer)

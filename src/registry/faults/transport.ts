@@ -1,6 +1,7 @@
 import { AirgapError, messageOf, systemCode } from '../../errors.ts'
 import { formatDuration } from '../../duration.ts'
 import type { Context } from '../notices.ts'
+import { LinkLocalFault } from '../name-guard.ts'
 import { markTransient, throwIfAborted } from '../retry.ts'
 import type { PresentedCertificates } from './certificate.ts'
 import { oneLine } from './quote.ts'
@@ -41,6 +42,17 @@ export function transportError(
   throwIfAborted(signal, context)
   const code = systemCode(error) ?? ''
   const begin = `cannot ${context.operation}: ${host === context.registry ? host : `${host} (for ${context.registry})`}`
+  if (error instanceof LinkLocalFault) {
+    const what = error.address === undefined ? 'it is' : `its name leads to ${error.address},`
+    return new AirgapError(
+      'REGISTRY',
+      `${begin}: ${what} a link-local address, where clouds keep the secrets of this machine`,
+      {
+        hint: 'Nothing was sent there. No registry has a reason to send anybody there: tell whoever runs this one, the proxy in front of it, or the name service.',
+        cause: error,
+      },
+    )
+  }
   const network = unreachable(code, error, host) ?? broken(code, error, host, facts)
   if (network) {
     return markTransient(

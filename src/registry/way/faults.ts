@@ -30,7 +30,7 @@ export async function wayError(
   const atProxy = way.proxy && proxyError(error, way.proxy, context, url.host, signal)
   if (atProxy) return atProxy
   // The second look goes directly, where a proxy may be the only way.
-  const presented = way.proxy ? undefined : await presentedCertificates(error, url)
+  const presented = way.proxy ? undefined : await presentedCertificates(error, url, way.lookup)
   const failure = transportError(error, context, url.host, signal, { ...facts, presented })
   const code = systemCode(failure.cause) ?? ''
   if (isUnknownAuthority(code)) return withHint(failure, trustHint(failure.hint, way))

@@ -32,6 +32,8 @@ export interface WayOptions {
 export interface Way {
   dispatcher: Dispatcher
   trust: Trust
+  /** Finds the addresses of hosts that are contacted directly. */
+  lookup: LookupFunction
   proxy: Proxy | undefined
   /** Why there is no proxy, see {@link Proxies.whyDirect}. */
   whyDirect: string | undefined
@@ -106,7 +108,7 @@ export class Ways {
     }
     this.#tell(url, trust, proxy)
     if (proxy && proxyTrust && !proxyTrust.isVerified) this.#tellInsecure(proxy.url, 'unverified')
-    return { dispatcher, trust, proxy, whyDirect: this.#proxies.whyDirect(url) }
+    return { dispatcher, trust, lookup: this.#lookup, proxy, whyDirect: this.#proxies.whyDirect(url) }
   }
 
   /** Files are not looked for where there is no TLS. */

@@ -38,6 +38,7 @@ const PARTS = {
   chroot: 'root, or the right to call chroot',
   ldd: 'package libc-bin',
   script: 'package bsdutils',
+  ip: 'package iproute2',
 } as const
 
 export type Part = keyof typeof PARTS
