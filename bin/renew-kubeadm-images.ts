@@ -1,13 +1,15 @@
 /**
- * Renews src/intake/kubeadm-images.json from kubeadm's own output.
+ * Renews src/intake/kubeadm-images.json from kubeadm's own output, each release by the kubeadm of that release.
  *
- *   npm run kubeadm-images -- FILE...             files that hold what `kubeadm config images list` printed
  *   npm run kubeadm-images -- --kubeadm BINARY    runs a kubeadm for its own release (repeatable)
+ *   npm run kubeadm-images -- FILE...             what one has printed elsewhere, its version before the list:
+ *     (v=$(kubeadm version -o short); echo $v; kubeadm config images list --kubernetes-version $v) > FILE
  */
 import { execFile } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseArgs, promisify } from 'node:util'
+import { AirgapError } from '../src/errors.ts'
 import { addRelease, readKubeadmOutput, type KubeadmRelease } from '../src/intake/kubeadm-table.ts'
 import type { KubeadmTable } from '../src/intake/kubeadm.ts'
 
@@ -19,13 +21,18 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
 })
 const releases: KubeadmRelease[] = []
-for (const file of positionals) releases.push(readKubeadmOutput(await readFile(file), file))
-for (const binary of values.kubeadm ?? []) {
-  const { stdout: version } = await run(binary, ['version', '-o', 'short'])
-  const list = ['config', 'images', 'list', '--kubernetes-version', version.trim()]
-  releases.push(
-    readKubeadmOutput(Buffer.from((await run(binary, list)).stdout), `${binary} ${list.join(' ')}`),
-  )
+try {
+  for (const file of positionals) releases.push(readKubeadmOutput(await readFile(file, 'utf8'), file))
+  for (const binary of values.kubeadm ?? []) {
+    const version = (await run(binary, ['version', '-o', 'short'])).stdout.trim()
+    const list = await run(binary, ['config', 'images', 'list', '--kubernetes-version', version])
+    releases.push(readKubeadmOutput(`${version}\n${list.stdout}`, binary))
+  }
+} catch (error) {
+  if (!(error instanceof Error)) throw error
+  const hint = error instanceof AirgapError ? error.hint : undefined
+  process.stderr.write(`Error: ${error.message}\n${hint === undefined ? '' : `${hint}\n`}`)
+  process.exit(1)
 }
 if (releases.length === 0) {
   process.stderr.write('Usage: npm run kubeadm-images -- [FILE...] [--kubeadm BINARY]...\n')

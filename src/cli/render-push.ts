@@ -169,7 +169,7 @@ function kubeadmLines({ images }: Receipt): string[] {
   for (const settings of all) {
     lines.push(
       '',
-      '  apiVersion: kubeadm.k8s.io/v1beta4',
+      `  apiVersion: ${settings.apiVersion}`,
       '  kind: ClusterConfiguration',
       `  kubernetesVersion: ${escapeLine(settings.kubernetesVersion)}`,
       `  imageRepository: ${settings.imageRepository}`,

@@ -20,7 +20,8 @@ export default class List extends BaseCommand {
     },
     {
       description: 'The same from kubeadm itself',
-      command: 'kubeadm config images list | <%= config.bin %> <%= command.id %> --images-from -',
+      command:
+        'kubeadm config images list --kubernetes-version $(kubeadm version -o short) | <%= config.bin %> <%= command.id %> --images-from -',
     },
     {
       description: 'What a config names',

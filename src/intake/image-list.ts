@@ -1,4 +1,6 @@
+import * as v from 'valibot'
 import { AirgapError, withHint } from '../errors.ts'
+import { parseStrictJson } from '../oci/json.ts'
 import { parseReference, type Reference } from '../oci/reference.ts'
 
 /** Bytes. */
@@ -6,7 +8,7 @@ export const MAX_LIST_SIZE = 16 * 1024 * 1024
 
 /**
  * Reads a list of image references: one a line, `#` comments, blank lines; a byte order mark and Windows line
- * ends are allowed. What `kubeadm config images list` prints is such a list.
+ * ends are allowed. What `kubeadm config images list` prints is such a list; its JSON (`-o json`) is taken, too.
  *
  * @param where the list's file name, for errors.
  * @throws AirgapError `INVALID_LIST` naming every bad line with its number and reason.
@@ -30,22 +32,15 @@ export function parseImageList(bytes: Uint8Array, where: string): Reference[] {
   // Also so that no line of a file that is something else is quoted below.
   if (text.includes('\0'))
     throw new AirgapError('INVALID_LIST', `${where}: it holds zero bytes, so it is no text`)
-  if (/^\s*\{/.test(text)) {
-    throw new AirgapError('INVALID_LIST', `${where}: it is JSON, not a list of image references`, {
-      hint: 'If it is a lock that `airgap resolve -o` has written, give it with --lock.',
-    })
-  }
+  const entries = /^\s*\{/.test(text) ? entriesOfKubeadm(text, where) : entriesOfLines(text, where)
   const references: Reference[] = []
   const problems = []
-  for (const [i, line] of text.split(/\r\n|\n|\r/).entries()) {
-    // A reference holds no "#", so a comment may also stand behind one.
-    const content = line.replace(/#.*$/, '').trim()
-    if (content === '') continue
+  for (const { place, content } of entries) {
     try {
       references.push(parseReference(content))
     } catch (error) {
       if (!(error instanceof AirgapError)) throw error
-      problems.push({ entry: `${where}:${i + 1}`, message: withHint(error) })
+      problems.push({ entry: place, message: withHint(error) })
     }
   }
   if (problems.length > 0) {
@@ -53,11 +48,51 @@ export function parseImageList(bytes: Uint8Array, where: string): Reference[] {
     const message =
       problems.length === 1 && first
         ? `${first.entry}: ${first.message}`
-        : `${where}: ${problems.length} lines are not image references`
+        : `${where}: ${problems.length} entries are not image references`
     throw new AirgapError('INVALID_LIST', message, {
       problems: problems.length === 1 ? [] : problems,
       hint: 'A list has one reference a line; comments begin with #.',
     })
   }
   return references
+}
+
+interface Entry {
+  /** Where in the list, for errors. */
+  place: string
+  content: string
+}
+
+function entriesOfLines(text: string, where: string): Entry[] {
+  return text.split(/\r\n|\n|\r/).flatMap((line, i) => {
+    // A reference holds no "#", so a comment may also stand behind one.
+    const content = line.replace(/#.*$/, '').trim()
+    return content === '' ? [] : [{ place: `${where}:${i + 1}`, content }]
+  })
+}
+
+/** The `Images` of kubeadm's output API (`output.kubeadm.k8s.io`). */
+const KubeadmImages = v.object({
+  apiVersion: v.pipe(v.string(), v.startsWith('output.kubeadm.k8s.io/')),
+  kind: v.literal('Images'),
+  images: v.array(v.string()),
+})
+
+function entriesOfKubeadm(text: string, where: string): Entry[] {
+  const read = v.safeParse(KubeadmImages, parsed(text, where))
+  if (read.success) {
+    return read.output.images.map((content, i) => ({ place: `${where}: images[${i}]`, content }))
+  }
+  throw new AirgapError('INVALID_LIST', `${where}: it is JSON, not a list of image references`, {
+    hint: 'Of JSON, only the output of `kubeadm config images list -o json` is a list. A lock that `airgap resolve -o` has written is given with --lock.',
+  })
+}
+
+function parsed(text: string, where: string): unknown {
+  try {
+    return parseStrictJson(Buffer.from(text), where)
+  } catch (error) {
+    if (!(error instanceof AirgapError)) throw error
+    throw new AirgapError('INVALID_LIST', error.message, { cause: error })
+  }
 }

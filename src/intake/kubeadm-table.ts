@@ -10,24 +10,37 @@ export interface KubeadmRelease {
 }
 
 /**
- * Reads what `kubeadm config images list` printed; the release is the one that kube-apiserver carries.
+ * Reads what `kubeadm version -o short` and then `kubeadm config images list` printed: etcd, CoreDNS and pause are those
+ * of the kubeadm, whatever release it lists, so only a list by that very release says what the release pulls.
+ *
  * @param where names the output in errors.
  * @throws AirgapError `INVALID_LIST`
  */
-export function readKubeadmOutput(bytes: Uint8Array, where: string): KubeadmRelease {
+export function readKubeadmOutput(output: string, where: string): KubeadmRelease {
   const fail = (reason: string): never => {
     throw new AirgapError('INVALID_LIST', `${where}: ${reason}`, {
-      hint: 'It has to be the output of: kubeadm config images list --kubernetes-version VERSION',
+      hint: 'It has to be what kubeadm of that very release prints: (v=$(kubeadm version -o short); echo $v; kubeadm config images list --kubernetes-version $v) > FILE',
     })
   }
-  const images = parseImageList(bytes, where)
+  const [first = '', ...list] = output.split('\n')
+  const kubeadm = first.trim()
+  if (!/^v\d+\.\d+\.\d+$/.test(kubeadm)) {
+    return fail('its first line is not the stable release of the kubeadm that has made the list')
+  }
+  const images = parseImageList(Buffer.from(list.join('\n')), where)
   const tagOf = (pattern: RegExp): { repository: string; tag: string } => {
     const found = images.find(({ repository }) => pattern.test(repository))
     if (found?.tag === undefined) return fail(`no image is called ${pattern.source}`)
     return { repository: found.repository, tag: found.tag }
   }
-  const release = /^v1\.(\d+)\.(\d+)$/.exec(tagOf(/^kube-apiserver$/).tag)
+  const { tag } = tagOf(/^kube-apiserver$/)
+  const release = /^v1\.(\d+)\.(\d+)$/.exec(tag)
   if (!release) return fail('kube-apiserver does not carry a stable release as its tag')
+  if (tag !== kubeadm) {
+    return fail(
+      `it is a list for ${tag} by kubeadm ${kubeadm}, with the etcd, CoreDNS and pause of ${kubeadm}`,
+    )
+  }
   const coredns = tagOf(/^coredns(\/coredns)?$/)
   return {
     minor: `1.${release[1]}`,

@@ -41,7 +41,7 @@ export function kubeadmImages(
       'UNKNOWN_KUBEADM_RELEASE',
       `${JSON.stringify(version)} is not a Kubernetes release`,
       {
-        hint: `Write it like v1.36.3. ${WAY_OUT}`,
+        hint: `Write it like v1.36.3. ${wayOut('VERSION')}`,
       },
     )
   }
@@ -49,10 +49,11 @@ export function kubeadmImages(
   const entry = major === 1 ? known.minors[`1.${minor}`] : undefined
   const row = entry?.releases.findLast(({ fromPatch }) => fromPatch <= patch)
   if (!entry || !row || patch > entry.lastKnownPatch) {
+    const wanted = `v${major}.${minor}.${patch}`
     throw new AirgapError(
       'UNKNOWN_KUBEADM_RELEASE',
-      `the images of Kubernetes v${major}.${minor}.${patch} are not known to this release of airgap; the nearest known are ${nearest(known, major, minor, patch)}`,
-      { hint: WAY_OUT },
+      `the images of Kubernetes ${wanted} are not known to this release of airgap; the nearest known are ${nearest(known, major, minor, patch)}`,
+      { hint: wayOut(wanted) },
     )
   }
   const base = repository ?? defaultRepository(minor, patch)
@@ -71,8 +72,13 @@ export function newestReleases(known: KubeadmTable = table): string[] {
   return Object.entries(known.minors).map(([minor, { lastKnownPatch }]) => `v${minor}.${lastKnownPatch}`)
 }
 
-const WAY_OUT =
-  'For any release, ask kubeadm itself: `kubeadm config images list --kubernetes-version VERSION | airgap list --images-from -`'
+/** kubeadm lists the etcd, CoreDNS and pause that it was built with, whatever release it is asked for. */
+function wayOut(release: string): string {
+  return (
+    `For another release, ask kubeadm of that very release: \`kubeadm config images list --kubernetes-version ${release} | airgap list --images-from -\`. ` +
+    'Any other kubeadm lists an etcd, CoreDNS and pause that do not belong to it.'
+  )
+}
 
 function defaultRepository(minor: number, patch: number): string {
   const from = NEW_REPOSITORY_FROM[minor] ?? (minor > 25 ? 0 : Number.POSITIVE_INFINITY)

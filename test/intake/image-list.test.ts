@@ -21,6 +21,33 @@ describe('image lists', () => {
     expect(list(printed)).toEqual(['registry.k8s.io/kube-apiserver:v1.36.3', 'registry.k8s.io/pause:3.10.2'])
   })
 
+  it("takes kubeadm's JSON, too", () => {
+    const images = ['registry.k8s.io/kube-apiserver:v1.36.3', 'registry.k8s.io/pause:3.10.2']
+    const printed = { kind: 'Images', apiVersion: 'output.kubeadm.k8s.io/v1alpha3', images }
+    expect(list(`${JSON.stringify(printed, undefined, 4)}\n`)).toEqual(images)
+    expect(list(`\uFEFF${JSON.stringify(printed)}\r\n`)).toEqual(images)
+    expect(list(JSON.stringify({ ...printed, images: [] }))).toEqual([])
+    const bad = refusal(Buffer.from(JSON.stringify({ ...printed, images: ['nginx', 'Nginx:1'] })))
+    expect(bad.message).toMatch(/^images\.txt: images\[1\]: "Nginx:1" is not an image reference/)
+  })
+
+  it.each([
+    ['{"images": ["nginx"]}', /^images\.txt: it is JSON, not a list of image references$/],
+    [
+      '{"kind": "Images", "apiVersion": "v1", "images": ["nginx"]}',
+      /^images\.txt: it is JSON, not a list of image references$/,
+    ],
+    [
+      '{"kind": "Images", "apiVersion": "output.kubeadm.k8s.io/v1", "images": "nginx"}',
+      /^images\.txt: it is JSON, not a list/,
+    ],
+    ['{"kind": "Images", ', /^images\.txt: it is not JSON$/],
+  ])('takes no other JSON: %s', (text, message) => {
+    const error = refusal(Buffer.from(text))
+    expect(error.code).toBe('INVALID_LIST')
+    expect(error.message).toMatch(message)
+  })
+
   it('allows comments, blank lines, a byte order mark, Windows line ends and no last line end', () => {
     expect(list('\uFEFF# ours\r\n\r\n  nginx:1.27  # the web server\r\n\tredis')).toEqual([
       'docker.io/library/nginx:1.27',

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { AirgapError } from '../../src/errors.ts'
-import { kubeadmImages } from '../../src/intake/kubeadm.ts'
+import { kubeadmImages, type KubeadmTable } from '../../src/intake/kubeadm.ts'
 import { formatReference } from '../../src/oci/reference.ts'
 
 const images = (version: string, repository?: string): string[] =>
@@ -53,6 +53,30 @@ describe("kubeadm's images", () => {
     expect(images('1.36.3', 'registry.k8s.io')).toEqual(images('1.36.3'))
   })
 
+  it('follow the release, also in the newest minor', () => {
+    expect(images('1.36.5')).toContain('registry.k8s.io/etcd:3.6.8-0')
+    expect(images('1.37.2')).toEqual([
+      'registry.k8s.io/kube-apiserver:v1.37.2',
+      'registry.k8s.io/kube-controller-manager:v1.37.2',
+      'registry.k8s.io/kube-scheduler:v1.37.2',
+      'registry.k8s.io/kube-proxy:v1.37.2',
+      'registry.k8s.io/coredns/coredns:v1.14.6',
+      'registry.k8s.io/pause:3.10.2',
+      'registry.k8s.io/etcd:3.7.0-0',
+    ])
+  })
+
+  const row = { fromPatch: 0, etcd: '1', coredns: '1', corednsImage: 'coredns', pause: '1' }
+  const few: KubeadmTable = {
+    about: '',
+    source: '',
+    minors: {
+      '1.19': { lastKnownPatch: 16, releases: [row] },
+      '1.35': { lastKnownPatch: 7, releases: [row] },
+      '1.36': { lastKnownPatch: 3, releases: [row] },
+    },
+  }
+
   it.each([
     ['1.36.99', 'v1.36.0, v1.36.3'],
     ['1.99.0', 'v1.36.0, v1.36.3'],
@@ -60,11 +84,17 @@ describe("kubeadm's images", () => {
     ['2.0.0', 'v1.36.0, v1.36.3'],
     ['1.35.50', 'v1.35.0, v1.35.7, v1.36.0'],
   ])('%s is not known: the nearest are named, and the way out', (version, nearest) => {
-    const error = thrown(() => images(version))
+    const error = thrown(() => kubeadmImages(version, undefined, few))
     expect(error.code).toBe('UNKNOWN_KUBEADM_RELEASE')
     expect(error.message).toContain(`v${version}`)
     expect(error.message).toMatch(new RegExp(`nearest known are ${nearest.replaceAll('.', '\\.')}$`))
-    expect(error.hint).toContain('kubeadm config images list')
+    expect(error.hint).toMatch(/^For another release, ask kubeadm of that very release: /)
+    expect(error.hint).toContain(
+      `\`kubeadm config images list --kubernetes-version v${version} | airgap list --images-from -\``,
+    )
+    expect(error.hint).toContain(
+      'Any other kubeadm lists an etcd, CoreDNS and pause that do not belong to it',
+    )
   })
 
   it.each(['', '1.36', 'latest', 'v1.36.3-rc.1', '1.36.3 '])('%j is not a release', (version) => {

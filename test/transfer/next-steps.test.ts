@@ -32,6 +32,7 @@ describe("kubeadm's settings", () => {
   it('are those of the place where the images are', () => {
     expect(kubeadmSettings(images(kube('v1.36.3', 'registry.k8s.io')))).toEqual([
       {
+        apiVersion: 'kubeadm.k8s.io/v1beta4',
         kubernetesVersion: 'v1.36.3',
         imageRepository: `${HOST}/registry.k8s.io`,
         dnsImageRepository: `${HOST}/registry.k8s.io/coredns`,
@@ -59,6 +60,17 @@ describe("kubeadm's settings", () => {
       'v1.35.7',
       'v1.36.3',
     ])
+  })
+
+  it.each([
+    ['v1.21.14', 'v1beta2'],
+    ['v1.22.0', 'v1beta3'],
+    ['v1.30.14', 'v1beta3'],
+    ['v1.31.0', 'v1beta4'],
+    ['v1.37.2', 'v1beta4'],
+  ])('are in the form that kubeadm %s reads: %s', (release, version) => {
+    const [settings] = kubeadmSettings(images(kube(release, 'registry.k8s.io')))
+    expect(settings?.apiVersion).toBe(`kubeadm.k8s.io/${version}`)
   })
 
   it('are none where an image is missing', () => {

@@ -3,6 +3,8 @@ import type { Receipt } from './receipt.ts'
 
 /** What kubeadm has to be told so that it finds the images of one release in the target. */
 export interface KubeadmSettings {
+  /** Of kubeadm's configuration: the newest that the release reads as stable. */
+  apiVersion: string
   kubernetesVersion: string
   imageRepository: string
   dnsImageRepository?: string
@@ -40,6 +42,7 @@ export function kubeadmSettings(images: Receipt['images']): KubeadmSettings[] {
       const dns = [parent, `${parent}/coredns`].find((place) => tagsOf(place, 'coredns').length > 0)
       return [
         {
+          apiVersion: configApi(tag),
           kubernetesVersion: tag,
           imageRepository: parent,
           ...(dns === undefined ? {} : { dnsImageRepository: dns }),
@@ -47,6 +50,12 @@ export function kubeadmSettings(images: Receipt['images']): KubeadmSettings[] {
         },
       ]
     })
+}
+
+/** kubeadm reads v1beta3 from 1.22 on and v1beta4 from 1.31 on; 1.37 has dropped the older, its v1 is unfinished. */
+function configApi(release: string): string {
+  const minor = Number(/^v1\.(\d+)\./.exec(release)?.[1] ?? Number.POSITIVE_INFINITY)
+  return `kubeadm.k8s.io/${minor < 22 ? 'v1beta2' : minor < 31 ? 'v1beta3' : 'v1beta4'}`
 }
 
 function splitTarget(target: string): { parent: string; base: string; tag: string } {
