@@ -67,11 +67,24 @@ export interface Problem {
   kind?: 'expectation'
 }
 
+/** A registry's answer that stays the same, whatever is asked next. */
+export interface Refusal {
+  /**
+   * `room`: the disk is full, cannot be written to, or a quota is used up. `read-only`: nobody may write. `denied`: this
+   * account may not. `held-back`: a policy of the project does not let anybody read what is there.
+   */
+  kind: 'room' | 'read-only' | 'denied' | 'held-back'
+  /** For what else it is the same; `content` for nothing else. */
+  of: 'registry' | 'project' | 'repository' | 'content'
+}
+
 export interface AirgapErrorOptions {
   /** What the reader can do about it: one or two sentences, or a command line. */
   hint?: string | undefined
   /** All the faults, where a run found more than one. */
   problems?: Problem[] | undefined
+  /** That of the cause where left out. */
+  refusal?: Refusal | undefined
   cause?: unknown
 }
 
@@ -84,11 +97,14 @@ export class AirgapError extends Error {
   readonly code: ErrorCode
   readonly hint: string | undefined
   readonly problems: Problem[]
+  readonly refusal: Refusal | undefined
 
   constructor(code: ErrorCode, message: string, options: AirgapErrorOptions = {}) {
     super(redacted(message), options.cause === undefined ? {} : { cause: options.cause })
     this.code = code
     this.hint = options.hint === undefined ? undefined : redacted(options.hint)
+    const { cause } = options
+    this.refusal = options.refusal ?? (cause instanceof AirgapError ? cause.refusal : undefined)
     this.problems = (options.problems ?? []).map((problem) =>
       Object.assign({}, problem, { entry: redacted(problem.entry), message: redacted(problem.message) }),
     )

@@ -9,9 +9,9 @@ import type { AuthState } from './http-errors.ts'
 import type { Context } from './notices.ts'
 import type { RealmRules } from './realm.ts'
 import { markTransient, transienceOf } from './retry.ts'
-import { mergeScopes, takeIn, type Actions } from './scopes.ts'
+import { grantsIn, mergeScopes, takeIn, type Actions } from './scopes.ts'
 import { askFor } from './shared-token.ts'
-import { basicHeader } from './token.ts'
+import { basicHeader, fetchToken, type TokenRequest } from './token.ts'
 import { TokenGroup, type TokenEntry } from './token-group.ts'
 import type { Transport } from './transport.ts'
 
@@ -122,11 +122,14 @@ export class Authenticator {
     const challenges = parseChallenges(header)
     const bearer = challenges.find(({ scheme, params }) => scheme === 'bearer' && params.get('realm'))
     const isBasic = challenges.some(({ scheme }) => scheme === 'basic')
-    // Who has let a token in knows what it wants, and need not say so with each refusal.
-    const known = refused?.kept?.entry.isShared ? this.#ways.get(origin) : undefined
-    const way = bearer ? bearerWay(bearer) : isBasic ? BASIC : known
+    // Who has asked for tokens wants no others for having got one: Harbor answers each that it refuses with a challenge of
+    // Basic. A shared one may be refused without any.
+    const isKnown = refused?.kept !== undefined && (isBasic || refused.kept.entry.isShared)
+    const known = isKnown ? this.#ways.get(origin) : undefined
+    const way = bearer ? bearerWay(bearer) : (known ?? (isBasic ? BASIC : undefined))
     if (way === undefined) return undefined
     this.#ways.set(origin, way)
+    if (refused && (await this.#isForNobody(refused, request))) return undefined
     if (way.kind === 'bearer' && way.service !== undefined) this.#services.set(origin, way.service)
     // Who asks for nothing in particular only shows who he is; some registries name an example's scope then.
     const scopes = request.scopes.length === 0 ? [] : mergeScopes(request.scopes, bearer?.params.get('scope'))
@@ -136,6 +139,57 @@ export class Authenticator {
     if (grant === undefined) return undefined
     const again = refused !== undefined && refused.header === grant.header
     return again ? undefined : { ...grant, ...(isOwn ? { isOwn } : {}) }
+  }
+
+  /** The state of a request that was refused: with a token, or for the credentials that it was got with. */
+  async refusedState(grant: Grant, request: AuthRequest): Promise<AuthState> {
+    const { state } = grant
+    if (state.kind !== 'token' || !(await this.#isForNobody(grant, request))) return state
+    return { ...state, kind: 'basic' }
+  }
+
+  /**
+   * Whether a token was given for credentials that the service does not know. It may answer these with a token that allows
+   * nothing, and refuse them only when it is asked for nothing in particular (Harbor: src/core/service/token/creator.go).
+   * So it is asked that, once, where a token says that it lacks what was needed.
+   */
+  async #isForNobody({ kept, state }: Grant, request: AuthRequest): Promise<boolean> {
+    const way = this.#ways.get(request.endpoint.url.origin)
+    if (!kept || state.kind !== 'token' || way?.kind !== 'bearer') return false
+    const { value } = await kept.entry.token
+    const granted = grantsIn(value)
+    if (granted === undefined || takeIn(granted, request.scopes.slice(0, 1))) return false
+    kept.group.areUnknown ??= this.#areUnknown(way, request)
+    return kept.group.areUnknown
+  }
+
+  async #areUnknown(way: Way & { kind: 'bearer' }, request: AuthRequest): Promise<boolean> {
+    const credentials = await this.#credentials.find(request.endpoint.registry, request.repository)
+    if (credentials === undefined) return false
+    try {
+      await fetchToken({ ...this.#tokenRequest(way, request, credentials), choices: [[]] })
+      return false
+    } catch (error) {
+      return error instanceof AirgapError && error.code === 'UNAUTHORIZED'
+    }
+  }
+
+  #tokenRequest(
+    { realm, service }: Way & { kind: 'bearer' },
+    { endpoint, context }: AuthRequest,
+    credentials: Credentials | undefined,
+  ): Omit<TokenRequest, 'choices'> {
+    const places = this.#credentials.places?.()
+    return {
+      transport: this.#transport,
+      endpoint,
+      rules: this.#rules,
+      realm,
+      service,
+      places,
+      context,
+      credentials,
+    }
   }
 
   /** The service that a registry has asked tokens for, at any time: it may have asked for something else since. */
@@ -182,19 +236,8 @@ export class Authenticator {
           this.#expected.get(authorityOf(request.endpoint.registry)),
           (other) => this.#isSame(request.endpoint.registry, other, credentials),
         )
-        const { endpoint, context } = request
-        const { realm, service } = way
-        const places = this.#credentials.places?.()
-        const to = {
-          transport: this.#transport,
-          endpoint,
-          rules: this.#rules,
-          realm,
-          service,
-          places,
-          context,
-        }
-        return { entry: askFor({ ...to, credentials }, scopes, asked, group), fresh: true }
+        const to = this.#tokenRequest(way, request, credentials)
+        return { entry: askFor(to, scopes, asked, group), fresh: true }
       })
       const { value, issuedAt } = await entry.token.catch((error: unknown) => {
         throw inWordsOf(request.context, entry.context, error)

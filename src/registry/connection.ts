@@ -107,7 +107,9 @@ export class Connection {
       grant = better
       response = await this.#request(call, url, grant)
     }
-    return this.#answer(response, grant)
+    const isRefused = response.status === 401 || response.status === 403
+    const state = isRefused && grant ? await authenticator.refusedState(grant, auth) : grant?.state
+    return this.#answer(response, state ?? authenticator.unauthenticated('none'))
   }
 
   /** Like {@link send}, for one status only: any other becomes an error. */
@@ -149,9 +151,8 @@ export class Connection {
     })
   }
 
-  #answer(response: HttpResponse, grant: Grant | undefined): Answer {
+  #answer(response: HttpResponse, auth: AuthState): Answer {
     this.#showWarnings(response)
-    const auth = grant?.state ?? this.#shared.authenticator.unauthenticated('none')
     if (response.url.origin === response.requested.origin) {
       const date = headerOf(response, 'date')
       this.#shared.clocks.see(response.url.host, { date, age: headerOf(response, 'age') }, auth.issuedAt)

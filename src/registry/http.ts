@@ -150,6 +150,7 @@ export async function failure(
     {
       status: response.status,
       isWrite: response.method !== 'GET' && response.method !== 'HEAD',
+      isUpload: response.method === 'POST' && !isTokenService,
       contentType: contentTypeOf(response),
       retryAfter: headerOf(response, 'retry-after'),
       rateLimit: headerOf(response, 'ratelimit-limit'),

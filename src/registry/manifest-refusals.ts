@@ -1,4 +1,5 @@
 import { AirgapError } from '../errors.ts'
+import { DOCKER_LIST, DOCKER_MANIFEST, isImageConfigType, OCI_INDEX } from '../oci/media-types.ts'
 import { answerOf, codesOf } from './answers.ts'
 import type { Answer } from './connection.ts'
 import type { Context } from './notices.ts'
@@ -30,7 +31,8 @@ export async function manifestRefusal(
     )
   }
   const isVague = codesOf(error).every((code) => VAGUE.has(code))
-  const { mediaType, layers } = membersOf(bytes)
+  const members = membersOf(bytes)
+  const { mediaType, layers } = members
   if (((status === 400 && isVague) || status === 500) && hasForeignLayers(layers)) {
     // Seen with docker-registry 2.8 and distribution 3: 500 to every manifest with foreign layers, whether the
     // blobs are there or not.
@@ -46,11 +48,10 @@ export async function manifestRefusal(
       'The OCI specification lets a manifest do so; Amazon ECR, among others, does not take it. It cannot be added here: with other bytes the manifest would have another digest. Have the image built again with a tool that writes mediaType, use another registry, or leave the image out with --exclude.',
     )
   }
+  const hint = NOT_LIKED.has(status) && isVague ? kindHint(members) : undefined
+  if (hint !== undefined) return explained(error.message, hint)
   if (NOT_LIKED.has(status) && TYPES.test(answerOf(error)?.text ?? '')) {
-    return explained(
-      error.message,
-      'Some registries take only certain kinds of artifacts (Amazon ECR, GitLab): signatures, attestations and charts of kinds that they do not know are refused. Have the kind allowed there, use another registry, or leave the image out with --exclude.',
-    )
+    return explained(error.message, CERTAIN_KINDS)
   }
   return error
 }
@@ -58,7 +59,36 @@ export async function manifestRefusal(
 /** By these words registries refuse types that they do not know: GitLab's, and Amazon ECR's. */
 const TYPES = /unknown media ?type|'ImageManifest'/i
 
-function membersOf(bytes: Uint8Array): { mediaType?: unknown; layers?: unknown } {
+const CERTAIN_KINDS =
+  'Some registries take only certain kinds of artifacts (Amazon ECR, GitLab): signatures, attestations and charts of kinds that they do not know are refused. Have the kind allowed there, use another registry, or leave the image out with --exclude.'
+
+/** What helps where a registry refuses a manifest for what it is; undefined for images and indexes as all know them. */
+function kindHint({ mediaType, manifests, config, artifactType, subject }: Members): string | undefined {
+  if (mediaType === DOCKER_MANIFEST || mediaType === DOCKER_LIST) {
+    return 'It is a Docker manifest (schema 2), and the registry seems to take OCI manifests only. zot takes both when its configuration has "http": {"compat": ["docker2s2"]}. It cannot be converted here: with other bytes it would have another digest.'
+  }
+  const children = Array.isArray(manifests) ? (manifests as ({ mediaType?: unknown } | null)[]) : []
+  if (children.some((child) => child?.mediaType === OCI_INDEX || child?.mediaType === DOCKER_LIST)) {
+    return 'It is an index that lists another index, which some registries do not take (Gitea). Use another registry, or leave the image out with --exclude.'
+  }
+  const configType = (config as { mediaType?: unknown } | null | undefined)?.mediaType
+  const isArtifact =
+    artifactType !== undefined ||
+    subject !== undefined ||
+    (typeof configType === 'string' && !isImageConfigType(configType))
+  return isArtifact ? CERTAIN_KINDS : undefined
+}
+
+interface Members {
+  mediaType?: unknown
+  layers?: unknown
+  manifests?: unknown
+  config?: unknown
+  artifactType?: unknown
+  subject?: unknown
+}
+
+function membersOf(bytes: Uint8Array): Members {
   try {
     return (JSON.parse(Buffer.from(bytes).toString('utf8')) ?? {}) as object
   } catch {

@@ -43,19 +43,26 @@ export async function resolveManifest(
     // Some registries and proxies do not do HEAD.
     if (answer.status === 405 || answer.status === 501) return (discard(answer), 'incomplete' as const)
     if (answer.status === 404) return (discard(answer), undefined)
+    // The answer to HEAD has no body, so only GET tells why.
+    if (isUnexplained(answer)) return (discard(answer), 'incomplete' as const)
     if (answer.status !== 200) throw await failure(answer, answer.auth, context)
     discard(answer)
     return infoFromHeaders(answer, ref, context) ?? ('incomplete' as const)
   })
   if (fromHeaders !== 'incomplete') return fromHeaders
   try {
-    const document = await fetchManifest(repository, ref, signal)
+    const { document } = await readManifest(repository, ref, signal, context)
     const { digest, mediaType, bytes } = document
     return { digest, mediaType, size: bytes.length, document }
   } catch (error) {
     if (error instanceof AirgapError && error.code === 'NOT_FOUND') return undefined
     throw error
   }
+}
+
+/** Whether a refusal may have reasons that its status does not tell; wrong credentials are not tried again for that. */
+function isUnexplained({ status, auth }: Answer): boolean {
+  return (status === 401 && auth.kind !== 'basic') || [400, 403, 412].includes(status)
 }
 
 function infoFromHeaders(answer: Answer, ref: string, context: Context): ManifestInfo | undefined {
@@ -83,9 +90,9 @@ export async function readManifest(
   repository: Location,
   ref: string,
   signal?: AbortSignal,
+  context: Context = repository.context(`fetch the manifest ${repository.refText(ref)}`),
 ): Promise<{ document: ManifestOrIndex; etag: string | undefined }> {
   const what = repository.refText(ref)
-  const context = repository.context(`fetch the manifest ${what}`)
   const call = readCall(repository, ref, 'GET', context, signal)
   return repository.connection.retrying(context, signal, async () => {
     const answer = await repository.connection.expect([200], call)

@@ -1,3 +1,35 @@
+/** What a token says of itself where it is a JWT (RFC 7519 § 7.2, unchecked); undefined for any other. */
+export function jwtPayload(token: string): Record<string, unknown> | undefined {
+  const payload = token.split('.')[1]
+  if (payload === undefined) return undefined
+  try {
+    const claims: unknown = JSON.parse(Buffer.from(payload, 'base64url').toString('utf8'))
+    return typeof claims === 'object' && claims !== null ? (claims as Record<string, unknown>) : undefined
+  } catch {
+    // Most tokens that are no JWT come here.
+    return undefined
+  }
+}
+
+/**
+ * What a token says that it allows (distribution: docs/spec/auth/jwt.md, `access`). Good for explaining a refusal, and
+ * for nothing else.
+ * @returns undefined where it does not say so in a form that is known.
+ */
+export function grantsIn(token: string): Grants | undefined {
+  const access = jwtPayload(token)?.['access']
+  if (!Array.isArray(access)) return undefined
+  const grants = new Map<string, readonly string[]>()
+  for (const entry of access as ({ type?: unknown; name?: unknown; actions?: unknown } | null)[]) {
+    const actions: unknown[] = Array.isArray(entry?.actions) ? entry.actions : []
+    grants.set(
+      `${String(entry?.type)}:${String(entry?.name)}`,
+      actions.filter((action) => typeof action === 'string'),
+    )
+  }
+  return grants
+}
+
 /** A scope of token authentication, `repository:NAME:pull,push`: what it is for, and which actions. */
 export function splitScope(scope: string): [resource: string, actions: string[]] {
   const colon = scope.lastIndexOf(':')

@@ -38,6 +38,8 @@ export interface TokenEntry {
  * So a repository that a shared token does not open gets one of its own, and where that has happened twice, all do.
  */
 export class TokenGroup {
+  /** Whether the service does not know the credentials, where it was asked. */
+  areUnknown: Promise<boolean> | undefined
   readonly #entries = new Map<string, TokenEntry[]>()
   readonly #own = new Set<string>()
   #count = 0

@@ -82,6 +82,10 @@ export const QUIRKS = {
     'A manifest whose body states no mediaType is refused with 405 and words about JSON, as Amazon ECR does.',
   'artifacts-refused':
     'What is no image is refused with 400 and words about its media type, as GitLab does for types that it does not know.',
+  'docker-types-refused':
+    "Docker's own types of manifests are refused with 415 MANIFEST_INVALID, as zot does.",
+  'nested-index-refused':
+    'An index that lists another index is refused with 400 MANIFEST_INVALID, as Gitea does.',
   'manifest-413': 'A manifest of more than 1 KiB is refused with 413.',
 
   // What refers to a manifest

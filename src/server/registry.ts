@@ -12,7 +12,7 @@ import { quirkSet, type Quirk } from './quirks.ts'
 import { fault, json, notAllowed, type Reply } from './reply.ts'
 import { logEntry, readBody, type RegistryRequest, type RequestLogEntry } from './request.ts'
 import { parseRoute } from './routes.ts'
-import type { ContentStore } from './storage.ts'
+import { isWritable, type ContentStore } from './storage.ts'
 import { brokenChunks } from './quirks/uploads.ts'
 import { UploadSessions } from './upload-sessions.ts'
 import { send } from './wire.ts'
@@ -201,6 +201,10 @@ async function dispatch(
   const { route, method } = request
   const namespace = request.query.get('ns')
   const store = namespace ? (whole.inNamespace?.(namespace) ?? whole) : whole
+  const isPlace = route.kind !== 'invalid' && route.kind !== 'unknown'
+  if (isPlace && !isWritable(store) && method !== 'GET' && method !== 'HEAD') {
+    return fault(405, 'UNSUPPORTED', 'this registry is read-only', { Allow: 'GET, HEAD' })
+  }
   switch (route.kind) {
     case 'base':
       return method === 'GET' || method === 'HEAD' ? json({}) : notAllowed('GET, HEAD')

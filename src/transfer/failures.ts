@@ -36,6 +36,11 @@ export function isOfOneImage(error: unknown): error is AirgapError {
   return error instanceof AirgapError && OF_ONE_IMAGE.has(error.code)
 }
 
+/** Whether something is there, and a policy of the registry lets nobody read it. */
+export function isHeldBack(error: unknown): error is AirgapError {
+  return error instanceof AirgapError && error.refusal?.kind === 'held-back'
+}
+
 /** Whether this is the work being called off, rather than a fault. */
 export function isAbort(error: unknown): boolean {
   return (

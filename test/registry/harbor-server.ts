@@ -10,9 +10,13 @@ import type { RegistryRequest } from '../../src/server/request.ts'
  * - src/server/middleware/v2auth/auth.go: a request without credentials is asked for a token; HEAD always, others only
  *   for a project that there is. An unknown project is 401 with an empty challenge and "project X not found", a known
  *   one without permission 401 with a Basic challenge.
- * - src/core/service/token/creator.go, src/core/service/token/token.go: a token for whatever is asked, with no actions
- *   for an unknown project; 401 to wrong credentials, and to nobody who asks for nothing.
- * - src/server/middleware/artifactinfo/artifact_info.go: a repository of one part is 400.
+ * - src/core/service/token/creator.go, src/core/service/token/token.go: a token for whatever is asked, which says what
+ *   it allows: nothing in an unknown project, and nothing that takes an account to whoever comes with wrong credentials.
+ *   401 only to wrong credentials, and to nobody, who ask for nothing.
+ * - src/server/middleware/artifactinfo/artifact_info.go: a repository of one part is 400, before anything else.
+ * - src/server/middleware/readonly/readonly.go: in read-only mode 403 to whatever would change something.
+ * - src/server/middleware/contenttrust/contenttrust.go: 412 to GET and HEAD of a manifest that has no signature of cosign,
+ *   signatures themselves excepted.
  * - src/server/middleware/repoproxy/proxy.go, src/server/middleware/quota/*.go, src/server/middleware/immutable/*.go:
  *   proxy caches, storage quotas, immutable tags.
  * - src/server/v2.0/handler/project.go and base.go: who may see and create projects. Releases before 2.3 answer 403 for
@@ -25,8 +29,10 @@ export interface HarborProject {
   isProxyCache?: boolean
   /** Bytes. */
   quota?: number
-  /** Tags that cannot be moved. */
-  immutable?: string[]
+  /** Tags that cannot be moved, or all of them. */
+  immutable?: string[] | 'all'
+  /** `enable_content_trust_cosign`. */
+  wantsCosign?: boolean
 }
 
 export interface HarborUser {
@@ -45,6 +51,7 @@ export interface HarborOptions {
   adminOnly?: boolean
   /** As before 2.3: 403 for a project that there is not. */
   isOld?: boolean
+  isReadOnly?: boolean
   /** Something in front of it asks for other credentials. */
   hidesChallenge?: boolean
 }
@@ -81,11 +88,24 @@ export async function startHarbor(options: HarborOptions = {}): Promise<FakeHarb
     return allowed === 'all' || allowed.includes(project)
   }
 
+  const isPublic = (project: string): boolean => projects.get(project)?.isPublic === true
+
   function token(request: RegistryRequest): Reply {
-    const login = basicOf(request)
-    if (login === 'wrong' || (!login && request.query.getAll('scope').length === 0))
-      return fault(401, 'UNAUTHORIZED', 'Unauthorized')
-    const value = `token-${tokens.size}`
+    const given = basicOf(request)
+    const login = given === 'wrong' ? undefined : given
+    const scopes = request.query.getAll('scope').flatMap((value) => value.split(' '))
+    if (!login && scopes.length === 0) return fault(401, 'UNAUTHORIZED', 'Unauthorized')
+    const access = scopes.map((scope) => {
+      const [type = '', name = '', actions = ''] = scope.split(':')
+      const [project = ''] = name.split('/')
+      const may = (action: string): boolean =>
+        projects.has(project) && (mayPush(login, project) || (action === 'pull' && isPublic(project)))
+      return { type, name, actions: actions.split(',').filter(may) }
+    })
+    const claims = { iss: 'harbor-token-issuer', sub: login?.name ?? '', jti: String(tokens.size), access }
+    const value = ['{}', JSON.stringify(claims), 'signature']
+      .map((part) => Buffer.from(part).toString('base64url'))
+      .join('.')
     tokens.set(value, login)
     return json(200, { token: value, access_token: '', expires_in: 1800 })
   }
@@ -157,15 +177,15 @@ export async function startHarbor(options: HarborOptions = {}): Promise<FakeHarb
         ? fault(401, 'UNAUTHORIZED', 'unauthorized: unauthorized', challenge(''))
         : undefined
     }
+    const [name = '', ...rest] = repository.split('/')
+    if (rest.length === 0)
+      return fault(400, 'BAD_REQUEST', `bad request: invalid repository name: ${repository}`)
     const isRead =
       (method === 'GET' || method === 'HEAD') && route.kind !== 'uploads' && route.kind !== 'upload'
     const action = isRead ? 'pull' : 'push'
     const asked = challenge(`,scope="repository:${repository}:${isRead ? 'pull' : 'pull,push'}"`)
     if (method === 'HEAD' && headers.authorization === undefined)
       return fault(401, 'UNAUTHORIZED', 'authorize header needed to send HEAD to repository', asked)
-    const [name = '', ...rest] = repository.split('/')
-    if (rest.length === 0)
-      return fault(400, 'BAD_REQUEST', `bad request: invalid repository name: ${repository}`)
     const project = projects.get(name)
     if (!project) {
       const text = `project ${name} not found`
@@ -182,7 +202,15 @@ export async function startHarbor(options: HarborOptions = {}): Promise<FakeHarb
     }
     if (!isRead && project.isProxyCache)
       return fault(403, 'DENIED', `can not push artifact to a proxy project: ${name}`)
-    if (route.kind === 'manifest' && method === 'PUT' && project.immutable?.includes(route.reference)) {
+    if (
+      route.kind === 'manifest' &&
+      isRead &&
+      project.wantsCosign &&
+      isHeldBack(repository, route.reference)
+    ) {
+      return fault(412, 'PROJECTPOLICYVIOLATION', 'The image is not signed by cosign.')
+    }
+    if (route.kind === 'manifest' && method === 'PUT' && isImmutable(project, repository, route.reference)) {
       const text = `Failed to process request due to '${repository}:${route.reference}' configured as immutable.`
       return fault(412, 'PRECONDITION', text)
     }
@@ -202,9 +230,29 @@ export async function startHarbor(options: HarborOptions = {}): Promise<FakeHarb
     return undefined
   }
 
+  /** Whether there is such a manifest, which is neither signed nor a signature. */
+  function isHeldBack(repository: string, reference: string): boolean {
+    const digest = store.manifest(repository, reference)?.digest
+    if (digest === undefined) return false
+    const isSigned = store.manifest(repository, `${digest.replace(':', '-')}.sig`) !== undefined
+    const isSignature = (store.tags(repository) ?? []).some(
+      (tag) => tag.endsWith('.sig') && store.manifest(repository, tag)?.digest === digest,
+    )
+    return !isSigned && !isSignature
+  }
+
+  const isImmutable = ({ immutable = [] }: HarborProject, repository: string, reference: string): boolean =>
+    immutable === 'all'
+      ? !reference.includes(':') && store.manifest(repository, reference) !== undefined
+      : immutable.includes(reference)
+
   const server = await startRegistry({
     store,
     front: async (request) => {
+      if (options.isReadOnly && !['GET', 'HEAD'].includes(request.method)) {
+        const text = 'The system is in read only mode. Any modification is prohibited.'
+        return fault(403, 'DENIED', text)
+      }
       if (request.path === '/service/token') return token(request)
       if (request.path.startsWith('/api/v2.0/')) return api(request)
       return registry(request)

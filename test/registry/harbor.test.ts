@@ -94,6 +94,16 @@ describe('credentials of a robot account', () => {
   })
 })
 
+it('refuses a wrong password at login', async () => {
+  const target = await startHarbor({
+    users: { admin: { password: 'new', kind: 'admin', projects: 'all' } },
+  })
+  onTestFinished(() => target.close())
+  const client = makeClient({ credentials: givenCredentials(target.host, 'admin', 'old') })
+  const { message } = await failureOf(client.ping(target.host, 'log in'), 'UNAUTHORIZED')
+  expect(message).toContain('user name and password are not accepted')
+})
+
 describe('the projects of a Harbor', () => {
   it('have names by its own grammar', () => {
     for (const name of ['a', 'docker.io', '127.0.0.1_5000', 'a-b_c.d', 'x'.repeat(255)])

@@ -2,7 +2,14 @@ import { request, type IncomingMessage } from 'node:http'
 import { once } from 'node:events'
 import { gunzipSync } from 'node:zlib'
 import { expect } from 'vitest'
-import { helmChart, referrerTo, seedRegistry, umociIndex } from '../../fixtures/images/index.ts'
+import {
+  dockerList,
+  helmChart,
+  nestedIndex,
+  referrerTo,
+  seedRegistry,
+  umociIndex,
+} from '../../fixtures/images/index.ts'
 import { OCI_INDEX } from '../../src/oci/media-types.ts'
 import type { Quirk } from '../../src/server/quirks.ts'
 import { bytesOf, codeOf, putManifest } from './client.ts'
@@ -187,6 +194,19 @@ export const FURTHER_CASES = {
     const refused = await putManifest(base, '2', await helmChart())
     expect([refused.status, await codeOf(refused)]).toEqual([400, 'MANIFEST_INVALID'])
     expect((await putManifest(base, '2', built)).status).toBe(201)
+  },
+  'docker-types-refused': async () => {
+    await using q = await withQuirk('docker-types-refused')
+    const base = q.manifestUrl.replace(/\/manifests\/1$/, '')
+    const [child] = (await dockerList()).children
+    const refused = await putManifest(base, '2', child!)
+    expect([refused.status, await codeOf(refused)]).toEqual([415, 'MANIFEST_INVALID'])
+    expect((await putManifest(base, '2', built)).status).toBe(201)
+  },
+  'nested-index-refused': async () => {
+    await using q = await withQuirk('nested-index-refused')
+    const refused = await putManifest(q.manifestUrl.replace(/\/manifests\/1$/, ''), '2', await nestedIndex())
+    expect([refused.status, await codeOf(refused)]).toEqual([400, 'MANIFEST_INVALID'])
   },
   'fallback-tag-is-subject': async () => {
     expect(await subjectHeader('fallback-tag-is-subject')).toEqual([null, 404])

@@ -8,6 +8,7 @@ import {
   dockerList,
   foreignLayerImage,
   helmChart,
+  nestedIndex,
   seedRegistry,
   singleManifest,
   umociIndex,
@@ -421,6 +422,20 @@ const WRITE: Behaviour[] = [
       'REGISTRY',
       /does not take this kind of manifest[^]*unknown media type[^]*certain kinds of artifacts/,
     ],
+  },
+  {
+    name: "Docker's types are refused (zot): the message says which setting takes them",
+    quirks: ['docker-types-refused'],
+    side: 'push',
+    built: dockerList,
+    ends: ['REGISTRY', /does not take this kind of manifest[^]*415[^]*"compat": \["docker2s2"\]/],
+  },
+  {
+    name: 'an index within an index is refused (Gitea): the message says so',
+    quirks: ['nested-index-refused'],
+    side: 'push',
+    built: nestedIndex,
+    ends: ['REGISTRY', /does not take this kind of manifest[^]*lists another index[^]*Gitea/],
   },
   { name: 'an artifact is pushed like an image', side: 'push', ends: 'works', built: helmChart },
 ]

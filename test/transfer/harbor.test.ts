@@ -7,8 +7,9 @@ import { AirgapError } from '../../src/errors.ts'
 import { pack, planPush, push, type PushOptions, type Receipt } from '../../src/index.ts'
 import { MemoryStore } from '../../src/server/memory-store.ts'
 import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
-import { signer } from '../bundle/build-bundle.ts'
+import { newSigner, signer } from '../bundle/build-bundle.ts'
 import { expectShape } from '../cli/schemas.ts'
+import { seedSigned, signedImage, type Signed } from '../referrers/attached.ts'
 import { startHarbor, type FakeHarbor, type HarborOptions } from '../registry/harbor-server.ts'
 
 const ROBOT = 'robot$ci'
@@ -153,6 +154,129 @@ describe('a push into a Harbor', () => {
     const target = await harbor({ projects: { mirror: {} } })
     await to(`${target.host}/mirror`)
     expect(api(target)).toEqual([])
+  })
+})
+
+describe('an account whose password is wrong', () => {
+  const users = { [ROBOT]: { password: 'rotated', kind: 'system robot' as const, projects: 'all' as const } }
+  const tokens = (target: EmbeddedRegistry): number =>
+    target.requests.filter(({ path }) => path === '/service/token').length
+
+  it.each(['mirror', 'missing'])('is told so by a push into the project %s', async (project) => {
+    const target = await harbor({ projects: { mirror: {} }, users })
+    const { message, exitCode } = await failure(
+      to(`${target.host}/${project}`, { registries: login(ROBOT) }),
+      'UNAUTHORIZED',
+    )
+    expect(message).toContain('user name and password are not accepted')
+    expect(exitCode).toBe(5)
+    // It is not tried for every image: accounts get locked.
+    expect(tokens(target)).toBe(2)
+  })
+
+  it('is told so by a pack, and one that lacks a right is told that', async () => {
+    const target = await harbor({ projects: { library: {} }, users })
+    const packed = (password: string, project: string): Promise<unknown> =>
+      pack({
+        images: [`${target.host}/${project}/app:1`, `${target.host}/${project}/app:2`],
+        output: join(folder, 'never.tar'),
+        key: signer,
+        registries: login(ROBOT, password),
+      })
+    const { problems } = await failure(packed('secret', 'library'), 'UNAUTHORIZED')
+    expect(problems[0]?.message).toContain('are not accepted')
+    users[ROBOT] = { ...users[ROBOT], projects: [] as never }
+    expect((await failure(packed('rotated', 'library'), 'DENIED')).problems[0]?.message).toContain(
+      'permission denied to the account "robot$ci"',
+    )
+  })
+})
+
+describe('a pack from a Harbor', () => {
+  it.each([
+    ['an account', login()],
+    ['nobody', { credentials: async () => undefined }],
+  ])('tells %s that there is no such project', async (_, registries) => {
+    const target = await harbor({ projects: { library: {} } })
+    const images = [`${target.host}/libary/app:1`]
+    const error = await failure(
+      pack({ images, output: join(folder, 'never.tar'), key: signer, registries }),
+      'NOT_FOUND',
+    )
+    expect(error.message).toContain('the registry has no project "libary"')
+    expect(error.hint).toContain('the first part of the path')
+  })
+})
+
+describe('a project that gives out only what cosign has signed', () => {
+  let all: Signed
+  let signed: string
+  const names = (target: EmbeddedRegistry): string[] =>
+    target.store.repositories().flatMap((name) => target.store.tags(name) ?? [])
+
+  beforeAll(async () => {
+    all = await signedImage()
+    await using upstream = await startRegistry()
+    seedSigned(upstream.store, 'app', all)
+    signed = join(folder, 'signed.tar')
+    await pack({ images: [`${upstream.host}/app:1`], output: signed, key: signer })
+  })
+
+  it('takes a signed image, twice; that its SBOMs cannot be read is a warning', async () => {
+    const target = await harbor({ projects: { mirror: { wantsCosign: true } } })
+    for (const round of [1, 2]) {
+      const warnings: string[] = []
+      const receipt = await push(signed, `${target.host}/mirror`, {
+        ...common,
+        registries: login(),
+        stateDirectory: false,
+        path: 'strip-host',
+        onEvent: (event) => event.type === 'warning' && warnings.push(event.message),
+      })
+      expect([round, receipt.complete, receipt.images[0]?.tag.state]).toEqual([
+        round,
+        true,
+        round === 1 ? 'created' : 'unchanged',
+      ])
+      expect(warnings).toEqual([expect.stringContaining('a policy of the project forbids that it is read')])
+    }
+    expect(names(target)).toContain('1')
+  })
+
+  it('is named where an image has no signature, and pushing again with one of our own mends it', async () => {
+    const target = await harbor({ projects: { mirror: { wantsCosign: true } } })
+    for (const _ of [1, 2]) {
+      const receipts: Receipt[] = []
+      const onIncomplete = (one: Receipt): void => void receipts.push(one)
+      const error = await failure(to(`${target.host}/mirror`, { onIncomplete }), 'REGISTRY')
+      for (const { images } of receipts)
+        expect(images.map(({ tag }) => tag.unconfirmed)).toEqual([true, true])
+      expect(error.message).toContain(`the project mirror on ${target.host} does not let the image be read`)
+      expect(error.hint).toContain('--sign-images')
+    }
+    const receipt = await to(`${target.host}/mirror`, { signImages: { key: newSigner() } })
+    expect(receipt.images.map(({ tag }) => tag.state)).toEqual(['unchanged', 'unchanged'])
+  })
+
+  it('lets be packed what is signed; what is held back of it is told and left out', async () => {
+    const target = await harbor({ projects: { library: { wantsCosign: true } } })
+    seedSigned(target.store, 'library/app', all)
+    seedRegistry(target.store, 'library/plain:1', await singleManifest())
+    const warnings: string[] = []
+    const into = { key: signer, registries: login() }
+    const { description } = await pack({
+      ...into,
+      output: join(folder, 'again.tar'),
+      images: [`${target.host}/library/app:1`],
+      platforms: ['linux/amd64'],
+      onEvent: (event) => event.type === 'warning' && warnings.push(event.message),
+    })
+    expect(description.images[0]?.referrers?.map(({ tag }) => tag?.slice(-4))).toContain('.sig')
+    expect(warnings.join('\n')).toContain('a policy of the project forbids that it is read')
+    const plain = { output: join(folder, 'plain.tar'), images: [`${target.host}/library/plain:1`] }
+    const error = await failure(pack({ ...into, ...plain }), 'REGISTRY')
+    expect(error.message).toContain('a policy of the project forbids that it is read')
+    expect(error.hint).toContain('cosign sign')
   })
 })
 

@@ -5,9 +5,14 @@ import { quoted, type Said } from './quote.ts'
 const NAME_OR_RIGHT =
   'Check that the account may do this, and that the name is right: some registries answer so for what does not exist.'
 
-/** 401: nobody logged in, credentials that are wrong, or an account without the right. */
+/**
+ * 401: nobody logged in, credentials that are wrong, an account without the right, or something that there is not: Harbor
+ * answers so (src/server/middleware/v2auth/auth.go).
+ */
 export function unauthorized(answer: FailedAnswer, said: Said, registry: string): Meaning {
   const { auth } = answer
+  const project = /\bproject (\S{1,255}) not found/.exec(said.words)?.[1]
+  if (project !== undefined && auth.kind !== 'basic') return noSuchProject(project, auth)
   if (!isAccount(auth)) {
     return {
       code: 'UNAUTHORIZED',
@@ -38,6 +43,17 @@ export function unauthorized(answer: FailedAnswer, said: Said, registry: string)
   }
 }
 
+function noSuchProject(project: string, auth: AuthState): Meaning {
+  return {
+    code: 'NOT_FOUND',
+    cause: `the registry has no project ${quoted(project, 80)}`,
+    hint: lines(
+      'Look at the spelling: the first part of the path, below the host, is the project.',
+      isAccount(auth) ? undefined : placesText(auth.places),
+    ),
+  }
+}
+
 /** 403, or 401 to a token that was issued for just this. */
 export function forbidden(answer: FailedAnswer, said: Said): Meaning {
   if (said.isPage) {
@@ -61,6 +77,8 @@ function denied(answer: FailedAnswer, said: Said): Meaning {
     }
   }
   const isProject = answer.isWrite === true && !said.isPage
+  // By these words Harbor says that it is the project that the account may not write to.
+  const isOfProject = isProject && /\bunauthorized to access repository: \S+, action: push\b/.test(said.words)
   return {
     code: 'DENIED',
     cause: `permission denied to the account${whose(auth)}${auth.source === undefined ? '' : ` from ${auth.source}`}`,
@@ -71,6 +89,7 @@ function denied(answer: FailedAnswer, said: Said): Meaning {
         : undefined,
       clock,
     ),
+    ...(isProject ? { refusal: { kind: 'denied', of: isOfProject ? 'project' : 'repository' } } : {}),
   }
 }
 

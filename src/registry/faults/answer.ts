@@ -1,4 +1,4 @@
-import type { ErrorCode } from '../../errors.ts'
+import type { ErrorCode, Refusal } from '../../errors.ts'
 
 /** The most that is read of an error's body. */
 export const MAX_ERROR_BODY = 64 * 1024
@@ -32,6 +32,8 @@ export interface FailedAnswer {
   status: number
   /** Whether the request was to change something. */
   isWrite?: boolean | undefined
+  /** Whether it was to open an upload. */
+  isUpload?: boolean | undefined
   contentType: string
   retryAfter?: string | undefined
   /** Docker Hub's `ratelimit-limit`: `100;w=21600`. */
@@ -52,6 +54,6 @@ export interface Meaning {
   /** In plain words; the message goes on with who answered what. Empty when there is nothing to say. */
   cause: string
   hint?: string | undefined
-  /** Asking again changes nothing, though the status looks as if it could. */
-  isLasting?: boolean
+  /** Asking again changes nothing, though the status may look as if it could. */
+  refusal?: Refusal
 }

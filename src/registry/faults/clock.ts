@@ -1,5 +1,6 @@
 import { formatDuration } from '../../duration.ts'
 import type { OnNotice } from '../notices.ts'
+import { jwtPayload } from '../scopes.ts'
 import { utcText } from './times.ts'
 
 /** Clocks may differ by this much before anybody needs to know. */
@@ -51,18 +52,8 @@ export function issuedAtOf(token: string, issuedAt: unknown): number | undefined
 const MAX_TIME = 8.64e15
 
 function claimsOf(token: string): number[] {
-  const payload = token.split('.')[1]
-  if (payload === undefined) return []
-  try {
-    const { iat, nbf } = JSON.parse(Buffer.from(payload, 'base64url').toString('utf8')) as Record<
-      string,
-      unknown
-    >
-    return [iat, nbf].filter((value) => typeof value === 'number').map((seconds) => seconds * 1000)
-  } catch {
-    // Most tokens that are no JWT come here; they tell no time.
-    return []
-  }
+  const { iat, nbf } = jwtPayload(token) ?? {}
+  return [iat, nbf].filter((value) => typeof value === 'number').map((seconds) => seconds * 1000)
 }
 
 /** Tells, once a host, of clocks that are far from ours. */

@@ -13,6 +13,7 @@ export function meaningOf(answer: FailedAnswer, said: Said, context: Context): M
   return (
     storageFault(answer, said) ??
     readOnly(answer, said) ??
+    policyViolation(answer, said) ??
     refusedContent(answer, said) ??
     byStatus(answer, said, context)
   )
@@ -27,7 +28,7 @@ function behindRedirect({ status, redirectedTo }: FailedAnswer): Meaning {
   }
 }
 
-function readOnly({ status, isWrite }: FailedAnswer, { words }: Said): Meaning | undefined {
+function readOnly({ status, isWrite, isUpload }: FailedAnswer, { words }: Said): Meaning | undefined {
   const isSaid = isWrite === true && (status === 403 || status === 503) && /read.?only mode/i.test(words)
   // Amazon ECR answers 405 to a manifest that it cannot read, too.
   if (!isSaid && (status !== 405 || /'ImageManifest'/.test(words))) return undefined
@@ -38,21 +39,33 @@ function readOnly({ status, isWrite }: FailedAnswer, { words }: Said): Meaning |
     code: 'REGISTRY',
     cause: 'the registry is read-only here',
     hint: 'It is in maintenance, or a mirror or proxy cache, which takes nothing from anybody. Have whoever runs it end the read-only mode (Harbor: Configuration, System Settings), or push into another project or registry.',
-    isLasting: true,
+    refusal: { kind: 'read-only', of: isSaid ? 'registry' : isUpload === true ? 'project' : 'content' },
+  }
+}
+
+/** What Harbor answers to whoever reads an image that its project holds back (src/server/middleware/contenttrust). */
+function policyViolation({ status }: FailedAnswer, { codes }: Said): Meaning | undefined {
+  if (status !== 412 || !codes.has('PROJECTPOLICYVIOLATION')) return undefined
+  return {
+    code: 'REGISTRY',
+    cause: 'a policy of the project forbids that it is read',
+    hint: 'The project gives out only what is signed, or has no known vulnerabilities (Harbor: Configuration of the project), and each platform of an image, its SBOMs and attestations count as well. Have it signed there (cosign sign --recursive), or the policy changed, or take another project.',
+    refusal: { kind: 'held-back', of: 'content' },
   }
 }
 
 /** What registries say of names and manifests that they do not take. */
-function refusedContent({ status, isWrite }: FailedAnswer, { codes }: Said): Meaning | undefined {
+function refusedContent({ status, isWrite }: FailedAnswer, { codes, words }: Said): Meaning | undefined {
   if (status < 400 || status >= 500) return undefined
-  if (codes.has('NAME_INVALID') || codes.has('TAG_INVALID')) {
+  const isBadName = status === 400 && /\binvalid repository name\b/i.test(words.slice(0, 2000))
+  if (isBadName || codes.has('NAME_INVALID') || codes.has('TAG_INVALID')) {
     return {
       code: 'REGISTRY',
       cause: 'the registry does not take this name',
       hint:
         isWrite === true
           ? 'Many registries limit how deep or how long a path may be (Docker Hub: two parts). Shorten it with --path strip-host or --map FROM=TO.'
-          : 'Look at the spelling of name and tag.',
+          : 'Look at the spelling of name and tag. In a Harbor every image is in a project: HOST/PROJECT/NAME.',
     }
   }
   if (isWrite !== true) return undefined
@@ -166,7 +179,7 @@ function notFound({ isWrite, redirectedTo }: FailedAnswer, { codes, isPage, word
     return {
       code: 'NOT_FOUND',
       cause: 'the registry has no such project or repository to push into',
-      hint: 'Create it there first (Harbor: a project; ECR: a repository), or look at the spelling of the path. The first part below the host is the project.',
+      hint: 'Create it there first (Harbor: a project; ECR: a repository; Gitea: an owner, which is a user or an organisation), or look at the spelling of the path. The first part below the host is the project, or the owner.',
     }
   }
   if (codes.has('NAME_UNKNOWN')) {

@@ -16,7 +16,7 @@ import { readSaid } from './quote.ts'
 export function statusError(answer: FailedAnswer, context: Context): AirgapError {
   const { status, redirectedTo } = answer
   const said = readSaid(answer.body, answer.contentType)
-  const { code, cause, hint, isLasting } = meaningOf(answer, said, context)
+  const { code, cause, hint, refusal } = meaningOf(answer, said, context)
   const name = STATUS_CODES[status]
   const parts = [
     cause === '' ? '' : `${cause}: `,
@@ -24,9 +24,9 @@ export function statusError(answer: FailedAnswer, context: Context): AirgapError
     ` answers ${status}${name === undefined ? '' : ` ${name}`}`,
     said.text === '' ? '' : ` (${said.text})`,
   ]
-  const error = new AirgapError(code, `cannot ${context.operation}: ${parts.join('')}`, { hint })
+  const error = new AirgapError(code, `cannot ${context.operation}: ${parts.join('')}`, { hint, refusal })
   const mayPass = status === 408 || status === 425 || status === 429 || status >= 500
-  if (mayPass && isLasting !== true) {
+  if (mayPass && refusal === undefined) {
     return markTransient(error, { retryAfterMs: parseRetryAfter(answer.retryAfter, { date: answer.date }) })
   }
   // A signed link may have run out; asking the registry again gives a new one.

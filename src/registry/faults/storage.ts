@@ -17,7 +17,7 @@ export function storageFault({ status, isWrite }: FailedAnswer, { words }: Said)
       code: 'REGISTRY',
       cause: 'the disk of the registry is full',
       hint: 'Have room made there: delete images that nobody needs, run its garbage collection, or enlarge the disk. Then push again; what has arrived is not sent again.',
-      isLasting: true,
+      refusal: { kind: 'room', of: 'registry' },
     }
   }
   if ([400, 403, 412, 413, 500].includes(status) && QUOTA.test(start)) {
@@ -25,7 +25,7 @@ export function storageFault({ status, isWrite }: FailedAnswer, { words }: Said)
       code: 'REGISTRY',
       cause: 'a quota in the registry is used up',
       hint: 'Have the quota of the project raised (Harbor: Project Quotas), or delete what nobody needs. Then push again; what has arrived is not sent again.',
-      isLasting: true,
+      refusal: { kind: 'room', of: 'project' },
     }
   }
   if (status >= 500 && UNWRITABLE.test(start)) {
@@ -33,7 +33,7 @@ export function storageFault({ status, isWrite }: FailedAnswer, { words }: Said)
       code: 'REGISTRY',
       cause: 'the registry cannot write to its disk',
       hint: 'On its machine: the folder of its storage has to belong to the user that it runs as, and its file system must not be mounted read-only.',
-      isLasting: true,
+      refusal: { kind: 'room', of: 'registry' },
     }
   }
   return undefined

@@ -15,7 +15,7 @@ export async function blobs(request: RegistryRequest, route: Route, store: Conte
     return (await store.deleteBlob(repository, digest)) ? empty(202) : unknown()
   }
   if (request.method !== 'GET' && request.method !== 'HEAD') {
-    return notAllowed(isWritable(store) ? 'GET, HEAD, DELETE' : 'GET, HEAD')
+    return notAllowed('GET, HEAD, DELETE')
   }
   const blob = await store.blob(repository, digest)
   if (!blob) return unknown()

@@ -1,4 +1,4 @@
-import { isImageConfigType, OCI_INDEX, OCI_MANIFEST } from '../../oci/media-types.ts'
+import { isImageConfigType, isIndexType, OCI_INDEX, OCI_MANIFEST } from '../../oci/media-types.ts'
 import { fault, type Reply } from '../reply.ts'
 import type { RegistryRequest } from '../request.ts'
 import type { Quirk } from '../quirks.ts'
@@ -19,6 +19,13 @@ const SCHEMA_1 = Buffer.from(
     signatures: [],
   }),
 )
+
+const REFUSING: readonly Quirk[] = [
+  'media-type-required',
+  'artifacts-refused',
+  'docker-types-refused',
+  'nested-index-refused',
+]
 
 const WITHOUT_REFERRERS: readonly Quirk[] = [
   'no-referrers',
@@ -79,12 +86,20 @@ export function manifestQuirks(on: ReadonlySet<Quirk>, redirectTo: string | unde
     if (on.has('manifest-413') && Number(request.headers['content-length'] ?? 0) > SMALL_LIMIT) {
       return fault(413, 'SIZE_INVALID', 'request entity too large')
     }
-    if (!on.has('media-type-required') && !on.has('artifacts-refused')) return undefined
+    if (!REFUSING.some((quirk) => on.has(quirk))) return undefined
     const chunks = (await request.readBody(READ_LIMIT)) ?? []
     request.readBody = async () => chunks
-    const { mediaType, config } = JSON.parse(Buffer.concat(chunks).toString()) as {
+    const { mediaType, config, manifests } = JSON.parse(Buffer.concat(chunks).toString()) as {
       mediaType?: unknown
       config?: { mediaType: string }
+      manifests?: { mediaType: string }[]
+    }
+    const type = request.headers['content-type'] ?? ''
+    if (on.has('docker-types-refused') && type.startsWith('application/vnd.docker.')) {
+      return fault(415, 'MANIFEST_INVALID', 'manifest invalid')
+    }
+    if (on.has('nested-index-refused') && manifests?.some((child) => isIndexType(child.mediaType))) {
+      return fault(400, 'MANIFEST_INVALID', '')
     }
     if (on.has('artifacts-refused') && config && !isImageConfigType(config.mediaType)) {
       return fault(400, 'MANIFEST_INVALID', `unknown media type: ${config.mediaType}`)

@@ -4,6 +4,7 @@ import type { Descriptor, ManifestOrIndex } from '../../oci/manifest.ts'
 import type { Repository } from '../../registry/repository.ts'
 import { answerOf } from '../../registry/answers.ts'
 import type { OpenedBundle } from '../check/opened-bundle.ts'
+import { isHeldBack } from '../failures.ts'
 import type { PushPlan } from './plan.ts'
 import type { PushOptions } from './work.ts'
 import type { PushRecord } from './record.ts'
@@ -47,6 +48,23 @@ export function contentFor(parts: PushParts): ManifestContent {
       record.set(repository, blob.digest, blob.size, 'uploaded')
     },
     onSentAgain: (message) => options.onEvent?.({ type: 'warning', message }),
+  }
+}
+
+/**
+ * What a tag or digest of the target leads to, as far as it can be read. What is held back there is put again; what a tag
+ * leads to is looked at once more when the image is signed, before it is set.
+ */
+export async function digestAt(
+  repository: Repository,
+  ref: string,
+  signal: AbortSignal,
+): Promise<Digest | undefined> {
+  try {
+    return (await repository.resolveManifest(ref, signal))?.digest
+  } catch (error) {
+    if (isHeldBack(error)) return undefined
+    throw error
   }
 }
 
@@ -127,7 +145,14 @@ async function isThere(
   content: ManifestContent,
   signal: AbortSignal,
 ): Promise<boolean> {
-  if (content.documentOf(digest)) return (await repository.resolveManifest(digest, signal)) !== undefined
+  if (content.documentOf(digest)) {
+    try {
+      return (await repository.resolveManifest(digest, signal)) !== undefined
+    } catch (error) {
+      if (isHeldBack(error)) return true
+      throw error
+    }
+  }
   const there = await repository.statBlob(digest, signal)
   return there !== undefined && (there.size === undefined || there.size === size)
 }

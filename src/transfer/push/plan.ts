@@ -10,6 +10,7 @@ import type { OpenedBundle } from '../check/opened-bundle.ts'
 import type { ImageGraph } from '../check/opened-bundle.ts'
 import { isOfOneImage } from '../failures.ts'
 import { inParallel } from '../parallel.ts'
+import { digestAt } from './missing-content.ts'
 import { noneCanBe } from './push-failures.ts'
 import { nameImages, type NamingOptions, type TargetName } from './names.ts'
 import { planProjects, type PlannedProject } from './projects.ts'
@@ -128,8 +129,8 @@ export async function planPush(opened: OpenedBundle, options: PlanPushOptions): 
     const fates = fatesOf({ image: graph.image, graph }, options)
     const planned = { image: graph.image, graph, name, repository, tagNow: undefined, fates }
     try {
-      const now = isAbsent(repository) ? undefined : await repository.resolveManifest(name.tag, signal)
-      return { ...planned, tagNow: now?.digest }
+      const tagNow = isAbsent(repository) ? undefined : await digestAt(repository, name.tag, signal)
+      return { ...planned, tagNow }
     } catch (error) {
       if (signal.aborted || !isOfOneImage(error) || STOPS_PLANNING.has(error.code)) throw error
       return { ...planned, fault: error }
@@ -153,8 +154,8 @@ export async function planPush(opened: OpenedBundle, options: PlanPushOptions): 
     async (need, signal): Promise<PlannedManifest> => {
       if (isAbsent(need.repository)) return { ...need, isPresent: false }
       if (known.has(`${need.repository.name} ${need.document.digest}`)) return { ...need, isPresent: true }
-      const there = await need.repository.resolveManifest(need.document.digest, signal)
-      return { ...need, isPresent: there?.digest === need.document.digest }
+      const { repository, document } = need
+      return { ...need, isPresent: (await digestAt(repository, document.digest, signal)) === document.digest }
     },
   )
   return {

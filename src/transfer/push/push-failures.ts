@@ -7,6 +7,7 @@ import {
   excludeFlags,
   groupAlike,
   incomplete,
+  isHeldBack,
   isOfOneImage,
   likeness,
   tellFailure,
@@ -141,12 +142,25 @@ export class PushFailures {
       await this.#unreachable.ask([registry], work)
       return true
     } catch (error) {
+      if (!signal.aborted && isHeldBack(error)) {
+        this.#warnOfHeldBack(planned, error)
+        return true
+      }
       // What the registry keeps in a tag may be anything.
       const isOfContent = error instanceof AirgapError && error.code === 'INVALID_CONTENT'
       if (signal.aborted || !(isOfContent || isOfOneImage(error))) throw error
       this.#lose(planned, error)
       return false
     }
+  }
+
+  /** It is there, and nobody can read it, whatever a push does. Told once a repository. */
+  #warnOfHeldBack({ repository, entry, images }: PlannedReferrer, error: AirgapError): void {
+    if (this.#told.has(`held back in ${repository.name}`)) return
+    this.#told.add(`held back in ${repository.name}`)
+    const what = `${nameOfReferrer(entry)} of ${images[0]?.image.source ?? ''}`
+    const message = `${repository.name} has taken something that nobody can read there (${what}, and maybe more): ${error.message}`
+    this.#onEvent?.({ type: 'warning', message })
   }
 
   /** The same for something that is not content. */

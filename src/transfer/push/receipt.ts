@@ -153,7 +153,10 @@ export const ReceiptSchema = v.object({
   images: v.array(
     v.object({
       ...plannedImageFields,
-      tag: tagSchema(TagStateSchema),
+      tag: v.object({
+        ...tagSchema(TagStateSchema).entries,
+        unconfirmed: v.optional(described(v.literal(true), 'It was set, and could not be read back')),
+      }),
       sparseIndex: v.optional(
         described(
           SparseIndexSchema,
@@ -199,7 +202,7 @@ export type Receipt = Known<v.InferOutput<typeof ReceiptSchema>>
 
 /** Whether every tag was set, so that nothing can be missing but source indexes. */
 export function isAllTagged({ images }: Receipt): boolean {
-  return images.every(({ tag }) => tag.state !== 'not-set')
+  return images.every(({ tag }) => tag.state !== 'not-set' && tag.unconfirmed !== true)
 }
 
 export function serializeReceipt(receipt: Receipt): Buffer {

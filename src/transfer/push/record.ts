@@ -33,6 +33,7 @@ export interface ReferrerRecord {
 interface TagRecord {
   state: TagState
   previousDigest?: Digest
+  unconfirmed?: true
 }
 
 /**
@@ -93,10 +94,17 @@ export class PushRecord {
     if (record?.outcome === 'present-not-read') record.outcome = 'present-read-back'
   }
 
+  /** A tag points to the image; {@link confirmTag} has to follow. */
   setTag(planned: PlannedImage, before: Digest | undefined): void {
     const state = tagChange(before, planned.image.digest)
     const moved = state === 'moved' && before !== undefined ? { previousDigest: before } : {}
-    this.#tags.set(tagName(planned), { state, ...moved })
+    this.#tags.set(tagName(planned), { state, ...moved, unconfirmed: true })
+  }
+
+  /** It was read back. */
+  confirmTag(planned: PlannedImage): void {
+    delete this.#tags.get(tagName(planned))?.unconfirmed
+    this.markRead(planned.repository, planned.image.digest)
   }
 
   setIndex({ repository, digest }: PlannedIndex, outcome: IndexOutcome): void {

@@ -29,9 +29,13 @@ export interface RefusedPush {
  */
 export async function explainRefusal(error: unknown, push: RefusedPush): Promise<unknown> {
   const answer = answerOf(error)
-  // What the token service and the API say of an account needs no explanation.
+  // What the token service and the API say of an account needs no explanation, and wrong credentials come first.
   if (!(error instanceof AirgapError) || !answer?.path.startsWith('/v2/')) return error
+  if (error.code === 'UNAUTHORIZED' && answer.auth === 'basic') return error
   try {
+    // Harbor refuses names that are outside of all projects before it says who it is.
+    if (isBadName(answer) && push.repositories().some((repository) => projectOf(repository) === undefined))
+      await push.client.ping(push.registry, `ask ${push.registry} what it is`, push.signal)
     const harbor = await push.client.harbor(push.registry, { isAsked: false })
     const explained = harbor && (await explainHarbor(harbor, error, answer, push))
     if (explained) return explained
@@ -75,7 +79,7 @@ async function explainHarbor(
     return because(
       'REGISTRY',
       `${named} does not let the image be read: Harbor says: ${said}`,
-      'The project refuses images with vulnerabilities, or without a signature (Configuration of the project). A push reads back what it has tagged: have that changed, or use another project.',
+      'The project gives out only images that are signed, or have no known vulnerabilities (Configuration of the project), and nobody can pull this one. Push again with --sign-images KEY, if a signature is what it lacks; or have the policy changed, or use another project.',
     )
   }
   if (![400, 401, 403, 404].includes(answer.status)) return undefined
@@ -138,6 +142,13 @@ function onlyProject(repositories: readonly string[]): string | undefined {
   return others.length === 0 ? first : undefined
 }
 
+function isBadName({ status, errors }: RefusedAnswer): boolean {
+  return (
+    status === 400 &&
+    errors.some(({ code, message }) => code === 'NAME_INVALID' || /repository name/i.test(message))
+  )
+}
+
 /** Names that a registry does not take, or answers to as to what there is not. */
 function explainName(error: AirgapError, answer: RefusedAnswer, { path }: RefusedPush): AirgapError {
   const withHint = (...hints: (string | undefined)[]): AirgapError =>
@@ -149,9 +160,7 @@ function explainName(error: AirgapError, answer: RefusedAnswer, { path }: Refuse
   const codes = new Set(answer.errors.map(({ code }) => code))
   const flat =
     path === 'flat' ? undefined : '--path flat makes one part of each name (docker.io_library_nginx).'
-  const isBadName =
-    codes.has('NAME_INVALID') || answer.errors.some(({ message }) => /repository name/i.test(message))
-  if (answer.status === 400 && isBadName) {
+  if (isBadName(answer)) {
     return withHint(
       'The registry does not take this name: most likely it allows fewer path parts.',
       flat,

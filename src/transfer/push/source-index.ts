@@ -7,6 +7,7 @@ import type { Repository } from '../../registry/repository.ts'
 import type { OnEvent } from '../events.ts'
 import { inParallel } from '../parallel.ts'
 import { tagFor } from './names.ts'
+import { digestAt } from './missing-content.ts'
 import type { PlannedImage } from './plan.ts'
 import type { Receipt } from './receipt.ts'
 
@@ -49,15 +50,15 @@ export async function planSourceIndexes(
     const tag = tagFor({}, digest)
     const asked = isAbsent(repository)
       ? []
-      : [await repository.resolveManifest(digest, signal), await repository.resolveManifest(tag, signal)]
+      : [await digestAt(repository, digest, signal), await digestAt(repository, tag, signal)]
     const nested = graph.evidence.filter((index) => index.digest !== digest).toReversed()
     const own = graph.evidence.filter((index) => index.digest === digest)
     return {
       repository,
       digest,
       tag,
-      tagNow: asked[1]?.digest,
-      isPresent: asked[0]?.digest === digest,
+      tagNow: asked[1],
+      isPresent: asked[0] === digest,
       documents: [...nested, ...own],
     }
   })
@@ -152,7 +153,7 @@ export function refusedIndexes({ images, target }: Receipt): AirgapError | undef
         entry: `${image.target.slice(0, image.target.lastIndexOf(':'))}@${digest}`,
         message: `of ${image.source}: the registry answers ${reason ?? 'with a refusal'}`,
       })),
-      hint: 'Workloads that pin these digests do not find them; those that name the tags do. Distribution 3 takes such indexes when its configuration says validation.manifests.indexes.platforms: none; docker-registry 2, Harbor and zot want every platform. Otherwise deliver all platforms (pack without --platform), or leave --sparse-index out.',
+      hint: 'Workloads that pin these digests do not find them; those that name the tags do. Distribution 3 takes such indexes when its configuration says validation.manifests.indexes.platforms: none, olareg with --api-sparse-index; docker-registry 2, Harbor, zot and Gitea want every platform. Otherwise deliver all platforms (pack without --platform), or leave --sparse-index out.',
     },
   )
 }

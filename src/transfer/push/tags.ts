@@ -57,7 +57,7 @@ async function setTag(
   const { image, repository, tagNow } = planned
   if (tagNow === image.digest && (await isTagged(planned, signal))) {
     record.setTag(planned, tagNow)
-    record.markRead(repository, image.digest)
+    record.confirmTag(planned)
     onEvent?.({ type: 'item', name, bytes: 0, outcome: 'tagged' })
     return
   }
@@ -71,7 +71,7 @@ async function setTag(
   record.setTag(planned, before)
   const there = await repository.fetchManifest(planned.name.tag, signal)
   if (there.digest !== image.digest) throw notConfirmed(name, image.digest, there.digest)
-  record.markRead(repository, image.digest)
+  record.confirmTag(planned)
   onEvent?.({ type: 'item', name, bytes: 0, outcome: 'tagged' })
 }
 

@@ -86,6 +86,14 @@ export const ACCESS_CASES: Case[] = [
     ],
   },
   {
+    name: 'a project that Harbor does not have',
+    provoke: against(withTokens(answers(401, 'UNAUTHORIZED', 'project libary not found')), pull, {
+      user: 'ci',
+    }),
+    says: /: the registry has no project "libary": .* answers 401 Unauthorized/,
+    hints: [/the first part of the path/],
+  },
+  {
     name: 'a registry whose clock is behind',
     provoke: against((_, response) => {
       response.setHeader('date', new Date(Date.now() - 7_500_000).toUTCString())

@@ -7,7 +7,7 @@ export const PUSH_CASES: Case[] = [
     name: 'a missing project, in a push',
     provoke: against(answers(404, 'NAME_UNKNOWN', 'project library not found'), upload),
     says: /^cannot upload the blob .*: the registry has no such project or repository to push into: /,
-    hints: [/Harbor: a project; ECR: a repository/],
+    hints: [/Harbor: a project; ECR: a repository; Gitea: an owner/],
   },
   {
     name: 'a manifest that does not state its mediaType, at ECR',

@@ -15,6 +15,15 @@ export const STATUS_CASES: Case[] = [
     hints: [/spelling of name and tag/, /lock/],
   },
   {
+    name: 'an image that a policy of Harbor holds back',
+    provoke: against(
+      answers(412, 'PROJECTPOLICYVIOLATION', 'The image is not signed by cosign.'),
+      (repository) => repository.resolveManifest('1.27.9'),
+    ),
+    says: /^cannot resolve .*: a policy of the project forbids that it is read: .* answers 412 Precondition Failed \("PROJECTPOLICYVIOLATION: The image is not signed by cosign\."\)$/,
+    hints: [/cosign sign --recursive/],
+  },
+  {
     name: 'a blob that is not there',
     provoke: against(answers(404, 'BLOB_UNKNOWN', 'blob unknown to registry'), readBlob),
     says: /^cannot fetch the blob sha256:[0-9a-f]{64} of .*\/library\/nginx: the registry has lost this part of the image: /,

@@ -10,6 +10,7 @@ import { shortHex, type Digest } from '../../../oci/digest.ts'
 import type { ManifestOrIndex } from '../../../oci/manifest.ts'
 import { isManifestOrIndexType } from '../../../oci/media-types.ts'
 import type { Sources } from '../../../registry/mirrors/sources.ts'
+import { isHeldBack } from '../../failures.ts'
 import { closureOf, type LoadDocument } from '../../graph.ts'
 import { referrerEntry, referrerFault, type Found } from '../../referrers.ts'
 import { settled, type LookupOptions, type ReferrerLookup } from './lookup.ts'
@@ -150,7 +151,8 @@ class Search {
       const closure = await closureOf(root, this.#load, this.#image.source)
       return [referrerEntry(document, closure, found)]
     } catch (error) {
-      if (!(error instanceof AirgapError) || !OF_THE_CONTENT.has(error.code)) throw error
+      const isOfContent = error instanceof AirgapError && OF_THE_CONTENT.has(error.code)
+      if (!isOfContent && !isHeldBack(error)) throw error
       return this.#leave(digest, found, error.message)
     }
   }

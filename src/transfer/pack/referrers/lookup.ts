@@ -7,7 +7,7 @@ import type { Descriptor } from '../../../oci/manifest.ts'
 import type { Sources } from '../../../registry/mirrors/sources.ts'
 import type { Repository } from '../../../registry/repository.ts'
 import type { OnEvent } from '../../events.ts'
-import { isOfOneImage } from '../../failures.ts'
+import { isHeldBack, isOfOneImage } from '../../failures.ts'
 import type { DocumentCache } from '../sources.ts'
 
 /** What is listed as referring to a digest, and where cosign's tags for it lead. Nothing of it has been checked. */
@@ -103,7 +103,7 @@ export class ReferrerLookup {
   }
 
   async #askAt(place: Repository, subject: Digest): Promise<Attached> {
-    const { choice, cache, limit, signal } = this.#options
+    const { choice, cache, limit, signal, onEvent } = this.#options
     const once = <T>(work: () => Promise<T>): Promise<T> =>
       limit(() => {
         signal?.throwIfAborted()
@@ -120,7 +120,12 @@ export class ReferrerLookup {
         }),
         ...cosignTagsOf(subject, choice).map((tag) =>
           once(async () => {
-            const found = await place.resolveManifest(tag, signal)
+            const found = await place.resolveManifest(tag, signal).catch((error: unknown) => {
+              if (!isHeldBack(error)) throw error
+              const message = `${place.name}:${tag} is left out: ${error.message}`
+              onEvent?.({ type: 'warning', message })
+              return undefined
+            })
             if (found?.document) cache.add(found.document)
             return { listed: new Map(), tagged: new Map(found ? [[tag, found.digest]] : []) }
           }),

@@ -4,9 +4,11 @@ import { AirgapError } from '../../../errors.ts'
 import type { Digest } from '../../../oci/digest.ts'
 import type { ManifestOrIndex } from '../../../oci/manifest.ts'
 import type { Repository } from '../../../registry/repository.ts'
+import { isHeldBack } from '../../failures.ts'
 import { inParallel } from '../../parallel.ts'
 import type { ReferrerGraph } from '../../referrers.ts'
 import { whatIsLacking } from '../cosign-tag.ts'
+import { digestAt } from '../missing-content.ts'
 import type { PlannedImage } from '../plan.ts'
 import { hasSourceIndex } from '../source-index.ts'
 
@@ -32,10 +34,10 @@ export interface PlannedReferrer {
   /** The digests among `graph.closure.documents` that are there already. */
   present: ReadonlySet<Digest>
   /**
-   * What stands under cosign's tag: nothing, all of it, other layers that it is added to, or something that nothing can be
-   * added to.
+   * What stands under cosign's tag: nothing, all of it, other layers that it is added to, something that nothing can be
+   * added to, or something that nobody may read.
    */
-  tag: 'free' | 'there' | 'to-merge' | 'taken'
+  tag: 'free' | 'there' | 'to-merge' | 'taken' | 'held-back'
 }
 
 interface Options {
@@ -99,7 +101,7 @@ export async function planReferrers(
     if (isAbsent(repository)) return { ...one, present: new Set(), tag: 'free' }
     const present = new Set<Digest>()
     for (const digest of graph.closure.documents.keys()) {
-      if ((await repository.resolveManifest(digest, signal))?.digest === digest) present.add(digest)
+      if ((await digestAt(repository, digest, signal)) === digest) present.add(digest)
     }
     return { ...one, present, tag: await stateOfTag(one, signal) }
   })
@@ -111,11 +113,11 @@ async function stateOfTag(
 ): Promise<PlannedReferrer['tag']> {
   const { repository, entry } = one
   if (entry.tag === undefined) return 'free'
-  const now = await repository.resolveManifest(entry.tag, signal)
-  if (!now) return 'free'
-  if (now.digest === entry.digest) return 'there'
   const document = documentOf(one)
   try {
+    const now = await repository.resolveManifest(entry.tag, signal)
+    if (!now) return 'free'
+    if (now.digest === entry.digest) return 'there'
     const there = now.document ?? (await repository.fetchManifest(now.digest, signal))
     const layers = document.kind === 'manifest' ? document.layers : []
     const { lacking, fault } = whatIsLacking(there, entry.tag, layers)
@@ -123,6 +125,7 @@ async function stateOfTag(
     return lacking.length === 0 ? 'there' : 'to-merge'
   } catch (error) {
     if (error instanceof AirgapError && error.code === 'INVALID_CONTENT') return 'taken'
+    if (isHeldBack(error)) return 'held-back'
     throw error
   }
 }

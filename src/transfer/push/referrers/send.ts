@@ -80,6 +80,7 @@ export async function listReferrers(
   })
 }
 
+/** @throws AirgapError also where it is held back: whether it is found by its tag is not known then. */
 async function makeFound(planned: PlannedReferrer, signal: AbortSignal): Promise<ReferrerRecord> {
   const { entry, repository } = planned
   const document = documentOf(planned)
