@@ -3,6 +3,16 @@ import { defineConfig } from 'vitest/config'
 /** They look at what their process holds open, or takes of memory, and so need one of their own. */
 const ALONE = ['test/library/{abort,ends,stuck}.test.ts', 'test/duties/bounded.test.ts']
 
+/**
+ * Limits that end a test that hangs, and no other: a machine that has other things to do may take ten times as long. What
+ * a hook or `expect.poll` has for itself is a few seconds by default, which some of them need when both cores are busy.
+ */
+const PATIENCE = {
+  testTimeout: 180_000,
+  hookTimeout: 180_000,
+  expect: { poll: { interval: 10, timeout: 60_000 } },
+}
+
 export default defineConfig({
   root: new URL('..', import.meta.url).pathname,
   test: {
@@ -18,7 +28,7 @@ export default defineConfig({
           exclude: ['test/e2e/**', 'test/faults/**', ...ALONE],
           setupFiles: ['test/secrets/setup.ts'],
           disableConsoleIntercept: true,
-          testTimeout: 60_000,
+          ...PATIENCE,
         },
       },
       {
@@ -27,7 +37,7 @@ export default defineConfig({
           include: ALONE,
           setupFiles: ['test/secrets/setup.ts'],
           disableConsoleIntercept: true,
-          testTimeout: 60_000,
+          ...PATIENCE,
         },
       },
       {
@@ -37,6 +47,7 @@ export default defineConfig({
           setupFiles: ['test/secrets/setup.ts'],
           globalSetup: ['test/e2e/parts/announce.ts'],
           disableConsoleIntercept: true,
+          expect: PATIENCE.expect,
           fileParallelism: false,
           testTimeout: 600_000,
           hookTimeout: 600_000,
@@ -49,6 +60,7 @@ export default defineConfig({
           setupFiles: ['test/secrets/setup.ts'],
           globalSetup: ['test/e2e/parts/announce.ts'],
           disableConsoleIntercept: true,
+          expect: PATIENCE.expect,
           fileParallelism: false,
           testTimeout: 300_000,
           hookTimeout: 300_000,

@@ -36,7 +36,8 @@ export function createHttpServer(
         keepAliveTimeout: limits.keepAlive,
         connectionsCheckingInterval: Math.min(limits.headers, 5000),
       }
-    : {}
+    : // Longer than a client keeps a connection by itself: none is closed just as it is used again.
+      { keepAliveTimeout: 60_000 }
   let server: Server
   if (tls) {
     try {

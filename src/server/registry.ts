@@ -35,7 +35,7 @@ export interface ServerOptions {
   maxBlobSize?: number
   /** Send a manifest as it is, whatever the Accept header says; without it, one that is left out there is a 404. */
   ignoreAccept?: boolean
-  /** Node's own where left out. */
+  /** Node's own where left out, but for the time between two requests, which is long. */
   limits?: ConnectionLimits
   /** Called once for each request, when it is over. */
   onRequest?: (entry: RequestLogEntry) => void

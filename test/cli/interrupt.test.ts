@@ -68,7 +68,7 @@ async function stopAfter(bytes: number, signal: NodeJS.Signals, more: string[] =
   const closed = once(child, 'close')
   await Promise.race([held, closed.then(() => Promise.reject(new Error('it was over before')))])
   const expected = before + bytes - 2 * MIB
-  await vi.waitFor(async () => expect(await written()).toBeGreaterThan(expected), { timeout: 30_000 })
+  await vi.waitFor(async () => expect(await written()).toBeGreaterThan(expected), { timeout: 60_000 })
   child.kill(signal)
   await closed
   proxy.release()
@@ -89,14 +89,14 @@ test('a pack that is killed at any moment is taken up by the same command', asyn
   }
   expect(document.error).toMatchObject({ code: 'INTERRUPTED' })
   expect(document.error.hint).toMatch(
-    /^[5678](?:\.\d)? MB of 13 MB are in app\.tar\.partial; the same command goes on from there\.$/,
+    /^[45678](?:\.\d)? MB of 13 MB are in app\.tar\.partial; the same command goes on from there\.$/,
   )
 
   const { stdout, stderr } = await good(args)
   expect(stderr).toMatch(
     /^Going on with app\.tar\.partial: .* of 13 MB are there, begun \d{4}-\d\d-\d\d .* UTC\n/,
   )
-  expect(stdout).toMatch(/taken up +[5678](?:\.\d)? MB\n/)
+  expect(stdout).toMatch(/taken up +[45678](?:\.\d)? MB\n/)
   expect(registry.requests.some(({ path }) => path.includes('/manifests/'))).toBe(false)
   const positions = registry.requests
     .filter(({ method, path }) => method === 'GET' && path.includes('/blobs/'))

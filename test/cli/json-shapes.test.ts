@@ -87,7 +87,7 @@ beforeAll(async () => {
     const given = args.map((arg) => arg.replace('%', target.host))
     outputs.set(name, await run([...given, ...(isResolving ? internet.mirrors : []), '--json']))
   }
-}, 120_000)
+})
 
 afterAll(async () => {
   await target.close()

@@ -27,7 +27,7 @@ beforeAll(async () => {
   await good(['keygen'])
   const images = ['--kubeadm', 'v1.36.3', 'nginx:1.29']
   await good(['pack', ...images, ...internet.mirrors, '-o', 'all.tar', '--key', 'airgap.key'])
-}, 60_000)
+})
 
 afterAll(async () => {
   await internet[Symbol.asyncDispose]()

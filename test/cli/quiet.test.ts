@@ -66,7 +66,7 @@ describe('in a pipe', () => {
       expect(code).toBe(0)
       expect(stdout).not.toBe('')
     }
-  }, 120_000)
+  })
 })
 
 describe('--quiet', () => {

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { Readable, Writable } from 'node:stream'
 import type * as Program from '../../src/cli/main.ts'
+import { deriveKeysOnce } from '../trust/scrypt-once.ts'
 
 /**
  * One process that runs the built command again and again, each time with the folder, the variables and the streams that
@@ -66,6 +67,7 @@ process.on('beforeExit', () => answer(Number(process.exitCode ?? 0)))
 process.on('exit', (code) => answer(code))
 process.on('disconnect', () => process.exit())
 
+deriveKeysOnce()
 const { main } = (await import(join(ROOT, 'dist/cli/main.js'))) as typeof Program
 
 process.on('message', ({ args, cwd, env, stdin: input }: Order) => {

@@ -40,7 +40,7 @@ export function watch(folder: string): Watch {
           expect(countOf(/^(?:TCPSocket|TLS|Process|GetAddrInfo)/)).toBe(0)
           expect(countOf(/^TCPServerWrap$/)).toBeLessThanOrEqual(servers)
         },
-        { timeout: 10_000, interval: 5 },
+        { timeout: 60_000, interval: 5 },
       )
     },
   }

@@ -88,7 +88,7 @@ test('a credential helper that does not answer', async () => {
     const text = await readFile(started, 'utf8')
     expect(text).toMatch(/^\d+\n/)
     return Number(text)
-  }, 10_000)
+  }, 60_000)
   const left = watch(folder)
   controller.abort(REASON)
   expect(await running).toEqual({ reason: REASON })

@@ -69,6 +69,8 @@ export async function serve(
   const server = options.tls
     ? createHttpsServer(options.tls, (q, s) => void listener(q, s))
     : createHttpServer((q, s) => void listener(q, s))
+  // A test that is held up finds its connections as they were.
+  server.keepAliveTimeout = 60_000
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   onTestFinished(() => {

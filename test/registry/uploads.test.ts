@@ -309,7 +309,9 @@ test('a registry that stops taking bytes is given up, and the source let go of',
     { rawBody: true },
   )
   const client = makeClient()
-  const transport = new Transport({ insecureSkipTlsVerify: [], plainHttp: [], stallTimeoutMs: 100 })
+  const transport = new Transport({ insecureSkipTlsVerify: [], plainHttp: [] })
+  // Of its answers it is given all the time.
+  Object.defineProperty(transport, 'stallTimeoutMs', { value: 100 })
   const policy = { ...client.shared.policy, attempts: 1 }
   const connection = new Connection(server.host, { ...client.shared, transport, policy })
   const content = sampleBytes(32 * 1024 * 1024)

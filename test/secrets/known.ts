@@ -32,6 +32,7 @@ export function noteAuthorization(header: string): void {
 
 export function forgetSecrets(): void {
   known.clear()
+  formCache.clear()
 }
 
 /** What no output may hold, whoever has written it. */

@@ -1,9 +1,14 @@
-import { subscribe } from 'node:diagnostics_channel'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { IncomingMessage } from 'node:http'
-import { afterEach } from 'vitest'
+import { afterAll, afterEach } from 'vitest'
 import { AirgapError } from '../../src/errors.ts'
-import { expectNoSecrets, noteAuthorization, noteSecret } from './known.ts'
+import { compareBytesAsBytes } from '../equal-bytes.ts'
+import { deriveKeysOnce } from '../trust/scrypt-once.ts'
+import { expectNoSecrets, forgetSecrets, noteAuthorization, noteSecret } from './known.ts'
 import { printed } from './printed.ts'
+
+compareBytesAsBytes()
+deriveKeysOnce()
 
 /** What lets whoever has a URL read or write without logging in. */
 const SIGNED = ['X-Signature', '_state', 'X-Amz-Signature', 'sig']
@@ -12,7 +17,7 @@ const SIGNED = ['X-Signature', '_state', 'X-Amz-Signature', 'sig']
  * For every test file: what servers of this process receive as credentials is a secret from then on, and no error that
  * is made during a test may show one.
  */
-subscribe('http.server.request.start', (message) => {
+function noteRequest(message: unknown): void {
   const { headers, url = '' } = (message as { request: IncomingMessage }).request
   if (headers.authorization !== undefined) noteAuthorization(headers.authorization)
   if (headers['proxy-authorization'] !== undefined) noteAuthorization(headers['proxy-authorization'])
@@ -21,6 +26,13 @@ subscribe('http.server.request.start', (message) => {
     const value = query?.get(name)
     if (value) noteSecret(value, `the ${name} of a URL`)
   }
+}
+
+// Files run one after the other in one process: what one of them has made up says nothing about the words of the next.
+forgetSecrets()
+subscribe('http.server.request.start', noteRequest)
+afterAll(() => {
+  unsubscribe('http.server.request.start', noteRequest)
 })
 
 /** Property tests make a great many; those that are left to the end see also secrets that came later. */

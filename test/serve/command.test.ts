@@ -289,7 +289,7 @@ test('nothing that is not trusted is served', async () => {
   expect([one.code, one.stderr]).toEqual([2, expect.stringContaining('the digest of one bundle')])
 
   await using serving = await start('b.tar', '--allow-unsigned', ...FREE)
-  expect(serving.stderr()).toContain('Warning: the bundles are not authenticated')
+  await expect.poll(serving.stderr).toContain('Warning: the bundles are not authenticated')
   expect(serving.stdout()).toContain('NOT AUTHENTICATED')
 })
 

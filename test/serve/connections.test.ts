@@ -64,11 +64,13 @@ test('a request that never ends, and a transfer that never goes on, are ended', 
   slow.write('GET /v2/ HTTP/1.1\r\nX-Slow: ')
   const answer: Buffer[] = []
   slow.on('data', (chunk: Buffer) => answer.push(chunk))
+  // It may be over before the others are open.
+  const slowClosed = once(slow, 'close')
   const silent = await open(serving)
   const stalled = await stall(serving, `team/app/blobs/${built.layers[0]?.descriptor.digest}`)
-  await Promise.all([once(slow, 'close'), once(silent.resume(), 'close')])
+  await Promise.all([slowClosed, once(silent.resume(), 'close')])
   expect(Buffer.concat(answer).toString()).toMatch(/^HTTP\/1\.1 408 /)
-  await expect.poll(() => serving.served.active(), { timeout: 20_000 }).toBe(0)
+  await expect.poll(() => serving.served.active()).toBe(0)
   stalled.destroy()
 })
 

@@ -234,7 +234,7 @@ describe('a mirror that', () => {
     })
     const found = await pack([`${source.host}/app:1`], {
       mirrors: [`${source.host}=${mirror.host}`],
-      client: { retry: { attempts: 1 }, timeoutMs: 300 },
+      client: { retry: { attempts: 1 }, timeoutMs: 1000 },
     })
     const ranges = source.requests
       .filter(({ path }) => path.endsWith(descriptor.digest))

@@ -34,6 +34,8 @@ async function mortal(
       response.writeHead(answer.statusCode ?? 0, answer.headers)
       answer.pipe(response)
     })
+    // A push that has failed lets go of its other requests, wherever those are.
+    sent.on('error', () => response.destroy())
     request.pipe(sent)
     return undefined
   }).listen(0, '127.0.0.1')

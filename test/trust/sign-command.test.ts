@@ -122,8 +122,10 @@ describe.skipIf(process.platform === 'win32')('a key held elsewhere', () => {
     const key = await shell(`touch '${folder}/begun'; exec sleep 30`)
     const abort = new AbortController()
     const signing = signBytes(PAYLOAD, key, abort.signal)
-    void vi.waitFor(() => access(join(folder, 'begun'))).then(() => abort.abort(new Error('enough')))
-    await expect(signing).rejects.toThrow('enough')
+    const ended = expect(signing).rejects.toThrow('enough')
+    await vi.waitFor(() => access(join(folder, 'begun')), { timeout: 60_000, interval: 5 })
+    abort.abort(new Error('enough'))
+    await ended
     await expect(signBytes(PAYLOAD, key, AbortSignal.abort(new Error('before')))).rejects.toThrow('before')
   })
 

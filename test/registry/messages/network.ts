@@ -28,14 +28,23 @@ export async function tcp(act: (socket: Socket) => void): Promise<string> {
 /** What a request to such a server comes to; HTTPS unless said otherwise. */
 export function request(
   act: (socket: Socket) => void,
-  { scheme = 'https', ...options }: Partial<TransportOptions> & { scheme?: string } = {},
+  {
+    scheme = 'https',
+    answerTimeoutMs,
+    ...options
+  }: Partial<TransportOptions> & { scheme?: string; answerTimeoutMs?: number } = {},
 ): () => Promise<unknown> {
   return async () => {
     const host = await tcp(act)
     const transport = new Transport({ insecureSkipTlsVerify: [], plainHttp: [], ...options })
     onTestFinished(() => transport.close())
     const url = new URL(`${scheme}://${host}/v2/`)
-    const response = await transport.request({ method: 'GET', url, context: { ...context, registry: host } })
+    const response = await transport.request({
+      method: 'GET',
+      url,
+      context: { ...context, registry: host },
+      answerTimeoutMs,
+    })
     try {
       for await (const chunk of response.body) void chunk
     } catch (error) {
@@ -185,7 +194,7 @@ export const SILENCES: Case[] = [
     provoke: request(
       (socket) =>
         void socket.once('data', () => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc')),
-      { scheme: 'http', stallTimeoutMs: 60 },
+      { scheme: 'http', stallTimeoutMs: 60, answerTimeoutMs: 60_000 },
     ),
     says: /: it stopped sending: nothing came for 0 s \(UND_ERR_BODY_TIMEOUT\)$/,
     hints: [/same command again/],

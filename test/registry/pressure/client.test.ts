@@ -88,7 +88,10 @@ test('a token service that is busy is held by itself, for all who want a token',
   const all = Promise.all(
     ['a', 'b', 'c', 'd'].map((name) => client.repository(registry.host, name).fetchManifest('1')),
   )
-  await vi.waitFor(() => expect([service.seen.length, clock.next]).toEqual([4, 30_000]), { interval: 1 })
+  await vi.waitFor(() => expect([service.seen.length, clock.next]).toEqual([4, 30_000]), {
+    interval: 1,
+    timeout: 60_000,
+  })
   isBusy = false
   await clock.pass(30_000)
   await all
