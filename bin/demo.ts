@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { styleText } from 'node:util'
 import { standIns } from '../fixtures/images/index.ts'
+import { shellWord } from '../src/foreign-text.ts'
 import { digestOf, type Digest } from '../src/oci/digest.ts'
 import { parseManifest } from '../src/oci/manifest.ts'
 import { ACCEPTED_MANIFESTS } from '../src/oci/media-types.ts'
@@ -102,7 +103,7 @@ function style(format: 'cyan' | 'bold', text: string): string {
 
 /** Prints the command as one would type it, then runs it with its output shown. */
 async function airgap(...args: string[]): Promise<void> {
-  process.stdout.write(`\n${style('bold', `$ airgap ${args.join(' ')}`)}\n`)
+  process.stdout.write(`\n${style('bold', `$ airgap ${args.map(shellWord).join(' ')}`)}\n`)
   const child = spawn(process.execPath, [run, ...args], {
     cwd: folder,
     stdio: ['ignore', 'inherit', 'inherit'],

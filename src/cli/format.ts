@@ -1,39 +1,16 @@
+import { harmlessJson } from '../foreign-text.ts'
+
 export { formatDuration } from '../duration.ts'
-
-/**
- * Text that comes from outside (names, annotations, registries' answers) with every character escaped that
- * could move the cursor, change colours, hide text or turn its direction.
- */
-export function escapeForeign(text: string): string {
-  return text.replaceAll(HARMFUL, (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`)
-}
-
-// Control characters but newline and tab, bidirectional and invisible formatting, line separators, lone surrogates.
-const HARMFUL =
-  // oxlint-disable-next-line no-control-regex
-  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|\p{Surrogate}|[\u{e0000}-\u{e007f}]/gu
+export { escapeForeign, escapeLine, shellWord } from '../foreign-text.ts'
 
 /** JSON for standard output, with what could harm a terminal written as escapes. */
 export function jsonText(value: unknown): string {
-  return `${harmless(JSON.stringify(value, null, 2))}\n`
+  return `${harmlessJson(JSON.stringify(value, null, 2))}\n`
 }
 
 /** The same on one line. */
 export function jsonLine(value: unknown): string {
-  return `${harmless(JSON.stringify(value))}\n`
-}
-
-function harmless(json: string): string {
-  return json.replaceAll(HARMFUL, (character) =>
-    [...Array(character.length).keys()]
-      .map((i) => `\\u${character.charCodeAt(i).toString(16).padStart(4, '0')}`)
-      .join(''),
-  )
-}
-
-/** For text that has to stay on one line. */
-export function escapeLine(text: string): string {
-  return escapeForeign(text).replaceAll('\n', '\\n').replaceAll('\t', ' ')
+  return `${harmlessJson(JSON.stringify(value))}\n`
 }
 
 const UNITS = ['kB', 'MB', 'GB', 'TB']

@@ -3,7 +3,7 @@ import { AirgapError } from '../errors.ts'
 import type { UnfinishedPack } from '../library/pack-file.ts'
 import type { Packed } from '../library/pack.ts'
 import type { SigningKey } from '../trust/keys.ts'
-import { formatBytes, formatFields, plural } from './format.ts'
+import { formatBytes, formatFields, plural, shellWord } from './format.ts'
 import { identityFields, sizeField } from './render-bundle.ts'
 import { countImages, renderImages } from './render-images.ts'
 import { mirrorLine } from './render-mirrors.ts'
@@ -99,20 +99,15 @@ function signedBy({ hasSignature, keyFingerprint, certificate }: PackResult): [s
 
 function nextStep(file: string, { certificate }: PackResult, keyFile: string | undefined): string[] {
   if (!certificate) {
-    const flag = keyFile === undefined ? '--integrity-only' : `--key ${keyFile}`
-    return [`Next: airgap verify ${file} ${flag}`]
+    const flag = keyFile === undefined ? '--integrity-only' : `--key ${shellWord(keyFile)}`
+    return [`Next: airgap verify ${shellWord(file)} ${flag}`]
   }
   return [
-    `Next: airgap verify ${file} --trusted-root trusted_root.json \\`,
+    `Next: airgap verify ${shellWord(file)} --trusted-root trusted_root.json \\`,
     `        --certificate-identity ${shellWord(certificate.identity)} \\`,
     `        --certificate-oidc-issuer ${shellWord(certificate.issuer)}`,
     'Get the trusted root by `airgap trust-root fetch`; carry it by another way.',
   ]
-}
-
-/** A word for a shell to copy, quoted where it could see more in it. */
-function shellWord(text: string): string {
-  return /^[\w./:@%+=,-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
 }
 
 /** Blobs that had only begun count for their bytes. */

@@ -2,7 +2,7 @@ import type { PlannedPush } from '../transfer/push/planned-push.ts'
 import type { Receipt } from '../transfer/push/receipt.ts'
 import type { UpstreamVerdict } from '../transfer/upstream/verdict.ts'
 import { kubeadmSettings, registryMirrors } from '../transfer/push/next-steps.ts'
-import { escapeLine, formatBytes, formatFields, labelled, plural } from './format.ts'
+import { formatBytes, formatFields, labelled, plural } from './format.ts'
 import { countReferrers } from './render-referrers.ts'
 import { plannedSignatureLines, signatureLines, signerField } from './render-signatures.ts'
 import type { ReportFile } from './reports.ts'
@@ -171,11 +171,12 @@ function kubeadmLines({ images }: Receipt): string[] {
       '',
       `  apiVersion: ${settings.apiVersion}`,
       '  kind: ClusterConfiguration',
-      `  kubernetesVersion: ${escapeLine(settings.kubernetesVersion)}`,
-      `  imageRepository: ${settings.imageRepository}`,
+      `  kubernetesVersion: ${yamlWord(settings.kubernetesVersion)}`,
+      `  imageRepository: ${yamlWord(settings.imageRepository)}`,
     )
     const { dnsImageRepository } = settings
-    if (dnsImageRepository !== undefined) lines.push('  dns:', `    imageRepository: ${dnsImageRepository}`)
+    if (dnsImageRepository !== undefined)
+      lines.push('  dns:', `    imageRepository: ${yamlWord(dnsImageRepository)}`)
   }
   const sandboxImages = new Set(all.flatMap((settings) => settings.sandboxImages))
   if (sandboxImages.size > 0) {
@@ -189,6 +190,11 @@ function kubeadmLines({ images }: Receipt): string[] {
     )
   }
   return lines
+}
+
+/** A text for YAML, in quotes where it could be read as something else: a tag that is a number, an IPv6 address. */
+function yamlWord(text: string): string {
+  return /^\w[\w.:-]*\/|^v\d/.test(text) ? text : JSON.stringify(text)
 }
 
 function mirrorLines(receipt: Receipt): string[] {

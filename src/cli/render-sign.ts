@@ -1,6 +1,6 @@
 import type { SigningKey } from '../trust/keys.ts'
 import type { VerifiedBundle } from '../transfer/check/opened-bundle.ts'
-import { escapeLine, formatFields } from './format.ts'
+import { escapeLine, formatFields, shellWord } from './format.ts'
 import { identityFields, sizeField } from './render-bundle.ts'
 import { openedFields, verdictOf } from './render-evidence.ts'
 import { countedSigners, policyFieldLines } from './render-policy.ts'
@@ -43,7 +43,7 @@ export function renderSign(result: SignResult, keyFile: string): string {
     ]),
     '',
     'The bundle is as it was. The signature goes along beside it, and is used so:',
-    `  airgap verify ${escapeLine(file)} --signature ${escapeLine(signatureFile)} --key ${escapeLine(keyFile)}`,
+    `  airgap verify ${shellWord(file)} --signature ${shellWord(signatureFile)} --key ${shellWord(keyFile)}`,
   ].join('\n')
 }
 

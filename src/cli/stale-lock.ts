@@ -1,4 +1,5 @@
 import { AirgapError } from '../errors.ts'
+import { shellWord } from '../foreign-text.ts'
 import type { Config } from '../intake/config/schema.ts'
 import { collectImages, type Inputs } from '../intake/inputs.ts'
 import { formatPlatform } from '../oci/platform.ts'
@@ -59,7 +60,7 @@ export async function compareLock(
   if (asked !== locked) differences.push(`is for the platforms ${locked} instead of ${asked}`)
   if (differences.length === 0) return
   warn(
-    `${flags.lock} is not what ${flags.config} says: it ${differences.join('; it ')}. The lock is packed. To renew it: airgap resolve --config ${flags.config} -o ${flags.lock} --force`,
+    `${flags.lock} is not what ${flags.config} says: it ${differences.join('; it ')}. The lock is packed. To renew it: airgap resolve --config ${shellWord(flags.config)} -o ${shellWord(flags.lock ?? '')} --force`,
   )
 }
 

@@ -9,8 +9,8 @@ export function wrap(text: string, width: number): string[] {
 }
 
 function wordsOf(text: string): string[] {
-  // `-o -` stays together.
-  return text.match(/(?:`[^`]*`|-[a-z] -(?=\s|$)|[^\s`])+/g) ?? []
+  // `-o -` stays together, and so does a word of a command that is quoted for its blanks.
+  return text.match(/(?:`[^`]*`|-[a-z] -(?=\s|$)|(?<![\w)])'[^']*(?:'\\''[^']*)*'(?![\w])|[^\s`])+/g) ?? []
 }
 
 function fill(words: readonly string[], width: number): string[] {

@@ -4,6 +4,7 @@ import { CONFIG_NAME } from '../cli/config.ts'
 import { configurableFlags, imageArgs, outputForceFlag } from '../cli/flags.ts'
 import type { InitResult } from '../cli/shapes/init.ts'
 import { AirgapError } from '../errors.ts'
+import { shellWord } from '../foreign-text.ts'
 
 export default class Init extends BaseCommand {
   static override description =
@@ -83,8 +84,8 @@ export default class Init extends BaseCommand {
     this.print(`Wrote ${flags.output}${flags.schema === undefined ? '' : ` and ${flags.schema}`}`)
     this.note(
       (config.images ?? config.imagesFrom ?? config.kubeadm)
-        ? `Next: airgap list --config ${flags.output}`
-        : `Next: fill in images, imagesFrom or kubeadm, then airgap list --config ${flags.output}`,
+        ? `Next: airgap list --config ${shellWord(flags.output)}`
+        : `Next: fill in images, imagesFrom or kubeadm, then airgap list --config ${shellWord(flags.output)}`,
     )
     return {
       file: flags.output,

@@ -1,6 +1,7 @@
 import { Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
 import { withConfig } from '../cli/config.ts'
+import { shellWord } from '../cli/format.ts'
 import { imageArgs, outputForceFlag, resolvingFlags } from '../cli/flags.ts'
 import { imagesOf } from '../cli/inputs.ts'
 import { Progress } from '../cli/progress.ts'
@@ -74,9 +75,9 @@ export default class Resolve extends BaseCommand {
       }
       if (toStandardOutput) process.stdout.write(bytes)
       else this.print([renderImages(lock.images), ...renderSkipped(lock.skipped)].join('\n'))
-      if (output)
+      if (output && flags.output !== undefined)
         this.note(
-          `Pinned ${countImages(lock.images)} in ${output.path}. Next: airgap pack --lock ${output.path} -o FILE --key KEY`,
+          `Pinned ${countImages(lock.images)} in ${flags.output}. Next: airgap pack --lock ${shellWord(flags.output)} -o FILE --key KEY`,
         )
       const lacking = skippedWarning(output?.path, lock.skipped)
       if (lacking !== undefined) this.warning(lacking)

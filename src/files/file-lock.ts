@@ -2,6 +2,7 @@ import { constants } from 'node:fs'
 import { open, unlink } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AirgapError, fileError, systemCode } from '../errors.ts'
+import { shellWord } from '../foreign-text.ts'
 
 const SUFFIX = '.airgap-lock'
 const PAUSE_MS = 20
@@ -22,7 +23,7 @@ export async function withFileLock<T>(
   while (!(await create(lock))) {
     if (performance.now() > until) {
       throw new AirgapError('FILE', `cannot change ${path}: another run is changing it, and does not end`, {
-        hint: `If none is running, one was killed and has left its lock behind. Remove it: rm '${lock}'`,
+        hint: `If none is running, one was killed and has left its lock behind. Remove it: rm ${shellWord(lock)}`,
       })
     }
     if (signal?.aborted) throw interrupted(path, signal)

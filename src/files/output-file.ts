@@ -2,6 +2,7 @@ import { constants } from 'node:fs'
 import { link, lstat, open, rename, unlink, type FileHandle } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { AirgapError, fileError, systemCode } from '../errors.ts'
+import { shellWord } from '../foreign-text.ts'
 import { checkFreeSpace, checkOutput, syncFolder } from './output-checks.ts'
 import { identityOf, isSameFile, openOwnFile, statOwnFile, type FileIdentity } from './own-file.ts'
 
@@ -322,7 +323,7 @@ async function removeStale(path: string, partial: string): Promise<void> {
   })
   if (journal) {
     throw new AirgapError('OUTPUT_UNFINISHED', `${partial} is a bundle that was not finished`, {
-      hint: `Choose another name. If nobody wants it any more: rm '${partial}' '${partial}${JOURNAL_SUFFIX}'`,
+      hint: `Choose another name. If nobody wants it any more: rm ${shellWord(partial)} ${shellWord(`${partial}${JOURNAL_SUFFIX}`)}`,
     })
   }
   await unlink(partial)

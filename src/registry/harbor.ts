@@ -1,5 +1,6 @@
 import * as v from 'valibot'
 import { AirgapError } from '../errors.ts'
+import { shellWord } from '../foreign-text.ts'
 import { isRepository } from '../oci/reference.ts'
 import { errorsIn } from './answers.ts'
 import type { Answer, Call, Connection } from './connection.ts'
@@ -159,7 +160,7 @@ export class Harbor {
     throw new AirgapError(error.code, error.message, {
       hint:
         answer.auth.kind === 'none'
-          ? `Log in with airgap login ${registry}, as somebody who may create projects.`
+          ? `Log in with airgap login ${shellWord(registry)}, as somebody who may create projects.`
           : 'It takes a system administrator, or any user where Harbor lets everyone create projects (Configuration, System Settings, Project Creation), or a system robot account with the permission Project: Create; robot accounts of a project cannot. Or have the project created, and push without --create-projects.',
       cause: error,
     })

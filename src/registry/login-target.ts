@@ -1,4 +1,5 @@
 import { AirgapError } from '../errors.ts'
+import { shellWord } from '../foreign-text.ts'
 import { isRegistryHost, isRepository } from '../oci/reference.ts'
 import { DOCKER_HUB_KEY } from './auth-file.ts'
 import { isDockerHub } from './hosts.ts'
@@ -44,11 +45,14 @@ export function parseLoginTarget(text: string): LoginTarget {
   if (scheme === 'http') {
     return fail(
       `${quoted}: http:// does not make the connection unencrypted`,
-      `If the registry has no TLS, say so for it: airgap login ${host} --plain-http ${host}`,
+      `If the registry has no TLS, say so for it: airgap login ${shellWord(host)} --plain-http ${shellWord(host)}`,
     )
   }
   if (scheme !== undefined && (scheme !== 'https' || path !== '')) {
-    return fail(`${quoted} is a web address, and not a registry`, `Name the host alone: airgap login ${host}`)
+    return fail(
+      `${quoted} is a web address, and not a registry`,
+      `Name the host alone: airgap login ${shellWord(host)}`,
+    )
   }
   if (path !== '' && !(isRepository(path) && /[.:]|^localhost$/.test(host))) {
     return fail(`${quoted} is not a registry, with or without a path`)

@@ -1,4 +1,5 @@
 import { AirgapError } from '../errors.ts'
+import { shellWord } from '../foreign-text.ts'
 import type { Endpoint } from './endpoint.ts'
 import { isListed, isLoopbackHost, printableUrl } from './hosts.ts'
 import type { Context } from './notices.ts'
@@ -40,7 +41,7 @@ export async function checkRealm(
     if (!local && !endpoint.plainAllowed && !isListed(rules.plainHttp, realm)) {
       refuse(
         'where credentials would be sent without encryption',
-        `If that is meant to be, allow it with --plain-http ${realm.host}`,
+        `If that is meant to be, allow it with --plain-http ${shellWord(realm.host)}`,
       )
     }
   }
@@ -48,6 +49,6 @@ export async function checkRealm(
   if (!(await leadsInside(realm.hostname, [endpoint.url.hostname], rules))) return
   refuse(
     'which is inside a private network while the registry is not',
-    `If that is meant to be, allow it with --allow-token-realm ${realm.host}`,
+    `If that is meant to be, allow it with --allow-token-realm ${shellWord(realm.host)}`,
   )
 }

@@ -1,4 +1,5 @@
 import { AirgapError, type ErrorCode, type Problem } from '../errors.ts'
+import { shellWord } from '../foreign-text.ts'
 import type { OnEvent } from './events.ts'
 import { inParallel } from './parallel.ts'
 
@@ -234,7 +235,7 @@ function namesOf(failures: readonly ImageFailure[]): string {
 /** What to add to a command so that it goes on without images: a line each, to be pasted together. */
 export function excludeFlags(sources: Iterable<string>): string[] {
   const all = [...new Set(sources)]
-  return all.map((source, i) => `  --exclude '${source}'${i < all.length - 1 ? ' \\' : ''}`)
+  return all.map((source, i) => `  --exclude ${shellWord(source)}${i < all.length - 1 ? ' \\' : ''}`)
 }
 
 const UNUSABLE =

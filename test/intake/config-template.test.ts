@@ -62,9 +62,9 @@ describe('a written config', () => {
   })
 
   it('escapes what would turn a line around', () => {
-    const text = formatConfig({ name: 'a\u202eb\u{e0041}\u2028' })
-    expect(text).toContain(String.raw`name: "a\u202eb\U000e0041\u2028"`)
-    expect(read(text).name).toBe('a\u202eb\u{e0041}\u2028')
+    const text = formatConfig({ name: 'a\u202eb\u{e0041}\u2028\u3164' })
+    expect(text).toContain(String.raw`name: "a\u202eb\U000e0041\u2028\u3164"`)
+    expect(read(text).name).toBe('a\u202eb\u{e0041}\u2028\u3164')
   })
 
   it('says again what was given, whatever that is', () => {

@@ -76,6 +76,11 @@ test.each([
   expect(error.hint).toContain('--allow-token-realm')
 })
 
+test('[duty: token-realm] a name that would be a command is quoted in the hint', async () => {
+  const error = await failureOf(check('https://public.example', 'http://a;touch$(x)/token'), 'CREDENTIALS')
+  expect(error.hint).toMatch(/--plain-http 'a;touch\$\(x\)'$/)
+})
+
 test('what the user allows is allowed', async () => {
   await check('https://public.example', 'https://auth.inside.example/t', { allowed: ['auth.inside.example'] })
   await check('https://public.example', 'https://10.0.0.1:8443/t', { allowed: ['10.0.0.1:8443'] })

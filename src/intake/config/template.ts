@@ -44,12 +44,15 @@ function scalar(value: unknown): string {
 
 /** In double quotes, with all that a terminal or an editor could take amiss as escapes. */
 function escaped(text: string): string {
-  return JSON.stringify(text).replaceAll(/[^ -~\p{L}\p{N}]/gu, (character) => {
-    const code = character.codePointAt(0) ?? 0
-    return code > 0xffff
-      ? `\\U${code.toString(16).padStart(8, '0')}`
-      : `\\u${code.toString(16).padStart(4, '0')}`
-  })
+  return JSON.stringify(text).replaceAll(
+    /[^ -~\p{L}\p{N}]|\p{Default_Ignorable_Code_Point}/gu,
+    (character) => {
+      const code = character.codePointAt(0) ?? 0
+      return code > 0xffff
+        ? `\\U${code.toString(16).padStart(8, '0')}`
+        : `\\u${code.toString(16).padStart(4, '0')}`
+    },
+  )
 }
 
 /** Comment lines, broken between words. */

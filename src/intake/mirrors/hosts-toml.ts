@@ -1,4 +1,5 @@
 import { dirname, isAbsolute, join } from 'node:path'
+import { shellWord } from '../../foreign-text.ts'
 import { isRegistryHost, isRepository } from '../../oci/reference.ts'
 import type { HostAccess, Place, Rule } from '../../registry/mirrors/rule.ts'
 import type { Scope } from '../../registry/mirrors/scope.ts'
@@ -70,7 +71,7 @@ function readHost(section: TomlSection, text: string, key: string | undefined, c
     section.fail(
       key,
       `the address of ${url.host} holds credentials, which do not belong here`,
-      `Leave them out, and log in with airgap login ${url.host}.`,
+      `Leave them out, and log in with airgap login ${shellWord(url.host)}.`,
     )
   }
   if (url.search !== '' || url.hash !== '') fail('it holds a query or a fragment')

@@ -1,3 +1,4 @@
+import { shellWord } from '../../foreign-text.ts'
 import { isAccount, type Account, type AuthState, type FailedAnswer, type Meaning } from './answer.ts'
 import { skewOf, tokenText, clockText } from './clock.ts'
 import { quoted, type Said } from './quote.ts'
@@ -18,7 +19,7 @@ export function unauthorized(answer: FailedAnswer, said: Said, registry: string)
       code: 'UNAUTHORIZED',
       cause: 'credentials are needed',
       hint: lines(
-        `Log in with \`airgap login ${registry}\` (what docker login and podman login have stored is found too), or name a credentials file with --auth-file.`,
+        `Log in with \`airgap login ${shellWord(registry)}\` (what docker login and podman login have stored is found too), or name a credentials file with --auth-file.`,
         placesText(auth.places),
         'If the image should be public, check its name: some registries answer so for what does not exist.',
         clockHint(answer, auth),
@@ -37,7 +38,7 @@ export function unauthorized(answer: FailedAnswer, said: Said, registry: string)
     code: 'UNAUTHORIZED',
     cause: `the credentials${auth.username === undefined || auth.username === '<token>' ? '' : ` of${whose(auth)}`} from ${auth.source} are not accepted`,
     hint: lines(
-      `Log in again with \`airgap login ${registry}\`, or name another credentials file with --auth-file. Tokens of cloud registries end after hours (ECR: 12).`,
+      `Log in again with \`airgap login ${shellWord(registry)}\`, or name another credentials file with --auth-file. Tokens of cloud registries end after hours (ECR: 12).`,
       clockHint(answer, auth),
     ),
   }

@@ -1,3 +1,4 @@
+import { shellWord } from '../../foreign-text.ts'
 import { parseAmount } from '../pressure/quota.ts'
 import { parseRetryAfter } from '../pressure/retry-after.ts'
 import { formatSpan } from '../pressure/words.ts'
@@ -9,13 +10,13 @@ import { aheadText } from './times.ts'
 export function rateLimited(answer: FailedAnswer, registry: string, now: number = Date.now()): Meaning {
   const wait = parseRetryAfter(answer.retryAfter, { date: answer.date, now })
   const { auth } = answer
-  const rest = `use a mirror (--mirror ${registry}=HOST), or send fewer at a time (--concurrency 1)`
+  const rest = `use a mirror (--mirror ${shellWord(registry)}=HOST), or send fewer at a time (--concurrency 1)`
   return {
     code: 'RATE_LIMITED',
     cause: `too many requests${wait === undefined ? limitText(answer.rateLimit) : `, until ${aheadText(now + wait, now)}`}`,
     hint: isAccount(auth)
       ? `The limit of the account${auth.username === undefined ? '' : ` ${quoted(auth.username, 80)}`} is used up. Wait, ${rest}.`
-      : `Wait, log in for a higher limit (airgap login ${registry}), ${rest}. Without a login everybody behind the same address is counted together.`,
+      : `Wait, log in for a higher limit (airgap login ${shellWord(registry)}), ${rest}. Without a login everybody behind the same address is counted together.`,
   }
 }
 

@@ -1,3 +1,4 @@
+import { shellWord } from '../../foreign-text.ts'
 import { bareHost } from '../hosts.ts'
 import { issuerText, isUnknownAuthority, nameText, type PresentedCertificates } from './certificate.ts'
 import { oneLine, quoted } from './quote.ts'
@@ -26,13 +27,13 @@ export function tlsFault(
   if (/^(?:ERR_SSL_|ERR_TLS_|EPROTO$)/.test(code)) {
     return {
       cause: `TLS failed (${code})`,
-      hint: `\`openssl s_client -connect ${withPort(host)}\` shows the same from another program.`,
+      hint: `\`openssl s_client -connect ${shellWord(withPort(host))}\` shows the same from another program.`,
     }
   }
   if (/^(?:CERT_|UNABLE_TO_|INVALID_CA$|INVALID_PURPOSE$|PATH_LENGTH_|CRL_|EE_|CA_)/.test(code)) {
     return {
       cause: `its certificate is not accepted (${code})`,
-      hint: `Have it issued again as present rules want it. \`openssl s_client -connect ${withPort(host)} -showcerts\` shows what is presented.`,
+      hint: `Have it issued again as present rules want it. \`openssl s_client -connect ${shellWord(withPort(host))} -showcerts\` shows what is presented.`,
     }
   }
   return undefined
@@ -129,7 +130,7 @@ const HANDSHAKE: readonly { codes: RegExp; cause: string; hint: (host: string) =
   {
     codes: /^ERR_SSL_(?:WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|HTTP_REQUEST|RECORD_LAYER_FAILURE)$/,
     cause: 'it does not speak TLS on this port',
-    hint: (host) => `If it is meant to speak plain HTTP, allow that with --plain-http ${host}`,
+    hint: (host) => `If it is meant to speak plain HTTP, allow that with --plain-http ${shellWord(host)}`,
   },
   {
     codes: /^ERR_SSL_.*ALERT_(?:BAD_CERTIFICATE|UNSUPPORTED_CERTIFICATE|CERTIFICATE_\w+|UNKNOWN_CA)$/,
@@ -140,7 +141,7 @@ const HANDSHAKE: readonly { codes: RegExp; cause: string; hint: (host: string) =
     codes: /^ERR_SSL_.*(?:PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL|VERSION_TOO_LOW|INSUFFICIENT_SECURITY)$/,
     cause: 'it speaks no version of TLS that is accepted here (1.2 and 1.3 are)',
     hint: (host) =>
-      `Have TLS 1.2 or later switched on there. \`openssl s_client -connect ${withPort(host)} -tls1_2\` shows whether it can.`,
+      `Have TLS 1.2 or later switched on there. \`openssl s_client -connect ${shellWord(withPort(host))} -tls1_2\` shows whether it can.`,
   },
   {
     codes: /^ERR_SSL_.*(?:HANDSHAKE_FAILURE|NO_CIPHERS_AVAILABLE|NO_SHARED_CIPHER)$/,

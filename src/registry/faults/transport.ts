@@ -1,4 +1,5 @@
 import { AirgapError, messageOf, systemCode } from '../../errors.ts'
+import { shellWord } from '../../foreign-text.ts'
 import { formatDuration } from '../../duration.ts'
 import type { Context } from '../notices.ts'
 import { LinkLocalFault } from '../name-guard.ts'
@@ -107,7 +108,7 @@ function unreachable(code: string, error: unknown, host: string): Fault | undefi
     case 'ENOTFOUND':
       return {
         reason: `its host name is not known (DNS, ${code})`,
-        hint: `Check the spelling; \`getent hosts ${name}\` asks as this program does. Where there is no name service, put the name into /etc/hosts. Where only a proxy gets out, set HTTPS_PROXY; where nothing does, name a mirror inside (--mirror ${name}=HOST).`,
+        hint: `Check the spelling; \`getent hosts ${shellWord(name)}\` asks as this program does. Where there is no name service, put the name into /etc/hosts. Where only a proxy gets out, set HTTPS_PROXY; where nothing does, name a mirror inside (--mirror ${shellWord(name)}=HOST).`,
         attempts,
       }
     case 'EAI_AGAIN':
@@ -127,7 +128,7 @@ function unreachable(code: string, error: unknown, host: string): Fault | undefi
     case 'UND_ERR_CONNECT_TIMEOUT':
       return {
         reason: `no connection came about${afterText(error)} (${code})`,
-        hint: `Something lets nothing through and says nothing, mostly a firewall: have ${host} opened for this machine, or go through a proxy (HTTPS_PROXY) or a mirror (--mirror). \`curl -v https://${host}/v2/\` shows the same.`,
+        hint: `Something lets nothing through and says nothing, mostly a firewall: have ${host} opened for this machine, or go through a proxy (HTTPS_PROXY) or a mirror (--mirror). \`curl -v ${shellWord(`https://${host}/v2/`)}\` shows the same.`,
         attempts,
       }
   }
@@ -155,7 +156,7 @@ function broken(code: string, error: unknown, host: string, facts: ConnectionFac
       if (/before secure TLS connection/.test(messageOf(error))) {
         return {
           reason: `the connection was closed before TLS was agreed on (${code})`,
-          hint: `Something on the way may not let TLS to ${host} through (a firewall, a proxy that should be used: HTTPS_PROXY), or what listens there speaks none. If it is meant to speak plain HTTP, allow that with --plain-http ${host}.`,
+          hint: `Something on the way may not let TLS to ${host} through (a firewall, a proxy that should be used: HTTPS_PROXY), or what listens there speaks none. If it is meant to speak plain HTTP, allow that with --plain-http ${shellWord(host)}.`,
         }
       }
       return { reason: `the connection was reset (${code})`, hint: `${plain}${LATER}` }

@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { isIP } from 'node:net'
+import { shellWord } from '../../foreign-text.ts'
 import { isDockerHub } from '../hosts.ts'
 import type { OnNotice } from '../notices.ts'
 import { formatSpan } from './words.ts'
@@ -100,8 +101,8 @@ export class Quotas {
  * @param source whom the registry counts it for: an account has logged in already.
  */
 export function limitAdvice(registry: string, source: string | undefined): string {
-  const mirror = `use a mirror (--mirror ${registry}=HOST)`
+  const mirror = `use a mirror (--mirror ${shellWord(registry)}=HOST)`
   if (source !== undefined && isIP(source) === 0)
     return `Wait, use an account with a higher limit, or ${mirror}.`
-  return `Wait, log in for a higher limit (airgap login ${registry}), or ${mirror}.`
+  return `Wait, log in for a higher limit (airgap login ${shellWord(registry)}), or ${mirror}.`
 }

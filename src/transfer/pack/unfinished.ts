@@ -2,6 +2,7 @@ import { constants } from 'node:fs'
 import { lstat, rename, unlink, type FileHandle } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { AirgapError, fileError, messageOf, systemCode, type Problem } from '../../errors.ts'
+import { shellWord } from '../../foreign-text.ts'
 import { formatMoment } from '../../bundle/fields.ts'
 import { CHECKSUMS, MAX_CHECKSUMS } from '../../bundle/names.ts'
 import { BLOCK, decodeHeader } from '../../bundle/tar.ts'
@@ -222,7 +223,7 @@ export function cannotGoOn(unfinished: Unfinished, name: string, problems: Probl
   const former = journal ? 'The former command goes on with it. ' : ''
   return new AirgapError('OUTPUT_UNFINISHED', message, {
     problems,
-    hint: `${former}With --reuse ${name} this command takes from it what fits, and fetches the rest. With --fresh it starts over from nothing.`,
+    hint: `${former}With --reuse ${shellWord(name)} this command takes from it what fits, and fetches the rest. With --fresh it starts over from nothing.`,
   })
 }
 

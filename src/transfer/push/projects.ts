@@ -1,4 +1,5 @@
 import { AirgapError, type Problem } from '../../errors.ts'
+import { shellWord } from '../../foreign-text.ts'
 import type { RegistryClient } from '../../registry/client.ts'
 import { isProjectName, projectOf, type ProjectState, type ProjectVisibility } from '../../registry/harbor.ts'
 import { inParallel } from '../parallel.ts'
@@ -80,7 +81,7 @@ export function outsideProjects(registry: string, repositories: readonly string[
   return new AirgapError(
     'INVALID_TARGET_NAME',
     `${registry} is a Harbor, where every image is in a project: names have at least two parts`,
-    { problems, hint: `Name a project for them: airgap push BUNDLE ${registry}/PROJECT` },
+    { problems, hint: `Name a project for them: airgap push BUNDLE ${shellWord(`${registry}/PROJECT`)}` },
   )
 }
 
@@ -94,7 +95,7 @@ export function proxyCache(registry: string, projects: readonly string[]): Airga
     {
       problems:
         projects.length === 1 ? [] : projects.map((entry) => ({ entry, message: 'is a proxy cache' })),
-      hint: `Harbor fills it from another registry. Push into another project: airgap push BUNDLE ${registry}/PROJECT`,
+      hint: `Harbor fills it from another registry. Push into another project: airgap push BUNDLE ${shellWord(`${registry}/PROJECT`)}`,
     },
   )
 }

@@ -1,4 +1,5 @@
 import { AirgapError, type ErrorCode } from '../../errors.ts'
+import { shellWord } from '../../foreign-text.ts'
 import { answerOf, type RefusedAnswer } from '../../registry/answers.ts'
 import type { RegistryClient } from '../../registry/client.ts'
 import { projectOf, type Harbor } from '../../registry/harbor.ts'
@@ -122,7 +123,9 @@ function noProject(registry: string, missing: readonly string[]): AirgapError {
     {
       problems: one ? [] : missing.map((entry) => ({ entry, message: 'there is no such project' })),
       hint: `Create ${one ? 'it' : 'them'} in Harbor (Projects, New Project), or add --create-projects, with an account that may.${
-        one ? '' : ` To put all images into one project, name it: airgap push BUNDLE ${registry}/PROJECT`
+        one
+          ? ''
+          : ` To put all images into one project, name it: airgap push BUNDLE ${shellWord(`${registry}/PROJECT`)}`
       }`,
     },
   )
