@@ -17,7 +17,13 @@ import {
 } from '../bundle/build-bundle.ts'
 import { TRUST } from './check-bundle.ts'
 
-async function entries(): Promise<Entry[]> {
+let made: Promise<Entry[]> | undefined
+
+function entries(): Promise<Entry[]> {
+  return (made ??= makeEntries())
+}
+
+async function makeEntries(): Promise<Entry[]> {
   const files = Object.fromEntries(
     Array.from({ length: 6 }, (_, i) => [`${i}.bin`, Buffer.alloc(300_000 * i, i)]),
   )

@@ -11,7 +11,7 @@ import type { Answer, Order } from './resident.ts'
 const RUN = join(import.meta.dirname, '../../bin/run.js')
 const RESIDENT = join(import.meta.dirname, 'resident.ts')
 /** Hundreds of processes load the same code. */
-const CACHE = join(import.meta.dirname, '../../node_modules/.cache/airgap-tests')
+export const CACHE = join(import.meta.dirname, '../../node_modules/.cache/airgap-tests')
 
 export interface Outcome {
   code: number | null

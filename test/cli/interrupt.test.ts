@@ -9,7 +9,7 @@ import { parsePlatform } from '../../src/oci/platform.ts'
 import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
 import { decodeLines } from '../../src/transfer/pack/journal/lines.ts'
 import { startProxy, type Proxy } from '../e2e/parts/proxy.ts'
-import { scratch, session, type Session } from './airgap.ts'
+import { CACHE, scratch, session, type Session } from './airgap.ts'
 
 const RUN = join(import.meta.dirname, '../../bin/run.js')
 const MIB = 1024 * 1024
@@ -45,7 +45,7 @@ afterAll(async () => {
 function start(more: string[] = []): ChildProcess {
   const child = spawn(process.execPath, [RUN, ...args, ...more], {
     cwd: folder.path,
-    env: { PATH: process.env.PATH, HOME: '/nonexistent' },
+    env: { PATH: process.env.PATH, HOME: '/nonexistent', NODE_COMPILE_CACHE: CACHE },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   onTestFinished(() => void child.kill('SIGKILL'))

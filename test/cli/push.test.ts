@@ -60,6 +60,20 @@ beforeAll(async () => {
     '--key',
     'airgap.key',
   ])
+  // Where the images do not matter.
+  const images = ['nginx:1.29', 'pause:3.10.2', 'kube-proxy:v1.36.3', 'kube-scheduler:v1.36.3']
+  const named = images.map((name) => (name.startsWith('nginx') ? name : `registry.k8s.io/${name}`))
+  await good([
+    'pack',
+    ...named,
+    '--platform',
+    'linux/amd64',
+    ...mirrors,
+    '-o',
+    'few.tar',
+    '--key',
+    'airgap.key',
+  ])
 })
 
 afterAll(async () => {
@@ -113,11 +127,11 @@ describe('push', () => {
 
   it('puts the receipt into the present folder unless told otherwise, and never over a file', async () => {
     await using target = await startRegistry()
-    await good(['push', 'k8s.tar', target.host, ...KEY])
+    await good(['push', 'few.tar', target.host, ...KEY])
     const written = (await readdir(folder.path)).filter((name) => name.endsWith('.receipt.json'))
-    expect(written).toEqual([expect.stringMatching(/^k8s\.tar\.\d{8}T\d{9}Z\.receipt\.json$/)])
+    expect(written).toEqual([expect.stringMatching(/^few\.tar\.\d{8}T\d{9}Z\.receipt\.json$/)])
     await writeFile(folder.file('taken.json'), 'mine')
-    const { code } = await run(['push', 'k8s.tar', target.host, ...KEY, '--receipt', 'taken.json'])
+    const { code } = await run(['push', 'few.tar', target.host, ...KEY, '--receipt', 'taken.json'])
     expect(code).toBe(7)
     expect(await readFile(folder.file('taken.json'), 'utf8')).toBe('mine')
   })
@@ -174,9 +188,9 @@ describe('push', () => {
 
   it('[duty: present-not-read] reads blobs back with --verify-target, and sets no tag when one is damaged there', async () => {
     await using target = await startRegistry()
-    const { receipt } = await push('k8s.tar', target.host)
+    const { receipt } = await push('few.tar', target.host)
     expect(receipt.images[0]?.content.some(({ outcome }) => outcome === 'present-read-back')).toBe(false)
-    const second = await push('k8s.tar', target.host, '--verify-target')
+    const second = await push('few.tar', target.host, '--verify-target')
     const blobs = second.receipt.images
       .flatMap(({ content }) => content)
       .filter(({ kind }) => kind === 'blob')
@@ -185,7 +199,7 @@ describe('push', () => {
     await using damaged = await startRegistry({ quirks: ['corrupt-blob'] })
     const refused = await run([
       'push',
-      'k8s.tar',
+      'few.tar',
       damaged.host,
       ...KEY,
       '--verify-target',
@@ -202,7 +216,7 @@ describe('push', () => {
 
   it('reads back from every repository, because one may be damaged and the other not', async () => {
     await using target = await startRegistry()
-    const { receipt } = await push('k8s.tar', target.host)
+    const { receipt } = await push('few.tar', target.host)
     const shared = receipt.images
       .flatMap(({ content }) => content)
       .find(({ outcome }) => outcome === 'mounted')
@@ -215,7 +229,7 @@ describe('push', () => {
     target.store.putBlob(repository, Buffer.alloc(shared?.size ?? 0), shared!.digest)
     const refused = await run([
       'push',
-      'k8s.tar',
+      'few.tar',
       target.host,
       ...KEY,
       '--verify-target',
@@ -309,13 +323,13 @@ describe('what is refused before anything is sent', () => {
     await using target = await startRegistry()
     const old = await buildkitIndex('old')
     seedRegistry(target.store, 'docker.io/library/nginx:1.29', old)
-    const refused = await run(['push', 'k8s.tar', target.host, ...KEY])
+    const refused = await run(['push', 'few.tar', target.host, ...KEY])
     expect(refused.code).toBe(2)
     expect(refused.stderr).toContain(`${target.host}/docker.io/library/nginx:1.29`)
     expect(refused.stderr).toContain(old.descriptor.digest)
     expect(refused.stderr).toContain('--move-tags')
     expect(target.requests.every(({ method }) => method === 'HEAD')).toBe(true)
-    const { receipt } = await push('k8s.tar', target.host, '--move-tags')
+    const { receipt } = await push('few.tar', target.host, '--move-tags')
     const moved = receipt.images.find(({ tag }) => tag.state === 'moved')
     expect(moved?.tag.previousDigest).toBe(old.descriptor.digest)
     expect(receipt.totals.tagsMoved).toBe(1)
@@ -345,7 +359,7 @@ describe('what is refused before anything is sent', () => {
   })
 
   it('an altered bundle: exit code 3, and the target has no tag, wherever the byte is', async () => {
-    const original = await readFile(folder.file('k8s.tar'))
+    const original = await readFile(folder.file('few.tar'))
     const layer = digestOf((await image('x', AMD64)).bytes)
     expect(layer).toMatch(/^sha256/)
     for (const [place, offset] of [
@@ -392,7 +406,7 @@ describe('a push that breaks off', () => {
     }
     const args = [
       'push',
-      'k8s.tar',
+      'few.tar',
       target.host,
       ...KEY,
       '--move-tags',
@@ -429,7 +443,7 @@ describe('a push that breaks off', () => {
         seedRegistry(store, 'docker.io/library/nginx:1.29', other)
       },
     })
-    const { code, stderr } = await run(['push', 'k8s.tar', target.host, ...KEY, '--receipt', 'raced.json'])
+    const { code, stderr } = await run(['push', 'few.tar', target.host, ...KEY, '--receipt', 'raced.json'])
     expect(code).toBe(6)
     expect(stderr).toContain('while this push was under way')
     expect(tagOf(target, 'docker.io/library/nginx', '1.29')).toBe(other.descriptor.digest)
@@ -446,7 +460,7 @@ describe('credentials', () => {
     const basic = Buffer.from('robot$ci:right').toString('base64')
     const config = { auths: { [target.host]: { auth: basic } } }
     await writeFile(folder.file('docker/config.json'), JSON.stringify(config))
-    const args = ['push', 'k8s.tar', target.host, ...KEY, '--receipt', 'docker.json']
+    const args = ['push', 'few.tar', target.host, ...KEY, '--receipt', 'docker.json']
     expect((await run(args)).code).toBe(5)
     const { code, stderr } = await run(args, { DOCKER_CONFIG: folder.file('docker') })
     expect(stderr).not.toContain('Error')
@@ -466,7 +480,7 @@ describe('credentials', () => {
       'printf \'{"ServerURL":"%s","Username":"robot$ci","Secret":"right"}\' "$server"',
     ]
     await writeFile(folder.file('bin/docker-credential-test'), `${helper.join('\n')}\n`, { mode: 0o755 })
-    const { code, stderr } = await run(['push', 'k8s.tar', target.host, ...KEY, '--receipt', 'helped.json'], {
+    const { code, stderr } = await run(['push', 'few.tar', target.host, ...KEY, '--receipt', 'helped.json'], {
       DOCKER_CONFIG: folder.file('helped'),
       PATH: `${folder.file('bin')}:${process.env.PATH}`,
     })
@@ -485,7 +499,7 @@ describe('registries that refuse', () => {
 
   it('no credentials: 5, and none of them is printed when they are wrong', async () => {
     await using target = await startRegistry({ auth: { basic: { robot: 'right' } } })
-    const none = await run(['push', 'k8s.tar', target.host, ...KEY])
+    const none = await run(['push', 'few.tar', target.host, ...KEY])
     expect(none.code).toBe(5)
     expect(none.stderr).toContain(target.host)
     await writeFile(folder.file('password'), 'hunter2\n')
@@ -494,11 +508,11 @@ describe('registries that refuse', () => {
       AIRGAP_REGISTRY_USERNAME: 'robot',
       AIRGAP_REGISTRY_PASSWORD_FILE: folder.file('password'),
     }
-    const wrong = await run(['push', 'k8s.tar', target.host, ...KEY], credentials)
+    const wrong = await run(['push', 'few.tar', target.host, ...KEY], credentials)
     expect(wrong.code).toBe(5)
     expect(wrong.stderr + wrong.stdout).not.toContain('hunter2')
     await writeFile(folder.file('password'), 'right\n')
-    const right = await run(['push', 'k8s.tar', target.host, ...KEY, '--receipt', 'right.json'], credentials)
+    const right = await run(['push', 'few.tar', target.host, ...KEY, '--receipt', 'right.json'], credentials)
     expect(right.stderr).not.toContain('Error')
     expect(right.code).toBe(0)
   })

@@ -7,7 +7,7 @@ import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.
 import { scratch, session, type Session } from './airgap.ts'
 
 /** Large enough that more than one thread takes part. */
-const LARGE = 48 * 1024 * 1024
+const LARGE = 33 * 1024 * 1024
 const ENV = { AIRGAP_PASSWORD: 'corr3ct-horse', SOURCE_DATE_EPOCH: '1790000000' }
 
 const sign = ['pack', '--key', 'airgap.key', '--json']
@@ -56,7 +56,7 @@ test('a second pack of the same lock asks the network for nothing, and gives the
     { HTTP_PROXY: 'http://127.0.0.1:9' },
   )
   expect(registry.requests).toEqual([])
-  expect(stdout).toMatch(/reused\s+2 blobs, 50 MB/)
+  expect(stdout).toMatch(/reused\s+2 blobs, 35 MB/)
   expect(stdout).toMatch(/fetched\s+0 blobs, 0 B/)
   const [first, second] = await Promise.all(
     ['first.tar', 'second.tar'].map((name) => readFile(folder.file(name))),
@@ -156,7 +156,7 @@ test('a dry run says what would be reused', async () => {
     'first.tar',
   ])
   expect(stdout).toMatch(/to fetch\s+0 blobs/)
-  expect(stdout).toMatch(/to reuse\s+2 blobs, 50 MB/)
+  expect(stdout).toMatch(/to reuse\s+2 blobs, 35 MB/)
 })
 
 test('what is no bundle cannot be reused, and the output is not touched', async () => {

@@ -11,7 +11,7 @@ import { parseLock, parsePlatform, readPublicKey, type Receipt } from '../../src
 import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
 import { writeKeyPair } from '../../src/trust/key-files.ts'
 import { verifySignature } from '../../src/trust/verify.ts'
-import { scratch } from '../cli/airgap.ts'
+import { CACHE, scratch } from '../cli/airgap.ts'
 import { watchRun } from '../secrets/of-run.ts'
 
 const PASSWORD = 'corr3ct-horse'
@@ -31,7 +31,12 @@ interface Outcome {
 function start(name: string, args: readonly string[]): { child: ChildProcess; ended: Promise<Outcome> } {
   const child = spawn(process.execPath, [join(EXAMPLES, name), ...args], {
     cwd: folder.path,
-    env: { PATH: process.env['PATH'], HOME: '/nonexistent', AIRGAP_PASSWORD: PASSWORD },
+    env: {
+      PATH: process.env['PATH'],
+      HOME: '/nonexistent',
+      AIRGAP_PASSWORD: PASSWORD,
+      NODE_COMPILE_CACHE: CACHE,
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const watch = watchRun({ args: [name, ...args], cwd: folder.path, env: { AIRGAP_PASSWORD: PASSWORD } })

@@ -28,7 +28,8 @@ describe('a pack that was interrupted', () => {
   test('goes on: no manifest is asked for again, no byte of a blob twice, and the bundle is the same', async () => {
     const shop = await openShop()
     const whole = await shop.whole({ created: CREATED })
-    const left = await shop.breakOff(4_000_000, { created: CREATED })
+    // One after the other: of two at a time, the second may have been asked for and not have begun.
+    const left = await shop.breakOff(4_000_000, { created: CREATED, concurrency: 1 })
     expect(left).toMatchObject({ file: shop.partial, total: expect.any(Number) as number })
     expect(left!.bytes).toBeGreaterThanOrEqual(4_000_000)
     expect(left!.bytes).toBeLessThan(left!.total)

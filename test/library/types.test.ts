@@ -69,8 +69,11 @@ test.each([
   await writeFile(join(folder, 'program.ts'), PROGRAM)
   const config = { compilerOptions: { ...COMMON, ...settings }, files: ['program.ts'] }
   await writeFile(join(folder, 'tsconfig.json'), JSON.stringify(config))
-  const { stdout } = await promisify(execFile)(process.execPath, [TSC, '-p', folder]).catch(
-    (error: { stdout: string }) => error,
-  )
+  const { stdout } = await promisify(execFile)(process.execPath, [
+    TSC,
+    '--singleThreaded',
+    '-p',
+    folder,
+  ]).catch((error: { stdout: string }) => error)
   expect(stdout).toBe('')
 })

@@ -9,15 +9,13 @@ import { AMD64, image } from '../../fixtures/images/index.ts'
 import type { ServeResult } from '../../src/cli/shapes/serve.ts'
 import type { SigningKey } from '../../src/trust/keys.ts'
 import { bundleOf, draftOf, newSigner, signer } from '../bundle/build-bundle.ts'
-import { scratch, session, type Session } from '../cli/airgap.ts'
+import { CACHE, scratch, session, type Session } from '../cli/airgap.ts'
 import { expectResult, logLines } from '../cli/schemas.ts'
 import { watchRun } from '../secrets/of-run.ts'
 import { selfSigned } from '../server/self-signed.ts'
 import { largeImage } from './large-image.ts'
 
 const RUN = join(import.meta.dirname, '../../bin/run.js')
-/** Beside that of the other tests' processes. */
-const CACHE = join(import.meta.dirname, '../../node_modules/.cache/airgap-tests')
 const KEY = ['--key', 'airgap.pub']
 const FREE = ['--listen', '127.0.0.1:0']
 

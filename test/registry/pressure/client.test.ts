@@ -1,6 +1,3 @@
-import { once } from 'node:events'
-import { createServer } from 'node:net'
-import type { AddressInfo } from 'node:net'
 import { expect, test, vi } from 'vitest'
 import { digestOf } from '../../../src/oci/digest.ts'
 import { downloadBlob } from '../../../src/registry/download.ts'
@@ -18,16 +15,8 @@ import { FakeClock } from './fake-clock.ts'
 
 const manifest = sampleManifest()
 
-/** An address where nobody listens any more. */
-async function deadHost(): Promise<string> {
-  const server = createServer()
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return `127.0.0.1:${port}`
-}
+/** Nobody listens there. */
+const DEAD_HOST = '127.0.0.1:1'
 
 test('a dead mirror costs its attempts once, not for each blob', async () => {
   const blobs = Array.from({ length: 30 }, (_, i) => Buffer.from(`blob ${i}`))
@@ -37,7 +26,7 @@ test('a dead mirror costs its attempts once, not for each blob', async () => {
     else registryError(response, 404, 'BLOB_UNKNOWN')
   })
   const client = makeClient()
-  const mirror = client.repository(await deadHost(), 'app')
+  const mirror = client.repository(DEAD_HOST, 'app')
   const sources = [mirror, client.repository(source.host, 'app')]
   for (const bytes of blobs) {
     const descriptor = { mediaType: 'application/x', digest: digestOf(bytes), size: bytes.length }
@@ -60,7 +49,7 @@ test('a dead mirror costs its attempts once, not for each blob', async () => {
 
 test('the only source tells why it is not asked any more', async () => {
   const client = makeClient()
-  const repository = client.repository(await deadHost(), 'app')
+  const repository = client.repository(DEAD_HOST, 'app')
   await failureOf(repository.fetchManifest('1'), 'NETWORK')
   const abort = new AbortController()
   const first = failureOf(repository.fetchManifest('2', abort.signal), 'NETWORK')
