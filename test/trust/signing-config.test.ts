@@ -56,7 +56,11 @@ describe('the services of a signing config', () => {
     const now = new Date(NOW).toISOString()
     expect(
       logs([
-        { url: 'https://over.example', majorApiVersion: 2, validFor: { end: '2026-06-01T11:59:59Z' } },
+        {
+          url: 'https://over.example',
+          majorApiVersion: 2,
+          validFor: { start: '2020-01-01T00:00:00Z', end: '2026-06-01T11:59:59Z' },
+        },
         { url: 'https://later.example', majorApiVersion: 2, validFor: { start: '2026-06-01T12:00:01Z' } },
         { url: 'https://unknown.example', majorApiVersion: 3 },
         { url: 'https://unreleased.example', majorApiVersion: 0 },
@@ -91,7 +95,14 @@ describe('the services of a signing config', () => {
     ['no authority', { caUrls: [] }, /certificate authority \(caUrls\): none is named/],
     [
       'an authority whose time is over',
-      { caUrls: all([{ url: 'https://f.example', validFor: { end: '2025-01-01T00:00:00Z' } }]) },
+      {
+        caUrls: all([
+          {
+            url: 'https://f.example',
+            validFor: { start: '2020-01-01T00:00:00Z', end: '2025-01-01T00:00:00Z' },
+          },
+        ]),
+      },
       /none of those named is valid now \(2026-06-01/,
     ],
     [
@@ -117,6 +128,22 @@ describe('the services of a signing config', () => {
       { caUrls: all([{ url: 'https://f.example', validFor: { start: 'soon' } }]) },
       /it is no time/,
     ],
+    [
+      'a day that is none',
+      { caUrls: all([{ url: 'https://f.example', validFor: { start: '2026-02-30T00:00:00Z' } }]) },
+      /caUrls\.0\.validFor\.start: it is no time/,
+    ],
+    [
+      'a validity without its start',
+      { tsaUrls: all([{ url: 'https://t.example', validFor: { end: '2100-01-01T00:00:00Z' } }]) },
+      /tsaUrls\.0\.validFor: it has no start/,
+    ],
+    [
+      'a validity in another spelling',
+      { caUrls: [{ url: 'https://f.example', majorApiVersion: 1, valid_for: {} }] },
+      /caUrls\.0\.valid_for: a member is missing, unknown/,
+    ],
+    ['a member that is not known', { caURLs: [] }, /caURLs: a member is missing, unknown/],
     ['plain HTTP', { caUrls: all([{ url: 'http://f.example' }]) }, /http:\/\/f\.example\/: it is not https/],
     [
       'a user in a URL',

@@ -1,32 +1,11 @@
 import * as v from 'valibot'
 import { base64Text } from '../base64.ts'
-
-const MEMBERS = 'a member is missing, unknown or of the wrong kind'
-
-// The members of the protobuf messages and no others, as Go's decoder has it. The library would take strings for
-// lists, lists for strings, and any text for base64.
-const text = v.string('a string is expected')
-/** protobuf's JSON has 64-bit numbers as strings, and allows numbers. */
-const int64 = v.union(
-  [v.pipe(text, v.regex(/^-?\d{1,19}$/, 'a whole number is expected')), v.pipe(v.number(), v.integer())],
-  'a whole number is expected',
-)
+import { CertificateShape, int64, list, MEMBERS, text } from '../protobuf-json.ts'
 
 /** More than any tool writes; few enough that a small file cannot make much work. */
 const MAX_PARTS = 16
 /** As deep as a tree with 2^64 leaves. */
 const MAX_HASHES = 64
-
-function list<S extends v.GenericSchema>(
-  item: S,
-  most: number,
-): v.SchemaWithPipe<
-  readonly [v.ArraySchema<S, string>, v.MaxLengthAction<v.InferOutput<S>[], number, string>]
-> {
-  return v.pipe(v.array(item, 'a list is expected'), v.maxLength(most, `more than ${most} of them`))
-}
-
-const CertificateShape = v.strictObject({ rawBytes: base64Text }, MEMBERS)
 
 const LogEntryShape = v.strictObject(
   {

@@ -10,7 +10,7 @@ import { has, member } from '../members.ts'
 import type { SignedByIdentity } from '../verified.ts'
 import { CertificateBundleShape } from './bundle-shape.ts'
 import { readLeaf } from './leaf.ts'
-import { checkLogEntry, describeLogEntry, withoutIdleProof } from './log-entries.ts'
+import { checkLogEntry, describeLogEntry, logsInUse, withoutIdleProof } from './log-entries.ts'
 import { explainFailure, missingWitness } from './reasons.ts'
 import { revealed } from './revealed.ts'
 import type { Root } from './trusted-root.ts'
@@ -93,7 +93,9 @@ export function verifyCertificateBundle(
     if (missing !== undefined) return refused(missing)
     const der = certificateOf(bundle)
     for (const entry of tlogEntries) checkLogEntry(entry, der)
-    new Verifier(root.material, { tlogThreshold: 1, ctlogThreshold: 1, timestampThreshold: 1 }).verify(entity)
+    const tlogs = logsInUse(tlogEntries, timesOf(entity), root)
+    const thresholds = { tlogThreshold: 1, ctlogThreshold: 1, timestampThreshold: 1 }
+    new Verifier({ ...root.material, tlogs }, thresholds).verify(entity)
     return {
       ok: true,
       by: {

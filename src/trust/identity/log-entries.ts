@@ -1,9 +1,11 @@
 import type { Bundle } from '@sigstore/bundle'
 import { AirgapError } from '../../errors.ts'
+import { formatMoment } from '../../bundle/fields.ts'
 import { parseStrictJson } from '../../oci/json.ts'
 import { decodeBase64 } from '../base64.ts'
 import { pemBlocks } from '../pem.ts'
 import type { LogEntry } from '../verified.ts'
+import type { Root } from './trusted-root.ts'
 
 export type TlogEntry = Bundle['verificationMaterial']['tlogEntries'][number]
 
@@ -50,6 +52,44 @@ function checkProof(
 export function withoutIdleProof(entry: TlogEntry): TlogEntry {
   return entry.inclusionProof?.checkpoint ? entry : { ...entry, inclusionProof: undefined }
 }
+
+/**
+ * The logs of the root that were in use when these entries were made. The library asks that of a log which promises a
+ * time, and not of one that only proves (Rekor 2), nor of who has signed a checkpoint. An entry that tells no time was
+ * made about when the signature was: its log has to have been in use at every time that is vouched for.
+ *
+ * @param times milliseconds since 1970, all that the signature's timestamps and promises say.
+ * @throws AirgapError `INVALID_CONTENT`, its message a clause.
+ */
+export function logsInUse(
+  entries: readonly TlogEntry[],
+  times: readonly number[],
+  { material }: Root,
+): Root['material']['tlogs'] {
+  const logs = new Set<Root['material']['tlogs'][number]>()
+  for (const { logId, inclusionPromise, integratedTime } of entries) {
+    const known = material.tlogs.filter(({ logID }) => logID.equals(logId.keyId))
+    const when = inclusionPromise ? [Number(integratedTime) * 1000] : times
+    const inUse = known.filter(({ validFor: { start, end } }) =>
+      when.every((time) => start.getTime() <= time && time <= end.getTime()),
+    )
+    if (inUse.length === 0) throw refused(outOfUse(known, when))
+    for (const log of inUse) logs.add(log)
+  }
+  return [...logs]
+}
+
+function outOfUse(known: Root['material']['tlogs'], times: readonly number[]): string {
+  const ranges = known.map(({ validFor: { start, end } }) => {
+    const until = end.getTime() < END_OF_TIME ? ` to ${formatMoment(end.getTime())}` : ' on'
+    return `from ${formatMoment(start.getTime())}${until}`
+  })
+  const when = times.map(formatMoment).join(' and ')
+  return `the log that it names was not in use when it was signed (${when}): the trusted root has it ${ranges.join(' and ')}`
+}
+
+/** What the library has for an end that is left out. */
+const END_OF_TIME = 8_640_000_000_000_000
 
 /** The place in the body where each kind of entry holds the signer's certificate (sigstore/rekor, pkg/types). */
 const PLACES: Record<string, readonly (string | number)[]> = {

@@ -1,9 +1,12 @@
 import { TrustedRoot } from '@sigstore/protobuf-specs'
 import { toTrustMaterial, VerificationError, type TrustMaterial } from '@sigstore/verify'
+import * as v from 'valibot'
 import { AirgapError } from '../../errors.ts'
 import { readSmallFile } from '../../files/small-file.ts'
 import { digestOf, type Digest } from '../../oci/digest.ts'
-import { parseStrictJson } from '../../oci/json.ts'
+import { checkShape, parseStrictJson } from '../../oci/json.ts'
+import { base64Text } from '../base64.ts'
+import { CertificateShape, list, MEMBERS, text, TimeRange } from '../protobuf-json.ts'
 
 /** Certificate authorities, logs and timestamp authorities that the caller trusts. */
 export interface Root {
@@ -30,8 +33,54 @@ const MEDIA_TYPES: ReadonlySet<string> = new Set([
   'application/vnd.dev.sigstore.trustedroot.v0.2+json',
 ])
 
+/** The public good instance has two of each at most, in five years. */
+const MAX_INSTANCES = 256
+const MAX_CHAIN = 16
+
+const LogIdShape = v.strictObject({ keyId: base64Text }, MEMBERS)
+
+const LogShape = v.strictObject(
+  {
+    baseUrl: v.nullish(text),
+    hashAlgorithm: v.literal('SHA2_256', 'only SHA2_256 is known'),
+    publicKey: v.strictObject({ rawBytes: base64Text, keyDetails: text, validFor: TimeRange }, MEMBERS),
+    logId: LogIdShape,
+    checkpointKeyId: v.nullish(LogIdShape),
+    operator: v.nullish(text),
+  },
+  MEMBERS,
+)
+
+const AuthorityShape = v.strictObject(
+  {
+    subject: v.nullish(
+      v.strictObject({ organization: v.nullish(text), commonName: v.nullish(text) }, MEMBERS),
+    ),
+    uri: v.nullish(text),
+    certChain: v.strictObject(
+      { certificates: v.pipe(list(CertificateShape, MAX_CHAIN), v.minLength(1, 'it is empty')) },
+      MEMBERS,
+    ),
+    validFor: TimeRange,
+    operator: v.nullish(text),
+  },
+  MEMBERS,
+)
+
+const RootShape = v.strictObject(
+  {
+    mediaType: text,
+    tlogs: v.nullish(list(LogShape, MAX_INSTANCES)),
+    certificateAuthorities: v.nullish(list(AuthorityShape, MAX_INSTANCES)),
+    ctlogs: v.nullish(list(LogShape, MAX_INSTANCES)),
+    timestampAuthorities: v.nullish(list(AuthorityShape, MAX_INSTANCES)),
+  },
+  MEMBERS,
+)
+
 /**
- * Reads a trusted root (sigstore/protobuf-specs, `sigstore_trustroot.proto`) from a file of the caller's.
+ * Reads a trusted root (sigstore/protobuf-specs, `sigstore_trustroot.proto`) from a file of the caller's:
+ * strict JSON with the members of these messages and no others, and for each authority and log since when it is valid.
  * @throws AirgapError `FILE`, `INVALID_CONTENT`
  */
 export async function readTrustedRoot(path: string): Promise<Root> {
@@ -55,6 +104,15 @@ export function parseTrustedRoot(bytes: Uint8Array, source: string): Root {
     throw new VerificationError({ code: 'PUBLIC_KEY_ERROR', message: 'a root holds no keys of signers' })
   }
   let root: Root
+  try {
+    checkShape(RootShape, value, `${source} cannot be read as a trusted root of Sigstore`)
+  } catch (error) {
+    if (!(error instanceof AirgapError)) throw error
+    throw new AirgapError('INVALID_CONTENT', error.message, {
+      hint: 'Every authority and log says since when it is valid (validFor, with a start), and no member may be there that is not known here. Take the trusted_root.json of the instance as it is.',
+      cause: error,
+    })
+  }
   try {
     const parsed = TrustedRoot.fromJSON(value)
     root = {

@@ -1,6 +1,7 @@
 import * as v from 'valibot'
 import { AirgapError } from '../../errors.ts'
 import { checkShape, parseStrictJson } from '../../oci/json.ts'
+import { MEMBERS, text, TimeRange } from '../protobuf-json.ts'
 
 /** The most that a signing config may have. Bytes. */
 export const MAX_SIGNING_CONFIG = 1024 * 1024
@@ -10,36 +11,40 @@ const MEDIA_TYPE = 'application/vnd.dev.sigstore.signingconfig.v0.2+json'
 /** The APIs that are spoken here, by their major versions. */
 const VERSIONS = { authority: [1], log: [1, 2], timestamps: [1] } as const
 
-const instant = v.pipe(
-  v.string('a time is expected'),
-  v.check((text) => Number.isFinite(Date.parse(text)), 'it is no time'),
-  v.transform((text) => Date.parse(text)),
+const ServiceSchema = v.strictObject(
+  {
+    url: v.string('a URL is expected'),
+    majorApiVersion: v.number('a number is expected'),
+    validFor: v.nullish(TimeRange),
+    operator: v.nullish(text, ''),
+  },
+  MEMBERS,
+)
+const services = v.nullish(v.array(ServiceSchema, 'a list is expected'), [])
+const selection = v.nullish(
+  v.strictObject(
+    {
+      selector: v.nullish(
+        v.picklist(['ALL', 'ANY', 'EXACT', 'SERVICE_SELECTOR_UNDEFINED'], 'ALL, ANY or EXACT is expected'),
+      ),
+      count: v.nullish(v.pipe(v.number('a number is expected'), v.integer(), v.minValue(0)), 0),
+    },
+    MEMBERS,
+  ),
 )
 
-const ServiceSchema = v.object({
-  url: v.string('a URL is expected'),
-  majorApiVersion: v.number('a number is expected'),
-  validFor: v.optional(v.object({ start: v.optional(instant), end: v.optional(instant) })),
-  operator: v.optional(v.string('a string is expected'), ''),
-})
-const services = v.optional(v.array(ServiceSchema, 'a list is expected'), [])
-const selection = v.optional(
-  v.object({
-    selector: v.optional(
-      v.picklist(['ALL', 'ANY', 'EXACT', 'SERVICE_SELECTOR_UNDEFINED'], 'ALL, ANY or EXACT is expected'),
-    ),
-    count: v.optional(v.pipe(v.number('a number is expected'), v.integer(), v.minValue(0)), 0),
-  }),
+const ConfigSchema = v.strictObject(
+  {
+    mediaType: v.literal(MEDIA_TYPE, `it is not ${MEDIA_TYPE}`),
+    caUrls: services,
+    oidcUrls: services,
+    rekorTlogUrls: services,
+    rekorTlogConfig: selection,
+    tsaUrls: services,
+    tsaConfig: selection,
+  },
+  MEMBERS,
 )
-
-const ConfigSchema = v.object({
-  mediaType: v.literal(MEDIA_TYPE, `it is not ${MEDIA_TYPE}`),
-  caUrls: services,
-  rekorTlogUrls: services,
-  rekorTlogConfig: selection,
-  tsaUrls: services,
-  tsaConfig: selection,
-})
 
 type Service = v.InferOutput<typeof ServiceSchema>
 type Selection = v.InferOutput<typeof selection>
@@ -128,7 +133,7 @@ function select<V extends number>(
   how: Selection,
   now: number,
 ): { url: string; version: V }[] | string {
-  const selector = how?.selector
+  const selector = how?.selector ?? undefined
   if (all.length === 0 && (selector === undefined || selector === 'SERVICE_SELECTOR_UNDEFINED')) return []
   if (selector === undefined || selector === 'SERVICE_SELECTOR_UNDEFINED') {
     return 'nothing says how many of them to use (selector)'

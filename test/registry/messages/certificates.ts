@@ -105,6 +105,23 @@ export const CERTIFICATE_CASES: Case[] = [
     hints: [/fetch that anew/],
   },
   {
+    name: 'a log that was in use at another time',
+    provoke: async () => {
+      const { sigstore, draft } = await world()
+      const json = JSON.parse(sigstore.trustedRoot.toString()) as {
+        tlogs: { publicKey: { validFor: object } }[]
+      }
+      for (const { publicKey } of json.tlogs) {
+        publicKey.validFor = { start: '2021-01-12T11:53:27Z', end: '2022-12-31T23:59:59Z' }
+      }
+      return refusal(await certifiedEntries(draft, (sums) => sigstore.sign(sums)), {
+        root: parseTrustedRoot(Buffer.from(JSON.stringify(json)), 'older.json'),
+      })
+    },
+    says: /^the log that it names was not in use when it was signed \(\S+\): the trusted root has it from 2021-01-12T11:53:27Z to 2022-12-31T23:59:59Z$/,
+    hints: RIGHT_ONES,
+  },
+  {
     name: 'a certificate that had expired',
     provoke: signedWith({ minutesLater: 30 }),
     says: /^the certificate had expired at the time of signing: it was valid from /,
@@ -139,6 +156,16 @@ export const CERTIFICATE_CASES: Case[] = [
     provoke: async () => parseTrustedRoot(Buffer.from('{"signed":{}}'), 'root.json'),
     says: /^root\.json is no trusted root of Sigstore$/,
     hints: [/airgap trust-root fetch/],
+  },
+  {
+    name: 'a trusted root that does not say since when a log is valid',
+    provoke: async () => {
+      const { sigstore } = await world()
+      const text = sigstore.trustedRoot.toString().replace(/"start": "[^"]*"/, '')
+      return parseTrustedRoot(Buffer.from(text), 'root.json')
+    },
+    says: /^root\.json cannot be read as a trusted root of Sigstore: tlogs\.0\.publicKey\.validFor: it has no start$/,
+    hints: [/since when it is valid \(validFor, with a start\)/],
   },
   {
     name: 'a pattern that is none',

@@ -478,6 +478,29 @@ function mixedRoot(mine: Sigstore, other: Sigstore, part: string): Root {
   return parseTrustedRoot(Buffer.from(JSON.stringify(mixed)), 'mixed.json')
 }
 
+/** A trusted root as JSON, with what is said of the first of each kind. */
+interface RootJson {
+  tlogs: [{ publicKey: Record<string, unknown> }]
+  ctlogs: [{ publicKey: Record<string, unknown> }]
+  certificateAuthorities: [Record<string, unknown>]
+  timestampAuthorities: [Record<string, unknown>]
+}
+
+/** Where the time for which each kind is valid stands. */
+const VALIDITY: [string, (json: RootJson) => Record<string, unknown>][] = [
+  ['tlogs.0.publicKey', (json) => json.tlogs[0].publicKey],
+  ['ctlogs.0.publicKey', (json) => json.ctlogs[0].publicKey],
+  ['certificateAuthorities.0', (json) => json.certificateAuthorities[0]],
+  ['timestampAuthorities.0', (json) => json.timestampAuthorities[0]],
+]
+
+/** The root, changed. */
+function changedRoot(change: (json: RootJson) => unknown): Buffer {
+  const json = JSON.parse(sigstore.trustedRoot.toString()) as RootJson
+  change(json)
+  return Buffer.from(JSON.stringify(json))
+}
+
 describe('a trusted root', () => {
   test.each<[string, (json: Record<string, unknown>) => unknown, RegExp]>([
     [
@@ -500,5 +523,123 @@ describe('a trusted root', () => {
   ])('%s is refused', (_, change, message) => {
     const json = JSON.parse(sigstore.trustedRoot.toString()) as Record<string, unknown>
     expect(() => parseTrustedRoot(Buffer.from(JSON.stringify(change(json))), 'root.json')).toThrow(message)
+  })
+
+  test.each(VALIDITY)('says of each since when it is valid, also of %s', (place, of) => {
+    const refusal = (change: (entry: Record<string, unknown>) => unknown): string => {
+      try {
+        parseTrustedRoot(
+          changedRoot((json) => change(of(json))),
+          'root.json',
+        )
+        return 'it is taken'
+      } catch (error) {
+        return (error as Error).message
+      }
+    }
+    const range = (validFor: unknown): string => refusal((entry) => Object.assign(entry, { validFor }))
+    const start = '2020-01-01T00:00:00Z'
+    const at = `root.json cannot be read as a trusted root of Sigstore: ${place}`
+
+    expect(range({ start })).toBe('it is taken')
+    expect(range({ start, end: null })).toBe('it is taken')
+    expect(range({ start, end: start })).toBe('it is taken')
+    expect(range({ start: '2020-01-01T02:00:00.000000001+02:00', end: '2021-12-31T23:59:59.999Z' })).toBe(
+      'it is taken',
+    )
+    for (const nothing of [{}, { end: start }, { start: null }]) {
+      expect(range(nothing)).toBe(`${at}.validFor: it has no start`)
+    }
+    expect(refusal((entry) => delete entry['validFor'])).toMatch(`${at}.validFor: a member is missing`)
+    expect(range(null)).toMatch(`${at}.validFor: a member is missing`)
+    expect(range({ start, End: start })).toMatch(`${at}.validFor.End: a member is missing, unknown`)
+    expect(refusal((entry) => Object.assign(entry, { valid_for: { start } }))).toMatch(
+      `${at}.valid_for: a member is missing, unknown`,
+    )
+    for (const none of ['soon', '', '2020', '2020-01-01', '2020-02-30T00:00:00Z', '2020-01-01T24:00:00Z']) {
+      expect(range({ start: none }), none).toBe(
+        `${at}.validFor.start: it is no time like 2026-01-31T12:00:00Z`,
+      )
+      expect(range({ start, end: none }), none).toMatch(`${at}.validFor.end: it is no time`)
+    }
+    expect(range({ start: 1_577_836_800 })).toBe(`${at}.validFor.start: a time is expected`)
+    expect(range({ start: { seconds: '0' } })).toBe(`${at}.validFor.start: a time is expected`)
+    expect(range({ start, end: '2019-12-31T23:59:59Z' })).toBe(`${at}.validFor: it ends before it begins`)
+  })
+
+  test.each<[string, (json: RootJson) => unknown, string]>([
+    ['a member', (json) => Object.assign(json, { Tlogs: [] }), 'Tlogs: a member is missing, unknown'],
+    ['a log', (json) => Object.assign(json.tlogs[0], { log_id: 1 }), 'tlogs.0.log_id: a member is missing'],
+    [
+      'an authority',
+      (json) => Object.assign(json.certificateAuthorities[0], { cert_chain: {} }),
+      'certificateAuthorities.0.cert_chain: a member is missing',
+    ],
+    [
+      'bytes',
+      (json) => Object.assign(json.ctlogs[0].publicKey, { rawBytes: '####' }),
+      'ctlogs.0.publicKey.rawBytes: it is not canonical base64',
+    ],
+    [
+      'a hash',
+      (json) => Object.assign(json.tlogs[0], { hashAlgorithm: 'SHA2_512' }),
+      'tlogs.0.hashAlgorithm: only SHA2_256 is known',
+    ],
+    ['a list', (json) => Object.assign(json, { tlogs: {} }), 'tlogs: a list is expected'],
+  ])('with %s that is not known is refused', (_, change, message) => {
+    expect(() => parseTrustedRoot(changedRoot(change), 'root.json')).toThrow(message)
+  })
+
+  const byLog: SignOptions = {}
+  const byRekor2: SignOptions = { rekorV2: true, withTimestamp: true }
+  const byTimestamp: SignOptions = { withTimestamp: true }
+  test.each<[string, number, SignOptions, RegExp]>([
+    [
+      'a log',
+      0,
+      byLog,
+      /^the log that it names was not in use when it was signed \(2026-06-01T12:00:00Z\): /,
+    ],
+    [
+      'a log that tells no time',
+      0,
+      byRekor2,
+      /^the log that it names was not in use when it was signed \(2026-06-01T12:00:00Z\): /,
+    ],
+    ['a certificate log', 1, byLog, /SCT.*is by no certificate log of the trusted root/],
+    ['an authority', 2, byLog, /issued by no authority that the trusted root has for that time/],
+    ['an authority, at the time of a timestamp', 2, byRekor2, /issued by no authority that the trusted root/],
+    ['a timestamp authority', 3, byTimestamp, /is by no authority of the trusted root/],
+  ])('believes %s only for the time that it says, its ends included', async (_, kind, options, reason) => {
+    const moment = '2026-06-01T12:00:00Z'
+    const then = await makeSigstore(new Date(moment))
+    const json = await then.sign(PAYLOAD, options)
+    const verdict = (start: string, end?: string): string => {
+      const changed = JSON.parse(then.trustedRoot.toString()) as RootJson
+      VALIDITY[kind]![1](changed)['validFor'] = { start, ...(end === undefined ? {} : { end }) }
+      const trusted = parseTrustedRoot(Buffer.from(JSON.stringify(changed)), 'root.json')
+      return reasonOf(check(json, PAYLOAD, trusted))
+    }
+    expect(verdict('1970-01-01T00:00:00Z')).toBe('it is good')
+    expect(verdict('1970-01-01T00:00:00Z', '2026-06-01T11:59:59Z')).toMatch(reason)
+    expect(verdict('2026-06-01T12:00:01Z')).toMatch(reason)
+    // The certificate log and the timestamp authority of the tests tell milliseconds, too.
+    const [first, last] = kind === 0 || kind === 2 ? [moment, moment] : [moment, '2026-06-01T12:00:00.999Z']
+    expect(verdict(first, last)).toBe('it is good')
+  })
+
+  test('says in a refusal when the log was in use', async () => {
+    const json = await sigstore.sign(PAYLOAD)
+    const validFor = { start: '2020-01-01T00:00:00Z', end: '2021-12-31T23:59:59.999Z' }
+    const ended = changedRoot(({ tlogs }) => Object.assign(tlogs[0].publicKey, { validFor }))
+    expect(reasonOf(check(json, PAYLOAD, parseTrustedRoot(ended, 'root.json')))).toMatch(
+      /: the trusted root has it from 2020-01-01T00:00:00Z to 2021-12-31T23:59:59Z$/,
+    )
+    const coming = changedRoot(({ tlogs }) =>
+      Object.assign(tlogs[0].publicKey, { validFor: { start: '2100-01-01T00:00:00Z' } }),
+    )
+    expect(reasonOf(check(json, PAYLOAD, parseTrustedRoot(coming, 'root.json')))).toMatch(
+      /: the trusted root has it from 2100-01-01T00:00:00Z on$/,
+    )
   })
 })
