@@ -1,5 +1,13 @@
 import { AirgapError } from '../errors.ts'
-import { CHECKSUMS, digestOfBlobName, MAX_RAW_SIGNATURE, MAX_SIGSTORE_SIGNATURE } from './names.ts'
+import { parseDescription, type BundleDescription } from './description.ts'
+import {
+  CHECKSUMS,
+  DESCRIPTION,
+  digestOfBlobName,
+  MAX_JSON_ENTRY,
+  MAX_RAW_SIGNATURE,
+  MAX_SIGSTORE_SIGNATURE,
+} from './names.ts'
 import { next, type BundleEntry, type BundleReader } from './reader.ts'
 import { BLOCK } from './tar.ts'
 
@@ -17,26 +25,60 @@ const LARGEST_HOLE = MAX_SIGSTORE_SIGNATURE + MAX_RAW_SIGNATURE + 8 * BLOCK
  */
 export async function findBlobs(reader: BundleReader, signal?: AbortSignal): Promise<BundleEntry[]> {
   const blobs: BundleEntry[] = []
+  for await (const entry of entriesOf(reader, signal)) {
+    if (digestOfBlobName(entry.name) !== undefined) blobs.push(entry)
+  }
+  return blobs
+}
+
+/**
+ * What a bundle, finished or not, says of itself. Nobody has vouched for it: it is good for a suggestion, not for a check.
+ *
+ * @returns undefined where there is no `airgap.json` in it that can be read.
+ * @throws AirgapError `FILE`; the signal's reason
+ */
+export async function findDescription(
+  reader: BundleReader,
+  signal?: AbortSignal,
+): Promise<BundleDescription | undefined> {
+  try {
+    for await (const entry of entriesOf(reader, signal)) {
+      if (entry.name === DESCRIPTION) return parseDescription(await reader.read(entry, MAX_JSON_ENTRY))
+      if (digestOfBlobName(entry.name) !== undefined) return undefined
+    }
+    return undefined
+  } catch (error) {
+    if (error instanceof AirgapError && error.code !== 'FILE') return undefined
+    throw error
+  }
+}
+
+/** The entries whose place is within the file, up to the first header that cannot be read. */
+async function* entriesOf(
+  reader: BundleReader,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<BundleEntry, void, undefined> {
   const first = await reader.entryAt(0)
   if (first?.name !== CHECKSUMS) {
     throw new AirgapError('INVALID_CONTENT', `${reader.path} does not begin as a bundle does`)
   }
   const holeEnd = next(first) + LARGEST_HOLE
   let offset = next(first)
+  let hasBlobs = false
   for (let count = 0; count < MAX_ENTRIES && offset + BLOCK <= reader.fileSize;) {
     signal?.throwIfAborted()
     const entry = await headerOrNothing(reader, offset)
     if (entry === undefined) {
-      if (blobs.length > 0 || offset >= holeEnd) break
+      if (hasBlobs || offset >= holeEnd) break
       offset += BLOCK
       continue
     }
     count += 1
     if (entry.contentOffset + entry.size > reader.fileSize) break
-    if (digestOfBlobName(entry.name) !== undefined) blobs.push(entry)
+    hasBlobs ||= digestOfBlobName(entry.name) !== undefined
+    yield entry
     offset = next(entry)
   }
-  return blobs
 }
 
 async function headerOrNothing(reader: BundleReader, offset: number): Promise<BundleEntry | undefined> {

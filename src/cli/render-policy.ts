@@ -52,12 +52,12 @@ export function sequenceField({
   sequenceMemory,
   previousSequence,
 }: {
-  bundle: { sequence: number }
+  bundle: { name: string; sequence: number }
   sequenceMemory?: 'found' | 'none' | 'off' | undefined
   previousSequence?: number | undefined
 }): [string, string][] {
   if (sequenceMemory === undefined || sequenceMemory === 'off') return []
   const before =
     previousSequence === undefined ? 'none was remembered' : `the last before was ${previousSequence}`
-  return [['sequence', `${bundle.sequence}; ${before}`]]
+  return [['sequence', `${bundle.sequence} of ${escapeLine(JSON.stringify(bundle.name))}; ${before}`]]
 }

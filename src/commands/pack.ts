@@ -91,7 +91,8 @@ export default class Pack extends BaseCommand {
     ...keylessFlags,
     'no-sign': Flags.boolean({ description: 'Leave the bundle unsigned', helpGroup: 'SIGNING' }),
     name: Flags.string({
-      description: "The bundle's name; by default the output's",
+      description:
+        "The bundle's name, under which push remembers it; by default that of the bundle in --reuse, else the output's without extension and trailing number, version or date",
       helpValue: 'NAME',
       helpGroup: 'OUTPUT',
     }),
@@ -159,7 +160,7 @@ export default class Pack extends BaseCommand {
         ...description,
         output: flags['dry-run'] ? undefined : toStandardOutput ? process.stdout : flags.output,
         // A plan bears the name that its bundle would have.
-        name: flags.name ?? (toStandardOutput ? undefined : basename(flags.output)),
+        fileName: toStandardOutput ? undefined : flags.output,
         force: flags.force,
         key: key ?? (keyless ? { keyless } : 'unsigned'),
         verifyUpstream,

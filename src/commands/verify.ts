@@ -27,7 +27,7 @@ export default class Verify extends BaseCommand {
     {
       description: 'And no older than what was approved before',
       command:
-        '<%= config.bin %> <%= command.id %> k8s.tar --key airgap.pub --expect-name k8s.tar --min-sequence 42',
+        '<%= config.bin %> <%= command.id %> k8s.tar --key airgap.pub --expect-name k8s --min-sequence 42',
     },
     {
       description: 'Signed by those whom a policy asks for, one of them beside the bundle',

@@ -5,6 +5,11 @@ import { TOOL } from '../version.ts'
 
 /** What a bundle says of itself, beside its images. */
 export interface DescriptionOptions {
+  /**
+   * Under this and its signer a push remembers the bundle's sequence. Where left out: the name of the bundle in `reuse`,
+   * where there is one or all have the same; else the output's file name without its extension and without a number,
+   * version or date at its end; `bundle` for a stream.
+   */
   name?: string | undefined
   /** A version to show, free text. */
   version?: string | undefined

@@ -1,4 +1,3 @@
-import { basename } from 'node:path'
 import { checkDeliveredNames, sortImages } from '../bundle/layout.ts'
 import { AirgapError } from '../errors.ts'
 import { compareBytes } from '../oci/json.ts'
@@ -16,9 +15,6 @@ import type { KnownMirrors } from './mirrors.ts'
 import type { Upstream } from './upstream.ts'
 import { requestOf, resolveWith, type ResolveRequest } from './request.ts'
 import type { Run } from './run.ts'
-
-/** What a bundle is called when it goes to a stream and no name is given. */
-const NAME_OF_A_STREAM = 'bundle'
 
 /** What the options of a pack come to by themselves. */
 export interface PackRequest {
@@ -59,12 +55,12 @@ export async function signingOf(options: PackOptions, run: Run): Promise<Signing
 
 /**
  * Reads everything that can be wrong in the options.
+ * @param name of the bundle, as it was chosen.
  * @throws AirgapError `USAGE`, `INVALID_REFERENCE`, `INVALID_PLATFORM`
  */
-export function packRequestOf(options: PackOptions): PackRequest {
-  const { images, lock, output } = options
+export function packRequestOf(options: PackOptions, name: string): PackRequest {
+  const { images, lock } = options
   const request = images && requestOf({ ...options, images })
-  const name = options.name ?? (typeof output === 'string' ? basename(output) : NAME_OF_A_STREAM)
   const description = describeBundle({ ...options, name }, Date.now())
   if (lock && !request) return { what: { lock }, description }
   if (request && !lock) return { what: { request }, description }

@@ -10,7 +10,9 @@ import type { PackSummary } from '../transfer/pack/wanted.ts'
 import type { ReusableBlobs } from '../transfer/pack/reuse.ts'
 import type { CertificateSignature } from '../trust/keyless/sign.ts'
 import type { SigningKey } from '../trust/keys.ts'
+import { chooseName } from './bundle-name.ts'
 import type { DescriptionOptions } from './description.ts'
+import { tellName, tellSequence, watchClocks } from './pack-notes.ts'
 import { shared, withClient } from './client.ts'
 import type { KeylessOptions } from './keyless.ts'
 import type { UnfinishedPack } from './pack-file.ts'
@@ -29,6 +31,8 @@ export interface PackOptions extends SourceOptions, DescriptionOptions, Partial<
    * that no verification takes for a bundle. Undefined only plans: nothing but manifests is fetched.
    */
   output: string | Writable | undefined
+  /** What the file is going to be called, where `output` names none: the bundle's default name follows from it. */
+  fileName?: string | undefined
   /** Replace the file if it exists. */
   force?: boolean | undefined
   /** Start over from nothing, even if an interrupted pack could be gone on with. */
@@ -88,9 +92,17 @@ export interface Packed {
  *   there and could not be signed.
  */
 export async function pack(options: PackOptions): Promise<Packed> {
-  return running(options, async (run) => {
-    const request = packRequestOf(options)
+  return running(options, async (outer) => {
+    const { run, clocks } = watchClocks(outer)
+    const file = typeof options.output === 'string' ? options.output : options.fileName
+    const chosen = await chooseName({ name: options.name, reuse: options.reuse, file }, run.signal)
+    const request = packRequestOf(options, chosen.name)
     run.signal.throwIfAborted()
+    const tell = (packed: Packed): Packed => {
+      tellName(chosen, run.onEvent)
+      tellSequence(packed.description, chosen, clocks, run.onEvent)
+      return packed
+    }
     const signing = await signingOf(options, run)
     const upstream = options.verifyUpstream && (await readUpstream(options.verifyUpstream))
     run.signal.throwIfAborted()
@@ -100,11 +112,11 @@ export async function pack(options: PackOptions): Promise<Packed> {
     const { output } = options
     if (typeof output === 'string') {
       const { packToPath } = await import('./pack-file.ts')
-      return packedOf(await packToPath(output, work, options, run), inUse)
+      return tell(packedOf(await packToPath(output, work, options, run), inUse))
     }
     const reuse = await openReuse(options.reuse, run)
     try {
-      return packedOf(await packElsewhere(output, work, options, run, reuse), inUse)
+      return tell(packedOf(await packElsewhere(output, work, options, run, reuse), inUse))
     } finally {
       await reuse?.close()
     }

@@ -114,8 +114,7 @@ export async function push(path: string, target: string, options: PushOptions): 
                 ...(uploads ? { uploads } : {}),
                 moveTags: options.moveTags ?? false,
                 verifyTarget: options.verifyTarget ?? false,
-                beforeTags: () =>
-                  memory.record([reached.registry, reached.prefix].filter(Boolean).join('/'), run.signal),
+                beforeTags: () => memory.record(rememberedTarget(reached), run.signal),
               }),
           )
           const refused = refusedIndexes(receipt)
@@ -189,7 +188,11 @@ async function planned<T>(
   run.reporting?.of(opened, trust)
   try {
     const willRecord = options.isPlan !== true
-    const memory = await recallSequences(opened, trust, options, { willRecord, onEvent: run.onEvent })
+    const memory = await recallSequences(opened, trust, options, {
+      willRecord,
+      target: rememberedTarget(parsed),
+      onEvent: run.onEvent,
+    })
     opened.sequences = memory.evidence
     if (opened.problems.length > 0 || !opened.description) throw verificationError(path, opened)
     const images = opened.images.filter(({ image }) => select(image))
@@ -239,6 +242,11 @@ async function planned<T>(
   } finally {
     await opened.reader.close()
   }
+}
+
+/** A target as the memory of sequences has it. */
+function rememberedTarget({ registry, prefix }: { registry: string; prefix: string }): string {
+  return [registry, prefix].filter(Boolean).join('/')
 }
 
 function selection(

@@ -39,6 +39,7 @@ export function requireRemembered({ sequences }: SequenceOptions, { unauthentica
  * remembered yet.
  *
  * @param willRecord whether the bundle is going to be accepted: then the file has to be one that can be written.
+ * @param target where it goes: of other names that the same signer has pushed there, a warning tells.
  * @param mustExist whether a file that is not there is an error: it can only be a mistyped name.
  * @throws AirgapError `FILE` where the file is damaged or cannot be read, `OUTPUT_UNSAFE`
  */
@@ -48,9 +49,10 @@ export async function recallSequences(
   { sequences, allowRollback = false }: SequenceOptions,
   {
     willRecord,
+    target,
     mustExist = false,
     onEvent,
-  }: { willRecord: boolean; mustExist?: boolean; onEvent: Run['onEvent'] },
+  }: { willRecord: boolean; target?: string; mustExist?: boolean; onEvent: Run['onEvent'] },
 ): Promise<RecalledSequences> {
   const off: RecalledSequences = { evidence: { sequenceMemory: 'off' }, record: async () => {} }
   if (sequences === undefined) return off
@@ -80,6 +82,7 @@ export async function recallSequences(
   }
   const canRecord = willRecord && (await isWritable(memory, sequences === true, warn))
   tellIfNew(memory, opened, { willRecord, canRecord, note })
+  if (target !== undefined) tellOtherNames(memory, opened, { target, warn })
   const { evidence } = memory
   return {
     evidence: willRecord && !canRecord && evidence.sequenceMemory === 'none' ? off.evidence : evidence,
@@ -125,4 +128,23 @@ function tellIfNew(
   const name = JSON.stringify(description?.name ?? '')
   const then = canRecord ? '; from now on an older bundle is refused' : ''
   note(`No earlier push of ${name} by ${signers} is remembered in ${file.path}${then}.`)
+}
+
+const MOST_NAMES = 3
+
+/** Releases of one bundle under several names are several bundles to the memory, and none of them is ever old. */
+function tellOtherNames(
+  memory: SequenceMemory,
+  { description }: OpenedBundle,
+  { target, warn }: { target: string; warn: (message: string) => void },
+): void {
+  if (memory.evidence.sequenceMemory !== 'none') return
+  const names = memory.otherNames(target)
+  if (names.length === 0) return
+  const shown = names.slice(0, MOST_NAMES).map((name) => JSON.stringify(name))
+  const more = names.length > MOST_NAMES ? ` and ${names.length - MOST_NAMES} more` : ''
+  const name = JSON.stringify(description?.name ?? '')
+  warn(
+    `the name ${name} is new, and ${memory.signers} has pushed ${shown.join(', ')}${more} to ${target}: if this is a release of one of them, whether it is an older one was not checked. Releases of one bundle need one name: pack --name`,
+  )
 }

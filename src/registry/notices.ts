@@ -54,7 +54,8 @@ export type RegistryNotice =
       clientCertificate?: string
     }
   | { type: 'note'; message: string }
-  | { type: 'warning'; message: string }
+  /** `clock`: it is about a host whose clock is so far behind this machine's; ahead of it where that is negative. */
+  | { type: 'warning'; message: string; clock?: { host: string; behindMs: number } }
 
 export type OnNotice = (notice: RegistryNotice) => void
 

@@ -190,3 +190,18 @@ async function alter(name: string, offset: number): Promise<void> {
   await handle.write(byte, 0, 1, offset)
   await handle.close()
 }
+
+test('the next version in a file of its own is a release of the same bundle: push refuses the one before', async () => {
+  await using target = await startRegistry()
+  const state = ['--state', 'sequences.json', '--key', 'airgap.pub']
+  await good(['pack', image, '-o', 'apps.tar', '--key', 'airgap.key'])
+  const flags = ['pack', image, '-o', 'apps-2.tar', '--key', 'airgap.key', '--reuse', 'apps.tar']
+  const { stdout, stderr } = await good(flags, { SOURCE_DATE_EPOCH: '1790000001' })
+  expect(stdout).toMatch(/^ {2}name +apps$/m)
+  expect(stderr).toContain('The bundle is called "apps", as the one that it takes blobs from')
+  const pushed = await good(['push', 'apps-2.tar', `${target.host}/x`, ...state])
+  expect(pushed.stdout).toMatch(/^ {2}sequence +1790000001 of "apps"; none was remembered$/m)
+  const old = await run(['push', 'apps.tar', `${target.host}/x`, ...state])
+  expect(old.code).toBe(3)
+  expect(old.stderr).toContain('it is an older bundle')
+})

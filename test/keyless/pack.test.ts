@@ -47,7 +47,7 @@ describe('a bundle that is signed without a key', () => {
     await place.pack({}, { created })
     const mine = await readFile(place.output)
     const output = join(place.folder, 'unsigned.tar')
-    await pack({ images: place.images.slice(0, 1), output, name: 'out.tar', created, key: 'unsigned' })
+    await pack({ images: place.images.slice(0, 1), output, name: 'out', created, key: 'unsigned' })
     const unsigned = await readFile(output)
     const at = mine.indexOf('SHA256SUMS.sigstore.json')
     const without = Buffer.concat([mine.subarray(0, at), mine.subarray(at + 512 + 64 * 1024)])

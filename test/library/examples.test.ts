@@ -111,7 +111,7 @@ test('verify.ts gives the evidence, good or not', async () => {
     file: 'bundle.tar',
     verdict: 'good',
     digest: approved,
-    name: 'bundle.tar',
+    name: 'bundle',
     signedBy: expect.stringMatching(/^[0-9a-f]{64}$/) as string,
     images: images.toSorted().map((image) => ({ source: image, platforms: ['linux/amd64'] })),
   })

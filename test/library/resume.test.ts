@@ -239,7 +239,7 @@ describe('other inputs', () => {
         message: `added ${shop.source.host}/four:1; no longer ${shop.source.host}/three:1, ${shop.source.host}/two:1`,
       },
       { entry: 'platforms', message: 'all → linux/amd64' },
-      { entry: 'name', message: 'out.tar → else' },
+      { entry: 'name', message: 'out → else' },
       { entry: 'sequence', message: 'not given → 7' },
       {
         entry: 'signing key',

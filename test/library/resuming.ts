@@ -92,7 +92,7 @@ export async function openShop(): Promise<Shop> {
     },
     async whole(more) {
       const path = join(folder, `whole-${Math.random()}.tar`)
-      await shop.pack({ name: 'out.tar', ...more, output: path })
+      await shop.pack({ name: 'out', ...more, output: path })
       shop.asked()
       return readFile(path)
     },

@@ -138,6 +138,24 @@ describe('what push remembers', () => {
     expect((await pushed(now, { sequences: state })).receipt.previousSequence).toBe(41)
   })
 
+  test('a new name by a signer who has pushed others there is told of, once, and only there', async () => {
+    const state = await stateFile()
+    const place = { sequences: state }
+    expect((await pushed(await bundle(1, alice, '1', 'apps.tar'), place, 'names')).warnings).toEqual([])
+    const second = await bundle(2, alice, '1', 'apps-2.tar')
+    expect((await pushed(second, place, 'elsewhere')).warnings).toEqual([])
+    expect((await pushed(await bundle(3, bob, '1', 'apps-3.tar'), place, 'names')).warnings).toEqual([])
+    const third = await bundle(2, alice, '1', 'apps-4.tar')
+    const { warnings, receipt } = await pushed(third, place, 'names')
+    expect(receipt.sequenceMemory).toBe('none')
+    expect(warnings).toEqual([
+      expect.stringMatching(
+        /^the name "apps-4\.tar" is new, and the key [0-9a-f]{16}… has pushed "apps\.tar" to 127\.0\.0\.1:\d+\/names: if this is a release of one of them, whether it is an older one was not checked\. .*pack --name$/,
+      ),
+    ])
+    expect((await pushed(third, place, 'names')).warnings).toEqual([])
+  })
+
   test('the same bundle again is fine; another one with its sequence is not', async () => {
     const state = await stateFile()
     const one = await bundle(7)

@@ -21,7 +21,7 @@ function held(): { key: SigningKey; asked: () => number } {
 test('a pack asks a key held elsewhere once: not for a plan, and not again when it goes on', async () => {
   const shop = await openShop()
   const { key, asked } = held()
-  const plan = await shop.pack({ key, output: undefined, name: 'out.tar' })
+  const plan = await shop.pack({ key, output: undefined, name: 'out' })
   expect(asked()).toBe(0)
   await shop.breakOff(3_000_000, { key })
   expect(asked()).toBe(1)

@@ -40,7 +40,7 @@ export const ConfigSchema = v.strictObject({
     v.pipe(
       text,
       v.description(
-        "The bundle's name, by which those inside tell its successors. Without it, the output file's. (--name)",
+        "The bundle's name, by which those inside tell its successors. Without it, that of the bundle in --reuse, else the output file's without extension and trailing number, version or date. (--name)",
       ),
       v.examples(['platform-images']),
     ),

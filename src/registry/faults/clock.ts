@@ -3,8 +3,8 @@ import type { OnNotice } from '../notices.ts'
 import { jwtPayload } from '../scopes.ts'
 import { utcText } from './times.ts'
 
-/** Clocks may differ by this much before anybody needs to know. */
-const TOLERANCE_MS = 5 * 60_000
+/** Clocks may differ by this much before anybody needs to know. Milliseconds. */
+export const TOLERANCE_MS = 5 * 60_000
 const MAX_HOSTS = 1000
 
 export interface Skew {
@@ -87,6 +87,7 @@ export class ClockWatch {
     this.#onNotice({
       type: 'warning',
       message: `${text}. Certificates and tokens may be refused for it; \`timedatectl\` shows whether this machine's is set by a time server`,
+      ...(skew?.isLarge === true ? { clock: { host, behindMs: -skew.ms } } : {}),
     })
   }
 }

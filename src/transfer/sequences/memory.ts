@@ -2,6 +2,7 @@ import type { BundleDescription } from '../../bundle/description.ts'
 import { DESCRIPTION } from '../../bundle/names.ts'
 import { AirgapError, type Problem } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
+import { compareBytes } from '../../oci/json.ts'
 import { isBy, nameOf, signersOf, type SignedByName } from '../../trust/policy/count.ts'
 import type { SignedBy } from '../../trust/verified.ts'
 import type { TrustOptions } from '../check/authenticate.ts'
@@ -40,10 +41,12 @@ export class SequenceMemory {
   /** The bundle is older than one that was accepted, or another with its sequence. */
   readonly problem: Problem | undefined
   readonly #subject: Subject
+  readonly #records: readonly SequenceRecord[]
 
   private constructor(file: SequenceFile, subject: Subject, records: readonly SequenceRecord[]) {
     this.file = file
     this.#subject = subject
+    this.#records = records
     const last = lastOf(records, subject)
     this.evidence = last
       ? { sequenceMemory: 'found', previousSequence: last.sequence }
@@ -78,6 +81,19 @@ export class SequenceMemory {
   get signers(): string {
     const { signers, trust } = this.#subject
     return [...new Set(signers.map((by) => shownSigner(by, trust)))].join(' and ')
+  }
+
+  /**
+   * What the same signers have last pushed to a target under other names, the latest first: a bundle that was given a
+   * new name with each release is never older than another.
+   */
+  otherNames(target: string): string[] {
+    const { signers, trust } = this.#subject
+    const records = this.#records
+      .filter((record) => record.target === target && record.name !== this.#subject.name)
+      .filter((record) => signers.some((signer) => isSame(signedBy(record), signer, trust)))
+      .toSorted((a, b) => compareBytes(b.pushed, a.pushed))
+    return [...new Set(records.map(({ name }) => name))]
   }
 
   /**
