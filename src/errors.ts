@@ -63,8 +63,8 @@ export interface Problem {
   message: string
   /** What kind of failure it is, where the error stands for failures of several kinds. */
   code?: ErrorCode
-  /** The thing is sound, and is not what the caller expects. */
-  kind?: 'expectation'
+  /** The thing is sound, and is not what the caller expects; or a file ends too early, as one that was not copied whole. */
+  kind?: 'expectation' | 'cut-off'
 }
 
 /** A registry's answer that stays the same, whatever is asked next. */

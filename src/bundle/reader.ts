@@ -9,7 +9,7 @@ import {
   RAW_SIGNATURE,
   SIGSTORE_SIGNATURE,
 } from './names.ts'
-import { BLOCK, decodeHeader, END_SIZE, isZero, paddingLength } from './tar.ts'
+import { BLOCK, decodeHeader, END_SIZE, isPartOfHeader, isZero, paddingLength } from './tar.ts'
 
 /** Where an entry's content lies. Bytes. */
 export interface BundleEntry {
@@ -27,6 +27,8 @@ export interface BundleHead {
 
 const LONGEST_HEADER = 3 * BLOCK
 const CHUNK = 1024 * 1024
+/** So many bytes at either end tell whether a file goes on with zeros. */
+const ZEROS_READ = 4 * CHUNK
 /** A hostile archive can hold any number of wrong entries; these are enough to say what is wrong. */
 const MAX_PROBLEMS = 100
 
@@ -122,10 +124,14 @@ export class BundleReader {
    * padding, the two zero blocks, and that nothing follows. Goes on after a fault where that is possible.
    *
    * @param listed how many entries there may be; some more are read, to name them, and no further ones.
-   * @returns the entries in file order, and the faults found.
+   * @returns the entries in file order, and the faults found; `zerosFrom` where only zeros follow from that byte on, and
+   *   entries should.
    * @throws AirgapError `FILE`; the signal's reason.
    */
-  async scan(listed: number, signal?: AbortSignal): Promise<{ entries: BundleEntry[]; problems: Problem[] }> {
+  async scan(
+    listed: number,
+    signal?: AbortSignal,
+  ): Promise<{ entries: BundleEntry[]; problems: Problem[]; zerosFrom?: number }> {
     const entries: BundleEntry[] = []
     const problems: Problem[] = []
     let offset = 0
@@ -136,12 +142,22 @@ export class BundleReader {
       try {
         entry = await this.entryAt(offset)
       } catch (error) {
-        problems.push({ entry: where, message: `${messageOf(error)} (at byte ${offset})` })
+        problems.push({
+          entry: where,
+          message: `${messageOf(error)} (at byte ${offset})`,
+          ...(isCutOff(error) ? { kind: 'cut-off' } : {}),
+        })
         return { entries, problems }
       }
       if (!entry) {
+        const isEarly = entries.length < listed && this.fileSize - offset > END_SIZE
+        if (isEarly && (await this.#isZeroFrom(offset))) {
+          const message = `from byte ${offset} on the file holds zeros: what belongs there was never written`
+          problems.push({ entry: 'end of the archive', message, kind: 'cut-off' })
+          return { entries, problems, zerosFrom: offset }
+        }
         const fault = await this.#checkEnd(offset)
-        if (fault !== undefined) problems.push({ entry: 'end of the archive', message: fault })
+        if (fault) problems.push({ entry: 'end of the archive', ...fault })
         return { entries, problems }
       }
       const end = next(entry)
@@ -150,6 +166,7 @@ export class BundleReader {
         problems.push({
           entry: entry.name,
           message: `the file is cut off: ${missing} bytes of this entry and everything after it are missing`,
+          kind: 'cut-off',
         })
         return { entries, problems }
       }
@@ -179,7 +196,7 @@ export class BundleReader {
       )
     }
     if (entry.contentOffset + entry.size > this.fileSize) {
-      throw new AirgapError('INVALID_CONTENT', `the file is cut off in ${entry.name}`)
+      throw cutOff(`the file is cut off in ${entry.name}`)
     }
     return this.#readAt(entry.contentOffset, entry.size)
   }
@@ -195,6 +212,11 @@ export class BundleReader {
     }
   }
 
+  /** Whether it is empty, or holds zeros alone, as far as looking is cheap: a copy that has only begun. */
+  async holdsNothing(): Promise<boolean> {
+    return this.#isZeroFrom(0)
+  }
+
   /** The mistakes that people make with files: another one, an empty one, one that was compressed on the way. */
   async #refuseOtherFormats(): Promise<void> {
     const start = await this.#readAt(0, Math.min(this.fileSize, CHECKSUMS.length))
@@ -202,7 +224,8 @@ export class BundleReader {
     const magic = start.toString('hex')
     let reason = 'it does not begin as an airgap bundle does'
     let hint = 'Is it the right file?'
-    if (this.fileSize === 0) reason = 'it is empty'
+    if (this.fileSize === 0) throw cutOff('the file is empty')
+    if (await this.holdsNothing()) throw cutOff('the file holds zeros and nothing else')
     const packed = magic.startsWith('1f8b') ? 'gzip' : magic.startsWith('28b52ffd') ? 'zstd' : undefined
     if (packed !== undefined) {
       reason = `it is compressed with ${packed}`
@@ -217,16 +240,37 @@ export class BundleReader {
    */
   async entryAt(offset: number): Promise<BundleEntry | undefined> {
     const bytes = await this.#readAt(offset, Math.min(LONGEST_HEADER, Math.max(this.fileSize - offset, 0)))
+    if (isPartOfHeader(bytes)) {
+      throw cutOff(
+        bytes.length === 0
+          ? 'the archive ends here, without its end mark'
+          : 'the archive ends in the middle of a header',
+      )
+    }
     const header = decodeHeader(bytes)
     return header && { name: header.name, size: header.size, contentOffset: offset + header.headerLength }
   }
 
-  async #checkEnd(offset: number): Promise<string | undefined> {
+  async #checkEnd(offset: number): Promise<Omit<Problem, 'entry'> | undefined> {
     const rest = this.fileSize - offset
-    if (rest < END_SIZE) return `the file is cut off: ${END_SIZE - rest} bytes of the end mark are missing`
-    if (!isZero(await this.#readAt(offset, END_SIZE))) return 'the end mark is not two zero blocks'
-    if (rest > END_SIZE) return `${rest - END_SIZE} bytes follow after the end`
+    if (rest < END_SIZE) {
+      const missing = END_SIZE - rest
+      return {
+        message: `the file is cut off: ${missing} bytes of the end mark are missing`,
+        kind: 'cut-off',
+      }
+    }
+    if (!isZero(await this.#readAt(offset, END_SIZE)))
+      return { message: 'the end mark is not two zero blocks' }
+    if (rest > END_SIZE) return { message: `${rest - END_SIZE} bytes follow after the end` }
     return undefined
+  }
+
+  /** Whether there are only zeros, as far as looking is cheap: a file can claim any size. */
+  async #isZeroFrom(offset: number): Promise<boolean> {
+    const near = await this.#readAt(offset, Math.min(ZEROS_READ, this.fileSize - offset))
+    const last = Math.max(offset, this.fileSize - ZEROS_READ)
+    return isZero(near) && isZero(await this.#readAt(last, this.fileSize - last))
   }
 
   async #readAt(offset: number, length: number): Promise<Buffer> {
@@ -245,6 +289,18 @@ export class BundleReader {
     }
     return buffer
   }
+}
+
+/** A fault of a file that ends too early. */
+function cutOff(message: string): AirgapError {
+  return new AirgapError('INVALID_CONTENT', message, {
+    problems: [{ entry: 'the file', message, kind: 'cut-off' }],
+  })
+}
+
+/** Whether an error says that the file ends too early. */
+export function isCutOff(error: unknown): boolean {
+  return error instanceof AirgapError && error.problems[0]?.kind === 'cut-off'
 }
 
 /** Where the entry behind this one begins. */

@@ -15,6 +15,9 @@ export const END_SIZE = 2 * BLOCK
 const PAX_FROM = 8 ** 11
 
 const MAX_NAME = 100
+/** Where a header says what kind of entry it is, and what it says of a pax record. */
+const TYPE = 156
+const PAX_TYPE = 0x78
 
 /** The bytes in front of an entry's content: one block, or three with a pax `size` record. */
 export function encodeHeader(name: string, size: number): Buffer {
@@ -90,10 +93,9 @@ export interface DecodedHeader {
  */
 export function decodeHeader(bytes: Uint8Array): DecodedHeader | undefined {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  if (buffer.length < BLOCK) throw invalid('the archive ends in the middle of a header')
+  if (isPartOfHeader(buffer)) throw invalid('the archive ends in the middle of a header')
   if (isZero(buffer.subarray(0, BLOCK))) return undefined
-  const isPax = buffer[156] === 0x78
-  if (isPax && buffer.length < 3 * BLOCK) throw invalid('the archive ends in the middle of a header')
+  const isPax = buffer[TYPE] === PAX_TYPE
   const main = isPax ? buffer.subarray(2 * BLOCK, 3 * BLOCK) : buffer.subarray(0, BLOCK)
   const name = cString(main.subarray(0, MAX_NAME))
   const size = isPax ? paxSize(buffer.subarray(BLOCK, 2 * BLOCK)) : octalField(main.subarray(124, 136))
@@ -111,6 +113,11 @@ export function decodeHeader(bytes: Uint8Array): DecodedHeader | undefined {
     )
   }
   return { name, size, headerLength: length }
+}
+
+/** Whether `bytes` end before the header does that begins there. */
+export function isPartOfHeader(bytes: Uint8Array): boolean {
+  return bytes.length < BLOCK || (bytes[TYPE] === PAX_TYPE && bytes.length < 3 * BLOCK)
 }
 
 function paxSize(body: Buffer): number | undefined {

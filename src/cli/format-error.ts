@@ -1,3 +1,4 @@
+import { digestOfBlobName } from '../bundle/names.ts'
 import type { AirgapError } from '../errors.ts'
 import { redacted } from '../redact.ts'
 import { escapeForeign, escapeLine } from './format.ts'
@@ -16,7 +17,8 @@ export function formatError(error: AirgapError): string {
     fit(`Error: ${escapeForeign(error.message)}`).replace('Error:', () => style(['red', 'bold'], 'Error:')),
   ]
   for (const problem of error.problems.slice(0, MAX_PRINTED)) {
-    const entry = escapeLine(problem.entry)
+    // A blob's digest alone: with its folder it would not fit into a line.
+    const entry = escapeLine(digestOfBlobName(problem.entry) ?? problem.entry)
     const text = fit(`${entry}: ${escapeLine(problem.message)}`, 4)
     lines.push(`  - ${text.startsWith(entry) ? style('bold', entry) + text.slice(entry.length) : text}`)
   }

@@ -2,7 +2,6 @@ import { Args } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
 import { evidenceOf, highlightOf, renderEvidence } from '../cli/render-evidence.ts'
 import type { Evidence } from '../cli/shapes/evidence.ts'
-import { AirgapError } from '../errors.ts'
 
 export default class Inspect extends BaseCommand {
   static override description =
@@ -27,10 +26,8 @@ export default class Inspect extends BaseCommand {
       const evidence = opened.description && evidenceOf(opened, opened.description, false)
       if (evidence) this.print(renderEvidence(evidence), highlightOf(evidence))
       if (opened.problems.length > 0 || !evidence) {
-        throw new AirgapError('VERIFICATION_FAILED', `${args.bundle} is not a sound bundle`, {
-          problems: opened.problems,
-          hint: 'Do not use it.',
-        })
+        const { verificationError } = await import('../transfer/check/verify.ts')
+        throw verificationError(args.bundle, opened)
       }
       return evidence
     } finally {

@@ -34,7 +34,8 @@ export type SignatureFault =
 
 export type SignatureVerdict =
   | { ok: true; key: PublicKey; form: 'sigstore-bundle' | 'raw' }
-  | { ok: false; fault: SignatureFault; reason: string }
+  /** `stranger`: the key that it names, where that is none of those given; nothing has shown that it is by that key. */
+  | { ok: false; fault: SignatureFault; reason: string; stranger?: string }
 
 /**
  * Checks a signature over `payload` against the keys given; any one of them suffices. When both forms are
@@ -105,7 +106,10 @@ function verifyBundle(
     return refuse('wrong-key', `it was made with none of the keys given, or it was altered: ${keyList(keys)}`)
   }
   if (isForeign(hint, keys)) {
-    return refuse('wrong-key', `it was made with another key: ${hintAndKeys(hint, keys)}`)
+    return {
+      ...refuse('wrong-key', `it was made with another key: ${hintAndKeys(hint, keys)}`),
+      stranger: keyOfHint(hint) ?? hint,
+    }
   }
   return refuse(
     'invalid',
@@ -151,15 +155,21 @@ function hintAndKeys(hint: string, keys: readonly PublicKey[]): string {
 
 /** As a fingerprint where it is one, so that it can be compared with the keys'. */
 function hintInWords(hint: string): string {
-  const hash = decodeBase64(hint)
-  if (hash?.length === 32) return `hint ${hint}, that is the key ${hash.toString('hex')}`
+  const key = keyOfHint(hint)
+  if (key !== undefined) return `hint ${hint}, that is the key ${key}`
   return /^[A-Za-z0-9+/=_.:-]{1,128}$/.test(hint) ? `hint ${hint}` : 'a hint that is no key name'
+}
+
+/** The fingerprint that a hint is, as airgap and cosign write it. */
+function keyOfHint(hint: string): string | undefined {
+  const hash = decodeBase64(hint)
+  return hash?.length === 32 ? hash.toString('hex') : undefined
 }
 
 function keyList(keys: readonly PublicKey[]): string {
   return `keys given: ${keys.map((key) => `${key.fingerprint} (${key.source})`).join(', ')}`
 }
 
-function refuse(fault: SignatureFault, reason: string): SignatureVerdict {
+function refuse(fault: SignatureFault, reason: string): Extract<SignatureVerdict, { ok: false }> {
   return { ok: false, fault, reason }
 }

@@ -182,7 +182,7 @@ describe('the frame of the archive', () => {
     await expectRefusal(
       archiveOf(entries, Buffer.alloc(0)),
       last,
-      'the archive ends in the middle of a header',
+      'the archive ends here, without its end mark',
     )
     await expectRefusal(
       archiveOf(entries, Buffer.alloc(100)),
@@ -293,8 +293,9 @@ describe('the frame of the archive', () => {
   })
 
   test('no bundle at all', async () => {
-    await expectRefusal(Buffer.alloc(0), CHECKSUMS, 'it is empty')
-    await expectRefusal(Buffer.alloc(10 * 1024), CHECKSUMS, 'it does not begin as an airgap bundle does')
+    await expectRefusal(Buffer.alloc(0), CHECKSUMS, 'the file is empty')
+    await expectRefusal(Buffer.alloc(10 * 1024), CHECKSUMS, 'the file holds zeros and nothing else')
+    await expectRefusal(Buffer.alloc(10 * 1024, 1), CHECKSUMS, 'it does not begin as an airgap bundle does')
     await expectRefusal(Buffer.from('\x1f\x8b'.repeat(1000), 'latin1'), CHECKSUMS, 'compressed with gzip')
     await expectRefusal(Buffer.from('\x28\xb5\x2f\xfd', 'latin1'), CHECKSUMS, 'compressed with zstd')
     await expectRefusal(archiveOf([entry('oci-layout', '{}')]), CHECKSUMS, 'is not an airgap bundle')

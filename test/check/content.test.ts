@@ -339,7 +339,11 @@ describe('what the caller expects', () => {
     const bytes = bundleOf(draft)
     const before = Date.parse('2026-05-31T23:59:59Z')
     expect(await problemsOf(bytes, { now: before, expectName: 'test.tar', minSequence: 7 })).toEqual([])
-    await expectRefusal(bytes, 'airgap.json', 'the bundle has expired: 2026-06-01T00:00:00Z')
+    await expectRefusal(
+      bytes,
+      'airgap.json',
+      "the bundle has expired, at 2026-06-01T00:00:00Z: this machine's clock says 2",
+    )
     await expectRefusal(bytes, 'airgap.json', '"test.tar", not "other.tar" as expected', {
       now: before,
       expectName: 'other.tar',
@@ -465,7 +469,7 @@ describe('manifests', () => {
     await expectRefusal(
       bundleOf(draft),
       blobName(layer as Digest),
-      /it has \d+ bytes, and example\.test\/app:1\.0 says \d+/,
+      /it has \d+ bytes, and its manifest says \d+/,
     )
   })
 
@@ -485,7 +489,7 @@ describe('manifests', () => {
       layers.push({ mediaType: 'text/plain', digest: ghost, size: 5 })
     })
     imageOf(draft).size += 5 + (draft.blobs.get(digest)?.bytes.length ?? 0) - before
-    await expectRefusal(bundleOf(draft), blobName(ghost), 'needs it, and the bundle does not have it')
+    await expectRefusal(bundleOf(draft), blobName(ghost), 'it is needed, and the bundle does not have it')
   })
 
   test('a blob that none needs', async () => {

@@ -241,7 +241,7 @@ describe('what the bundle has to be', () => {
     expect(opened.problems.map(({ message }) => message)).toEqual([
       'the policy asks by bundle.name for the name "k8s" or "apps", and found: "test.tar"',
       'the policy asks by bundle.minSequence for a sequence of at least 8, and found: 7',
-      'the policy asks by bundle.maxAge for an age of at most 30d, and found: 151 d, created 2026-01-01T00:00:00Z',
+      "the policy asks by bundle.maxAge for an age of at most 30d, and found: 151 d, created 2026-01-01T00:00:00Z; this machine's clock says 2026-06-01T00:00:00Z",
       'the policy asks by bundle.requireExpiry for an expiry, and found: it never expires',
       'the policy asks by images.sources for images from registry.k8s.io/*, and found: example.test/app:1.0',
       'the policy asks by images.platforms for images for linux/arm64 alone, and found: example.test/app:1.0 (linux/amd64)',

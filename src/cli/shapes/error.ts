@@ -20,8 +20,8 @@ export const errorFields = {
           ),
           kind: v.optional(
             described(
-              v.literal('expectation'),
-              'The bundle is sound, and is not what the caller expects (name, sequence, expiry)',
+              v.picklist(['expectation', 'cut-off']),
+              'expectation: the bundle is sound, and is not what the caller expects (name, sequence, expiry). cut-off: the file ends too early, as one that was not copied whole',
             ),
           ),
         }),

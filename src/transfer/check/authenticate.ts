@@ -47,8 +47,11 @@ export type Authentication =
     }
   /** Nothing was authenticated; `hasSignature` says whether the bundle carries a signature. */
   | { state: 'not-checked'; hasSignature: boolean }
-  /** `isUnsigned`: no signature was there to be checked. `hint`: the way out, where the signatures are at fault. */
-  | { state: 'failed'; isUnsigned?: boolean; hint?: string; signers?: SignersVerdict }
+  /**
+   * `isUnsigned`: no signature was there to be checked. `says`: what is to be said of the bundle, and `hint`: the way out,
+   * where the signatures are at fault.
+   */
+  | { state: 'failed'; isUnsigned?: boolean; says?: string; hint?: string; signers?: SignersVerdict }
 
 /**
  * Step 1: checks the bytes of `SHA256SUMS` against the caller's keys and the digest that the caller expects,
@@ -119,7 +122,9 @@ function checkSignatures(head: BundleHead, trust: TrustOptions, problems: Proble
     })
   }
   problems.push(...reasons)
-  return { state: 'failed', isUnsigned: offered.length === 0, hint: wayOut(failed, trust) }
+  const says = whoseInstead(failed, trust)
+  const isUnsigned = offered.length === 0
+  return { state: 'failed', isUnsigned, hint: wayOut(failed, trust), ...(says === undefined ? {} : { says }) }
 }
 
 /** A list that too few people have signed is not parsed. */
@@ -146,10 +151,32 @@ function underPolicy(
   return { state: 'failed', isUnsigned, signers }
 }
 
+/** Whose the bundle is, where nothing is known to be wrong with it but that. */
+function whoseInstead(
+  failed: readonly Extract<SignatureCheck, { ok: false }>[],
+  { keys, identities = [] }: Signers,
+): string | undefined {
+  const [first] = failed
+  if (!first || failed.some(({ stranger, instead }) => !stranger && !instead)) return undefined
+  const stranger = failed.find((each) => each.stranger)?.stranger
+  if (stranger?.kind === 'key') {
+    return `is signed by another key than ${keys.length === 1 ? 'the one' : 'those'} given: ${stranger.name}`
+  }
+  if (stranger) {
+    return `is signed by somebody else than ${identities.length === 1 ? 'the one' : 'those'} expected: ${stranger.name}`
+  }
+  return first.instead === 'certificate'
+    ? 'is signed with a certificate, which the key given cannot check'
+    : 'is signed with a key, and none is given to check it with'
+}
+
 function wayOut(
-  failed: readonly { instead?: 'key' | 'certificate' }[],
+  failed: readonly Extract<SignatureCheck, { ok: false }>[],
   { keys, identities }: Signers,
 ): string {
+  if (keys.length > 0 && failed.length > 0 && failed.every(({ stranger }) => stranger?.kind === 'key')) {
+    return 'Nothing in it was looked at further. If the other key is that of whoever packs for you, check with its public key, which has to come by another way than the bundle. If nobody knows it, do not use the bundle.'
+  }
   if (failed.some(({ instead }) => instead === 'certificate')) {
     return 'Nothing in it was looked at further. It is signed with a certificate, which a key cannot check: say whom the certificate has to name, with --certificate-identity, --certificate-oidc-issuer and --trusted-root.'
   }

@@ -1,4 +1,5 @@
 import { parseDescription, type BundleDescription } from '../../bundle/description.ts'
+import { formatMoment } from '../../bundle/fields.ts'
 import { checkDeliveredNames, sortImages } from '../../bundle/layout.ts'
 import { DESCRIPTION, MAX_JSON_ENTRY } from '../../bundle/names.ts'
 import { requiredFeatures } from '../../bundle/referrers.ts'
@@ -42,7 +43,9 @@ export function checkDescription(
       `the bundle's sequence is ${sequence}, and at least ${trust.minSequence} is expected: it is an older bundle`,
     )
   }
-  if (expires !== undefined && Date.parse(expires) <= trust.now) expect(`the bundle has expired: ${expires}`)
+  if (expires !== undefined && Date.parse(expires) <= trust.now) {
+    expect(`the bundle has expired, at ${expires}: this machine's clock says ${formatMoment(trust.now)}`)
+  }
   for (const feature of requiredFeatures(images)) {
     if (!description.requires.includes(feature))
       report(`it holds what only readers know that know ${feature}, and requires does not say so`)

@@ -18,8 +18,12 @@ import { repeatSelection } from '../select.ts'
 import { asProblem, readChecked, type ImageGraph, type OpenedBundle } from './opened-bundle.ts'
 import { walkReferrers } from './referrers.ts'
 
-interface Walk {
+export interface Walk {
   images: ImageGraph[]
+  /** By the entry that is missing or altered, the images that cannot be walked for it. */
+  faulty: Map<string, string[]>
+  /** Every size that a descriptor has given. */
+  sizes: KnownSizes
   /** Every blob that some image delivers or that is kept as evidence. */
   needed: Set<Digest>
   /** The blobs that stand in the first group: manifests, indexes, configs. */
@@ -40,7 +44,15 @@ export async function walkImages(
   const { problems } = opened
   const documents = new BundleDocuments(opened, signal)
   const sizes: KnownSizes = new Map()
-  const walk: Walk = { images: [], needed: new Set(), first: new Set(), isComplete: true }
+  const checked = new Set<Digest>()
+  const walk: Walk = {
+    images: [],
+    faulty: new Map(),
+    sizes,
+    needed: new Set(),
+    first: new Set(),
+    isComplete: true,
+  }
 
   for (const image of description.images) {
     try {
@@ -48,17 +60,21 @@ export async function walkImages(
       const referrers = await walkReferrers(image, closure, documents, sizes)
       for (const { digest } of evidence) need(walk, [digest], [])
       for (const part of [closure, ...referrers.map((referrer) => referrer.closure)]) {
+        checkBlobs(part, opened, checked)
         need(walk, [...part.documents.keys(), ...part.configs], part.blobs.keys())
-        checkBlobs(part, opened, image.source)
       }
       walk.images.push({ image, closure, evidence, referrers })
     } catch (error) {
       walk.isComplete = false
-      if (!(error instanceof EntryFault)) problems.push(asProblem(image.source, error))
-      // What is wrong with the entry is said once, under its own name, however many images need it.
-      else if (!problems.some(({ entry }) => entry === error.entry)) {
-        problems.push({ entry: image.source, message: error.message })
+      if (!(error instanceof EntryFault)) {
+        problems.push(asProblem(image.source, error))
+        continue
       }
+      walk.faulty.set(error.entry, [...(walk.faulty.get(error.entry) ?? []), image.source])
+      // What is wrong with the entry is said once, under its own name, however many images need it.
+      const isSaid = problems.some(({ entry }) => entry === error.entry)
+      const isCutOff = opened.cutOff !== undefined && !opened.entries.has(error.entry)
+      if (!isSaid && !isCutOff) problems.push({ entry: image.source, message: error.message })
     }
   }
   if (walk.isComplete) await compareDescribingFiles(opened, description, documents)
@@ -192,15 +208,24 @@ async function walkImage(
   return { closure, evidence: selection.evidence }
 }
 
-/** Each blob that manifests point to is there, with the size that they say. */
-function checkBlobs(closure: Closure, { entries, checksums, problems }: OpenedBundle, what: string): void {
+/**
+ * Each blob that manifests point to is there, with the size that they say.
+ * @param checked those that were, for other images; it is added to.
+ */
+function checkBlobs(
+  closure: Closure,
+  { entries, checksums, problems }: OpenedBundle,
+  checked: Set<Digest>,
+): void {
   for (const [digest, { size }] of closure.blobs) {
+    if (checked.has(digest)) continue
+    checked.add(digest)
     const name = blobName(digest)
     const entry = entries.get(name)
     if (!checksums.has(name)) {
-      problems.push({ entry: name, message: `${what} needs it, and the bundle does not have it` })
+      problems.push({ entry: name, message: 'it is needed, and the bundle does not have it' })
     } else if (entry && entry.size !== size) {
-      problems.push({ entry: name, message: `it has ${entry.size} bytes, and ${what} says ${size}` })
+      problems.push({ entry: name, message: `it has ${entry.size} bytes, and its manifest says ${size}` })
     }
   }
 }

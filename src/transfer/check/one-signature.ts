@@ -1,5 +1,6 @@
 import { readCertificateBundle, verifyCertificateBundle } from '../../trust/identity/certificate-bundle.ts'
 import { strangerReason, type Identity } from '../../trust/identity/identity.ts'
+import { revealed } from '../../trust/identity/revealed.ts'
 import type { Root } from '../../trust/identity/trusted-root.ts'
 import type { PublicKey } from '../../trust/keys.ts'
 import type { VerifiedSignature } from '../../trust/verified.ts'
@@ -15,8 +16,18 @@ export interface Signers {
 
 export type SignatureCheck =
   | { ok: true; signature: VerifiedSignature }
-  /** `reason` is a clause about the signature. `instead`: it is of a kind that nothing was given for. */
-  | { ok: false; reason: string; instead?: 'key' | 'certificate' }
+  /**
+   * `reason` is a clause about the signature. `instead`: it is of a kind that nothing was given for. `stranger`: there is
+   * nothing wrong with it but whose it is.
+   */
+  | { ok: false; reason: string; instead?: 'key' | 'certificate'; stranger?: Stranger }
+
+/** Somebody who has signed and was not expected to. */
+export interface Stranger {
+  kind: 'key' | 'identity'
+  /** A key's fingerprint, or what else it is called; an identity with its issuer. */
+  name: string
+}
 
 /**
  * Measures one signature against all that the caller trusts: one by a certificate against the identities, every other
@@ -49,7 +60,10 @@ export function checkSignature(
       const verdict = verifyCertificateBundle(read, payload, root)
       if (!verdict.ok) return { ok: false, reason: verdict.reason }
       const reason = strangerReason(verdict.by, identities)
-      if (reason !== undefined) return { ok: false, reason }
+      if (reason !== undefined) {
+        const name = `${revealed(verdict.by.identity)} (issuer ${revealed(verdict.by.issuer)})`
+        return { ok: false, reason, stranger: { kind: 'identity', name } }
+      }
       return { ok: true, signature: { name, form: 'sigstore-bundle', by: verdict.by } }
     }
     if (!read.isByKey) return { ok: false, reason: read.reason }
@@ -59,6 +73,11 @@ export function checkSignature(
   if (verdict.ok) {
     return { ok: true, signature: { name, form: verdict.form, by: { kind: 'key', key: verdict.key } } }
   }
-  const { fault, reason } = verdict
-  return { ok: false, reason, ...(fault === 'certificate' ? { instead: 'certificate' } : {}) }
+  const { fault, reason, stranger } = verdict
+  return {
+    ok: false,
+    reason,
+    ...(fault === 'certificate' ? { instead: 'certificate' } : {}),
+    ...(stranger === undefined ? {} : { stranger: { kind: 'key', name: stranger } }),
+  }
 }

@@ -8,14 +8,15 @@ import {
   SIGSTORE_SIGNATURE,
 } from '../../bundle/names.ts'
 import { orderBlobs } from '../../bundle/plan.ts'
-import { BundleReader, type BundleEntry } from '../../bundle/reader.ts'
+import { BundleReader, isCutOff, type BundleEntry } from '../../bundle/reader.ts'
+import { END_SIZE, entryLength } from '../../bundle/tar.ts'
 import type { Problem } from '../../errors.ts'
 import { digestOf, type Digest } from '../../oci/digest.ts'
 import { authenticate, type TrustOptions } from './authenticate.ts'
 import { checkClock } from './clock.ts'
 import { checkDescription, readDescription } from './description.ts'
-import { walkImages } from './images.ts'
-import { asProblem, faultCounter, type OpenedBundle } from './opened-bundle.ts'
+import { walkImages, type Walk } from './images.ts'
+import { asProblem, faultCounter, type CutOff, type OpenedBundle } from './opened-bundle.ts'
 import { checkRules, signerVerdicts } from './policy-rules.ts'
 
 /**
@@ -54,6 +55,7 @@ async function check(
     entries: new Map(),
     description: undefined,
     images: [],
+    faulty: new Map(),
     problems: [],
     checked: new Map(),
   }
@@ -70,13 +72,18 @@ async function check(
   } catch (error) {
     opened.authentication = { state: 'failed' }
     problems.push(asProblem(CHECKSUMS, error))
+    if (isCutOff(error)) {
+      opened.cutOff = cutOffOf(opened, { zerosFrom: (await reader.holdsNothing()) ? 0 : undefined })
+    }
     done('archive')
     return opened
   }
 
   const scan = await reader.scan(opened.checksums.size + SIGNED_AND_SIGNATURES.length, signal)
   problems.push(...scan.problems)
-  opened.entries = checkNames(scan.entries, opened.checksums, problems)
+  const isShort = scan.problems.some(({ kind }) => kind === 'cut-off')
+  opened.entries = checkNames(scan.entries, opened.checksums, problems, isShort)
+  if (isShort) opened.cutOff = cutOffOf(opened, scan)
   done('archive')
 
   const description = await readDescription(opened)
@@ -90,23 +97,56 @@ async function check(
   if (!description) return opened
   const found = await walkImages(opened, description, signal)
   opened.images = found.images
+  opened.faulty = found.faulty
+  if (isShort) opened.cutOff = cutOffOf(opened, { ...scan, walk: found })
   // What follows from all images together means nothing where one of them could not be walked.
   if (found.isComplete) {
     checkUse(opened, found.needed)
     checkOrder(scan.entries, found.first, problems)
   }
-  done('images')
+  // What is not there was not looked at.
+  if (found.isComplete || !isShort) done('images')
   return opened
+}
+
+/**
+ * How much is there of a file that ends too early, and of how much.
+ * @returns undefined where all of it is there, by what the manifests say: then a header lies about its size.
+ */
+function cutOffOf(
+  { checksums, entries, reader }: OpenedBundle,
+  { zerosFrom, walk }: { zerosFrom?: number | undefined; walk?: Walk },
+): CutOff | undefined {
+  const there = zerosFrom ?? reader.fileSize
+  const head = SIGNED_AND_SIGNATURES.flatMap((name) => entries.get(name) ?? [])
+  let whole: number | undefined = END_SIZE + sumOf(head.map(({ size }) => entryLength(size)))
+  for (const name of checksums.keys()) {
+    const digest = digestOfBlobName(name)
+    const size = entries.get(name)?.size ?? (digest && walk?.isComplete ? walk.sizes.get(digest) : undefined)
+    whole = size === undefined || whole === undefined ? undefined : whole + entryLength(size)
+  }
+  if (checksums.size === 0) whole = undefined
+  if (whole !== undefined && whole <= there) return undefined
+  const missing = [...checksums.keys()].filter((name) => !entries.has(name)).length
+  return { there, whole, missing, entries: checksums.size + head.length }
+}
+
+function sumOf(numbers: readonly number[]): number {
+  return numbers.reduce((sum, each) => sum + each, 0)
 }
 
 /** The entries that `SHA256SUMS` does not list, in their order. */
 const SIGNED_AND_SIGNATURES = [CHECKSUMS, SIGSTORE_SIGNATURE, RAW_SIGNATURE]
 
-/** Step 2: exactly the listed names and the signature files, each once, the describing files in their order. */
+/**
+ * Step 2: exactly the listed names and the signature files, each once, the describing files in their order.
+ * @param isShort the file ends too early, which says already why names are missing.
+ */
 function checkNames(
   found: readonly BundleEntry[],
   checksums: Checksums,
   problems: Problem[],
+  isShort: boolean,
 ): Map<string, BundleEntry> {
   const entries = new Map<string, BundleEntry>()
   for (const entry of found) {
@@ -119,7 +159,7 @@ function checkNames(
     }
   }
   for (const name of checksums.keys()) {
-    if (!entries.has(name))
+    if (!entries.has(name) && !isShort)
       problems.push({ entry: name, message: `it is listed in ${CHECKSUMS}, but is not in the archive` })
   }
   for (const name of FIXED_NAMES.slice(0, 3)) {

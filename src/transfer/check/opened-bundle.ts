@@ -1,6 +1,6 @@
 import type { Checksums } from '../../bundle/checksums.ts'
 import type { BundleDescription, ImageEntry } from '../../bundle/description.ts'
-import type { BundleEntry, BundleReader } from '../../bundle/reader.ts'
+import { isCutOff, type BundleEntry, type BundleReader } from '../../bundle/reader.ts'
 import { AirgapError, withHint, type Problem } from '../../errors.ts'
 import { digestOf, type Digest } from '../../oci/digest.ts'
 import type { Index } from '../../oci/manifest.ts'
@@ -50,11 +50,27 @@ export interface OpenedBundle {
   clock?: ClockFault | undefined
   /** What came of the upstreams' signatures, where that was asked for: one for each image. */
   upstream?: readonly UpstreamVerdict[]
+  /** The file ends too early; undefined where it does not. */
+  cutOff?: CutOff | undefined
+  /** The images that something is wrong with, by the entry that is missing or altered. */
+  faulty: Map<string, string[]>
   problems: Problem[]
   /** How many faults each part has shown; a part that is not here was not checked to its end. */
   checked: Map<CheckedPart, number>
   /** The SHA-256 of the whole file, where it was asked for. */
   fileDigest?: Digest
+}
+
+/** What is there of a file that was not copied whole. */
+export interface CutOff {
+  /** Bytes. */
+  there: number
+  /** Bytes of the whole file, where the manifests are there to say it. */
+  whole: number | undefined
+  /** Entries that are not there, or not whole. */
+  missing: number
+  /** All entries. */
+  entries: number
 }
 
 /**
@@ -109,7 +125,7 @@ export function asProblem(entry: string, error: unknown): Problem {
     error instanceof AirgapError &&
     (error.code === 'INVALID_CONTENT' || error.code === 'UNSUPPORTED_CONTENT')
   ) {
-    return { entry, message: withHint(error) }
+    return { entry, message: withHint(error), ...(isCutOff(error) ? { kind: 'cut-off' } : {}) }
   }
   throw error
 }

@@ -5,7 +5,7 @@ import { parsePattern } from '../../oci/pattern.ts'
 import { parsePlatform, matchesPlatform } from '../../oci/platform.ts'
 import { parseReference } from '../../oci/reference.ts'
 import type { BundleRules } from '../../trust/policy/policy.ts'
-import { formatAge } from '../../trust/policy/times.ts'
+import { formatAge, formatMoment } from '../../trust/policy/times.ts'
 import type { RuleVerdict } from '../../trust/policy/verdict.ts'
 import type { Authentication, TrustOptions } from './authenticate.ts'
 import type { OpenedBundle } from './opened-bundle.ts'
@@ -64,11 +64,14 @@ function bundleVerdicts(
   }
   if (maxAge !== undefined) {
     const age = now - Date.parse(created)
+    const ok = age <= maxAge.milliseconds
+    const clock = age > maxAge.milliseconds ? `; this machine's clock says ${formatMoment(now)}` : ''
     verdicts.push({
       rule: 'bundle.maxAge',
-      ok: age <= maxAge.milliseconds,
+      ok,
       expected: `an age of at most ${maxAge.text}`,
-      found: age < 0 ? `created ${created}, which is to come` : `${formatAge(age)}, created ${created}`,
+      found:
+        age < 0 ? `created ${created}, which is to come` : `${formatAge(age)}, created ${created}${clock}`,
     })
   }
   if (requireExpiry === true) {

@@ -160,8 +160,8 @@ export const ReportSchema = v.object({
         message: described(v.string(), 'What is wrong; for people'),
         kind: v.optional(
           described(
-            v.literal('expectation'),
-            'The file is sound, and is not the one that the caller expects',
+            v.picklist(['expectation', 'cut-off']),
+            'expectation: the file is sound, and is not the one that the caller expects. cut-off: it ends too early, as one that was not copied whole',
           ),
         ),
       }),

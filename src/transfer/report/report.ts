@@ -7,6 +7,7 @@ import type { TrustOptions } from '../check/authenticate.ts'
 import { signerName } from '../check/authentication.ts'
 import type { OpenedBundle } from '../check/opened-bundle.ts'
 import { policyFields } from '../check/policy-evidence.ts'
+import { namedProblems } from '../check/verify.ts'
 import type { VerifiedSignature } from '../../trust/verified.ts'
 import type { Report, ReportedCommand } from './document.ts'
 import { rulesOf } from './rules.ts'
@@ -29,7 +30,7 @@ export interface ReportContext {
 /** What there is to say about a bundle that was verified, with whatever result. */
 export function makeReport(opened: OpenedBundle, context: ReportContext): Report {
   const { start, trust, command, receipt } = context
-  const { description, authentication, reader, problems } = opened
+  const { description, authentication, reader } = opened
   const blobs = [...opened.entries.values()].filter(({ name }) => name.startsWith('blobs/'))
   const bytes = blobs.reduce((sum, { size }) => sum + size, 0)
   const { rules: policyRules = [], ...policyAndClock } = policyFields(opened)
@@ -76,7 +77,7 @@ export function makeReport(opened: OpenedBundle, context: ReportContext): Report
     ...(description?.skipped ? { skipped: description.skipped } : {}),
     ...(opened.upstream ? { upstream: [...opened.upstream] } : {}),
     ...(blobs.length > 0 ? { blobs: { count: blobs.length, bytes } } : {}),
-    problems: problems.map(({ entry, message, kind }) =>
+    problems: namedProblems(opened).map(({ entry, message, kind }) =>
       kind ? { entry, message, kind } : { entry, message },
     ),
     ...(receipt ? { receipt } : {}),

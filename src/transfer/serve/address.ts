@@ -2,6 +2,7 @@ import { X509Certificate } from 'node:crypto'
 import { hostname } from 'node:os'
 import { AirgapError, messageOf } from '../../errors.ts'
 import { isRegistryHost } from '../../oci/reference.ts'
+import { utcText } from '../../registry/faults/times.ts'
 import { bareHost, isLoopbackHost } from '../../registry/hosts.ts'
 
 /** Where to listen. */
@@ -77,9 +78,13 @@ export function readCertificate(pem: Buffer, file: string, now: number): X509Cer
     const [when, words] = isEarly
       ? [certificate.validFrom, 'is not valid before']
       : [certificate.validTo, 'has expired on']
-    throw new AirgapError('TLS', `the certificate ${file} ${words} ${when}`, {
-      hint: 'No client would accept it. Get a new one; or set the clock of this machine, if that is wrong.',
-    })
+    throw new AirgapError(
+      'TLS',
+      `the certificate ${file} ${words} ${when}, and the clock of this machine says ${utcText(now)}`,
+      {
+        hint: 'No client would accept it. Get a new one; or set the clock of this machine, if that is wrong.',
+      },
+    )
   }
   return certificate
 }

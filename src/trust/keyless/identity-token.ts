@@ -111,7 +111,7 @@ export function checkClaims(
   if (expires !== undefined && expires < now + LEAST_LIFE * 1000) {
     throw new AirgapError(
       'CREDENTIALS',
-      `the identity token ${source} has expired, at ${new Date(expires).toISOString()}`,
+      `the identity token ${source} has expired, at ${new Date(expires).toISOString()}: this machine's clock says ${new Date(now).toISOString()}`,
       {
         hint: 'Such tokens live for minutes. Get a fresh one and run the same command again; a file is read again at the end, so that it may be renewed meanwhile.',
       },

@@ -60,7 +60,25 @@ const remembering = (sequence: number): string =>
     ],
   })
 
+async function verifyingBytes(change: (bytes: Buffer) => Uint8Array, key = signer): Promise<never> {
+  const draft = await draftOf([{ source: 'example.test/app:1.0', built: await singleManifest() }])
+  const path = await temporaryBundle(change(archiveOf(entriesOf(draft))))
+  throw await errorOf(() => verify(path, { keys: [key.publicKey] }))
+}
+
 export const POLICY_CASES: Case[] = [
+  {
+    name: 'a bundle that was not copied whole',
+    provoke: () => verifyingBytes((bytes) => bytes.subarray(0, -2000)),
+    says: /bundle\.tar is cut off: it has [\d,]+ of [\d,]+ bytes/,
+    hints: [/^Copy it again/],
+  },
+  {
+    name: 'a bundle by another key',
+    provoke: () => verifyingBytes((bytes) => bytes, newSigner()),
+    says: /bundle\.tar is signed by another key than the one given: [0-9a-f]{64}$/,
+    hints: [/another way than the bundle/],
+  },
   {
     name: 'too few people have signed',
     provoke: () =>
