@@ -7,6 +7,7 @@ import { isReason, reasonOf } from '../../src/bundle/skipped.ts'
 import { evidenceOf, renderEvidence } from '../../src/cli/render-evidence.ts'
 import { openBundle } from '../../src/transfer/check/open.ts'
 import { parseLock, serializeLock, type Lock } from '../../src/transfer/pack/lock.ts'
+import { anyText } from '../any-text.ts'
 import { bundleOf, draftOf, signer, temporaryBundle } from '../bundle/build-bundle.ts'
 import { expectRefusal, problemsOf } from './check-bundle.ts'
 
@@ -87,7 +88,7 @@ describe('what was left out', () => {
 test('any message becomes a reason that the reader takes, and keeps its words', () => {
   const parts = fc.constantFrom('word', ' ', '\n', '\ud83d', '\ude00', '😀', '\u0000', '\u202e', '\u2028')
   const texts = fc.oneof(
-    fc.string({ unit: 'binary', maxLength: 30 }),
+    anyText({ maxLength: 30 }),
     fc
       .tuple(fc.array(parts, { maxLength: 10 }), fc.integer({ min: 1, max: 300 }))
       .map(([all, times]) => all.join('').repeat(times)),

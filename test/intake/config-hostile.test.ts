@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { AirgapError } from '../../src/errors.ts'
 import { parseConfig } from '../../src/intake/config/config.ts'
+import { anyText } from '../any-text.ts'
 
 /** Files that nobody writes by mistake. */
 
@@ -151,7 +152,7 @@ it('any text is either a config or refused with a place', () => {
   const fragment = fc.constantFrom('|', ...words.split('|'))
   const text = fc.oneof(
     fc.array(fragment).map((parts) => parts.join('')),
-    fc.string({ unit: 'binary' }),
+    anyText(),
   )
   fc.assert(
     fc.property(text, (value) => {

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { parseConfig } from '../../src/intake/config/config.ts'
 import { CONFIG_KEYS, type Config } from '../../src/intake/config/schema.ts'
 import { formatConfig } from '../../src/intake/config/template.ts'
+import { anyText } from '../any-text.ts'
 
 const read = (text: string): Config => parseConfig(Buffer.from(text), 'airgap.yaml').config
 
@@ -68,8 +69,7 @@ describe('a written config', () => {
   })
 
   it('says again what was given, whatever that is', () => {
-    const anyText = fc
-      .string({ unit: 'binary', minLength: 1, maxLength: 40 })
+    const words = anyText({ minLength: 1, maxLength: 40 })
       // oxlint-disable-next-line no-control-regex
       .filter((text) => !/[\u0000-\u001f\u007f]/.test(text))
     const noSpace = fc.string({ minLength: 1, maxLength: 20 }).filter((text) => !/\s/.test(text))
@@ -80,11 +80,11 @@ describe('a written config', () => {
     const lists = { maxLength: 4 }
     const config = fc.record(
       {
-        name: anyText,
-        bundleVersion: anyText,
+        name: words,
+        bundleVersion: words,
         images: fc.array(fc.oneof(image, part), lists),
         imagesFrom: fc.array(
-          anyText.filter((text) => text !== '-'),
+          words.filter((text) => text !== '-'),
           lists,
         ),
         kubeadm: fc.array(fc.constantFrom('v1.36.3', '1.35.0'), lists),

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { existsSync, readdirSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { createServer, request } from 'node:http'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { buildImage, seedRegistry, seededBytes } from '../../fixtures/images/index.ts'
@@ -29,7 +29,7 @@ interface Outcome {
 
 /** Starts an example as its first lines tell to. */
 function start(name: string, args: readonly string[]): { child: ChildProcess; ended: Promise<Outcome> } {
-  const child = spawn(process.execPath, [join(EXAMPLES, name), ...args], {
+  const child = spawn(process.execPath, [resolve(EXAMPLES, name), ...args], {
     cwd: folder.path,
     env: {
       PATH: process.env['PATH'],
@@ -90,10 +90,20 @@ test('each example has a test, and says how to use it', async () => {
   expect(names).toEqual(['pack.ts', 'push.ts', 'report.ts', 'serve.ts', 'update.ts', 'verify.ts'])
   for (const name of names) {
     expect(await readFile(join(EXAMPLES, name), 'utf8')).toContain(`    node docs/examples/${name} `)
-    const { code, stderr } = await run(name)
-    expect(code).toBe(2)
-    expect(stderr).toMatch(new RegExp(`^usage: ${name.replace('.', '\\.')} `))
   }
+  // All in one process, which loads the library once; each ends it, or would.
+  const program = `
+    process.exit = (code) => { console.error('exit', code); throw 'ended' }
+    for (const name of ${JSON.stringify(names)}) {
+      process.argv = [process.argv[0], name]
+      await import(${JSON.stringify(`${EXAMPLES}/`)} + name).catch((error) => { if (error !== 'ended') throw error })
+    }`
+  const file = folder.file('all.mjs')
+  await writeFile(file, program)
+  const { code, stderr } = await run(file)
+  expect(code).toBe(0)
+  const usages = names.map((name) => `usage: ${name.replace('.', '\\.')} [A-Z].*\nexit 2\n`)
+  expect(stderr).toMatch(new RegExp(`^${usages.join('')}$`))
 })
 
 test('pack.ts keeps the lock, and tells what it cannot do', async () => {

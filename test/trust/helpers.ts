@@ -2,7 +2,7 @@ import { generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, expect } from 'vitest'
+import { expect, onTestFinished } from 'vitest'
 import { AirgapError } from '../../src/errors.ts'
 import { parsePublicKey, readPrivateKey, type PublicKey, type SigningKey } from '../../src/trust/keys.ts'
 
@@ -16,16 +16,10 @@ export async function fixture(name: string): Promise<Buffer> {
   return await readFile(fixturePath(name))
 }
 
-const folders: string[] = []
-
-afterEach(async () => {
-  for (const folder of folders.splice(0)) await rm(folder, { recursive: true, force: true })
-})
-
 /** A fresh folder that is gone after the test. */
 export async function temporaryFolder(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'airgap-trust-'))
-  folders.push(folder)
+  onTestFinished(() => rm(folder, { recursive: true, force: true }))
   return folder
 }
 
@@ -54,12 +48,13 @@ export interface TestKey {
 export async function testKey(source = 'test.pub'): Promise<TestKey> {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const spki = publicKey.export({ type: 'spki', format: 'pem' }).toString()
-  const pkcs8 = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
-  return {
-    publicKey: parsePublicKey(Buffer.from(spki), source),
-    privateKey,
-    signing: await readPrivateKey(await temporaryFile(pkcs8), noPassword),
-  }
+  const pkcs8 = privateKey.export({ type: 'pkcs8', format: 'pem' })
+  const folder = await mkdtemp(join(tmpdir(), 'airgap-trust-'))
+  const file = join(folder, 'key.pem')
+  await writeFile(file, pkcs8, { mode: 0o600 })
+  const signing = await readPrivateKey(file, noPassword)
+  await rm(folder, { recursive: true })
+  return { publicKey: parsePublicKey(Buffer.from(spki), source), privateKey, signing }
 }
 
 /** The AirgapError that `run` ends in. */

@@ -5,6 +5,7 @@ import { isImageSignature, signImage } from '../../src/trust/image-signature/cos
 import { isDigestSignature, signDigest } from '../../src/trust/image-signature/sigstore-bundle.ts'
 import { parseSimpleSigning, simpleSigningPayload } from '../../src/trust/image-signature/simple-signing.ts'
 import { AirgapError } from '../../src/errors.ts'
+import { anyText } from '../any-text.ts'
 import { newSigner } from '../bundle/build-bundle.ts'
 
 const key = newSigner()
@@ -13,7 +14,7 @@ const REFERENCE = 'docker.io/library/nginx:1.29'
 
 const digests = fc.uint8Array({ minLength: 1, maxLength: 8 }).map((bytes): Digest => digestOf(bytes))
 const references = fc
-  .oneof(fc.string({ unit: 'binary', maxLength: 80 }), fc.constant(REFERENCE))
+  .oneof(anyText({ maxLength: 80 }), fc.constant(REFERENCE))
   .filter((text) => text.isWellFormed())
 
 describe('simple signing payloads', () => {

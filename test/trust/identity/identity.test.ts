@@ -1,4 +1,5 @@
-import { describe, expect, test } from 'vitest'
+import vm from 'node:vm'
+import { describe, expect, test, vi } from 'vitest'
 import { exactly, fully, identityFrom, strangerReason } from '../../../src/trust/identity/identity.ts'
 import type { SignedByIdentity } from '../../../src/trust/verified.ts'
 import { errorOf } from '../helpers.ts'
@@ -99,6 +100,16 @@ describe('[attack: look-alike-identity] a pattern', () => {
     expect(error.message).toBe(
       'the pattern of the identity takes more than 0.05 s on a name of 100 characters: /(a+)+@example/',
     )
+  })
+
+  test('that the machine had no time for has it all the same', () => {
+    const late = Object.assign(new Error('late'), { code: 'ERR_SCRIPT_EXECUTION_TIMEOUT' })
+    const run = vi.spyOn(vm.Script.prototype, 'runInContext').mockImplementationOnce(() => {
+      throw late
+    })
+    expect(fully('.*@example', 'identity').matches('a@example')).toBe(true)
+    expect(run.mock.calls.map(([, options]) => options)).toEqual([{ timeout: 1000 }, { timeout: 2000 }])
+    run.mockRestore()
   })
 
   test('that is none is an error that says what kind is expected', async () => {
