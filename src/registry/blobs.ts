@@ -58,6 +58,7 @@ export async function openBlob(
   digest: Digest,
   offset: number,
   signal?: AbortSignal,
+  leastRate?: number,
 ): Promise<BlobStream> {
   const context = repository.context(`fetch the blob ${digest} of ${repository.name}`)
   return openRanged(offset, context, async (headers) => {
@@ -67,6 +68,7 @@ export async function openBlob(
       repository: repository.repository,
       scopes: [repository.pull],
       headers,
+      leastRate,
       context,
       signal,
     })

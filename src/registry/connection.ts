@@ -25,6 +25,7 @@ export interface Call {
   /** Called once for each time the request is sent. */
   body?: (() => Readable | Uint8Array) | undefined
   answerTimeoutMs?: number | undefined
+  leastRate?: number | undefined
   signal?: AbortSignal | undefined
   /** For what lies beside the registry's own API: credentials go as they are, or not at all, and no challenge is answered. */
   way?: 'basic' | 'anonymous'
@@ -138,7 +139,7 @@ export class Connection {
   }
 
   #request(call: Call, url: URL, grant: Grant | undefined): Promise<HttpResponse> {
-    const { method, context, headers, signal, answerTimeoutMs } = call
+    const { method, context, headers, signal, answerTimeoutMs, leastRate } = call
     return this.#shared.transport.request({
       method,
       url,
@@ -147,6 +148,7 @@ export class Connection {
       authorization: grant?.header,
       body: call.body?.(),
       answerTimeoutMs,
+      leastRate,
       signal,
     })
   }

@@ -7,8 +7,9 @@ import { damagedHint } from './faults/words.ts'
 import { foreignOrigins } from './foreign.ts'
 import { transportError } from './http-errors.ts'
 import type { Context } from './notices.ts'
-import type { Repository } from './repository.ts'
-import { markTransient, throwIfAborted, withRetry } from './retry.ts'
+import { slowLast, type Repository } from './repository.ts'
+import { LEAST_RATE_AMONG_OTHERS } from './pressure/slowness.ts'
+import { isStall, markTransient, throwIfAborted, withRetry } from './retry.ts'
 import { Intake, type Begun, type BlobSink } from './intake.ts'
 
 export type { Begun, BlobSink } from './intake.ts'
@@ -32,7 +33,8 @@ export interface Origin {
   name: string
   host: string
   context: Context
-  open(offset: number, signal: AbortSignal | undefined): Promise<BlobStream>
+  /** @param leastRate see {@link Repository.openBlob}. */
+  open(offset: number, signal: AbortSignal | undefined, leastRate?: number): Promise<BlobStream>
   onPassedOver?: Repository['onPassedOver']
 }
 
@@ -40,7 +42,8 @@ export interface Origin {
  * Downloads a blob from the first source that delivers it. A broken transfer goes on from its last byte, a
  * bounded number of times a source, then with the next source from the same byte. All bytes are hashed; more
  * bytes than `descriptor.size` are an error at once; a wrong digest restarts from zero where the sink allows it.
- * What `begun` says is gone on from likewise.
+ * What `begun` says is gone on from likewise. A source that lets us wait is left for the others at once, and asked behind
+ * them for the rest of the run; it is waited for as usual where none of them delivers.
  * For a foreign layer (`descriptor.urls`) its http and https URLs follow, without credentials.
  *
  * @returns the name of the source that completed the blob.
@@ -53,22 +56,34 @@ export async function downloadBlob(
   sink: BlobSink,
   options: DownloadOptions,
 ): Promise<{ source: string }> {
-  const origins = [
+  const { hosts } = options.client.shared
+  const all = [
     ...sources.map((source) => fromRepository(source, descriptor)),
     ...foreignOrigins(sources, descriptor, options.client.shared),
   ]
   const download = new Download(descriptor, sink, options)
   const failures: { problem: Problem; error: AirgapError }[] = []
+  const origins = slowLast(all, ({ host }) => hosts.isSlow(host))
+  const left = new Set<Origin>()
   try {
-    for (const origin of origins) {
+    // What is added on the way is visited, too.
+    for (const [i, origin] of origins.entries()) {
+      const isAgain = left.has(origin)
+      const hasOthers = i < origins.length - 1
       try {
-        await download.from(origin)
+        await download.from(origin, hasOthers && !isAgain)
         return { source: origin.name }
       } catch (error) {
         throwIfAborted(options.signal, origin.context)
         if (download.isOver || !(error instanceof AirgapError)) throw error
-        failures.push({ problem: { entry: origin.name, message: error.message }, error })
-        if (origin !== origins.at(-1)) origin.onPassedOver?.(error)
+        if (hasOthers) origin.onPassedOver?.(error)
+        if (hasOthers && !isAgain && isStall(error)) {
+          hosts.wasSlow(origin.host)
+          left.add(origin)
+          origins.push(origin)
+        } else {
+          failures.push({ problem: { entry: origin.name, message: error.message }, error })
+        }
       }
     }
   } finally {
@@ -114,7 +129,8 @@ class Download {
     this.#isGoingOn = options.begun !== undefined
   }
 
-  async from(origin: Origin): Promise<void> {
+  /** @param hasOthers it is not waited for, since others may have the same. */
+  async from(origin: Origin, hasOthers: boolean): Promise<void> {
     const { client, signal } = this.#options
     const { policy, onNotice, hosts } = client.shared
     let mark = this.#position
@@ -125,8 +141,9 @@ class Download {
       return isReal
     }
     const { context } = origin
-    await withRetry({ policy, onNotice, signal, context, progressed, hosts }, async () => {
-      await this.#transfer(origin)
+    const isFinal = (error: AirgapError): boolean => hasOthers && isStall(error)
+    await withRetry({ policy, onNotice, signal, context, progressed, isFinal, hosts }, async () => {
+      await this.#transfer(origin, hasOthers ? LEAST_RATE_AMONG_OTHERS : undefined)
       await this.#finish(origin)
     })
   }
@@ -136,10 +153,10 @@ class Download {
     return this.#intake.settle()
   }
 
-  async #transfer(origin: Origin): Promise<void> {
+  async #transfer(origin: Origin, leastRate: number | undefined): Promise<void> {
     const { size } = this.#descriptor
     const { signal } = this.#options
-    const stream = await origin.open(this.#position, signal)
+    const stream = await origin.open(this.#position, signal, leastRate)
     this.#encoding = stream.encoding
     try {
       if (stream.total !== undefined && stream.total !== size) {
@@ -247,7 +264,7 @@ function fromRepository(source: Repository, { digest }: Descriptor): Origin {
     name: source.name,
     host: source.registry,
     context: { registry: source.registry, operation: `fetch the blob ${digest} of ${source.name}` },
-    open: (offset, signal) => source.openBlob(digest, offset, signal),
+    open: (offset, signal, leastRate) => source.openBlob(digest, offset, signal, leastRate),
     onPassedOver: source.onPassedOver,
   }
 }

@@ -47,10 +47,10 @@ export function foreignOrigins(
       name: printableUrl(url),
       host: url.host,
       context,
-      open: async (offset, signal) => {
+      open: async (offset, signal, leastRate) => {
         await check(url)
         return openRanged(offset, context, (headers) =>
-          get(transport, { url, headers, context, signal, checkRedirect: check }),
+          get(transport, { url, headers, leastRate, context, signal, checkRedirect: check }),
         )
       },
     })
@@ -63,6 +63,7 @@ async function get(
   request: {
     url: URL
     headers: Record<string, string>
+    leastRate: number | undefined
     context: Context
     signal: AbortSignal | undefined
     checkRedirect: (to: URL) => Promise<void>

@@ -18,6 +18,8 @@ export interface HttpRequest {
   body?: Readable | Uint8Array | string | undefined
   /** How long the answer may take after the request is sent, where that is longer than the stall timeout. */
   answerTimeoutMs?: number | undefined
+  /** Bytes a second that the answer's body has to come with, where that is not the usual least. */
+  leastRate?: number | undefined
   /** Another request waits for this one, so that it must not wait for others. */
   isAside?: boolean | undefined
   signal?: AbortSignal | undefined
@@ -90,10 +92,13 @@ export function contentLengthOf(response: HttpResponse): number | undefined {
   return /^[0-9]{1,15}$/.test(text) ? Number(text) : undefined
 }
 
+/** An unwanted body that drips would keep its connection, and its place among the transfers. */
+const DISCARD_MS = 10_000
+
 /** Gives up an answer's body; a short one is read to its end so that the connection can be used again. */
 export function discard(response: HttpResponse): void {
   // dump() reads a bounded amount and then closes; a failure while nobody wants the bytes is of no interest.
-  response.body.dump({ limit: 16 * 1024 }).catch(() => {})
+  response.body.dump({ limit: 16 * 1024, signal: AbortSignal.timeout(DISCARD_MS) }).catch(() => {})
 }
 
 /**

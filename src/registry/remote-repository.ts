@@ -37,6 +37,14 @@ export class RemoteRepository implements Repository {
     this.name = this.#location.name
   }
 
+  get isSlow(): boolean {
+    return this.#client.shared.hosts.isSlow(this.registry)
+  }
+
+  wasSlow(): void {
+    this.#client.shared.hosts.wasSlow(this.registry)
+  }
+
   async resolveManifest(ref: string, signal?: AbortSignal): Promise<ManifestInfo | undefined> {
     return resolveManifest(this.#location, ref, signal)
   }
@@ -80,8 +88,13 @@ export class RemoteRepository implements Repository {
     return Buffer.concat(whole)
   }
 
-  async openBlob(digest: Digest, offset: number, signal?: AbortSignal): Promise<BlobStream> {
-    return openBlob(this.#location, digest, offset, signal)
+  async openBlob(
+    digest: Digest,
+    offset: number,
+    signal?: AbortSignal,
+    leastRate?: number,
+  ): Promise<BlobStream> {
+    return openBlob(this.#location, digest, offset, signal, leastRate)
   }
 
   async putManifest(

@@ -11,6 +11,10 @@ export interface Repository {
   readonly repository: string
   /** `registry/repository`, for messages. */
   readonly name: string
+  /** Whether its registry let us wait already, where another source was to be had. */
+  readonly isSlow?: boolean
+  /** Its registry has just done so. */
+  wasSlow?(): void
   /** For mirrors: called with the fault by which something is asked of the next source instead. */
   readonly onPassedOver?: ((error: AirgapError) => void) | undefined
 
@@ -50,8 +54,9 @@ export interface Repository {
   /**
    * Opens a blob for reading from byte `offset` on. One attempt, bytes unchecked: {@link downloadBlob} is what
    * callers want.
+   * @param leastRate bytes a second that it has to come with, where that is not the usual least.
    */
-  openBlob(digest: Digest, offset: number, signal?: AbortSignal): Promise<BlobStream>
+  openBlob(digest: Digest, offset: number, signal?: AbortSignal, leastRate?: number): Promise<BlobStream>
 
   /** Puts a manifest or index under a tag or its digest. What it points to must be there already. */
   putManifest(
@@ -99,4 +104,9 @@ export interface Repository {
     onProgress?: (bytes: number) => void,
     memory?: UploadMemory,
   ): Promise<void>
+}
+
+/** In the same order, but for those that let us wait already: they go behind the others. */
+export function slowLast<T>(sources: readonly T[], isSlow: (source: T) => boolean): T[] {
+  return [...sources.filter((source) => !isSlow(source)), ...sources.filter(isSlow)]
 }

@@ -26,6 +26,8 @@ export interface Transience {
   retryAfterMs?: number | undefined
   /** A lower bound on attempts than the policy's. */
   attempts?: number | undefined
+  /** The peer is there, and nothing came of it for a long time, or too little. */
+  isStall?: true | undefined
 }
 
 const transient = new WeakMap<Error, Transience>()
@@ -41,6 +43,11 @@ export function transienceOf(error: unknown): Transience | undefined {
   return error instanceof Error ? transient.get(error) : undefined
 }
 
+/** Whether a peer that is there let us wait, see {@link Transience}. */
+export function isStall(error: unknown): boolean {
+  return transienceOf(error)?.isStall === true
+}
+
 export interface RetryOptions {
   policy: RetryPolicy
   context: Context
@@ -48,6 +55,8 @@ export interface RetryOptions {
   signal?: AbortSignal | undefined
   /** Asked after a failure: true starts the count of attempts anew, for transfers that got somewhere. */
   progressed?: (() => boolean) | undefined
+  /** Whether an error ends it that may pass by itself. */
+  isFinal?: ((error: AirgapError) => boolean) | undefined
   /** Know which failures concern all requests to a host; the next attempt waits there for its turn. */
   hosts?: Hosts | undefined
   clock?: Clock | undefined
@@ -74,6 +83,7 @@ export async function withRetry<T>(options: RetryOptions, run: (attempt: number)
       if (ruling?.kind === 'give-up') throw ruling.error
       const transience = transienceOf(error)
       if (transience === undefined || !(error instanceof AirgapError)) throw error
+      if (options.isFinal?.(error)) throw error
       const isNew = row === undefined || options.progressed?.() === true
       if (isNew || row === undefined) row = { count: 0, since: clock.now(), first: blames?.mark(error) }
       row.count++

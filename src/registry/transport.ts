@@ -11,6 +11,7 @@ import { wayError } from './way/faults.ts'
 import type { Proxy } from './way/proxies.ts'
 import { Ways, type Way, type WayOptions } from './way/ways.ts'
 import { Hosts } from './pressure/hosts.ts'
+import { SlowPeerFault } from './pressure/slowness.ts'
 import { discard, locationOf, type HttpRequest, type HttpResponse } from './http.ts'
 
 const MAX_REDIRECTS = 5
@@ -102,8 +103,10 @@ export class Transport {
     authorization: string | undefined,
     secrets: string[],
   ): Promise<HttpResponse> {
-    const { context, signal, method, isAside = false } = request
-    const to = { host: url.host, context, counts: !isAside, hasBody: method !== 'HEAD', signal }
+    const { context, signal, method, isAside = false, leastRate } = request
+    const withinMs = this.stallTimeoutMs
+    const hasBody = method !== 'HEAD'
+    const to = { host: url.host, context, counts: !isAside, hasBody, withinMs, leastRate, signal }
     const { response, chunks, blame } = await this.#hosts.send(to, () =>
       this.#once(request, url, authorization, secrets),
     )
@@ -134,6 +137,7 @@ export class Transport {
         body: await this.#paced(body),
         ...(signal === undefined ? {} : { signal }),
         ...(request.answerTimeoutMs === undefined ? {} : { headersTimeout: request.answerTimeoutMs }),
+        onInfo: tooManyInterims(),
         ...(keepsConnection(method, url, way) ? { reset: false } : {}),
       })
       // A body that is given up early emits an error; whoever reads it gets that error from the reading.
@@ -170,6 +174,17 @@ export class Transport {
 
   async close(): Promise<void> {
     await this.#ways.close()
+  }
+}
+
+/** So many interim answers (RFC 9110 § 15.2) are waited through: each begins the wait for the real one anew. */
+const MOST_INTERIMS = 8
+
+function tooManyInterims(): () => void {
+  let count = 0
+  return () => {
+    count++
+    if (count > MOST_INTERIMS) throw new SlowPeerFault(0, 0)
   }
 }
 

@@ -3,6 +3,7 @@ import { shellWord } from '../../foreign-text.ts'
 import { formatDuration } from '../../duration.ts'
 import type { Context } from '../notices.ts'
 import { LinkLocalFault } from '../name-guard.ts'
+import { SlowPeerFault } from '../pressure/slowness.ts'
 import { markTransient, throwIfAborted } from '../retry.ts'
 import type { PresentedCertificates } from './certificate.ts'
 import { oneLine } from './quote.ts'
@@ -25,6 +26,7 @@ interface Fault {
   hint?: string | undefined
   /** A lower bound on attempts than the policy's. */
   attempts?: number
+  isStall?: true
 }
 
 /**
@@ -54,12 +56,14 @@ export function transportError(
       },
     )
   }
-  const network = unreachable(code, error, host) ?? broken(code, error, host, facts)
+  const network =
+    unreachable(code, error, host) ?? stalled(code, error, facts) ?? broken(code, error, host, facts)
   if (network) {
-    return markTransient(
-      new AirgapError('NETWORK', `${begin}: ${network.reason}`, { hint: network.hint, cause: error }),
-      { attempts: network.attempts },
-    )
+    const { reason, hint, attempts, isStall } = network
+    return markTransient(new AirgapError('NETWORK', `${begin}: ${reason}`, { hint, cause: error }), {
+      attempts,
+      isStall,
+    })
   }
   const tls = tlsFault(code, error, host, facts.presented)
   if (tls) return new AirgapError('TLS', `${begin}: ${tls.cause}`, { hint: tls.hint, cause: error })
@@ -169,14 +173,23 @@ function broken(code: string, error: unknown, host: string, facts: ConnectionFac
         reason: `the connection was closed before the answer was complete (${code})`,
         hint: `${plain}${LATER}`,
       }
-    case 'UND_ERR_HEADERS_TIMEOUT':
-      return { reason: `it stopped answering${silence(facts)} (${code})`, hint: LATER }
-    case 'UND_ERR_BODY_TIMEOUT':
-      return { reason: `it stopped sending${silence(facts)} (${code})`, hint: LATER }
     case 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH':
       return { reason: `the answer was not as long as announced (${code})`, hint: LATER }
   }
   return undefined
+}
+
+/** A peer that is there, and of which nothing comes, or too little. */
+function stalled(code: string, error: unknown, facts: ConnectionFacts): Fault | undefined {
+  const stall = (reason: string): Fault => ({ reason, hint: LATER, isStall: true })
+  if (code === 'UND_ERR_HEADERS_TIMEOUT') return stall(`it stopped answering${silence(facts)} (${code})`)
+  if (code === 'UND_ERR_BODY_TIMEOUT') return stall(`it stopped sending${silence(facts)} (${code})`)
+  if (!(error instanceof SlowPeerFault)) return undefined
+  const { bytes, waitedMs } = error
+  if (waitedMs === 0) return stall('it says again and again that it is at work, and does not answer')
+  return stall(
+    `it sends too slowly: ${bytes.toLocaleString('en-US')} bytes within ${formatDuration(waitedMs)}`,
+  )
 }
 
 function silence({ stallMs }: ConnectionFacts): string {

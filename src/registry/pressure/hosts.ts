@@ -9,6 +9,7 @@ import { Host, type Pass } from './host.ts'
 import { Quotas } from './quota.ts'
 import { RateLimit } from './rate-limit.ts'
 import { parseRetryAfter } from './retry-after.ts'
+import { notTooSlow, type SlowBody } from './slowness.ts'
 
 /** Transfers at a time unless the caller says otherwise. */
 const DEFAULT_TRANSFERS = 6
@@ -31,7 +32,7 @@ export interface HostsOptions {
 interface Answered {
   statusCode: number
   headers: IncomingHttpHeaders
-  body: AsyncIterable<Uint8Array> & {
+  body: SlowBody & {
     on(event: 'end' | 'close', listener: () => void): unknown
     on(event: 'error', listener: (error: unknown) => void): unknown
   }
@@ -44,6 +45,9 @@ interface Destination {
   /** Whether it counts as a transfer. */
   counts: boolean
   hasBody: boolean
+  /** How little of the body may come in which time, see {@link Patience}. */
+  withinMs: number
+  leastRate?: number | undefined
   signal?: AbortSignal | undefined
 }
 
@@ -60,6 +64,7 @@ export class Hosts {
   readonly #onNotice: OnNotice
   readonly #quotas: Quotas
   readonly #hosts = new Map<string, Host>()
+  readonly #slow = new Set<string>()
 
   constructor(options: HostsOptions = {}) {
     this.policy = options.policy ?? DEFAULT_RETRY
@@ -100,9 +105,19 @@ export class Hosts {
     const { registry } = context
     return {
       response,
-      chunks: this.#chunks(body, host),
+      chunks: this.#chunks(body, host, to),
       blame: (error) => this.blames.note(error, { host, registry, status, isOfHost: BUSY.has(status) }),
     }
+  }
+
+  /** A registry let us wait, where others have the same: for the rest of the run it is asked behind them. */
+  isSlow(registry: string): boolean {
+    return this.#slow.has(authorityOf(registry))
+  }
+
+  /** See {@link isSlow}. */
+  wasSlow(registry: string): void {
+    this.#slow.add(authorityOf(registry))
   }
 
   /** A stall timeout that what is slowed down here on purpose does not run into. Milliseconds. */
@@ -198,9 +213,14 @@ export class Hosts {
     if (!to.hasBody) leave(true)
   }
 
-  async *#chunks(body: AsyncIterable<Uint8Array>, host: Host): AsyncGenerator<Uint8Array> {
+  async *#chunks(
+    body: SlowBody,
+    host: Host,
+    { withinMs, leastRate }: Destination,
+  ): AsyncGenerator<Uint8Array> {
+    const coming = notTooSlow(body, { clock: this.clock, withinMs, leastRate })
     let bytes = 0
-    for await (const chunk of this.rate?.pace(body) ?? body) {
+    for await (const chunk of this.rate?.pace(coming) ?? coming) {
       bytes += chunk.length
       if (bytes >= SIGN_OF_LIFE) {
         bytes = 0

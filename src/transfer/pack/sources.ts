@@ -9,7 +9,8 @@ import {
   type ManifestOrIndex,
 } from '../../oci/manifest.ts'
 import type { Platform } from '../../oci/platform.ts'
-import type { Repository } from '../../registry/repository.ts'
+import { slowLast, type Repository } from '../../registry/repository.ts'
+import { isStall } from '../../registry/retry.ts'
 import { isAbort } from '../failures.ts'
 import type { LoadDocument } from '../graph.ts'
 import type { ReusableBlobs } from './reuse.ts'
@@ -54,7 +55,7 @@ export class DocumentCache {
     return remember(this.#documents, digest, async () => {
       const bytes = await this.#reuse?.read(digest, MAX_MANIFEST_SIZE)
       if (bytes) return parseManifest(bytes, `${repositories.at(-1)?.name}@${digest}`)
-      return firstThatHas(repositories, (repository) => repository.fetchManifest(digest, signal))
+      return firstThatHas(inOrder(repositories), (repository) => repository.fetchManifest(digest, signal))
     })
   }
 
@@ -96,7 +97,9 @@ export class DocumentCache {
       descriptor.digest,
       async () =>
         (await this.#reuse?.read(descriptor.digest, maxBytes)) ??
-        firstThatHas(repositories, (repository) => repository.fetchSmallBlob(descriptor, maxBytes, signal)),
+        firstThatHas(inOrder(repositories), (repository) =>
+          repository.fetchSmallBlob(descriptor, maxBytes, signal),
+        ),
     )
   }
 
@@ -115,6 +118,11 @@ function remember<K, V>(cache: Map<K, Promise<V>>, key: K, make: () => Promise<V
   cache.set(key, made)
   made.catch(() => cache.delete(key))
   return made
+}
+
+/** What has a digest is the same wherever it is. */
+function inOrder(repositories: readonly Repository[]): Repository[] {
+  return slowLast(repositories, ({ isSlow }) => isSlow === true)
 }
 
 /** Faults that somebody can mend on the spot, where others are merely a host that is out of reach. */
@@ -136,6 +144,7 @@ export async function firstThatHas<T>(
     } catch (error) {
       if (isAbort(error)) throw error
       failures.push(error)
+      if (isStall(error)) repository.wasSlow?.()
       if (error instanceof AirgapError && repository !== repositories.at(-1)) repository.onPassedOver?.(error)
     }
   }

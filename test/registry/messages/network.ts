@@ -4,7 +4,8 @@ import { Agent, type Dispatcher } from 'undici'
 import { onTestFinished } from 'vitest'
 import { transportError } from '../../../src/registry/http-errors.ts'
 import { Transport, type TransportOptions } from '../../../src/registry/transport.ts'
-import { makeClient } from '../helpers.ts'
+import { makeClient, serve } from '../helpers.ts'
+import { FakeClock } from '../pressure/fake-clock.ts'
 import type { Case } from './case.ts'
 
 const context = { registry: 'registry.example', operation: 'fetch the manifest registry.example/app:1.0' }
@@ -187,6 +188,41 @@ export const SILENCES: Case[] = [
     name: 'an answer that does not come',
     provoke: request(() => {}, { scheme: 'http', stallTimeoutMs: 60 }),
     says: /: it stopped answering: nothing came for 0 s \(UND_ERR_HEADERS_TIMEOUT\)$/,
+    hints: [/same command again/],
+  },
+  {
+    name: 'an answer that drips',
+    provoke: async () => {
+      const clock = new FakeClock()
+      const { host } = await serve(async (_, response) => {
+        while (!response.destroyed) {
+          response.write('x')
+          await clock.pass(10_000)
+        }
+      })
+      await makeClient({ clock, retry: { attempts: 1 } })
+        .repository(host, 'app')
+        .fetchManifest('1.0')
+    },
+    says: /: it sends too slowly: \d+ bytes within 1 min 0 s$/,
+    hints: [/same command again/],
+  },
+  {
+    name: 'interim answers without end',
+    provoke: async () => {
+      const { host } = await serve((_, response) => {
+        const again = (): void => {
+          if (response.destroyed) return
+          response.writeProcessing()
+          setImmediate(again)
+        }
+        again()
+      })
+      await makeClient({ retry: { attempts: 1 } })
+        .repository(host, 'app')
+        .fetchManifest('1')
+    },
+    says: /: it says again and again that it is at work, and does not answer$/,
     hints: [/same command again/],
   },
   {

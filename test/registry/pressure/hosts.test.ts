@@ -44,7 +44,7 @@ function network(
     const context = { registry: host, operation: `get ${id}` }
     return withRetry({ policy, context, onNotice, hosts, signal }, async () => {
       const { response, chunks, blame } = await hosts.send(
-        { host, context, counts, hasBody: true, signal },
+        { host, context, counts, hasBody: true, withinMs: 60_000, signal },
         async () => {
           const one = { at: clock.now() - began, host, id }
           sent.push(one)
@@ -163,7 +163,7 @@ function slowFirst(whenAsked: (release: () => void) => void) {
   const get = (): Promise<string> =>
     withRetry({ policy: hosts.policy, context, onNotice: () => {}, hosts }, async () => {
       const { response, chunks, blame } = await hosts.send(
-        { host: 'r.example', context, counts: false, hasBody: true },
+        { host: 'r.example', context, counts: false, hasBody: true, withinMs: 60_000 },
         async () => {
           const number = sent.push(clock.now())
           await new Promise((resolve) => setImmediate(resolve))
