@@ -108,7 +108,8 @@ export const registryFlags = {
     helpGroup: 'REGISTRY',
   }),
   timeout: Flags.string({
-    description: 'How long a peer may be silent, or send next to nothing: 30s, 2m, or seconds; 60s unless given',
+    description:
+      'How long a peer may be silent, or send next to nothing: 30s, 2m, or seconds; 60s unless given',
     helpValue: 'TIME',
     helpGroup: 'REGISTRY',
   }),
