@@ -8,6 +8,10 @@ import { mirrorLine } from './render-mirrors.ts'
 import { heldText, phaseText, progressText } from './progress-text.ts'
 import type { LiveLine } from './terminal.ts'
 
+/** So often it is told that a registry is busy, … */
+const HOLD_NEWS_MS = 60_000
+/** … and what is longer than this, and twice as long as the one before, is told at once. */
+const LONG_HOLD_MS = 10_000
 const HEARTBEAT_MS = 15_000
 /** The longest progress line, in places where nothing limits it. */
 const ANY_COLUMNS = 1000
@@ -24,6 +28,9 @@ export class Progress {
   #isStopped = false
   /** The last registry that is left alone for a while. */
   #held: { registry: string; until: number } | undefined
+
+  /** The last hold of each registry that was told. */
+  readonly #toldHolds = new Map<string, { began: number; delayMs: number }>()
 
   constructor(log: Log = standardError) {
     this.#log = log
@@ -157,11 +164,24 @@ export class Progress {
   }
 
   #notice(notice: RegistryNotice): void {
-    if (notice.type === 'held' && notice.delayMs >= 1000) this.#held = notice
+    if (notice.type === 'held') {
+      if (notice.delayMs >= 1000) this.#held = notice
+      if (!this.#isNews(notice)) return
+    }
     // For the log: people are told when something is wrong with the way.
     if (notice.type === 'way' && this.#log.format === 'text') return
     const { entry, text } = noticeLine(notice, Date.now())
     this.#log.write(entry, text)
+  }
+
+  /** A registry may ask for a little patience again and again: that is told once a minute, or when it asks for more. */
+  #isNews({ registry, delayMs, until }: Extract<RegistryNotice, { type: 'held' }>): boolean {
+    const began = until - delayMs
+    const told = this.#toldHolds.get(registry)
+    if (told && began - told.began < HOLD_NEWS_MS && delayMs < Math.max(2 * told.delayMs, LONG_HOLD_MS))
+      return false
+    this.#toldHolds.set(registry, { began, delayMs })
+    return true
   }
 
   #failed({ name, code, message }: Extract<TransferEvent, { type: 'failed' }>): void {

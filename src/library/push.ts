@@ -208,9 +208,31 @@ async function planned<T>(
     return await withClient(options, run, async (client) => {
       const engine = { ...shared(options, run), client, ...(signing ? { signImages: signing } : {}) }
       const naming = { target: parsed, path: options.path ?? 'full', maps }
-      let plan: PushPlan | undefined
-      try {
-        plan = await plans.planPush(opened, {
+      const repositories = (): string[] =>
+        [
+          ...nameImages(
+            images.map(({ image }) => image),
+            naming,
+          ).values(),
+        ].map(({ repository }) => repository)
+      const explain = async (
+        error: AirgapError,
+        { projects }: Pick<PushPlan, 'projects'>,
+      ): Promise<AirgapError> => {
+        if (run.signal.aborted) return error
+        const { explainRefusal } = await import('../transfer/push/refusals.ts')
+        const plannedProjects = projects.map(({ name }) => name)
+        const { registry } = parsed
+        return explainRefusal(error, {
+          ...engine,
+          registry,
+          path: naming.path,
+          repositories,
+          plannedProjects,
+        })
+      }
+      const plan = await plans
+        .planPush(opened, {
           ...engine,
           ...naming,
           select,
@@ -218,26 +240,14 @@ async function planned<T>(
           createProjects: options.createProjects,
           sparseIndex: options.sparseIndex ?? false,
           referrers: options.referrers,
+          explain: (error) => explain(error, { projects: [] }),
         })
-        const reached = { ...parsed, origin: await client.originOf(parsed.registry) }
-        return await work({ opened, plan, target: reached, memory }, engine)
-      } catch (error) {
-        if (run.signal.aborted) throw error
-        const { explainRefusal } = await import('../transfer/push/refusals.ts')
-        throw await explainRefusal(error, {
-          ...engine,
-          registry: parsed.registry,
-          path: naming.path,
-          repositories: () =>
-            [
-              ...nameImages(
-                images.map(({ image }) => image),
-                naming,
-              ).values(),
-            ].map(({ repository }) => repository),
-          plannedProjects: plan?.projects.map(({ name }) => name) ?? [],
+        .catch(async (error: unknown) => {
+          throw error instanceof AirgapError ? await explain(error, { projects: [] }) : error
         })
-      }
+      const reached = { ...parsed, origin: await client.originOf(parsed.registry) }
+      const made = { opened, plan, target: reached, memory }
+      return await work(made, { ...engine, explain: (error) => explain(error, plan) })
     })
   } finally {
     await opened.reader.close()

@@ -156,7 +156,7 @@ export class Harbor {
       return answer.status === 201
     }
     const error = await failure(answer, answer.auth, context)
-    if (answer.status !== 401 && answer.status !== 403) throw error
+    if ((answer.status !== 401 && answer.status !== 403) || error.refusal?.kind === 'read-only') throw error
     throw new AirgapError(error.code, error.message, {
       hint:
         answer.auth.kind === 'none'

@@ -200,7 +200,7 @@ export function incomplete(
   })
 }
 
-function problemsOf(failures: readonly ImageFailure[]): Problem[] {
+export function problemsOf(failures: readonly ImageFailure[]): Problem[] {
   return failures.map((failure) => {
     const { source, part, error } = failure
     const { code, problems } = error

@@ -1,4 +1,5 @@
 import { AirgapError } from '../errors.ts'
+import { transienceOf } from '../registry/retry.ts'
 
 /** So many things in a row that could not be had, each after all its attempts, … */
 const IN_A_ROW = 10
@@ -6,7 +7,7 @@ const IN_A_ROW = 10
 const AT_LEAST_MS = 30_000
 
 /**
- * Knows which registries have not been reached for so long that it makes no sense to go through everything else that
+ * Knows which registries have not been reached, or have had faults of their own, for so long that it makes no sense to go through everything else that
  * is to come from there, with all the waiting for each.
  */
 export class Unreachable {
@@ -15,7 +16,7 @@ export class Unreachable {
 
   /**
    * Does work that goes to registries, unless they are given up.
-   * @throws what `work` throws; `NETWORK` when it has not been tried.
+   * @throws what `work` throws; an error of the same code when it has not been tried.
    */
   async ask<T>(registries: readonly string[], work: () => Promise<T>): Promise<T> {
     const names = [...new Set(registries)].join(', ')
@@ -26,7 +27,7 @@ export class Unreachable {
       this.#rows.delete(names)
       return result
     } catch (error) {
-      if (error instanceof AirgapError && error.code === 'NETWORK') this.#note(names)
+      if (isOfRegistry(error)) this.#note(names, error)
       else this.#rows.delete(names)
       throw error
     }
@@ -37,13 +38,19 @@ export class Unreachable {
     return [...this.#gone.values()].some((gone) => gone === error)
   }
 
-  #note(names: string): void {
+  #note(names: string, { code }: AirgapError): void {
     const now = performance.now()
     const row = this.#rows.get(names) ?? { count: 0, since: now }
     row.count += 1
     this.#rows.set(names, row)
     if (row.count < IN_A_ROW || now - row.since < AT_LEAST_MS) return
-    const message = `not tried, because ${names} could not be reached for what came before it`
-    this.#gone.set(names, new AirgapError('NETWORK', message))
+    const message = `not tried, because all that came before it failed at ${names}, after all attempts`
+    this.#gone.set(names, new AirgapError(code, message))
   }
+}
+
+/** Whether a registry could not be reached, or had a fault of its own (5xx), in every attempt. */
+function isOfRegistry(error: unknown): error is AirgapError {
+  if (!(error instanceof AirgapError)) return false
+  return error.code === 'NETWORK' || (error.code === 'REGISTRY' && transienceOf(error) !== undefined)
 }

@@ -246,6 +246,26 @@ describe('without a terminal', () => {
     expect(lines[7]).toMatchObject({ kind: 'image', name: 'registry.example/a\u001b[2J:1', size: 50 * MB })
   })
 
+  it('that a registry is busy is told once a minute, and when it asks for more patience', () => {
+    const { log, text } = recorded('text')
+    const { onEvent } = new Progress(log)
+    const held = (seconds: number, delayMs: number): void =>
+      onEvent({
+        type: 'registry',
+        notice: {
+          type: 'held',
+          registry: 'r.example',
+          status: 429,
+          reason: 'r.example is busy',
+          delayMs,
+          until: seconds * 1000 + delayMs,
+        },
+      })
+    for (let second = 0; second < 120; second++) held(second, 1000 + second)
+    held(121, 30_000)
+    expect(text().match(/waiting \d+ s/g)).toEqual(['waiting 1 s', 'waiting 1 s', 'waiting 30 s'])
+  })
+
   it('--quiet leaves the warnings', async () => {
     const { log, text } = recorded('text', true)
     await drive(new Progress(log))

@@ -4,6 +4,7 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import { seededBytes } from '../../fixtures/images/index.ts'
 import { pack, planPush, push, type Receipt, type TransferEvent } from '../../src/index.ts'
 import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
+import type { Reply } from '../../src/server/reply.ts'
 import { signer, temporaryFolder } from '../bundle/build-bundle.ts'
 import { failureOf, inFrontOf, registryForTest, seedImage } from './refusing.ts'
 
@@ -162,6 +163,87 @@ describe('what is wrong with all images is said once', () => {
     // A repository that has refused one blob is not asked to take the others.
     expect(refused).toBe(3)
     expect(events.filter((type) => type === 'failed')).toHaveLength(1)
+  })
+})
+
+describe('after an answer that is the same for everything else', () => {
+  const names = Array.from({ length: 8 }, (_, i) => `team/app${i}`)
+
+  function answer(status: number, code: string, message: string): Reply {
+    const body = Buffer.from(JSON.stringify({ errors: [{ code, message }] }))
+    return { status, headers: { 'Content-Length': String(body.length) }, body }
+  }
+
+  const isWrite = (method: string): boolean => method !== 'GET' && method !== 'HEAD'
+
+  test('nothing more is sent; what is under way is called off; one block says what is there', async () => {
+    const { bundle } = await bundleOf(...names)
+    let puts = 0
+    let isHanging = 0
+    const target = await startRegistry({
+      front: async ({ method, path, readBody }) => {
+        if (method !== 'PUT' || !path.includes('/uploads/')) return undefined
+        puts += 1
+        if (puts <= 3) return undefined
+        // One is not answered at all until its sender gives it up, which has to be before its timeout.
+        if (puts === 4) {
+          isHanging += 1
+          await readBody(1e6)
+          return new Promise(() => {})
+        }
+        return answer(507, 'UNKNOWN', '')
+      },
+    })
+    onTestFinished(() => target.close())
+    const events: TransferEvent[] = []
+    const error = await failureOf(
+      push(bundle, target.host, { ...trust, concurrency: 2, onEvent: (event) => void events.push(event) }),
+    )
+    expect([error.code, error.exitCode, error.problems, isHanging]).toEqual(['REGISTRY', 4, [], 1])
+    expect(error.message).toContain('the disk of the registry is full')
+    expect(error.hint).toContain(
+      `Nothing more was sent to ${target.host}. In place: 0 of 8 images; 3 of 24 blobs (`,
+    )
+    expect(error.hint).toContain('Have room made there')
+    expect(puts).toBe(5)
+    expect(events.filter(({ type }) => type === 'failed' || type === 'warning')).toEqual([])
+  })
+
+  test('images that were complete before are in place, and the push can be taken up again', async () => {
+    const { bundle } = await bundleOf(...names)
+    let isFull = false
+    const target = await startRegistry({
+      front: async ({ method }) =>
+        isFull && isWrite(method) ? answer(500, 'UNKNOWN', 'write /x: no space left on device') : undefined,
+    })
+    onTestFinished(() => target.close())
+    await push(bundle, target.host, { ...trust, include: ['*/team/app0', '*/team/app1'] })
+    isFull = true
+    target.requests.splice(0)
+    const error = await failureOf(push(bundle, target.host, { ...trust, concurrency: 1 }))
+    expect([error.code, error.problems]).toEqual(['INCOMPLETE', []])
+    expect(error.message).toContain('the disk of the registry is full')
+    expect(error.hint).toContain('In place: 2 of 8 images; 6 of 24 blobs')
+    expect(target.requests.filter(({ method }) => isWrite(method))).toHaveLength(1)
+    isFull = false
+    expect((await push(bundle, target.host, trust)).complete).toBe(true)
+  })
+
+  test('a quota ends one project, and the others go on', async () => {
+    const { bundle } = await bundleOf('full/a', 'full/b', 'free/a')
+    const target = await startRegistry({
+      front: async ({ method, path }) =>
+        method === 'PUT' && path.startsWith('/v2/full/')
+          ? answer(403, 'DENIED', 'it will exceed the configured upper limit of 10.0 MiB.')
+          : undefined,
+    })
+    onTestFinished(() => target.close())
+    const error = await failureOf(push(bundle, target.host, { ...trust, concurrency: 1, path: 'strip-host' }))
+    expect([error.code, error.exitCode]).toEqual(['INCOMPLETE', 6])
+    expect(error.hint).toContain(`Nothing more was sent to ${target.host}/full. In place: 1 of 3 images`)
+    expect(tagsOf(target)).toEqual(['a:1'])
+    const refused = target.requests.filter(({ method, path }) => method === 'PUT' && path.includes('/full/'))
+    expect(refused).toHaveLength(1)
   })
 })
 

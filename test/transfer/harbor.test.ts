@@ -144,10 +144,30 @@ describe('a push into a Harbor', () => {
     expect(names.flatMap((name) => target.store.tags(name) ?? [])).toEqual([])
   })
 
+  it('says once that all of it is read-only, and tries no more than that', async () => {
+    for (const createProjects of [undefined, 'private' as const]) {
+      const target = await harbor({ projects: createProjects ? {} : { mirror: {} }, isReadOnly: true })
+      const warnings: string[] = []
+      const onEvent: PushOptions['onEvent'] = ({ type }) => void (type === 'failed' && warnings.push(type))
+      const error = await failure(
+        to(`${target.host}/mirror`, { createProjects, onEvent, concurrency: 1 }),
+        'REGISTRY',
+      )
+      expect(error.exitCode).toBe(4)
+      expect(error.message).toContain('the registry is read-only here')
+      expect(error.hint).toContain('end the read-only mode (Harbor: Configuration, System Settings)')
+      expect(error.hint).not.toContain('permission')
+      expect([warnings, writes(target).length]).toEqual([[], 1])
+    }
+  })
+
   it('says which tag a rule makes immutable', async () => {
     const target = await harbor({ projects: { mirror: { immutable: ['2'] } } })
-    const error = await failure(to(`${target.host}/mirror`), 'REGISTRY')
-    expect(error.message).toMatch(/mirror\/\S+\/tool:2' configured as immutable/)
+    const { problems, hint } = await failure(to(`${target.host}/mirror`), 'INCOMPLETE')
+    expect(problems.map(({ code, message }) => [code, message])).toEqual([
+      ['REGISTRY', expect.stringMatching(/mirror\/\S+\/tool:2' configured as immutable/)],
+    ])
+    expect(hint).toContain('Tag Immutability')
   })
 
   it('asks nothing of its API when all is well', async () => {
@@ -241,6 +261,28 @@ describe('a project that gives out only what cosign has signed', () => {
       expect(warnings).toEqual([expect.stringContaining('a policy of the project forbids that it is read')])
     }
     expect(names(target)).toContain('1')
+  })
+
+  it('says how to sign where the tags of signatures are immutable', async () => {
+    const target = await harbor({ projects: { mirror: { immutable: 'all' } } })
+    const options = {
+      ...common,
+      registries: login(),
+      stateDirectory: false as const,
+      path: 'strip-host' as const,
+    }
+    await push(signed, `${target.host}/mirror`, options)
+    const key = newSigner()
+    const error = await failure(
+      push(signed, `${target.host}/mirror`, { ...options, signImages: { key, formats: ['cosign'] } }),
+      'REGISTRY',
+    )
+    expect(error.message).toContain('does not let a signature be added')
+    expect(error.hint).toContain('--image-signature-format sigstore-bundle')
+    expect(error.hint).toContain('sha256-*')
+    const bundles = { key, formats: ['sigstore-bundle'] as const }
+    const receipt = await push(signed, `${target.host}/mirror`, { ...options, signImages: bundles })
+    expect(receipt.complete).toBe(true)
   })
 
   it('is named where an image has no signature, and pushing again with one of our own mends it', async () => {
@@ -358,11 +400,16 @@ describe('--create-projects', () => {
   it('says that a robot account has no rights in what it has created', async () => {
     const users = { [ROBOT]: { password: 'secret', kind: 'system robot' as const, projects: ['x'] } }
     const target = await harbor({ users })
+    const warnings: string[] = []
+    const onEvent: PushOptions['onEvent'] = (event) =>
+      void (event.type === 'failed' && warnings.push(event.message))
     const error = await failure(
-      to(`${target.host}/mirror`, { registries: login(ROBOT), createProjects: 'private' }),
+      to(`${target.host}/mirror`, { registries: login(ROBOT), createProjects: 'private', onEvent }),
       'DENIED',
     )
     expect(error.hint).toContain('covers all projects')
+    // There is one explanation, and no other beside it.
+    expect(warnings).toEqual([])
   })
 
   it('is told apart from wrong credentials and from none', async () => {

@@ -1,5 +1,6 @@
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { AirgapError } from '../../src/errors.ts'
+import { markTransient } from '../../src/registry/retry.ts'
 import { Unreachable } from '../../src/transfer/unreachable.ts'
 
 /** Things that cannot be had, one after the other, so many milliseconds apart. */
@@ -61,4 +62,21 @@ test('a short break, a success or another answer in between is no reason', async
       await outcome.catch((error: unknown) => expect(unreachable.isUntried(error)).toBe(false))
     }
   }
+})
+
+test('one whose every answer is a fault of its own is given up, too', async () => {
+  const clock = world()
+  const unreachable = new Unreachable()
+  const fault = markTransient(new AirgapError('REGISTRY', 'r.test answers 500'))
+  let last: unknown
+  for (let i = 0; i < 20; i++) {
+    await unreachable
+      .ask(['r.test'], async () => {
+        clock.now += 10_000
+        throw fault
+      })
+      .catch((error: unknown) => (last = error))
+  }
+  expect(clock.now).toBe(100_000)
+  expect(last).toMatchObject({ code: 'REGISTRY', message: expect.stringContaining('not tried') as string })
 })

@@ -67,6 +67,10 @@ export function forbidden(answer: FailedAnswer, said: Said): Meaning {
   return denied(answer, said)
 }
 
+/** By these words Harbor says that it is the project that the account, or nobody at all, may write to. */
+const OF_PROJECT =
+  /\bunauthorized to access repository: \S+, action: push\b|\bcan not push artifact to a proxy project\b/
+
 function denied(answer: FailedAnswer, said: Said): Meaning {
   const { auth } = answer
   const clock = clockHint(answer, auth)
@@ -78,8 +82,7 @@ function denied(answer: FailedAnswer, said: Said): Meaning {
     }
   }
   const isProject = answer.isWrite === true && !said.isPage
-  // By these words Harbor says that it is the project that the account may not write to.
-  const isOfProject = isProject && /\bunauthorized to access repository: \S+, action: push\b/.test(said.words)
+  const isOfProject = isProject && OF_PROJECT.test(said.words)
   return {
     code: 'DENIED',
     cause: `permission denied to the account${whose(auth)}${auth.source === undefined ? '' : ` from ${auth.source}`}`,

@@ -1,11 +1,14 @@
 import type { FailedAnswer, Meaning } from './answer.ts'
 import type { Said } from './quote.ts'
 
-const FULL = /no space left on device|disk quota exceeded|not enough (?:free )?(?:storage|disk|space)/i
+// docker-registry 2.8 gives the system's number for it (ENOSPC, EDQUOT), and no words.
+const FULL =
+  /no space left on device|disk quota exceeded|not enough (?:free )?(?:storage|disk|space)|"Err":\s*(?:28|122)\b/i
 // Harbor (412 before 2.0, then 403), Quay, GitLab, Artifactory and Nexus each say it in words only.
 const QUOTA =
   /exceed(?:s|ed)? the (?:configured )?(?:upper )?limit|quota.{0,40}exceeded|exceed.{0,40}quota|over the quota/i
-const UNWRITABLE = /read-only file system|\b(?:mkdir|open|write|rename) [^"]{1,500}: permission denied/i
+const UNWRITABLE =
+  /read-only file system|\b(?:mkdir|open|write|rename) [^"]{1,500}: permission denied|"Err":\s*(?:13|30)\b/i
 
 /** What registries tell of the storage below them, with 500, 507 or whatever comes to their mind. */
 export function storageFault({ status, isWrite }: FailedAnswer, { words }: Said): Meaning | undefined {

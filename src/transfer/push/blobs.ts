@@ -92,11 +92,11 @@ async function sendBlob(
   const sent: SentBlob = { outcome: 'present', isComplete: true, isRead: uploads.length === 0 }
   let [from] = blob.present
   const send = async (repository: Repository, canMount: boolean): Promise<void> => {
-    const isDone = await failures.attempt({ repository, digest, size, kind: 'blob' }, signal, async () => {
-      const isMounted = canMount && from && (await mount(blob, from, repository, options, signal))
+    const isDone = await failures.attempt({ repository, digest, size, kind: 'blob' }, signal, async (own) => {
+      const isMounted = canMount && from && (await mount(blob, from, repository, options, own))
       if (!isMounted) {
         if (canMount) options.onEvent?.({ type: 'more', bytes: size })
-        await upload(opened, blob, repository, options, signal)
+        await upload(opened, blob, repository, options, own)
         sent.isRead = true
       }
       record.set(repository, digest, size, isMounted ? 'mounted' : 'uploaded')

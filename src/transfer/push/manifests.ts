@@ -15,8 +15,8 @@ export async function sendManifests(
       if (isPresent) {
         record.set(repository, digest, size, 'present-not-read')
       } else if (failures.isNeeded({ repository, digest })) {
-        await failures.attempt({ repository, digest, size, kind: 'manifest' }, signal, async () => {
-          await putWithContent({ repository, ref: digest, document }, content, signal)
+        await failures.attempt({ repository, digest, size, kind: 'manifest' }, signal, async (own) => {
+          await putWithContent({ repository, ref: digest, document }, content, own)
           record.set(repository, digest, size, 'uploaded')
         })
       }

@@ -81,6 +81,8 @@ export interface PlanPushOptions extends NamingOptions {
   sparseIndex?: boolean
   /** What of all that travels along with the images is put, too. Default `all`. */
   referrers?: ReferrerChoice | undefined
+  /** Makes of a refusal what it means, for images that are left while others go on. */
+  explain?: (error: AirgapError) => Promise<AirgapError>
   concurrency?: number
   signal?: AbortSignal
 }
@@ -138,6 +140,10 @@ export async function planPush(opened: OpenedBundle, options: PlanPushOptions): 
   })
   const askable = images.filter(({ fault }) => fault === undefined)
   if (askable.length === 0) throw noneCanBe(images)
+  const { explain } = options
+  for (const planned of images) {
+    if (planned.fault && explain) planned.fault = await explain(planned.fault)
+  }
   const sourceIndexes = options.sparseIndex ? await planSourceIndexes(askable, options, isAbsent) : []
   if (!options.moveTags) refuseMovedTags(images, sourceIndexes)
 

@@ -35,7 +35,7 @@ export async function executePush(
   record: PushRecord,
   options: PushOptions,
 ): Promise<Receipt> {
-  const failures = new PushFailures(plan, options.onEvent)
+  const failures = new PushFailures(plan, options)
   const work = { opened, plan, options, record, failures }
   await checkWhatStays(work)
   const { registry } = record.target
@@ -73,6 +73,6 @@ export async function executePush(
     push,
   )
   for (const [planned, error] of failures.lostReferrers) record.setLost(planned, error)
-  failures.throwIfAny()
+  await failures.throwIfAny(record.arrived())
   return record.receipt(true)
 }

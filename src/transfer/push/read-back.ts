@@ -25,8 +25,8 @@ export async function readBack({ plan, options, record, failures }: PushWork): P
   await inParallel(blobs, options, async ({ blob: { digest, size }, repository }, signal) => {
     const descriptor = { mediaType: 'application/octet-stream', digest, size }
     const sink = { restartable: true, write: async () => {} }
-    await failures.attempt({ repository, digest, size, kind: 'blob' }, signal, async () => {
-      await downloadBlob([repository], descriptor, sink, { client, signal, ...blobProgress(onEvent) })
+    await failures.attempt({ repository, digest, size, kind: 'blob' }, signal, async (own) => {
+      await downloadBlob([repository], descriptor, sink, { client, signal: own, ...blobProgress(onEvent) })
       record.markRead(repository, digest)
       const name = `${shortHex(digest)} in ${repository.name}`
       onEvent?.({ type: 'item', name, bytes: size, outcome: 'confirmed', digest })
@@ -38,10 +38,14 @@ export async function readBack({ plan, options, record, failures }: PushWork): P
     options,
     async ({ document: { digest, bytes: all }, repository }, signal) => {
       if (!failures.isNeeded({ repository, digest })) return
-      await failures.attempt({ repository, digest, size: all.length, kind: 'manifest' }, signal, async () => {
-        await repository.fetchManifest(digest, signal)
-        record.markRead(repository, digest)
-      })
+      await failures.attempt(
+        { repository, digest, size: all.length, kind: 'manifest' },
+        signal,
+        async (own) => {
+          await repository.fetchManifest(digest, own)
+          record.markRead(repository, digest)
+        },
+      )
     },
   )
 }

@@ -12,6 +12,7 @@ import type { Target } from './names.ts'
 import type { ImageSigning } from './image-signatures/plan.ts'
 import { SignatureRecord } from './image-signatures/record.ts'
 import type { PlannedProject } from './projects.ts'
+import type { Arrived } from './push-failures.ts'
 import { tagChange, tagName, type PlannedImage, type PushPlan } from './plan.ts'
 import type { ContentOutcome, Receipt, TagState } from './receipt.ts'
 import { referrerKey, type PlannedReferrer, type ReferrerFate } from './referrers/plan.ts'
@@ -132,6 +133,22 @@ export class PushRecord {
   /** The projects that were created for this push. */
   setProjects(created: readonly PlannedProject[]): void {
     this.#projects = created
+  }
+
+  /** How many of the blobs that the plan wants there are there. */
+  arrived(): Arrived {
+    const sum: Arrived = { blobs: 0, ofBlobs: 0, bytes: 0, ofBytes: 0 }
+    for (const { digest, size, present, missing, damaged } of this.#plan.blobs) {
+      for (const { name } of [...present, ...missing, ...damaged]) {
+        const isThere = this.#content.has(`${name} ${digest}`)
+        sum.ofBlobs += 1
+        sum.ofBytes += size
+        if (!isThere) continue
+        sum.blobs += 1
+        sum.bytes += size
+      }
+    }
+    return sum
   }
 
   receipt(isComplete: boolean): Receipt {

@@ -1,5 +1,6 @@
 import { AirgapError, type ErrorCode } from '../../errors.ts'
 import { shellWord } from '../../foreign-text.ts'
+import { parseCosignTag } from '../../oci/cosign.ts'
 import { answerOf, type RefusedAnswer } from '../../registry/answers.ts'
 import type { RegistryClient } from '../../registry/client.ts'
 import { projectOf, type Harbor } from '../../registry/harbor.ts'
@@ -28,10 +29,12 @@ export interface RefusedPush {
  *
  * @returns an error that takes the place of `error`, or `error` itself.
  */
-export async function explainRefusal(error: unknown, push: RefusedPush): Promise<unknown> {
+export async function explainRefusal(error: AirgapError, push: RefusedPush): Promise<AirgapError> {
   const answer = answerOf(error)
   // What the token service and the API say of an account needs no explanation, and wrong credentials come first.
-  if (!(error instanceof AirgapError) || !answer?.path.startsWith('/v2/')) return error
+  if (!answer?.path.startsWith('/v2/')) return error
+  // Nobody may write there, whatever the account may do.
+  if (error.refusal?.kind === 'read-only') return error
   if (error.code === 'UNAUTHORIZED' && answer.auth === 'basic') return error
   try {
     // Harbor refuses names that are outside of all projects before it says who it is.
@@ -61,7 +64,7 @@ async function explainHarbor(
   const because = (code: ErrorCode, message: string, hint: string): AirgapError =>
     new AirgapError(code, message, { hint, cause: error })
 
-  if (/upper limit|quota/i.test(said)) {
+  if (error.refusal?.kind === 'room' && error.refusal.of === 'project') {
     return because(
       'REGISTRY',
       `${named} has no room left: Harbor says: ${said}`,
@@ -70,6 +73,13 @@ async function explainHarbor(
   }
   if (/proxy project/i.test(said)) return proxyCache(registry, project === undefined ? [] : [project])
   if (answer.status === 412 && /immutable/i.test(said)) {
+    if (isSignatureTag(answer)) {
+      return because(
+        'REGISTRY',
+        `${named} does not let a signature be added to what has one: the tags of signatures are immutable`,
+        'A rule of the project holds these tags, too (Policy, Tag Immutability). Have sha256-* excluded from it, or sign with --image-signature-format sigstore-bundle, which needs no tag.',
+      )
+    }
     return because(
       'REGISTRY',
       `${named} does not let a tag be set again: Harbor says: ${said}`,
@@ -129,6 +139,10 @@ function noProject(registry: string, missing: readonly string[]): AirgapError {
       }`,
     },
   )
+}
+
+function isSignatureTag({ path }: RefusedAnswer): boolean {
+  return parseCosignTag(path.slice(path.lastIndexOf('/') + 1)) !== undefined
 }
 
 function repositoryIn({ path }: RefusedAnswer): string | undefined {

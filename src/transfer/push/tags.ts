@@ -40,9 +40,10 @@ export async function setTags(
   await inParallel([...unique], options, async ([name, images], signal) => {
     const [planned] = images
     if (!planned) return
-    await failures.attemptFor(images, planned.repository, `tag ${planned.name.tag}`, signal, () =>
-      setTag(name, planned, options, record, content, signal),
-    )
+    // What need not be set is only read.
+    const isRead = planned.tagNow === planned.image.digest
+    const work = (own: AbortSignal): Promise<void> => setTag(name, planned, options, record, content, own)
+    await failures.attemptFor(images, planned.repository, `tag ${planned.name.tag}`, signal, work, { isRead })
   })
 }
 

@@ -1,3 +1,4 @@
+import type { AirgapError } from '../../errors.ts'
 import type { RegistryClient } from '../../registry/client.ts'
 import type { UploadState } from '../../registry/uploads/state/state.ts'
 import type { OpenedBundle } from '../check/opened-bundle.ts'
@@ -19,6 +20,8 @@ export interface PushOptions {
   concurrency?: number
   /** Remembers unfinished uploads from run to run. */
   uploads?: Pick<UploadState, 'of'>
+  /** Makes of a registry's refusal what it means for the push, where more can be said than its answer does. */
+  explain?: (error: AirgapError) => Promise<AirgapError>
   /** Called once, before the first tag is set; where it fails, none is. */
   beforeTags?: () => Promise<void>
   signal?: AbortSignal

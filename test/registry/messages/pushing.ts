@@ -49,6 +49,18 @@ export const PUSH_CASES: Case[] = [
     hints: [/garbage collection/, /push again/],
   },
   {
+    name: 'a full disk, as docker-registry 2.8 tells it',
+    provoke: against(
+      answers(500, 'UNKNOWN', 'unknown error', {
+        DriverName: 'filesystem',
+        Enclosed: { Op: 'write', Path: '/var/lib/registry/docker', Err: 28 },
+      }),
+      upload,
+    ),
+    says: /: the disk of the registry is full: /,
+    hints: [/garbage collection/],
+  },
+  {
     name: '507',
     provoke: against(plain(507, ''), upload),
     says: /: the disk of the registry is full: .* answers 507 Insufficient Storage$/,

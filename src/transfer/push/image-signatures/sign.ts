@@ -41,8 +41,8 @@ export async function signImages(
     if (whole.length === 0) return
     const what = `signature of ${shortHex(document.digest)}`
     const affected = whole.map(({ planned }) => planned)
-    await failures.attemptFor(affected, repository, what, signal, async () => {
-      const outcome = await ensureSignature({ ...signature, wanted: whole }, signing, record, signal)
+    await failures.attemptFor(affected, repository, what, signal, async (own) => {
+      const outcome = await ensureSignature({ ...signature, wanted: whole }, signing, record, own)
       const { digest } = document
       onEvent?.({
         type: 'item',

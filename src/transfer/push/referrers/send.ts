@@ -32,8 +32,8 @@ export async function sendReferrers({ plan, options, record, failures, content }
         record.set(repository, digest, size, 'present-not-read')
         continue
       }
-      const isDone = await failures.attemptReferrer(planned, signal, async () => {
-        await putWithContent({ repository, ref: digest, document }, content, signal)
+      const isDone = await failures.attemptReferrer(planned, signal, async (own) => {
+        await putWithContent({ repository, ref: digest, document }, content, own)
         record.set(repository, digest, size, 'uploaded')
       })
       if (!isDone) return
@@ -45,9 +45,9 @@ export async function sendReferrers({ plan, options, record, failures, content }
 export async function readReferrersBack({ plan, options, record, failures }: Push): Promise<void> {
   await inRepositories(plan.referrers, options, async (planned, signal) => {
     const { repository, graph } = planned
-    await failures.attemptReferrer(planned, signal, async () => {
+    await failures.attemptReferrer(planned, signal, async (own) => {
       for (const digest of graph.closure.documents.keys()) {
-        await repository.fetchManifest(digest, signal)
+        await repository.fetchManifest(digest, own)
         record.markRead(repository, digest)
       }
     })
@@ -70,8 +70,8 @@ export async function listReferrers(
   }
   if (all.length > 0) onEvent?.({ type: 'phase', phase: 'referrers', items: left.size, bytes: 0 })
   await inRepositories(all, options, async (planned, signal) => {
-    await failures.attemptReferrer(planned, signal, async () => {
-      record.setReferrer(planned, await makeFound(planned, signal))
+    await failures.attemptReferrer(planned, signal, async (own) => {
+      record.setReferrer(planned, await makeFound(planned, own))
     })
     const source = planned.images[0]?.image.source ?? ''
     const rest = (left.get(source) ?? 0) - 1
