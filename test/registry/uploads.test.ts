@@ -219,6 +219,16 @@ test('a refused upload is refused once', async () => {
   expect(server.seen).toHaveLength(1)
 })
 
+test('a quota that answers 400 is believed: no other way is tried', async () => {
+  const { repository, server } = await repositoryOn((seen, response) => {
+    if (seen.method === 'POST') return void response.writeHead(202, { location: '/u' }).end()
+    return registryError(response, 400, 'DENIED', 'the quota of this namespace is exceeded')
+  })
+  const error = await failureOf(upload(repository), 'REGISTRY')
+  expect(error.refusal).toEqual({ kind: 'room', of: 'project' })
+  expect(server.seen.map(({ method }) => method)).toEqual(['POST', 'PUT'])
+})
+
 test('a registry that stores it as something else', async () => {
   const { repository } = await repositoryOn((seen, response) => {
     if (seen.method === 'POST') return void response.writeHead(202, { location: '/u' }).end()

@@ -28,7 +28,8 @@ export function storageFault({ status, isWrite }: FailedAnswer, { words }: Said)
       code: 'REGISTRY',
       cause: 'a quota in the registry is used up',
       hint: 'Have the quota of the project raised (Harbor: Project Quotas), or delete what nobody needs. Then push again; what has arrived is not sent again.',
-      refusal: { kind: 'room', of: 'project' },
+      // A request that is too large says nothing about the next one.
+      refusal: { kind: 'room', of: status === 413 ? 'content' : 'project' },
     }
   }
   if (status >= 500 && UNWRITABLE.test(start)) {

@@ -206,6 +206,7 @@ export class ChunkedUpload {
 
   /** @returns the error where it means that chunks are not taken at all; undefined where another chunk is to be tried. */
   #refused(error: AirgapError, status: number, start: number, end: number): AirgapError | undefined {
+    if (error.refusal?.kind === 'room' && status !== 413) throw error
     if (isTooLarge(error)) {
       this.#shrink(error, end - start)
       return undefined
@@ -258,7 +259,7 @@ export class ChunkedUpload {
     })
     if (answer.status >= 200 && answer.status < 300) return confirmStored(this.#task, answer)
     const error = await failure(answer, answer.auth, context)
-    if (SESSION_GONE.has(answer.status)) {
+    if (SESSION_GONE.has(answer.status) && error.refusal === undefined) {
       this.#forget()
       throw markTransient(error, isWrongDigest(error) ? { attempts: WRONG_DIGESTS } : {})
     }

@@ -49,6 +49,8 @@ export async function sendWhole(
   if (isLeft && SESSION_GONE.has(status)) return { kind: 'gone', error }
   // What was sent had the right digest, so it was altered on the way.
   if (status === 400 && isWrongDigest(error)) throw markTransient(error, { attempts: 3 })
+  // No room is no room, in chunks as well; 413 is about this request.
+  if (error.refusal?.kind === 'room' && status !== 413) throw error
   if (isTooLarge(error) || UNSUPPORTED.has(status)) return { kind: 'refused', error }
   throw error
 }
