@@ -22,9 +22,14 @@ export function parseDigest(value: string): Digest {
   throw new AirgapError('INVALID_DIGEST', `${JSON.stringify(value)} is not a usable digest: ${reason}`)
 }
 
+/** Whether `value` is a digest by the grammar of the OCI, of another algorithm than ours, such as sha512. */
+export function isOtherAlgorithm(value: string): boolean {
+  return ANY_ALGORITHM.test(value) && !/^sha256:/i.test(value)
+}
+
 /** Why {@link parseDigest} refuses `value`, in words. */
 export function digestFault(value: string): string {
-  if (ANY_ALGORITHM.test(value) && !/^sha256:/i.test(value)) {
+  if (isOtherAlgorithm(value)) {
     return `its algorithm is ${value.slice(0, value.indexOf(':'))}; only sha256 is supported`
   }
   if (/^sha256:[0-9a-fA-F]{64}$/i.test(value)) return 'its letters must be lower case'

@@ -142,6 +142,26 @@ export function checkKeyCase(value: object, known: readonly string[], what: stri
   }
 }
 
+/**
+ * The value without members that are `null`, at any depth: to readers written in Go they are absent, and public content
+ * has them. An element of a list is no member: `null` stays there, and no schema takes it. Check keys
+ * ({@link checkKeyCase}) before this, because to Go a `null` under another spelling empties the member.
+ */
+export function withoutNulls(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value
+  if (Array.isArray(value)) {
+    const elements = value.map(withoutNulls)
+    return elements.every((element, i) => element === value[i]) ? value : elements
+  }
+  const before = Object.entries(value)
+  const members = before
+    .filter(([, member]) => member !== null)
+    .map(([key, member]) => [key, withoutNulls(member)] as const)
+  const isSame =
+    members.length === before.length && members.every(([, member], i) => member === before[i]?.[1])
+  return isSame ? value : Object.fromEntries(members)
+}
+
 function fold(key: string): string {
   return key.toUpperCase().toLowerCase()
 }

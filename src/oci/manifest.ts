@@ -1,22 +1,22 @@
 import * as v from 'valibot'
 import { AirgapError } from '../errors.ts'
-import { digestFault, digestOf, isDigest, type Digest } from './digest.ts'
-import { checkKeyCase, checkShape, parseStrictJson } from './json.ts'
+import { digestFault, digestOf, isDigest, isOtherAlgorithm, type Digest } from './digest.ts'
+import { checkKeyCase, checkShape, parseStrictJson, withoutNulls } from './json.ts'
 import { isImageConfigType, isIndexType, isManifestType, OCI_INDEX, OCI_MANIFEST } from './media-types.ts'
 import type { Platform } from './platform.ts'
 
 /** Manifests and indexes are held in memory, so they are capped; registries' usual limit is 4 MiB. */
 export const MAX_MANIFEST_SIZE = 8 * 1024 * 1024
 
-/** OCI image-spec descriptor.md. Unknown fields are kept, so that a descriptor can be passed on verbatim. */
+/** OCI image-spec descriptor.md. Unknown fields are kept; members that are `null` are not there. */
 export interface Descriptor {
   mediaType: string
   digest: Digest
   /** Bytes. */
   size: number
   platform?: Platform | undefined
-  annotations?: Record<string, string> | null | undefined
-  urls?: string[] | null | undefined
+  annotations?: Record<string, string> | undefined
+  urls?: string[] | undefined
   artifactType?: string | undefined
   data?: string | undefined
 }
@@ -48,15 +48,6 @@ export type ManifestOrIndex = Manifest | Index
 const text = v.string()
 const annotations = v.record(text, text)
 
-const DigestSchema = v.pipe(
-  text,
-  v.rawTransform(({ dataset, addIssue, NEVER }): Digest => {
-    if (isDigest(dataset.value)) return dataset.value
-    addIssue({ message: digestFault(dataset.value) })
-    return NEVER
-  }),
-)
-
 const PlatformSchema = v.looseObject({
   architecture: text,
   os: text,
@@ -66,15 +57,16 @@ const PlatformSchema = v.looseObject({
 
 const DescriptorSchema = v.looseObject({
   mediaType: v.pipe(text, v.minLength(1, 'a media type is missing')),
-  digest: DigestSchema,
+  // Checked by `checkDescriptor`, whose error has a way out.
+  digest: text,
   size: v.pipe(
     v.number(),
     v.safeInteger('a size is a whole number'),
     v.minValue(0, 'a size is not negative'),
   ),
   platform: v.optional(PlatformSchema),
-  annotations: v.optional(v.nullable(annotations)),
-  urls: v.optional(v.nullable(v.array(text))),
+  annotations: v.optional(annotations),
+  urls: v.optional(v.array(text)),
   artifactType: v.optional(text),
   data: v.optional(text),
 })
@@ -83,15 +75,15 @@ const common = {
   schemaVersion: v.literal(2, 'schemaVersion must be 2'),
   mediaType: v.optional(text),
   artifactType: v.optional(text),
-  subject: v.optional(v.nullable(DescriptorSchema)),
-  annotations: v.optional(v.nullable(annotations)),
+  subject: v.optional(DescriptorSchema),
+  annotations: v.optional(annotations),
 }
 const ManifestSchema = v.looseObject({
   ...common,
   config: DescriptorSchema,
-  layers: v.array(DescriptorSchema),
+  layers: v.optional(v.array(DescriptorSchema), []),
 })
-const IndexSchema = v.looseObject({ ...common, manifests: v.array(DescriptorSchema) })
+const IndexSchema = v.looseObject({ ...common, manifests: v.optional(v.array(DescriptorSchema), []) })
 
 const TOP_KEYS = [
   'schemaVersion',
@@ -122,87 +114,164 @@ const PLATFORM_KEYS = ['architecture', 'os', 'os.version', 'os.features', 'varia
  * from known ones only in case, digests other than sha256, descriptors whose embedded `data` is not what their
  * digest says, and whatever {@link parseStrictJson} refuses.
  *
+ * A member that is `null` counts as absent ({@link withoutNulls}); without `layers` a manifest has none.
+ *
  * @param what names the document in errors.
  * @param statedType the media type that a Content-Type header or a descriptor gave; must agree with the body.
  * @throws AirgapError `INVALID_CONTENT`
  */
 export function parseManifest(bytes: Uint8Array, what: string, statedType?: string): ManifestOrIndex {
+  const { raw, value, isIndex, mediaType } = readForm(bytes, what, statedType)
+  const digest = digestOf(bytes)
+  // The descriptors as they were parsed, in the order of their members, not as the schema rebuilt them.
+  if (isIndex) {
+    const parsed = checkShape(IndexSchema, value, what)
+    const manifests = checkDescriptors(value.manifests, raw.manifests, `${what}, manifests`)
+    return { kind: 'index', mediaType, bytes, digest, manifests, ...shared(parsed, value, raw, what) }
+  }
+  const parsed = checkShape(ManifestSchema, value, what)
+  const config = checkDescriptor(value.config ?? parsed.config, raw.config, `${what}, config`)
+  const layers = checkDescriptors(value.layers, raw.layers, `${what}, layers`)
+  return { kind: 'manifest', mediaType, bytes, digest, config, layers, ...shared(parsed, value, raw, what) }
+}
+
+/**
+ * Reads a list of referrers (OCI distribution-spec § Listing Referrers) as {@link parseManifest} reads an index, but for
+ * entries by digests of other algorithms: such a list vouches for nothing, and one entry must not spoil the others.
+ *
+ * @param onUnusable is told the digest of each entry that is not in the result because of that.
+ * @throws AirgapError `INVALID_CONTENT`
+ */
+export function parseReferrersList(
+  bytes: Uint8Array,
+  what: string,
+  statedType?: string,
+  onUnusable?: (digest: string) => void,
+): ManifestOrIndex {
+  const { raw, value, isIndex, mediaType } = readForm(bytes, what, statedType)
+  if (!isIndex) return parseManifest(bytes, what, statedType)
+  const parsed = checkShape(IndexSchema, value, what)
+  const manifests = (value.manifests ?? []).flatMap((descriptor, i) => {
+    const isUnusable = isOtherAlgorithm(descriptor.digest)
+    if (isUnusable) onUnusable?.(descriptor.digest)
+    return isUnusable ? [] : checkDescriptor(descriptor, raw.manifests?.[i], `${what}, manifests[${i}]`)
+  })
+  const digest = digestOf(bytes)
+  return { kind: 'index', mediaType, bytes, digest, manifests, ...shared(parsed, value, raw, what) }
+}
+
+/** What an index lists, member for member as its bytes have it, for documents that pass it on. */
+export function listedVerbatim({ bytes, manifests }: Index): object[] {
+  if (manifests.length === 0 && bytes.length === 0) return []
+  return (JSON.parse(Buffer.from(bytes).toString('utf8')) as { manifests?: object[] | null }).manifests ?? []
+}
+
+/** A descriptor of the right shape, whose digest may be of any form. */
+type Shaped = Omit<Descriptor, 'digest'> & { digest: string }
+
+/** The members of a document that hold descriptors; before its shape is checked they may be anything. */
+interface Members<D> {
+  config?: D
+  layers?: D[]
+  manifests?: D[]
+  subject?: D
+}
+
+/** Tells manifest from index, and refuses what could be either. */
+function readForm(
+  bytes: Uint8Array,
+  what: string,
+  statedType: string | undefined,
+): { raw: Members<object>; value: Members<Shaped>; isIndex: boolean; mediaType: string } {
   const fail = (reason: string, hint?: string): never => {
     throw new AirgapError('INVALID_CONTENT', `${what}: ${reason}`, { hint })
   }
   if (bytes.length > MAX_MANIFEST_SIZE) fail(`its manifest is larger than ${MAX_MANIFEST_SIZE} bytes`)
-  const value = parseStrictJson(bytes, what)
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    return fail('it is not a JSON object')
-  checkKeyCase(value, TOP_KEYS, what)
-  const has = (key: string): boolean => Object.hasOwn(value, key)
+  const raw = parseStrictJson(bytes, what)
+  if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) return fail('it is not a JSON object')
+  checkKeyCase(raw, TOP_KEYS, what)
+  const value = withoutNulls(raw) as { schemaVersion?: unknown; mediaType?: unknown }
 
-  if ((value as { schemaVersion?: unknown }).schemaVersion === 1) {
+  if (value.schemaVersion === 1) {
     fail(
       'it is a Docker schema 1 manifest, a format that registries dropped and that cannot be checked by digest',
       'Have the image rebuilt or pushed again with a current tool, which writes schema 2 or OCI.',
     )
   }
-  const looksLikeIndex = has('manifests')
-  const looksLikeManifest = has('config') || has('layers')
-  if (looksLikeIndex && looksLikeManifest) fail('it could be read both as an index and as a manifest')
-  if (!looksLikeIndex && !looksLikeManifest) fail('it is neither an image manifest nor an image index')
+  const has = (object: object, ...keys: string[]): boolean => keys.some((key) => Object.hasOwn(object, key))
+  const isManifest = has(value, 'config', 'layers')
+  // An index that lists nothing may say so by null.
+  const isIndex = has(value, 'manifests') || (!isManifest && has(raw, 'manifests'))
+  if (isIndex && (isManifest || (!has(value, 'manifests') && has(raw, 'config', 'layers'))))
+    fail('it could be read both as an index and as a manifest')
+  if (!isIndex && !isManifest) fail('it is neither an image manifest nor an image index')
 
-  const declared = (value as { mediaType?: unknown }).mediaType
-  if (declared !== undefined && typeof declared !== 'string') fail('its mediaType is not text')
-  const ownType = (declared as string | undefined) ?? (looksLikeIndex ? OCI_INDEX : OCI_MANIFEST)
-  if (!(looksLikeIndex ? isIndexType(ownType) : isManifestType(ownType))) {
+  const { mediaType: declared } = value
+  if (declared !== undefined && typeof declared !== 'string') return fail('its mediaType is not text')
+  const mediaType = declared ?? (isIndex ? OCI_INDEX : OCI_MANIFEST)
+  if (!(isIndex ? isIndexType(mediaType) : isManifestType(mediaType))) {
     fail(
-      `its media type ${JSON.stringify(ownType)} does not go with its form (${looksLikeIndex ? 'an index' : 'a manifest'})`,
+      `its media type ${JSON.stringify(mediaType)} does not go with its form (${isIndex ? 'an index' : 'a manifest'})`,
     )
   }
-  if (statedType !== undefined && statedType !== ownType) {
-    fail(`its media type is ${ownType}, but it was announced as ${JSON.stringify(statedType)}`)
+  if (statedType !== undefined && statedType !== mediaType) {
+    fail(`its media type is ${mediaType}, but it was announced as ${JSON.stringify(statedType)}`)
   }
-
-  const digest = digestOf(bytes)
-  if (looksLikeIndex) {
-    const parsed = checkShape(IndexSchema, value, what)
-    // The descriptors as they were parsed, not as the schema rebuilt them: they are passed on verbatim.
-    const { manifests } = value as { manifests: Descriptor[] }
-    for (const [i, child] of manifests.entries()) checkDescriptor(child, `${what}, manifests[${i}]`)
-    return { kind: 'index', mediaType: ownType, bytes, digest, manifests, ...shared(parsed, what) }
-  }
-  const parsed = checkShape(ManifestSchema, value, what)
-  const { config, layers } = value as { config: Descriptor; layers: Descriptor[] }
-  checkDescriptor(config, `${what}, config`)
-  for (const [i, layer] of layers.entries()) checkDescriptor(layer, `${what}, layers[${i}]`)
-  return { kind: 'manifest', mediaType: ownType, bytes, digest, config, layers, ...shared(parsed, what) }
+  return { raw, value: value as Members<Shaped>, isIndex, mediaType }
 }
 
 function shared(
-  parsed: v.InferOutput<typeof ManifestSchema> | v.InferOutput<typeof IndexSchema>,
+  {
+    artifactType,
+    annotations: notes,
+  }: Pick<v.InferOutput<typeof IndexSchema>, 'artifactType' | 'annotations'>,
+  { subject }: Members<Shaped>,
+  raw: Members<object>,
   what: string,
 ): Pick<Document, 'artifactType' | 'subject' | 'annotations'> {
-  if (parsed.subject) checkDescriptor(parsed.subject, `${what}, subject`)
   return {
-    artifactType: parsed.artifactType,
-    subject: (parsed.subject as Descriptor | null | undefined) ?? undefined,
-    annotations: parsed.annotations ?? undefined,
+    artifactType,
+    subject: subject && checkDescriptor(subject, raw.subject, `${what}, subject`),
+    annotations: notes,
   }
 }
 
-function checkDescriptor(descriptor: Descriptor, what: string): void {
-  checkKeyCase(descriptor, DESCRIPTOR_KEYS, what)
-  if (descriptor.platform) checkKeyCase(descriptor.platform, PLATFORM_KEYS, `${what}, platform`)
-  const isDocument = isIndexType(descriptor.mediaType) || isManifestType(descriptor.mediaType)
-  if (isDocument && descriptor.size > MAX_MANIFEST_SIZE) {
+function checkDescriptors(
+  descriptors: readonly Shaped[] = [],
+  raw: readonly object[] | undefined,
+  what: string,
+): Descriptor[] {
+  return descriptors.map((descriptor, i) => checkDescriptor(descriptor, raw?.[i], `${what}[${i}]`))
+}
+
+const OTHER_ALGORITHM =
+  'Digests of that kind are newer than what airgap carries: a bundle names everything by sha256. Take a build of the image with sha256 digests, or leave it out with --exclude.'
+
+/** @param raw the same descriptor, with members that are `null`. */
+function checkDescriptor(descriptor: Shaped, raw: object = descriptor, what: string): Descriptor {
+  checkKeyCase(raw, DESCRIPTOR_KEYS, what)
+  const { platform } = raw as { platform?: object | null }
+  if (platform) checkKeyCase(platform, PLATFORM_KEYS, `${what}, platform`)
+  const { mediaType, digest, size, data } = descriptor
+  if (!isDigest(digest)) {
+    throw new AirgapError('INVALID_CONTENT', `${what}.digest: ${digestFault(digest)}`, {
+      hint: isOtherAlgorithm(digest) ? OTHER_ALGORITHM : undefined,
+    })
+  }
+  const isDocument = isIndexType(mediaType) || isManifestType(mediaType)
+  if (isDocument && size > MAX_MANIFEST_SIZE) {
     throw new AirgapError(
       'INVALID_CONTENT',
-      `${what}: a manifest of ${descriptor.size} bytes is larger than ${MAX_MANIFEST_SIZE} bytes`,
+      `${what}: a manifest of ${size} bytes is larger than ${MAX_MANIFEST_SIZE} bytes`,
     )
   }
-  if (descriptor.data !== undefined) {
-    const data = Buffer.from(descriptor.data, 'base64')
-    if (data.length !== descriptor.size || digestOf(data) !== descriptor.digest) {
+  if (data !== undefined) {
+    const embedded = Buffer.from(data, 'base64')
+    if (embedded.length !== size || digestOf(embedded) !== digest) {
       throw new AirgapError('INVALID_CONTENT', `${what}: its embedded data is not what its digest says`)
     }
   }
+  return Object.assign(descriptor, { digest })
 }
 
 /** The descriptors that a document points to and cannot do without. `subject` is not one: it may be absent. */
@@ -242,8 +311,8 @@ const ConfigSchema = v.looseObject({
  */
 export function platformOfConfig(bytes: Uint8Array, what: string): Platform | undefined {
   const value = parseStrictJson(bytes, what)
-  const config = checkShape(ConfigSchema, value, what)
-  checkKeyCase(config, PLATFORM_KEYS, what)
+  if (typeof value === 'object' && value !== null) checkKeyCase(value, PLATFORM_KEYS, what)
+  const config = checkShape(ConfigSchema, withoutNulls(value), what)
   if (!config.os || !config.architecture) return undefined
   return {
     os: config.os,

@@ -25,6 +25,10 @@ export class Location {
   readonly sessions = new Map<Digest, URL>()
   /** Of manifests that were put: whose referrers the registry has taken them for, by OCI-Subject. */
   readonly subjects = new Map<Digest, string | undefined>()
+  /** Whether a manifest could be read here, as far as that had to be found out. */
+  isReadable = false
+  /** Whether it was told that 403 is taken for "not there" here. */
+  isForbiddingTold = false
 
   constructor(connection: Connection, repository: string, { apiRoot = '/v2', namespace }: ApiPlace = {}) {
     this.#apiRoot = apiRoot

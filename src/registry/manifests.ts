@@ -2,6 +2,7 @@ import { AirgapError } from '../errors.ts'
 import { digestOf, isDigest, type Digest } from '../oci/digest.ts'
 import { MAX_MANIFEST_SIZE, parseManifest, type ManifestOrIndex } from '../oci/manifest.ts'
 import { ACCEPTED_MANIFESTS, isManifestOrIndexType } from '../oci/media-types.ts'
+import { answerOf } from './answers.ts'
 import type { Answer, Call } from './connection.ts'
 import { CAPTIVE_PAGE, damagedHint, LARGE_MANIFEST } from './faults/words.ts'
 import { pageText } from './faults/quote.ts'
@@ -51,7 +52,7 @@ export async function resolveManifest(
   })
   if (fromHeaders !== 'incomplete') return fromHeaders
   try {
-    const { document } = await readManifest(repository, ref, signal, context)
+    const { document } = await readManifest(repository, ref, signal, { context })
     const { digest, mediaType, bytes } = document
     return { digest, mediaType, size: bytes.length, document }
   } catch (error) {
@@ -76,6 +77,47 @@ function infoFromHeaders(answer: Answer, ref: string, context: Context): Manifes
   return { digest, mediaType, size }
 }
 
+/**
+ * See {@link Repository.resolveAttached}. What belongs to a manifest stands under a tag that is made of its digest, and
+ * mostly there is none. Artifactory and others answer 403 to what is not there: where the manifest itself may be read,
+ * that is no lack of rights, and it is told once a repository.
+ *
+ * @param subject the manifest that the tag belongs to.
+ * @returns undefined where there is no such tag.
+ */
+export async function ifThere<T>(
+  repository: Location,
+  subject: Digest,
+  signal: AbortSignal | undefined,
+  ask: () => Promise<T | undefined>,
+): Promise<T | undefined> {
+  try {
+    return await ask()
+  } catch (error) {
+    if (!(error instanceof AirgapError)) throw error
+    if (error.code === 'NOT_FOUND') return undefined
+    // A policy that holds content back has found some.
+    if (answerOf(error)?.status !== 403 || error.refusal?.kind === 'held-back') throw error
+    if (!(await mayRead(repository, subject, signal))) throw error
+    if (!repository.isForbiddingTold) {
+      repository.isForbiddingTold = true
+      const message = `${repository.name}: the registry gives the image and answers 403 for tags of what belongs to it (sha256-….sig and the like); some registries mean by that that there are none, and so it is taken`
+      repository.connection.onNotice({ type: 'warning', message })
+    }
+    return undefined
+  }
+}
+
+async function mayRead(repository: Location, digest: Digest, signal?: AbortSignal): Promise<boolean> {
+  if (repository.isReadable) return true
+  try {
+    repository.isReadable = (await resolveManifest(repository, digest, signal)) !== undefined
+  } catch (error) {
+    if (!(error instanceof AirgapError) || error.code !== 'DENIED') throw error
+  }
+  return repository.isReadable
+}
+
 /** See {@link Repository.fetchManifest}. */
 export async function fetchManifest(
   repository: Location,
@@ -85,12 +127,18 @@ export async function fetchManifest(
   return (await readManifest(repository, ref, signal)).document
 }
 
-/** {@link fetchManifest}, with the entity tag (RFC 9110 § 8.8.3) for a put that depends on it. */
+/**
+ * {@link fetchManifest}, with the entity tag (RFC 9110 § 8.8.3) for a put that depends on it.
+ * @param how `context` for errors of another operation; `parse` for documents that are read in another way than manifests.
+ */
 export async function readManifest(
   repository: Location,
   ref: string,
   signal?: AbortSignal,
-  context: Context = repository.context(`fetch the manifest ${repository.refText(ref)}`),
+  {
+    context = repository.context(`fetch the manifest ${repository.refText(ref)}`),
+    parse = parseManifest,
+  }: { context?: Context; parse?: typeof parseManifest } = {},
 ): Promise<{ document: ManifestOrIndex; etag: string | undefined }> {
   const what = repository.refText(ref)
   const call = readCall(repository, ref, 'GET', context, signal)
@@ -118,7 +166,7 @@ export async function readManifest(
     if (encoding !== undefined && !isJsonObject(bytes)) throw encoded(encoding, context)
     if (isDigest(ref) && digestOf(bytes) !== ref)
       throw markTransient(otherDigest(ref, digestOf(bytes), context), { attempts: 2 })
-    const document = parseManifest(bytes, what, isManifestOrIndexType(mediaType) ? mediaType : undefined)
+    const document = parse(bytes, what, isManifestOrIndexType(mediaType) ? mediaType : undefined)
     return { document, etag: headerOf(answer, 'etag') }
   })
 }

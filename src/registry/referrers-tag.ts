@@ -1,12 +1,18 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AirgapError } from '../errors.ts'
 import { digestOf, type Digest } from '../oci/digest.ts'
-import type { Descriptor, Index, ManifestOrIndex } from '../oci/manifest.ts'
+import {
+  listedVerbatim,
+  parseReferrersList,
+  type Descriptor,
+  type Index,
+  type ManifestOrIndex,
+} from '../oci/manifest.ts'
 import { OCI_INDEX } from '../oci/media-types.ts'
 import { referrerOf } from '../oci/referrer.ts'
 import { answerOf } from './answers.ts'
 import type { Location } from './location.ts'
-import { putManifest, readManifest } from './manifests.ts'
+import { ifThere, putManifest, readManifest } from './manifests.ts'
 import { hasReferrersList, MAX_REFERRERS } from './referrers.ts'
 import { throwIfAborted } from './retry.ts'
 
@@ -49,7 +55,7 @@ async function addToList(
   const context = repository.context(`list ${entry.digest} in ${repository.refText(tag)}`)
   let refused: { error: unknown; list: Digest | undefined } | undefined
   for (let round = 1; round <= MAX_ROUNDS; round += 1) {
-    const found = await readList(repository, tag, signal)
+    const found = await readList(repository, subject, tag, signal)
     // Nobody has written it: then it is not the condition that was refused, but the tag may not be set again.
     if (refused && refused.list === found?.list.digest) throw refused.error
     if (found?.list.manifests.some(({ digest }) => digest === entry.digest)) {
@@ -76,16 +82,14 @@ interface Found {
 /** @returns undefined where the tag is not there. */
 async function readList(
   repository: Location,
+  subject: Digest,
   tag: string,
   signal: AbortSignal | undefined,
 ): Promise<Found | undefined> {
-  let found
-  try {
-    found = await readManifest(repository, tag, signal)
-  } catch (error) {
-    if (error instanceof AirgapError && error.code === 'NOT_FOUND') return undefined
-    throw error
-  }
+  const found = await ifThere(repository, subject, signal, () =>
+    readManifest(repository, tag, signal, { parse: parseReferrersList }),
+  )
+  if (!found) return undefined
   const { document, etag } = found
   if (document.kind === 'index' && document.mediaType === OCI_INDEX) return { list: document, etag }
   throw new AirgapError('REGISTRY', `${repository.refText(tag)} is something else than a list of referrers`, {
@@ -98,7 +102,7 @@ function longerList(repository: Location, tag: string, list: Index | undefined, 
   const before: object = list
     ? (JSON.parse(Buffer.from(list.bytes).toString('utf8')) as object)
     : { schemaVersion: 2, mediaType: OCI_INDEX }
-  const manifests = [...(list?.manifests ?? []), entry]
+  const manifests = [...(list ? listedVerbatim(list) : []), entry]
   const bytes = Buffer.from(JSON.stringify({ ...before, manifests }))
   if (manifests.length <= MAX_REFERRERS && bytes.length <= MAX_LIST) return bytes
   throw new AirgapError(

@@ -1,10 +1,10 @@
 import { AirgapError } from '../errors.ts'
 import { parseDigest, type Digest } from '../oci/digest.ts'
-import { MAX_MANIFEST_SIZE, parseManifest, type Descriptor } from '../oci/manifest.ts'
+import { MAX_MANIFEST_SIZE, parseReferrersList, type Descriptor } from '../oci/manifest.ts'
 import { OCI_INDEX } from '../oci/media-types.ts'
 import type { Answer } from './connection.ts'
 import type { Location } from './location.ts'
-import { fetchManifest } from './manifests.ts'
+import { ifThere, readManifest } from './manifests.ts'
 import type { Context } from './notices.ts'
 import { MAX_PAGES, nextPage } from './pages.ts'
 import { contentTypeOf, discard, failure, readCapped } from './http.ts'
@@ -12,8 +12,11 @@ import { contentTypeOf, discard, failure, readCapped } from './http.ts'
 /** More things than this refer to no image; beyond it, somebody fills memory. */
 export const MAX_REFERRERS = 10_000
 
-/** The answers of registries that do not know the request: 404 by the specification, the others seen in the field. */
-const NO_SUCH_REQUEST = new Set([400, 404, 405, 501])
+/**
+ * The answers of registries that do not know the request: 404 by the specification, the others seen in the field
+ * (Artifactory: 406).
+ */
+const NO_SUCH_REQUEST = new Set([400, 404, 405, 406, 415, 501])
 
 /**
  * See {@link Repository.referrers}; distribution-spec § Listing Referrers, and § Referrers Tag Schema where the
@@ -23,11 +26,15 @@ export async function listReferrers(
   repository: Location,
   subject: Digest,
   signal?: AbortSignal,
+  onUnusable?: OnUnusable,
 ): Promise<Descriptor[]> {
   const context = repository.context(`list what refers to ${repository.refText(parseDigest(subject))}`)
-  const listed = await fromRequest(repository, subject, context, signal)
-  return listed ?? fromTag(repository, subject, context, signal)
+  const listed = await fromRequest(repository, subject, context, signal, onUnusable)
+  return listed ?? fromTag(repository, subject, context, signal, onUnusable)
 }
+
+/** Is told the digests of entries that are left out, because they are of another algorithm than ours. */
+type OnUnusable = (digest: string) => void
 
 /** Whether the registry keeps the list itself. */
 export async function hasReferrersList(
@@ -45,6 +52,7 @@ async function fromRequest(
   subject: Digest,
   context: Context,
   signal: AbortSignal | undefined,
+  onUnusable?: OnUnusable,
 ): Promise<Descriptor[] | undefined> {
   const found = new Map<Digest, Descriptor>()
   let target: string | URL | undefined = repository.referrersPath(subject)
@@ -67,7 +75,8 @@ async function fromRequest(
       discard(answer)
       return undefined
     }
-    for (const descriptor of await readPage(answer, context, signal)) found.set(descriptor.digest, descriptor)
+    for (const descriptor of await readPage(answer, context, signal, onUnusable))
+      found.set(descriptor.digest, descriptor)
     if (page === MAX_PAGES || found.size > MAX_REFERRERS) {
       throw new AirgapError(
         'REGISTRY',
@@ -96,6 +105,7 @@ async function readPage(
   answer: Answer,
   context: Context,
   signal: AbortSignal | undefined,
+  onUnusable: OnUnusable | undefined,
 ): Promise<Descriptor[]> {
   const bytes = await readCapped(answer, MAX_MANIFEST_SIZE, context, signal)
   if (bytes === undefined) {
@@ -104,7 +114,8 @@ async function readPage(
       `cannot ${context.operation}: the answer is larger than ${MAX_MANIFEST_SIZE} bytes`,
     )
   }
-  const document = parseManifest(bytes, `the answer of ${context.registry} to "${context.operation}"`)
+  const what = `the answer of ${context.registry} to "${context.operation}"`
+  const document = parseReferrersList(bytes, what, undefined, onUnusable)
   return document.kind === 'index' ? document.manifests : []
 }
 
@@ -117,8 +128,15 @@ async function fromTag(
   subject: Digest,
   context: Context,
   signal: AbortSignal | undefined,
+  onUnusable: OnUnusable | undefined,
 ): Promise<Descriptor[]> {
-  const index = await orNothing(() => fetchManifest(repository, subject.replace(':', '-'), signal))
+  const tag = subject.replace(':', '-')
+  const found = await ifThere(repository, subject, signal, () =>
+    readManifest(repository, tag, signal, {
+      parse: (...[bytes, what, type]) => parseReferrersList(bytes, what, type, onUnusable),
+    }),
+  )
+  const index = found?.document
   if (index?.kind !== 'index' || index.digest === subject) return []
   if (index.manifests.length > MAX_REFERRERS) {
     throw new AirgapError(
@@ -127,13 +145,4 @@ async function fromTag(
     )
   }
   return [...new Map(index.manifests.map((descriptor) => [descriptor.digest, descriptor])).values()]
-}
-
-async function orNothing<T>(ask: () => Promise<T>): Promise<T | undefined> {
-  try {
-    return await ask()
-  } catch (error) {
-    if (error instanceof AirgapError && error.code === 'NOT_FOUND') return undefined
-    throw error
-  }
 }

@@ -5,7 +5,7 @@ import { openBlob, statBlob, type BlobStream } from './blobs.ts'
 import type { Connection, Shared } from './connection.ts'
 import { downloadBlob } from './download.ts'
 import { Location, type ApiPlace } from './location.ts'
-import { fetchManifest, putManifest, resolveManifest, type ManifestInfo } from './manifests.ts'
+import { fetchManifest, ifThere, putManifest, resolveManifest, type ManifestInfo } from './manifests.ts'
 import { ensureReferrer } from './referrers-tag.ts'
 import { listReferrers } from './referrers.ts'
 import type { Repository } from './repository.ts'
@@ -51,6 +51,22 @@ export class RemoteRepository implements Repository {
 
   async fetchManifest(ref: string, signal?: AbortSignal): Promise<ManifestOrIndex> {
     return fetchManifest(this.#location, ref, signal)
+  }
+
+  async resolveAttached(
+    tag: string,
+    subject: Digest,
+    signal?: AbortSignal,
+  ): Promise<ManifestInfo | undefined> {
+    return ifThere(this.#location, subject, signal, () => resolveManifest(this.#location, tag, signal))
+  }
+
+  async fetchAttached(
+    tag: string,
+    subject: Digest,
+    signal?: AbortSignal,
+  ): Promise<ManifestOrIndex | undefined> {
+    return ifThere(this.#location, subject, signal, () => fetchManifest(this.#location, tag, signal))
   }
 
   async someTags(signal?: AbortSignal): Promise<string[] | undefined> {
@@ -105,8 +121,12 @@ export class RemoteRepository implements Repository {
     return putManifest(this.#location, ref, document, signal)
   }
 
-  async referrers(digest: Digest, signal?: AbortSignal): Promise<Descriptor[]> {
-    return listReferrers(this.#location, digest, signal)
+  async referrers(
+    digest: Digest,
+    signal?: AbortSignal,
+    onUnusable?: (digest: string) => void,
+  ): Promise<Descriptor[]> {
+    return listReferrers(this.#location, digest, signal, onUnusable)
   }
 
   async ensureReferrer(

@@ -26,6 +26,17 @@ export interface Repository {
   resolveManifest(ref: string, signal?: AbortSignal): Promise<ManifestInfo | undefined>
 
   /**
+   * What a tag stands for that belongs to a manifest of this repository and is mostly not there, like cosign's. A 403
+   * counts as "not there" where the manifest itself may be read.
+   * @param subject the manifest that the tag belongs to.
+   * @returns undefined when there is no such tag.
+   */
+  resolveAttached(tag: string, subject: Digest, signal?: AbortSignal): Promise<ManifestInfo | undefined>
+
+  /** What stands under such a tag, as {@link fetchManifest} reads it; undefined where there is none. */
+  fetchAttached(tag: string, subject: Digest, signal?: AbortSignal): Promise<ManifestOrIndex | undefined>
+
+  /**
    * Reads a manifest or index by tag or digest, capped and hashed; by digest the hash must match.
    * @throws AirgapError `NOT_FOUND`, `CONTENT_MISMATCH`, `INVALID_CONTENT` and those of every request.
    */
@@ -70,9 +81,14 @@ export interface Repository {
    * the registry's own list, or by the tag that stands in for it where the registry has none.
    * @returns descriptors as the registry gives them, each digest once; nothing that they say has been checked, not even
    *   that what they lead to is there and refers to this digest.
+   * @param onUnusable is told the digests of entries that are left out, because they are of another algorithm than ours.
    * @throws AirgapError when the list cannot be had: an empty one means that there are none.
    */
-  referrers(digest: Digest, signal?: AbortSignal): Promise<Descriptor[]>
+  referrers(
+    digest: Digest,
+    signal?: AbortSignal,
+    onUnusable?: (digest: string) => void,
+  ): Promise<Descriptor[]>
 
   /**
    * Sees to it that a manifest with a subject, which is there, is found among what refers to it: where the registry

@@ -4,6 +4,7 @@ import type { Digest } from '../oci/digest.ts'
 import { compareBytes } from '../oci/json.ts'
 import {
   isRunnable,
+  listedVerbatim,
   parseManifest,
   type Descriptor,
   type Index,
@@ -125,7 +126,7 @@ export async function derive(
   const leaves = await leavesOf(source, options.load, options.configPlatform)
   const keptLeaves = leaves.filter(({ descriptor }) => kept.has(descriptor.digest))
   const digests = new Set<Digest>(
-    [...keptLeaves.map(({ descriptor }) => descriptor), ...manifests].map(({ digest }) => digest),
+    [...keptLeaves.map(({ descriptor }) => descriptor), ...delivered.manifests].map(({ digest }) => digest),
   )
   return {
     delivered,
@@ -139,11 +140,12 @@ async function keptDescriptors(
   kept: ReadonlySet<string>,
   options: Pick<SelectOptions, 'load' | 'configPlatform'>,
   opened = new Set<Digest>(),
-): Promise<Descriptor[]> {
-  const result: Descriptor[] = []
-  for (const descriptor of index.manifests) {
+): Promise<object[]> {
+  const result: object[] = []
+  const verbatim = listedVerbatim(index)
+  for (const [i, descriptor] of index.manifests.entries()) {
     if (kept.has(descriptor.digest)) {
-      result.push(descriptor)
+      result.push(verbatim[i] ?? descriptor)
       continue
     }
     const nested = opened.has(descriptor.digest) ? undefined : await openNested(descriptor, options)
@@ -151,7 +153,7 @@ async function keptDescriptors(
     opened.add(nested.digest)
     const below = await leavesOf(nested, options.load, options.configPlatform)
     const isWhole = below.length > 0 && below.every((leaf) => kept.has(leaf.descriptor.digest))
-    if (isWhole) result.push(descriptor)
+    if (isWhole) result.push(verbatim[i] ?? descriptor)
     else for (const one of await keptDescriptors(nested, kept, options, opened)) result.push(one)
   }
   return result

@@ -222,10 +222,55 @@ describe('what is not what it is listed as', () => {
   })
 })
 
+test('what is under a tag of cosign’s and listed without a subject, as Harbor does: no false warning', async () => {
+  const list = [all.sig, all.sigstore].map(({ descriptor }) => descriptor)
+  const registry = await source({
+    front: async ({ path }) =>
+      path.endsWith(`/referrers/${all.index.descriptor.digest}`)
+        ? {
+            status: 200,
+            headers: { 'Content-Type': OCI_INDEX },
+            body: Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: OCI_INDEX, manifests: list })),
+          }
+        : undefined,
+  })
+  const { images, warnings } = await planned({ images: [`${registry.host}/app:1`] })
+  expect(warnings).toEqual([])
+  expect(named(images[0]?.referrers, all)).toEqual(EVERYTHING)
+})
+
+test('one that is listed by sha512 is left out and told of, the others travel', async () => {
+  const sha512 = `sha512:${'a'.repeat(128)}`
+  const registry = await source({ quirks: ['no-referrers'] })
+  const { digest } = all.index.descriptor
+  const odd = { ...all.sbom, descriptor: { ...all.sbom.descriptor, digest: sha512 as typeof digest } }
+  listByTag(registry.store, 'app', digest, [odd, all.sigstore])
+  const { images, warnings } = await planned({ images: [`${registry.host}/app:1`] })
+  expect(named(images[0]?.referrers, all)).toContain('sigstore → index')
+  expect(warnings).toEqual([
+    `${registry.host}/app:1: ${sha512}, listed as referring to ${digest.slice(7, 19)}, is left out: its algorithm is sha512; only sha256 is supported`,
+  ])
+})
+
+test('where what is not there is answered 403, images without signatures can be packed, with one warning', async () => {
+  const registry = await started({ quirks: ['no-referrers', 'missing-403'] })
+  seedRegistry(registry.store, 'plain:1', all.index)
+  seedRegistry(registry.store, 'plain:2', all.amd64)
+  const { images, events } = await planned({
+    images: ['1', '2'].map((tag) => `${registry.host}/plain:${tag}`),
+  })
+  expect(images).toHaveLength(2)
+  const notices = events.flatMap((event) =>
+    event.type === 'registry' && event.notice.type === 'warning' ? [event.notice.message] : [],
+  )
+  expect(notices).toEqual([
+    expect.stringContaining(`${registry.host}/plain: the registry gives the image and`),
+  ])
+})
+
 describe('what cannot be found out is an error of that image', () => {
   test.each([
     ['the list', (path: string) => path.includes('/referrers/')],
-    ['a tag of cosign’s', (path: string) => path.endsWith('.att')],
     ['what is listed', (path: string) => path.endsWith(all.sigstore.descriptor.digest)],
   ])('%s is refused: the others go on', async (_, isRefused) => {
     const registry = await source({

@@ -68,22 +68,61 @@ test('none', async () => {
   expect(await listed(repository)).toEqual([])
 })
 
-test.each([400, 404, 405, 401])('%i to the list leads to the tag that stands in for it', async (status) => {
-  const [ours, other] = [referrer('ours'), referrer('other', digestOf('another image'))]
-  const { repository, server } = await repositoryAt((seen, response) => {
-    // Without a challenge, as Harbor 2.7 did.
-    if (seen.path === LIST) registryError(response, status, 'UNSUPPORTED')
-    else if (seen.path === TAG) json(response, 200, index(ours, other, ours), AS_INDEX)
-    else registryError(response, 404, 'MANIFEST_UNKNOWN')
-  })
-  // Whether they name the subject is for whoever reads them: nothing of a list is sure.
-  expect(await listed(repository)).toEqual([ours.descriptor.digest, other.descriptor.digest])
-  expect(server.lines()).toEqual([`GET ${LIST}`, `GET ${TAG}`])
-})
+test.each([400, 404, 405, 406, 415, 401])(
+  '%i to the list leads to the tag that stands in for it',
+  async (status) => {
+    const [ours, other] = [referrer('ours'), referrer('other', digestOf('another image'))]
+    const { repository, server } = await repositoryAt((seen, response) => {
+      // Without a challenge, as Harbor 2.7 did.
+      if (seen.path === LIST) registryError(response, status, 'UNSUPPORTED')
+      else if (seen.path === TAG) json(response, 200, index(ours, other, ours), AS_INDEX)
+      else registryError(response, 404, 'MANIFEST_UNKNOWN')
+    })
+    // Whether they name the subject is for whoever reads them: nothing of a list is sure.
+    expect(await listed(repository)).toEqual([ours.descriptor.digest, other.descriptor.digest])
+    expect(server.lines()).toEqual([`GET ${LIST}`, `GET ${TAG}`])
+  },
+)
 
 test('neither list nor tag', async () => {
   const { repository } = await repositoryAt((_, response) => registryError(response, 404, 'MANIFEST_UNKNOWN'))
   expect(await listed(repository)).toEqual([])
+})
+
+test('a list that is null is empty, by the request and by the tag', async () => {
+  const empty = { schemaVersion: 2, mediaType: OCI_INDEX, manifests: null }
+  const { repository } = await repositoryAt((_, response) => json(response, 200, empty, AS_INDEX))
+  expect(await listed(repository)).toEqual([])
+  const { repository: other } = await repositoryAt((seen, response) =>
+    seen.path === LIST ? registryError(response, 404, 'X') : json(response, 200, empty, AS_INDEX),
+  )
+  expect(await listed(other)).toEqual([])
+})
+
+test('403 to the tag is no list, where the image may be read, and is told once a repository', async () => {
+  const server = await serve((seen, response) => {
+    if (seen.path === LIST) registryError(response, 404, 'NOT_FOUND')
+    else if (seen.path.endsWith(SUBJECT)) {
+      response.writeHead(200, {
+        'content-type': OCI_MANIFEST,
+        'docker-content-digest': SUBJECT,
+        'content-length': 9,
+      })
+      response.end()
+    } else registryError(response, 403, 'DENIED')
+  })
+  const client = makeClient()
+  const repository = client.repository(server.host, 'app')
+  expect(await listed(repository)).toEqual([])
+  expect(await listed(repository)).toEqual([])
+  expect(await repository.resolveAttached('sha256-x.sig', SUBJECT)).toBeUndefined()
+  expect(await repository.fetchAttached('sha256-x.sig', SUBJECT)).toBeUndefined()
+  expect(server.lines().filter((line) => line.startsWith('HEAD') && line.endsWith(SUBJECT))).toHaveLength(1)
+  expect(client.notices).toEqual([{ type: 'warning', message: expect.stringContaining('403') as string }])
+  // Where the image is forbidden, too, it is a lack of rights.
+  const other = digestOf('an image that may not be read')
+  const closed = makeClient().repository(server.host, 'app')
+  await failureOf(closed.resolveAttached('sha256-x.sig', other), 'DENIED')
 })
 
 test('a tag that leads to the subject itself, or to any other manifest, is no list', async () => {

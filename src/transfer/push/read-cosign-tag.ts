@@ -17,14 +17,14 @@ export async function readCosignTag(
   if (!parsed) throw new AirgapError('INTERNAL', `${tag} is none of cosign's tags`)
   let found
   try {
-    found = await repository.fetchManifest(tag, signal)
+    found = await repository.fetchAttached(tag, parsed.subject, signal)
   } catch (error) {
     if (!(error instanceof AirgapError)) throw error
-    if (error.code === 'NOT_FOUND') return undefined
     // It is the registry's content that is not to be used, not the bundle's.
     if (error.code === 'INVALID_CONTENT') throw taken(repository, tag, 'it is a damaged manifest', error)
     throw error
   }
+  if (!found) return undefined
   const fault = cosignFault(found, parsed)
   if (fault === undefined && found.kind === 'manifest') return found
   throw taken(repository, tag, fault ?? 'it is an index of images')

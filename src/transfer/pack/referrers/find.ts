@@ -6,7 +6,7 @@ import {
 } from '../../../bundle/referrers.ts'
 import type { ImageEntry } from '../../../bundle/description.ts'
 import { AirgapError, type ErrorCode } from '../../../errors.ts'
-import { shortHex, type Digest } from '../../../oci/digest.ts'
+import { digestFault, shortHex, type Digest } from '../../../oci/digest.ts'
 import type { ManifestOrIndex } from '../../../oci/manifest.ts'
 import { isManifestOrIndexType } from '../../../oci/media-types.ts'
 import type { Sources } from '../../../registry/mirrors/sources.ts'
@@ -29,6 +29,16 @@ interface Below {
   entries: ReferrerEntry[]
   /** What refers to it and is a part of the image. */
   own: Digest[]
+}
+
+/** Something that a list names, or that one of cosign's tags leads to. */
+interface Candidate {
+  digest: Digest
+  /** What the list says, only good for not asking for what nobody here could read. */
+  mediaType: string | undefined
+  found: Found
+  /** One of cosign's tags leads to it as well. */
+  isTagged: boolean
 }
 
 /** Faults of what was listed, not of the list: nobody could have it from there. */
@@ -118,24 +128,34 @@ class Search {
 
   async #below(subject: Digest): Promise<Below> {
     const { lookup, choice } = this.#options
-    const { listed, tagged } = await lookup.of(this.#sources, subject)
-    this.#candidates += listed.size + tagged.size
+    const { listed, tagged, unusable } = await lookup.of(this.#sources, subject)
+    this.#candidates += listed.size + tagged.size + unusable.size
     if (this.#candidates > MAX_REFERRERS_OF_IMAGE) throw this.#tooMany(`more than ${MAX_REFERRERS_OF_IMAGE}`)
+    for (const digest of unusable) this.#leave(digest, { subject }, digestFault(digest))
+    // Harbor lists what it has found by cosign's tags, though it names no subject: it travels under its tag.
+    const byTag = new Set(tagged.values())
     const own = [...listed.keys()].filter((digest) => this.#own.has(digest))
     const candidates = [
       ...[...listed.values()]
         .filter(({ digest }) => !this.#own.has(digest))
-        .map(({ digest, mediaType }) => ({ digest, mediaType, found: { subject } })),
-      ...[...tagged].map(([tag, digest]) => ({ digest, mediaType: undefined, found: { subject, tag } })),
+        .map(({ digest, mediaType }) => ({
+          digest,
+          mediaType,
+          found: { subject },
+          isTagged: byTag.has(digest),
+        })),
+      ...[...tagged].map(([tag, digest]) => ({
+        digest,
+        mediaType: undefined,
+        found: { subject, tag },
+        isTagged: false,
+      })),
     ]
-    const entries = await settled(
-      candidates.map(({ digest, mediaType, found }) => this.#examine(digest, mediaType, found)),
-    )
+    const entries = await settled(candidates.map((candidate) => this.#examine(candidate)))
     return { own, entries: entries.flat().filter((entry) => isChosen(entry, choice)) }
   }
 
-  /** @param mediaType what the list says, only good for not asking for what nobody here could read. */
-  async #examine(digest: Digest, mediaType: string | undefined, found: Found): Promise<ReferrerEntry[]> {
+  async #examine({ digest, mediaType, found, isTagged }: Candidate): Promise<ReferrerEntry[]> {
     if (mediaType !== undefined && !isManifestOrIndexType(mediaType)) {
       return this.#leave(
         digest,
@@ -146,6 +166,7 @@ class Search {
     try {
       const document = await this.#fetch(digest)
       const fault = referrerFault(document, found)
+      if (isTagged && document.subject === undefined) return []
       if (fault !== undefined) return this.#leave(digest, found, fault)
       const root = { mediaType: document.mediaType, digest, size: document.bytes.length }
       const closure = await closureOf(root, this.#load, this.#image.source)
@@ -170,7 +191,7 @@ class Search {
     })
   }
 
-  #leave(digest: Digest, { subject, tag }: Found, why: string): [] {
+  #leave(digest: string, { subject, tag }: Found, why: string): [] {
     const name = this.#sources.all.at(-1)?.name
     this.#leftOut.push(
       tag === undefined

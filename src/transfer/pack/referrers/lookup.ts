@@ -14,6 +14,8 @@ import type { DocumentCache } from '../sources.ts'
 export interface Attached {
   listed: Map<Digest, Descriptor>
   tagged: Map<string, Digest>
+  /** Digests of other algorithms than ours, which are listed, too. */
+  unusable: Set<string>
 }
 
 export interface LookupOptions {
@@ -112,22 +114,28 @@ export class ReferrerLookup {
     return union(
       await settled([
         once(async () => {
-          const listed = await place.referrers(subject, signal)
+          const unusable = new Set<string>()
+          const listed = await place.referrers(subject, signal, (digest) => void unusable.add(digest))
           return {
             listed: new Map(listed.map((descriptor) => [descriptor.digest, descriptor])),
             tagged: new Map(),
+            unusable,
           }
         }),
         ...cosignTagsOf(subject, choice).map((tag) =>
           once(async () => {
-            const found = await place.resolveManifest(tag, signal).catch((error: unknown) => {
+            const found = await place.resolveAttached(tag, subject, signal).catch((error: unknown) => {
               if (!isHeldBack(error)) throw error
               const message = `${place.name}:${tag} is left out: ${error.message}`
               onEvent?.({ type: 'warning', message })
               return undefined
             })
             if (found?.document) cache.add(found.document)
-            return { listed: new Map(), tagged: new Map(found ? [[tag, found.digest]] : []) }
+            return {
+              listed: new Map(),
+              tagged: new Map(found ? [[tag, found.digest]] : []),
+              unusable: new Set<string>(),
+            }
           }),
         ),
       ]),
@@ -137,8 +145,9 @@ export class ReferrerLookup {
 
 /** What all of them have; of two that say otherwise, the first one's. */
 function union(all: readonly Attached[]): Attached {
-  const both: Attached = { listed: new Map(), tagged: new Map() }
-  for (const { listed, tagged } of all.toReversed()) {
+  const both: Attached = { listed: new Map(), tagged: new Map(), unusable: new Set() }
+  for (const { listed, tagged, unusable } of all.toReversed()) {
+    for (const digest of unusable) both.unusable.add(digest)
     for (const [digest, descriptor] of listed) both.listed.set(digest, descriptor)
     for (const [tag, digest] of tagged) both.tagged.set(tag, digest)
   }

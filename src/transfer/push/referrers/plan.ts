@@ -115,7 +115,7 @@ async function stateOfTag(
   if (entry.tag === undefined) return 'free'
   const document = documentOf(one)
   try {
-    const now = await repository.resolveManifest(entry.tag, signal)
+    const now = await repository.resolveAttached(entry.tag, entry.subject, signal)
     if (!now) return 'free'
     if (now.digest === entry.digest) return 'there'
     const there = now.document ?? (await repository.fetchManifest(now.digest, signal))
