@@ -13,8 +13,23 @@ import { checkUpstreamKeys, upstreamFault, UpstreamSchema } from './upstream.ts'
 export const BUNDLE_TYPE = 'dev.airgap.bundle'
 export const FORMAT_VERSION = '1.0'
 
+/** What a bundle requires of its reader when an image lacks attestations that its source lists. */
+const MISSING_ATTESTATIONS_FEATURE = 'missing-attestations'
+
 /** Features that a bundle may require of its reader, and that this reader knows. */
-const KNOWN_FEATURES: ReadonlySet<string> = new Set([REFERRERS_FEATURE])
+const KNOWN_FEATURES: ReadonlySet<string> = new Set([REFERRERS_FEATURE, MISSING_ATTESTATIONS_FEATURE])
+
+/** Features that a bundle of these images requires of its reader. */
+export function requiredFeatures(
+  images: readonly Pick<ImageEntry, 'referrers' | 'missingAttestations'>[],
+): string[] {
+  return [
+    ...(images.some(({ referrers }) => referrers !== undefined) ? [REFERRERS_FEATURE] : []),
+    ...(images.some(({ missingAttestations: lost }) => lost !== undefined)
+      ? [MISSING_ATTESTATIONS_FEATURE]
+      : []),
+  ]
+}
 
 /** The most characters that a text in the description may have. */
 export const MAX_TEXT = 4096
@@ -83,6 +98,19 @@ export const ImageEntrySchema = v.looseObject({
   ),
   size: described(wholeNumber, 'Bytes of everything that `digest` reaches, each blob counted once'),
   from,
+  missingAttestations: v.optional(
+    described(
+      v.pipe(
+        v.array(digest),
+        v.minLength(1, 'is there and names nothing'),
+        v.check(
+          (all) => all.every((one, i) => i === 0 || (all[i - 1] ?? '') < one),
+          'must be sorted, each once',
+        ),
+      ),
+      "Attestations that the source's index lists for what is delivered and that could not be had (--allow-missing-attestations); absent where none is missing",
+    ),
+  ),
   referrers: v.optional(ReferrersSchema),
   upstream: v.optional(UpstreamSchema),
 })

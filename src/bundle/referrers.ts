@@ -136,10 +136,3 @@ export function unrooted(all: readonly ReferrerEntry[], roots: Iterable<Digest>)
   const reached = new Set(rooted(all, roots))
   return all.filter((entry) => !reached.has(entry))
 }
-
-/** Features that a bundle of these images requires of its reader. */
-export function requiredFeatures(
-  images: readonly { referrers?: readonly ReferrerEntry[] | undefined }[],
-): string[] {
-  return images.some(({ referrers }) => referrers !== undefined) ? [REFERRERS_FEATURE] : []
-}

@@ -19,6 +19,7 @@ export const FLAG_OF = {
   platforms: 'platform',
   rewriteDigests: 'rewrite-digests',
   allowMissingPlatform: 'allow-missing-platform',
+  allowMissingAttestations: 'allow-missing-attestations',
   referrers: 'referrers',
   mirrors: 'mirror',
   resolveFrom: 'resolve-from',
@@ -34,6 +35,7 @@ const SAID_BY_LOCK: ReadonlySet<ConfigKey> = new Set([
   'platforms',
   'rewriteDigests',
   'allowMissingPlatform',
+  'allowMissingAttestations',
   'referrers',
   'resolveFrom',
 ])

@@ -59,6 +59,11 @@ const platformFlags = {
     description: 'Take what there is where an image lacks a platform',
     helpGroup: 'PLATFORM',
   }),
+  'allow-missing-attestations': Flags.boolean({
+    allowNo: true,
+    description: "Leave out attestations that an image's index lists and that cannot be had",
+    helpGroup: 'PLATFORM',
+  }),
 }
 
 const referrersFlag = {

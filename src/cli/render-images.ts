@@ -27,6 +27,9 @@ function remarks(image: ImageEntry, isChecked: boolean): string[] {
     lines.push('    a part of the source, and so under another digest than the source:')
     lines.push(`      ${image.sourceDigest}`)
   }
+  const lost = image.missingAttestations?.length ?? 0
+  if (lost > 0)
+    lines.push(`    without ${plural(lost, 'attestation')} that the source lists and does not have`)
   if (image.resolvedFrom !== 'source')
     lines.push(...labelled('digest named by the mirror', escapeLine(image.resolvedFrom), 4))
   if (image.referrers) lines.push(`    with ${countReferrers(image.referrers)}`)

@@ -7,6 +7,7 @@ export interface ResolvingFlagValues extends RegistryFlagValues {
   platform?: string[] | undefined
   'rewrite-digests'?: boolean | undefined
   'allow-missing-platform'?: boolean | undefined
+  'allow-missing-attestations'?: boolean | undefined
   'skip-failed'?: boolean | undefined
   referrers?: ReferrerChoice | undefined
   mirror?: string[] | undefined
@@ -23,6 +24,7 @@ export function sourcesFrom(flags: ResolvingFlagValues): SourceOptions & Omit<Se
     platforms: flags.platform,
     rewriteDigests: flags['rewrite-digests'],
     allowMissingPlatform: flags['allow-missing-platform'],
+    allowMissingAttestations: flags['allow-missing-attestations'],
     skipFailed: flags['skip-failed'],
     referrers: flags.referrers,
     mirrors: flags.mirror,

@@ -199,6 +199,7 @@ export default class Pack extends BaseCommand {
       platform?: string[] | undefined
       'rewrite-digests': boolean
       'allow-missing-platform': boolean
+      'allow-missing-attestations': boolean
       'skip-failed': boolean
       referrers?: string | undefined
     },
@@ -233,7 +234,7 @@ export default class Pack extends BaseCommand {
       ...(['images-from', 'kubeadm', 'platform'] as const)
         .filter((name) => (flags[name]?.length ?? 0) > 0)
         .map((name) => `--${name}`),
-      ...(['rewrite-digests', 'allow-missing-platform', 'skip-failed'] as const)
+      ...(['rewrite-digests', 'allow-missing-platform', 'allow-missing-attestations', 'skip-failed'] as const)
         .filter((name) => flags[name])
         .map((name) => `--${name}`),
       ...(flags.referrers === undefined ? [] : ['--referrers']),

@@ -76,6 +76,7 @@ function inputsFor({ what, description }: PackWork, options: PackOptions): PackI
           ...what.request,
           rewriteDigests: options.rewriteDigests ?? false,
           allowMissingPlatform: options.allowMissingPlatform ?? false,
+          allowMissingAttestations: options.allowMissingAttestations ?? false,
           resolveFrom: options.resolveFrom ?? 'source',
           referrers: options.referrers ?? 'all',
           mirrors: [...(options.mirrors ?? []), ...(options.mirrorsFrom ?? [])],

@@ -28,6 +28,11 @@ export interface SelectionOptions {
   rewriteDigests?: boolean | undefined
   /** Take what there is where an image lacks a platform. */
   allowMissingPlatform?: boolean | undefined
+  /**
+   * Leave out attestations that an image's index lists and that cannot be had, which changes its digest; recorded as
+   * `missingAttestations`.
+   */
+  allowMissingAttestations?: boolean | undefined
   /** Leave out images that cannot be resolved, and record them as `skipped`. */
   skipFailed?: boolean | undefined
   /**
@@ -85,6 +90,7 @@ export async function resolveWith(
     client,
     rewriteDigests: options.rewriteDigests ?? false,
     allowMissingPlatform: options.allowMissingPlatform ?? false,
+    allowMissingAttestations: options.allowMissingAttestations ?? false,
     resolveFrom: options.resolveFrom ?? 'source',
     mayAllFail: options.mayAllFail ?? false,
     referrers: options.referrers ?? 'all',

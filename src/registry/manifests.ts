@@ -96,12 +96,10 @@ export async function ifThere<T>(
   } catch (error) {
     if (!(error instanceof AirgapError)) throw error
     if (error.code === 'NOT_FOUND') return undefined
-    // A policy that holds content back has found some.
-    if (answerOf(error)?.status !== 403 || error.refusal?.kind === 'held-back') throw error
-    if (!(await mayRead(repository, subject, signal))) throw error
+    if (answerOf(error)?.status !== 403 || !(await mayRead(repository, subject, signal))) throw error
     if (!repository.isForbiddingTold) {
       repository.isForbiddingTold = true
-      const message = `${repository.name}: the registry gives the image and answers 403 for tags of what belongs to it (sha256-….sig and the like); some registries mean by that that there are none, and so it is taken`
+      const message = `${repository.name}: the registry gives the image, and answers 403 where its signatures and attestations would be tagged (sha256-….sig and the like). Some registries say so of what is not there, and it is taken that way.`
       repository.connection.onNotice({ type: 'warning', message })
     }
     return undefined

@@ -142,7 +142,11 @@ function causeOf({ source }: ImageFailure, message: string): string {
   // Which blob stands before it.
   if (!found) return message.replace(/^cannot upload the blob sha256:[0-9a-f]{64} to /, 'cannot upload to ')
   const [beginning, name = ''] = found
-  return withoutTag(name) === withoutTag(source) ? message.slice(beginning.length) : message
+  const digest = /@sha256:[0-9a-f]{64}$/.exec(name)?.[0] ?? ''
+  // By another digest it may be a part of the image that is meant.
+  return withoutTag(name) === withoutTag(source) && source.endsWith(digest)
+    ? message.slice(beginning.length)
+    : message
 }
 
 function withoutTag(reference: string): string {

@@ -1,6 +1,6 @@
 import { AirgapError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
-import { isRunnable, type Descriptor, type ManifestOrIndex } from '../oci/manifest.ts'
+import { isRunnable, type Descriptor, type Index, type ManifestOrIndex } from '../oci/manifest.ts'
 import { isManifestOrIndexType } from '../oci/media-types.ts'
 
 /** Deeper nesting of indexes than any real image has. */
@@ -62,7 +62,7 @@ export async function closureOf(
     }
     if (document.kind === 'index') {
       for (const child of document.manifests) {
-        checkChildType(child, what)
+        checkChildType(child, document, what)
         await visit(child, depth + 1)
       }
     } else {
@@ -79,9 +79,19 @@ export async function closureOf(
   return closure
 }
 
-/** Refuses index children that are neither manifest nor index: nothing says where a registry keeps them. */
-export function checkChildType(child: Descriptor, what: string): void {
+/** What BuildKit's cache (`--cache-to type=registry`) lists beside layers, in an index of its own kind. */
+const BUILDKIT_CACHE = 'application/vnd.buildkit.cacheconfig.v0'
+
+/** Refuses children of an index that are neither manifest nor index: nothing says where a registry keeps them. */
+export function checkChildType(child: Descriptor, { manifests }: Index, what: string): void {
   if (isManifestOrIndexType(child.mediaType)) return
+  if (manifests.some(({ mediaType }) => mediaType === BUILDKIT_CACHE)) {
+    throw new AirgapError(
+      'UNSUPPORTED_CONTENT',
+      `${what}: it is no image, but a build cache of BuildKit: its index lists layers where an image's lists manifests`,
+      { hint: 'Nothing can run it. Leave it out with --exclude.' },
+    )
+  }
   throw new AirgapError(
     'UNSUPPORTED_CONTENT',
     `${what}: its index lists ${child.digest} of type ${JSON.stringify(child.mediaType)}, which is neither a manifest nor an index`,

@@ -4,16 +4,47 @@ import type { Digest } from '../oci/digest.ts'
 import {
   attestationSubject,
   isRunnable,
+  MAX_MANIFEST_SIZE,
+  platformOfConfig,
   type Descriptor,
   type Index,
   type Manifest,
 } from '../oci/manifest.ts'
 import { isIndexType } from '../oci/media-types.ts'
 import { formatPlatform, type Platform } from '../oci/platform.ts'
-import { MAX_DEPTH, type LoadDocument } from './graph.ts'
+import { checkChildType, MAX_DEPTH, type LoadDocument } from './graph.ts'
 
 /** Reads the platform that a manifest's own config states; undefined where it states none. */
 export type ConfigPlatform = (manifest: Manifest) => Promise<Platform | undefined>
+
+/**
+ * The one rule for configs, wherever their image hangs and on both sides: one that cannot be read as JSON with a platform
+ * (empty, too large, not JSON, JSON that readers take differently) states none. Its image is carried as it is, as
+ * registries carry it.
+ *
+ * @param read reads the config's bytes; not called where they would be too many.
+ * @param onUnreadable is told why it could not be read.
+ * @throws AirgapError what `read` throws.
+ */
+export async function statedByConfig(
+  { digest, size }: Pick<Descriptor, 'digest' | 'size'>,
+  read: () => Promise<Uint8Array>,
+  onUnreadable?: (reason: string) => void,
+): Promise<Platform | undefined> {
+  const what = `its config ${digest} cannot be read`
+  if (size > MAX_MANIFEST_SIZE) {
+    onUnreadable?.(`${what}: it is larger than ${MAX_MANIFEST_SIZE} bytes`)
+    return undefined
+  }
+  const bytes = await read()
+  try {
+    return platformOfConfig(bytes, what)
+  } catch (error) {
+    if (!(error instanceof AirgapError) || error.code !== 'INVALID_CONTENT') throw error
+    onUnreadable?.(error.message)
+    return undefined
+  }
+}
 
 /** A child of an index with nested indexes opened: what platform rules are applied to. */
 export interface Leaf {
@@ -29,9 +60,17 @@ export interface Leaf {
 }
 
 /** The platform that a child's own descriptor states; `unknown/unknown` is none. */
-function statedPlatform(descriptor: Descriptor): Platform | undefined {
+export function statedPlatform(descriptor: Descriptor): Platform | undefined {
   const { platform } = descriptor
   return platform === undefined || platform.os === 'unknown' || platform.os === '' ? undefined : platform
+}
+
+/** How documents and configs are read. */
+export interface Reading {
+  load: LoadDocument
+  configPlatform: ConfigPlatform
+  /** Names the image in errors. */
+  what: string
 }
 
 /**
@@ -41,11 +80,11 @@ function statedPlatform(descriptor: Descriptor): Platform | undefined {
  */
 export async function leavesOf(
   index: Index,
-  load: LoadDocument,
-  configPlatform: ConfigPlatform,
+  reading: Reading,
   path: Index[] = [],
   opened = new Set<Digest>(),
 ): Promise<Leaf[]> {
+  const { load, configPlatform, what } = reading
   const leaves: Leaf[] = []
   for (const descriptor of index.manifests) {
     if (isIndexType(descriptor.mediaType)) {
@@ -54,14 +93,13 @@ export async function leavesOf(
       if (path.length >= MAX_DEPTH) {
         throw new AirgapError(
           'INVALID_CONTENT',
-          `${descriptor.digest}: indexes are nested deeper than ${MAX_DEPTH} levels`,
+          `${what}: indexes are nested deeper than ${MAX_DEPTH} levels`,
         )
       }
       const nested = await load(descriptor)
       if (nested.kind === 'index') {
         // Not spread into arguments: there may be more of them than a call can take.
-        for (const leaf of await leavesOf(nested, load, configPlatform, [...path, nested], opened))
-          leaves.push(leaf)
+        for (const leaf of await leavesOf(nested, reading, [...path, nested], opened)) leaves.push(leaf)
       }
       continue
     }
@@ -69,6 +107,7 @@ export async function leavesOf(
     const attests = attestationSubject(descriptor)
     let platform = stated
     if (stated === undefined && attests === undefined && descriptor.platform === undefined) {
+      checkChildType(descriptor, index, what)
       const document = await load(descriptor)
       if (document.kind === 'manifest' && isRunnable(document)) platform = await configPlatform(document)
     }
@@ -95,21 +134,6 @@ export function platformsOfLeaves(leaves: readonly Leaf[]): ImagePlatform[] {
     result.push({ platform: text, digest: descriptor.digest })
   }
   return result
-}
-
-/**
- * What `platforms[]` says of a single manifest.
- * @param listedAs the leaf under which the source index lists it; its word goes before the config's.
- */
-export async function platformsOfManifest(
-  manifest: Manifest,
-  configPlatform: ConfigPlatform,
-  listedAs?: Leaf,
-): Promise<ImagePlatform[]> {
-  if (listedAs?.platform) return platformsOfLeaves([listedAs])
-  if (!isRunnable(manifest)) return []
-  const platform = await configPlatform(manifest)
-  return platform ? [{ platform: formatPlatform(platform), digest: manifest.digest }] : []
 }
 
 /** The indexes that were opened to reach the delivered leaves: kept in the bundle as evidence. */

@@ -12,29 +12,19 @@ import {
 } from '../oci/manifest.ts'
 import { isIndexType, OCI_INDEX } from '../oci/media-types.ts'
 import { formatPlatform, matchesPlatform, normalizePlatform, type Platform } from '../oci/platform.ts'
-import type { LoadDocument } from './graph.ts'
-import {
-  leavesOf,
-  openedIndexes,
-  platformsOfLeaves,
-  platformsOfManifest,
-  type ConfigPlatform,
-  type Leaf,
-} from './platforms.ts'
+import { leavesOf, openedIndexes, platformsOfLeaves, type Leaf, type Reading } from './platforms.ts'
 
 /** Stands in a derived index and names the source that it is a subset of. */
 const SOURCE_DIGEST = 'dev.airgap.source.digest'
 
-export interface SelectOptions {
+export interface SelectOptions extends Reading {
   wanted: 'all' | Platform[]
   /** Whether the reference carries a digest: then workloads pin it, and it is delivered under exactly that. */
   isPinned: boolean
   rewriteDigests: boolean
   allowMissing: boolean
-  load: LoadDocument
-  configPlatform: ConfigPlatform
-  /** Names the image in errors. */
-  what: string
+  /** Leave out attestations that are listed and cannot be had. */
+  allowMissingAttestations?: boolean
 }
 
 /** What a bundle delivers for a source. */
@@ -45,7 +35,11 @@ export interface Selection {
   platforms: ImagePlatform[]
   /** Wanted, but not to be had (only with `allowMissing`). */
   missing: Platform[]
+  /** Attestations of what is delivered that could not be had (only with `allowMissingAttestations`), sorted. */
+  lost: Digest[]
 }
+
+type Subset = Omit<Selection, 'missing' | 'lost'>
 
 /**
  * Applies the platform rules to a source.
@@ -54,24 +48,24 @@ export interface Selection {
 export async function selectPlatforms(source: ManifestOrIndex, options: SelectOptions): Promise<Selection> {
   const { wanted, configPlatform } = options
   if (source.kind === 'manifest') {
-    const platforms = await platformsOfManifest(source, configPlatform)
     const config = isRunnable(source) ? await configPlatform(source) : undefined
+    const platforms = config ? [{ platform: formatPlatform(config), digest: source.digest }] : []
     const missing = config ? missingPlatforms(wanted, [config], options) : []
-    return { delivered: source, evidence: [], platforms, missing }
+    return { delivered: source, evidence: [], platforms, missing, lost: [] }
   }
-  const leaves = await leavesOf(source, options.load, configPlatform)
-  const whole = { delivered: source, evidence: [], platforms: platformsOfLeaves(leaves) }
+  const leaves = await leavesOf(source, options)
+  const whole = { delivered: source, evidence: [], platforms: platformsOfLeaves(leaves), lost: [] }
   const available = leaves.flatMap((leaf) => leaf.platform ?? [])
-  // Nothing in it states a platform: an index of artifacts, which stays whole.
-  if (wanted === 'all' || available.length === 0) return { ...whole, missing: [] }
-
-  const missing = missingPlatforms(wanted, available, options)
+  // Where nothing in it states a platform, it is an index of artifacts, of which all is wanted.
+  const isAllWanted = wanted === 'all' || available.length === 0
+  const missing = isAllWanted ? [] : missingPlatforms(wanted, available, options)
   if (options.isPinned && !options.rewriteDigests) return { ...whole, missing }
 
   const isWanted = (leaf: Leaf): boolean =>
-    leaf.platform !== undefined &&
-    wanted.some((platform) => matchesPlatform(platform, leaf.platform as Platform))
-  const kept = new Set<string>()
+    isAllWanted ||
+    (leaf.platform !== undefined &&
+      wanted.some((platform) => matchesPlatform(platform, leaf.platform as Platform)))
+  const kept = new Set<Digest>()
   for (const leaf of leaves) {
     if (leaf.attests === undefined && (!leaf.isSelectable || isWanted(leaf))) kept.add(leaf.descriptor.digest)
   }
@@ -80,7 +74,11 @@ export async function selectPlatforms(source: ManifestOrIndex, options: SelectOp
   const isEveryRunnable = leaves.every(
     (leaf) => leaf.attests !== undefined || kept.has(leaf.descriptor.digest),
   )
-  if (isEveryRunnable) return { ...whole, missing }
+  // A single manifest is delivered without the index, to which attestations belong.
+  const mayLose = options.allowMissingAttestations === true && (isEveryRunnable || chosen.length > 1)
+  const lost = mayLose ? await attestationsLost(leaves, kept, options) : []
+  if (isEveryRunnable && lost.length === 0) return { ...whole, missing }
+  for (const digest of lost) kept.delete(digest)
 
   // One manifest may be listed for several platforms: the one asked for is meant.
   const listings = chosen.length === 1 ? leaves.filter((leaf) => leaf.descriptor.digest === chosen[0]) : []
@@ -92,9 +90,33 @@ export async function selectPlatforms(source: ManifestOrIndex, options: SelectOp
       evidence: openedIndexes(source, new Set([delivered.digest]), leaves),
       platforms: platformsOfLeaves([only]),
       missing,
+      lost,
     }
   }
-  return { ...(await derive(source, kept, options)), missing }
+  return { ...(await derive(source, kept, options)), missing, lost }
+}
+
+/** Faults by which a registry does not have, or does not give, what its index lists. */
+export function isNotServed(error: unknown): boolean {
+  return error instanceof AirgapError && (error.code === 'NOT_FOUND' || error.code === 'DENIED')
+}
+
+async function attestationsLost(
+  leaves: readonly Leaf[],
+  kept: ReadonlySet<Digest>,
+  { load }: Reading,
+): Promise<Digest[]> {
+  const lost = new Set<Digest>()
+  for (const { attests, descriptor } of leaves) {
+    if (attests === undefined || !kept.has(descriptor.digest)) continue
+    try {
+      await load(descriptor)
+    } catch (error) {
+      if (!isNotServed(error)) throw error
+      lost.add(descriptor.digest)
+    }
+  }
+  return [...lost].toSorted(compareBytes)
 }
 
 /** Attestations follow the child that they describe, wherever in the index they stand. */
@@ -109,11 +131,7 @@ function addAttestations(leaves: readonly Leaf[], kept: Set<string>): void {
  * source's annotations and its digest, no `subject`. A nested index of which everything is kept stays as it is;
  * of another one the kept children move up.
  */
-export async function derive(
-  source: Index,
-  kept: ReadonlySet<string>,
-  options: Pick<SelectOptions, 'load' | 'configPlatform' | 'what'>,
-): Promise<Omit<Selection, 'missing'>> {
+export async function derive(source: Index, kept: ReadonlySet<Digest>, options: Reading): Promise<Subset> {
   const manifests = await keptDescriptors(source, kept, options)
   const annotations: Record<string, string> = Object.create(null) as Record<string, string>
   const all = Object.entries({ ...source.annotations, [SOURCE_DIGEST]: source.digest })
@@ -123,7 +141,7 @@ export async function derive(
     Buffer.from(JSON.stringify(document)),
     `${options.what} (derived index)`,
   ) as Index
-  const leaves = await leavesOf(source, options.load, options.configPlatform)
+  const leaves = await leavesOf(source, options)
   const keptLeaves = leaves.filter(({ descriptor }) => kept.has(descriptor.digest))
   const digests = new Set<Digest>(
     [...keptLeaves.map(({ descriptor }) => descriptor), ...delivered.manifests].map(({ digest }) => digest),
@@ -137,8 +155,8 @@ export async function derive(
 
 async function keptDescriptors(
   index: Index,
-  kept: ReadonlySet<string>,
-  options: Pick<SelectOptions, 'load' | 'configPlatform'>,
+  kept: ReadonlySet<Digest>,
+  options: Reading,
   opened = new Set<Digest>(),
 ): Promise<object[]> {
   const result: object[] = []
@@ -151,7 +169,7 @@ async function keptDescriptors(
     const nested = opened.has(descriptor.digest) ? undefined : await openNested(descriptor, options)
     if (!nested) continue
     opened.add(nested.digest)
-    const below = await leavesOf(nested, options.load, options.configPlatform)
+    const below = await leavesOf(nested, options)
     const isWhole = below.length > 0 && below.every((leaf) => kept.has(leaf.descriptor.digest))
     if (isWhole) result.push(verbatim[i] ?? descriptor)
     else for (const one of await keptDescriptors(nested, kept, options, opened)) result.push(one)
@@ -159,10 +177,7 @@ async function keptDescriptors(
   return result
 }
 
-async function openNested(
-  descriptor: Descriptor,
-  { load }: Pick<SelectOptions, 'load'>,
-): Promise<Index | undefined> {
+async function openNested(descriptor: Descriptor, { load }: Reading): Promise<Index | undefined> {
   if (!isIndexType(descriptor.mediaType)) return undefined
   const document = await load(descriptor)
   return document.kind === 'index' ? document : undefined
@@ -174,49 +189,56 @@ async function openNested(
  *
  * @param digest what the lock says is delivered.
  * @param listed the platforms that the lock lists for the image, with their manifests.
+ * @param options `lost` are the attestations that the lock says could not be had.
  */
 export async function repeatSelection(
   source: ManifestOrIndex,
   digest: Digest,
   listed: readonly ImagePlatform[],
-  options: Pick<SelectOptions, 'load' | 'configPlatform' | 'what'>,
-): Promise<Omit<Selection, 'missing'>> {
+  { lost = [], ...options }: Reading & { lost?: readonly Digest[] | undefined },
+): Promise<Subset> {
+  const notGiven = (): AirgapError =>
+    new AirgapError(
+      'INVALID_CONTENT',
+      `${options.what}: ${digest} is not what its platforms give of ${source.digest}`,
+    )
   if (digest === source.digest) {
-    const whole = await selectPlatforms(source, {
+    // A whole lacks nothing.
+    if (lost.length > 0) throw notGiven()
+    return selectPlatforms(source, {
       ...options,
       wanted: 'all',
       isPinned: true,
       rewriteDigests: false,
       allowMissing: true,
     })
-    return whole
   }
-  if (source.kind === 'index') {
-    const leaves = await leavesOf(source, options.load, options.configPlatform)
-    const listings = leaves.filter((leaf) => leaf.descriptor.digest === digest)
-    const isListed = ({ platform }: Leaf): boolean =>
-      platform !== undefined && listed.some((one) => one.platform === formatPlatform(platform))
-    const child = listings.find(isListed) ?? listings[0]
-    if (child) {
-      const delivered = await options.load(child.descriptor)
-      return {
-        delivered,
-        evidence: openedIndexes(source, new Set([digest]), leaves),
-        platforms: platformsOfLeaves([child]),
-      }
+  if (source.kind === 'manifest') throw notGiven()
+  const leaves = await leavesOf(source, options)
+  const isAttestation = (one: Digest): boolean =>
+    leaves.some(({ attests, descriptor }) => attests !== undefined && descriptor.digest === one)
+  if (!lost.every(isAttestation)) throw notGiven()
+  const listings = leaves.filter((leaf) => leaf.descriptor.digest === digest)
+  const isListed = ({ platform }: Leaf): boolean =>
+    platform !== undefined && listed.some((one) => one.platform === formatPlatform(platform))
+  const child = listings.find(isListed) ?? listings[0]
+  if (child) {
+    const delivered = await options.load(child.descriptor)
+    return {
+      delivered,
+      evidence: openedIndexes(source, new Set([digest]), leaves),
+      platforms: platformsOfLeaves([child]),
     }
-    const kept = new Set<string>(listed.map((one) => one.digest))
-    for (const leaf of leaves) {
-      if (leaf.attests === undefined && !leaf.isSelectable) kept.add(leaf.descriptor.digest)
-    }
-    addAttestations(leaves, kept)
-    const derived = await derive(source, kept, options)
-    if (derived.delivered.digest === digest) return derived
   }
-  throw new AirgapError(
-    'INVALID_CONTENT',
-    `${options.what}: ${digest} is not what its platforms give of ${source.digest}`,
-  )
+  const kept = new Set<Digest>(listed.map((one) => one.digest))
+  for (const leaf of leaves) {
+    if (leaf.attests === undefined && !leaf.isSelectable) kept.add(leaf.descriptor.digest)
+  }
+  addAttestations(leaves, kept)
+  for (const one of lost) kept.delete(one)
+  const derived = await derive(source, kept, options)
+  if (derived.delivered.digest !== digest) throw notGiven()
+  return derived
 }
 
 function missingPlatforms(

@@ -71,6 +71,7 @@ describe('airgap init', () => {
     await writeFile(folder.file('images.txt'), 'redis:7\n')
     const lists = ['--images-from', 'images.txt', '--kubeadm', 'v1.36.3', '--exclude', '*/etcd*']
     const platforms = ['--platform', 'linux/amd64', '--rewrite-digests', '--no-allow-missing-platform']
+    platforms.push('--allow-missing-attestations')
     const from = ['--kubeadm-repository', 'r.example/k8s', '--mirror', 'docker.io=m.example/hub']
     const all = [...text, ...lists, ...platforms, ...from, '--resolve-from', 'source', '--referrers', 'none']
     const { json } = await good(['init', '--json', ...all])

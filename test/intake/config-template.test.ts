@@ -99,6 +99,7 @@ describe('a written config', () => {
         ),
         rewriteDigests: fc.boolean(),
         allowMissingPlatform: fc.boolean(),
+        allowMissingAttestations: fc.boolean(),
         mirrors: fc.array(
           fc.tuple(part, part).map(([a, b]) => `${a}.example=${b}.example:5000/hub`),
           lists,

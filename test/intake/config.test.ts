@@ -44,6 +44,7 @@ platforms:
   - linux/arm/v7
 rewriteDigests: true
 allowMissingPlatform: false
+allowMissingAttestations: true
 referrers: signatures
 mirrors:
   - docker.io=mirror.example:5000/hub
@@ -64,6 +65,7 @@ describe('a config', () => {
       platforms: ['linux/amd64', 'linux/arm/v7'],
       rewriteDigests: true,
       allowMissingPlatform: false,
+      allowMissingAttestations: true,
       referrers: 'signatures',
       mirrors: ['docker.io=mirror.example:5000/hub'],
       resolveFrom: 'mirror',
@@ -76,7 +78,7 @@ describe('a config', () => {
     expect(place('images', 1)).toBe('airgap.yaml:6:5')
     expect(place('imagesFrom', 1)).toBe('airgap.yaml:7:27')
     expect(place('kubeadmRepository')).toBe('airgap.yaml:9:20')
-    expect(place('mirrors', 0)).toBe('airgap.yaml:19:5')
+    expect(place('mirrors', 0)).toBe('airgap.yaml:20:5')
   })
 
   it.each([

@@ -151,14 +151,24 @@ test('tag and digest, and a digest alone, which gets a tag to be listed by', asy
   }
 })
 
-test('a registry that cannot be a part of a path is there by its short name and ?ns=', async () => {
+test('a registry at an IPv6 address is there by its full name, as push writes it, its short name and ?ns=', async () => {
   const built = await singleManifest()
   const { get, served } = await serveImages([{ source: '[2001:db8::1]:5000/team/app:1', built }])
   expect(await gist(await get('team/app/manifests/1'))).toBe(ok(built))
   expect(await gist(await get(`team/app/manifests/1?ns=${encodeURIComponent('[2001:db8::1]:5000')}`))).toBe(
     ok(built),
   )
-  expect(served.repositories).toEqual(['team/app'])
+  expect(served.repositories).toEqual(['2001-db8-0-0-0-0-0-1_5000/team/app', 'team/app'])
+  expect(await gist(await get('2001-db8-0-0-0-0-0-1_5000/team/app/manifests/1'))).toBe(ok(built))
+})
+
+test('a full name that is too long for one is not there; the short name and ?ns= are', async () => {
+  const built = await singleManifest()
+  const long = `team/${'a'.repeat(240)}`
+  const { get, served } = await serveImages([{ source: `registry.example:5000/${long}:1`, built }])
+  expect(await gist(await get(`${long}/manifests/1`))).toBe(ok(built))
+  expect(await gist(await get(`${long}/manifests/1?ns=registry.example:5000`))).toBe(ok(built))
+  expect(served.repositories).toEqual([long])
 })
 
 test('a part of an index: the part under the tag, the source’s index by its digest, what is missing is missing', async () => {

@@ -26,6 +26,7 @@ const header: JournalHeader = {
     platforms: 'all',
     rewriteDigests: false,
     allowMissingPlatform: false,
+    allowMissingAttestations: false,
     resolveFrom: 'source',
     name: 'ä',
     key: 'unsigned',

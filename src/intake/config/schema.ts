@@ -123,6 +123,15 @@ export const ConfigSchema = v.strictObject({
       v.examples([true]),
     ),
   ),
+  allowMissingAttestations: v.optional(
+    v.pipe(
+      v.boolean(),
+      v.description(
+        "Leave out attestations that an image's index lists and that cannot be had, which changes its digest. (--allow-missing-attestations)",
+      ),
+      v.examples([true]),
+    ),
+  ),
   referrers: v.optional(
     v.pipe(
       v.picklist(REFERRER_CHOICES),

@@ -3,17 +3,10 @@ import type { BundleDescription, ImageEntry } from '../../bundle/description.ts'
 import { blobName, DESCRIPTION, DOCKER_MANIFEST_LIST, INDEX, MAX_JSON_ENTRY } from '../../bundle/names.ts'
 import { AirgapError, type Problem } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
-import {
-  MAX_MANIFEST_SIZE,
-  parseManifest,
-  platformOfConfig,
-  type Index,
-  type Manifest,
-  type ManifestOrIndex,
-} from '../../oci/manifest.ts'
+import { MAX_MANIFEST_SIZE, parseManifest, type Index, type ManifestOrIndex } from '../../oci/manifest.ts'
 import { isIndexType } from '../../oci/media-types.ts'
-import type { Platform } from '../../oci/platform.ts'
 import { closureOf, closureSize, kindOf, type Closure, type KnownSizes, type LoadDocument } from '../graph.ts'
+import { statedByConfig, type ConfigPlatform } from '../platforms.ts'
 import { repeatSelection } from '../select.ts'
 import { asProblem, readChecked, type ImageGraph, type OpenedBundle } from './opened-bundle.ts'
 import { walkReferrers } from './referrers.ts'
@@ -153,8 +146,7 @@ class BundleDocuments {
     return document
   }
 
-  configPlatform = async ({ config }: Manifest): Promise<Platform | undefined> =>
-    platformOfConfig(await this.#bytes(config.digest), blobName(config.digest))
+  configPlatform: ConfigPlatform = ({ config }) => statedByConfig(config, () => this.#bytes(config.digest))
 
   async #bytes(digest: Digest): Promise<Buffer> {
     this.#signal?.throwIfAborted()
@@ -182,6 +174,7 @@ async function walkImage(
     load: loadOfSource,
     configPlatform,
     what,
+    lost: image.missingAttestations ?? [],
   })
   const { delivered } = selection
   // The derived index as it lies in the file, not as we made it again: it has to be there.

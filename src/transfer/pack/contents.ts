@@ -1,7 +1,6 @@
-import type { BundleDescription, ImageEntry } from '../../bundle/description.ts'
+import { requiredFeatures, type BundleDescription, type ImageEntry } from '../../bundle/description.ts'
 import { describingFiles } from '../../bundle/layout.ts'
 import { checksumsOf, type PlannedBlob } from '../../bundle/plan.ts'
-import { requiredFeatures } from '../../bundle/referrers.ts'
 import { AirgapError } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { Descriptor, ManifestOrIndex } from '../../oci/manifest.ts'
@@ -16,6 +15,7 @@ import { closureOf, closureSize, kindOf, type Closure, type KnownSizes } from '.
 import type { ReferrerGraph } from '../referrers.ts'
 import type { Lock } from './lock.ts'
 import { repeatSelection } from '../select.ts'
+import { Children } from './children.ts'
 import { expectSources } from './expect.ts'
 import { gatherReferrers } from './referrers/gather.ts'
 import { DocumentCache } from './sources.ts'
@@ -126,6 +126,9 @@ function asLockFault(error: unknown, image: string): unknown {
   )
 }
 
+/** The way out where a lock names what its registry has no more. */
+const LOCKED = { before: 'Make the lock again with `airgap resolve`. ', pinned: '' }
+
 interface GatheredImage {
   image: ImageEntry
   closure: Closure
@@ -141,19 +144,24 @@ async function gatherImage(
   sizes: KnownSizes,
 ): Promise<GatheredImage> {
   const { all: repositories } = sourcesFor(options.client, parseReference(image.source), options.mirrors)
-  const load = cache.loader(repositories, options.signal)
   const document =
     cache.peek(image.sourceDigest) ?? (await cache.fetch(image.sourceDigest, repositories, options.signal))
   cache.add(document)
   const what = image.source
-  const { delivered, evidence, platforms } = await repeatSelection(document, image.digest, image.platforms, {
-    load,
-    configPlatform: cache.configPlatform(repositories, options.signal),
-    what,
+  const children = new Children(document, { what, cache, repositories, signal: options.signal })
+  const { load } = children
+  const { delivered, evidence, platforms, closure } = await children.telling(LOCKED, async () => {
+    const selection = await repeatSelection(document, image.digest, image.platforms, {
+      load,
+      configPlatform: cache.configPlatform(repositories, options.signal),
+      what,
+      lost: image.missingAttestations,
+    })
+    cache.add(selection.delivered)
+    const { mediaType, digest, bytes } = selection.delivered
+    const root = { mediaType, digest, size: bytes.length }
+    return { ...selection, closure: await closureOf(root, load, what, sizes) }
   })
-  cache.add(delivered)
-  const root = { mediaType: delivered.mediaType, digest: delivered.digest, size: delivered.bytes.length }
-  const closure = await closureOf(root, load, what, sizes)
   const found = {
     mediaType: delivered.mediaType,
     kind: kindOf(closure),

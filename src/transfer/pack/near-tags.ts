@@ -36,6 +36,7 @@ export async function explainMissingTag(
     const tags = await source.someTags(signal === undefined ? patience : AbortSignal.any([signal, patience]))
     if (tags === undefined) found = NO_SUCH_REPOSITORY
     else if (tags.length === 0) return error
+    else if (tags.includes(tag)) found = 'the registry lists this tag and does not have what it leads to'
     else found = `the registry has no such tag, ${namedTags(tag, tags)}`
   } catch {
     // The tag is missing either way, and that is what the user has to hear of.

@@ -2,6 +2,7 @@ import { checkDeliveredNames, sortImages } from '../../bundle/layout.ts'
 import { FORMAT_VERSION, type ImageEntry, type SkippedImage } from '../../bundle/description.ts'
 import { reasonOf } from '../../bundle/skipped.ts'
 import { AirgapError } from '../../errors.ts'
+import type { Digest } from '../../oci/digest.ts'
 import { compareBytes } from '../../oci/json.ts'
 import type { ReferrerChoice } from '../../oci/referrer.ts'
 import type { ManifestOrIndex } from '../../oci/manifest.ts'
@@ -19,6 +20,7 @@ import { LOCK_TYPE, type Lock } from './lock.ts'
 import { selectPlatforms } from '../select.ts'
 import { explainMissingTag } from './near-tags.ts'
 import { addReferrers, type PinnedImage } from './referrers/resolve.ts'
+import { Children } from './children.ts'
 import { expectSources } from './expect.ts'
 import { DocumentCache, firstThatHas } from './sources.ts'
 
@@ -34,6 +36,8 @@ export interface ResolveOptions {
   /** Allow a subset of platforms for references that carry a digest too. */
   rewriteDigests?: boolean
   allowMissingPlatform?: boolean
+  /** Leave out attestations that are listed and cannot be had. */
+  allowMissingAttestations?: boolean
   client: RegistryClient
   mirrors?: Mirrors
   /** Who may turn a tag into a digest. Default `source`. */
@@ -130,24 +134,36 @@ async function resolveOne(
   )
   cache.add(document)
 
-  const load = cache.loader(repositories, options.signal)
-  const configPlatform = cache.configPlatform(repositories, options.signal)
-  const selection = await selectPlatforms(document, {
-    wanted: options.platforms,
-    isPinned: reference.digest !== undefined,
-    rewriteDigests: options.rewriteDigests ?? false,
-    allowMissing: options.allowMissingPlatform ?? false,
-    load,
-    configPlatform,
-    what: name,
+  const warn = (message: string): void => {
+    options.onEvent?.({ type: 'warning', message: `${name}: ${message}` })
+  }
+  const { signal, rewriteDigests = false } = options
+  const isPinned = reference.digest !== undefined
+  const children = new Children(document, { what: name, cache, repositories, signal })
+  const wayOut = { pinned: isPinned && !rewriteDigests ? ' --rewrite-digests' : '' }
+  const { closure, ...selection } = await children.telling(wayOut, async () => {
+    const { load } = children
+    const selected = await selectPlatforms(document, {
+      wanted: options.platforms,
+      isPinned,
+      rewriteDigests,
+      allowMissing: options.allowMissingPlatform ?? false,
+      allowMissingAttestations: options.allowMissingAttestations ?? false,
+      load,
+      configPlatform: cache.configPlatform(repositories, signal, (reason) =>
+        warn(`${reason}; so it counts as stating no platform, and is taken as it is`),
+      ),
+      what: name,
+    })
+    cache.add(selected.delivered)
+    const { mediaType, digest, bytes } = selected.delivered
+    return { ...selected, closure: await closureOf({ mediaType, digest, size: bytes.length }, load, name) }
   })
+  const { delivered, lost } = selection
   for (const platform of selection.missing) {
     options.onEvent?.({ type: 'warning', message: `${name} does not have ${formatPlatform(platform)}` })
   }
-  const { delivered } = selection
-  cache.add(delivered)
-  const root = { mediaType: delivered.mediaType, digest: delivered.digest, size: delivered.bytes.length }
-  const closure = await closureOf(root, load, name)
+  for (const digest of lost) warn(`${children.roleOf(digest)} (${digest}) cannot be had, and is left out`)
   const entry: ImageEntry = {
     source: name,
     resolvedFrom,
@@ -158,6 +174,7 @@ async function resolveOne(
     platforms: selection.platforms,
     size: closureSize(closure),
     from,
+    ...(lost.length === 0 ? {} : { missingAttestations: lost }),
   }
   return { entry, own: new Set(closure.documents.keys()), sources }
 }
@@ -182,7 +199,11 @@ async function readSource(
   const named = async (repository: Repository): Promise<ManifestOrIndex> => {
     const found = await repository.resolveManifest(tag, signal)
     if (found?.document) cache.add(found.document)
-    if (found) return cache.fetch(found.digest, all, signal)
+    if (found) {
+      return cache.fetch(found.digest, all, signal).catch((error: unknown) => {
+        throw leadsNowhere(error, name, found.digest)
+      })
+    }
     throw new AirgapError(
       'NOT_FOUND',
       `cannot resolve ${name}: ${NO_SUCH_TAG}: ${repository.registry} does not know it`,
@@ -204,6 +225,20 @@ async function readSource(
   const isElsewhere = all.length > 1 || cache.hasReuse
   const document = isElsewhere ? await named(source) : await source.fetchManifest(tag, signal)
   return { document, resolvedFrom: 'source' }
+}
+
+/** The tag is there, and what it leads to is not. */
+function leadsNowhere(error: unknown, name: string, digest: Digest): unknown {
+  if (!(error instanceof AirgapError) || error.code !== 'NOT_FOUND') return error
+  return new AirgapError(
+    'NOT_FOUND',
+    `cannot resolve ${name}: the tag is there and leads to ${digest}, which is not to be had`,
+    {
+      hint: 'It was lost or deleted, or somebody is just pushing it: run the same command again. If it stays so, have the image pushed there again.',
+      problems: error.problems,
+      cause: error,
+    },
+  )
 }
 
 function nobodyMayName(

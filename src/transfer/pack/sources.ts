@@ -3,16 +3,14 @@ import type { Digest } from '../../oci/digest.ts'
 import {
   MAX_MANIFEST_SIZE,
   parseManifest,
-  platformOfConfig,
   type Descriptor,
-  type Manifest,
   type ManifestOrIndex,
 } from '../../oci/manifest.ts'
-import type { Platform } from '../../oci/platform.ts'
 import { slowLast, type Repository } from '../../registry/repository.ts'
 import { isStall } from '../../registry/retry.ts'
 import { isAbort } from '../failures.ts'
 import type { LoadDocument } from '../graph.ts'
+import { statedByConfig, type ConfigPlatform } from '../platforms.ts'
 import type { ReusableBlobs } from './reuse.ts'
 
 /**
@@ -73,13 +71,25 @@ export class DocumentCache {
     }
   }
 
-  /** Reads the platform from a manifest's config. */
-  configPlatform(repositories: readonly Repository[], signal?: AbortSignal) {
-    return async (manifest: Manifest): Promise<Platform | undefined> => {
-      const { config } = manifest
-      const bytes = await this.blob(config, MAX_MANIFEST_SIZE, repositories, signal)
-      return platformOfConfig(bytes, `${repositories.at(-1)?.name}: config ${config.digest}`)
-    }
+  /**
+   * Reads the platform from a manifest's config.
+   * @param onUnreadable is told of configs that cannot be read, each once.
+   */
+  configPlatform(
+    repositories: readonly Repository[],
+    signal?: AbortSignal,
+    onUnreadable?: (reason: string) => void,
+  ): ConfigPlatform {
+    const told = new Set<string>()
+    return ({ config }) =>
+      statedByConfig(
+        config,
+        () => this.blob(config, MAX_MANIFEST_SIZE, repositories, signal),
+        (reason) => {
+          if (!told.has(reason)) onUnreadable?.(reason)
+          told.add(reason)
+        },
+      )
   }
 
   /**

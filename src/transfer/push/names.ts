@@ -1,3 +1,4 @@
+import { isIPv6 } from 'node:net'
 import type { ImageEntry } from '../../bundle/description.ts'
 import { AirgapError, type Problem } from '../../errors.ts'
 import { shortHex, type Digest } from '../../oci/digest.ts'
@@ -123,9 +124,19 @@ export function tagFor({ tag }: Pick<Reference, 'tag'>, digest: Digest): string 
   return tag ?? `airgap-${shortHex(digest)}`
 }
 
-/** A registry as the first part of a path. Host names do not depend on case; repository names have to be lower case. */
+/**
+ * A registry as the first part of a path: a port's `:` is written `_`; an IPv6 address in full, its eight groups joined by
+ * dashes (`[fd00::1]:5000` is `fd00-0-0-0-0-0-0-1_5000`), so that one address has one name. Host names do not depend on
+ * case; repository names have to be lower case.
+ */
 export function hostPart(registry: string): string {
-  return registry.toLowerCase().replace(':', '_')
+  const [, address, port = ''] = /^\[(.*)\](?::(.*))?$/.exec(registry) ?? []
+  if (address === undefined || !isIPv6(address)) return registry.toLowerCase().replace(':', '_')
+  const [before = '', after] = address.toLowerCase().split('::')
+  const [left, right] = [before, after ?? ''].map((groups) => groups.split(':').filter(Boolean))
+  const zeros = Array.from({ length: 8 - (left?.length ?? 0) - (right?.length ?? 0) }, () => '0')
+  const groups = [...(left ?? []), ...zeros, ...(right ?? [])].map((group) => group.replace(/^0+(?=.)/, ''))
+  return `${groups.join('-')}${port === '' ? '' : `_${port}`}`
 }
 
 /**

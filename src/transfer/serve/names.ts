@@ -16,7 +16,7 @@ export interface ServedImage {
   registry: string
   /** The repository within that registry, which is also the name without it: `library/nginx`. */
   repository: string
-  /** `docker.io/library/nginx`; undefined where the registry can be no part of a path, as IPv6 addresses. */
+  /** `docker.io/library/nginx`; undefined where that would be too long for a name. */
   fullName: string | undefined
   tag: string
   graph: ImageGraph

@@ -18,6 +18,7 @@ export const InputsSchema = v.strictObject({
   platforms: PlatformsSchema,
   rewriteDigests: v.boolean(),
   allowMissingPlatform: v.boolean(),
+  allowMissingAttestations: v.boolean(),
   resolveFrom: v.picklist(['source', 'mirror']),
   /** What travels along; a lock says it by itself. */
   referrers: v.optional(v.picklist(REFERRER_CHOICES)),

@@ -18,6 +18,7 @@ export interface InputsOf {
         platforms: 'all' | Platform[]
         rewriteDigests: boolean
         allowMissingPlatform: boolean
+        allowMissingAttestations: boolean
         resolveFrom: 'source' | 'mirror'
         referrers: ReferrerChoice
         /** As they were given. */
@@ -51,16 +52,19 @@ export function inputsOf({ request, description, sequence, created, key }: Input
       platforms: lock.platforms,
       rewriteDigests: false,
       allowMissingPlatform: false,
+      allowMissingAttestations: false,
       resolveFrom: 'source',
       ...about,
     }
   }
-  const { images, platforms, rewriteDigests, allowMissingPlatform, resolveFrom, referrers, mirrors } = request
+  const { images, platforms, resolveFrom, referrers, mirrors } = request
+  const { rewriteDigests, allowMissingPlatform, allowMissingAttestations } = request
   return {
     images: sorted(images.map(({ reference }) => formatReference(reference))),
     platforms: platforms === 'all' ? 'all' : platforms.map(formatPlatform),
     rewriteDigests,
     allowMissingPlatform,
+    allowMissingAttestations,
     resolveFrom,
     referrers,
     // Elsewhere they decide only where bytes come from.
@@ -84,6 +88,7 @@ const NAMES: Record<keyof PackInputs, string> = {
   platforms: 'platforms',
   rewriteDigests: 'rewriting digests',
   allowMissingPlatform: 'allowing missing platforms',
+  allowMissingAttestations: 'allowing missing attestations',
   resolveFrom: 'who names digests',
   referrers: 'what travels along (--referrers)',
   mirrors: 'mirrors',
