@@ -1,4 +1,5 @@
 import { readSmallFile } from '../files/small-file.ts'
+import { SYSTEM_CLOCK, sleep } from '../registry/pressure/clock.ts'
 import type { LateSigner } from '../transfer/pack/late-signature.ts'
 import type { SigningServices } from '../trust/keyless/signing-config.ts'
 import type { TokenSource } from '../trust/keyless/token-source.ts'
@@ -57,6 +58,7 @@ export async function prepareKeyless(
           services,
           trustedRoot,
           ask,
+          wait: (ms) => sleep(SYSTEM_CLOCK, ms, run.signal),
           onPublish: (claims) => {
             note(`Signing as ${describeClaims(claims)}. ${consequence(services)}`)
           },

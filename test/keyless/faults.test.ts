@@ -105,8 +105,8 @@ describe('a service that fails', () => {
 
   test('or answers for something else is not believed', async () => {
     const place = await openPlace()
-    const other = await startServices()
     const { services } = place
+    const other = await startServices({ clocks: services.clocks })
     const elsewhere = async (path: string, body: Buffer): Promise<Reply> => {
       const answer = await fetch(`${other.origin}${path}`, { method: 'POST', body: new Uint8Array(body) })
       const type = answer.headers.get('content-type')!
@@ -140,6 +140,62 @@ describe('a service that fails', () => {
       'CONTENT_MISMATCH',
       /names another issuer than the identity token: https:\/\/evil\.example/,
     )
+  })
+
+  test('or has a clock that is a moment behind is asked again, and nobody waits for one that is minutes behind', async () => {
+    const place = await openPlace()
+    const { services } = place
+    const { clocks } = services
+    const second = clocks.fulcio.getTime() - (clocks.fulcio.getTime() % 1000)
+    const at = (milliseconds: number): string =>
+      new Date(second + milliseconds).toISOString().replace(/\.\d+Z$/, 'Z')
+    // It stands still.
+    clocks.tsa.setTime(second - 1)
+    await expectUnsigned(
+      place,
+      'CONTENT_MISMATCH',
+      new RegExp(
+        `^the timestamp authority \\(http://\\S+/tsa/timestamp\\) says that it is ${at(-1000)}, and the certificate of Fulcio is valid from ${at(0)} to ${at(600_000)}$`,
+      ),
+    )
+    expect(services.asked).toEqual(['fulcio', ...Array<string>(5).fill('tsa')])
+    for (const minutes of [-1, 11]) {
+      services.asked.length = 0
+      clocks.tsa.setTime(second + minutes * 60_000 + 123)
+      await expectUnsigned(place, 'CONTENT_MISMATCH', /says that it is \S+, and the certificate of Fulcio/)
+      expect(services.asked).toEqual(['fulcio', 'tsa'])
+    }
+    services.asked.length = 0
+    clocks.tsa.setTime(second - 1)
+    let isFirst = true
+    services.faults.tsa = () => {
+      if (!isFirst) clocks.tsa.setTime(second + 1)
+      isFirst = false
+      return undefined
+    }
+    await place.pack()
+    expect(services.asked).toEqual(['fulcio', 'tsa', 'tsa', 'rekor'])
+  })
+
+  test('or a log whose clock is behind makes no signature that readers would refuse', async () => {
+    const place = await openPlace()
+    const { rekor } = place.services.clocks
+    rekor.setTime(rekor.getTime() - 1000)
+    for (const trustedRoot of [place.root, undefined]) {
+      await expect(place.pack({ trustedRoot })).rejects.toMatchObject({
+        code: 'INCOMPLETE',
+        problems: [
+          {
+            code: 'VERIFICATION_FAILED',
+            message: expect.stringMatching(
+              /^the signature that was made does not hold: the certificate was not valid yet at the time of signing: /,
+            ) as string,
+          },
+        ],
+      })
+    }
+    rekor.setTime(rekor.getTime() + 1000)
+    await place.pack()
   })
 
   test('is reached as registries are: the authority that is given vouches for it', async () => {

@@ -22,9 +22,17 @@ export interface Reply {
 /** What a service does instead of its work; undefined lets it do that. */
 export type Fault = (request: { body: Buffer; url: string }) => Reply | undefined | Promise<Reply | undefined>
 
+/** What the clocks of services say. They stand still until a test sets them. */
+export interface ServiceClocks {
+  fulcio: Date
+  rekor: Date
+  tsa: Date
+}
+
 /** Fulcio, Rekor and a timestamp authority on loopback. */
 export interface TestServices {
   origin: string
+  clocks: ServiceClocks
   /** Which requests came, in their order. */
   asked: ServiceName[]
   faults: Partial<Record<ServiceName, Fault>>
@@ -63,16 +71,18 @@ export function identityToken(claims: Record<string, unknown> = {}): string {
 export interface ServiceOptions {
   /** Over HTTPS, with this key and certificate. */
   tls?: { key: string; cert: string }
+  /** The clocks of other services, where these are to tell the same time. */
+  clocks?: ServiceClocks
 }
 
-export async function startServices({ tls }: ServiceOptions = {}): Promise<TestServices> {
-  const now = new Date()
-  // Not before the certificates that are made in a moment. The mock writes milliseconds in a form that is wrong where
-  // they end in zero.
-  const time = new Date(now.getTime() - (now.getTime() % 1000) + 1123)
+export async function startServices({
+  tls,
+  clocks = { fulcio: new Date(), rekor: new Date(), tsa: new Date() },
+}: ServiceOptions = {}): Promise<TestServices> {
   const [caKeys, ctKeys, logKeys, tsaKeys] = [pair('P-384'), pair(), pair(), pair('P-384')]
   const services: TestServices = {
     origin: '',
+    clocks,
     asked: [],
     faults: {},
     trustedRoot: Buffer.alloc(0),
@@ -90,10 +100,12 @@ export async function startServices({ tls }: ServiceOptions = {}): Promise<TestS
   })
   services.origin = `${tls ? 'https' : 'http'}://127.0.0.1:${(server.address() as AddressInfo).port}`
 
-  const ctLog = await initializeCTLog(ctKeys, time)
-  const ca = await initializeCA(caKeys, ctLog, time)
-  const log = await initializeTLog(services.origin, logKeys, time)
-  const tsa = await initializeTSA(tsaKeys, time)
+  const ctLog = await initializeCTLog(ctKeys, clocks.fulcio)
+  const ca = await initializeCA(caKeys, ctLog, clocks.fulcio)
+  const log = await initializeTLog(services.origin, logKeys, clocks.rekor)
+  const tsa = await initializeTSA(tsaKeys, clocks.tsa)
+  // The authorities' own certificates are valid from the second on in which they were made.
+  setClocks(clocks, Date.now())
   const fulcio = fulcioHandler(ca)
   const entries = new Map<string, string>()
 
@@ -145,6 +157,12 @@ export async function startServices({ tls }: ServiceOptions = {}): Promise<TestS
     ),
   )
   return services
+}
+
+/** Sets all to the second of `time`. */
+export function setClocks(clocks: ServiceClocks, time: number): void {
+  // The mock writes milliseconds in a form that is wrong where they end in zero.
+  for (const clock of Object.values(clocks) as Date[]) clock.setTime(time - (time % 1000) + 123)
 }
 
 async function answer(

@@ -80,7 +80,10 @@ interface Entered {
 export const IDENTITY = 'https://ci.example.internal/release'
 export const ISSUER = 'https://accounts.example.internal'
 
-export async function makeSigstore(clock: Date = new Date()): Promise<Sigstore> {
+/** When instances are asked, unless a test says otherwise: no test depends on the time of day, or on a second's end. */
+const CLOCK = new Date('2026-06-01T12:00:00Z')
+
+export async function makeSigstore(clock = CLOCK): Promise<Sigstore> {
   // The mock writes milliseconds in a form that is wrong where they end in zero.
   const time = new Date(clock.getTime() - (clock.getTime() % 1000) + 123)
   const [caKeys, ctKeys, logKeys, tsaKeys] = [pair('P-384'), pair(), pair(), pair('P-384')]

@@ -57,11 +57,20 @@ function explainCertificate(message: string, { key, timestamps }: SignedEntity, 
   if (message.includes('SCT')) {
     return `the timestamp in its certificate (SCT) is by no certificate log of the trusted root (${rootInWords(root)})`
   }
-  if (key.$case === 'certificate') {
-    const time = timestamps.map(timeOf).find((each) => each && !key.certificate.validForDate(each))
-    if (time) return outsideValidity(key.certificate, time)
-  }
-  return `its certificate was issued by no authority that the trusted root has for that time (${rootInWords(root)})`
+  return (
+    outsideValidity({ key, timestamps }) ??
+    `its certificate was issued by no authority that the trusted root has for that time (${rootInWords(root)})`
+  )
+}
+
+/** That the certificate was not valid at one of the times that are told, as a clause; nothing where it was. */
+export function outsideValidity({
+  key,
+  timestamps,
+}: Pick<SignedEntity, 'key' | 'timestamps'>): string | undefined {
+  if (key.$case !== 'certificate') return undefined
+  const time = timestamps.map(timeOf).find((each) => each && !key.certificate.validForDate(each))
+  return time && isNotValidAt(time, key.certificate)
 }
 
 function timeOf(timestamp: SignedEntity['timestamps'][number]): Date | undefined {
@@ -70,7 +79,7 @@ function timeOf(timestamp: SignedEntity['timestamps'][number]): Date | undefined
   return inclusionPromise && new Date(Number(integratedTime) * 1000)
 }
 
-function outsideValidity({ notBefore, notAfter }: Certificate, time: Date): string {
+function isNotValidAt(time: Date, { notBefore, notAfter }: Certificate): string {
   const fault =
     time > notAfter ? 'had expired at the time of signing' : 'was not valid yet at the time of signing'
   return `the certificate ${fault}: it was valid from ${instant(notBefore)} to ${instant(notAfter)}, and signed at ${instant(time)}`

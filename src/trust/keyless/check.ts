@@ -3,41 +3,55 @@ import type { Bundle } from '@sigstore/bundle'
 import { toSignedEntity } from '@sigstore/verify'
 import { AirgapError } from '../../errors.ts'
 import { readCertificateBundle, verifyCertificateBundle } from '../identity/certificate-bundle.ts'
+import { outsideValidity } from '../identity/reasons.ts'
 import type { Root } from '../identity/trusted-root.ts'
 import type { CertifiedIdentity } from './certificate.ts'
 
 /**
- * Checks what timestamp authorities have answered, before anything becomes public: each grants a timestamp, over this
+ * Checks what a timestamp authority has answered, before anything becomes public: it grants a timestamp, over this
  * signature. Whether it is by somebody who is trusted, only a trusted root can tell.
+ *
+ * @param answer TimeStampResp, DER.
+ * @returns its time, in milliseconds since 1970.
  * @throws AirgapError `CONTENT_MISMATCH`
  */
-export function checkTimestamps(bundle: Bundle, signed: Uint8Array, signature: Uint8Array): void {
-  const imprint = createHash('sha256').update(signature).digest()
-  const fail = (reason: string, cause?: unknown): never => {
-    throw new AirgapError('CONTENT_MISMATCH', `what the timestamp authority has answered ${reason}`, {
-      hint: 'Nothing was written into the log. Look at the URL of the timestamp authority (tsaUrls of the signing config).',
-      cause,
-    })
-  }
+export function checkTimestamp(answer: Buffer, bundle: Bundle, signed: Uint8Array): number {
   try {
-    for (const each of toSignedEntity(bundle, Buffer.from(signed)).timestamps) {
-      if (each.$case !== 'timestamp-authority') continue
-      const { status, tstInfo } = each.timestamp
-      // Granted, or granted with changes (RFC 3161 § 2.4.2).
-      if (status !== 0n && status !== 1n) fail(`is a refusal (status ${status})`)
-      if (!tstInfo.messageImprintHashedMessage.equals(imprint)) fail('is a timestamp of something else')
-      if (!Number.isFinite(tstInfo.genTime.getTime())) fail('tells no time')
+    const { verificationMaterial: material } = bundle
+    const timestampVerificationData = { rfc3161Timestamps: [{ signedTimestamp: answer }] }
+    const entity = toSignedEntity(
+      { ...bundle, verificationMaterial: { ...material, timestampVerificationData } },
+      Buffer.from(signed),
+    )
+    const [found] = entity.timestamps
+    if (found?.$case !== 'timestamp-authority') throw badTimestamp('is no timestamp')
+    const { status, tstInfo } = found.timestamp
+    // Granted, or granted with changes (RFC 3161 § 2.4.2).
+    if (status !== 0n && status !== 1n) throw badTimestamp(`is a refusal (status ${status})`)
+    const imprint = createHash('sha256').update(entity.signature.signature).digest()
+    if (!tstInfo.messageImprintHashedMessage.equals(imprint)) {
+      throw badTimestamp('is a timestamp of something else')
     }
+    const time = tstInfo.genTime.getTime()
+    if (!Number.isFinite(time)) throw badTimestamp('tells no time')
+    return time
   } catch (error) {
     if (error instanceof AirgapError) throw error
     // The library's parsers throw whatever JavaScript throws.
-    fail('is no timestamp', error)
+    throw badTimestamp('is no timestamp', error)
   }
 }
 
+function badTimestamp(reason: string, cause?: unknown): AirgapError {
+  return new AirgapError('CONTENT_MISMATCH', `what the timestamp authority has answered ${reason}`, {
+    hint: 'Nothing was written into the log. Look at the URL of the timestamp authority (tsaUrls of the signing config).',
+    cause,
+  })
+}
+
 /**
- * Checks a signature that has just been made as a reader would: it is over these bytes, by the key of its certificate;
- * and with a trusted root all of it, the certificate's authority, the log and the time.
+ * Checks a signature that has just been made as a reader would: it is over these bytes, by the key of its certificate,
+ * which was valid at every time that is told; and with a trusted root all of it, the certificate's authority, the log and the time.
  *
  * @param json the bundle as it will be written.
  * @throws AirgapError `VERIFICATION_FAILED`
@@ -58,6 +72,8 @@ export function checkResult(
   if (!verify('sha256', signed, publicKey, content.messageSignature.signature)) {
     throw failed('it is not by the key of its certificate')
   }
+  const outside = outsideValidity(toSignedEntity(read.bundle, Buffer.from(signed)))
+  if (outside !== undefined) throw failed(outside, CLOCKS_DIFFER)
   if (!trustedRoot) return
   const verdict = verifyCertificateBundle(read, signed, trustedRoot)
   if (!verdict.ok) throw failed(verdict.reason)
@@ -67,8 +83,15 @@ export function checkResult(
   }
 }
 
-function failed(reason: string): AirgapError {
+/** What to do where services disagree about the time. */
+export const CLOCKS_DIFFER =
+  'The clocks of the services differ. Run the same command again; if that does not help, those who run Fulcio, the log and the timestamp authority have to set their clocks.'
+
+function failed(
+  reason: string,
+  hint = 'The services and the trusted root have to belong together: look at --signing-config and --trusted-root, and whether this machine’s clock is right.',
+): AirgapError {
   return new AirgapError('VERIFICATION_FAILED', `the signature that was made does not hold: ${reason}`, {
-    hint: 'The services and the trusted root have to belong together: look at --signing-config and --trusted-root, and whether this machine’s clock is right.',
+    hint,
   })
 }

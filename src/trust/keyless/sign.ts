@@ -1,15 +1,21 @@
-import { createHash, generateKeyPairSync, sign } from 'node:crypto'
-import { bundleToJSON, toMessageSignatureBundle, type TransparencyLogEntry } from '@sigstore/bundle'
+import { createHash, generateKeyPairSync, sign, X509Certificate } from 'node:crypto'
+import {
+  bundleToJSON,
+  toMessageSignatureBundle,
+  type Bundle,
+  type TransparencyLogEntry,
+} from '@sigstore/bundle'
+import { formatMoment } from '../../bundle/fields.ts'
 import { AirgapError } from '../../errors.ts'
 import type { Root } from '../identity/trusted-root.ts'
 import { P256_ORDER } from '../key-kinds.ts'
 import { lowS } from '../low-s.ts'
 import { certifiedIdentity, checkIdentity, type CertifiedIdentity } from './certificate.ts'
-import { checkResult, checkTimestamps } from './check.ts'
+import { checkResult, checkTimestamp, CLOCKS_DIFFER } from './check.ts'
 import { requestCertificate } from './fulcio.ts'
 import { checkClaims, readClaims, type TokenClaims } from './identity-token.ts'
 import { checkLogEntry, writeLogEntry } from './rekor.ts'
-import type { AskService } from './service.ts'
+import { serviceName, type AskService } from './service.ts'
 import type { SigningServices } from './signing-config.ts'
 import { spellCertificateBundle } from './spelling.ts'
 import { requestTimestamp } from './timestamp.ts'
@@ -26,6 +32,8 @@ export interface KeylessSigning {
   ask: AskService
   /** Told whom the token names, just before that becomes public. */
   onPublish?: ((claims: TokenClaims) => void) | undefined
+  /** Waits; milliseconds. */
+  wait: (ms: number) => Promise<void>
 }
 
 /** A keyless signature, made and checked. */
@@ -90,12 +98,11 @@ export async function signKeyless(bytes: Uint8Array, signing: KeylessSigning): P
 
   const { verificationMaterial } = bundle
   const timestamps = await Promise.all(
-    services.timestamps.map((url) => requestTimestamp(ask, url, signature)),
+    services.timestamps.map((url) => timestampFrom(url, { bundle, bytes, signature, certificate }, signing)),
   )
   verificationMaterial.timestampVerificationData = {
     rfc3161Timestamps: timestamps.map((signedTimestamp) => ({ signedTimestamp })),
   }
-  checkTimestamps(bundle, bytes, signature)
   const entries: TransparencyLogEntry[] = []
   const logEntries: LogEntryPlace[] = []
   for (const log of services.logs) {
@@ -109,6 +116,41 @@ export async function signKeyless(bytes: Uint8Array, signing: KeylessSigning): P
   const bundleJson = spelled(Buffer.from(JSON.stringify(bundleToJSON(bundle))))
   checkResult(bundleJson, bytes, identity, trustedRoot)
   return { bundleJson, logEntries, ...identity }
+}
+
+/** So long is waited until the clock of a timestamp authority has come to where Fulcio's was. Milliseconds. */
+const MAX_BEHIND_MS = 10_000
+const MAX_ATTEMPTS = 5
+
+/**
+ * Gets a timestamp that is not before the certificate. Fulcio's certificates are valid from the second in which they are
+ * made, and readers allow for no difference between clocks: where the authority's is a moment behind, it is asked again.
+ *
+ * @throws AirgapError `CONTENT_MISMATCH`; those of {@link AskService}
+ */
+async function timestampFrom(
+  url: URL,
+  made: { bundle: Bundle; bytes: Uint8Array; signature: Buffer; certificate: Buffer },
+  { ask, wait }: KeylessSigning,
+): Promise<Buffer> {
+  const { validFrom, validTo } = new X509Certificate(made.certificate)
+  let waited = 0
+  for (let attempt = 1; ; attempt += 1) {
+    const answer = await requestTimestamp(ask, url, made.signature)
+    const time = checkTimestamp(answer, made.bundle, made.bytes)
+    const behind = Date.parse(validFrom) - time
+    if (behind <= 0 && time <= Date.parse(validTo)) return answer
+    waited += behind
+    if (behind <= 0 || waited > MAX_BEHIND_MS || attempt === MAX_ATTEMPTS) {
+      const [says, from, to] = [time, Date.parse(validFrom), Date.parse(validTo)].map(formatMoment)
+      throw new AirgapError(
+        'CONTENT_MISMATCH',
+        `${serviceName('the timestamp authority', url)} says that it is ${says}, and the certificate of Fulcio is valid from ${from} to ${to}`,
+        { hint: `Nothing was written into the log. ${CLOCKS_DIFFER}` },
+      )
+    }
+    await wait(behind)
+  }
 }
 
 function spelled(json: Buffer): Buffer {
