@@ -424,7 +424,8 @@ function ofAll(failures: readonly ImageFailure[], images: number, summary: strin
   if (!first) return allFailed(failures, summary)
   const isSame = failures.every(({ error }) => error.message === first.error.message)
   if (images === 1) return isSame ? first.error : allFailed(failures, summary)
-  if (!isSame && !failures.every(({ error }) => OF_THE_REGISTRY.has(error.code))) {
+  const isRefusal = isSame && first.error.refusal !== undefined
+  if (!isRefusal && !failures.every(({ error }) => OF_THE_REGISTRY.has(error.code))) {
     return allFailed(failures, summary)
   }
   const { code, message, hint } = first.error
