@@ -3,6 +3,7 @@ import type { VerifiedBundle } from '../transfer/check/opened-bundle.ts'
 import { escapeLine, formatFields, shellWord } from './format.ts'
 import { identityFields, sizeField } from './render-bundle.ts'
 import { openedFields, verdictOf } from './render-evidence.ts'
+import { countImages } from './render-images.ts'
 import { countedSigners, policyFieldLines } from './render-policy.ts'
 import { signedBy, signerFields } from './render-signers.ts'
 import type { SignResult } from './shapes/sign.ts'
@@ -47,8 +48,28 @@ export function renderSign(result: SignResult, keyFile: string): string {
   ].join('\n')
 }
 
+/** What is going to be signed, for whoever has to decide it. */
+export function renderToSign(opened: VerifiedBundle): string {
+  const { description, reader } = opened
+  const fields = openedFields(opened, description)
+  const { images, skipped } = description
+  return [
+    `To sign: ${escapeLine(reader.path)}, complete and unaltered`,
+    formatFields([
+      ...identityFields(fields.bundle),
+      ...makerFields(fields),
+      ['holds', countImages(images)],
+      ...(skipped ? [['left out', `${skipped.length} (airgap inspect lists them)`] as [string, string]] : []),
+    ]),
+    '',
+    ...images.flatMap(({ source, digest }) => [`  ${source}`, `    ${digest}`]),
+  ].join('\n')
+}
+
 /** Who has signed the bundle itself, and so answers for it already. */
-function makerFields(result: SignResult): [string, string][] {
+function makerFields(
+  result: Pick<SignResult, 'authentication' | 'hasSignature' | 'policy' | 'rules'>,
+): [string, string][] {
   const { authentication, hasSignature, policy } = result
   if (policy) return [['signed by', countedSigners(result)], ...policyFieldLines(result)]
   if (authentication.state === 'signed') return signerFields(authentication.signers ?? [], 'made by')

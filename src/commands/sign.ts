@@ -2,18 +2,22 @@ import { Args, Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
 import { signingFlags, trustFlags } from '../cli/flags.ts'
 import { Progress } from '../cli/progress.ts'
-import { highlightOfSign, renderSign, signResult } from '../cli/render-sign.ts'
+import { canPrompt, Prompt } from '../cli/prompt.ts'
+import { highlightOfSign, renderSign, renderToSign, signResult } from '../cli/render-sign.ts'
 import type { SignResult } from '../cli/shapes/sign.ts'
 import { givenIdentityFlags } from '../cli/identity-flags.ts'
 import { openSigner, publicKeyFile } from '../cli/signer.ts'
+import { escapeForeign } from '../cli/format.ts'
+import { log } from '../cli/log.ts'
 import { trustFrom } from '../cli/trust.ts'
 import { AirgapError } from '../errors.ts'
+import type { VerifiedBundle } from '../transfer/check/opened-bundle.ts'
 
 const { key: trustedKey, ...otherTrustFlags } = trustFlags
 
 export default class Sign extends BaseCommand {
   static override description =
-    'Verify a bundle completely, and approve it with your own signature\nThe bundle is not changed. The signature, a Sigstore bundle over its SHA256SUMS, is a file of its own, which goes along and which verify, push and serve take with --signature. Nothing is signed unless the bundle is complete and unaltered. With --verify-key, identities or a policy it also has to be signed by whoever you expect; without, the approval is of the content, whoever made it, and the result says so.'
+    'Verify a bundle completely, and approve it with your own signature\nThe bundle is not changed. The signature, a Sigstore bundle over its SHA256SUMS, is a file of its own, which goes along and which verify, push and serve take with --signature. Nothing is signed unless the bundle is complete and unaltered. What is signed is shown before: bundle digest, who made it, and the images. On a terminal, yes has to be answered then; --yes does without, and so does a script, where nobody can be asked. With --verify-key, identities or a policy it also has to be signed by whoever you expect; without, the approval is of the content, whoever made it, and the result says so.'
 
   static override examples = [
     {
@@ -55,6 +59,11 @@ export default class Sign extends BaseCommand {
       helpGroup: 'TRUST',
     }),
     ...otherTrustFlags,
+    yes: Flags.boolean({
+      char: 'y',
+      description: 'Do not ask before signing',
+      helpGroup: 'SIGNING',
+    }),
     'integrity-only': Flags.boolean({
       description: 'Say that who made the bundle need not be checked; spares the warning',
       exclusive: ['verify-key'],
@@ -91,13 +100,18 @@ export default class Sign extends BaseCommand {
       )
     }
     const { sign } = await import('../library/sign.ts')
-    const progress = new Progress()
+    let progress = new Progress()
     try {
       const opened = await sign(args.bundle, {
         ...trust,
         key,
         output: flags.output,
-        onEvent: progress.onEvent,
+        onVerified: async (bundle) => {
+          progress.stop()
+          await this.#confirm(bundle, flags.yes)
+          progress = new Progress()
+        },
+        onEvent: (event) => progress.onEvent(event),
         signal: this.signal,
       })
       progress.stop()
@@ -107,5 +121,24 @@ export default class Sign extends BaseCommand {
     } finally {
       progress.stop()
     }
+  }
+
+  /**
+   * Shows what is going to be signed, and asks where somebody can be asked.
+   * @throws AirgapError `INTERRUPTED` where the answer is not yes.
+   */
+  async #confirm(bundle: VerifiedBundle, isDecided: boolean): Promise<void> {
+    const text = renderToSign(bundle)
+    const mustAsk = !isDecided && canPrompt()
+    // What is asked about is shown under --quiet, too.
+    if (mustAsk && log.isQuiet) process.stderr.write(`${escapeForeign(text)}\n`)
+    this.note(text)
+    if (!mustAsk) return
+    using prompt = new Prompt()
+    const answer = await prompt.ask('Sign this? [y/N] ', { isSecret: false })
+    if (/^\s*y(?:es)?\s*$/i.test(answer)) return
+    throw new AirgapError('INTERRUPTED', 'nothing was signed: the answer was not yes', {
+      hint: 'Run the same command again, or with --yes, which does not ask.',
+    })
   }
 }

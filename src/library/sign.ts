@@ -11,6 +11,8 @@ export interface SignOptions extends Trust, RunOptions {
   key: SigningKey
   /** The new file that gets the signature: a Sigstore bundle over `SHA256SUMS`. */
   output: string
+  /** The bundle is verified, and nothing is signed yet: show it to whoever signs; throw to go no further. */
+  onVerified?: ((opened: VerifiedBundle) => void | Promise<void>) | undefined
 }
 
 /**
@@ -43,6 +45,8 @@ export async function sign(path: string, options: SignOptions): Promise<Verified
       run.signal.throwIfAborted()
       const { description } = opened
       if (opened.problems.length > 0 || !description) throw verificationError(path, opened)
+      await options.onVerified?.({ ...opened, description })
+      run.signal.throwIfAborted()
       const { checksums } = await opened.reader.readHead()
       if (digestOf(checksums) !== opened.bundleDigest) {
         throw new AirgapError('VERIFICATION_FAILED', `${path} has been changed while it was verified`)

@@ -58,6 +58,24 @@ const untouched: SigningKey = {
 }
 
 describe('an approval', () => {
+  test('shows what was verified before the key is asked, and goes no further where that throws', async () => {
+    const { sign: run, files } = await aCase()
+    const shown: string[] = []
+    const error = await failureOf(
+      run({
+        key: untouched,
+        onVerified: ({ description, bundleDigest, problems }) => {
+          shown.push(...description.images.map(({ source }) => source), bundleDigest)
+          expect(problems).toEqual([])
+          throw new AirgapError('INTERRUPTED', 'no')
+        },
+      }),
+    )
+    expect(error.code).toBe('INTERRUPTED')
+    expect(shown).toEqual(['example.test/app:1', expect.stringMatching(/^sha256:/)])
+    expect(await files()).toEqual([])
+  })
+
   test('is a file beside the bundle, by which the bundle is good for whoever trusts the approver', async () => {
     const { bundle, output, bytes, sign: run, files } = await aCase()
     const before = (await stat(bundle)).mtimeMs
