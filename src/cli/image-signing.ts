@@ -1,7 +1,7 @@
 import { AirgapError } from '../errors.ts'
 import type { ImageSigningOptions } from '../library/image-signing.ts'
 import type { ImageSignatureFormat } from '../transfer/push/image-signatures/plan.ts'
-import { openSigningKey } from './private-key.ts'
+import { openKeyForPlan, openSigningKey } from './private-key.ts'
 
 /** Comes before the variables of all keys, so that two keys of one command can have two passwords. */
 const OWN_PASSWORD_VARIABLE = 'AIRGAP_SIGN_IMAGES_PASSWORD'
@@ -12,6 +12,7 @@ interface ImageSigningFlagValues {
   'sign-images-password-file'?: string | undefined
   'image-signature-format'?: ImageSignatureFormat[] | undefined
   'allow-unsigned': boolean
+  'dry-run'?: boolean | undefined
 }
 
 /**
@@ -29,10 +30,10 @@ export async function imageSigningFrom(
       hint: 'A signature tells the cluster that the bundle was checked. Give the key to check it with, --key airgap.pub.',
     })
   }
-  const key = await openSigningKey(path, flags['sign-images-password-file'], undefined, {
-    flag: '--sign-images-password-file',
-    variable: OWN_PASSWORD_VARIABLE,
-  })
+  const place = { flag: '--sign-images-password-file', variable: OWN_PASSWORD_VARIABLE }
+  const passwordFile = flags['sign-images-password-file']
+  const planned = flags['dry-run'] ? await openKeyForPlan(path, passwordFile, place) : undefined
+  const key = planned ?? (await openSigningKey(path, passwordFile, undefined, place))
   for (const message of key.warnings) onWarning(message)
   return { key, formats: flags['image-signature-format'] }
 }

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { AirgapError } from '../errors.ts'
 import type { SigningKey } from '../trust/keys.ts'
 import { canPrompt, promptPassword } from './prompt.ts'
@@ -21,7 +22,7 @@ export interface PasswordPlace {
 export async function openSigningKey(
   path: string,
   passwordFile: string | undefined,
-  ask = canPrompt() ? promptPassword : undefined,
+  ask: ((question: string) => Promise<string>) | undefined = canPrompt() ? promptPassword : undefined,
   place?: PasswordPlace,
 ): Promise<SigningKey> {
   const { readPrivateKey } = await import('../trust/keys.ts')
@@ -46,6 +47,47 @@ export async function openSigningKey(
       process.stderr.write('That password does not open the key. Try again.\n')
     }
   }
+}
+
+/**
+ * What a plan has to know of a key: nothing is signed, so nobody is asked for its password. Where that is given all the
+ * same, or not needed, the key is opened; else its public half is taken, which lies beside it as `keygen` leaves it.
+ * @returns undefined where the password is not given, and there is no public half.
+ * @throws AirgapError as {@link openSigningKey}
+ */
+export async function openKeyForPlan(
+  path: string,
+  passwordFile: string | undefined,
+  place?: PasswordPlace,
+): Promise<SigningKey | undefined> {
+  let isAsked = false
+  try {
+    return await openSigningKey(
+      path,
+      passwordFile,
+      async () => {
+        isAsked = true
+        // Of a wrong password there would be another try.
+        throw new AirgapError('INTERRUPTED', `nobody is asked for the password of ${path}`)
+      },
+      place,
+    )
+  } catch (error) {
+    if (!isAsked) throw error
+  }
+  const file = publicHalfOf(path)
+  if (file === undefined || !existsSync(file)) return undefined
+  const { readPublicKey } = await import('../trust/keys.ts')
+  return {
+    publicKey: await readPublicKey(file),
+    sign: async () => Promise.reject(new AirgapError('INTERNAL', 'a key of a plan was to sign')),
+    warnings: [],
+  }
+}
+
+/** Beside `airgap.key` lies `airgap.pub`: keygen and cosign name pairs so. Of any other file, nobody can tell. */
+export function publicHalfOf(path: string): string | undefined {
+  return path.endsWith('.key') ? `${path.slice(0, -'.key'.length)}.pub` : undefined
 }
 
 function withPlace(error: AirgapError, { flag, variable }: PasswordPlace): AirgapError {

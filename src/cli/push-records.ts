@@ -1,7 +1,11 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import { AirgapError } from '../errors.ts'
+import { userStateFolder } from '../registry/uploads/state/folder.ts'
 import type { Receipt } from '../transfer/push/receipt.ts'
 import type { Report } from '../transfer/report/document.ts'
 import type { SigningKey } from '../trust/keys.ts'
+import { log } from './log.ts'
 import { compact, keepIncomplete, keepReceipt, pushReportPath, receiptPath } from './receipts.ts'
 import { keepFailureReport, keepReport, reserveReport, type ReportFile } from './reports.ts'
 import { SignedDocument } from './signed-document.ts'
@@ -31,9 +35,33 @@ export class PushRecords {
     if (report !== undefined) this.#report = await reserveReport(report, this.#key)
   }
 
-  /** Takes the names of all files, before anything is asked of a registry. */
+  /**
+   * Takes the names of all files, before anything is asked of a registry. Where no receipt is named and the present folder
+   * cannot be written, as on a medium that is mounted read-only, they go to the user's state folder, which is said.
+   * @throws AirgapError `OUTPUT_EXISTS`, `OUTPUT_UNSAFE`, `FILE`, `DISK_FULL`
+   */
   async reserve(bundleName: string): Promise<void> {
     const path = receiptPath(this.#given.receipt, bundleName, new Date())
+    try {
+      await this.#reserveAt(path)
+    } catch (error) {
+      const isPlace = error instanceof AirgapError && (error.code === 'FILE' || error.code === 'DISK_FULL')
+      const folder = userStateFolder(process.env)
+      if (!isPlace || this.#given.receipt !== undefined || folder === undefined) throw error
+      const records = join(folder, 'receipts')
+      await this.#receipt?.discard()
+      await mkdir(records, { recursive: true, mode: 0o700 }).catch(() => {
+        // Which folder the user is in is what has to be told.
+        throw error
+      })
+      await this.#reserveAt(join(records, path))
+      log.warning(
+        `${error.message}. The receipt of this push goes to ${records}; --receipt FILE names another place`,
+      )
+    }
+  }
+
+  async #reserveAt(path: string): Promise<void> {
     this.#receipt = await SignedDocument.reserve(path, this.#key)
     this.#report ??= await reserveReport(pushReportPath(undefined, path), this.#key)
   }

@@ -3,7 +3,7 @@ import { AirgapError } from '../errors.ts'
 import type { UnfinishedPack } from '../library/pack-file.ts'
 import type { Packed } from '../library/pack.ts'
 import type { SigningKey } from '../trust/keys.ts'
-import { formatBytes, formatFields, plural, shellWord } from './format.ts'
+import { escapeLine, formatBytes, formatFields, plural, shellWord } from './format.ts'
 import { identityFields, sizeField } from './render-bundle.ts'
 import { countImages, renderImages } from './render-images.ts'
 import { mirrorLine } from './render-mirrors.ts'
@@ -48,8 +48,11 @@ export function packResult(
   }
 }
 
-/** @param keyFile the public key's. */
-export function renderPack(result: PackResult, keyFile: string | undefined): string {
+/**
+ * @param keyFile the public key's.
+ * @param unopened a private key's, of which a plan knows nothing else.
+ */
+export function renderPack(result: PackResult, keyFile: string | undefined, unopened?: string): string {
   const { dryRun, file, bundle, fetched, reused, resumed } = result
   const fields: [string, string][] = [
     ...identityFields(bundle),
@@ -60,7 +63,14 @@ export function renderPack(result: PackResult, keyFile: string | undefined): str
     ...(resumed.bytes === 0 ? [] : [['taken up', takenUpText(resumed)] as [string, string]]),
     ...(result.skipped ? [['left out', `${result.skipped.length} (listed below)`] as [string, string]] : []),
     ...upstreamField(result.images.flatMap(({ upstream }) => upstream ?? [])),
-    ...signedBy(result),
+    ...(unopened === undefined
+      ? signedBy(result)
+      : [
+          ['signed by', `the key in ${escapeLine(unopened)}, not opened; taken for P-256`] as [
+            string,
+            string,
+          ],
+        ]),
   ]
   const head = dryRun
     ? `Plan: ${countImages(result.images)}. Nothing was written.`

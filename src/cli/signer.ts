@@ -1,5 +1,6 @@
 import type { SigningKey } from '../trust/keys.ts'
-import { openSigningKey } from './private-key.ts'
+import { AirgapError } from '../errors.ts'
+import { openKeyForPlan, openSigningKey, publicHalfOf } from './private-key.ts'
 
 /** The values of `signingFlags`. */
 export interface SigningFlagValues {
@@ -22,9 +23,27 @@ export async function openSigner(flags: SigningFlagValues): Promise<SigningKey |
   return openSignCommand({ command, publicKey: await readPublicKey(publicKey) })
 }
 
-/** The public key's file, as far as the flags say: beside `airgap.key` lies `airgap.pub`. */
+/**
+ * As {@link openSigner}, for a plan: nobody is asked for a password.
+ * @returns `isUnopened` where the key's public half is not to be had either; another of the usual kind stands in for it.
+ */
+export async function openPlannedSigner(
+  flags: SigningFlagValues,
+): Promise<{ key: SigningKey | undefined; isUnopened: boolean }> {
+  const { key: path, 'password-file': passwordFile } = flags
+  if (path === undefined) return { key: await openSigner(flags), isUnopened: false }
+  const key = await openKeyForPlan(path, passwordFile)
+  if (key) return { key, isUnopened: false }
+  const { generateKeyPairSync } = await import('node:crypto')
+  const { parsePublicKey } = await import('../trust/keys.ts')
+  const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const pem = publicKey.export({ type: 'spki', format: 'pem' })
+  const sign = (): Promise<Buffer> => Promise.reject(new AirgapError('INTERNAL', 'a stand-in was to sign'))
+  return { key: { publicKey: parsePublicKey(Buffer.from(pem), path), sign, warnings: [] }, isUnopened: true }
+}
+
+/** The public key's file, as far as the flags say. */
 export function publicKeyFile({ key, 'public-key': publicKey }: SigningFlagValues): string | undefined {
   if (key === undefined) return publicKey
-  // keygen and cosign name pairs so. Where the other half of any other file is, nobody can tell.
-  return key.endsWith('.key') ? `${key.slice(0, -'.key'.length)}.pub` : 'PUB'
+  return publicHalfOf(key) ?? 'PUB'
 }

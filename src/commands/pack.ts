@@ -6,7 +6,7 @@ import { imageArgs, outputForceFlag, resolvingFlags, signingFlags } from '../cli
 import { keylessFlags, keylessFrom } from '../cli/keyless.ts'
 import { imagesOf } from '../cli/inputs.ts'
 import { descriptionFrom } from '../cli/pack-inputs.ts'
-import { openSigner, publicKeyFile } from '../cli/signer.ts'
+import { openPlannedSigner, openSigner, publicKeyFile } from '../cli/signer.ts'
 import { Progress } from '../cli/progress.ts'
 import { sourcesFrom } from '../cli/resolving.ts'
 import { packResult, renderPack, withUnfinished } from '../cli/render-pack.ts'
@@ -141,7 +141,9 @@ export default class Pack extends BaseCommand {
     const description = descriptionFrom(flags, process.env)
     const keyless = keylessFrom(flags)
     const verifyUpstream = verifyUpstreamFrom(flags)
-    const key = await openSigner(flags)
+    const { key, isUnopened } = flags['dry-run']
+      ? await openPlannedSigner(flags)
+      : { key: await openSigner(flags), isUnopened: false }
     for (const message of key?.warnings ?? []) warn(message)
     const what =
       flags.lock === undefined
@@ -172,8 +174,12 @@ export default class Pack extends BaseCommand {
         onEvent: flags['dry-run'] ? (event) => event.type !== 'mirrors' && onEvent(event) : onEvent,
       })
       progress.stop()
-      const result = packResult(packed, { file: flags.output, isDryRun: flags['dry-run'], key })
-      const text = renderPack(result, publicKeyFile(flags))
+      const result = packResult(packed, {
+        file: flags.output,
+        isDryRun: flags['dry-run'],
+        key: isUnopened ? undefined : key,
+      })
+      const text = renderPack(result, publicKeyFile(flags), isUnopened ? flags.key : undefined)
       if (toStandardOutput) this.note(text)
       else this.print(text)
       const lacking = skippedWarning(toStandardOutput ? undefined : basename(flags.output), result.skipped)

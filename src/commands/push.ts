@@ -118,7 +118,8 @@ export default class Push extends BaseCommand {
     }),
     'dry-run': Flags.boolean({ description: 'Print the plan and send nothing' }),
     receipt: Flags.string({
-      description: 'Where the receipt goes; by default a new file in the present folder',
+      description:
+        'Where the receipt goes; by default a new file in the present folder, or in airgap/receipts of the state folder where that cannot be written',
       helpValue: 'FILE',
       helpGroup: 'RECORD',
     }),

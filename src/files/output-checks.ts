@@ -1,4 +1,4 @@
-import { constants } from 'node:fs'
+import { constants, type Stats, type StatsFs } from 'node:fs'
 import { lstat, open, realpath, stat, statfs } from 'node:fs/promises'
 import { dirname, join, parse, resolve, sep } from 'node:path'
 import { AirgapError, fileError, systemCode } from '../errors.ts'
@@ -70,13 +70,47 @@ export async function checkFolder(path: string): Promise<void> {
   }
 }
 
+/** What is asked of a file system. */
+type FileSystem = Pick<StatsFs, 'type' | 'bsize' | 'blocks' | 'bavail'>
+
+/** What Linux calls FAT, of all sizes (MSDOS_SUPER_MAGIC); exFAT is another. */
+const FAT = 0x4d44
+/** Its largest file is one byte less. */
+const FAT_LIMIT = 2 ** 32
+/** In which `stat` counts what a file takes. */
+const BLOCK_UNIT = 512
+
 /**
- * Checks that a folder's disk has room for so many bytes more.
- * @param isNew whether nothing is there yet.
- * @throws AirgapError `DISK_FULL`
+ * Checks that a file of so many bytes can be written: that its file system holds such a large one, and has room for what
+ * is not there yet of it.
+ * @param there what is there of it already.
+ * @param given the file system, for tests; asked where left out.
+ * @throws AirgapError `DISK_FULL`, `FILE`
  */
-export async function checkFreeSpace(folder: string, needed: number, isNew: boolean): Promise<void> {
-  const { bavail, bsize, blocks } = await statfs(folder)
+export async function checkRoom(
+  path: string,
+  size: number,
+  there: Stats | undefined,
+  given?: FileSystem,
+): Promise<void> {
+  try {
+    const folder = dirname(resolve(path))
+    const system = given ?? (await statfs(folder))
+    if (system.type === FAT && size >= FAT_LIMIT)
+      throw Object.assign(new Error('too large'), { code: 'EFBIG' })
+    const missing = Math.max(0, size - (there?.blocks ?? 0) * BLOCK_UNIT)
+    checkFreeSpace(folder, system, missing, (there?.size ?? 0) === 0)
+  } catch (error) {
+    throw fileError(error, 'write', path)
+  }
+}
+
+function checkFreeSpace(
+  folder: string,
+  { bavail, bsize, blocks }: FileSystem,
+  needed: number,
+  isNew: boolean,
+): void {
   // Some network file systems do not say.
   if (blocks === 0) return
   const free = bavail * bsize

@@ -3,7 +3,7 @@ import { link, lstat, open, rename, unlink, type FileHandle } from 'node:fs/prom
 import { dirname, resolve } from 'node:path'
 import { AirgapError, fileError, systemCode } from '../errors.ts'
 import { shellWord } from '../foreign-text.ts'
-import { checkFreeSpace, checkOutput, syncFolder } from './output-checks.ts'
+import { checkOutput, checkRoom, syncFolder } from './output-checks.ts'
 import { identityOf, isSameFile, openOwnFile, statOwnFile, type FileIdentity } from './own-file.ts'
 
 /** What an unfinished file is called: its final name and this. */
@@ -111,9 +111,7 @@ export class OutputFile {
    */
   async allocate(size: number): Promise<void> {
     try {
-      const { blocks } = await this.#handle.stat()
-      const missing = Math.max(0, size - blocks * BLOCK_UNIT)
-      await checkFreeSpace(dirname(this.path), missing, this.sizeBefore === 0)
+      await checkRoom(this.path, size, await this.#handle.stat())
       await this.#handle.truncate(size)
     } catch (error) {
       throw fileError(error, 'write', this.path)
@@ -296,9 +294,6 @@ export class OutputFile {
     })
   }
 }
-
-/** What `stat` counts blocks in, whatever the file system's own are. */
-const BLOCK_UNIT = 512
 
 function nameOf({ device, inode }: FileIdentity): string {
   return `${device} ${inode}`

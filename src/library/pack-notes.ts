@@ -1,6 +1,11 @@
+import { lstat } from 'node:fs/promises'
+import { resolve } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import type { BundleDescription } from '../bundle/description.ts'
 import { formatMoment } from '../bundle/fields.ts'
+import { AirgapError, withHint } from '../errors.ts'
+import { checkOutput, checkRoom } from '../files/output-checks.ts'
+import { PARTIAL_SUFFIX } from '../files/output-file.ts'
 import type { OnEvent } from '../transfer/events.ts'
 import { TOLERANCE_MS } from '../registry/faults/clock.ts'
 import type { ChosenName } from './bundle-name.ts'
@@ -21,6 +26,26 @@ export function tellName({ name, from, reused }: ChosenName, onEvent: OnEvent): 
     note(
       `Blobs are taken from ${others.join(' and ')}, and this bundle is called ${shown}: to push they are not releases of one bundle.`,
     )
+  }
+}
+
+/**
+ * Warns where the bundle of a plan could not be written under that name: it stands in the way, or does not fit there.
+ * @param size of the bundle, in bytes.
+ */
+export async function tellRoom(
+  file: string,
+  size: number,
+  { force = false }: { force?: boolean | undefined },
+  onEvent: OnEvent,
+): Promise<void> {
+  const path = resolve(file)
+  try {
+    await checkOutput(path, force)
+    await checkRoom(path, size, await lstat(`${path}${PARTIAL_SUFFIX}`).catch(() => undefined))
+  } catch (error) {
+    if (!(error instanceof AirgapError)) throw error
+    onEvent({ type: 'warning', message: `packing would fail: ${withHint(error)}` })
   }
 }
 

@@ -12,7 +12,7 @@ import type { CertificateSignature } from '../trust/keyless/sign.ts'
 import type { SigningKey } from '../trust/keys.ts'
 import { chooseName } from './bundle-name.ts'
 import type { DescriptionOptions } from './description.ts'
-import { tellName, tellSequence, watchClocks } from './pack-notes.ts'
+import { tellName, tellRoom, tellSequence, watchClocks } from './pack-notes.ts'
 import { shared, withClient } from './client.ts'
 import type { KeylessOptions } from './keyless.ts'
 import type { UnfinishedPack } from './pack-file.ts'
@@ -31,7 +31,10 @@ export interface PackOptions extends SourceOptions, DescriptionOptions, Partial<
    * that no verification takes for a bundle. Undefined only plans: nothing but manifests is fetched.
    */
   output: string | Writable | undefined
-  /** What the file is going to be called, where `output` names none: the bundle's default name follows from it. */
+  /**
+   * The file of the bundle that is planned, where `output` is undefined: its default name follows from it, and a warning
+   * tells where it could not be written.
+   */
   fileName?: string | undefined
   /** Replace the file if it exists. */
   force?: boolean | undefined
@@ -98,7 +101,10 @@ export async function pack(options: PackOptions): Promise<Packed> {
     const chosen = await chooseName({ name: options.name, reuse: options.reuse, file }, run.signal)
     const request = packRequestOf(options, chosen.name)
     run.signal.throwIfAborted()
-    const tell = (packed: Packed): Packed => {
+    const tell = async (packed: Packed): Promise<Packed> => {
+      const { fileName } = options
+      if (fileName !== undefined && options.output === undefined)
+        await tellRoom(fileName, packed.size, options, run.onEvent)
       tellName(chosen, run.onEvent)
       tellSequence(packed.description, chosen, clocks, run.onEvent)
       return packed
@@ -116,7 +122,7 @@ export async function pack(options: PackOptions): Promise<Packed> {
     }
     const reuse = await openReuse(options.reuse, run)
     try {
-      return tell(packedOf(await packElsewhere(output, work, options, run, reuse), inUse))
+      return await tell(packedOf(await packElsewhere(output, work, options, run, reuse), inUse))
     } finally {
       await reuse?.close()
     }

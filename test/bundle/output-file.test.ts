@@ -15,6 +15,7 @@ import {
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import type { ErrorCode } from '../../src/errors.ts'
+import { checkRoom } from '../../src/files/output-checks.ts'
 import { OutputFile } from '../../src/files/output-file.ts'
 import { temporaryFolder } from './build-bundle.ts'
 
@@ -275,6 +276,23 @@ describe('a full disk', () => {
     })
     await file.discard()
     expect(await readdir(folder)).toEqual(['other'])
+  })
+
+  test('4 GiB do not fit into a file on FAT, known without writing anything', async () => {
+    const { path } = await output()
+    const fat = { type: 0x4d44, bsize: 4096, blocks: 2 ** 24, bavail: 2 ** 24 }
+    await expect(checkRoom(path, 2 ** 32, undefined, fat)).rejects.toMatchObject({
+      code: 'DISK_FULL',
+      message: expect.stringContaining(
+        `cannot write ${path}: the file system cannot hold a file of that size`,
+      ),
+      hint: expect.stringContaining('FAT32 ends at 4 GiB a file'),
+    })
+    await checkRoom(path, 2 ** 32 - 1, undefined, fat)
+    await checkRoom(path, 2 ** 32, undefined, { ...fat, type: 0x2011bab0 })
+    await expect(
+      checkRoom(path, 2 ** 33, undefined, { ...fat, type: 0xef53, bavail: 2 ** 20 }),
+    ).rejects.toMatchObject({ code: 'DISK_FULL', message: expect.stringMatching(/bytes free, and/) })
   })
 
   test('without hard links (FAT) the file still gets its name, and replaces none', async (context) => {

@@ -117,6 +117,27 @@ describe('push', () => {
     expect(receipt.complete).toBe(true)
   })
 
+  it('keeps the receipt in the state folder where the present one cannot be written, and says where', async () => {
+    await using target = await startRegistry()
+    const state = { XDG_STATE_HOME: folder.file('state') }
+    // Not even root makes a file there.
+    const elsewhere = session('/proc', { ...ENV, ...state })
+    const flags = [folder.file('few.tar'), `${target.host}/x`, '--key', folder.file('airgap.pub')]
+    const { stdout, stderr } = await elsewhere.good(['push', ...flags])
+    const records = folder.file('state/airgap/receipts')
+    expect(stderr).toMatch(
+      /Warning: cannot write \/proc\/few\..*receipt\.json: .*goes to .*state\/airgap\/receipts/,
+    )
+    const files = (await readdir(records)).toSorted()
+    expect(files).toEqual([
+      expect.stringMatching(/^few\..*\.receipt\.json$/),
+      expect.stringMatching(/^few\..*\.report\.json$/),
+    ])
+    expect(stdout).toContain(`${records}/${files[0]}`)
+    const named = await elsewhere.run(['push', ...flags, '--receipt', 'named.json'])
+    expect([named.code, named.stderr]).toEqual([7, expect.stringContaining('cannot write')])
+  })
+
   it('sends nothing with --dry-run and shows the plan', async () => {
     await using target = await startRegistry()
     const { json } = await good(['push', 'k8s.tar', target.host, ...KEY, '--dry-run', '--json'])
@@ -129,7 +150,7 @@ describe('push', () => {
     await using target = await startRegistry()
     await good(['push', 'few.tar', target.host, ...KEY])
     const written = (await readdir(folder.path)).filter((name) => name.endsWith('.receipt.json'))
-    expect(written).toEqual([expect.stringMatching(/^few\.tar\.\d{8}T\d{9}Z\.receipt\.json$/)])
+    expect(written).toEqual([expect.stringMatching(/^few\.\d{8}T\d{9}Z\.receipt\.json$/)])
     await writeFile(folder.file('taken.json'), 'mine')
     const { code } = await run(['push', 'few.tar', target.host, ...KEY, '--receipt', 'taken.json'])
     expect(code).toBe(7)

@@ -191,6 +191,28 @@ async function alter(name: string, offset: number): Promise<void> {
   await handle.close()
 }
 
+test('a plan needs no password: the public half of the key is enough, or none', async () => {
+  const plan = session(folder.path).run
+  const flags = ['pack', image, '-o', 'planned.tar', '--dry-run', '--key']
+  const planned = await plan([...flags, 'airgap.key', '--json'])
+  expect(planned.code).toBe(0)
+  const { bundle, keyFingerprint } = planned.json<{ bundle: { size: number }; keyFingerprint: string }>()
+  expect(keyFingerprint).toMatch(/^[0-9a-f]{64}$/)
+  await good(['pack', image, '-o', 'planned.tar', '--key', 'airgap.key'])
+  expect((await stat(folder.file('planned.tar'))).size).toBe(bundle.size)
+
+  await copyFile(folder.file('airgap.key'), folder.file('alone.key'))
+  const alone = await plan([...flags, 'alone.key'])
+  expect(alone.code).toBe(0)
+  expect(alone.stdout).toMatch(/signed by +the key in alone\.key, not opened/)
+  expect(alone.stderr).toMatch(/Warning: packing would fail: .*planned\.tar: it exists already/)
+  const wrong = await run([...flags, 'airgap.key'], { AIRGAP_PASSWORD: 'wrong' })
+  expect(wrong.code).toBe(5)
+  expect(
+    (await plan(flags.filter((word) => word !== '--dry-run').concat('airgap.key', '--force'))).code,
+  ).toBe(5)
+})
+
 test('the next version in a file of its own is a release of the same bundle: push refuses the one before', async () => {
   await using target = await startRegistry()
   const state = ['--state', 'sequences.json', '--key', 'airgap.pub']

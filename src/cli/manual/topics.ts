@@ -138,7 +138,7 @@ export const FILES: readonly (readonly [path: string, text: string])[] = [
   ],
   [
     'NAME.TIME.receipt.json',
-    'The receipt of a push, in the present folder unless --receipt names another; .incomplete is appended where the push was not completed.',
+    'The receipt of a push, in the present folder unless --receipt names another; in `~/.local/state/airgap/receipts` where that cannot be written; .incomplete is appended where the push was not completed.',
   ],
   [
     'NAME.TIME.report.json',

@@ -4,7 +4,7 @@ import { dirname, join, resolve } from 'node:path'
 import { AirgapError, fileError, systemCode } from '../../errors.ts'
 import { withFileLock } from '../../files/file-lock.ts'
 import { OutputFile } from '../../files/output-file.ts'
-import { defaultStateFolder } from '../../registry/uploads/state/folder.ts'
+import { userStateFolder } from '../../registry/uploads/state/folder.ts'
 import { MAX_SEQUENCES, parseSequences, serializeSequences, type SequenceRecord } from './document.ts'
 
 const OTHERS_MAY_WRITE = 0o022
@@ -30,10 +30,8 @@ export class SequenceFile {
    * @returns undefined where there is no home.
    */
   static ofUser(env: NodeJS.ProcessEnv): SequenceFile | undefined {
-    const uploads = defaultStateFolder(env)
-    return uploads === undefined
-      ? undefined
-      : new SequenceFile(join(dirname(uploads), 'sequences.json'), true)
+    const folder = userStateFolder(env)
+    return folder === undefined ? undefined : new SequenceFile(join(folder, 'sequences.json'), true)
   }
 
   /**

@@ -10,17 +10,26 @@ const OTHERS_MAY_WRITE = 0o022
 const MAX_FILES = 10_000
 
 /**
- * Where the state of uploads is kept unless somebody says otherwise (XDG Base Directory Specification).
+ * Where the state of uploads is kept unless somebody says otherwise.
  * @returns undefined where there is no home.
  */
 export function defaultStateFolder(env: NodeJS.ProcessEnv): string | undefined {
+  const folder = userStateFolder(env)
+  return folder && join(folder, 'uploads')
+}
+
+/**
+ * `airgap` in the user's state folder (XDG Base Directory Specification).
+ * @returns undefined where there is no home.
+ */
+export function userStateFolder(env: NodeJS.ProcessEnv): string | undefined {
   const state = env['XDG_STATE_HOME'] ?? ''
   const home = env['HOME'] ?? ''
   // A relative path is to be ignored, says the specification.
-  if (isAbsolute(state)) return join(state, 'airgap', 'uploads')
+  if (isAbsolute(state)) return join(state, 'airgap')
   // A service's home is often one that does not exist, and is not to be made for this.
   const hasHome = isAbsolute(home) && existsSync(home)
-  return hasHome ? join(home, '.local', 'state', 'airgap', 'uploads') : undefined
+  return hasHome ? join(home, '.local', 'state', 'airgap') : undefined
 }
 
 /** A folder of small files of ours alone. Nothing in it is read or written through a link. */
