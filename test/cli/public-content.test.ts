@@ -77,6 +77,16 @@ describe('an index that lists what its registry does not have', () => {
     expect(flat(several.stderr)).toContain("can be had: --platform 'linux/amd64' --platform 'linux/arm/v7'")
   })
 
+  it('what a lock names and the registry has lost since, too', async () => {
+    seedWithout('later', three, [])
+    await good(['resolve', name('later'), '--referrers', 'none', '-o', 'later.lock'])
+    seedWithout('later', three, [three.children[2]])
+    const { code, stderr } = await run(['pack', '--lock', 'later.lock', '--no-sign', '-o', 'later.tar'])
+    expect(code).toBe(4)
+    expect(flat(stderr)).toContain(`${name('later')}: its index lists linux/arm/v7 (`)
+    expect(flat(stderr)).toContain('Make the lock again with `airgap resolve`. These platforms can be had:')
+  })
+
   it('nothing at all can be had', async () => {
     seedWithout('empty', three, three.children)
     const { stderr } = await run(['resolve', name('empty')])

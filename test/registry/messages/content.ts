@@ -1,9 +1,10 @@
 import { open } from 'node:fs/promises'
 import { gzipSync } from 'node:zlib'
 import { fileError } from '../../../src/errors.ts'
+import { resolve } from '../../../src/index.ts'
 import { digestOf } from '../../../src/oci/digest.ts'
 import { MAX_MANIFEST_SIZE } from '../../../src/oci/manifest.ts'
-import { OCI_MANIFEST } from '../../../src/oci/media-types.ts'
+import { OCI_INDEX, OCI_MANIFEST } from '../../../src/oci/media-types.ts'
 import { parseReference } from '../../../src/oci/reference.ts'
 import { foreignOrigins } from '../../../src/registry/foreign.ts'
 import type { Repository } from '../../../src/registry/repository.ts'
@@ -40,7 +41,65 @@ const withTags =
 
 const blob = sampleBytes(50)
 
+/** What a registry says that has `documents` by tag and digest, and nothing else. */
+const having =
+  (documents: Record<string, { type: string; bytes: Buffer } | undefined>): Handler =>
+  (seen, response) => {
+    const found = documents[seen.path.replace(/^.*\/manifests\//, '')]
+    if (!found) return registryError(response, 404, 'MANIFEST_UNKNOWN', 'no')
+    response.writeHead(200, {
+      'content-type': found.type,
+      'content-length': found.bytes.length,
+      'docker-content-digest': digestOf(found.bytes),
+    })
+    response.end(seen.method === 'HEAD' ? undefined : found.bytes)
+  }
+
+const indexOf = (...manifests: object[]): { type: string; bytes: Buffer } => ({
+  type: OCI_INDEX,
+  bytes: Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: OCI_INDEX, manifests })),
+})
+const listed = { mediaType: OCI_MANIFEST, digest: digestOf('listed'), size: 6 }
+
 export const CONTENT_CASES: Case[] = [
+  {
+    name: 'an index that lists what is not there',
+    provoke: resolving(
+      having({ '1.27.9': indexOf({ ...listed, platform: { os: 'linux', architecture: 'arm64' } }) }),
+    ),
+    says: /^\S+\/nginx:1\.27\.9: its index lists linux\/arm64 \(sha256:[0-9a-f]{64}\), which \S+\/nginx does not have \(404\)$/,
+    hints: [/None of its platforms can be had/],
+  },
+  {
+    name: 'a tag that leads to what is not there',
+    provoke: async () => {
+      const source = await serve(having({ '1.27.9': indexOf() }))
+      const mirror = await serve(having({}))
+      const images = [`${source.host}/library/nginx:1.27.9`]
+      return resolve({ images, mirrors: [`${source.host}=${mirror.host}`], retries: 0 })
+    },
+    says: /^cannot resolve \S+\/nginx:1\.27\.9: the tag is there and leads to sha256:[0-9a-f]{64}, which is not to be had$/,
+    hints: [/run the same command again/],
+  },
+  {
+    name: 'a build cache of BuildKit',
+    provoke: resolving(
+      having({
+        '1.27.9': indexOf(
+          { ...listed, mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip' },
+          { ...listed, mediaType: 'application/vnd.buildkit.cacheconfig.v0' },
+        ),
+      }),
+    ),
+    says: /^\S+\/nginx:1\.27\.9: it is no image, but a build cache of BuildKit: /,
+    hints: [/--exclude/],
+  },
+  {
+    name: 'content by sha512',
+    provoke: resolving(having({ '1.27.9': indexOf({ ...listed, digest: `sha512:${'a'.repeat(128)}` }) })),
+    says: /manifests\[0\]\.digest: its algorithm is sha512; only sha256 is supported$/,
+    hints: [/newer than what airgap carries/],
+  },
   {
     name: 'a foreign layer at an address inside',
     provoke: async () => {

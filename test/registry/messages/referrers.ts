@@ -1,7 +1,16 @@
-import { cosignManifest, image, seedRegistry, simpleSigning, AMD64 } from '../../../fixtures/images/index.ts'
+import {
+  AMD64,
+  assemble,
+  cosignManifest,
+  image,
+  seedRegistry,
+  simpleSigning,
+} from '../../../fixtures/images/index.ts'
+import { contentOf } from '../../../fixtures/images/content.ts'
 import { AirgapError } from '../../../src/errors.ts'
 import { pack, push, resolve, type PackOptions } from '../../../src/index.ts'
 import { cosignTag } from '../../../src/oci/cosign.ts'
+import { OCI_CONFIG, OCI_MANIFEST } from '../../../src/oci/media-types.ts'
 import { signer, temporaryBundle } from '../../bundle/build-bundle.ts'
 import { planned, seedSigned, signedImage, started, listByTag } from '../../referrers/attached.ts'
 import type { Case } from './case.ts'
@@ -10,6 +19,15 @@ import type { Case } from './case.ts'
 async function warningOf(options: Partial<PackOptions> & { images: string[] }): Promise<never> {
   const { warnings } = await planned({ ...options, key: undefined, output: undefined } as never)
   throw new AirgapError('REGISTRY', warnings[0] ?? 'nothing was told', { hint: 'a warning' })
+}
+
+/** What is told of a registry by the way, in the place of an error. */
+async function noticeOf(options: Partial<PackOptions> & { images: string[] }): Promise<never> {
+  const { events } = await planned({ ...options, key: undefined, output: undefined } as never)
+  const [told] = events.flatMap((event) =>
+    event.type === 'registry' && event.notice.type === 'warning' ? event.notice.message : [],
+  )
+  throw new AirgapError('REGISTRY', told ?? 'nothing was told', { hint: 'a warning' })
 }
 
 const forbidden = (isIt: (path: string) => boolean) => ({
@@ -50,6 +68,28 @@ export const REFERRER_CASES: Case[] = [
     },
     says: /^cannot list what refers to \S+@sha256:[0-9a-f]{64}: permission denied/,
     hints: [/--referrers none/],
+  },
+  {
+    name: '403 for whatever is not there',
+    provoke: async () => {
+      const registry = await started({ quirks: ['no-referrers', 'missing-403'] })
+      seedRegistry(registry.store, 'app:1', await image('told', AMD64))
+      return noticeOf({ images: [`${registry.host}/app:1`] })
+    },
+    says: /^\S+\/app: the registry gives the image, and answers 403 where its signatures and attestations would be tagged/,
+    hints: [],
+  },
+  {
+    name: 'a config that is no JSON',
+    provoke: async () => {
+      const registry = await started()
+      const config = contentOf(OCI_CONFIG, Buffer.from('none'))
+      const odd = assemble({ mediaType: OCI_MANIFEST, config, layers: [] })
+      seedRegistry(registry.store, 'app:1', odd)
+      return warningOf({ images: [`${registry.host}/app:1`] })
+    },
+    says: /^\S+\/app:1: its config sha256:[0-9a-f]{64} cannot be read: it is not JSON; so it counts as stating no platform/,
+    hints: [],
   },
   {
     name: 'a list that names what refers to another image',
