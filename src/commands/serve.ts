@@ -55,7 +55,7 @@ export default class Serve extends BaseCommand {
       exclusive: ['tls-cert'],
     }),
     advertise: Flags.string({
-      description: 'How nodes reach this registry, for the files that are printed for them',
+      description: 'How nodes reach this registry: it answers to that name, and the files for them have it',
       helpValue: 'HOST[:PORT]',
     }),
     'hosts-dir': Flags.string({
@@ -109,6 +109,7 @@ export default class Serve extends BaseCommand {
         listen,
         ...(tls ? { tls } : {}),
         allowPlainHttp: flags['plain-http'],
+        advertise: flags.advertise,
         signal,
         onEvent: progress.onEvent,
         onNamed: async (images) => {

@@ -16,6 +16,11 @@ export interface ServeOptions extends Trust, Omit<RunOptions, 'signal'> {
   tls?: { key: Buffer; cert: Buffer } | undefined
   /** Speak plain HTTP where other machines can listen in, too. */
   allowPlainHttp?: boolean | undefined
+  /**
+   * `HOST` or `HOST:PORT` by which clients reach it, where that is neither the address that it listens on nor in its
+   * certificate: requests that name another host are refused.
+   */
+  advertise?: string | undefined
   /** Everything is known, nothing hashed: the last moment to refuse cheaply, by throwing. */
   onNamed?: ((images: readonly ServedImage[]) => void | Promise<void>) | undefined
   /** Called once for each request, when it is over. Must not throw: nobody is there to catch it. */
@@ -36,13 +41,14 @@ export async function serve(paths: readonly string[], options: ServeOptions): Pr
   return running(options, async (run) => {
     const trust = await readTrust(options)
     const { serveBundles } = await import('../transfer/serve/serve.ts')
-    const { listen, tls, allowPlainHttp, onNamed, onRequest, onHandshakeFault } = options
+    const { listen, tls, allowPlainHttp, advertise, onNamed, onRequest, onHandshakeFault } = options
     const served = await serveBundles(paths, {
       ...run,
       trust,
       ...(listen ? { listen } : {}),
       ...(tls ? { tls } : {}),
       ...(allowPlainHttp === undefined ? {} : { allowPlainHttp }),
+      ...(advertise === undefined ? {} : { advertise }),
       ...(onNamed ? { onNamed: async (images) => onNamed(images) } : {}),
       ...(onRequest ? { onRequest } : {}),
       ...(onHandshakeFault ? { onHandshakeFault } : {}),

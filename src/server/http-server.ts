@@ -13,9 +13,22 @@ export interface ConnectionLimits {
   stalled: number
   /** Between two requests. */
   keepAlive: number
-  /** Open at a time; further ones are closed at once. */
+  /** Open at a time. For one more, the one is closed that has waited longest for a request. */
   connections: number
+  /** The same for one client: an IPv4 address, an IPv6 network of 64 bits. */
+  perClient: number
 }
+
+/** TLS 1.3 as Node has it, and of TLS 1.2 what has forward secrecy: a stolen key opens no recorded transfer. */
+const CIPHERS = [
+  'TLS_AES_128_GCM_SHA256',
+  'TLS_AES_256_GCM_SHA384',
+  'TLS_CHACHA20_POLY1305_SHA256',
+  ...['AES128-GCM-SHA256', 'AES256-GCM-SHA384', 'CHACHA20-POLY1305'].flatMap((cipher) => [
+    `ECDHE-ECDSA-${cipher}`,
+    `ECDHE-RSA-${cipher}`,
+  ]),
+].join(':')
 
 interface HttpServerOptions {
   /** PEM. */
@@ -41,7 +54,17 @@ export function createHttpServer(
   let server: Server
   if (tls) {
     try {
-      server = createTlsServer({ ...settings, key: tls.key, cert: tls.cert, minVersion: 'TLSv1.2' }, listener)
+      server = createTlsServer(
+        {
+          ...settings,
+          ...(limits ? { handshakeTimeout: limits.headers } : {}),
+          key: tls.key,
+          cert: tls.cert,
+          minVersion: 'TLSv1.2',
+          ciphers: CIPHERS,
+        },
+        listener,
+      )
     } catch (error) {
       throw new AirgapError('TLS', `the TLS key and certificate cannot be used: ${messageOf(error)}`, {
         hint: 'Give a PEM private key and the PEM certificate that belongs to it.',
@@ -56,9 +79,89 @@ export function createHttpServer(
   }
   if (limits) {
     server.setTimeout(limits.stalled)
-    server.maxConnections = limits.connections
+    new Door(limits).watch(server)
   }
   return server
+}
+
+interface Visit {
+  client: string
+  socket: Socket
+  requests: number
+}
+
+/**
+ * Keeps open connections within their limits without turning anybody away: who comes takes the place of the one that
+ * has waited longest without a request, in a client's own share first. So whoever opens connections and sends nothing
+ * closes their own. Only where all are at work is the newcomer closed.
+ */
+class Door {
+  readonly #limits: ConnectionLimits
+  /** By both ends of the connection: within TLS, a request knows no other name for it. */
+  readonly #visits = new Map<string, Visit>()
+  readonly #counts = new Map<string, number>()
+  /** Those without a request, the longest first. */
+  readonly #waiting = new Set<Visit>()
+
+  constructor(limits: ConnectionLimits) {
+    this.#limits = limits
+  }
+
+  watch(server: Server): void {
+    server.on('connection', (socket: Socket) => this.#enter(socket))
+    server.prependListener('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
+      const visit = this.#visits.get(endsOf(socket))
+      if (!visit) return
+      visit.requests++
+      this.#waiting.delete(visit)
+      response.once('close', () => {
+        visit.requests--
+        if (visit.requests === 0 && !visit.socket.destroyed) this.#waiting.add(visit)
+      })
+    })
+  }
+
+  #enter(socket: Socket): void {
+    if (socket.remoteAddress === undefined) return void socket.destroy()
+    const client = clientOf(socket.remoteAddress)
+    const isTooMany = (this.#counts.get(client) ?? 0) >= this.#limits.perClient
+    if (isTooMany || this.#visits.size >= this.#limits.connections) {
+      const other = [...this.#waiting].find((visit) => !isTooMany || visit.client === client)
+      if (!other) return void socket.destroy()
+      this.#leave(other)
+      other.socket.destroy()
+    }
+    const visit: Visit = { client, socket, requests: 0 }
+    this.#visits.set(endsOf(socket), visit)
+    this.#counts.set(client, (this.#counts.get(client) ?? 0) + 1)
+    this.#waiting.add(visit)
+    const ends = endsOf(socket)
+    socket.once('close', () => this.#leave(visit, ends))
+  }
+
+  #leave(visit: Visit, ends = endsOf(visit.socket)): void {
+    this.#waiting.delete(visit)
+    if (this.#visits.get(ends) !== visit) return
+    this.#visits.delete(ends)
+    const left = (this.#counts.get(visit.client) ?? 1) - 1
+    if (left === 0) this.#counts.delete(visit.client)
+    else this.#counts.set(visit.client, left)
+  }
+}
+
+function endsOf({ remoteAddress, remotePort, localAddress }: Socket): string {
+  return `${remoteAddress} ${remotePort} ${localAddress}`
+}
+
+/** Whoever has one IPv6 address has all of its network. */
+function clientOf(address: string): string {
+  const mapped = /^::ffff:([0-9.]+)$/.exec(address)?.[1]
+  if (mapped !== undefined || !address.includes(':')) return mapped ?? address
+  const [head = '', tail] = address.replace(/%.*$/, '').split('::')
+  const before = head === '' ? [] : head.split(':')
+  const after = tail === undefined || tail === '' ? [] : tail.split(':')
+  const zeros = Array<string>(8 - before.length - after.length).fill('0')
+  return [...before, ...zeros, ...after].slice(0, 4).join(':')
 }
 
 /**

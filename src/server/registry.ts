@@ -37,6 +37,8 @@ export interface ServerOptions {
   ignoreAccept?: boolean
   /** Node's own where left out, but for the time between two requests, which is long. */
   limits?: ConnectionLimits
+  /** Whether a request that names this host is meant for this server; any is where left out. */
+  isOwnName?: (hostname: string) => boolean
   /** Called once for each request, when it is over. */
   onRequest?: (entry: RequestLogEntry) => void
   /** A TLS handshake that came to nothing, for instance because the client does not know our authority. A client that is gone has no address. */
@@ -118,6 +120,12 @@ export async function serve(
     return quirks.after(request, reply)
   }
 
+  /** A page in a browser could have its own name lead here, and read what is not meant for it (DNS rebinding). */
+  function isMisdirected({ headers }: IncomingMessage): boolean {
+    const { host: named } = headers
+    return named !== undefined && options.isOwnName?.(hostnameIn(named)) === false
+  }
+
   async function handle(message: IncomingMessage, response: ServerResponse): Promise<void> {
     const [path, search] = splitOnce(message.url ?? '', '?')
     const query = new URLSearchParams(search)
@@ -136,7 +144,7 @@ export async function serve(
     }
     let reply: Reply
     try {
-      reply = await answer(request)
+      reply = isMisdirected(message) ? misdirected(named) : await answer(request)
     } catch (error) {
       entry.error = messageOf(error)
       const isAmbiguous = error instanceof AirgapError && error.code === 'NAME_CONFLICT'
@@ -190,6 +198,24 @@ export async function serve(
     close,
     [Symbol.asyncDispose]: close,
   }
+}
+
+/** Without the port, which is another one behind a forwarding. */
+function hostnameIn(header: string): string {
+  return header
+    .replace(/:[0-9]*$/, '')
+    .replace(/\.$/, '')
+    .replace(/^\[(.*)\]$/, '$1')
+    .toLowerCase()
+}
+
+/** RFC 9110 § 15.5.20. */
+function misdirected(named: string): Reply {
+  return fault(
+    421,
+    'DENIED',
+    `this registry does not go by the name ${JSON.stringify(named.slice(0, 255))}; airgap serve --advertise gives it one`,
+  )
 }
 
 async function dispatch(

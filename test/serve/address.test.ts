@@ -3,6 +3,7 @@ import { hostname } from 'node:os'
 import { describe, expect, test } from 'vitest'
 import fc from 'fast-check'
 import { parseListen, reachableHost, readCertificate, requireSafe } from '../../src/transfer/serve/address.ts'
+import { makeCertificate } from '../registry/certificates.ts'
 import { selfSigned } from '../server/self-signed.ts'
 
 describe('--listen', () => {
@@ -96,6 +97,10 @@ describe('a certificate', () => {
       }
     }
     expect(refused(Buffer.from('nothing'), now)).toMatchObject({ code: 'TLS' })
+    expect(refused(Buffer.from(makeCertificate({ name: 'registry.internal' }).cert), now)).toMatchObject({
+      code: 'TLS',
+      message: 'the certificate c.pem holds no subjectAltName',
+    })
     expect(refused(pem, now + 400 * 86_400_000)).toMatchObject({
       code: 'TLS',
       message: expect.stringContaining('c.pem has expired on') as string,

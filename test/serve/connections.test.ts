@@ -1,16 +1,21 @@
 import { once } from 'node:events'
+import { request } from 'node:https'
 import { connect, type Socket } from 'node:net'
+import { hostname } from 'node:os'
+import { connect as connectTls } from 'node:tls'
 import { expect, onTestFinished, test } from 'vitest'
 import { AMD64, image } from '../../fixtures/images/index.ts'
+import { makeCertificate } from '../registry/certificates.ts'
+import { selfSigned } from '../server/self-signed.ts'
 import { gist, serveFiles, serveImages, writeBundles, type Serving } from './serving.ts'
 import { largeImage } from './large-image.ts'
 
 const SOURCE = 'docker.io/team/app:1'
 const LARGE = 24 * 1024 * 1024
 
-async function open(serving: Serving): Promise<Socket> {
+async function open(serving: Serving, localAddress = '127.0.0.1'): Promise<Socket> {
   const { hostname, port } = new URL(serving.served.url)
-  const socket = connect({ host: hostname, port: Number(port) })
+  const socket = connect({ host: hostname, port: Number(port), localAddress })
   socket.on('error', () => {})
   onTestFinished(() => void socket.destroy())
   await once(socket, 'connect')
@@ -20,7 +25,7 @@ async function open(serving: Serving): Promise<Socket> {
 /** Asks for a path, reads the answer's beginning, and no more. */
 async function stall(serving: Serving, path: string): Promise<Socket> {
   const socket = await open(serving)
-  socket.write(`GET /v2/${path} HTTP/1.1\r\nHost: x\r\n\r\n`)
+  socket.write(`GET /v2/${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`)
   await once(socket, 'data')
   socket.pause()
   return socket
@@ -74,24 +79,126 @@ test('a request that never ends, and a transfer that never goes on, are ended', 
   stalled.destroy()
 })
 
-test('more connections than the limit are closed, and those within it go on', async () => {
+/** Whether a request on it is answered. */
+async function answers(socket: Socket): Promise<boolean> {
+  socket.resume().write('GET /v2/ HTTP/1.1\r\nHost: localhost\r\n\r\n')
+  const ended = once(socket, 'close').then(() => false)
+  return Promise.race([ended, once(socket, 'data').then(([data]) => /^HTTP\/1\.1 200 /.test(String(data)))])
+}
+
+test('connections that send nothing make room for those that come, and shut nobody out', async () => {
   const built = await image('app', AMD64)
   const files = await writeBundles([{ source: SOURCE, built }])
-  const serving = await serveFiles(files, { limits: { connections: 2 } })
-  const [first] = [await open(serving), await open(serving)]
+  const serving = await serveFiles(files, { limits: { connections: 4, perClient: 3 } })
+  const other = await open(serving, '127.0.0.2')
+  const half = await Promise.all(Array.from({ length: 50 }, () => open(serving)))
+  const gone = half.map((socket) => once(socket.resume(), 'close'))
+  expect(await answers(await open(serving))).toBe(true)
+  // A client's share is its own: the other's connection is as old as any.
+  expect(await answers(other)).toBe(true)
+  await Promise.all(gone.slice(0, 40))
+  // Where the whole is full, the one goes that has waited longest, whoever's it is.
+  const many = await Promise.all(Array.from({ length: 8 }, (_, i) => open(serving, `127.0.0.${i + 3}`)))
+  expect(await answers(many[7]!)).toBe(true)
+  await Promise.all(many.slice(0, 4).map((socket) => (socket.closed ? true : once(socket.resume(), 'close'))))
+})
+
+test('a transfer under way makes room for nobody', async () => {
+  const built = await largeImage(LARGE)
+  const files = await writeBundles([{ source: SOURCE, built }])
+  const serving = await serveFiles(files, { limits: { connections: 2, perClient: 2 } })
+  const path = `team/app/blobs/${built.layers[0]?.descriptor.digest}`
+  const busy = [await stall(serving, path), await stall(serving, path)]
   const third = await open(serving)
   await once(third.resume(), 'close')
-  first.write('GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n')
-  const [data] = (await once(first, 'data')) as [Buffer]
-  expect(data.toString()).toMatch(/^HTTP\/1\.1 200 /)
+  for (const socket of busy) socket.resume()
+  await expect.poll(() => serving.log).toHaveLength(2)
+  const bytesSent = built.layers[0]?.bytes.length
+  for (const entry of serving.log) expect(entry).toMatchObject({ status: 200, bytesSent })
+})
+
+test('requests that name another host are refused, so that no page in a browser can read what is here', async () => {
+  const built = await image('app', AMD64)
+  const files = await writeBundles([{ source: SOURCE, built }])
+  const status = async (serving: Serving, host: string): Promise<string> => {
+    const socket = await open(serving)
+    socket.write(`GET /v2/team/app/manifests/1 HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`)
+    const [data] = (await once(socket, 'data')) as [Buffer]
+    return data.toString().slice(9, 12)
+  }
+  const plain = await serveFiles(files)
+  for (const host of ['localhost', 'LOCALHOST:5000', '127.0.0.1:5000', '[::1]:9', 'localhost.:80']) {
+    expect([host, await status(plain, host)]).toEqual([host, '200'])
+  }
+  for (const host of ['evil.example', 'evil.example:5000', '10.0.0.5', 'localhost.evil.example', 'x', '']) {
+    expect([host, await status(plain, host)]).toEqual([host, '421'])
+  }
+  const all = await serveFiles(files, {
+    listen: { host: '0.0.0.0', port: 0 },
+    allowPlainHttp: true,
+    advertise: 'registry.internal:5000',
+  })
+  for (const host of [
+    'registry.internal',
+    'Registry.internal:443',
+    '10.0.0.5:5000',
+    '[fd00::1]',
+    hostname(),
+  ]) {
+    expect([host, await status(all, host)]).toEqual([host, '200'])
+  }
+  expect(await status(all, 'evil.example')).toBe('421')
+  const answer = await new Promise<string>((resolve) => {
+    void open(plain).then((socket) => {
+      socket.once('data', (data: Buffer) => resolve(data.toString()))
+      socket.write('GET /v2/ HTTP/1.1\r\nHost: evil.example\r\n\r\n')
+    })
+  })
+  expect(answer).toContain(
+    'this registry does not go by the name \\"evil.example\\"; airgap serve --advertise',
+  )
+})
+
+test('a registry with a certificate goes by the names in it, too', async () => {
+  const { key, cert } = makeCertificate({ name: 'x', names: ['registry.internal', '127.0.0.1'] })
+  const files = await writeBundles([{ source: SOURCE, built: await image('app', AMD64) }])
+  const serving = await serveFiles(files, { tls: { key: Buffer.from(key), cert: Buffer.from(cert) } })
+  const status = (host: string) =>
+    new Promise((resolve, reject) => {
+      const options = { headers: { host }, rejectUnauthorized: false, agent: false as const }
+      request(`${serving.served.url}/v2/`, options, (answer) => resolve(answer.resume().statusCode))
+        .on('error', reject)
+        .end()
+    })
+  expect([await status('registry.internal:5000'), await status('evil.example')]).toEqual([200, 421])
+})
+
+test('of TLS 1.2 what has no forward secrecy is refused', async () => {
+  const files = await writeBundles([{ source: SOURCE, built: await image('app', AMD64) }])
+  const { key, cert } = selfSigned()
+  const serving = await serveFiles(files, { tls: { key: Buffer.from(key), cert: Buffer.from(cert) } })
+  const port = Number(new URL(serving.served.url).port)
+  const agreed = (ciphers: string): Promise<string> =>
+    new Promise((resolve) => {
+      const options = { port, ciphers, maxVersion: 'TLSv1.2' as const, rejectUnauthorized: false }
+      const socket = connectTls(options, () => {
+        resolve(socket.getCipher().name)
+        socket.destroy()
+      })
+      socket.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? ''))
+    })
+  expect(await agreed('DEFAULT')).toMatch(/^ECDHE-/)
+  for (const cipher of ['AES128-GCM-SHA256', 'ECDHE-ECDSA-AES128-SHA']) {
+    expect(await agreed(cipher)).toMatch(/^ERR_SSL_/)
+  }
 })
 
 test('what is no HTTP, or a head without end, is refused', async () => {
   const serving = await serveImages([{ source: SOURCE, built: await image('app', AMD64) }])
   for (const [text, status] of [
     ['\u0016\u0003\u0001\u0000garbage\r\n\r\n', 400],
-    [`GET /v2/ HTTP/1.1\r\nHost: x\r\nX: ${'x'.repeat(64 * 1024)}\r\n\r\n`, 431],
-    [`GET /v2/${'x/'.repeat(20_000)} HTTP/1.1\r\nHost: x\r\n\r\n`, 431],
+    [`GET /v2/ HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(64 * 1024)}\r\n\r\n`, 431],
+    [`GET /v2/${'x/'.repeat(20_000)} HTTP/1.1\r\nHost: localhost\r\n\r\n`, 431],
   ] as const) {
     const socket = await open(serving)
     socket.write(text)
@@ -107,7 +214,7 @@ test('a stop lets the transfer under way finish, takes nobody new, and waits for
   // Far beyond the test's own time: nothing may wait for it.
   const serving = await serveFiles(files, { limits: { keepAlive: 3_600_000, stalled: 3_600_000 } })
   const idle = await open(serving)
-  idle.write('GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n')
+  idle.write('GET /v2/ HTTP/1.1\r\nHost: localhost\r\n\r\n')
   await once(idle, 'data')
   const busy = await stall(serving, `team/app/blobs/${built.layers[0]?.descriptor.digest}`)
   const stopped = serving.served.stop(3_600_000)

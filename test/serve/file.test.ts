@@ -1,4 +1,4 @@
-import { open, readFile, rename, truncate, writeFile } from 'node:fs/promises'
+import { chmod, open, readFile, rename, truncate, utimes, writeFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import { TRUST } from '../check/check-bundle.ts'
 import { bytesOf } from '../server/client.ts'
@@ -43,6 +43,39 @@ test('a file that is written to is not served any further', async () => {
   expect(log.at(-1)?.error).toMatch(/a\.tar has been changed since it was verified/)
   // Manifests are in memory since they were verified.
   expect(await gist(await get('team/app/manifests/1'))).toBe(`200 ${built.descriptor.digest}`)
+})
+
+test('a file that is written to, with its time of writing set back, is not served any further', async () => {
+  const built = await largeImage(1024)
+  const files = await writeBundles([{ source: SOURCE, built }])
+  const [file = ''] = files
+  const blob = `team/app/blobs/${built.layers[0]?.descriptor.digest}`
+  const at = (await readFile(file)).indexOf(built.layers[0]?.bytes ?? '')
+  const setBack = () => utimes(file, 1_700_000_000, 1_700_000_000)
+  await setBack()
+  const { get, log } = await serveFiles(files)
+  await setBack()
+  expect((await get(blob)).status).toBe(200)
+  await alter(file, at)
+  await setBack()
+  expect(await gist(await get(blob))).toBe('500 UNKNOWN')
+  expect(log.at(-1)?.error).toMatch(/a\.tar has been changed since it was verified/)
+  // Also when the right bytes are back.
+  await alter(file, at)
+  await setBack()
+  expect(await gist(await get(blob))).toBe('500 UNKNOWN')
+})
+
+test('a file of which only the owner, the mode or a name has changed is hashed again, once, and served', async () => {
+  const built = await largeImage(1024)
+  const { get, files, log } = await serveImages([{ source: SOURCE, built }])
+  const [file = ''] = files
+  const blob = `team/app/blobs/${built.layers[0]?.descriptor.digest}`
+  await chmod(file, 0o400)
+  await rename(file, `${file}.moved`)
+  const answers = await Promise.all(Array.from({ length: 5 }, async () => (await get(blob)).status))
+  expect(answers).toEqual(Array(5).fill(200))
+  expect(log.filter(({ error }) => error !== undefined)).toEqual([])
 })
 
 test('a file that shrinks breaks the transfer off, and never ends it as if it were whole', async () => {

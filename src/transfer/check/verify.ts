@@ -77,7 +77,7 @@ export function contentEntries(opened: OpenedBundle): BundleEntry[] {
 }
 
 /** Step 6: hashes entries against the list. */
-async function hashContent(
+export async function hashContent(
   opened: OpenedBundle,
   entries: readonly BundleEntry[],
   { onEvent, signal, threads, wholeFile }: VerifyOptions,

@@ -1,9 +1,11 @@
 import { X509Certificate } from 'node:crypto'
+import { isIP } from 'node:net'
 import { hostname } from 'node:os'
 import { AirgapError, messageOf } from '../../errors.ts'
 import { isRegistryHost } from '../../oci/reference.ts'
 import { utcText } from '../../registry/faults/times.ts'
-import { bareHost, isLoopbackHost } from '../../registry/hosts.ts'
+import { bareHost, hostOf, isLoopbackHost } from '../../registry/hosts.ts'
+import { isFor } from '../../registry/tls.ts'
 
 /** Where to listen. */
 export interface ListenAddress {
@@ -65,7 +67,28 @@ export function reachableHost(address: ListenAddress, certificate: X509Certifica
   return `${name ?? hostname()}:${address.port}`
 }
 
-/** @throws AirgapError `TLS` for what is no certificate, or one that is not valid today. */
+/**
+ * Tells the names by which clients may call the server: loopback, the address that is listened on, what nodes are told,
+ * and what its certificate is for. Where it listens on all addresses, any address: only a name can be made to lead
+ * elsewhere.
+ *
+ * @param advertised `HOST` or `HOST:PORT`.
+ */
+export function ownNames(
+  { host }: ListenAddress,
+  advertised: string | undefined,
+  certificate: X509Certificate | undefined,
+): (hostname: string) => boolean {
+  const names = new Set([host, ...(isWildcard(host) ? [hostname()] : [])].map((name) => name.toLowerCase()))
+  if (advertised !== undefined) names.add(hostOf(advertised))
+  return (name) =>
+    isLoopbackHost(name) ||
+    names.has(name) ||
+    (isIP(name) !== 0 && isWildcard(host)) ||
+    (certificate !== undefined && isFor(certificate, name))
+}
+
+/** @throws AirgapError `TLS` for what is no certificate, or one that is not valid today or for no name. */
 export function readCertificate(pem: Buffer, file: string, now: number): X509Certificate {
   let certificate: X509Certificate
   try {
@@ -85,6 +108,11 @@ export function readCertificate(pem: Buffer, file: string, now: number): X509Cer
         hint: 'No client would accept it. Get a new one; or set the clock of this machine, if that is wrong.',
       },
     )
+  }
+  if (certificate.subjectAltName === undefined) {
+    throw new AirgapError('TLS', `the certificate ${file} holds no subjectAltName`, {
+      hint: 'Nodes do not look at common names any more. Have it issued with the name or address that they use.',
+    })
   }
   return certificate
 }

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto'
 import { compareBytes } from '../../oci/json.ts'
 import type { RequestLogEntry } from '../../server/request.ts'
 import { serve, type RunningServer } from '../../server/registry.ts'
@@ -5,9 +6,9 @@ import type { ConnectionLimits } from '../../server/http-server.ts'
 import type { TrustOptions } from '../check/authenticate.ts'
 import { openBundle } from '../check/open.ts'
 import type { OpenedBundle, VerifiedBundle } from '../check/opened-bundle.ts'
-import { contentEntries, requireContent, verificationError } from '../check/verify.ts'
+import { verificationError } from '../check/verify.ts'
 import type { OnEvent } from '../events.ts'
-import { requireSafe, type ListenAddress } from './address.ts'
+import { ownNames, requireSafe, type ListenAddress } from './address.ts'
 import { ambiguousNames, BundleStore } from './bundle-store.ts'
 import { nameServedImages, type ServedImage } from './names.ts'
 import { sourceRepositories, type FindBlob, type SourceRepository } from './repositories.ts'
@@ -21,6 +22,8 @@ export interface ServeOptions {
   tls?: { key: Buffer; cert: Buffer }
   /** Speak plain HTTP where other machines can listen in, too. */
   allowPlainHttp?: boolean
+  /** `HOST` or `HOST:PORT` by which clients reach it, where that is not the address that it listens on. */
+  advertise?: string
   limits?: Partial<ConnectionLimits>
   /** Calls the preparation off. Once it listens, {@link ServedBundles.stop} ends it. */
   signal?: AbortSignal
@@ -54,11 +57,12 @@ export interface ServedBundles extends AsyncDisposable {
 
 /** For nodes that pull with several connections each, and against clients that only hold theirs. */
 const LIMITS: ConnectionLimits = {
-  headers: 20_000,
+  headers: 10_000,
   request: 60_000,
   stalled: 120_000,
   keepAlive: 30_000,
   connections: 4096,
+  perClient: 512,
 }
 
 /**
@@ -94,6 +98,7 @@ export async function serveBundles(paths: readonly string[], options: ServeOptio
     const store = new BundleStore(sources, blobsOf(files))
     const server = await serve(store, {
       listen,
+      isOwnName: ownNames(listen, options.advertise, options.tls && certificateIn(options.tls)),
       ignoreAccept: true,
       limits: { ...LIMITS, ...options.limits },
       ...(options.tls ? { tls: options.tls } : {}),
@@ -107,14 +112,20 @@ export async function serveBundles(paths: readonly string[], options: ServeOptio
   }
 }
 
-/** Every blob of every bundle. A file's state is taken first, so that a change during the hashing counts. */
+/** Undefined for what is none: the server says so. */
+function certificateIn({ cert }: { cert: Buffer }): X509Certificate | undefined {
+  try {
+    return new X509Certificate(cert)
+  } catch {
+    return undefined
+  }
+}
+
+/** Every blob of every bundle. */
 async function checkContent(bundles: readonly OpenedBundle[], options: ServeOptions): Promise<ServedFile[]> {
   const files: ServedFile[] = []
   for (const opened of bundles) {
-    const file = await ServedFile.take(opened)
-    await requireContent(opened, contentEntries(opened), options)
-    await file.requireUnchanged()
-    files.push(file)
+    files.push(await ServedFile.check(opened, options))
   }
   return files
 }

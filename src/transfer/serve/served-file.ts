@@ -6,37 +6,68 @@ import { AirgapError, fileError } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { StoredBlob } from '../../server/storage.ts'
 import type { OpenedBundle } from '../check/opened-bundle.ts'
+import { contentEntries, hashContent, requireContent, type VerifyOptions } from '../check/verify.ts'
 
 /** Bytes read at a time: what a client that does not read keeps in memory is about twice as much. */
 const CHUNK = 64 * 1024
 
 const stat = promisify<number, { bigint: true }, BigIntStats>(fstat)
 
+/** What the system says of a file's content. */
+type State = Pick<BigIntStats, 'size' | 'mtimeNs' | 'ctimeNs'>
+
 /**
- * The blobs of an open bundle, as long as the file is what it was when it was taken into service. Take it before
- * the content is hashed: then whatever is sent has been hashed and not been written to since.
+ * The blobs of an open bundle, as long as the file is what it was when it was hashed. The system notes each write as a
+ * change of the file (ctime), and nobody can set that back, as the time of the last write (mtime) can be. It is noted
+ * for other reasons, too, such as another owner or name: so the content is hashed again where only that has changed.
  */
 export class ServedFile {
   readonly opened: OpenedBundle
-  readonly #size: bigint
-  readonly #modified: bigint
+  readonly #options: VerifyOptions
+  #state: State
+  #checking: Promise<void> | undefined
+  #fault: AirgapError | undefined
 
-  private constructor(opened: OpenedBundle, { size, mtimeNs }: BigIntStats) {
+  private constructor(opened: OpenedBundle, state: State, options: VerifyOptions) {
     this.opened = opened
-    this.#size = size
-    this.#modified = mtimeNs
+    this.#state = state
+    this.#options = options
   }
 
-  /** @throws AirgapError `FILE` */
-  static async take(opened: OpenedBundle): Promise<ServedFile> {
-    return new ServedFile(opened, await statOf(opened))
+  /**
+   * Hashes all of the content. The state is taken first, so that a change during the hashing counts.
+   * @throws AirgapError `VERIFICATION_FAILED`, `FILE`; the signal's reason.
+   */
+  static async check(opened: OpenedBundle, options: VerifyOptions): Promise<ServedFile> {
+    const state = await stateOf(opened)
+    await requireContent(opened, contentEntries(opened), options)
+    const { onEvent: _, ...quiet } = options
+    const file = new ServedFile(opened, state, quiet)
+    await file.requireUnchanged()
+    return file
   }
 
   /** @throws AirgapError `FILE` when the file has been written to. */
   async requireUnchanged(): Promise<void> {
-    const { size, mtimeNs } = await statOf(this.opened)
-    if (size === this.#size && mtimeNs === this.#modified) return
-    throw new AirgapError('FILE', `${this.opened.reader.path} has been changed since it was verified`, {
+    if (this.#fault) throw this.#fault
+    const now = await stateOf(this.opened)
+    if (now.ctimeNs === this.#state.ctimeNs && isSame(now, this.#state)) return
+    if (!isSame(now, this.#state)) throw this.#changed()
+    this.#checking ??= this.#checkAgain(now).finally(() => (this.#checking = undefined))
+    await this.#checking
+  }
+
+  async #checkAgain(state: State): Promise<void> {
+    const problems = await hashContent(this.opened, contentEntries(this.opened), this.#options)
+    // For good: whoever has altered it may put it right for the next look.
+    if (problems.length > 0) this.#fault = this.#changed()
+    const after = await stateOf(this.opened)
+    if (this.#fault || !isSame(after, state) || after.ctimeNs !== state.ctimeNs) throw this.#changed()
+    this.#state = state
+  }
+
+  #changed(): AirgapError {
+    return new AirgapError('FILE', `${this.opened.reader.path} has been changed since it was verified`, {
       hint: 'Nothing more is sent of it. Bring the right file into its place and start again.',
     })
   }
@@ -61,7 +92,11 @@ export class ServedFile {
   }
 }
 
-async function statOf({ reader }: OpenedBundle): Promise<BigIntStats> {
+function isSame(one: State, other: State): boolean {
+  return one.size === other.size && one.mtimeNs === other.mtimeNs
+}
+
+async function stateOf({ reader }: OpenedBundle): Promise<State> {
   try {
     return await stat(reader.fd, { bigint: true })
   } catch (error) {
