@@ -28,8 +28,10 @@ const AuthEntrySchema = v.object({
 const AuthFileSchema = v.pipe(
   noList,
   v.object({
-    auths: v.optional(v.nullable(v.pipe(noList, v.record(v.string(), v.pipe(noList, AuthEntrySchema))))),
-    credHelpers: v.optional(v.nullable(v.pipe(noList, v.record(v.string(), v.string())))),
+    auths: v.optional(
+      v.nullable(v.pipe(noList, v.record(v.string(), v.nullable(v.pipe(noList, AuthEntrySchema))))),
+    ),
+    credHelpers: v.optional(v.nullable(v.pipe(noList, v.record(v.string(), v.nullable(v.string()))))),
     credsStore: text,
   }),
 )
@@ -112,16 +114,19 @@ export function isKeyOf(key: string, registry: string, path: string): boolean {
   return found.host === normalHost(registry) && found.path === path
 }
 
-/** The entry for a repository: the one whose key names its host and the longest path that it lies below. */
+/**
+ * The entry for a repository: the one whose key names its host and the longest path that it lies below. What is null is
+ * not there.
+ */
 export function entryFor<T>(
-  entries: Record<string, T> | null | undefined,
+  entries: Record<string, T | null> | null | undefined,
   registry: string,
   repository: string,
 ): { key: string; value: T } | undefined {
   let best: { key: string; value: T; length: number } | undefined
   for (const [key, value] of Object.entries(entries ?? {})) {
     const { host, path } = splitKey(key)
-    if (host !== normalHost(registry)) continue
+    if (host !== normalHost(registry) || value === null) continue
     if (path !== '' && path !== repository && !repository.startsWith(`${path}/`)) continue
     if (best === undefined || path.length > best.length) best = { key, value, length: path.length }
   }

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import { AirgapError } from '../errors.ts'
+import { AirgapError, withHint } from '../errors.ts'
 import { parseChallenges, type Challenge } from './challenge.ts'
 import { accountOf, type CredentialSource, type Credentials } from './credentials.ts'
 import type { Endpoint } from './endpoint.ts'
@@ -179,14 +179,13 @@ export class Authenticator {
     { endpoint, context }: AuthRequest,
     credentials: Credentials | undefined,
   ): Omit<TokenRequest, 'choices'> {
-    const places = this.#credentials.places?.()
     return {
       transport: this.#transport,
       endpoint,
       rules: this.#rules,
       realm,
       service,
-      places,
+      stranger: this.unauthenticated('anonymous', endpoint.registry),
       context,
       credentials,
     }
@@ -198,8 +197,12 @@ export class Authenticator {
   }
 
   /** The state of a request without credentials, with the places where they were looked for. */
-  unauthenticated(kind: 'none' | 'anonymous'): AuthState {
-    return { kind, places: this.#credentials.places?.() }
+  unauthenticated(kind: 'none' | 'anonymous', registry: string): AuthState {
+    return {
+      kind,
+      places: this.#credentials.places?.(),
+      troubles: this.#credentials.troubles?.(registry).map(withHint),
+    }
   }
 
   async #follow(way: Way, request: AuthRequest, scopes: readonly string[]): Promise<Grant | undefined> {
@@ -245,7 +248,7 @@ export class Authenticator {
       if (fresh || turn === MOST_TURNS || takeIn(entry.grants, scopes)) {
         const state: AuthState =
           credentials === undefined
-            ? { ...this.unauthenticated('anonymous'), issuedAt }
+            ? { ...this.unauthenticated('anonymous', request.endpoint.registry), issuedAt }
             : { kind: 'token', ...accountOf(credentials), issuedAt }
         return { header: `Bearer ${value}`, state, fresh, kept: { group, entry } }
       }

@@ -110,7 +110,7 @@ export class Connection {
     }
     const isRefused = response.status === 401 || response.status === 403
     const state = isRefused && grant ? await authenticator.refusedState(grant, auth) : grant?.state
-    return this.#answer(response, state ?? authenticator.unauthenticated('none'))
+    return this.#answer(response, state ?? authenticator.unauthenticated('none', this.registry))
   }
 
   /** Like {@link send}, for one status only: any other becomes an error. */

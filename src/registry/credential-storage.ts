@@ -86,8 +86,11 @@ export async function storeCredentials(
     signal: options.signal,
   })
   const given = await givenCredentials(target.registry, username, password).find(target.registry, '')
-  const found = await new CredentialStore(options).find(target.registry, target.path)
+  const store = new CredentialStore(options)
+  const found = await store.find(target.registry, target.path)
   if (found === undefined) {
+    const [trouble] = store.troubles(target.registry)
+    if (trouble) throw trouble
     throw new AirgapError(
       'CREDENTIALS',
       `${helper === undefined ? file : `the credential helper ${helper}`} does not have the credentials for ${target.name} that were just stored`,

@@ -32,6 +32,8 @@ export interface CredentialSource {
   find(registry: string, repository: string): Promise<Credentials | undefined>
   /** The places that credentials are looked for in, and what is known of each, for messages. */
   places?(): string[]
+  /** What kept credential helpers from answering for a registry. */
+  troubles?(registry: string): AirgapError[]
 }
 
 /** Whose credentials they are and where they were found, for messages. */
@@ -58,6 +60,9 @@ export interface CredentialOptions {
  * the file that was given, `AIRGAP_REGISTRY` with its companions (for that one host), `$REGISTRY_AUTH_FILE`,
  * Docker's configuration (`$DOCKER_CONFIG/config.json` or `~/.docker/config.json`), Podman's
  * (`${XDG_RUNTIME_DIR}/containers/auth.json`, `~/.config/containers/auth.json`).
+ *
+ * A credential helper that is missing or fails has none: what is public needs none, and who is refused without is told
+ * of it ({@link troubles}).
  */
 export class CredentialStore implements CredentialSource {
   readonly #options: CredentialOptions
@@ -65,6 +70,7 @@ export class CredentialStore implements CredentialSource {
   readonly #files = new Map<string, Promise<AuthFile | undefined>>()
   readonly #helpers = new Map<string, Promise<HelperAnswer | undefined>>()
   readonly #absent = new Set<string>()
+  readonly #troubles = new Map<string, AirgapError>()
 
   constructor(options: CredentialOptions) {
     this.#options = options
@@ -72,7 +78,7 @@ export class CredentialStore implements CredentialSource {
 
   /**
    * @returns undefined when no source has any.
-   * @throws AirgapError `CREDENTIALS` or `FILE` when a source is damaged or a helper fails.
+   * @throws AirgapError `CREDENTIALS` or `FILE` when a source is damaged; the signal's reason.
    */
   find(registry: string, repository: string): Promise<Credentials | undefined> {
     const key = `${normalHost(registry)}/${repository}`
@@ -80,7 +86,7 @@ export class CredentialStore implements CredentialSource {
     if (!found) {
       found = this.#search(registry, repository)
       this.#found.set(key, found)
-      // A failure is not remembered: a helper may have been locked.
+      // A failure is not remembered: a file may be mended.
       found.catch(() => this.#found.delete(key))
     }
     return found
@@ -95,6 +101,11 @@ export class CredentialStore implements CredentialSource {
       host ? `AIRGAP_REGISTRY (which is for ${host})` : 'AIRGAP_REGISTRY (not set)',
       ...credentialFiles(env).map(([path]) => `${path}${this.#absent.has(path) ? ' (no such file)' : ''}`),
     ]
+  }
+
+  troubles(registry: string): AirgapError[] {
+    const server = serverOf(registry)
+    return [...this.#troubles].filter(([key]) => key.endsWith(` ${server}`)).map(([, error]) => error)
   }
 
   async #search(registry: string, repository: string): Promise<Credentials | undefined> {
@@ -144,9 +155,13 @@ export class CredentialStore implements CredentialSource {
     const key = `${helper} ${server}`
     let answer = this.#helpers.get(key)
     if (!answer) {
-      answer = askCredentialHelper(helper, server, this.#options.env, undefined, this.#options.signal)
+      const { env, signal } = this.#options
+      answer = askCredentialHelper(helper, server, env, undefined, signal).catch((error: unknown) => {
+        if (signal?.aborted || !(error instanceof AirgapError)) throw error
+        this.#troubles.set(key, error)
+        return undefined
+      })
       this.#helpers.set(key, answer)
-      answer.catch(() => this.#helpers.delete(key))
     }
     return answer
   }

@@ -2,6 +2,7 @@ import * as v from 'valibot'
 import { AirgapError } from '../errors.ts'
 import { accountOf, type Credentials } from './credentials.ts'
 import type { Endpoint } from './endpoint.ts'
+import type { AuthState } from './http-errors.ts'
 import type { Context } from './notices.ts'
 import { issuedAtOf } from './faults/clock.ts'
 import { TOKEN_SERVICE } from './faults/words.ts'
@@ -25,8 +26,8 @@ export interface TokenRequest {
   /** Scopes to ask for together, the needed one first. What is refused leads to the next choice. */
   choices: readonly (readonly string[])[]
   credentials: Credentials | undefined
-  /** Where credentials were looked for. */
-  places?: readonly string[] | undefined
+  /** Who asks without credentials: where they were looked for. */
+  stranger: AuthState
   context: Context
 }
 
@@ -41,7 +42,10 @@ export interface Token {
 const TokenAnswer = v.object({
   token: v.optional(v.nullable(v.string())),
   access_token: v.optional(v.nullable(v.string())),
-  expires_in: v.optional(v.nullable(v.number())),
+  // Some write it as text.
+  expires_in: v.optional(
+    v.nullable(v.union([v.number(), v.pipe(v.string(), v.regex(/^[0-9]{1,15}$/), v.transform(Number))])),
+  ),
   // Of no consequence but for explaining a refusal, so it may be anything.
   issued_at: v.optional(v.unknown()),
 })
@@ -134,9 +138,7 @@ async function readToken(request: TokenRequest, response: HttpResponse): Promise
   if (response.status !== 200) {
     throw await failure(
       response,
-      credentials === undefined
-        ? { kind: 'anonymous', places: request.places }
-        : { kind: 'basic', ...accountOf(credentials) },
+      credentials === undefined ? request.stranger : { kind: 'basic', ...accountOf(credentials) },
       context,
       true,
     )

@@ -262,6 +262,7 @@ describe('a name that is given another address once it was checked (DNS rebindin
         transport,
         endpoint: { registry: 'public.example', url: new URL('https://public.example'), plainAllowed: true },
         rules: { allowed, plainHttp: [], names, addressesOf: async () => [PUBLIC] },
+        stranger: { kind: 'anonymous' },
         realm: `http://auth.example:${thief.port}/token`,
         service: undefined,
         choices: [[]],

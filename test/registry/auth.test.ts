@@ -31,7 +31,7 @@ async function guardedRegistry(
   options: {
     token?: Handler
     challenge?: (tokens: TestServer, seen: Seen) => string
-    expiresIn?: number
+    expiresIn?: number | string
   } = {},
 ): Promise<Guard> {
   const valid = new Set<string>()
@@ -73,6 +73,28 @@ test('Basic: asked for once, then sent with each request', async () => {
   await repository.fetchManifest('1')
   await repository.fetchManifest('1')
   expect(registry.seen.map(({ headers }) => headers.authorization)).toEqual([undefined, wanted, wanted])
+})
+
+test('a credential helper that is missing keeps nobody from what is public, and is told where that is refused', async () => {
+  const { registry } = await guardedRegistry({})
+  const closed = await serve((_, response) => {
+    response.setHeader('www-authenticate', 'Basic realm="r"')
+    return registryError(response, 401, 'UNAUTHORIZED')
+  })
+  for (const names of [
+    { credsStore: 'nowhere' },
+    { credHelpers: { [registry.host]: 'nowhere', [closed.host]: 'nowhere' } },
+  ]) {
+    const client = makeClient({ authFile: authFileWith(names) })
+    expect(await client.repository(registry.host, 'app').fetchManifest('1')).toMatchObject({
+      digest: manifest.digest,
+    })
+    const error = await failureOf(client.repository(closed.host, 'app').fetchManifest('1'), 'UNAUTHORIZED')
+    expect(error.hint).toContain(
+      `Asked without credentials: cannot get credentials for ${closed.host}: there is no docker-credential-nowhere in the PATH. Install the helper, or take it out of the credentials file (credsStore, credHelpers).`,
+    )
+    expect(error.hint).not.toContain(registry.host)
+  }
 })
 
 test('Basic: no credentials, and wrong ones, are told apart; a secret is never quoted', async () => {
@@ -204,6 +226,10 @@ test('Bearer: expires_in counts from the answer, with 60 s as the least', async 
       [undefined, 45, 1],
       [300, 285, 1],
       [300, 295, 2],
+      ['300', 285, 1],
+      ['300', 295, 2],
+      ['999999999999999', 86_000, 1],
+      ['999999999999999', 86_395, 2],
     ] as const) {
       const { registry, tokens } = await guardedRegistry(expiresIn === undefined ? {} : { expiresIn })
       const repository = makeClient().repository(registry.host, 'app')
@@ -274,6 +300,11 @@ test.each<[string, Handler, RegExp]>([
   ['nothing', (_, r) => json(r, 200, {}), /without a token/],
   ['what no header can hold', (_, r) => json(r, 200, { token: 'a\r\nb: c' }), /no header can hold/],
   ['something else', (_, r) => json(r, 200, { token: 7, s: 's3cret' }), /does not answer with a token/],
+  [
+    'a time in words',
+    (_, r) => json(r, 200, { token: 't', expires_in: '1h' }),
+    /does not answer with a token/,
+  ],
 ])('a token service that answers with %s', async (_, token, message) => {
   const { registry } = await guardedRegistry({ token })
   const error = await failureOf(makeClient().repository(registry.host, 'app').fetchManifest('1'), 'REGISTRY')

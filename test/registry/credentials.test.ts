@@ -202,6 +202,48 @@ test('credHelpers before credsStore before auths; one run serves all repositorie
   expect(await store.find('r.example', 'a')).toMatchObject({ username: 'file' })
 })
 
+test('a helper that fails has no credentials, is run once, and does not hide those of other places', async () => {
+  const { folder, env } = helper('locked', 'echo run >> "$0.log"; echo "the vault is locked"; exit 1')
+  const authFile = authFileWith({ credsStore: 'locked', auths: { 'r.example': basicEntry('file', 'pw') } })
+  const store = new CredentialStore({ env, authFile })
+  expect(await store.find('r.example', 'a')).toMatchObject({ username: 'file' })
+  expect(await store.find('none.example', 'a')).toBeUndefined()
+  expect(await store.find('none.example', 'b')).toBeUndefined()
+  expect(readFileSync(join(folder, 'docker-credential-locked.log'), 'utf8')).toBe('run\nrun\n')
+  expect(store.troubles('none.example').map(({ message }) => message)).toEqual([
+    expect.stringMatching(
+      /^cannot get credentials for none\.example: docker-credential-locked failed: the vault is locked$/,
+    ),
+  ])
+  expect(store.troubles('other.example')).toEqual([])
+})
+
+test('a call-off of a helper is one, and no answer', async () => {
+  const { env } = helper('slow', 'exec sleep 60')
+  const authFile = authFileWith({ credsStore: 'slow' })
+  const ended = new AbortController()
+  const found = new CredentialStore({ env, authFile, signal: ended.signal }).find('r.example', 'a')
+  ended.abort(new Error('enough'))
+  await expect(found).rejects.toThrow()
+})
+
+test('what is null in a credentials file is not there, and the rest of it counts', async () => {
+  const { env } = helper('one', 'echo "{\\"Username\\":\\"one\\",\\"Secret\\":\\"pw\\"}"')
+  const at = (file: unknown, registry: string, repository?: string) =>
+    find({ env, authFile: authFileWith(file) }, registry, repository)
+  const auths = {
+    'null.example': null,
+    'r.example': { ...basicEntry('u', 'pw'), identitytoken: null, registrytoken: null, username: null },
+    'r.example/team': null,
+  }
+  const file = { auths, credHelpers: { 'r.example': null, 'helped.example': 'one' }, credsStore: null }
+  expect(await at(file, 'r.example')).toBe('u:pw')
+  expect(await at(file, 'r.example', 'team/app')).toBe('u:pw')
+  expect(await at(file, 'null.example')).toBeUndefined()
+  expect(await at(file, 'helped.example')).toBe('one:pw')
+  expect(await at({ auths: null, credHelpers: null }, 'r.example')).toBeUndefined()
+})
+
 test('[duty: credential-helpers] a helper does not get our own secrets', async () => {
   const { env } = helper('env', 'echo "{\\"Username\\":\\"u\\",\\"Secret\\":\\"$(env | tr "\\n" " ")\\"}"')
   const answer = await askCredentialHelper('env', 'r.example', {

@@ -1,5 +1,12 @@
 import { shellWord } from '../../foreign-text.ts'
-import { isAccount, type Account, type AuthState, type FailedAnswer, type Meaning } from './answer.ts'
+import {
+  isAccount,
+  type Account,
+  type AuthState,
+  type FailedAnswer,
+  type Meaning,
+  type Stranger,
+} from './answer.ts'
 import { skewOf, tokenText, clockText } from './clock.ts'
 import { quoted, type Said } from './quote.ts'
 
@@ -20,7 +27,7 @@ export function unauthorized(answer: FailedAnswer, said: Said, registry: string)
       cause: 'credentials are needed',
       hint: lines(
         `Log in with \`airgap login ${shellWord(registry)}\` (what docker login and podman login have stored is found too), or name a credentials file with --auth-file.`,
-        placesText(auth.places),
+        placesText(auth),
         'If the image should be public, check its name: some registries answer so for what does not exist.',
         clockHint(answer, auth),
       ),
@@ -50,7 +57,7 @@ function noSuchProject(project: string, auth: AuthState): Meaning {
     cause: `the registry has no project ${quoted(project, 80)}`,
     hint: lines(
       'Look at the spelling: the first part of the path, below the host, is the project.',
-      isAccount(auth) ? undefined : placesText(auth.places),
+      isAccount(auth) ? undefined : placesText(auth),
     ),
   }
 }
@@ -78,7 +85,7 @@ function denied(answer: FailedAnswer, said: Said): Meaning {
     return {
       code: 'DENIED',
       cause: 'permission denied to somebody who is not logged in',
-      hint: lines(NAME_OR_RIGHT, placesText(auth.places), clock),
+      hint: lines(NAME_OR_RIGHT, placesText(auth), clock),
     }
   }
   const isProject = answer.isWrite === true && !said.isPage
@@ -103,9 +110,10 @@ function whose({ username }: Account): string {
   return username === '<token>' ? ' of an identity token' : ` ${quoted(username, 80)}`
 }
 
-function placesText(places: readonly string[] | undefined): string | undefined {
-  if (places === undefined || places.length === 0) return undefined
-  return `No credentials were found in: ${places.join('; ')}.`
+function placesText({ places = [], troubles = [] }: Stranger): string | undefined {
+  const nowhere = places.length === 0 ? [] : [`No credentials were found in: ${places.join('; ')}.`]
+  const texts = [...troubles.map((trouble) => `Asked without credentials: ${trouble}`), ...nowhere]
+  return texts.length === 0 ? undefined : texts.join('\n')
 }
 
 /** Clocks that differ are a reason for tokens not to be accepted. */

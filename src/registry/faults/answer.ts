@@ -6,10 +6,12 @@ export const MAX_ERROR_BODY = 64 * 1024
 /** With what a request went out, which decides what a 401 to it means. */
 export type AuthState = Stranger | Account
 
-interface Stranger {
+export interface Stranger {
   kind: 'none' | 'anonymous'
   /** Where credentials were looked for, and what was found there. */
   places?: readonly string[] | undefined
+  /** Why a credential helper has not answered. */
+  troubles?: readonly string[] | undefined
   /** When the token was issued, by the token service's clock. Milliseconds of `Date.now()`. */
   issuedAt?: number | undefined
 }
