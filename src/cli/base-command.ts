@@ -67,10 +67,12 @@ export abstract class BaseCommand extends Command {
     if (this.jsonEnabled()) return
     // Escaped first: what is coloured is ours.
     const escaped = escapeForeign(text)
-    const styled = highlight && styler(process.stdout)(highlight.style, highlight.words)
-    process.stdout.write(
-      `${styled === undefined ? escaped : escaped.replace(highlight?.words ?? '', styled)}\n`,
-    )
+    process.stdout.write(`${highlight ? highlighted(escaped, highlight) : escaped}\n`)
+  }
+
+  /** What to type next, as the last line of a result for people. */
+  protected printNext(command: string): void {
+    this.print(`Next: ${command}`)
   }
 
   /** Something to know beside the result, on standard error. */
@@ -101,4 +103,12 @@ export abstract class BaseCommand extends Command {
   protected override logJson(json: unknown): void {
     process.stdout.write(jsonText(json))
   }
+}
+
+/** The verdict stands behind everything that comes out of a bundle. */
+function highlighted(text: string, { words, style }: Highlight): string {
+  const at = text.lastIndexOf(words)
+  if (at < 0) return text
+  const styled = styler(process.stdout)(style, words)
+  return `${text.slice(0, at)}${styled}${text.slice(at + words.length)}`
 }

@@ -267,6 +267,14 @@ export const imageSigningFlags = {
   })(),
 }
 
+/** For commands whose result is about images, which are one line each. */
+export const imagesFlag = {
+  images: Flags.boolean({
+    description: 'Show each image with its digest and whatever else is known of it',
+    helpGroup: 'OUTPUT',
+  }),
+}
+
 /** For verify and push: the record of the verification. */
 export const reportFlag = {
   report: Flags.string({

@@ -37,6 +37,25 @@ export function formatFields(fields: readonly (readonly [label: string, value: s
     .join('\n')
 }
 
+/** Paragraphs with an empty line between them; those without lines are left out. */
+export function paragraphs(...all: (string | readonly string[])[]): string {
+  return all
+    .map((lines) => (typeof lines === 'string' ? lines : lines.join('\n')).replace(/^\n+/, ''))
+    .filter((text) => text !== '')
+    .join('\n\n')
+}
+
+/**
+ * The end of a result, which stays on the screen: the verdict, and what it is about.
+ * @param fields who answers for the bundle, and its digest.
+ */
+export function formatEnd(
+  verdict: string,
+  fields: readonly (readonly [label: string, value: string])[],
+): string {
+  return `${verdict}\n${formatFields(fields)}`
+}
+
 /** `label value`; where that would not fit a narrow terminal, the value stands below, because it is there to be copied. */
 export function labelled(label: string, value: string, indent: number): string[] {
   const space = ' '.repeat(indent)

@@ -1,5 +1,5 @@
 import type { RegistryNotice } from '../registry/notices.ts'
-import type { OnEvent, TransferEvent } from '../transfer/events.ts'
+import type { OnEvent, Phase, TransferEvent } from '../transfer/events.ts'
 import { escapeLine, formatBytes } from './format.ts'
 import { log as standardError, type Log } from './log.ts'
 import { noticeLine } from './notices.ts'
@@ -13,6 +13,8 @@ const HOLD_NEWS_MS = 60_000
 /** … and what is longer than this, and twice as long as the one before, is told at once. */
 const LONG_HOLD_MS = 10_000
 const HEARTBEAT_MS = 15_000
+/** Where an image's bytes move: people are told of each image once, there. The log has every phase, and blobs. */
+const TOLD_TO_PEOPLE: ReadonlySet<Phase> = new Set<Phase>(['fetch', 'upload'])
 /** The longest progress line, in places where nothing limits it. */
 const ANY_COLUMNS = 1000
 
@@ -141,9 +143,7 @@ export class Progress {
     if (!snapshot || this.#live || event.outcome === 'checked') return
     const { name, bytes: size, outcome } = event
     const kind = event.type === 'image' || !snapshot.blobs ? 'image' : 'blob'
-    // People are told of images, as far as these are known; blobs are for the log.
-    if (this.#log.format === 'text' && kind === 'blob' && snapshot.images) return
-    if (this.#log.format === 'text' && outcome === 'resumed' && kind === 'blob') return
+    if (this.#log.format === 'text' && (kind === 'blob' || !TOLD_TO_PEOPLE.has(snapshot.phase))) return
     const digest = event.type === 'item' && event.digest !== undefined ? { digest: event.digest } : {}
     const message = `${outcome}  ${escapeLine(name)}${size > 0 ? `  ${formatBytes(size)}` : ''}`
     const { phase } = snapshot

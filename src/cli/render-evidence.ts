@@ -1,18 +1,18 @@
 import { authenticationOf } from '../transfer/check/authentication.ts'
-import type { OpenedBundle } from '../transfer/check/opened-bundle.ts'
+import { contentSums, type OpenedBundle } from '../transfer/check/opened-bundle.ts'
 import { policyFields } from '../transfer/check/policy-evidence.ts'
 import type { VerifiedSignature } from '../trust/verified.ts'
 import { bundleIdentity } from '../bundle/identity.ts'
 import type { BundleDescription } from '../bundle/description.ts'
 import { SIGSTORE_SIGNATURE } from '../bundle/names.ts'
-import { escapeLine, formatCount, formatFields, plural } from './format.ts'
-import { identityFields, sizeField } from './render-bundle.ts'
-import { countImages, renderImages } from './render-images.ts'
+import { escapeLine, formatEnd, formatFields, paragraphs } from './format.ts'
+import { contentField, digestField, identityFields, sizeField } from './render-bundle.ts'
+import { countImages, listImages, renderImages } from './render-images.ts'
 import { countedSigners, policyFieldLines, renderPolicy } from './render-policy.ts'
 import { countAttached } from './render-referrers.ts'
 import { signedBy, signerFields } from './render-signers.ts'
 import { renderSkipped } from './render-skipped.ts'
-import { renderUpstream, upstreamField } from './render-upstream.ts'
+import { renderUpstream, upstreamField, upstreamMarks } from './render-upstream.ts'
 import type { Evidence } from './shapes/evidence.ts'
 import type { Highlight } from './terminal.ts'
 
@@ -23,7 +23,6 @@ export function evidenceOf(
   isVerified: boolean,
 ): Evidence {
   const { platforms, images, skipped } = description
-  const blobs = [...opened.entries.values()].filter((entry) => entry.name.startsWith('blobs/'))
   return {
     file: opened.reader.path,
     verdict: isVerified ? verdictOf(opened) : 'not-verified',
@@ -32,7 +31,7 @@ export function evidenceOf(
     platforms,
     images,
     ...(skipped ? { skipped } : {}),
-    blobs: { count: blobs.length, bytes: blobs.reduce((sum, { size }) => sum + size, 0) },
+    ...contentSums(opened),
     resolvedByMirror: images
       .filter(({ resolvedFrom }) => resolvedFrom !== 'source')
       .map(({ source }) => source),
@@ -82,9 +81,12 @@ const VERDICTS = {
   'not-verified': { words: 'NOTHING HERE WAS VERIFIED', style: ['bold'] },
 } as const satisfies Record<Evidence['verdict'], { words: string; style: readonly string[] }>
 
-/** The evidence as an auditor reads it. */
-export function renderEvidence(evidence: Evidence): string {
-  const { authentication, bundle } = evidence
+/**
+ * The evidence as an auditor reads it, the verdict last.
+ * @param details each image with its digests, platforms and upstream, instead of on one line.
+ */
+export function renderEvidence(evidence: Evidence, { details }: { details: boolean }): string {
+  const { authentication, bundle, images, upstream } = evidence
   const { signers = [] } = authentication
   const heads: Record<Evidence['verdict'], string> = {
     good: `${VERDICTS.good.words}: complete, unaltered, and ${evidence.policy ? 'as the policy asks for' : signedBy(signers)}`,
@@ -94,29 +96,30 @@ export function renderEvidence(evidence: Evidence): string {
   }
   const fields: [string, string][] = [
     ...identityFields(bundle),
-    ...signatureFieldsOf(evidence),
     ...policyFieldLines(evidence),
     ['made by', escapeLine(`${bundle.tool.name} ${bundle.tool.version}`)],
     ['platforms', evidence.platforms === 'all' ? 'all' : evidence.platforms.join(', ')],
     sizeField(bundle),
-    ['blobs', `${plural(evidence.blobs.count, 'blob')}, ${formatCount(evidence.blobs.bytes)} bytes`],
-    ['holds', countImages(evidence.images)],
-    ['attached', countAttached(evidence.images)],
-    ['left out', evidence.skipped ? `${evidence.skipped.length} (listed below)` : 'nothing'],
+    contentField(evidence),
+    ['holds', countImages(images)],
+    ['attached', countAttached(images)],
+    ['left out', evidence.skipped ? `${evidence.skipped.length} (listed above)` : 'nothing'],
     ['named by a mirror', countOf(evidence.resolvedByMirror)],
-    ['digest changed', countOf(evidence.digestChanged)],
-    ...upstreamField(evidence.upstream ?? []),
+    ['digest changed', countOf(evidence.digestChanged, details ? '' : '; --images shows both')],
+    ...upstreamField(upstream ?? []),
     ...(evidence.report ? reportFields(evidence.report) : []),
   ]
-  return [
-    `${escapeLine(evidence.file)}: ${heads[evidence.verdict]}`,
+  return paragraphs(
+    details ? renderImages(images, upstream !== undefined) : listImages(images, upstreamMarks(upstream)),
+    renderSkipped(evidence.skipped),
+    renderPolicy(evidence),
+    details ? renderUpstream(upstream) : [],
     formatFields(fields),
-    '',
-    renderImages(evidence.images, evidence.upstream !== undefined),
-    ...renderSkipped(evidence.skipped),
-    ...renderPolicy(evidence),
-    ...renderUpstream(evidence.upstream),
-  ].join('\n')
+    formatEnd(`${escapeLine(evidence.file)}: ${heads[evidence.verdict]}`, [
+      ...signatureFieldsOf(evidence),
+      digestField(bundle),
+    ]),
+  )
 }
 
 /**
@@ -137,12 +140,12 @@ export function reportFields(
 function signatureFieldsOf(evidence: Evidence): [string, string][] {
   if (evidence.policy) return [['signed by', countedSigners(evidence)]]
   const { signers = [] } = evidence.authentication
-  if (signers.length > 0) return signerFields(signers, 'signature')
+  if (signers.length > 0) return signerFields(signers, 'signed by')
   return [['signature', evidence.hasSignature ? 'there is one, not checked' : 'none']]
 }
 
-function countOf(names: readonly string[]): string {
-  return names.length === 0 ? 'none' : `${names.length} (marked below)`
+function countOf(names: readonly string[], more = ''): string {
+  return names.length === 0 ? 'none' : `${names.length} (marked above${more})`
 }
 
 export function highlightOf({ verdict }: Evidence): Highlight {

@@ -4,7 +4,37 @@ import { countReferrers } from './render-referrers.ts'
 import { upstreamRemark } from './render-upstream.ts'
 
 /**
- * The images of a lock or a bundle as people read them: name, digest, platforms and size; three lines each.
+ * The images of a lock or a bundle, one line each: size, name, and what must not be overlooked.
+ * @param marksOf more of that, in a word or two.
+ */
+export function listImages(
+  images: readonly ImageEntry[],
+  marksOf: (image: ImageEntry) => readonly string[] = () => [],
+): string {
+  return images
+    .map((image) => {
+      const marks = [
+        ...(image.kind === 'artifact' ? ['artifact'] : []),
+        ...(image.digest === image.sourceDigest ? [] : ['part of its source']),
+        ...(image.missingAttestations?.length ? ['lacks attestations'] : []),
+        ...(image.resolvedFrom === 'source' ? [] : ['named by a mirror']),
+        ...marksOf(image),
+      ]
+      return `  ${formatBytes(image.size).padStart(SIZE_WIDTH)}  ${image.source}${marked(marks)}`
+    })
+    .join('\n')
+}
+
+/** The widest that `formatBytes` gives. */
+const SIZE_WIDTH = 6
+
+/** What must not be overlooked of something, behind its name. */
+export function marked(marks: readonly string[]): string {
+  return marks.length === 0 ? '' : `  (${marks.join(', ')})`
+}
+
+/**
+ * The same images with their details: name, digest, platforms and size; three lines each, or more.
  * @param isChecked their upstreams' signatures were checked, and are shown elsewhere.
  */
 export function renderImages(images: readonly ImageEntry[], isChecked = false): string {
@@ -37,11 +67,10 @@ function remarks(image: ImageEntry, isChecked: boolean): string[] {
   return lines
 }
 
-/** `9 images and 1 artifact`. */
-export function countImages(images: readonly ImageEntry[]): string {
+/** `9 images (1 of them an artifact)`: the number that progress counts to, too. */
+export function countImages(images: readonly Pick<ImageEntry, 'kind'>[]): string {
   const artifacts = images.filter(({ kind }) => kind === 'artifact').length
-  const parts = []
-  if (images.length > artifacts) parts.push(plural(images.length - artifacts, 'image'))
-  if (artifacts > 0) parts.push(plural(artifacts, 'artifact'))
-  return parts.length === 0 ? 'no images' : parts.join(' and ')
+  if (artifacts === 0) return plural(images.length, 'image')
+  if (artifacts === images.length) return plural(artifacts, 'artifact')
+  return `${plural(images.length, 'image')} (${artifacts} of them ${artifacts === 1 ? 'an artifact' : 'artifacts'})`
 }

@@ -3,9 +3,9 @@ import { AirgapError } from '../errors.ts'
 import type { UnfinishedPack } from '../library/pack-file.ts'
 import type { Packed } from '../library/pack.ts'
 import type { SigningKey } from '../trust/keys.ts'
-import { escapeLine, formatBytes, formatFields, plural, shellWord } from './format.ts'
-import { identityFields, sizeField } from './render-bundle.ts'
-import { countImages, renderImages } from './render-images.ts'
+import { escapeLine, formatBytes, formatEnd, formatFields, paragraphs, plural, shellWord } from './format.ts'
+import { contentField, digestField, identityFields, sizeField } from './render-bundle.ts'
+import { countImages, listImages, renderImages } from './render-images.ts'
 import { mirrorLine } from './render-mirrors.ts'
 import { countAttached } from './render-referrers.ts'
 import { renderSkipped } from './render-skipped.ts'
@@ -20,6 +20,8 @@ export function packResult(
     description,
     isSigned,
     certificate,
+    blobs,
+    manifests,
     mirrors,
     fetched,
     reused,
@@ -38,6 +40,8 @@ export function packResult(
     hasSignature: isSigned,
     ...(run.key ? { keyFingerprint: run.key.publicKey.fingerprint } : {}),
     ...(certificate ? { certificate } : {}),
+    blobs,
+    manifests,
     platforms: description.platforms,
     images: description.images,
     mirrors,
@@ -49,47 +53,39 @@ export function packResult(
 }
 
 /**
- * @param keyFile the public key's.
- * @param unopened a private key's, of which a plan knows nothing else.
+ * The result as the packer reads it, who has signed what last.
+ * @param unopened a private key's file, of which a plan knows nothing else.
  */
-export function renderPack(result: PackResult, keyFile: string | undefined, unopened?: string): string {
-  const { dryRun, file, bundle, fetched, reused, resumed } = result
+export function renderPack(result: PackResult, unopened?: string): string {
+  const { dryRun, file, bundle, fetched, reused, resumed, images } = result
   const fields: [string, string][] = [
     ...identityFields(bundle),
     sizeField(bundle),
-    ['attached', countAttached(result.images)],
+    contentField(result),
+    ['attached', countAttached(images)],
     [dryRun ? 'to fetch' : 'fetched', amountText(fetched)],
     ...(reused.count === 0 ? [] : [[dryRun ? 'to reuse' : 'reused', amountText(reused)] as [string, string]]),
     ...(resumed.bytes === 0 ? [] : [['taken up', takenUpText(resumed)] as [string, string]]),
-    ...(result.skipped ? [['left out', `${result.skipped.length} (listed below)`] as [string, string]] : []),
-    ...upstreamField(result.images.flatMap(({ upstream }) => upstream ?? [])),
-    ...(unopened === undefined
-      ? signedBy(result)
-      : [
-          ['signed by', `the key in ${escapeLine(unopened)}, not opened; taken for P-256`] as [
-            string,
-            string,
-          ],
-        ]),
+    ...(result.skipped ? [['left out', `${result.skipped.length} (listed above)`] as [string, string]] : []),
+    ...upstreamField(images.flatMap(({ upstream }) => upstream ?? [])),
   ]
   const head = dryRun
-    ? `Plan: ${countImages(result.images)}. Nothing was written.`
-    : `Packed ${countImages(result.images)} into ${file === '-' ? 'standard output' : file}`
-  const next = dryRun || file === undefined || file === '-' ? [] : ['', ...nextStep(file, result, keyFile)]
-  const marked = dryRun
-    ? result.images
-    : result.images.filter(({ digest, sourceDigest }) => digest !== sourceDigest)
-  const images = marked.length === 0 ? [] : ['', renderImages(marked)]
-  const mirrors = dryRun && result.mirrors.length > 0 ? ['', ...result.mirrors.map(mirrorLine)] : []
-  return [
-    head,
+    ? `Plan: ${countImages(images)}. Nothing was written.`
+    : `Packed ${countImages(images)} into ${file === '-' ? 'standard output' : file}`
+  const changed = images.filter(({ digest, sourceDigest }) => digest !== sourceDigest)
+  return paragraphs(
+    dryRun ? result.mirrors.map(mirrorLine) : [],
+    dryRun ? renderImages(images) : listImages(changed),
+    renderUnverified(images),
+    renderSkipped(result.skipped),
     formatFields(fields),
-    ...mirrors,
-    ...images,
-    ...renderUnverified(result.images),
-    ...renderSkipped(result.skipped),
-    ...next,
-  ].join('\n')
+    formatEnd(head, [
+      ...(unopened === undefined
+        ? signedBy(result)
+        : [['signed by', `the key in ${escapeLine(unopened)}, not opened; taken for P-256`] as const]),
+      digestField(bundle),
+    ]),
+  )
 }
 
 function signedBy({ hasSignature, keyFingerprint, certificate }: PackResult): [string, string][] {
@@ -107,17 +103,24 @@ function signedBy({ hasSignature, keyFingerprint, certificate }: PackResult): [s
   ]
 }
 
-function nextStep(file: string, { certificate }: PackResult, keyFile: string | undefined): string[] {
-  if (!certificate) {
-    const flag = keyFile === undefined ? '--integrity-only' : `--key ${shellWord(keyFile)}`
-    return [`Next: airgap verify ${shellWord(file)} ${flag}`]
-  }
+/**
+ * How the bundle is checked; undefined where there is none in a file.
+ * @param keyFile the public key's.
+ */
+export function afterPacking(
+  { dryRun, file, certificate }: PackResult,
+  keyFile: string | undefined,
+): string | undefined {
+  if (dryRun || file === undefined || file === '-') return undefined
+  const command = `airgap verify ${shellWord(file)}`
+  if (!certificate)
+    return `${command} ${keyFile === undefined ? '--integrity-only' : `--key ${shellWord(keyFile)}`}`
   return [
-    `Next: airgap verify ${shellWord(file)} --trusted-root trusted_root.json \\`,
+    `${command} --trusted-root trusted_root.json \\`,
     `        --certificate-identity ${shellWord(certificate.identity)} \\`,
     `        --certificate-oidc-issuer ${shellWord(certificate.issuer)}`,
     'Get the trusted root by `airgap trust-root fetch`; carry it by another way.',
-  ]
+  ].join('\n')
 }
 
 /** Blobs that had only begun count for their bytes. */

@@ -1,8 +1,11 @@
+import type { Amount } from '../transfer/amount.ts'
 import type { PlannedPush } from '../transfer/push/planned-push.ts'
 import type { Receipt } from '../transfer/push/receipt.ts'
 import type { UpstreamVerdict } from '../transfer/upstream/verdict.ts'
 import { kubeadmSettings, registryMirrors } from '../transfer/push/next-steps.ts'
-import { formatBytes, formatFields, labelled, plural } from './format.ts'
+import { formatBytes, formatEnd, formatFields, labelled, paragraphs, plural, shellWord } from './format.ts'
+import { digestField } from './render-bundle.ts'
+import { marked } from './render-images.ts'
 import { countReferrers } from './render-referrers.ts'
 import { plannedSignatureLines, signatureLines, signerField } from './render-signatures.ts'
 import type { ReportFile } from './reports.ts'
@@ -34,6 +37,22 @@ const REFERRERS_WILL = {
   'left-out': 'left out (--referrers)',
 }
 
+/** The same of all images together, as fields. */
+function referrerFields<R extends Parameters<typeof countReferrers>[0][number], S extends string>(
+  images: readonly { referrers?: readonly R[] | undefined }[],
+  stateOf: (referrer: R) => S,
+  words: Record<S, string>,
+): [string, string][] {
+  const groups = Map.groupBy(
+    images.flatMap(({ referrers = [] }) => referrers),
+    stateOf,
+  )
+  return (Object.keys(words) as S[]).flatMap((state): [string, string][] => {
+    const group = groups.get(state)
+    return group ? [['attached', `${words[state]}: ${countReferrers(group)}`]] : []
+  })
+}
+
 /** What becomes of what travels along, a line for each outcome. */
 function referrerLines<R extends Parameters<typeof countReferrers>[0][number], S extends string>(
   referrers: readonly R[],
@@ -47,42 +66,19 @@ function referrerLines<R extends Parameters<typeof countReferrers>[0][number], S
   })
 }
 
+/** @param details each image with its digest and all that will be done, instead of on one line. */
 export function renderPushPlan(
   document: PushPlanDocument,
-  upstream: readonly UpstreamVerdict[] = [],
+  { details, upstream = [] }: { details: boolean; upstream?: readonly UpstreamVerdict[] | undefined },
 ): string {
-  const lines = document.images.map((image) => {
-    const { source, target, digest, tag, sparseIndex, referrers, imageSignatures } = image
-    const state = tag.previousDigest
-      ? labelled(`${TAG_WILL[tag.state]} from`, tag.previousDigest, 4)
-      : [`    ${TAG_WILL[tag.state]}`]
-    const index = sparseIndex
-      ? labelled(
-          `the source's index ${INDEX_WILL[sparseIndex.state]}, tagged ${sparseIndex.tag}:`,
-          sparseIndex.digest,
-          4,
-        )
-      : []
-    return [
-      source,
-      `    ${target}`,
-      `    ${digest}`,
-      ...state,
-      ...index,
-      ...referrerLines(referrers ?? [], ({ state: will }) => will, REFERRERS_WILL),
-      ...plannedSignatureLines(imageSignatures),
-    ].join('\n')
-  })
   const projects = (document.createdProjects ?? []).map(({ name, visibility }): [string, string] => [
     'to create',
     `project ${name} (${visibility})`,
   ])
   const { uploaded, mounted } = document.totals
-  return [
-    `Plan: ${plural(document.images.length, 'image')}. Nothing was sent.`,
+  return paragraphs(
+    document.images.flatMap((image) => (details ? planDetails(image) : planLines(image))),
     formatFields([
-      ['bundle digest', document.bundle.digest],
-      ...signedByFields(document),
       ...policyFieldLines(document),
       ...upstreamField(upstream),
       ...sequenceField(document),
@@ -91,11 +87,45 @@ export function renderPushPlan(
         'to upload',
         `${plural(uploaded.count, 'blob')}, ${formatBytes(uploaded.bytes)}; to mount ${mounted.count}`,
       ],
+      ...referrerFields(document.images, ({ state }) => state, REFERRERS_WILL),
       ...signerField(document.imageSigning, 'to sign with'),
     ]),
-    '',
-    ...lines,
-  ].join('\n')
+    formatEnd(`Plan: ${plural(document.images.length, 'image')}. Nothing was sent.`, [
+      ...signedByFields(document),
+      digestField(document.bundle),
+    ]),
+  )
+}
+
+type PlannedImage = PushPlanDocument['images'][number]
+
+function planLines({ target, tag, referrers = [] }: PlannedImage): string[] {
+  const taken = referrers.filter(({ state }) => state === 'taken')
+  const state = { created: 'new', unchanged: 'there already', moved: 'THE TAG WILL MOVE' }[tag.state]
+  return [`  ${target}${marked([state])}`, ...referrerLines(taken, ({ state: will }) => will, REFERRERS_WILL)]
+}
+
+function planDetails(image: PlannedImage): string[] {
+  const { source, target, digest, tag, sparseIndex, referrers, imageSignatures } = image
+  const state = tag.previousDigest
+    ? labelled(`${TAG_WILL[tag.state]} from`, tag.previousDigest, 4)
+    : [`    ${TAG_WILL[tag.state]}`]
+  const index = sparseIndex
+    ? labelled(
+        `the source's index ${INDEX_WILL[sparseIndex.state]}, tagged ${sparseIndex.tag}:`,
+        sparseIndex.digest,
+        4,
+      )
+    : []
+  return [
+    source,
+    `    ${target}`,
+    `    ${digest}`,
+    ...state,
+    ...index,
+    ...referrerLines(referrers ?? [], ({ state: will }) => will, REFERRERS_WILL),
+    ...plannedSignatureLines(imageSignatures),
+  ]
 }
 
 const INDEX_IS = {
@@ -115,26 +145,32 @@ const REFERRERS_ARE = {
   'left-out': 'left out (--referrers)',
 }
 
-/** What was done, and what the operator needs next. */
+export interface PushEnd {
+  /** Each image with its digest and all that was done, instead of on one line. */
+  details: boolean
+  receiptFile: string
+  report?: ReportFile | undefined
+  upstream?: readonly UpstreamVerdict[] | undefined
+}
+
+/** What was done, what nodes need to be told, and the verdict last. */
 export function renderReceipt(
   receipt: Receipt,
-  receiptFile: string,
-  report?: ReportFile,
-  upstream: readonly UpstreamVerdict[] = [],
+  { details, receiptFile, report, upstream = [] }: PushEnd,
 ): string {
-  const { totals, images } = receipt
-  const count = ({ count: number, bytes }: { count: number; bytes: number }): string =>
-    `${number} (${formatBytes(bytes)})`
+  const { totals, images, target } = receipt
+  const { uploaded, mounted, present, manifests } = totals
   const fields: [string, string][] = [
-    ['bundle digest', receipt.bundle.digest],
-    ...signedByFields(receipt),
     ...signerField(receipt.imageSigning),
     ...policyFieldLines(receipt),
     ...upstreamField(upstream),
     ...sequenceField(receipt),
-    ['uploaded', count(totals.uploaded)],
-    ['mounted', count(totals.mounted)],
-    ['was there', count(totals.present)],
+    ['uploaded', amountText(uploaded, manifests.uploaded)],
+    ...(mounted.count === 0 ? [] : [['mounted', amountText(mounted)] as [string, string]]),
+    ...(present.count + manifests.present.count === 0
+      ? []
+      : [['was there', amountText(present, manifests.present)] as [string, string]]),
+    ...referrerFields(images, ({ outcome }) => outcome, REFERRERS_ARE),
     ['tags moved', String(totals.tagsMoved)],
     ...(receipt.createdProjects ?? []).map(({ name, visibility }): [string, string] => [
       'created',
@@ -143,23 +179,67 @@ export function renderReceipt(
     ['receipt', receiptFile],
     ...(report ? reportFields(report, 'both') : []),
   ]
-  const list = images.flatMap(({ target, digest, tag, sparseIndex, referrers, imageSignatures }) => [
+  const place = [target.registry, target.prefix].filter(Boolean).join('/')
+  return paragraphs(
+    images.flatMap((image) => (details ? pushedDetails(image) : pushedLines(image))),
+    kubeadmLines(receipt),
+    mirrorLines(receipt),
+    formatFields(fields),
+    formatEnd(`Pushed ${plural(images.length, 'image')} to ${place}; every tag was read back`, [
+      ...signedByFields(receipt),
+      digestField(receipt.bundle),
+    ]),
+  )
+}
+
+/** What comes after a push: undefined where nodes need not be told anything. */
+export function afterPush(receipt: Receipt, signingKey: string | undefined): string | undefined {
+  const { registry, prefix } = receipt.target
+  const place = [registry, prefix].filter(Boolean).join('/')
+  if (signingKey !== undefined)
+    return `airgap policy kyverno ${shellWord(place)} --key ${shellWord(signingKey)}`
+  const isAny = kubeadmLines(receipt).length + mirrorLines(receipt).length > 0
+  return isAny ? 'set up the nodes by the lines above' : undefined
+}
+
+function amountText(blobs: Amount, manifests?: Amount): string {
+  const bytes = formatBytes(blobs.bytes + (manifests?.bytes ?? 0))
+  const also = manifests === undefined ? '' : ` and ${plural(manifests.count, 'manifest')}`
+  return `${plural(blobs.count, 'blob')}${also}, ${bytes}`
+}
+
+type PushedImage = Receipt['images'][number]
+
+/** Everything that is as it should be is in the receipt, and not here. */
+function pushedLines({
+  target,
+  tag,
+  sparseIndex,
+  referrers = [],
+  imageSignatures = [],
+}: PushedImage): string[] {
+  const lost = referrers.filter(({ outcome }) => outcome === 'refused' || outcome === 'not-sent')
+  const isIndexLost = sparseIndex?.outcome === 'refused' || sparseIndex?.outcome === 'not-sent'
+  return [
+    `  ${target}${marked(tag.state === 'moved' ? ['the tag was moved'] : [])}`,
+    ...(imageSignatures.some(({ outcome }) => outcome === 'not-signed')
+      ? signatureLines(imageSignatures)
+      : []),
+    ...(isIndexLost ? labelled(INDEX_IS[sparseIndex.outcome], sparseIndex.digest, 4) : []),
+    ...referrerLines(lost, ({ outcome }) => outcome, REFERRERS_ARE),
+  ]
+}
+
+function pushedDetails(image: PushedImage): string[] {
+  const { target, digest, tag, sparseIndex, referrers, imageSignatures } = image
+  return [
     target,
     `    ${digest}`,
     ...signatureLines(imageSignatures),
     ...(sparseIndex ? labelled(INDEX_IS[sparseIndex.outcome], sparseIndex.digest, 4) : []),
     ...(tag.state === 'moved' ? labelled('the tag was moved from', tag.previousDigest ?? '', 4) : []),
     ...referrerLines(referrers ?? [], ({ outcome }) => outcome, REFERRERS_ARE),
-  ])
-  const { registry, prefix } = receipt.target
-  return [
-    `Pushed ${plural(images.length, 'image')} to ${[registry, prefix].filter(Boolean).join('/')}; every tag was read back`,
-    formatFields(fields),
-    '',
-    ...list,
-    ...kubeadmLines(receipt),
-    ...mirrorLines(receipt),
-  ].join('\n')
+  ]
 }
 
 function kubeadmLines({ images }: Receipt): string[] {

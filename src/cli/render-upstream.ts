@@ -29,6 +29,21 @@ export function upstreamField(records: readonly { state: State }[]): [string, st
   return records.length === 0 ? [] : [['upstream', countUpstream(records)]]
 }
 
+/**
+ * What must not be overlooked of an image's upstream, in a word or two.
+ * @param verdicts what was found here; undefined where nobody looked, and only the packer's word is there.
+ */
+export function upstreamMarks(
+  verdicts: readonly UpstreamVerdict[] | undefined,
+): (image: ImageEntry) => string[] {
+  const states = new Map(verdicts?.map(({ image, state }) => [image, state]))
+  return ({ source, upstream }) => {
+    const state = verdicts ? states.get(source) : upstream?.state
+    if (state === undefined || state === 'verified') return []
+    return [`upstream ${state === 'warned' ? 'not verified' : state}`]
+  }
+}
+
 /** Images that were packed without a verified signature, as a paragraph of its own; nothing where there is none. */
 export function renderUnverified(images: readonly ImageEntry[]): string[] {
   const lines = images.flatMap(({ source, upstream }) =>

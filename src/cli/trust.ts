@@ -1,5 +1,6 @@
 import { AirgapError } from '../errors.ts'
 import type { Trust } from '../library/trust.ts'
+import { shellWord } from './format.ts'
 import { givenIdentityFlags, identitiesFrom, type IdentityFlagValues } from './identity-flags.ts'
 
 /** The values of `trustFlags`. */
@@ -48,6 +49,32 @@ export function trustFrom(flags: TrustFlagValues, unauthenticated: { flag: strin
     unauthenticated: unauthenticated.isSet,
     ...expectations(flags),
   }
+}
+
+const PASTED = [
+  'key',
+  'policy',
+  'signature',
+  'certificate-identity',
+  'certificate-identity-regexp',
+  'certificate-oidc-issuer',
+  'certificate-oidc-issuer-regexp',
+  'trusted-root',
+  'upstream-policy',
+  'expect-digest',
+  'expect-name',
+  'min-sequence',
+] as const
+
+/** The same flags again, to be pasted behind another command; `undefined` where they name nobody. */
+export function trustWords(flags: TrustFlagValues): string | undefined {
+  if (flags.policy === undefined && !flags.key?.length && givenIdentityFlags(flags).length === 0)
+    return undefined
+  return PASTED.flatMap((name) => {
+    const value = flags[name]
+    const values = Array.isArray(value) ? value : value === undefined ? [] : [String(value)]
+    return values.map((text) => `--${name} ${shellWord(text)}`)
+  }).join(' ')
 }
 
 function expectations(

@@ -1,5 +1,6 @@
 import { Args } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
+import { shellWord } from '../cli/format.ts'
 import { evidenceOf, highlightOf, renderEvidence } from '../cli/render-evidence.ts'
 import type { Evidence } from '../cli/shapes/evidence.ts'
 
@@ -24,11 +25,12 @@ export default class Inspect extends BaseCommand {
     const opened = await openBundle(args.bundle, { keys: [], unauthenticated: true, now: Number.NaN })
     try {
       const evidence = opened.description && evidenceOf(opened, opened.description, false)
-      if (evidence) this.print(renderEvidence(evidence), highlightOf(evidence))
+      if (evidence) this.print(renderEvidence(evidence, { details: true }), highlightOf(evidence))
       if (opened.problems.length > 0 || !evidence) {
         const { verificationError } = await import('../transfer/check/verify.ts')
         throw verificationError(args.bundle, opened)
       }
+      this.printNext(`airgap verify ${shellWord(args.bundle)} --key PUB`)
       return evidence
     } finally {
       await opened.reader.close()

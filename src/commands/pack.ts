@@ -9,7 +9,7 @@ import { descriptionFrom } from '../cli/pack-inputs.ts'
 import { openPlannedSigner, openSigner, publicKeyFile } from '../cli/signer.ts'
 import { Progress } from '../cli/progress.ts'
 import { sourcesFrom } from '../cli/resolving.ts'
-import { packResult, renderPack, withUnfinished } from '../cli/render-pack.ts'
+import { afterPacking, packResult, renderPack, withUnfinished } from '../cli/render-pack.ts'
 import { skippedWarning } from '../cli/render-skipped.ts'
 import type { PackResult } from '../cli/shapes/pack.ts'
 import { compareLock } from '../cli/stale-lock.ts'
@@ -179,9 +179,11 @@ export default class Pack extends BaseCommand {
         isDryRun: flags['dry-run'],
         key: isUnopened ? undefined : key,
       })
-      const text = renderPack(result, publicKeyFile(flags), isUnopened ? flags.key : undefined)
+      const text = renderPack(result, isUnopened ? flags.key : undefined)
       if (toStandardOutput) this.note(text)
       else this.print(text)
+      const next = afterPacking(result, publicKeyFile(flags))
+      if (next !== undefined) this.printNext(next)
       const lacking = skippedWarning(toStandardOutput ? undefined : basename(flags.output), result.skipped)
       if (lacking !== undefined) this.warning(lacking)
       return result

@@ -3,19 +3,22 @@ import { Args, Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
 import {
   concurrencyFlag,
+  imagesFlag,
   imageSigningFlags,
   registryFlags,
   reportFlag,
   stateFlag,
   trustFlags,
 } from '../cli/flags.ts'
+import { shellWord } from '../cli/format.ts'
 import { imageSigningFrom } from '../cli/image-signing.ts'
 import { Progress } from '../cli/progress.ts'
 import { PushRecords } from '../cli/push-records.ts'
 import { pressureOptions, registryOptions } from '../cli/registries.ts'
-import { planDocument, renderPushPlan, renderReceipt } from '../cli/render-push.ts'
+import { afterPush, planDocument, renderPushPlan, renderReceipt } from '../cli/render-push.ts'
 import type { PushResult } from '../cli/shapes/push.ts'
 import { reportedCommand } from '../cli/reports.ts'
+import { publicKeyFile } from '../cli/signer.ts'
 import { openDocumentKey } from '../cli/signed-document.ts'
 import { trustFrom } from '../cli/trust.ts'
 import { upstreamFlags, upstreamFrom } from '../cli/upstream.ts'
@@ -117,6 +120,7 @@ export default class Push extends BaseCommand {
       description: "Read the target's blobs back and hash them before tags are set",
     }),
     'dry-run': Flags.boolean({ description: 'Print the plan and send nothing' }),
+    ...imagesFlag,
     receipt: Flags.string({
       description:
         'Where the receipt goes; by default a new file in the present folder, or in airgap/receipts of the state folder where that cannot be written',
@@ -211,7 +215,9 @@ export default class Push extends BaseCommand {
         const kept = await records.keepIncomplete(receipt)
         this.warning(kept.message)
         // Nothing is missing but source indexes and referrers: what comes next is the same.
-        if (isAllTagged(receipt)) this.print(renderReceipt(receipt, kept.file, undefined, upstream))
+        if (isAllTagged(receipt)) {
+          this.print(renderReceipt(receipt, { details: flags.images, receiptFile: kept.file, upstream }))
+        }
       },
       reportCommand: reportedCommand('push', raw, { ...BaseCommand.baseFlags, ...Push.flags }),
       onReport: async (report) => {
@@ -224,14 +230,18 @@ export default class Push extends BaseCommand {
         const planned = await planPush(args.bundle, args.registry, { ...options, signal })
         progress.stop()
         const document = planDocument(planned)
-        this.print(renderPushPlan(document, upstream))
+        this.print(renderPushPlan(document, { details: flags.images, upstream }))
+        const words = this.argv.filter((word) => word !== '--dry-run')
+        this.printNext(['airgap', 'push', ...words].map(shellWord).join(' '))
         return document
       }
       await records.reserveReport()
       const receipt = await push(args.bundle, args.registry, { ...options, signal })
       progress.stop()
       const { receiptFile, report } = await records.keep(receipt)
-      this.print(renderReceipt(receipt, receiptFile, report, upstream))
+      this.print(renderReceipt(receipt, { details: flags.images, receiptFile, report, upstream }))
+      const next = afterPush(receipt, signImages && publicKeyFile({ key: flags['sign-images'] }))
+      if (next !== undefined) this.printNext(next)
       return { ...receipt, receiptFile, report }
     } finally {
       progress.stop()

@@ -1,12 +1,12 @@
 import { Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
 import { withConfig } from '../cli/config.ts'
-import { shellWord } from '../cli/format.ts'
-import { imageArgs, outputForceFlag, resolvingFlags } from '../cli/flags.ts'
+import { paragraphs, shellWord } from '../cli/format.ts'
+import { imageArgs, imagesFlag, outputForceFlag, resolvingFlags } from '../cli/flags.ts'
 import { imagesOf } from '../cli/inputs.ts'
 import { Progress } from '../cli/progress.ts'
 import { sourcesFrom } from '../cli/resolving.ts'
-import { countImages, renderImages } from '../cli/render-images.ts'
+import { countImages, listImages, renderImages } from '../cli/render-images.ts'
 import { renderSkipped, skippedWarning } from '../cli/render-skipped.ts'
 import { AirgapError } from '../errors.ts'
 import { OutputFile } from '../files/output-file.ts'
@@ -42,6 +42,7 @@ export default class Resolve extends BaseCommand {
       helpGroup: 'OUTPUT',
     }),
     ...outputForceFlag,
+    ...imagesFlag,
     ...resolvingFlags,
   }
 
@@ -74,12 +75,17 @@ export default class Resolve extends BaseCommand {
         await output.commit()
       }
       if (toStandardOutput) process.stdout.write(bytes)
-      else this.print([renderImages(lock.images), ...renderSkipped(lock.skipped)].join('\n'))
-      if (output && flags.output !== undefined)
-        this.note(
-          `Pinned ${countImages(lock.images)} in ${flags.output}. Next: airgap pack --lock ${shellWord(flags.output)} -o FILE --key KEY`,
-        )
-      const lacking = skippedWarning(output?.path, lock.skipped)
+      else {
+        // With a lock, the digests are there.
+        const isBrief = output !== undefined && !flags.images
+        const images = isBrief ? listImages(lock.images) : renderImages(lock.images)
+        this.print(paragraphs(images, renderSkipped(lock.skipped)))
+      }
+      if (output && flags.output !== undefined) {
+        this.note(`Pinned ${countImages(lock.images)} in ${flags.output}`)
+        this.note(`Next: airgap pack --lock ${shellWord(flags.output)} -o FILE --key KEY`)
+      }
+      const lacking = skippedWarning(flags.output, lock.skipped)
       if (lacking !== undefined) this.warning(lacking)
       return lock
     } catch (error) {

@@ -1,9 +1,9 @@
 import { Args, Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
-import { signingFlags, trustFlags } from '../cli/flags.ts'
+import { imagesFlag, signingFlags, trustFlags } from '../cli/flags.ts'
 import { Progress } from '../cli/progress.ts'
 import { canPrompt, Prompt } from '../cli/prompt.ts'
-import { highlightOfSign, renderSign, renderToSign, signResult } from '../cli/render-sign.ts'
+import { afterSigning, highlightOfSign, renderSign, renderToSign, signResult } from '../cli/render-sign.ts'
 import type { SignResult } from '../cli/shapes/sign.ts'
 import { givenIdentityFlags } from '../cli/identity-flags.ts'
 import { openSigner, publicKeyFile } from '../cli/signer.ts'
@@ -59,6 +59,7 @@ export default class Sign extends BaseCommand {
       helpGroup: 'TRUST',
     }),
     ...otherTrustFlags,
+    ...imagesFlag,
     yes: Flags.boolean({
       char: 'y',
       description: 'Do not ask before signing',
@@ -108,7 +109,7 @@ export default class Sign extends BaseCommand {
         output: flags.output,
         onVerified: async (bundle) => {
           progress.stop()
-          await this.#confirm(bundle, flags.yes)
+          await this.#confirm(bundle, flags)
           progress = new Progress()
         },
         onEvent: (event) => progress.onEvent(event),
@@ -116,7 +117,8 @@ export default class Sign extends BaseCommand {
       })
       progress.stop()
       const result = signResult(opened, { key, output: flags.output })
-      this.print(renderSign(result, publicKeyFile(flags) ?? ''), highlightOfSign(result))
+      this.print(renderSign(result), highlightOfSign(result))
+      this.printNext(afterSigning(result, publicKeyFile(flags) ?? ''))
       return result
     } finally {
       progress.stop()
@@ -127,9 +129,9 @@ export default class Sign extends BaseCommand {
    * Shows what is going to be signed, and asks where somebody can be asked.
    * @throws AirgapError `INTERRUPTED` where the answer is not yes.
    */
-  async #confirm(bundle: VerifiedBundle, isDecided: boolean): Promise<void> {
-    const text = renderToSign(bundle)
-    const mustAsk = !isDecided && canPrompt()
+  async #confirm(bundle: VerifiedBundle, { yes, images }: { yes: boolean; images: boolean }): Promise<void> {
+    const text = renderToSign(bundle, { details: images })
+    const mustAsk = !yes && canPrompt()
     // What is asked about is shown under --quiet, too.
     if (mustAsk && log.isQuiet) process.stderr.write(`${escapeForeign(text)}\n`)
     this.note(text)

@@ -1,6 +1,7 @@
 import { Args, Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
-import { reportFlag, stateFlag, trustFlags } from '../cli/flags.ts'
+import { imagesFlag, reportFlag, stateFlag, trustFlags } from '../cli/flags.ts'
+import { shellWord } from '../cli/format.ts'
 import { Progress } from '../cli/progress.ts'
 import {
   keepFailureReport,
@@ -12,7 +13,7 @@ import {
 import { evidenceOf, highlightOf, renderEvidence } from '../cli/render-evidence.ts'
 import type { Evidence } from '../cli/shapes/evidence.ts'
 import { openDocumentKey } from '../cli/signed-document.ts'
-import { trustFrom } from '../cli/trust.ts'
+import { trustFrom, trustWords } from '../cli/trust.ts'
 import { upstreamFlags, upstreamFrom } from '../cli/upstream.ts'
 
 export default class Verify extends BaseCommand {
@@ -64,6 +65,7 @@ export default class Verify extends BaseCommand {
       helpGroup: 'TRUST',
     }),
     ...upstreamFlags,
+    ...imagesFlag,
     ...reportFlag,
     'report-key': Flags.string({
       description: 'Private key to sign the report with: FILE.sigstore.json and FILE.sig beside it',
@@ -111,7 +113,13 @@ export default class Verify extends BaseCommand {
       })
       progress.stop()
       const evidence = { ...evidenceOf(opened, opened.description, true), ...(report ? { report } : {}) }
-      this.print(renderEvidence(evidence), highlightOf(evidence))
+      this.print(renderEvidence(evidence, { details: flags.images }), highlightOf(evidence))
+      const given = trustWords(flags)
+      this.printNext(
+        given === undefined
+          ? `airgap verify ${shellWord(args.bundle)} --key PUB, with the public key of who ought to have made it`
+          : `airgap push ${shellWord(args.bundle)} REGISTRY ${given} --dry-run`,
+      )
       return evidence
     } finally {
       progress.stop()

@@ -46,7 +46,7 @@ export interface HashRangesOptions<T extends Range> {
 }
 
 /**
- * Hashes parts of a file on all cores, largest first.
+ * Hashes parts of a file on all cores, in the order given: the largest are best among the first.
  *
  * @param onRange is told of each part when its digest is known, in the order in which they finish.
  * @throws AirgapError `FILE` when the disk fails; the signal's reason when called off.
@@ -67,7 +67,7 @@ export async function hashRanges<T extends Range>(
     }
     return
   }
-  const queue = ranges.toSorted((a, b) => b.size - a.size)
+  const queue = [...ranges]
   const workers = Array.from({ length: Math.max(1, Math.min(threads, queue.length)) }, () =>
     startThread('range-hash'),
   )

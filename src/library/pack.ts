@@ -65,6 +65,10 @@ export interface Packed {
   bundleDigest: Digest
   size: number
   entries: number
+  /** Layers, configs and other blobs in it, each once. */
+  blobs: Amount
+  /** Manifests and indexes in it, each once. */
+  manifests: Amount
   description: BundleDescription
   isSigned: boolean
   /** Whom the certificate names that it was signed with, and where that is entered; not in a plan. */
@@ -186,6 +190,8 @@ function packedOf({ plan, summary }: { plan: PackPlan; summary: PackSummary }, m
     bundleDigest: plan.plan.bundleDigest,
     size: plan.plan.totalSize,
     entries: plan.plan.entries.length,
+    blobs: plan.blobs,
+    manifests: plan.manifests,
     description: plan.description,
     isSigned: (plan.signature ?? plan.late) !== undefined,
     ...(certificate ? { certificate } : {}),

@@ -1,4 +1,3 @@
-import { isUtf8 } from 'node:buffer'
 import { createHash } from 'node:crypto'
 import { readFile, stat } from 'node:fs/promises'
 import { homedir } from 'node:os'
@@ -210,11 +209,7 @@ async function fromEnvironment(registry: string, env: NodeJS.ProcessEnv): Promis
         `the password file ${passwordFile} is larger than ${MAX_PASSWORD_FILE} bytes`,
       )
     }
-    const bytes = await readFile(passwordFile)
-    if (!isUtf8(bytes)) {
-      throw new AirgapError('CREDENTIALS', `the password file ${passwordFile} is not UTF-8`)
-    }
-    password = bytes.toString('utf8').replace(/\r?\n$/, '')
+    password = (await readFile(passwordFile, 'utf8')).replace(/\r?\n$/, '')
   } catch (error) {
     throw fileError(error, 'read the password file', passwordFile)
   }

@@ -1,7 +1,7 @@
 import type { ItemOutcome, OnEvent } from './events.ts'
 
 /** An image, and what it waits for in a phase: digests, or whatever else names its parts there. */
-interface WaitingImage {
+export interface WaitingImage {
   name: string
   /** Bytes of the whole image. */
   bytes: number
@@ -68,4 +68,26 @@ interface Waiting {
 function rank(outcome: ItemOutcome): number {
   const at = ORDER.indexOf(outcome)
   return at < 0 ? ORDER.length : at
+}
+
+/**
+ * Parts of images in a good order to work on them: image by image, so that some are complete long before the end; the
+ * one with the largest part first, and its largest part first, so that no long transfer is left alone at the end.
+ * @param imagesOf to whom a part belongs: it comes with the first of them. What belongs to none comes last.
+ */
+export function imageByImage<T, I>(
+  parts: readonly T[],
+  sizeOf: (part: T) => number,
+  imagesOf: (part: T) => Iterable<I>,
+): T[] {
+  const largestFirst = parts.toSorted((a, b) => sizeOf(b) - sizeOf(a))
+  // An image takes its place when its largest part comes.
+  const places = new Map<I, number>()
+  for (const part of largestFirst) {
+    for (const image of imagesOf(part)) if (!places.has(image)) places.set(image, places.size)
+  }
+  const placeOf = (part: T): number =>
+    Math.min(Infinity, ...Array.from(imagesOf(part), (image) => places.get(image) ?? Infinity))
+  const groups = Map.groupBy(largestFirst, placeOf)
+  return [...groups].toSorted(([a], [b]) => (a < b ? -1 : 1)).flatMap(([, group]) => group)
 }

@@ -42,8 +42,8 @@ describe('what was left out', () => {
     await opened.reader.close()
     const evidence = evidenceOf(opened, opened.description!, true)
     expect(evidence.skipped).toEqual([hostile])
-    const screen = renderEvidence(evidence)
-    expect(screen).toContain('1 (listed below)')
+    const screen = renderEvidence(evidence, { details: false })
+    expect(screen).toContain('1 (listed above)')
     expect(screen).toContain('left out: example.test/gone:1\n    because no\\u{202e}such \\u{ad}thing')
   })
 

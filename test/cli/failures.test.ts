@@ -64,7 +64,7 @@ it('with it: 0, and every screen and document says what was left out', async () 
   expectResult('verify', verified.json())
   expect(verified.json()).toMatchObject({ skipped })
   const inspected = await run(['inspect', 'b.tar'])
-  expect(inspected.stdout).toMatch(/left out +1 \(listed below\)/)
+  expect(inspected.stdout).toMatch(/left out +1 \(listed above\)/)
   expect(inspected.stdout).toContain(`\nleft out: ${missing}\n`)
 })
 

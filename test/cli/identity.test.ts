@@ -83,7 +83,7 @@ describe('who has signed with a certificate is told', () => {
     expect(text).toMatchObject({ code: 0 })
     expect(text.stdout).toContain('b.tar: GOOD: complete, unaltered, and signed by the identity given\n')
     expect(text.stdout).toMatch(
-      /\n {2}signature +https:\/\/ci\.example\.internal\/release\n {2}vouched for by +https:\/\/accounts\.example\.internal\n {2}signed at +2026-06-01T12:00:00Z\n {2}log entry +\d+\n {2}trusted root +trusted_root\.json\n/,
+      /\n {2}signed by +https:\/\/ci\.example\.internal\/release\n {2}vouched for by +https:\/\/accounts\.example\.internal\n {2}signed at +2026-06-01T12:00:00Z\n {2}log entry +\d+\n {2}trusted root +trusted_root\.json\n/,
     )
     const json = await residentAirgap(['verify', 'b.tar', ...FLAGS, '--json'], { cwd: folder.path })
     const document = json.json()
@@ -107,7 +107,7 @@ describe('who has signed with a certificate is told', () => {
     expect(plan.authentication).toMatchObject({ state: 'signed', signers: [SIGNER] })
     const byName =
       /\n {2}signed by +https:\/\/ci\.example\.internal\/release\n {2}vouched for by +https:\/\/accounts\.example\.internal\n/
-    expect(renderPushPlan(planDocument(plan))).toMatch(byName)
+    expect(renderPushPlan(planDocument(plan), { details: false })).toMatch(byName)
     const receipt = await push(bundle, registry.host, target)
     expect(receipt.authentication).toMatchObject({
       state: 'signed',
@@ -115,7 +115,7 @@ describe('who has signed with a certificate is told', () => {
       issuer: ISSUER,
       signers: [SIGNER],
     })
-    expect(renderReceipt(receipt, 'receipt.json')).toMatch(byName)
+    expect(renderReceipt(receipt, { details: false, receiptFile: 'receipt.json' })).toMatch(byName)
   })
 
   test('by sign, whose approver is another', async () => {
@@ -124,7 +124,7 @@ describe('who has signed with a certificate is told', () => {
     await writeFile(folder.file('approver.pem'), privateKey.export({ type: 'pkcs8', format: 'pem' }))
     const approver = await readPrivateKey(folder.file('approver.pem'), async () => undefined)
     const opened = await signBundle(bundle, { ...trust, key: approver, output })
-    const text = renderSign(signResult(opened, { key: approver, output }), 'PUB')
+    const text = renderSign(signResult(opened, { key: approver, output }))
     expect(text).toMatch(/complete, unaltered, and signed by the identity given\n/)
     expect(text).toMatch(
       /\n {2}made by +https:\/\/ci\.example\.internal\/release\n {2}vouched for by +https:\/\/accounts\.example\.internal\n/,

@@ -200,8 +200,7 @@ describe('what comes out', () => {
     for (const image of done) delete image.content
     expect(plan.images).toEqual(done)
     expect(plan.totals.tagsMoved).toBe(1)
-    const { manifests } = count(receipt)
-    expect(receipt.totals.uploaded.count).toBe(plan.totals.uploaded.count + manifests)
+    expect(receipt.totals.uploaded).toEqual(plan.totals.uploaded)
     expect(receipt.totals.mounted).toEqual(plan.totals.mounted)
   })
 
@@ -293,14 +292,4 @@ async function commandNames(): Promise<string[]> {
     .filter((name) => name.endsWith('.ts'))
     .map((name) => name.slice(0, -3))
     .toSorted()
-}
-
-function count(receipt: Record<string, any>): { manifests: number } {
-  const uploaded = new Set<string>()
-  for (const { target: name, content } of receipt.images) {
-    const repository = (name as string).slice(0, (name as string).lastIndexOf(':'))
-    for (const { digest, kind, outcome } of content)
-      if (kind === 'manifest' && outcome === 'uploaded') uploaded.add(`${repository} ${digest}`)
-  }
-  return { manifests: uploaded.size }
 }

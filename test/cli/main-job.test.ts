@@ -284,7 +284,7 @@ describe('inspect', () => {
   it('shows what is in the bundle and that nothing was verified', async () => {
     const { stdout } = await good(['inspect', 'all.tar'])
     expect(stdout).toContain('NOTHING HERE WAS VERIFIED')
-    expect(stdout).toContain('8 images and 1 artifact')
+    expect(stdout).toContain('9 images (1 of them an artifact)')
     expect(stdout).toContain('registry.k8s.io/kube-apiserver:v1.36.3')
   })
 
@@ -317,8 +317,14 @@ describe('verify', () => {
     expect(stdout).toMatch(/version +7/)
     expect(stdout).toMatch(/sequence +1790000000/)
     expect(stdout).toMatch(/created +2026-09-21T/)
-    expect(stdout).toMatch(/signature\s+key [0-9a-f]{64}/)
-    expect(stdout).toContain('a part of the source')
+    expect(stdout).toMatch(
+      /^ +213 kB {2}docker\.io\/library\/nginx:1\.29 {2}\(part of its source, named by a mirror\)$/m,
+    )
+    expect(stdout.trimEnd()).toMatch(
+      /\nall\.tar: GOOD: .*\n {2}signed by\s+key [0-9a-f]{64}\n {2}bundle digest\s+sha256:[0-9a-f]{64}\nNext: airgap push all\.tar REGISTRY --key airgap\.pub --expect-name demo --min-sequence 1790000000 --dry-run$/,
+    )
+    const details = await good(['verify', 'all.tar', '--key', 'airgap.pub', '--images'])
+    expect(details.stdout).toContain('a part of the source')
     expect(stderr).not.toContain('\u001b')
   })
 

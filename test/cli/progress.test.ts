@@ -6,7 +6,7 @@ import { Progress } from '../../src/cli/progress.ts'
 import { ProgressState, type ProgressSnapshot } from '../../src/cli/progress-state.ts'
 import { phaseText, progressText } from '../../src/cli/progress-text.ts'
 import { blobProgress, type Phase, type TransferEvent } from '../../src/transfer/events.ts'
-import { ImageProgress } from '../../src/transfer/image-progress.ts'
+import { ImageProgress, imageByImage } from '../../src/transfer/image-progress.ts'
 import { logLines } from './schemas.ts'
 
 const MB = 1_000_000
@@ -100,6 +100,35 @@ describe('images', () => {
       { type: 'image', name: 'one', bytes: 3, outcome: 'uploaded' },
       { type: 'image', name: 'two', bytes: 2, outcome: 'uploaded' },
     ])
+  })
+})
+
+describe('the order of work', () => {
+  const sizes = fc.array(
+    fc.record({ size: fc.nat(1000), images: fc.uniqueArray(fc.nat(20), { maxLength: 3 }) }),
+    {
+      maxLength: 60,
+    },
+  )
+
+  it('keeps every part, begins with the largest, and leaves no image open for the next but one', () => {
+    fc.assert(
+      fc.property(sizes, (parts) => {
+        const given = parts.map((part, i) => ({ ...part, i }))
+        const order = imageByImage(
+          given,
+          ({ size }) => size,
+          ({ images }) => images,
+        )
+        expect(order.toSorted((a, b) => a.i - b.i)).toEqual(given)
+        const owned = order.filter(({ images }) => images.length > 0)
+        expect(owned[0]?.size ?? 0).toBe(Math.max(0, ...owned.map(({ size }) => size)))
+        // Of images that share nothing, each is finished before the next is begun.
+        const alone = order.filter(({ images }) => images.length === 1).map(({ images }) => images[0])
+        const runs = alone.filter((image, i) => image !== alone[i - 1])
+        if (order.every(({ images }) => images.length < 2)) expect(new Set(runs).size).toBe(runs.length)
+      }),
+    )
   })
 })
 
@@ -210,7 +239,6 @@ describe('without a terminal', () => {
         '… Fetching  1/3 images  50 MB of 100 MB  0 B/s',
         '  fetched  registry.example/a\\u{1b}[2J:1  50 MB',
         'Tagging 1 image',
-        '  tagged  registry.internal/a:1',
         '',
       ].join('\n'),
     )

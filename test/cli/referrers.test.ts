@@ -41,6 +41,7 @@ it('--referrers: pack, inspect and the plan of a push say what travels along', a
     '--dry-run',
     '--referrers',
     'signatures',
+    '--images',
   ])
   expect(plan.stdout).toContain('    will be put with it:\n      2 signatures, 1 Sigstore bundle (')
   expect(plan.stdout).toContain('    left out (--referrers):\n      1 attestation, 1 SBOM (')

@@ -59,11 +59,11 @@ describe('sign', () => {
     const digest = await bundle()
     const { stderr, stdout } = await good([...SIGN, '-o', 'script.json'])
     expect(stderr).toMatch(
-      new RegExp(
-        `To sign: b\\.tar, complete and unaltered\n[^]*bundle digest[^]*example\\.test/app:1\n +${digest}\n`,
-      ),
+      / B {2}example\.test\/app:1\n[^]*\nTo sign: b\.tar, complete and unaltered\n[^]*bundle digest/,
     )
-    expect(stdout).toMatch(/^Signed b\.tar/)
+    expect(stdout).toMatch(/^Signed b\.tar/m)
+    const detailed = await good([...SIGN, '-o', 'detailed.json', '--images'])
+    expect(detailed.stderr).toMatch(new RegExp(`example\\.test/app:1\n +${digest}\n`))
     expect((await good([...SIGN, '-q', '-o', 'quiet.json'])).stderr).toBe('')
   })
 

@@ -75,7 +75,7 @@ describe('mirrors', () => {
     const flags = ['--mirror', `${source.host}=${mirror.host}`, '--resolve-from', 'mirror']
     const { file, code } = await pack(`${source.host}/app:1`, ...flags)
     expect(code).toBe(0)
-    const { stdout } = await run(['verify', file, '--integrity-only'])
+    const { stdout } = await run(['verify', file, '--integrity-only', '--images'])
     expect(stdout).toContain(`${source.host}/app:1\n`)
     expect(stdout).toContain(`digest named by the mirror ${mirror.host}/app`)
     expect(source.requests.length).toBe(0)

@@ -172,7 +172,7 @@ export const FILES: readonly (readonly [path: string, text: string])[] = [
 
 export const HABITS: readonly string[] = [
   'Results go to standard output, everything else to standard error. --json gives one document on standard output, errors included: {"error": {"code", "message", "hint"}}.',
-  'On a terminal, progress is one live line. In a pipe and in CI it is one line for each finished item, and one every 15 seconds while nothing ends; no control codes. --quiet leaves out all but results, warnings and errors.',
+  'On a terminal, progress is one live line. In a pipe and in CI it is one line for each image whose bytes have moved, and one every 15 seconds while nothing ends; no control codes. --quiet leaves out all but results, warnings and errors.',
   'An existing output is not overwritten without --force. What is not complete never has the name of something complete.',
   'Flags take their value after a space or after =. A flag that may be repeated takes one value each time. After -- everything is an argument.',
   'Ctrl-C ends a command in good order, with exit code 6; a second one ends it at once, with 130.',

@@ -7,11 +7,11 @@ import {
   source,
   ToolSchema,
 } from '../../bundle/description.ts'
-import { described, digest, keyFingerprint, sum, type Known } from '../../bundle/fields.ts'
+import { described, digest, keyFingerprint, type Known } from '../../bundle/fields.ts'
 import { policySchemas, sequenceSchemas } from '../../transfer/check/policy-evidence.ts'
 import { UpstreamVerdictSchema } from '../../transfer/upstream/verdict.ts'
 import { AuthenticationSchema } from '../../transfer/push/receipt.ts'
-import { fileFields, hasSignature } from './pack.ts'
+import { contentSums, fileFields, hasSignature } from './pack.ts'
 
 export const bundleFile = described(v.string(), 'The bundle, as the command line named it')
 
@@ -50,7 +50,7 @@ export const EvidenceSchema = v.object({
   platforms: PlatformsSchema,
   images: v.array(ImageEntrySchema),
   skipped: v.optional(SkippedSchema),
-  blobs: described(sum, 'Blobs delivered or kept as evidence, each once'),
+  ...contentSums,
   resolvedByMirror: described(
     v.array(source),
     'Images whose digest a mirror has named, and not the source (resolvedFrom)',

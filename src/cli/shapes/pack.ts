@@ -13,6 +13,15 @@ export const fileFields = {
   entries: described(wholeNumber, 'How many entries the archive has'),
 }
 
+/** What the archive holds of the images, wherever a bundle is described. */
+export const contentSums = {
+  blobs: described(sum, 'Layers, configs and other blobs in the archive, each once'),
+  manifests: described(
+    sum,
+    'Manifests and indexes in the archive, each once; those that are kept as evidence included',
+  ),
+}
+
 export const hasSignature = described(
   v.boolean(),
   'Whether the bundle carries a signature; says nothing about whose',
@@ -43,6 +52,7 @@ export const PackSchema = v.object({
       'What a bundle was signed with without a key; absent in a dry run',
     ),
   ),
+  ...contentSums,
   platforms: PlatformsSchema,
   images: v.array(ImageEntrySchema),
   mirrors: described(

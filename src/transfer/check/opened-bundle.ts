@@ -1,9 +1,11 @@
 import type { Checksums } from '../../bundle/checksums.ts'
 import type { BundleDescription, ImageEntry } from '../../bundle/description.ts'
+import { digestOfBlobName } from '../../bundle/names.ts'
 import { isCutOff, type BundleEntry, type BundleReader } from '../../bundle/reader.ts'
 import { AirgapError, withHint, type Problem } from '../../errors.ts'
 import { digestOf, type Digest } from '../../oci/digest.ts'
 import type { Index } from '../../oci/manifest.ts'
+import type { Amount } from '../amount.ts'
 import type { Closure } from '../graph.ts'
 import type { ReferrerGraph } from '../referrers.ts'
 import type { SequenceEvidence } from '../sequences/memory.ts'
@@ -84,6 +86,29 @@ export function faultCounter({ problems, checked }: OpenedBundle): (part: Checke
     checked.set(part, faults - counted)
     counted = faults
   }
+}
+
+/**
+ * What an archive holds below `blobs/`, each thing once: manifests and indexes, evidence and referrers' included, and the
+ * blobs that these list. Where the manifests cannot be read, everything is a blob.
+ */
+export function contentSums({ entries, images }: OpenedBundle): { blobs: Amount; manifests: Amount } {
+  const documents = new Set(
+    images.flatMap(({ closure, evidence, referrers }) => [
+      ...closure.documents.keys(),
+      ...evidence.map(({ digest }) => digest),
+      ...referrers.flatMap((referrer) => [...referrer.closure.documents.keys()]),
+    ]),
+  )
+  const sums = { blobs: { count: 0, bytes: 0 }, manifests: { count: 0, bytes: 0 } }
+  for (const { name, size } of entries.values()) {
+    const digest = digestOfBlobName(name)
+    if (digest === undefined) continue
+    const sum = documents.has(digest) ? sums.manifests : sums.blobs
+    sum.count += 1
+    sum.bytes += size
+  }
+  return sums
 }
 
 /** A bundle with nothing wrong in it. */

@@ -4,7 +4,7 @@ import { BLOCK, isZero } from '../../bundle/tar.ts'
 import { AirgapError, type Problem } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { OnEvent } from '../events.ts'
-import { ImageProgress } from '../image-progress.ts'
+import { ImageProgress, imageByImage, type WaitingImage } from '../image-progress.ts'
 import type { TrustOptions } from './authenticate.ts'
 import { hashRanges } from '../../hashing/range-threads.ts'
 import { hashWhole } from '../../hashing/whole-file.ts'
@@ -85,8 +85,10 @@ export async function hashContent(
   const { reader } = opened
   const problems: Problem[] = []
   const bytes = wholeFile ? reader.fileSize : entries.reduce((sum, { size }) => sum + size, 0)
-  const images = imagesOf(opened, entries, onEvent)
+  const parts = partsOfImages(opened, entries)
+  const images = new ImageProgress(parts, onEvent)
   onEvent?.({ type: 'phase', phase: 'check', items: entries.length, bytes, images: images.count })
+  images.begin()
   const onEntry = (entry: BundleEntry, digest: Digest): void => {
     const expected = opened.checksums.get(entry.name)
     if (expected !== undefined && digest !== expected) {
@@ -101,28 +103,40 @@ export async function hashContent(
   }
   if (wholeFile) opened.fileDigest = await hashWhole(reader, entries, onEntry, hashing)
   else
-    await hashRanges(reader, entries, onEntry, { ...hashing, ...(threads === undefined ? {} : { threads }) })
+    await hashRanges(reader, inOrder(entries, parts), onEntry, {
+      ...hashing,
+      ...(threads === undefined ? {} : { threads }),
+    })
   return problems.toSorted((a, b) => (a.entry < b.entry ? -1 : 1))
 }
 
-/** The images that any of these entries belongs to. */
-function imagesOf(
-  opened: OpenedBundle,
-  entries: readonly BundleEntry[],
-  onEvent: OnEvent | undefined,
-): ImageProgress {
+/** Every image, with those of these entries that belong to it; `checked` is all that can be said of the others. */
+function partsOfImages(opened: OpenedBundle, entries: readonly BundleEntry[]): WaitingImage[] {
   const names = new Set(entries.map(({ name }) => name))
-  const images = opened.images.map(({ image, closure, referrers }) => ({
+  return opened.images.map(({ image, closure, referrers }) => ({
     name: image.source,
     bytes: image.size,
     parts: [closure, ...referrers.map((one) => one.closure)]
       .flatMap(({ documents, blobs }) => Array.from(documents.keys()).concat(Array.from(blobs.keys())))
       .map(blobName)
       .filter((one) => names.has(one)),
+    outcome: 'checked',
   }))
-  return new ImageProgress(
-    images.filter(({ parts }) => parts.length > 0),
-    onEvent,
+}
+
+function inOrder(entries: readonly BundleEntry[], images: readonly WaitingImage[]): BundleEntry[] {
+  const imagesOf = new Map<string, WaitingImage[]>()
+  for (const image of images) {
+    for (const name of image.parts) {
+      const others = imagesOf.get(name)
+      if (others) others.push(image)
+      else imagesOf.set(name, [image])
+    }
+  }
+  return imageByImage(
+    entries,
+    ({ size }) => size,
+    ({ name }) => imagesOf.get(name) ?? [],
   )
 }
 

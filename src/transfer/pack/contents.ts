@@ -1,4 +1,5 @@
 import { requiredFeatures, type BundleDescription, type ImageEntry } from '../../bundle/description.ts'
+import type { Amount } from '../amount.ts'
 import { describingFiles } from '../../bundle/layout.ts'
 import { checksumsOf, type PlannedBlob } from '../../bundle/plan.ts'
 import { AirgapError } from '../../errors.ts'
@@ -33,6 +34,8 @@ export interface BundleContents {
   files: { name: string; bytes: Buffer }[]
   blobs: PlannedBlob[]
   toFetch: Map<Digest, BlobToFetch>
+  /** How many of the blobs are manifests or indexes. */
+  manifests: Amount
   checksums: Buffer
   description: BundleDescription
 }
@@ -114,7 +117,11 @@ export async function gatherContents(options: ContentsOptions): Promise<BundleCo
     ...(lock.skipped ? { skipped: lock.skipped } : {}),
   }
   const files = describingFiles(description, (digest) => documents.get(digest))
-  return { files, blobs, toFetch, checksums: checksumsOf(files, blobs), description }
+  const manifests = {
+    count: documents.size,
+    bytes: [...documents.values()].reduce((sum, { bytes }) => sum + bytes.length, 0),
+  }
+  return { files, blobs, toFetch, manifests, checksums: checksumsOf(files, blobs), description }
 }
 
 /** What does not come out as the lock says is told with the way out of it. */

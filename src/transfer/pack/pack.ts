@@ -4,6 +4,7 @@ import type { Digest } from '../../oci/digest.ts'
 import type { RegistryClient } from '../../registry/client.ts'
 import type { SigningKey } from '../../trust/keys.ts'
 import { placeholderSignature, signBytes } from '../../trust/signature.ts'
+import type { Amount } from '../amount.ts'
 import type { OnEvent } from '../events.ts'
 import type { ImageFailure } from '../failures.ts'
 import type { LateSigner } from './late-signature.ts'
@@ -15,6 +16,10 @@ export interface PackPlan {
   plan: BundlePlan
   description: BundleDescription
   toFetch: Map<Digest, BlobToFetch>
+  /** Layers, configs and other blobs. */
+  blobs: Amount
+  /** Manifests and indexes. */
+  manifests: Amount
   /** What earlier bundles may have of it; none of their bytes has been looked at yet. */
   reuse: ReusableBlobs | undefined
   /** What will be written into it last. */
@@ -56,12 +61,18 @@ export async function planPack(
   },
 ): Promise<PackPlan> {
   const contents = await gatherContents(options)
+  const { manifests } = contents
   const signature = options.signature ?? (options.key && (await signContents(contents, options.key, options)))
   const plan = planBundle(contents.files, contents.blobs, contents.checksums, signature ?? options.late)
   return {
     plan,
     description: contents.description,
     toFetch: contents.toFetch,
+    blobs: {
+      count: contents.blobs.length - manifests.count,
+      bytes: contents.blobs.reduce((sum, { size }) => sum + size, 0) - manifests.bytes,
+    },
+    manifests,
     reuse: options.reuse,
     signature,
     late: options.late,

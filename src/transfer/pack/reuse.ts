@@ -103,7 +103,7 @@ export class ReusableBlobs {
       const here = this.#entriesIn(reader, missing)
       await hashRanges(
         reader,
-        here,
+        here.toSorted((a, b) => b.size - a.size),
         (entry, actual) => {
           if (digestOfBlobName(entry.name) !== actual) return
           good.add(actual)

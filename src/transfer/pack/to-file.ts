@@ -5,6 +5,7 @@ import type { Digest } from '../../oci/digest.ts'
 import { downloadBlob, type BlobSink } from '../../registry/download.ts'
 import { blobProgress } from '../events.ts'
 import { likeness, tellFailure, tryEach } from '../failures.ts'
+import { imageByImage } from '../image-progress.ts'
 import { Unreachable } from '../unreachable.ts'
 import { partOf, unfinished } from './incomplete.ts'
 import type { Journal } from './journal/journal.ts'
@@ -54,8 +55,11 @@ export async function packToFile(
   const reused = await copyReused(pack, missing, taken, target, options)
   const rest = missing.filter(({ blob }) => !reused.has(blob.descriptor.digest))
   const progress = new FetchProgress(pack, rest, reused, onEvent, taken)
-  // Largest first, so that no long transfer is left alone at the end.
-  const largestFirst = rest.toSorted((a, b) => b.entry.size - a.entry.size)
+  const inOrder = imageByImage(
+    rest,
+    ({ entry }) => entry.size,
+    ({ blob }) => blob.images,
+  )
   const unreachable = new Unreachable()
   // Of several blobs that fail alike, one is told of; all are in the error.
   const told = new Set<string>()
@@ -65,25 +69,21 @@ export async function packToFile(
     const source = blob.sources.at(-1)?.name ?? 'its image'
     tellFailure(onEvent, { source, part: partOf(blob), error })
   }
-  const { failed } = await tryEach(
-    largestFirst,
-    { ...options, onFailed },
-    async ({ entry, blob }, signal) => {
-      const begun = taken.begun.get(blob.descriptor.digest)
-      using sink = new NotedSink({ entry, blob }, writer, journal, begun?.position ?? 0)
-      const registries = blob.sources.map(({ registry }) => registry)
-      await unreachable.ask(registries, () =>
-        downloadBlob(blob.sources, blob.descriptor, sink, {
-          client: options.client,
-          signal,
-          begun,
-          ...blobProgress(onEvent, begun?.position),
-        }),
-      )
-      sink.finish()
-      progress.done(blob, 'fetched')
-    },
-  )
+  const { failed } = await tryEach(inOrder, { ...options, onFailed }, async ({ entry, blob }, signal) => {
+    const begun = taken.begun.get(blob.descriptor.digest)
+    using sink = new NotedSink({ entry, blob }, writer, journal, begun?.position ?? 0)
+    const registries = blob.sources.map(({ registry }) => registry)
+    await unreachable.ask(registries, () =>
+      downloadBlob(blob.sources, blob.descriptor, sink, {
+        client: options.client,
+        signal,
+        begun,
+        ...blobProgress(onEvent, begun?.position),
+      }),
+    )
+    sink.finish()
+    progress.done(blob, 'fetched')
+  })
   const lacking = failed.map(({ item, error }) => ({ blob: item.blob, error }))
   if (lacking.length > 0 || unresolved.length > 0) {
     const { images } = pack.description

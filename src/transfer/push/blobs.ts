@@ -1,3 +1,4 @@
+import type { ImageEntry } from '../../bundle/description.ts'
 import { blobName } from '../../bundle/names.ts'
 import { AirgapError, type Problem } from '../../errors.ts'
 import { shortHex, type Digest } from '../../oci/digest.ts'
@@ -5,9 +6,10 @@ import type { Repository } from '../../registry/repository.ts'
 import type { OpenedBundle } from '../check/opened-bundle.ts'
 import { contentEntries, refuse, requireContent } from '../check/verify.ts'
 import { blobProgress, type ItemOutcome } from '../events.ts'
+import { imageByImage } from '../image-progress.ts'
 import { inParallel } from '../parallel.ts'
 import { imagesIn } from './image-parts.ts'
-import { mountsOf, uploadsOf, type PlannedBlobTransfer } from './plan.ts'
+import { mountsOf, uploadsOf, type PlannedBlobTransfer, type PushPlan } from './plan.ts'
 import type { PushOptions, PushWork } from './work.ts'
 
 /** Larger pieces of the bundle in memory cost more time than the system calls that they save. Bytes. */
@@ -23,7 +25,7 @@ export async function checkWhatStays({ opened, plan, options }: PushWork): Promi
 }
 
 /**
- * Uploads blobs where they are lacking, the largest first, and mounts them where they are needed besides. What is sent is
+ * Uploads blobs where they are lacking, image by image, and mounts them where they are needed besides. What is sent is
  * hashed on its way; what could not be sent is hashed here.
  * @throws AirgapError `VERIFICATION_FAILED` when the bundle's content is altered; what concerns all images.
  */
@@ -39,10 +41,10 @@ export async function sendBlobs(work: PushWork): Promise<void> {
     images: images.count,
   })
   images.begin()
-  const largestFirst = plan.blobs.toSorted((a, b) => b.size - a.size)
+  const inOrder = imageByImage(plan.blobs, ({ size }) => size, imagesOfBlobs(plan))
   const altered: Problem[] = []
   const unread: PlannedBlobTransfer[] = []
-  await inParallel(largestFirst, options, async (blob, signal) => {
+  await inParallel(inOrder, options, async (blob, signal) => {
     try {
       const { outcome, isComplete, isRead } = await sendBlob(blob, work, signal)
       if (isComplete) images.done(blob.digest, outcome)
@@ -69,6 +71,23 @@ export async function sendBlobs(work: PushWork): Promise<void> {
     unread.length = 0
   }
   if (unread.length === 0) opened.checked.set('content', 0)
+}
+
+/** The images that a blob belongs to, by itself or by what refers to them. */
+function imagesOfBlobs(plan: PushPlan): (blob: { digest: Digest }) => readonly ImageEntry[] {
+  const images = new Map<Digest, ImageEntry[]>()
+  const add = (digests: Iterable<Digest>, image: ImageEntry): void => {
+    for (const digest of digests) {
+      const others = images.get(digest)
+      if (others) others.push(image)
+      else images.set(digest, [image])
+    }
+  }
+  for (const { image, graph } of plan.images) add(graph.closure.blobs.keys(), image)
+  for (const referrer of plan.referrers) {
+    for (const { image } of referrer.images) add(referrer.graph.closure.blobs.keys(), image)
+  }
+  return ({ digest }) => images.get(digest) ?? []
 }
 
 interface SentBlob {

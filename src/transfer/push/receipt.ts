@@ -194,8 +194,17 @@ export const ReceiptSchema = v.object({
     }),
   ),
   totals: described(
-    v.object({ uploaded: sum, mounted: sum, present: sum, tagsMoved: wholeNumber }),
-    "Sums over the target's repositories",
+    v.object({
+      uploaded: sum,
+      mounted: sum,
+      present: sum,
+      manifests: described(
+        v.object({ uploaded: sum, present: sum }),
+        'Manifests and indexes, those of referrers included',
+      ),
+      tagsMoved: wholeNumber,
+    }),
+    "Sums over the target's repositories: of blobs, and of manifests; one that two repositories need counts in each",
   ),
 })
 export type Receipt = Known<v.InferOutput<typeof ReceiptSchema>>

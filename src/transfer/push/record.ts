@@ -7,6 +7,7 @@ import { TOOL } from '../../version.ts'
 import { authenticationOf } from '../check/authentication.ts'
 import type { OpenedBundle } from '../check/opened-bundle.ts'
 import { policyFields } from '../check/policy-evidence.ts'
+import type { Amount } from '../amount.ts'
 import { NO_MEMORY, type SequenceEvidence } from '../sequences/memory.ts'
 import type { Target } from './names.ts'
 import type { ImageSigning } from './image-signatures/plan.ts'
@@ -20,6 +21,7 @@ import { hasSourceIndex, indexKey, type IndexOutcome, type PlannedIndex } from '
 
 interface ContentRecord {
   outcome: ContentOutcome
+  digest: Digest
   /** Bytes. */
   size: number
 }
@@ -86,7 +88,7 @@ export class PushRecord {
   }
 
   set({ name }: Repository, digest: Digest, size: number, outcome: ContentOutcome): void {
-    this.#content.set(`${name} ${digest}`, { outcome, size })
+    this.#content.set(`${name} ${digest}`, { outcome, digest, size })
   }
 
   /** Turns what was only found present in a repository into what was read back from there and hashed. */
@@ -240,13 +242,22 @@ export class PushRecord {
   }
 
   #totals(): Receipt['totals'] {
-    const none = (): { count: number; bytes: number } => ({ count: 0, bytes: 0 })
-    const totals = { uploaded: none(), mounted: none(), present: none() }
-    for (const { outcome, size } of this.#content.values()) {
-      const part = outcome === 'uploaded' || outcome === 'mounted' ? totals[outcome] : totals.present
+    const none = (): Amount => ({ count: 0, bytes: 0 })
+    const blobs = { uploaded: none(), mounted: none(), present: none() }
+    const manifests = { uploaded: none(), present: none() }
+    const documents = new Set(
+      [...this.#plan.images, ...this.#plan.referrers].flatMap(({ graph }) => [
+        ...graph.closure.documents.keys(),
+      ]),
+    )
+    for (const { outcome, digest, size } of this.#content.values()) {
+      const kind = documents.has(digest) ? manifests : blobs
+      const part =
+        outcome === 'uploaded' ? kind.uploaded : outcome === 'mounted' ? blobs.mounted : kind.present
       part.count += 1
       part.bytes += size
     }
-    return { ...totals, tagsMoved: [...this.#tags.values()].filter(({ state }) => state === 'moved').length }
+    const tagsMoved = [...this.#tags.values()].filter(({ state }) => state === 'moved').length
+    return { ...blobs, manifests, tagsMoved }
   }
 }

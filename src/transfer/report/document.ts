@@ -152,7 +152,10 @@ export const ReportSchema = v.object({
       "What came of the upstreams' signatures (--upstream), one for each image",
     ),
   ),
-  blobs: v.optional(described(sum, 'Blobs in the archive, each once')),
+  blobs: v.optional(
+    described(sum, 'Blobs in the archive, each once; where its manifests were not read, these too'),
+  ),
+  manifests: v.optional(described(sum, 'Manifests and indexes in the archive, each once')),
   problems: described(
     v.array(
       v.object({

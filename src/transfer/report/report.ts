@@ -5,7 +5,7 @@ import { redacted } from '../../redact.ts'
 import { TOOL } from '../../version.ts'
 import type { TrustOptions } from '../check/authenticate.ts'
 import { signerName } from '../check/authentication.ts'
-import type { OpenedBundle } from '../check/opened-bundle.ts'
+import { contentSums, type OpenedBundle } from '../check/opened-bundle.ts'
 import { policyFields } from '../check/policy-evidence.ts'
 import { namedProblems } from '../check/verify.ts'
 import type { VerifiedSignature } from '../../trust/verified.ts'
@@ -31,8 +31,7 @@ export interface ReportContext {
 export function makeReport(opened: OpenedBundle, context: ReportContext): Report {
   const { start, trust, command, receipt } = context
   const { description, authentication, reader } = opened
-  const blobs = [...opened.entries.values()].filter(({ name }) => name.startsWith('blobs/'))
-  const bytes = blobs.reduce((sum, { size }) => sum + size, 0)
+  const { blobs, manifests } = contentSums(opened)
   const { rules: policyRules = [], ...policyAndClock } = policyFields(opened)
   const now = Date.now()
   return {
@@ -76,7 +75,8 @@ export function makeReport(opened: OpenedBundle, context: ReportContext): Report
     images: description?.images ?? [],
     ...(description?.skipped ? { skipped: description.skipped } : {}),
     ...(opened.upstream ? { upstream: [...opened.upstream] } : {}),
-    ...(blobs.length > 0 ? { blobs: { count: blobs.length, bytes } } : {}),
+    ...(blobs.count > 0 ? { blobs } : {}),
+    ...(manifests.count > 0 ? { manifests } : {}),
     problems: namedProblems(opened).map(({ entry, message, kind }) =>
       kind ? { entry, message, kind } : { entry, message },
     ),
