@@ -1,6 +1,13 @@
 import { AirgapError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
-import { isRunnable, type Descriptor, type Index, type ManifestOrIndex } from '../oci/manifest.ts'
+import {
+  isRunnable,
+  MAX_MANIFEST_SIZE,
+  type Descriptor,
+  type Index,
+  type Manifest,
+  type ManifestOrIndex,
+} from '../oci/manifest.ts'
 import { isManifestOrIndexType } from '../oci/media-types.ts'
 
 /** Deeper nesting of indexes than any real image has. */
@@ -70,6 +77,7 @@ export async function closureOf(
         noteSize(sizes, blob, what)
         if (!closure.blobs.has(blob.digest)) closure.blobs.set(blob.digest, blob)
       }
+      checkConfigSize(document, what)
       closure.configs.add(document.config.digest)
     }
     closure.documents.set(descriptor.digest, document)
@@ -95,6 +103,16 @@ export function checkChildType(child: Descriptor, { manifests }: Index, what: st
   throw new AirgapError(
     'UNSUPPORTED_CONTENT',
     `${what}: its index lists ${child.digest} of type ${JSON.stringify(child.mediaType)}, which is neither a manifest nor an index`,
+  )
+}
+
+/** An image's config is read into memory by whoever runs it, and here where nothing else states the platform. */
+function checkConfigSize(manifest: Manifest, what: string): void {
+  const { digest, size } = manifest.config
+  if (!isRunnable(manifest) || size <= MAX_MANIFEST_SIZE) return
+  throw new AirgapError(
+    'INVALID_CONTENT',
+    `${what}: the config ${digest} is stated to have ${size} bytes; ${MAX_MANIFEST_SIZE} is the most for its kind`,
   )
 }
 

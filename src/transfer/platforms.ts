@@ -4,7 +4,6 @@ import type { Digest } from '../oci/digest.ts'
 import {
   attestationSubject,
   isRunnable,
-  MAX_MANIFEST_SIZE,
   platformOfConfig,
   type Descriptor,
   type Index,
@@ -19,26 +18,21 @@ export type ConfigPlatform = (manifest: Manifest) => Promise<Platform | undefine
 
 /**
  * The one rule for configs, wherever their image hangs and on both sides: one that cannot be read as JSON with a platform
- * (empty, too large, not JSON, JSON that readers take differently) states none. Its image is carried as it is, as
- * registries carry it.
+ * (empty, not JSON, JSON that readers take differently) states none. Its image is carried as it is, as registries carry
+ * it. One that is too large is refused by {@link closureOf}.
  *
- * @param read reads the config's bytes; not called where they would be too many.
+ * @param read reads the config's bytes.
  * @param onUnreadable is told why it could not be read.
  * @throws AirgapError what `read` throws.
  */
 export async function statedByConfig(
-  { digest, size }: Pick<Descriptor, 'digest' | 'size'>,
+  { digest }: Pick<Descriptor, 'digest'>,
   read: () => Promise<Uint8Array>,
   onUnreadable?: (reason: string) => void,
 ): Promise<Platform | undefined> {
-  const what = `its config ${digest} cannot be read`
-  if (size > MAX_MANIFEST_SIZE) {
-    onUnreadable?.(`${what}: it is larger than ${MAX_MANIFEST_SIZE} bytes`)
-    return undefined
-  }
   const bytes = await read()
   try {
-    return platformOfConfig(bytes, what)
+    return platformOfConfig(bytes, `its config ${digest} cannot be read`)
   } catch (error) {
     if (!(error instanceof AirgapError) || error.code !== 'INVALID_CONTENT') throw error
     onUnreadable?.(error.message)

@@ -250,7 +250,7 @@ describe('what readers written in Go take', () => {
   })
 })
 
-it('from a registry at an IPv6 address: pushed and served under a name that is valid, and the same for one address', async () => {
+it('from a registry at an IPv6 address: pushed under a name that is valid, and the same for one address', async () => {
   seedRegistry(source.store, 'team/six:1', await image('six', AMD64))
   const mirrors = ['[fd00::1]:5000', '[::1]'].flatMap((from) => ['--mirror', `${from}=${source.host}`])
   const images = ['[FD00:0:0::0001]:5000/team/six:1', '[::1]/team/six:1']
