@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { verify } from '../../src/library/verify.ts'
 import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
+import type { TransferEvent } from '../../src/transfer/events.ts'
 import { scratch, session, type Outcome, type Session } from './airgap.ts'
 import { startInternet, type Internet } from './internet.ts'
-import { logLines } from './schemas.ts'
 
 const ENV = { AIRGAP_PASSWORD: 'corr3ct-horse' }
 const NAMES = ['nginx:1.29', 'ghcr.io/example/charts/hello:0.1.0']
@@ -89,10 +90,19 @@ test('in a pipe, each image has one line, whatever is done to it', async () => {
   }
 })
 
-test('images are done one by one, from early on, and all of them are the bundle’s', async () => {
-  const { stderr } = await good(['verify', 'b.tar', ...KEY, '--log-format', 'json'])
-  const lines = logLines(stderr)
-  expect(lines.find(({ event }) => event === 'phase')).toMatchObject({ images: { done: 0, total: 9 } })
+test('images are done one by one, from early on, and their number is the bundle’s', async () => {
+  const told: TransferEvent[] = []
+  await verify(folder.file('b.tar'), {
+    keys: [folder.file('airgap.pub')],
+    onEvent: (event) => told.push(event),
+  })
+  expect(told[0]).toMatchObject({ type: 'phase', phase: 'check', images: 9 })
+  const done = (events: readonly TransferEvent[]): number =>
+    events.filter(({ type }) => type === 'image').length
+  expect(done(told)).toBe(9)
+  const items = told.filter(({ type }) => type === 'item')
+  const half = told.indexOf(items[Math.floor(items.length / 2)]!)
+  expect(done(told.slice(0, half))).toBeGreaterThanOrEqual(3)
 })
 
 test('the verdict stands last: who has signed, the bundle’s digest, and what to type next', async () => {
