@@ -5,7 +5,7 @@ import { isManifestOrIndexType } from '../oci/media-types.ts'
 import { parsePlatform, formatPlatform } from '../oci/platform.ts'
 import { formatReference, parseReference } from '../oci/reference.ts'
 import { isReason, isSorted, MAX_REASON } from './skipped.ts'
-import { described, digest, moment, wholeNumber, type Known } from './fields.ts'
+import { described, digest, firstTwice, moment, wholeNumber, type Known } from './fields.ts'
 import { DESCRIPTION } from './names.ts'
 import { REFERRER_KEYS, REFERRERS_FEATURE, ReferrersSchema } from './referrers.ts'
 import { checkUpstreamKeys, upstreamFault, UpstreamSchema } from './upstream.ts'
@@ -66,6 +66,11 @@ export const from = described(
   'The kind of input that named it; never a path',
 )
 
+/** A platform with its manifest that is listed twice. */
+function twicePlatform(all: readonly { platform: string; digest: string }[]): string | undefined {
+  return firstTwice(all.map((one) => `${one.platform} ${one.digest}`))
+}
+
 /** What the bundle holds under one name. Shared by `airgap.json` and the lock. */
 export const ImageEntrySchema = v.looseObject({
   source,
@@ -88,11 +93,17 @@ export const ImageEntrySchema = v.looseObject({
   ),
   // Whatever the image's own documents state, in the form of `formatPlatform`: compared with them later.
   platforms: described(
-    v.array(
-      v.looseObject({
-        platform: described(text, 'os/architecture[/variant], like linux/arm64'),
-        digest: described(digest, 'The manifest for it'),
-      }),
+    v.pipe(
+      v.array(
+        v.looseObject({
+          platform: described(text, 'os/architecture[/variant], like linux/arm64'),
+          digest: described(digest, 'The manifest for it'),
+        }),
+      ),
+      v.check(
+        (all) => twicePlatform(all) === undefined,
+        ({ input }) => `names ${twicePlatform(input)} twice`,
+      ),
     ),
     'The platforms delivered; empty for artifacts',
   ),
@@ -146,8 +157,19 @@ export const SkippedSchema = described(
 )
 export type SkippedImage = Known<v.InferOutput<typeof SkippedSchema>>[number]
 
+/** A list in which each text stands once. */
+const setOf = <S extends v.GenericSchema<string, string>>(item: S) =>
+  v.pipe(
+    v.array(item),
+    v.check(
+      (all) => firstTwice(all) === undefined,
+      ({ input }) => `names ${JSON.stringify(firstTwice(input))} twice`,
+    ),
+    v.metadata({ uniqueItems: true }),
+  )
+
 export const PlatformsSchema = described(
-  v.union([v.literal('all'), v.pipe(v.array(platform), v.minLength(1))]),
+  v.union([v.literal('all'), v.pipe(setOf(platform), v.minLength(1))]),
   'The platforms as asked for, or `all`',
 )
 
@@ -179,7 +201,7 @@ export const DescriptionSchema = v.looseObject({
     v.pipe(v.string(), v.regex(/^1\.[0-9]+$/, 'this release reads format 1')),
     'The version of the format, MAJOR.MINOR',
   ),
-  requires: described(v.array(text), 'Features that a reader has to know to accept the bundle'),
+  requires: described(setOf(text), 'Features that a reader has to know to accept the bundle'),
   ...identityFields,
   tool: ToolSchema,
   platforms: PlatformsSchema,

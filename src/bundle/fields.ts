@@ -66,3 +66,9 @@ export function isMoment(value: string): boolean {
 export function formatMoment(milliseconds: number): string {
   return new Date(milliseconds).toISOString().replace(/\.\d{3}Z$/, 'Z')
 }
+
+/** For lists in which each thing may stand once: what stands in it twice; undefined where nothing does. */
+export function firstTwice(all: readonly string[]): string | undefined {
+  const seen = new Set<string>()
+  return all.find((one) => seen.size === seen.add(one).size)
+}

@@ -43,17 +43,23 @@ const signatureFields = {
   ),
   logEntries: v.optional(
     described(
-      v.array(
-        v.looseObject({
-          logId: described(
-            v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, 'must be 64 hexadecimal digits')),
-            "SHA-256 of the log's public key",
-          ),
-          logIndex: described(
-            v.pipe(v.string(), v.regex(/^(?:0|[1-9][0-9]{0,19})$/, 'must be a decimal number')),
-            "The entry's place in the log",
-          ),
-        }),
+      v.pipe(
+        v.array(
+          v.looseObject({
+            logId: described(
+              v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, 'must be 64 hexadecimal digits')),
+              "SHA-256 of the log's public key",
+            ),
+            logIndex: described(
+              v.pipe(v.string(), v.regex(/^(?:0|[1-9][0-9]{0,19})$/, 'must be a decimal number')),
+              "The entry's place in the log",
+            ),
+          }),
+        ),
+        v.check(
+          (all) => all.every((one, i) => i === 0 || compareEntries(all[i - 1] ?? one, one) < 0),
+          'must be sorted by log and place, each once',
+        ),
       ),
       'The entries of transparency logs that were checked',
     ),
@@ -132,7 +138,18 @@ export function upstreamFault({
   return isThere ? undefined : `its signature ${made.manifest} is not among what refers to its subject`
 }
 
-/** Log entries in the one order. */
-export function sortLogEntries<T extends { logId: string; logIndex: string }>(entries: readonly T[]): T[] {
-  return entries.toSorted((a, b) => compareBytes(a.logId, b.logId) || compareBytes(a.logIndex, b.logIndex))
+interface LogEntry {
+  logId: string
+  logIndex: string
+}
+
+/** Log entries in the one order, each once. */
+export function sortLogEntries<T extends LogEntry>(entries: readonly T[]): T[] {
+  return entries
+    .toSorted(compareEntries)
+    .filter((one, i, all) => i === 0 || compareEntries(all[i - 1] ?? one, one) !== 0)
+}
+
+function compareEntries(a: LogEntry, b: LogEntry): number {
+  return compareBytes(a.logId, b.logId) || compareBytes(a.logIndex, b.logIndex)
 }

@@ -1,7 +1,7 @@
 import type { ReferrerChoice } from '../oci/referrer.ts'
 import { AirgapError } from '../errors.ts'
 import type { NamedImage } from '../intake/inputs.ts'
-import { parsePlatform, type Platform } from '../oci/platform.ts'
+import { formatPlatform, parsePlatform, type Platform } from '../oci/platform.ts'
 import { parseReference } from '../oci/reference.ts'
 import type { RegistryClient } from '../registry/client.ts'
 import type { Mirrors } from '../registry/mirrors/mirrors.ts'
@@ -68,7 +68,8 @@ export function requestOf({ images, platforms }: SelectionOptions): ResolveReque
 export function platformsOf(platforms: SelectionOptions['platforms'] = 'all'): 'all' | Platform[] {
   if (platforms === 'all' || platforms.length === 0) return 'all'
   if (platforms.length === 1 && platforms[0] === 'all') return 'all'
-  return platforms.map((platform) => parsePlatform(platform))
+  // Each once, however often and in whatever spelling it was given.
+  return [...new Map(platforms.map(parsePlatform).map((one) => [formatPlatform(one), one])).values()]
 }
 
 /**

@@ -262,6 +262,49 @@ describe('airgap.json', () => {
     expect(await problemsOf(bundleOf(draft))).toEqual([])
   })
 
+  const LOG_ENTRY = { logId: 'ab'.repeat(32), logIndex: '7' }
+  const twice: [what: string, change: (value: Json & { images: Json[] }) => void, words: string][] = [
+    [
+      'a feature',
+      (value) => (value.requires = ['referrers', 'referrers']),
+      'requires: names "referrers" twice',
+    ],
+    [
+      'a platform that was asked for',
+      (value) => (value.platforms = ['linux/amd64', 'linux/arm64', 'linux/amd64']),
+      'platforms: names "linux/amd64" twice',
+    ],
+    [
+      'a platform of an image',
+      ({ images: [one] }) => (one!.platforms = [one!.platforms, one!.platforms].flat()),
+      'images.0.platforms: names linux/amd64 sha256:',
+    ],
+    [
+      'a log entry',
+      ({ images: [one] }) =>
+        (one!.upstream = {
+          state: 'verified',
+          rule: { pattern: '*' },
+          subject: one!.digest,
+          signature: {
+            manifest: one!.digest,
+            form: 'sigstore-bundle',
+            identity: 'a@example.test',
+            issuer: 'https://example.test',
+            logEntries: [LOG_ENTRY, LOG_ENTRY],
+          },
+        }),
+      'logEntries: must be sorted by log and place, each once',
+    ],
+  ]
+  test.each(twice)('with %s listed twice', async (_, change, words) => {
+    const draft = await single()
+    const value = JSON.parse(fileOf(draft, 'airgap.json')) as Json & { images: Json[] }
+    change(value)
+    draft.files['airgap.json'] = canonicalJson(value)
+    await expectRefusal(bundleOf(draft), 'airgap.json', words)
+  })
+
   const lies: [what: string, change: (draft: Draft) => void, entry: string, words: string][] = [
     ['another size', (draft) => void (imageOf(draft).size += 1), SOURCE, 'size says'],
     ['another kind', (draft) => void (imageOf(draft).kind = 'artifact'), SOURCE, 'kind says "artifact"'],

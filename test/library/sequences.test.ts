@@ -1,6 +1,8 @@
 import {
   chmodSync,
+  chownSync,
   existsSync,
+  linkSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -363,6 +365,29 @@ describe('the file', () => {
     })
     expect(readFileSync(elsewhere, 'utf8')).toBe(good())
 
+    const named = await stateFile()
+    for (const mode of [0o666, 0o620, 0o602]) {
+      writeFileSync(named, good())
+      chmodSync(named, mode)
+      for (const work of [
+        pushed(await bundle(1), { sequences: named }),
+        verify(await bundle(1), { keys: [alice.publicKey], sequences: named }),
+      ]) {
+        expect(await refusal(work)).toMatchObject({
+          code: 'OUTPUT_UNSAFE',
+          message: expect.stringContaining(`others than you can write to it (mode 0${mode.toString(8)})`),
+          hint: expect.stringContaining('with mode 0600'),
+        })
+      }
+      expect(readFileSync(named, 'utf8')).toBe(good())
+    }
+    chmodSync(named, 0o600)
+    linkSync(named, `${named}.other`)
+    expect(await refusal(pushed(await bundle(1), { sequences: named }))).toMatchObject({
+      code: 'OUTPUT_UNSAFE',
+      message: expect.stringContaining('it has another name, too'),
+    })
+
     const home = await temporaryFolder()
     vi.stubEnv('XDG_STATE_HOME', home)
     mkdirSync(join(home, 'airgap'), { mode: 0o700 })
@@ -379,6 +404,27 @@ describe('the file', () => {
       code: 'OUTPUT_UNSAFE',
       message: expect.stringContaining('is not a folder of yours alone'),
     })
+  })
+
+  test.runIf(process.getuid?.() === 0)(
+    '[duty: local-state] of another user is refused, also where it was named',
+    async () => {
+      const state = await stateFile()
+      writeFileSync(state, good(), { mode: 0o600 })
+      chownSync(state, 1, 1)
+      expect(await refusal(pushed(await bundle(1), { sequences: state }))).toMatchObject({
+        code: 'OUTPUT_UNSAFE',
+        message: expect.stringContaining('it belongs to user 1, and this runs as user 0'),
+      })
+    },
+  )
+
+  test('[duty: local-state] does not inherit the mode of what was there', async () => {
+    const state = await stateFile()
+    writeFileSync(state, good())
+    chmodSync(state, 0o755)
+    await pushed(await bundle(1), { sequences: state })
+    expect(statSync(state).mode & 0o777).toBe(0o600)
   })
 
   test('that was named has to be one that can be written, before anything is sent', async () => {

@@ -216,6 +216,18 @@ describe('what is wrong with it is no reason to fail', () => {
     expect(readFileSync(elsewhere).equals(before)).toBe(true)
   })
 
+  test.each([0o660, 0o606])(
+    '[duty: local-state] a file that others may write to (%o) is not believed',
+    async (mode) => {
+      const folder = await leftBehind()
+      chmodSync(fileIn(folder), mode)
+      const { memory } = await openState(folder)
+      expect(memory.recall()).toBeUndefined()
+      await memory.note(NOTE)
+      expect(lstatSync(fileIn(folder)).mode & 0o777).toBe(0o600)
+    },
+  )
+
   test('[duty: local-state] a folder that others may write to is not used', async () => {
     const folder = await leftBehind()
     chmodSync(folder, 0o777)

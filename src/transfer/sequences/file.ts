@@ -9,10 +9,13 @@ import { MAX_SEQUENCES, parseSequences, serializeSequences, type SequenceRecord 
 
 const OTHERS_MAY_WRITE = 0o022
 
-/** The file that remembers sequences: one that the caller has named, or the user's own. */
+/**
+ * The file that remembers sequences: one that the caller has named, or the one in the user's state folder. Either belongs
+ * to the user who runs this, who alone may write to it: whoever else could would decide which old bundle passes.
+ */
 export class SequenceFile {
   readonly path: string
-  /** In the user's state folder: made where it is missing, and nobody else's. */
+  /** In the user's state folder, which is made where it is missing, and is nobody else's. */
   readonly #isOwn: boolean
 
   private constructor(path: string, isOwn: boolean) {
@@ -20,7 +23,7 @@ export class SequenceFile {
     this.#isOwn = isOwn
   }
 
-  /** A file that the caller has named; it may lie on a share, or be kept under version control. */
+  /** A file that the caller has named; its folder may be anybody's, and is not made. */
   static at(path: string): SequenceFile {
     return new SequenceFile(resolve(path), false)
   }
@@ -37,8 +40,8 @@ export class SequenceFile {
   /**
    * What is remembered.
    * @returns undefined where there is no such file.
-   * @throws AirgapError `FILE` where it cannot be read or is damaged, `OUTPUT_UNSAFE` where it is a link, or somebody
-   *   else's where it must not be.
+   * @throws AirgapError `FILE` where it cannot be read or is damaged, `OUTPUT_UNSAFE` where it is a link, somebody
+   *   else's, or others may write to it.
    */
   async read(): Promise<SequenceRecord[] | undefined> {
     await this.#checkFolder()
@@ -78,7 +81,7 @@ export class SequenceFile {
           hint: 'Take out of it what is no longer needed, or begin another file with --state.',
         })
       }
-      const output = await OutputFile.reserve(this.path, { force: true, mode: await this.#mode() })
+      const output = await OutputFile.reserve(this.path, { force: true, mode: 0o600 })
       try {
         await output.write(bytes, 0)
         await output.commit()
@@ -87,12 +90,6 @@ export class SequenceFile {
         throw error
       }
     })
-  }
-
-  /** A file that others read, on a share, stays readable to them. */
-  async #mode(): Promise<number> {
-    const info = await lstat(this.path).catch(() => undefined)
-    return info && !this.#isOwn ? info.mode & 0o777 : 0o600
   }
 
   async #bytes(): Promise<Buffer | undefined> {
@@ -104,9 +101,14 @@ export class SequenceFile {
       )
       const info = await handle.stat()
       if (!info.isFile()) throw this.#unsafe('it is not an ordinary file')
-      if (this.#isOwn && (info.uid !== process.getuid?.() || (info.mode & OTHERS_MAY_WRITE) !== 0)) {
-        throw this.#unsafe('others than you can write to it')
+      const user = process.getuid?.()
+      if (info.uid !== user)
+        throw this.#unsafe(`it belongs to user ${info.uid}, and this runs as user ${user}`)
+      if ((info.mode & OTHERS_MAY_WRITE) !== 0) {
+        const mode = (info.mode & 0o777).toString(8).padStart(4, '0')
+        throw this.#unsafe(`others than you can write to it (mode ${mode})`)
       }
+      if (info.nlink !== 1) throw this.#unsafe('it has another name, too (a hard link)')
       if (info.size > MAX_SEQUENCES)
         throw this.#unsafe(`it has ${info.size} bytes, and ${MAX_SEQUENCES} are the most`)
       const buffer = Buffer.alloc(info.size)
@@ -136,7 +138,7 @@ export class SequenceFile {
 
   #unsafe(reason: string): AirgapError {
     return new AirgapError('OUTPUT_UNSAFE', `cannot use ${this.path}, which remembers sequences: ${reason}`, {
-      hint: 'Look at it, and put the file itself there with mode 0600; or name another one with --state.',
+      hint: 'Whoever can write to it decides which old bundle passes. Look at it, and put there an ordinary file of your own with mode 0600 (chown, chmod); or name another one with --state.',
     })
   }
 }

@@ -158,7 +158,11 @@ async function readOwn(path: string): Promise<Buffer | 'damaged' | undefined> {
   }
   try {
     const info = await handle.stat()
-    const isOurs = info.isFile() && info.uid === process.getuid?.() && info.nlink === 1
+    const isOurs =
+      info.isFile() &&
+      info.uid === process.getuid?.() &&
+      info.nlink === 1 &&
+      (info.mode & OTHERS_MAY_WRITE) === 0
     if (!isOurs || info.size > MAX_STATE) return 'damaged'
     const buffer = Buffer.alloc(info.size)
     const { bytesRead } = await handle.read(buffer, 0, buffer.length, 0)
