@@ -1,6 +1,6 @@
 import * as v from 'valibot'
 import { AirgapError } from '../errors.ts'
-import { canonicalJson, checkKeyCase, checkShape, parseStrictJson } from '../oci/json.ts'
+import { canonicalJson, checkKeyCase, checkShape, isCanonicalJson, parseStrictJson } from '../oci/json.ts'
 import { isManifestOrIndexType } from '../oci/media-types.ts'
 import { parsePlatform, formatPlatform } from '../oci/platform.ts'
 import { formatReference, parseReference } from '../oci/reference.ts'
@@ -251,7 +251,7 @@ export function parseDescription(bytes: Uint8Array): BundleDescription {
       },
     )
   }
-  if (!canonicalJson(value).equals(bytes)) {
+  if (!isCanonicalJson(value, bytes)) {
     throw new AirgapError(
       'INVALID_CONTENT',
       `${DESCRIPTION}: it is not spelled as airgap writes it (sorted keys, two-space indent, newline at the end)`,

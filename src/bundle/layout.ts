@@ -1,7 +1,7 @@
 import { AirgapError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import { canonicalJson, compareBytes } from '../oci/json.ts'
-import { isRunnable, type Descriptor, type Manifest, type ManifestOrIndex } from '../oci/manifest.ts'
+import type { Descriptor } from '../oci/manifest.ts'
 import { OCI_INDEX } from '../oci/media-types.ts'
 import { formatReference, nameOf, parseReference } from '../oci/reference.ts'
 import { serializeDescription, type BundleDescription, type ImageEntry } from './description.ts'
@@ -14,8 +14,14 @@ import { blobName, DESCRIPTION, DOCKER_MANIFEST_LIST, INDEX, OCI_LAYOUT } from '
  */
 export const OCI_LAYOUT_BYTES: Buffer = Buffer.from('{"imageLayoutVersion":"1.0.0"}\n')
 
+/** What the describing files say of a manifest or index: its bytes; of one that can be run, what it consists of. */
+interface DescribedDocument {
+  size: number
+  runnable: { config: Digest; layers: readonly Digest[] } | undefined
+}
+
 /** Looks up a manifest or index that the bundle holds. */
-export type DocumentLookup = (digest: Digest) => ManifestOrIndex | undefined
+export type DocumentLookup = (digest: Digest) => DescribedDocument | undefined
 
 /**
  * The names under which an image is delivered: with the tag, and with the delivered digest where the reference
@@ -73,18 +79,17 @@ export function dockerManifestJson(
     if (!manifest) continue
     const reference = parseReference(image.source)
     entries.push({
-      Config: blobName(manifest.config.digest),
-      Layers: manifest.layers.map((layer) => blobName(layer.digest)),
+      Config: blobName(manifest.config),
+      Layers: manifest.layers.map(blobName),
       RepoTags: reference.tag === undefined ? [] : [`${nameOf(reference)}:${reference.tag}`],
     })
   }
   return entries.length === 0 ? undefined : canonicalJson(entries)
 }
 
-function manifestToLoad(image: ImageEntry, lookup: DocumentLookup): Manifest | undefined {
+function manifestToLoad(image: ImageEntry, lookup: DocumentLookup): DescribedDocument['runnable'] {
   const choice = image.platforms.find(({ platform }) => platform === 'linux/amd64') ?? image.platforms[0]
-  const document = choice && lookup(choice.digest)
-  return document?.kind === 'manifest' && isRunnable(document) ? document : undefined
+  return choice && lookup(choice.digest)?.runnable
 }
 
 /**
@@ -124,7 +129,7 @@ export function describingFiles(
   return [
     { name: DESCRIPTION, bytes: serializeDescription(description) },
     { name: OCI_LAYOUT, bytes: OCI_LAYOUT_BYTES },
-    { name: INDEX, bytes: indexJson(images, (digest) => lookup(digest)?.bytes.length ?? 0) },
+    { name: INDEX, bytes: indexJson(images, (digest) => lookup(digest)?.size ?? 0) },
     ...(docker ? [{ name: DOCKER_MANIFEST_LIST, bytes: docker }] : []),
   ]
 }

@@ -17,14 +17,15 @@ export interface ReservedSignature {
   size: number
 }
 
-/** A blob that the bundle will hold. `bytes` where they are known already (manifests). */
+/** A blob that the bundle will hold. */
 export interface PlannedBlob {
   digest: Digest
   /** Bytes. */
   size: number
   /** Manifests, indexes and configs stand in front of everything else. */
   first: boolean
-  bytes?: Uint8Array | undefined
+  /** For what was read before (manifests, configs): gives its bytes again, when they are written. */
+  read?: (() => Promise<Uint8Array>) | undefined
 }
 
 /** One entry of the archive, at its place. Offsets and sizes in bytes. */
@@ -35,8 +36,10 @@ export interface PlannedEntry {
   contentOffset: number
   /** The blob's digest; undefined for the files that describe the bundle. */
   digest: Digest | undefined
-  /** Content that is known when the plan is made; undefined for what is fetched, and for a signature that is made later. */
-  bytes: Uint8Array | undefined
+  /** Gives content that is known when the plan is made; undefined for what is fetched, and for a signature. */
+  read: (() => Promise<Uint8Array>) | undefined
+  /** A signature that is known when the plan is made. */
+  signature?: Uint8Array | undefined
   /** Written last of all, so that an unfinished file is never a signed one. */
   isSignature: boolean
 }
@@ -89,30 +92,26 @@ export function planBundle(
   const add = (
     name: string,
     size: number,
-    bytes?: Uint8Array,
-    digest?: Digest,
-    isSignature = false,
+    more: Pick<PlannedEntry, 'read' | 'signature'> & { digest?: Digest; isSignature?: boolean },
   ): void => {
-    entries.push({
-      name,
-      size,
-      headerOffset: offset,
-      contentOffset: offset + headerLength(size),
-      digest,
-      bytes,
-      isSignature,
-    })
+    const { isSignature = false, digest, ...content } = more
+    const contentOffset = offset + headerLength(size)
+    entries.push({ name, size, headerOffset: offset, contentOffset, digest, isSignature, ...content })
     offset += entryLength(size)
   }
-  add(CHECKSUMS, checksums.length, checksums)
+  const known = (name: string, bytes: Uint8Array): void =>
+    add(name, bytes.length, { read: async () => bytes })
+  const sign = (name: string, size: number, bytes?: Uint8Array): void =>
+    add(name, size, { read: undefined, signature: bytes, isSignature: true })
+  known(CHECKSUMS, checksums)
   if (signature && 'size' in signature) {
-    add(SIGSTORE_SIGNATURE, signature.size, undefined, undefined, true)
+    sign(SIGSTORE_SIGNATURE, signature.size)
   } else if (signature) {
-    add(SIGSTORE_SIGNATURE, signature.sigstore.length, signature.sigstore, undefined, true)
-    if (signature.raw) add(RAW_SIGNATURE, signature.raw.length, signature.raw, undefined, true)
+    sign(SIGSTORE_SIGNATURE, signature.sigstore.length, signature.sigstore)
+    if (signature.raw) sign(RAW_SIGNATURE, signature.raw.length, signature.raw)
   }
-  for (const { name, bytes } of files) add(name, bytes.length, bytes)
-  for (const blob of orderBlobs(blobs)) add(blobName(blob.digest), blob.size, blob.bytes, blob.digest)
+  for (const { name, bytes } of files) known(name, bytes)
+  for (const { digest, size, read } of orderBlobs(blobs)) add(blobName(digest), size, { read, digest })
   return { entries, totalSize: offset + END_SIZE, bundleDigest: digestOf(checksums), checksums }
 }
 

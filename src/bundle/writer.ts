@@ -28,13 +28,14 @@ export class FileWriter {
     const isNew = this.#output.sizeBefore === 0
     await this.#output.allocate(totalSize)
     for (const entry of entries) {
-      const { headerOffset, contentOffset, size, bytes } = entry
+      const { headerOffset, contentOffset, size } = entry
       if (!isNew) await this.#clear(contentOffset + size, paddingLength(size))
       if (entry.isSignature) {
         if (!isNew) await this.#clear(headerOffset, contentOffset + size - headerOffset)
         continue
       }
       await this.#output.write(headerOf(entry), headerOffset)
+      const bytes = await entry.read?.()
       if (bytes) await this.#output.write(bytes, contentOffset)
     }
     if (!isNew) await this.#clear(totalSize - END_SIZE, END_SIZE)
@@ -71,7 +72,7 @@ export class FileWriter {
   ): Promise<void> {
     for (const entry of this.#plan.entries) {
       if (!entry.isSignature) continue
-      const bytes = entry.bytes ?? late
+      const bytes = entry.signature ?? late
       if (bytes?.length !== entry.size) {
         throw new AirgapError('INTERNAL', `there is nothing of the right size for ${entry.name}`)
       }

@@ -5,7 +5,7 @@ import { AirgapError } from '../errors.ts'
 const MAX_DEPTH = 64
 
 /** More than the largest bundle's description holds; few enough that a small document cannot fill the memory. */
-const MAX_VALUES = 4_000_000
+const MAX_VALUES = 2_000_000
 
 /**
  * Parses JSON in the one way that every reader agrees on: valid UTF-8 without a byte order mark, no half
@@ -14,9 +14,10 @@ const MAX_VALUES = 4_000_000
  * (registries and runtimes written in Go).
  *
  * @param what names the document in errors.
+ * @param most brackets and commas that it may have: what is parsed takes several times the bytes of a text of these.
  * @throws AirgapError `INVALID_CONTENT`
  */
-export function parseStrictJson(bytes: Uint8Array, what: string): unknown {
+export function parseStrictJson(bytes: Uint8Array, what: string, most: number = MAX_VALUES): unknown {
   let text: string
   try {
     text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
@@ -24,7 +25,7 @@ export function parseStrictJson(bytes: Uint8Array, what: string): unknown {
     throw invalid(what, 'it is not valid UTF-8')
   }
   if (/^\s*<(?:!doctype|html)/i.test(text.slice(0, 200))) throw invalid(what, 'it is an HTML page, not JSON')
-  checkExtent(text, what)
+  checkExtent(text, what, most)
   let value: unknown
   try {
     value = JSON.parse(text)
@@ -36,7 +37,7 @@ export function parseStrictJson(bytes: Uint8Array, what: string): unknown {
 }
 
 /** Bounds what `JSON.parse` will build, before it builds it. The text may be anything. */
-function checkExtent(text: string, what: string): void {
+function checkExtent(text: string, what: string, most: number): void {
   let depth = 0
   let values = 0
   for (let at = 0; at < text.length; at += 1) {
@@ -52,7 +53,7 @@ function checkExtent(text: string, what: string): void {
     } else if (first === ',') {
       values += 1
     }
-    if (values > MAX_VALUES) throw invalid(what, `it holds more than ${MAX_VALUES} values`)
+    if (values > most) throw invalid(what, `it holds more than ${most} values`)
   }
 }
 
@@ -184,21 +185,69 @@ export function checkShape<S extends v.GenericSchema>(
 
 /** JSON with sorted keys, two-space indent and a newline at the end: one byte sequence for one value. */
 export function canonicalJson(value: unknown): Buffer {
-  return Buffer.from(`${JSON.stringify(sortKeys(value), null, 2)}\n`)
+  const parts: Buffer[] = []
+  writeCanonical(value, (part) => parts.push(part))
+  return Buffer.concat(parts)
 }
 
-function sortKeys(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sortKeys)
-  if (typeof value !== 'object' || value === null) return value
-  const sorted = Object.create(null) as Record<string, unknown>
-  const entries = Object.entries(value).toSorted(([a], [b]) => compareBytes(a, b))
-  for (const [key, child] of entries) sorted[key] = sortKeys(child)
-  return sorted
+/** Whether these bytes are what {@link canonicalJson} makes of a value; found out without making them all. */
+export function isCanonicalJson(value: unknown, bytes: Uint8Array): boolean {
+  let position = 0
+  let isSame = true
+  writeCanonical(value, (part) => {
+    isSame &&= part.equals(bytes.subarray(position, position + part.length))
+    position += part.length
+  })
+  return isSame && position === bytes.length
+}
+
+/** Characters that are made into bytes at a time. */
+const PART = 64 * 1024
+
+/** Writes part for part: a sorted copy and its text would take many times what a large document does. */
+function writeCanonical(value: unknown, sink: (part: Buffer) => void): void {
+  let text = ''
+  const put = (more: string): void => {
+    text += more
+    if (text.length < PART) return
+    sink(Buffer.from(text))
+    text = ''
+  }
+  const list = (brackets: string, indent: string, count: number, item: (i: number) => void): void => {
+    put(brackets.slice(0, 1))
+    for (let i = 0; i < count; i += 1) {
+      put(`${i === 0 ? '' : ','}\n${indent}  `)
+      item(i)
+    }
+    put(count === 0 ? brackets.slice(1) : `\n${indent}${brackets.slice(1)}`)
+  }
+  const write = (each: unknown, indent: string): void => {
+    if (typeof each !== 'object' || each === null) return put(JSON.stringify(each) ?? 'null')
+    const deeper = `${indent}  `
+    if (Array.isArray(each)) return list('[]', indent, each.length, (i) => write(each[i], deeper))
+    const members = Object.entries(each as Record<string, unknown>)
+      .filter(([, member]) => member !== undefined)
+      .toSorted(([a], [b]) => compareBytes(a, b))
+    list('{}', indent, members.length, (i) => {
+      const [key = '', member] = members[i] ?? []
+      put(`${JSON.stringify(key)}: `)
+      write(member, deeper)
+    })
+  }
+  write(value, '')
+  sink(Buffer.from(`${text}\n`))
 }
 
 /** Bytewise order of the UTF-8 forms, as `LC_ALL=C sort` has it. */
 export function compareBytes(a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b))
+  const shorter = Math.min(a.length, b.length)
+  for (let at = 0; at < shorter; at += 1) {
+    const [one, other] = [a.charCodeAt(at), b.charCodeAt(at)]
+    // From here on, the order of code units is no longer that of bytes.
+    if (one >= 0xd800 || other >= 0xd800) return Buffer.compare(Buffer.from(a), Buffer.from(b))
+    if (one !== other) return one - other
+  }
+  return a.length - b.length
 }
 
 function invalid(what: string, reason: string, cause?: unknown): AirgapError {

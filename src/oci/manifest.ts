@@ -8,6 +8,9 @@ import type { Platform } from './platform.ts'
 /** Manifests and indexes are held in memory, so they are capped; registries' usual limit is 4 MiB. */
 export const MAX_MANIFEST_SIZE = 8 * 1024 * 1024
 
+/** Brackets and commas in one: the most descriptors that fit into that size have some 350,000. */
+const MAX_MANIFEST_VALUES = 500_000
+
 /** OCI image-spec descriptor.md. Unknown fields are kept; members that are `null` are not there. */
 export interface Descriptor {
   mediaType: string
@@ -187,7 +190,7 @@ function readForm(
     throw new AirgapError('INVALID_CONTENT', `${what}: ${reason}`, { hint })
   }
   if (bytes.length > MAX_MANIFEST_SIZE) fail(`its manifest is larger than ${MAX_MANIFEST_SIZE} bytes`)
-  const raw = parseStrictJson(bytes, what)
+  const raw = parseStrictJson(bytes, what, MAX_MANIFEST_VALUES)
   if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) return fail('it is not a JSON object')
   checkKeyCase(raw, TOP_KEYS, what)
   const value = withoutNulls(raw) as { schemaVersion?: unknown; mediaType?: unknown }
@@ -310,7 +313,7 @@ const ConfigSchema = v.looseObject({
  * @throws AirgapError `INVALID_CONTENT`
  */
 export function platformOfConfig(bytes: Uint8Array, what: string): Platform | undefined {
-  const value = parseStrictJson(bytes, what)
+  const value = parseStrictJson(bytes, what, MAX_MANIFEST_VALUES)
   if (typeof value === 'object' && value !== null) checkKeyCase(value, PLATFORM_KEYS, what)
   const config = checkShape(ConfigSchema, withoutNulls(value), what)
   if (!config.os || !config.architecture) return undefined

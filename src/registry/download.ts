@@ -14,6 +14,9 @@ import { Intake, type Begun, type BlobSink } from './intake.ts'
 
 export type { Begun, BlobSink } from './intake.ts'
 
+/** A blob to download: its digest, its bytes, and where else it may lie. */
+type Wanted = Pick<Descriptor, 'digest' | 'size' | 'urls'>
+
 export interface DownloadOptions {
   /** The client that the sources belong to. */
   client: { readonly shared: Shared }
@@ -52,7 +55,7 @@ export interface Origin {
  */
 export async function downloadBlob(
   sources: Repository[],
-  descriptor: Descriptor,
+  descriptor: Wanted,
   sink: BlobSink,
   options: DownloadOptions,
 ): Promise<{ source: string }> {
@@ -92,7 +95,7 @@ export async function downloadBlob(
   throw summary(failures, descriptor)
 }
 
-function summary(failures: { problem: Problem; error: AirgapError }[], descriptor: Descriptor): AirgapError {
+function summary(failures: { problem: Problem; error: AirgapError }[], descriptor: Wanted): AirgapError {
   const last = failures.at(-1)?.error
   if (last === undefined) {
     return new AirgapError(
@@ -112,7 +115,7 @@ function summary(failures: { problem: Problem; error: AirgapError }[], descripto
 class Download {
   /** No other source can help: the sink failed, or has got bytes that cannot be taken back. */
   isOver = false
-  readonly #descriptor: Descriptor
+  readonly #descriptor: Wanted
   readonly #intake: Intake
   readonly #options: DownloadOptions
   #position = 0
@@ -121,7 +124,7 @@ class Download {
   #wrongDigests = 0
   #encoding: string | undefined
 
-  constructor(descriptor: Descriptor, sink: BlobSink, options: DownloadOptions) {
+  constructor(descriptor: Wanted, sink: BlobSink, options: DownloadOptions) {
     this.#descriptor = descriptor
     this.#intake = new Intake(sink, descriptor.size, options.client.shared, options.begun)
     this.#options = options
@@ -259,7 +262,7 @@ class Download {
   }
 }
 
-function fromRepository(source: Repository, { digest }: Descriptor): Origin {
+function fromRepository(source: Repository, { digest }: Pick<Descriptor, 'digest'>): Origin {
   return {
     name: source.name,
     host: source.registry,

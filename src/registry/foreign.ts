@@ -17,7 +17,7 @@ import { type Transport } from './transport.ts'
  */
 export function foreignOrigins(
   sources: readonly Repository[],
-  { digest, urls }: Descriptor,
+  { digest, urls }: Pick<Descriptor, 'digest' | 'urls'>,
   { transport, reach }: Pick<Shared, 'transport' | 'reach'>,
 ): Origin[] {
   const registries = [...new Set(sources.map(({ registry }) => registry))]

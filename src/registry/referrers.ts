@@ -12,6 +12,9 @@ import { contentTypeOf, discard, failure, readCapped } from './http.ts'
 /** More things than this refer to no image; beyond it, somebody fills memory. */
 export const MAX_REFERRERS = 10_000
 
+/** Bytes of all pages of a list: three thousand for each of ten thousand things. */
+const MAX_LIST_BYTES = 32 * 1024 * 1024
+
 /**
  * The answers of registries that do not know the request: 404 by the specification, the others seen in the field
  * (Artifactory: 406).
@@ -55,6 +58,7 @@ async function fromRequest(
   onUnusable?: OnUnusable,
 ): Promise<Descriptor[] | undefined> {
   const found = new Map<Digest, Descriptor>()
+  let bytes = 0
   let target: string | URL | undefined = repository.referrersPath(subject)
   for (let page = 1; target !== undefined; page += 1) {
     const asked: string | URL = target
@@ -75,15 +79,15 @@ async function fromRequest(
       discard(answer)
       return undefined
     }
-    for (const descriptor of await readPage(answer, context, signal, onUnusable))
-      found.set(descriptor.digest, descriptor)
-    if (page === MAX_PAGES || found.size > MAX_REFERRERS) {
-      throw new AirgapError(
-        'REGISTRY',
-        `cannot ${context.operation}: ${repository.registry} lists more than ${MAX_REFERRERS} of them, or on more than ${MAX_PAGES} pages`,
-      )
-    }
     target = nextPage(answer, context)
+    const read = await readPage(answer, context, signal, onUnusable)
+    bytes += read.size
+    for (const descriptor of read.manifests) found.set(descriptor.digest, descriptor)
+    const tooMuch = (what: string): AirgapError =>
+      new AirgapError('REGISTRY', `cannot ${context.operation}: ${repository.registry} lists ${what}`)
+    if (found.size > MAX_REFERRERS) throw tooMuch(`more than ${MAX_REFERRERS} of them`)
+    if (bytes > MAX_LIST_BYTES) throw tooMuch(`more than ${MAX_LIST_BYTES / 1024 / 1024} MiB of them`)
+    if (target !== undefined && page === MAX_PAGES) throw tooMuch(`them on more than ${MAX_PAGES} pages`)
   }
   return [...found.values()]
 }
@@ -106,7 +110,7 @@ async function readPage(
   context: Context,
   signal: AbortSignal | undefined,
   onUnusable: OnUnusable | undefined,
-): Promise<Descriptor[]> {
+): Promise<{ size: number; manifests: Descriptor[] }> {
   const bytes = await readCapped(answer, MAX_MANIFEST_SIZE, context, signal)
   if (bytes === undefined) {
     throw new AirgapError(
@@ -116,7 +120,24 @@ async function readPage(
   }
   const what = `the answer of ${context.registry} to "${context.operation}"`
   const document = parseReferrersList(bytes, what, undefined, onUnusable)
-  return document.kind === 'index' ? document.manifests : []
+  const manifests = document.kind === 'index' ? document.manifests.map(listedOnly) : []
+  return { size: bytes.length, manifests }
+}
+
+/** Characters of the annotations of an entry that are kept. */
+const MAX_ANNOTATIONS = 4096
+
+/** What of an entry is of use: whatever else a registry puts into it is not kept. */
+function listedOnly({ mediaType, digest, size, artifactType, annotations }: Descriptor): Descriptor {
+  const texts = Object.entries(annotations ?? {}).flat()
+  const isSmall = texts.length > 0 && texts.reduce((sum, { length }) => sum + length, 0) <= MAX_ANNOTATIONS
+  return {
+    mediaType,
+    digest,
+    size,
+    ...(artifactType === undefined ? {} : { artifactType }),
+    ...(isSmall ? { annotations } : {}),
+  }
 }
 
 /**
@@ -144,5 +165,5 @@ async function fromTag(
       `cannot ${context.operation}: ${repository.registry} lists more than ${MAX_REFERRERS} of them`,
     )
   }
-  return [...new Map(index.manifests.map((descriptor) => [descriptor.digest, descriptor])).values()]
+  return [...new Map(index.manifests.map((one) => [one.digest, listedOnly(one)])).values()]
 }

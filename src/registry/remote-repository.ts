@@ -97,7 +97,7 @@ export class RemoteRepository implements Repository {
         whole.push(Buffer.from(bytes))
       },
     }
-    await downloadBlob([this], { mediaType: 'application/octet-stream', digest, size }, sink, {
+    await downloadBlob([this], { digest, size }, sink, {
       client: this.#client,
       signal,
     })

@@ -79,8 +79,8 @@ export interface Repository {
   /**
    * What refers to a manifest or index: signatures, attestations, SBOMs and whatever else names it as its subject. By
    * the registry's own list, or by the tag that stands in for it where the registry has none.
-   * @returns descriptors as the registry gives them, each digest once; nothing that they say has been checked, not even
-   *   that what they lead to is there and refers to this digest.
+   * @returns descriptors by the registry's word, each digest once, without annotations that are long; nothing that they
+   *   say has been checked, not even that what they lead to is there and refers to this digest.
    * @param onUnusable is told the digests of entries that are left out, because they are of another algorithm than ours.
    * @throws AirgapError when the list cannot be had: an empty one means that there are none.
    */

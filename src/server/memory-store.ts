@@ -5,9 +5,11 @@ import { parseManifest, type Descriptor, type ManifestOrIndex } from '../oci/man
 import { referrerOf } from '../oci/referrer.ts'
 import type { StoredBlob, StoredManifest, WritableStore } from './storage.ts'
 
+type ManifestInMemory = StoredManifest & { bytes: Uint8Array }
+
 interface Repository {
   tags: Map<string, Digest>
-  manifests: Map<Digest, StoredManifest>
+  manifests: Map<Digest, ManifestInMemory>
   blobs: Map<Digest, Uint8Array>
 }
 
@@ -29,7 +31,7 @@ export class MemoryStore implements WritableStore {
     return found && [...found.tags.keys()].toSorted(compareBytes)
   }
 
-  manifest(repository: string, reference: string): StoredManifest | undefined {
+  manifest(repository: string, reference: string): ManifestInMemory | undefined {
     const found = this.#repositories.get(repository)
     const digest = isDigest(reference) ? reference : found?.tags.get(reference)
     return digest && found?.manifests.get(digest)
@@ -99,7 +101,7 @@ async function* pieces(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
 }
 
 /** A manifest put in broken on purpose has no subject that could be read. */
-function parsed(manifest: StoredManifest): ManifestOrIndex | undefined {
+function parsed(manifest: ManifestInMemory): ManifestOrIndex | undefined {
   try {
     return parseManifest(manifest.bytes, manifest.digest)
   } catch (error) {

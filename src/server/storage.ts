@@ -7,7 +7,8 @@ type Awaitable<T> = T | Promise<T>
 export interface StoredManifest {
   digest: Digest
   mediaType: string
-  bytes: Uint8Array
+  /** In memory, or where they can be read. */
+  bytes: Uint8Array | StoredBlob
 }
 
 export interface StoredBlob {

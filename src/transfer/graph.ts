@@ -1,6 +1,7 @@
 import { AirgapError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import {
+  childrenOf,
   isRunnable,
   MAX_MANIFEST_SIZE,
   type Descriptor,
@@ -9,6 +10,7 @@ import {
   type ManifestOrIndex,
 } from '../oci/manifest.ts'
 import { isManifestOrIndexType } from '../oci/media-types.ts'
+import type { Limits } from './limits.ts'
 
 /** Deeper nesting of indexes than any real image has. */
 export const MAX_DEPTH = 8
@@ -21,12 +23,31 @@ export type LoadDocument = (
   descriptor: Pick<Descriptor, 'digest' | 'mediaType' | 'size'>,
 ) => Promise<ManifestOrIndex>
 
+/**
+ * What is kept of a manifest or an index: enough to find it again, and none of its bytes and texts. Whoever needs these
+ * reads them again from where they lie, so that memory does not grow with what others have written into them.
+ */
+export interface DocumentNode {
+  kind: ManifestOrIndex['kind']
+  mediaType: string
+  digest: Digest
+  /** Bytes. */
+  size: number
+  /** What it refers to. */
+  subject: Digest | undefined
+  /** What a manifest that can be run consists of, in its order. */
+  runnable: { config: Digest; layers: Digest[] } | undefined
+}
+
+/** A config, a layer, or whatever else a manifest points to. */
+export type BlobNode = Pick<Descriptor, 'digest' | 'size' | 'urls'>
+
 /** Everything that a root descriptor reaches, each thing once. */
 export interface Closure {
   /** Manifests and indexes, children before parents: the order in which a registry takes them. */
-  documents: Map<Digest, ManifestOrIndex>
+  documents: Map<Digest, DocumentNode>
   /** Configs, layers and whatever else manifests point to. */
-  blobs: Map<Digest, Descriptor>
+  blobs: Map<Digest, BlobNode>
   /** The blobs among them that are configs. */
   configs: Set<Digest>
 }
@@ -34,32 +55,36 @@ export interface Closure {
 /** Sizes that descriptors have given so far, over all images, to notice one digest with two sizes. */
 export type KnownSizes = Map<Digest, number>
 
+/** What is kept of a document. */
+export function nodeOf(document: ManifestOrIndex): DocumentNode {
+  const { kind, mediaType, digest, bytes, subject } = document
+  const runnable =
+    document.kind === 'manifest' && isRunnable(document)
+      ? { config: document.config.digest, layers: document.layers.map((layer) => layer.digest) }
+      : undefined
+  return { kind, mediaType, digest, size: bytes.length, subject: subject?.digest, runnable }
+}
+
 /**
- * Walks the graph below `root`.
+ * Walks the graph below `root`. A document is dropped as soon as it has been gone through.
  *
  * @param what names the image in errors.
  * @param sizes is filled with every size met, and may be shared by several walks.
+ * @param limits counts what is listed; what `load` reads is counted by {@link Limits.counting}.
  * @throws AirgapError `INVALID_CONTENT`, `UNSUPPORTED_CONTENT`, and whatever `load` throws.
  */
 export async function closureOf(
-  root: Pick<Descriptor, 'digest' | 'mediaType' | 'size'>,
+  root: Child,
   load: LoadDocument,
   what: string,
   sizes: KnownSizes = new Map(),
+  limits?: Limits,
 ): Promise<Closure> {
   const closure: Closure = { documents: new Map(), blobs: new Map(), configs: new Set() }
   const visiting = new Set<Digest>()
 
-  const visit = async (
-    descriptor: Pick<Descriptor, 'digest' | 'mediaType' | 'size'>,
-    depth: number,
-  ): Promise<void> => {
-    noteSize(sizes, descriptor, what)
-    if (closure.documents.has(descriptor.digest) || visiting.has(descriptor.digest)) return
-    if (depth > MAX_DEPTH) {
-      throw new AirgapError('INVALID_CONTENT', `${what}: indexes are nested deeper than ${MAX_DEPTH} levels`)
-    }
-    visiting.add(descriptor.digest)
+  /** @returns the children of an index; nothing of the document itself, which is dropped before they are visited. */
+  const read = async (descriptor: Child): Promise<{ node: DocumentNode; below: Child[] }> => {
     const document = await load(descriptor)
     if (document.bytes.length !== descriptor.size) {
       throw new AirgapError(
@@ -67,20 +92,32 @@ export async function closureOf(
         `${what}: ${descriptor.digest} has ${document.bytes.length} bytes, but its descriptor says ${descriptor.size}`,
       )
     }
+    const children = childrenOf(document)
+    limits?.list(children.length)
+    const node = nodeOf(document)
     if (document.kind === 'index') {
-      for (const child of document.manifests) {
-        checkChildType(child, document, what)
-        await visit(child, depth + 1)
-      }
-    } else {
-      for (const blob of [document.config, ...document.layers]) {
-        noteSize(sizes, blob, what)
-        if (!closure.blobs.has(blob.digest)) closure.blobs.set(blob.digest, blob)
-      }
-      checkConfigSize(document, what)
-      closure.configs.add(document.config.digest)
+      for (const child of children) checkChildType(child, document, what)
+      return { node, below: children.map(({ digest, mediaType, size }) => ({ digest, mediaType, size })) }
     }
-    closure.documents.set(descriptor.digest, document)
+    for (const blob of children) {
+      noteSize(sizes, blob, what)
+      if (!closure.blobs.has(blob.digest)) closure.blobs.set(blob.digest, blobNode(blob))
+    }
+    checkConfigSize(document, what)
+    closure.configs.add(document.config.digest)
+    return { node, below: [] }
+  }
+
+  const visit = async (descriptor: Child, depth: number): Promise<void> => {
+    noteSize(sizes, descriptor, what)
+    if (closure.documents.has(descriptor.digest) || visiting.has(descriptor.digest)) return
+    if (depth > MAX_DEPTH) {
+      throw new AirgapError('INVALID_CONTENT', `${what}: indexes are nested deeper than ${MAX_DEPTH} levels`)
+    }
+    visiting.add(descriptor.digest)
+    const { node, below } = await read(descriptor)
+    for (const child of below) await visit(child, depth + 1)
+    closure.documents.set(descriptor.digest, node)
   }
 
   await visit(root, 0)
@@ -90,8 +127,28 @@ export async function closureOf(
 /** What BuildKit's cache (`--cache-to type=registry`) lists beside layers, in an index of its own kind. */
 const BUILDKIT_CACHE = 'application/vnd.buildkit.cacheconfig.v0'
 
+/** A loader that knows one document more: what is delivered may have been made here, so that nobody else has it. */
+export function withDelivered(load: LoadDocument, delivered: ManifestOrIndex): LoadDocument {
+  return async (descriptor) => (descriptor.digest === delivered.digest ? delivered : load(descriptor))
+}
+
+type Child = Pick<Descriptor, 'digest' | 'mediaType' | 'size'>
+
+/** So many addresses of a foreign layer are kept, each of so many characters. */
+const MOST_URLS = 16
+const LONGEST_URL = 2048
+
+function blobNode({ digest, size, urls }: Descriptor): BlobNode {
+  if (!urls || urls.length === 0) return { digest, size }
+  return { digest, size, urls: urls.filter((url) => url.length <= LONGEST_URL).slice(0, MOST_URLS) }
+}
+
 /** Refuses children of an index that are neither manifest nor index: nothing says where a registry keeps them. */
-export function checkChildType(child: Descriptor, { manifests }: Index, what: string): void {
+export function checkChildType(
+  child: Pick<Descriptor, 'digest' | 'mediaType'>,
+  { manifests }: Index,
+  what: string,
+): void {
   if (isManifestOrIndexType(child.mediaType)) return
   if (manifests.some(({ mediaType }) => mediaType === BUILDKIT_CACHE)) {
     throw new AirgapError(
@@ -136,7 +193,7 @@ function noteSize(
 /** Bytes of everything in it, each thing once. */
 export function closureSize(closure: Closure): number {
   const sizes = new Map<Digest, number>()
-  for (const [digest, document] of closure.documents) sizes.set(digest, document.bytes.length)
+  for (const [digest, { size }] of closure.documents) sizes.set(digest, size)
   for (const [digest, blob] of closure.blobs) sizes.set(digest, blob.size)
   let total = 0
   for (const size of sizes.values()) total += size
@@ -145,8 +202,6 @@ export function closureSize(closure: Closure): number {
 
 /** `image` when anything in it can be run, else `artifact`. */
 export function kindOf(closure: Pick<Closure, 'documents'>): 'image' | 'artifact' {
-  for (const document of closure.documents.values()) {
-    if (document.kind === 'manifest' && isRunnable(document)) return 'image'
-  }
+  for (const { runnable } of closure.documents.values()) if (runnable) return 'image'
   return 'artifact'
 }

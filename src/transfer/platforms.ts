@@ -11,7 +11,7 @@ import {
 } from '../oci/manifest.ts'
 import { isIndexType } from '../oci/media-types.ts'
 import { formatPlatform, type Platform } from '../oci/platform.ts'
-import { checkChildType, MAX_DEPTH, type LoadDocument } from './graph.ts'
+import { checkChildType, MAX_DEPTH, nodeOf, type DocumentNode, type LoadDocument } from './graph.ts'
 
 /** Reads the platform that a manifest's own config states; undefined where it states none. */
 export type ConfigPlatform = (manifest: Manifest) => Promise<Platform | undefined>
@@ -42,9 +42,9 @@ export async function statedByConfig(
 
 /** A child of an index with nested indexes opened: what platform rules are applied to. */
 export interface Leaf {
-  descriptor: Descriptor
+  descriptor: Pick<Descriptor, 'digest' | 'mediaType' | 'size'>
   /** The nested indexes that lead to it, outermost first. */
-  path: Index[]
+  path: DocumentNode[]
   /** As its descriptor states it, or, for a runnable manifest without one, as its config does. */
   platform: Platform | undefined
   /** Whether the descriptor itself states the platform, so that platform rules may drop the child. */
@@ -56,7 +56,9 @@ export interface Leaf {
 /** The platform that a child's own descriptor states; `unknown/unknown` is none. */
 export function statedPlatform(descriptor: Descriptor): Platform | undefined {
   const { platform } = descriptor
-  return platform === undefined || platform.os === 'unknown' || platform.os === '' ? undefined : platform
+  if (platform === undefined || platform.os === 'unknown' || platform.os === '') return undefined
+  const { os, architecture, variant, 'os.version': version } = platform
+  return { os, architecture, variant, 'os.version': version }
 }
 
 /** How documents and configs are read. */
@@ -75,7 +77,7 @@ export interface Reading {
 export async function leavesOf(
   index: Index,
   reading: Reading,
-  path: Index[] = [],
+  path: DocumentNode[] = [],
   opened = new Set<Digest>(),
 ): Promise<Leaf[]> {
   const { load, configPlatform, what } = reading
@@ -93,7 +95,8 @@ export async function leavesOf(
       const nested = await load(descriptor)
       if (nested.kind === 'index') {
         // Not spread into arguments: there may be more of them than a call can take.
-        for (const leaf of await leavesOf(nested, reading, [...path, nested], opened)) leaves.push(leaf)
+        for (const leaf of await leavesOf(nested, reading, [...path, nodeOf(nested)], opened))
+          leaves.push(leaf)
       }
       continue
     }
@@ -105,8 +108,9 @@ export async function leavesOf(
       const document = await load(descriptor)
       if (document.kind === 'manifest' && isRunnable(document)) platform = await configPlatform(document)
     }
+    const { digest, mediaType, size } = descriptor
     leaves.push({
-      descriptor,
+      descriptor: { digest, mediaType, size },
       path,
       platform: attests === undefined ? platform : undefined,
       isSelectable: stated !== undefined && attests === undefined,
@@ -135,8 +139,8 @@ export function openedIndexes(
   source: Index,
   delivered: ReadonlySet<Digest>,
   leaves: readonly Leaf[],
-): Index[] {
-  const opened = new Map<Digest, Index>([[source.digest, source]])
+): DocumentNode[] {
+  const opened = new Map<Digest, DocumentNode>([[source.digest, nodeOf(source)]])
   for (const leaf of leaves) {
     if (!delivered.has(leaf.descriptor.digest)) continue
     for (const index of leaf.path) if (!delivered.has(index.digest)) opened.set(index.digest, index)

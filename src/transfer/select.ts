@@ -12,6 +12,7 @@ import {
 } from '../oci/manifest.ts'
 import { isIndexType, OCI_INDEX } from '../oci/media-types.ts'
 import { formatPlatform, matchesPlatform, normalizePlatform, type Platform } from '../oci/platform.ts'
+import type { DocumentNode } from './graph.ts'
 import { leavesOf, openedIndexes, platformsOfLeaves, type Leaf, type Reading } from './platforms.ts'
 
 /** Stands in a derived index and names the source that it is a subset of. */
@@ -31,7 +32,7 @@ export interface SelectOptions extends Reading {
 export interface Selection {
   delivered: ManifestOrIndex
   /** Indexes that are kept as evidence that what is delivered is a subset of the source. */
-  evidence: Index[]
+  evidence: DocumentNode[]
   platforms: ImagePlatform[]
   /** Wanted, but not to be had (only with `allowMissing`). */
   missing: Platform[]

@@ -6,6 +6,7 @@ import { checksumsOf, headerOf, planBundle, type PlannedBlob } from '../../src/b
 import { digestOf } from '../../src/oci/digest.ts'
 import { parseManifest } from '../../src/oci/manifest.ts'
 import { OCI_CONFIG, OCI_MANIFEST } from '../../src/oci/media-types.ts'
+import { nodeOf } from '../../src/transfer/graph.ts'
 import { jsonBytes } from '../../fixtures/images/content.ts'
 
 const GB = 1000 ** 3
@@ -55,17 +56,18 @@ export async function makeHugeBundle(folder: string): Promise<string> {
       },
     ],
   }
-  const files = describingFiles(description, () => manifest)
+  const files = describingFiles(description, () => nodeOf(manifest))
   const blobs: PlannedBlob[] = [
-    { digest: manifest.digest, size: manifest.bytes.length, first: true, bytes: manifest.bytes },
-    { digest: digestOf(config), size: config.length, first: true, bytes: config },
+    { digest: manifest.digest, size: manifest.bytes.length, first: true, read: async () => manifest.bytes },
+    { digest: digestOf(config), size: config.length, first: true, read: async () => config },
     ...layers.map((layer) => ({ digest: layer.digest, size: layer.size, first: false })),
   ]
   const plan = planBundle(files, blobs, checksumsOf(files, blobs))
   const handle = await open(path, 'w')
   for (const entry of plan.entries) {
     await handle.write(headerOf(entry), 0, null, entry.headerOffset)
-    if (entry.bytes) await handle.write(entry.bytes, 0, entry.size, entry.contentOffset)
+    const bytes = await entry.read?.()
+    if (bytes) await handle.write(bytes, 0, entry.size, entry.contentOffset)
   }
   await handle.truncate(plan.totalSize)
   await handle.close()

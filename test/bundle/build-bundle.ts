@@ -12,13 +12,21 @@ import { encodeHeader, END_SIZE, paddingLength } from '../../src/bundle/tar.ts'
 import { formatChecksums } from '../../src/bundle/checksums.ts'
 import { pack } from '../../src/library/pack.ts'
 import { digestOf, type Digest } from '../../src/oci/digest.ts'
-import { parseManifest, platformOfConfig, type ManifestOrIndex } from '../../src/oci/manifest.ts'
+import { parseManifest, platformOfConfig } from '../../src/oci/manifest.ts'
 import { parsePlatform } from '../../src/oci/platform.ts'
 import { parseReference } from '../../src/oci/reference.ts'
 import { seedRegistry } from '../../fixtures/images/index.ts'
 import { startRegistry } from '../../src/server/registry.ts'
 import { MemoryStore } from '../../src/server/memory-store.ts'
-import { closureOf, closureSize, kindOf, type LoadDocument } from '../../src/transfer/graph.ts'
+import {
+  closureOf,
+  closureSize,
+  kindOf,
+  nodeOf,
+  withDelivered,
+  type DocumentNode,
+  type LoadDocument,
+} from '../../src/transfer/graph.ts'
 import { describingFiles } from '../../src/bundle/layout.ts'
 import { selectPlatforms } from '../../src/transfer/select.ts'
 import { parsePublicKey, type SigningKey } from '../../src/trust/keys.ts'
@@ -161,7 +169,7 @@ async function draftImage(
   })
   pieces.set(delivered.digest, delivered.bytes)
   const root = { mediaType: delivered.mediaType, digest: delivered.digest, size: delivered.bytes.length }
-  const closure = await closureOf(root, load, source)
+  const closure = await closureOf(root, withDelivered(load, delivered), source)
   const add = (digest: Digest, first: boolean): void => {
     blobs.set(digest, {
       bytes: pieces.get(digest) ?? Buffer.alloc(0),
@@ -192,10 +200,10 @@ function collect(built: Built, pieces: Map<Digest, Uint8Array>): void {
 
 /** All entries of a draft but checksums and signatures, in their order. */
 export function contentEntries(draft: Draft): Entry[] {
-  const lookup = (digest: Digest): ManifestOrIndex | undefined => {
+  const lookup = (digest: Digest): DocumentNode | undefined => {
     const blob = draft.blobs.get(digest)
     try {
-      return blob && parseManifest(blob.bytes, digest)
+      return blob && nodeOf(parseManifest(blob.bytes, digest))
     } catch {
       // Broken on purpose; then the describing files are not what the test is about.
       return undefined

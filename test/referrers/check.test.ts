@@ -143,7 +143,7 @@ describe('a signed bundle is refused', () => {
     const layer = all.sbom.layers[0]!.descriptor.digest
     const hollow = await draftWith(honest())
     hollow.blobs.delete(layer)
-    await expectRefusal(bundleOf(hollow), `blobs/sha256/${layer.slice(7)}`, 'needs it')
+    await expectRefusal(bundleOf(hollow), `blobs/sha256/${layer.slice(7)}`, 'it is needed')
     const more = await draftWith(honest())
     const [app] = more.description.images
     app!.referrers = app!.referrers!.filter((one) => one.digest !== all.sigstore.descriptor.digest)

@@ -19,6 +19,7 @@ import {
 import { digestOf } from '../../src/oci/digest.ts'
 import type { ManifestOrIndex } from '../../src/oci/manifest.ts'
 import { OCI_INDEX } from '../../src/oci/media-types.ts'
+import { nodeOf } from '../../src/transfer/graph.ts'
 import { derive, repeatSelection } from '../../src/transfer/select.ts'
 import { childDigests, plainIndex, plainManifest, select } from './documents.ts'
 
@@ -66,7 +67,7 @@ describe('a tag, one platform wanted out of several', () => {
     const { delivered, evidence, source, listed } = await select(built, ['linux/arm64'])
     expect(delivered.digest).toBe(built.children[1]?.descriptor.digest)
     expect(delivered.kind).toBe('manifest')
-    expect(evidence).toEqual([source])
+    expect(evidence).toEqual([nodeOf(source)])
     expect(listed).toEqual(['linux/arm64'])
   })
 
@@ -107,7 +108,7 @@ describe('a tag, several platforms but not all', () => {
     expect(delivered.mediaType).toBe(OCI_INDEX)
     expect(delivered.subject).toBeUndefined()
     expect(delivered.annotations?.['dev.airgap.source.digest']).toBe(source.digest)
-    expect(evidence).toEqual([source])
+    expect(evidence).toEqual([nodeOf(source)])
     expect(listed).toEqual(['linux/amd64', 'linux/arm64'])
   })
 

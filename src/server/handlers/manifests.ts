@@ -47,16 +47,18 @@ async function read(
   }
   const unchanged = notModified(request, found.digest)
   if (unchanged) return unchanged
+  const { bytes } = found
+  const size = bytes instanceof Uint8Array ? bytes.length : bytes.size
   return {
     status: 200,
     headers: {
       'Content-Type': found.mediaType,
-      'Content-Length': String(found.bytes.length),
+      'Content-Length': String(size),
       ETag: etagOf(found.digest),
       'Docker-Content-Digest': found.digest,
     },
-    body: found.bytes,
-    content: { kind: 'manifest', digest: found.digest, offset: 0, size: found.bytes.length },
+    body: bytes instanceof Uint8Array ? bytes : () => bytes.read(0, size),
+    content: { kind: 'manifest', digest: found.digest, offset: 0, size },
   }
 }
 

@@ -3,9 +3,19 @@ import type { BundleDescription, ImageEntry } from '../../bundle/description.ts'
 import { blobName, DESCRIPTION, DOCKER_MANIFEST_LIST, INDEX, MAX_JSON_ENTRY } from '../../bundle/names.ts'
 import { AirgapError, type Problem } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
-import { MAX_MANIFEST_SIZE, parseManifest, type Index, type ManifestOrIndex } from '../../oci/manifest.ts'
+import { MAX_MANIFEST_SIZE, parseManifest, type ManifestOrIndex } from '../../oci/manifest.ts'
 import { isIndexType } from '../../oci/media-types.ts'
-import { closureOf, closureSize, kindOf, type Closure, type KnownSizes, type LoadDocument } from '../graph.ts'
+import { ParsedDocuments } from '../documents.ts'
+import {
+  closureOf,
+  closureSize,
+  kindOf,
+  type Closure,
+  type DocumentNode,
+  type KnownSizes,
+  type LoadDocument,
+} from '../graph.ts'
+import { Limits, RunLimits } from '../limits.ts'
 import { statedByConfig, type ConfigPlatform } from '../platforms.ts'
 import { repeatSelection } from '../select.ts'
 import { asProblem, readChecked, type ImageGraph, type OpenedBundle } from './opened-bundle.ts'
@@ -38,6 +48,8 @@ export async function walkImages(
   const documents = new BundleDocuments(opened, signal)
   const sizes: KnownSizes = new Map()
   const checked = new Set<Digest>()
+  const run = new RunLimits()
+  const lookup = new Map<Digest, DocumentNode>()
   const walk: Walk = {
     images: [],
     faulty: new Map(),
@@ -47,11 +59,16 @@ export async function walkImages(
     isComplete: true,
   }
 
+  /** The entries of problems, of which the first so many have been gone through. */
+  const noted = new Set<string>()
+  let seen = 0
+
   for (const image of description.images) {
     try {
-      const { closure, evidence } = await walkImage(image, documents, sizes)
-      const referrers = await walkReferrers(image, closure, documents, sizes)
+      const { closure, evidence } = await walkImage(image, documents, sizes, run)
+      const referrers = await walkReferrers(image, closure, documents, { sizes, run })
       for (const { digest } of evidence) need(walk, [digest], [])
+      for (const [digest, node] of closure.documents) lookup.set(digest, node)
       for (const part of [closure, ...referrers.map((referrer) => referrer.closure)]) {
         checkBlobs(part, opened, checked)
         need(walk, [...part.documents.keys(), ...part.configs], part.blobs.keys())
@@ -63,14 +80,17 @@ export async function walkImages(
         problems.push(asProblem(image.source, error))
         continue
       }
-      walk.faulty.set(error.entry, [...(walk.faulty.get(error.entry) ?? []), image.source])
+      const faulty = walk.faulty.get(error.entry)
+      if (faulty) faulty.push(image.source)
+      else walk.faulty.set(error.entry, [image.source])
       // What is wrong with the entry is said once, under its own name, however many images need it.
-      const isSaid = problems.some(({ entry }) => entry === error.entry)
+      for (; seen < problems.length; seen += 1) noted.add(problems[seen]?.entry ?? '')
+      const isSaid = noted.has(error.entry)
       const isCutOff = opened.cutOff !== undefined && !opened.entries.has(error.entry)
       if (!isSaid && !isCutOff) problems.push({ entry: image.source, message: error.message })
     }
   }
-  if (walk.isComplete) await compareDescribingFiles(opened, description, documents)
+  if (walk.isComplete) await compareDescribingFiles(opened, description, lookup)
   return walk
 }
 
@@ -92,20 +112,16 @@ class EntryFault extends Error {
   }
 }
 
-/** Reads a bundle's manifests, indexes and configs, each once. */
+/** Reads a bundle's manifests, indexes and configs from where they lie; what is wrong with one is noted once. */
 class BundleDocuments {
   readonly #opened: OpenedBundle
   readonly #signal: AbortSignal | undefined
-  readonly #read = new Map<Digest, Buffer | undefined>()
-  readonly #parsed = new Map<Digest, ManifestOrIndex>()
+  readonly #parsed = new ParsedDocuments()
+  readonly #broken = new Set<Digest>()
 
   constructor(opened: OpenedBundle, signal: AbortSignal | undefined) {
     this.#opened = opened
     this.#signal = signal
-  }
-
-  peek(digest: Digest): ManifestOrIndex | undefined {
-    return this.#parsed.get(digest)
   }
 
   /** An entry's size; zero when it is not there. */
@@ -115,16 +131,12 @@ class BundleDocuments {
 
   load: LoadDocument = async ({ digest, mediaType }) => {
     const known = this.#parsed.get(digest)
-    if (known) {
-      if (known.mediaType === mediaType) return known
-      throw new AirgapError(
-        'INVALID_CONTENT',
-        `${blobName(digest)} is of type ${known.mediaType}, but a descriptor says ${mediaType}`,
-      )
-    }
-    const document = parseManifest(await this.#bytes(digest), blobName(digest), mediaType)
-    this.#parsed.set(digest, document)
-    return document
+    if (!known) return this.#parse(digest, mediaType)
+    if (known.mediaType === mediaType) return known
+    throw new AirgapError(
+      'INVALID_CONTENT',
+      `${blobName(digest)} is of type ${known.mediaType}, but a descriptor says ${mediaType}`,
+    )
   }
 
   /**
@@ -141,21 +153,26 @@ class BundleDocuments {
 
   /** A source that is kept as evidence: nothing has given its media type. */
   async loadUntyped(digest: Digest): Promise<ManifestOrIndex> {
-    const document = this.#parsed.get(digest) ?? parseManifest(await this.#bytes(digest), blobName(digest))
-    this.#parsed.set(digest, document)
-    return document
+    return this.#parsed.get(digest) ?? this.#parse(digest)
   }
 
   configPlatform: ConfigPlatform = ({ config }) => statedByConfig(config, () => this.#bytes(config.digest))
 
+  async #parse(digest: Digest, mediaType?: string): Promise<ManifestOrIndex> {
+    const document = parseManifest(await this.#bytes(digest), blobName(digest), mediaType)
+    this.#parsed.add(document)
+    return document
+  }
+
   async #bytes(digest: Digest): Promise<Buffer> {
     this.#signal?.throwIfAborted()
-    if (!this.#read.has(digest)) {
-      this.#read.set(digest, await readChecked(this.#opened, blobName(digest), MAX_MANIFEST_SIZE))
-    }
-    const bytes = this.#read.get(digest)
-    if (!bytes) throw new EntryFault(blobName(digest))
-    return bytes
+    const name = blobName(digest)
+    const bytes = this.#broken.has(digest)
+      ? undefined
+      : await readChecked(this.#opened, name, MAX_MANIFEST_SIZE)
+    if (bytes) return bytes
+    this.#broken.add(digest)
+    throw new EntryFault(name)
   }
 }
 
@@ -163,16 +180,18 @@ async function walkImage(
   image: ImageEntry,
   documents: BundleDocuments,
   sizes: KnownSizes,
-): Promise<{ closure: Closure; evidence: Index[] }> {
+  run: RunLimits,
+): Promise<{ closure: Closure; evidence: DocumentNode[] }> {
   const what = image.source
-  const { load, loadOfSource, configPlatform } = documents
+  const limits = new Limits(run)
+  const load = limits.counting(documents.load)
   const source =
     image.digest === image.sourceDigest
       ? await load({ digest: image.digest, mediaType: image.mediaType, size: documents.sizeOf(image.digest) })
-      : await documents.loadUntyped(image.sourceDigest)
+      : limits.read(await documents.loadUntyped(image.sourceDigest))
   const selection = await repeatSelection(source, image.digest, image.platforms, {
-    load: loadOfSource,
-    configPlatform,
+    load: limits.counting(documents.loadOfSource),
+    configPlatform: documents.configPlatform,
     what,
     lost: image.missingAttestations ?? [],
   })
@@ -183,7 +202,7 @@ async function walkImage(
     digest: delivered.digest,
     size: documents.sizeOf(delivered.digest),
   }
-  const closure = await closureOf(root, load, what, sizes)
+  const closure = await closureOf(root, load, what, sizes, limits)
 
   const fail = (field: string, says: unknown, is: unknown): never => {
     throw new AirgapError(
@@ -226,9 +245,9 @@ function checkBlobs(
 async function compareDescribingFiles(
   opened: OpenedBundle,
   description: BundleDescription,
-  documents: BundleDocuments,
+  documents: ReadonlyMap<Digest, DocumentNode>,
 ): Promise<void> {
-  const expected = describingFiles(description, (digest) => documents.peek(digest))
+  const expected = describingFiles(description, (digest) => documents.get(digest))
   const named = new Map(expected.map(({ name, bytes }) => [name, bytes]))
   for (const [name, bytes] of named) {
     if (name === DESCRIPTION) continue

@@ -4,9 +4,10 @@ import { digestOfBlobName } from '../../bundle/names.ts'
 import { isCutOff, type BundleEntry, type BundleReader } from '../../bundle/reader.ts'
 import { AirgapError, withHint, type Problem } from '../../errors.ts'
 import { digestOf, type Digest } from '../../oci/digest.ts'
-import type { Index } from '../../oci/manifest.ts'
+import { MAX_MANIFEST_SIZE, parseManifest, type ManifestOrIndex } from '../../oci/manifest.ts'
+import { blobName } from '../../bundle/names.ts'
 import type { Amount } from '../amount.ts'
-import type { Closure } from '../graph.ts'
+import type { Closure, DocumentNode } from '../graph.ts'
 import type { ReferrerGraph } from '../referrers.ts'
 import type { SequenceEvidence } from '../sequences/memory.ts'
 import type { UpstreamVerdict } from '../upstream/verdict.ts'
@@ -19,7 +20,7 @@ export interface ImageGraph {
   image: ImageEntry
   closure: Closure
   /** The source's indexes, where a part of them is delivered; what they list need not be in the bundle. */
-  evidence: readonly Index[]
+  evidence: readonly DocumentNode[]
   /** What refers to the image and travels along, as its entry lists it. */
   referrers: readonly ReferrerGraph[]
 }
@@ -138,6 +139,24 @@ export async function readChecked(
     opened.problems.push(asProblem(name, error))
   }
   return undefined
+}
+
+/**
+ * Reads a manifest or index again, whose graph has been walked: what is sent is what was checked.
+ * @throws AirgapError `INVALID_CONTENT` where the file has been written to since; `FILE`
+ */
+export async function readDocument(
+  { reader, entries }: Pick<OpenedBundle, 'reader' | 'entries'>,
+  { digest, mediaType }: Pick<DocumentNode, 'digest' | 'mediaType'>,
+): Promise<ManifestOrIndex> {
+  const name = blobName(digest)
+  const entry = entries.get(name)
+  if (!entry) throw new AirgapError('INTERNAL', `${digest} is not in the bundle`)
+  const bytes = await reader.read(entry, MAX_MANIFEST_SIZE)
+  const actual = digestOf(bytes)
+  if (actual !== digest)
+    throw new AirgapError('INVALID_CONTENT', `${name}: ${alteredMessage(actual, digest)}`)
+  return parseManifest(bytes, name, mediaType)
 }
 
 export function alteredMessage(actual: Digest, expected: Digest): string {

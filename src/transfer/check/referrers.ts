@@ -5,6 +5,7 @@ import { AirgapError } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { ManifestOrIndex } from '../../oci/manifest.ts'
 import { closureOf, type Closure, type KnownSizes, type LoadDocument } from '../graph.ts'
+import { Limits, type RunLimits } from '../limits.ts'
 import { otherField, referrerEntry, referrerFault, rootsOf, type ReferrerGraph } from '../referrers.ts'
 
 /** Where the documents are read from. */
@@ -24,20 +25,22 @@ export async function walkReferrers(
   image: ImageEntry,
   closure: Closure,
   documents: Documents,
-  sizes: KnownSizes,
+  { sizes, run }: { sizes: KnownSizes; run: RunLimits },
 ): Promise<ReferrerGraph[]> {
   const { source, referrers = [] } = image
   const [stray] = unrooted(referrers, rootsOf(image, closure))
   if (stray) throw fault(source, stray, 'leads to nothing of the image')
   const graphs: ReferrerGraph[] = []
+  const limits = new Limits(run, { of: 'referrers' })
+  const load = limits.counting(documents.load)
   for (const entry of referrers) {
     if (entry.tag === undefined && closure.documents.has(entry.digest))
       throw fault(source, entry, 'is delivered with the image as it is')
-    const document = await documents.loadUntyped(entry.digest)
+    const document = limits.read(await documents.loadUntyped(entry.digest))
     const wrong = referrerFault(document, entry)
     if (wrong !== undefined) throw fault(source, entry, `is not what the list says: ${wrong}`)
     const root = { mediaType: document.mediaType, digest: document.digest, size: document.bytes.length }
-    const below = await closureOf(root, documents.load, source, sizes)
+    const below = await closureOf(root, load, source, sizes, limits)
     const field = otherField(entry, referrerEntry(document, below, entry))
     if (field !== undefined) throw fault(source, entry, `has another ${field} in its own document`)
     graphs.push({ entry, closure: below })

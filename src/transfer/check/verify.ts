@@ -1,4 +1,4 @@
-import { blobName, digestOfBlobName } from '../../bundle/names.ts'
+import { digestOfBlobName } from '../../bundle/names.ts'
 import type { BundleEntry } from '../../bundle/reader.ts'
 import { BLOCK, isZero } from '../../bundle/tar.ts'
 import { AirgapError, type Problem } from '../../errors.ts'
@@ -95,7 +95,7 @@ export async function hashContent(
       problems.push({ entry: entry.name, message: alteredMessage(digest, expected) })
     }
     onEvent?.({ type: 'item', name: entry.name, bytes: entry.size, outcome: 'checked' })
-    images.done(entry.name, 'checked')
+    images.done(digestOfBlobName(entry.name) ?? entry.name, 'checked')
   }
   const hashing = {
     ...(onEvent ? { onProgress: (done: number) => onEvent({ type: 'progress', bytes: done }) } : {}),
@@ -112,14 +112,13 @@ export async function hashContent(
 
 /** Every image, with those of these entries that belong to it; `checked` is all that can be said of the others. */
 function partsOfImages(opened: OpenedBundle, entries: readonly BundleEntry[]): WaitingImage[] {
-  const names = new Set(entries.map(({ name }) => name))
+  const digests = new Set(entries.map(({ name }) => digestOfBlobName(name)))
   return opened.images.map(({ image, closure, referrers }) => ({
     name: image.source,
     bytes: image.size,
     parts: [closure, ...referrers.map((one) => one.closure)]
       .flatMap(({ documents, blobs }) => Array.from(documents.keys()).concat(Array.from(blobs.keys())))
-      .map(blobName)
-      .filter((one) => names.has(one)),
+      .filter((one) => digests.has(one)),
     outcome: 'checked',
   }))
 }
@@ -127,16 +126,16 @@ function partsOfImages(opened: OpenedBundle, entries: readonly BundleEntry[]): W
 function inOrder(entries: readonly BundleEntry[], images: readonly WaitingImage[]): BundleEntry[] {
   const imagesOf = new Map<string, WaitingImage[]>()
   for (const image of images) {
-    for (const name of image.parts) {
-      const others = imagesOf.get(name)
+    for (const digest of image.parts) {
+      const others = imagesOf.get(digest)
       if (others) others.push(image)
-      else imagesOf.set(name, [image])
+      else imagesOf.set(digest, [image])
     }
   }
   return imageByImage(
     entries,
     ({ size }) => size,
-    ({ name }) => imagesOf.get(name) ?? [],
+    ({ name }) => imagesOf.get(digestOfBlobName(name) ?? name) ?? [],
   )
 }
 

@@ -1,8 +1,8 @@
 import { AirgapError, type ErrorCode } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
-import { attestationSubject, type Descriptor, type ManifestOrIndex } from '../../oci/manifest.ts'
+import { attestationSubject, type ManifestOrIndex } from '../../oci/manifest.ts'
 import { isIndexType } from '../../oci/media-types.ts'
-import { formatPlatform } from '../../oci/platform.ts'
+import { formatPlatform, type Platform } from '../../oci/platform.ts'
 import { answerOf } from '../../registry/answers.ts'
 import type { Repository } from '../../registry/repository.ts'
 import { isAbort } from '../failures.ts'
@@ -33,6 +33,15 @@ interface Options {
   signal?: AbortSignal | undefined
 }
 
+/** What is kept of an entry of an index. */
+interface Child {
+  digest: Digest
+  isIndex: boolean
+  platform: Platform | undefined
+  /** For an attestation: the digest of the manifest that it describes. */
+  attests: string | undefined
+}
+
 /** What to tell of the way out of children that cannot be had. */
 interface WayOut {
   /** Stands in front of it. */
@@ -48,7 +57,7 @@ interface WayOut {
 export class Children {
   readonly #source: ManifestOrIndex
   readonly #options: Options
-  readonly #listed = new Map<Digest, Descriptor>()
+  readonly #listed = new Map<Digest, Child>()
   readonly #loaded = new Set<Digest>()
   readonly #faults = new Map<unknown, Digest>()
 
@@ -92,22 +101,26 @@ export class Children {
   roleOf(digest: Digest): string {
     const child = this.#listed.get(digest)
     if (!child) return 'a part of it'
-    const subject = attestationSubject(child)
+    const subject = child.attests
     if (subject !== undefined) {
       const described = this.#listed.get(subject as Digest)
       return `the attestation of ${described ? (platformOf(described) ?? subject) : subject}`
     }
-    if (isIndexType(child.mediaType)) return 'a nested index'
+    if (child.isIndex) return 'a nested index'
     return platformOf(child) ?? 'a manifest without a platform'
   }
 
   #list(document: ManifestOrIndex): void {
     if (document.kind !== 'index') return
-    for (const child of document.manifests)
-      if (!this.#listed.has(child.digest)) this.#listed.set(child.digest, child)
+    for (const child of document.manifests) {
+      if (this.#listed.has(child.digest)) continue
+      const { digest, mediaType } = child
+      const [platform, attests] = [statedPlatform(child), attestationSubject(child)]
+      this.#listed.set(digest, { digest, isIndex: isIndexType(mediaType), platform, attests })
+    }
   }
 
-  async #notServed(child: Descriptor, error: AirgapError, wayOut: WayOut): Promise<AirgapError> {
+  async #notServed(child: Child, error: AirgapError, wayOut: WayOut): Promise<AirgapError> {
     const { what, repositories } = this.#options
     const asked = await this.#ask()
     const there = [...asked].flatMap(([digest, isThere]) => (isThere ? digest : []))
@@ -132,7 +145,7 @@ export class Children {
   #hint(missing: readonly Digest[], there: readonly Digest[], { before = '', pinned }: WayOut): string {
     const isAttestation = (digest: Digest): boolean => {
       const child = this.#listed.get(digest)
-      return child !== undefined && attestationSubject(child) !== undefined
+      return child?.attests !== undefined
     }
     const platforms = [...new Set(there.flatMap((digest) => this.#platformOf(digest)))]
     if (missing.every(isAttestation)) {
@@ -149,7 +162,7 @@ export class Children {
 
   #platformOf(digest: Digest): string[] {
     const child = this.#listed.get(digest)
-    const platform = child && attestationSubject(child) === undefined ? platformOf(child) : undefined
+    const platform = child && child.attests === undefined ? platformOf(child) : undefined
     return platform === undefined ? [] : [platform]
   }
 
@@ -174,7 +187,6 @@ export class Children {
 }
 
 /** As its descriptor states it; undefined where that states none. */
-function platformOf(child: Descriptor): string | undefined {
-  const platform = statedPlatform(child)
+function platformOf({ platform }: Child): string | undefined {
   return platform && formatPlatform(platform)
 }

@@ -1,10 +1,11 @@
 import { requiredFeatures, type BundleDescription, type ImageEntry } from '../../bundle/description.ts'
 import type { Amount } from '../amount.ts'
 import { describingFiles } from '../../bundle/layout.ts'
+import { CHECKSUMS, MAX_CHECKSUMS, MAX_JSON_ENTRY } from '../../bundle/names.ts'
 import { checksumsOf, type PlannedBlob } from '../../bundle/plan.ts'
 import { AirgapError } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
-import type { Descriptor, ManifestOrIndex } from '../../oci/manifest.ts'
+import { MAX_MANIFEST_SIZE, type ManifestOrIndex } from '../../oci/manifest.ts'
 import { parseReference } from '../../oci/reference.ts'
 import type { RegistryClient } from '../../registry/client.ts'
 import type { Mirrors } from '../../registry/mirrors/mirrors.ts'
@@ -12,7 +13,17 @@ import { sourcesFor } from '../../registry/mirrors/sources.ts'
 import type { Repository } from '../../registry/repository.ts'
 import type { OnEvent } from '../events.ts'
 import { allFailed, asRegistryFault, excludeFlags, forEachImage, incomplete } from '../failures.ts'
-import { closureOf, closureSize, kindOf, type Closure, type KnownSizes } from '../graph.ts'
+import {
+  closureOf,
+  closureSize,
+  kindOf,
+  withDelivered,
+  type BlobNode,
+  type Closure,
+  type DocumentNode,
+  type KnownSizes,
+} from '../graph.ts'
+import { LEAVE_OUT, Limits, RunLimits } from '../limits.ts'
 import type { ReferrerGraph } from '../referrers.ts'
 import type { Lock } from './lock.ts'
 import { repeatSelection } from '../select.ts'
@@ -23,7 +34,7 @@ import { DocumentCache } from './sources.ts'
 
 /** A blob that has to be fetched, and the repositories that may have it, in the order to try. */
 export interface BlobToFetch {
-  descriptor: Descriptor
+  descriptor: BlobNode
   sources: Repository[]
   /** The images that it belongs to. */
   images: ImageEntry[]
@@ -60,6 +71,7 @@ export async function gatherContents(options: ContentsOptions): Promise<BundleCo
   const { lock } = options
   const cache = options.cache ?? new DocumentCache()
   const sizes: KnownSizes = new Map()
+  const run = new RunLimits(FEWER_IMAGES)
   const references = lock.images.map(({ source }) => parseReference(source))
   expectSources(options.client, references, options.mirrors)
   const words = {
@@ -69,7 +81,7 @@ export async function gatherContents(options: ContentsOptions): Promise<BundleCo
   }
   const countOf = (count: number): string => `${count} of ${lock.images.length} images ${words.summary}`
   const { results: gathered, failed } = await forEachImage(lock.images, options, words, (image) =>
-    gatherImage(image, options, cache, sizes),
+    gatherImage(image, options, cache, sizes, run),
   )
   // A lock that says otherwise than its images is not mended by trying again.
   const wrong = failed.filter(({ error }) => error.code === 'INVALID_LOCK')
@@ -81,32 +93,44 @@ export async function gatherContents(options: ContentsOptions): Promise<BundleCo
     ])
   }
 
-  const documents = new Map<Digest, ManifestOrIndex>()
+  const documents = new Map<Digest, { node: DocumentNode; read: () => Promise<Uint8Array> }>()
   const configs = new Set<Digest>()
   const toFetch = new Map<Digest, BlobToFetch>()
-  for (const { image, closure, evidence, referrers, repositories } of gathered) {
-    for (const document of evidence) documents.set(document.digest, document)
+  let madeBytes = 0
+  for (const { image, closure, evidence, referrers, repositories, made } of gathered) {
+    const add = (node: DocumentNode): void => {
+      if (documents.has(node.digest)) return
+      const own = made?.digest === node.digest ? made.bytes : undefined
+      madeBytes += own?.length ?? 0
+      if (madeBytes > MAX_MADE) throw tooManyMade()
+      const read = async (): Promise<Uint8Array> =>
+        own ?? (await cache.fetch(node.digest, repositories, options.signal)).bytes
+      documents.set(node.digest, { node, read })
+    }
+    for (const node of evidence) add(node)
     for (const part of [closure, ...referrers.map((referrer) => referrer.closure)]) {
-      for (const [digest, document] of part.documents) documents.set(digest, document)
+      for (const node of part.documents.values()) add(node)
       for (const digest of part.configs) configs.add(digest)
-      for (const [digest, descriptor] of part.blobs)
-        addSource(toFetch, digest, descriptor, repositories, image)
+      for (const blob of part.blobs.values()) addSource(toFetch, blob, repositories, image)
     }
   }
-  const blobs: PlannedBlob[] = [...documents.values()].map(({ digest, bytes }) => ({
+  const blobs: PlannedBlob[] = [...documents].map(([digest, { node, read }]) => ({
     digest,
-    size: bytes.length,
+    size: node.size,
     first: true,
-    bytes,
+    read,
   }))
-  for (const [digest, { descriptor }] of toFetch) {
+  for (const [digest, { descriptor, sources }] of toFetch) {
     if (documents.has(digest)) {
       toFetch.delete(digest)
       continue
     }
-    const bytes = await cache.blobIfRead(descriptor)
-    if (bytes) toFetch.delete(digest)
-    blobs.push({ digest, size: descriptor.size, first: configs.has(digest), bytes })
+    const blob: PlannedBlob = { digest, size: descriptor.size, first: configs.has(digest) }
+    if (cache.has(descriptor)) {
+      toFetch.delete(digest)
+      blob.read = () => cache.blob(descriptor, MAX_MANIFEST_SIZE, sources, options.signal)
+    }
+    blobs.push(blob)
   }
 
   const description: BundleDescription = {
@@ -116,12 +140,39 @@ export async function gatherContents(options: ContentsOptions): Promise<BundleCo
     images: lock.images,
     ...(lock.skipped ? { skipped: lock.skipped } : {}),
   }
-  const files = describingFiles(description, (digest) => documents.get(digest))
+  const files = describingFiles(description, (digest) => documents.get(digest)?.node)
+  const checksums = checksumsOf(files, blobs)
+  for (const { name, bytes } of files) requireReadable(name, bytes.length, MAX_JSON_ENTRY)
+  requireReadable(CHECKSUMS, checksums.length, MAX_CHECKSUMS)
   const manifests = {
     count: documents.size,
-    bytes: [...documents.values()].reduce((sum, { bytes }) => sum + bytes.length, 0),
+    bytes: [...documents.values()].reduce((sum, { node }) => sum + node.size, 0),
   }
-  return { files, blobs, toFetch, manifests, checksums: checksumsOf(files, blobs), description }
+  return { files, blobs, toFetch, manifests, checksums, description }
+}
+
+/** Bytes of the indexes that are made here, for a choice of platforms: nobody else has them, so they are kept. */
+const MAX_MADE = 128 * 1024 * 1024
+const FEWER_IMAGES = 'Make several bundles, each of a part of these images.'
+
+function tooManyMade(): AirgapError {
+  return new AirgapError(
+    'USAGE',
+    `the indexes that are made for a choice of platforms have more than ${MAX_MADE} bytes together, the most of one bundle`,
+    { hint: FEWER_IMAGES },
+  )
+}
+
+/** Nobody would read a bundle whose describing files are larger than readers accept. */
+function requireReadable(name: string, size: number, most: number): void {
+  if (size <= most) return
+  throw new AirgapError(
+    'USAGE',
+    `${name} of this bundle would have ${size} bytes, and ${most} are the most`,
+    {
+      hint: FEWER_IMAGES,
+    },
+  )
 }
 
 /** What does not come out as the lock says is told with the way out of it. */
@@ -139,9 +190,11 @@ const LOCKED = { before: 'Make the lock again with `airgap resolve`. ', pinned: 
 interface GatheredImage {
   image: ImageEntry
   closure: Closure
-  evidence: ManifestOrIndex[]
+  evidence: DocumentNode[]
   referrers: ReferrerGraph[]
   repositories: Repository[]
+  /** The index that is delivered, where it was made here. */
+  made: Pick<ManifestOrIndex, 'digest' | 'bytes'> | undefined
 }
 
 async function gatherImage(
@@ -149,14 +202,14 @@ async function gatherImage(
   options: ContentsOptions,
   cache: DocumentCache,
   sizes: KnownSizes,
+  run: RunLimits,
 ): Promise<GatheredImage> {
   const { all: repositories } = sourcesFor(options.client, parseReference(image.source), options.mirrors)
-  const document =
-    cache.peek(image.sourceDigest) ?? (await cache.fetch(image.sourceDigest, repositories, options.signal))
-  cache.add(document)
   const what = image.source
+  const limits = new Limits(run, { image: what, hint: LEAVE_OUT })
+  const document = limits.read(await cache.fetch(image.sourceDigest, repositories, options.signal))
   const children = new Children(document, { what, cache, repositories, signal: options.signal })
-  const { load } = children
+  const load = limits.counting(children.load)
   const { delivered, evidence, platforms, closure } = await children.telling(LOCKED, async () => {
     const selection = await repeatSelection(document, image.digest, image.platforms, {
       load,
@@ -164,10 +217,10 @@ async function gatherImage(
       what,
       lost: image.missingAttestations,
     })
-    cache.add(selection.delivered)
     const { mediaType, digest, bytes } = selection.delivered
     const root = { mediaType, digest, size: bytes.length }
-    return { ...selection, closure: await closureOf(root, load, what, sizes) }
+    const from = withDelivered(load, selection.delivered)
+    return { ...selection, closure: await closureOf(root, from, what, sizes, limits) }
   })
   const found = {
     mediaType: delivered.mediaType,
@@ -187,17 +240,19 @@ async function gatherImage(
       hint: `The registry gives ${JSON.stringify(found)}. Make the lock again with \`airgap resolve\`.`,
     })
   }
-  const referrers = await gatherReferrers(image, closure, { ...options, load, cache, repositories, sizes })
-  return { image, closure, evidence, referrers, repositories }
+  const referrers = await gatherReferrers(image, closure, { ...options, cache, repositories, sizes, run })
+  const isMade = delivered.kind === 'index' && delivered.digest !== image.sourceDigest
+  const made = isMade ? { digest: delivered.digest, bytes: delivered.bytes } : undefined
+  return { image, closure, evidence, referrers, repositories, made }
 }
 
 function addSource(
   toFetch: Map<Digest, BlobToFetch>,
-  digest: Digest,
-  descriptor: Descriptor,
+  descriptor: BlobNode,
   repositories: readonly Repository[],
   image: ImageEntry,
 ): void {
+  const { digest } = descriptor
   const known = toFetch.get(digest)
   if (!known) {
     toFetch.set(digest, { descriptor, sources: [...repositories], images: [image] })

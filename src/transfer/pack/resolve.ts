@@ -15,7 +15,8 @@ import { sourcesFor, type Sources } from '../../registry/mirrors/sources.ts'
 import type { Repository } from '../../registry/repository.ts'
 import type { OnEvent } from '../events.ts'
 import { allFailed, asRegistryFault, forEachImage, type ImageFailure } from '../failures.ts'
-import { closureOf, closureSize, kindOf } from '../graph.ts'
+import { closureOf, closureSize, kindOf, withDelivered } from '../graph.ts'
+import { LEAVE_OUT, Limits, RunLimits } from '../limits.ts'
 import { LOCK_TYPE, type Lock } from './lock.ts'
 import { selectPlatforms } from '../select.ts'
 import { explainMissingTag } from './near-tags.ts'
@@ -76,13 +77,14 @@ export async function resolveImages(options: ResolveOptions): Promise<Resolved> 
     images.map(({ reference }) => reference),
     options.mirrors,
   )
+  const run = new RunLimits('Make several bundles, each of a part of these images.')
   const words = {
     nameOf: ({ reference }: RequestedImage) => formatReference(reference),
     faultOf: asRegistryFault,
     summary: 'could not be resolved',
   }
   const { results: pinned, failed } = await forEachImage(images, options, words, async (image) => {
-    const one = await resolveOne(image, options, cache)
+    const one = await resolveOne(image, options, cache, run)
     onEvent?.({ type: 'item', name: one.entry.source, bytes: one.entry.size, outcome: 'resolved' })
     return one
   })
@@ -123,6 +125,7 @@ async function resolveOne(
   { reference, from }: RequestedImage,
   options: ResolveOptions,
   cache: DocumentCache,
+  run: RunLimits,
 ): Promise<PinnedImage> {
   const name = formatReference(reference)
   const sources = sourcesFor(options.client, reference, options.mirrors)
@@ -141,8 +144,10 @@ async function resolveOne(
   const isPinned = reference.digest !== undefined
   const children = new Children(document, { what: name, cache, repositories, signal })
   const wayOut = { pinned: isPinned && !rewriteDigests ? ' --rewrite-digests' : '' }
+  const limits = new Limits(run, { image: name, hint: LEAVE_OUT })
+  limits.read(document)
   const { closure, ...selection } = await children.telling(wayOut, async () => {
-    const { load } = children
+    const load = limits.counting(children.load)
     const selected = await selectPlatforms(document, {
       wanted: options.platforms,
       isPinned,
@@ -155,9 +160,10 @@ async function resolveOne(
       ),
       what: name,
     })
-    cache.add(selected.delivered)
     const { mediaType, digest, bytes } = selected.delivered
-    return { ...selected, closure: await closureOf({ mediaType, digest, size: bytes.length }, load, name) }
+    const root = { mediaType, digest, size: bytes.length }
+    const from = withDelivered(load, selected.delivered)
+    return { ...selected, closure: await closureOf(root, from, name, undefined, limits) }
   })
   const { delivered, lost } = selection
   for (const platform of selection.missing) {

@@ -9,23 +9,38 @@ import {
 import { slowLast, type Repository } from '../../registry/repository.ts'
 import { isStall } from '../../registry/retry.ts'
 import { isAbort } from '../failures.ts'
+import { LruCache, ParsedDocuments } from '../documents.ts'
 import type { LoadDocument } from '../graph.ts'
 import { statedByConfig, type ConfigPlatform } from '../platforms.ts'
 import type { ReusableBlobs } from './reuse.ts'
 
 /**
- * Manifests, indexes and small blobs, read from registries by digest and kept for the length of one run, so
- * that a document which several images share is asked for once.
+ * Bytes of documents and small blobs that are kept for the length of a run: those of ten thousand images. What is more
+ * is asked for again when it is needed again.
+ */
+const MOST_KEPT = 256 * 1024 * 1024
+
+/**
+ * Manifests, indexes and small blobs, read from registries by digest and kept for a while, so that a document which
+ * several images share, or which is needed again when the bundle is written, is asked for once.
  */
 export class DocumentCache {
+  readonly #bytes: LruCache<Digest, Uint8Array>
+  readonly #parsed: ParsedDocuments
+  /** What is being asked for at this moment. */
   readonly #documents = new Map<Digest, Promise<ManifestOrIndex>>()
-  readonly #present = new Map<Digest, ManifestOrIndex>()
-  readonly #blobs = new Map<Digest, Promise<Buffer>>()
+  readonly #blobs = new Map<Digest, Promise<Uint8Array>>()
   readonly #reuse: Pick<ReusableBlobs, 'read'> | undefined
 
-  /** @param reuse is asked before any registry. */
-  constructor(reuse?: Pick<ReusableBlobs, 'read'>) {
+  /**
+   * @param reuse is asked before any registry.
+   * @param most bytes that are kept.
+   * @param parsed what parsed documents may weigh, which are kept besides.
+   */
+  constructor(reuse?: Pick<ReusableBlobs, 'read'>, most: number = MOST_KEPT, parsed?: number) {
     this.#reuse = reuse
+    this.#bytes = new LruCache(most)
+    this.#parsed = new ParsedDocuments(parsed)
   }
 
   /** Whether documents may be here that no registry need be asked for. */
@@ -35,13 +50,8 @@ export class DocumentCache {
 
   /** Puts in a document that was read by tag. */
   add(document: ManifestOrIndex): void {
-    this.#present.set(document.digest, document)
-    this.#documents.set(document.digest, Promise.resolve(document))
-  }
-
-  /** A document that was put in with {@link add}. */
-  peek(digest: Digest): ManifestOrIndex | undefined {
-    return this.#present.get(digest)
+    this.#bytes.set(document.digest, document.bytes, document.bytes.length)
+    this.#parsed.add(document)
   }
 
   /** A document by its digest, from the first that has it. */
@@ -50,11 +60,26 @@ export class DocumentCache {
     repositories: readonly Repository[],
     signal?: AbortSignal,
   ): Promise<ManifestOrIndex> {
-    return remember(this.#documents, digest, async () => {
-      const bytes = await this.#reuse?.read(digest, MAX_MANIFEST_SIZE)
-      if (bytes) return parseManifest(bytes, `${repositories.at(-1)?.name}@${digest}`)
-      return firstThatHas(inOrder(repositories), (repository) => repository.fetchManifest(digest, signal))
+    const what = `${repositories.at(-1)?.name}@${digest}`
+    const parsed = this.#parsed.get(digest)
+    if (parsed) return parsed
+    const bytes = this.#bytes.get(digest)
+    if (bytes) return this.#parsedFrom(bytes, what)
+    return once(this.#documents, digest, async () => {
+      const reused = await this.#reuse?.read(digest, MAX_MANIFEST_SIZE)
+      if (reused) return this.#parsedFrom(reused, what)
+      const document = await firstThatHas(inOrder(repositories), (repository) =>
+        repository.fetchManifest(digest, signal),
+      )
+      this.add(document)
+      return document
     })
+  }
+
+  #parsedFrom(bytes: Uint8Array, what: string): ManifestOrIndex {
+    const document = parseManifest(bytes, what)
+    this.add(document)
+    return document
   }
 
   /** A loader that asks `repositories` in order for what is not here yet. */
@@ -101,32 +126,34 @@ export class DocumentCache {
     maxBytes: number,
     repositories: readonly Repository[],
     signal?: AbortSignal,
-  ): Promise<Buffer> {
-    return remember(
-      this.#blobs,
-      descriptor.digest,
-      async () =>
-        (await this.#reuse?.read(descriptor.digest, maxBytes)) ??
-        firstThatHas(inOrder(repositories), (repository) =>
+  ): Promise<Uint8Array> {
+    const { digest } = descriptor
+    const kept = this.#bytes.get(digest)
+    if (kept) return kept
+    return once(this.#blobs, digest, async () => {
+      const bytes =
+        (await this.#reuse?.read(digest, maxBytes)) ??
+        (await firstThatHas(inOrder(repositories), (repository) =>
           repository.fetchSmallBlob(descriptor, maxBytes, signal),
-        ),
-    )
+        ))
+      this.#bytes.set(digest, bytes, bytes.length)
+      return bytes
+    })
   }
 
-  /** A small blob's bytes, if they were read. */
-  async blobIfRead(descriptor: Pick<Descriptor, 'digest'>): Promise<Buffer | undefined> {
-    return this.#blobs.get(descriptor.digest)
+  /** Whether a small blob's bytes were read and are still here. */
+  has({ digest }: Pick<Descriptor, 'digest'>): boolean {
+    return this.#bytes.has(digest)
   }
 }
 
-/** Caches the promise, and forgets it when it fails, so that another image's sources are asked anew. */
-function remember<K, V>(cache: Map<K, Promise<V>>, key: K, make: () => Promise<V>): Promise<V> {
-  const known = cache.get(key)
+/** Shares what is under way with whoever else asks for it. */
+function once<K, V>(running: Map<K, Promise<V>>, key: K, make: () => Promise<V>): Promise<V> {
+  const known = running.get(key)
   // What another image's sources did not have, this one's may.
-  if (known) return known.catch((error: unknown) => (isAbort(error) ? known : remember(cache, key, make)))
-  const made = make()
-  cache.set(key, made)
-  made.catch(() => cache.delete(key))
+  if (known) return known.catch((error: unknown) => (isAbort(error) ? known : once(running, key, make)))
+  const made = make().finally(() => running.delete(key))
+  running.set(key, made)
   return made
 }
 

@@ -108,8 +108,8 @@ export async function packToFile(
 
 /** Configs that were read for the plan are written already; a later run need not know them so early. */
 function noteKnown({ plan }: PackPlan, journal: Journal): void {
-  for (const { bytes, digest, size } of plan.entries) {
-    if (bytes && digest !== undefined) journal.append({ blob: digest, finished: size })
+  for (const { read, digest, size } of plan.entries) {
+    if (read && digest !== undefined) journal.append({ blob: digest, finished: size })
   }
 }
 

@@ -26,8 +26,9 @@ export async function packToStream(
     signal?.throwIfAborted()
     await writer.begin(entry)
     const blob = entry.digest && pack.toFetch.get(entry.digest)
-    if (entry.bytes) {
-      await writer.write(entry.bytes)
+    const known = entry.signature ?? (await entry.read?.())
+    if (known) {
+      await writer.write(known)
     } else if (blob) {
       const isReused = await writeReused(pack, blob, writer, options)
       if (isReused) reused.add(blob)

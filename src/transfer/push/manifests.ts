@@ -10,8 +10,7 @@ export async function sendManifests(
   const byRepository = Map.groupBy(plan.manifests, ({ repository }) => repository)
   await inParallel([...byRepository.values()], options, async (manifests, signal) => {
     for (const { document, repository, isPresent } of manifests) {
-      const { digest } = document
-      const size = document.bytes.length
+      const { digest, size } = document
       if (isPresent) {
         record.set(repository, digest, size, 'present-not-read')
       } else if (failures.isNeeded({ repository, digest })) {

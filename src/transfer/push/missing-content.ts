@@ -1,17 +1,20 @@
 import { blobName } from '../../bundle/names.ts'
 import type { Digest } from '../../oci/digest.ts'
-import type { Descriptor, ManifestOrIndex } from '../../oci/manifest.ts'
+import { childrenOf, type Descriptor, type ManifestOrIndex } from '../../oci/manifest.ts'
 import type { Repository } from '../../registry/repository.ts'
 import { answerOf } from '../../registry/answers.ts'
-import type { OpenedBundle } from '../check/opened-bundle.ts'
+import { readDocument, type OpenedBundle } from '../check/opened-bundle.ts'
 import { isHeldBack } from '../failures.ts'
+import type { DocumentNode } from '../graph.ts'
 import type { PushPlan } from './plan.ts'
 import type { PushOptions } from './work.ts'
 import type { PushRecord } from './record.ts'
 
 /** Where the content of manifests comes from. */
 interface ManifestContent {
-  documentOf(digest: Digest): ManifestOrIndex | undefined
+  documentOf(digest: Digest): DocumentNode | undefined
+  /** Reads one again, out of the bundle. */
+  read(node: DocumentNode): Promise<ManifestOrIndex>
   isInBundle(digest: Digest): boolean
   upload(repository: Repository, blob: { digest: Digest; size: number }, signal: AbortSignal): Promise<void>
   onSentAgain(message: string): void
@@ -41,6 +44,7 @@ export function contentFor(parts: PushParts): ManifestContent {
   }
   return {
     documentOf: (digest) => documents.get(digest),
+    read: (node) => readDocument(opened, node),
     isInBundle: (digest) => opened.entries.has(blobName(digest)),
     async upload(repository, blob, signal) {
       options.onEvent?.({ type: 'more', bytes: blob.size })
@@ -72,7 +76,7 @@ interface Put {
   repository: Repository
   /** A tag, or the document's digest. */
   ref: string
-  document: ManifestOrIndex
+  document: DocumentNode
 }
 
 /**
@@ -82,7 +86,8 @@ interface Put {
  * @throws AirgapError the registry's refusal, also where nothing turns out to be missing.
  */
 export async function putWithContent(put: Put, content: ManifestContent, signal: AbortSignal): Promise<void> {
-  const { repository, ref, document } = put
+  const { repository, ref } = put
+  const document = await content.read(put.document)
   try {
     await repository.putManifest(ref, document, signal)
   } catch (error) {
@@ -126,17 +131,13 @@ async function missingIn(
   signal: AbortSignal,
 ): Promise<Descriptor[]> {
   const missing = new Map<Digest, Descriptor>()
-  for (const child of partsOf(document)) {
+  for (const child of childrenOf(document)) {
     if (!content.documentOf(child.digest) && !content.isInBundle(child.digest)) continue
     if (named.includes(child.digest) || !(await isThere(child, repository, content, signal))) {
       missing.set(child.digest, child)
     }
   }
   return [...missing.values()]
-}
-
-function partsOf(document: ManifestOrIndex): Descriptor[] {
-  return document.kind === 'index' ? document.manifests : [document.config, ...document.layers]
 }
 
 async function isThere(

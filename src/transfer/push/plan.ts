@@ -2,13 +2,13 @@ import type { ImageEntry } from '../../bundle/description.ts'
 import type { ReferrerChoice } from '../../oci/referrer.ts'
 import { AirgapError, type ErrorCode, type Problem } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
-import type { ManifestOrIndex } from '../../oci/manifest.ts'
 import type { RegistryClient } from '../../registry/client.ts'
 import { projectOf, type ProjectVisibility } from '../../registry/harbor.ts'
 import type { Repository } from '../../registry/repository.ts'
 import type { OpenedBundle } from '../check/opened-bundle.ts'
 import type { ImageGraph } from '../check/opened-bundle.ts'
 import { isOfOneImage } from '../failures.ts'
+import type { DocumentNode } from '../graph.ts'
 import { inParallel } from '../parallel.ts'
 import { digestAt } from './missing-content.ts'
 import { noneCanBe } from './push-failures.ts'
@@ -44,7 +44,7 @@ export interface PlannedBlobTransfer {
 
 /** A manifest or index, and a repository that needs it. */
 export interface PlannedManifest {
-  document: ManifestOrIndex
+  document: DocumentNode
   repository: Repository
   isPresent: boolean
 }
@@ -147,7 +147,7 @@ export async function planPush(opened: OpenedBundle, options: PlanPushOptions): 
   const sourceIndexes = options.sparseIndex ? await planSourceIndexes(askable, options, isAbsent) : []
   if (!options.moveTags) refuseMovedTags(images, sourceIndexes)
 
-  const referrers = await planReferrers(askable, options, isAbsent)
+  const referrers = await planReferrers(askable, opened, options, isAbsent)
   const blobs = await inParallel(blobNeeds(askable, referrers), options, (need, signal) =>
     locateBlob(need, isAbsent, signal),
   )
@@ -223,8 +223,8 @@ function blobNeeds(images: readonly PlannedImage[], referrers: readonly PlannedR
 
 function manifestNeeds(
   images: readonly PlannedImage[],
-): { document: ManifestOrIndex; repository: Repository }[] {
-  const needs = new Map<string, { document: ManifestOrIndex; repository: Repository }>()
+): { document: DocumentNode; repository: Repository }[] {
+  const needs = new Map<string, { document: DocumentNode; repository: Repository }>()
   for (const { graph, repository } of images) {
     for (const document of graph.closure.documents.values()) {
       const key = `${repository.name} ${document.digest}`

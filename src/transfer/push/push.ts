@@ -58,14 +58,14 @@ export async function executePush(
   const inPlace = plan.manifests.filter(({ repository, document: { digest } }) =>
     failures.isNeeded({ repository, digest }),
   )
-  await ensureReferrers(inPlace, options)
+  await ensureReferrers(inPlace, opened, options)
   const sourceIndexes = plan.sourceIndexes.filter(({ repository, digest }) =>
     plan.images
       .filter(({ image, repository: own }) => own === repository && image.sourceDigest === digest)
       .every((planned) => failures.isWhole(planned)),
   )
   const beforeTag = beforeSourceIndexes(plan, options.signImages, record.signatures)
-  await putSourceIndexes(sourceIndexes, { ...options, beforeTag }, (index, outcome) =>
+  await putSourceIndexes(sourceIndexes, opened, { ...options, beforeTag }, (index, outcome) =>
     record.setIndex(index, outcome),
   )
   await listReferrers(

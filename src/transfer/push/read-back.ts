@@ -23,7 +23,7 @@ export async function readBack({ plan, options, record, failures }: PushWork): P
   onEvent?.({ type: 'phase', phase: 'read-back', items: blobs.length, bytes, images: images.count })
   images.begin()
   await inParallel(blobs, options, async ({ blob: { digest, size }, repository }, signal) => {
-    const descriptor = { mediaType: 'application/octet-stream', digest, size }
+    const descriptor = { digest, size }
     const sink = { restartable: true, write: async () => {} }
     await failures.attempt({ repository, digest, size, kind: 'blob' }, signal, async (own) => {
       await downloadBlob([repository], descriptor, sink, { client, signal: own, ...blobProgress(onEvent) })
@@ -33,19 +33,11 @@ export async function readBack({ plan, options, record, failures }: PushWork): P
       images.done(partOf(digest, repository), 'confirmed')
     })
   })
-  await inParallel(
-    plan.manifests,
-    options,
-    async ({ document: { digest, bytes: all }, repository }, signal) => {
-      if (!failures.isNeeded({ repository, digest })) return
-      await failures.attempt(
-        { repository, digest, size: all.length, kind: 'manifest' },
-        signal,
-        async (own) => {
-          await repository.fetchManifest(digest, own)
-          record.markRead(repository, digest)
-        },
-      )
-    },
-  )
+  await inParallel(plan.manifests, options, async ({ document: { digest, size }, repository }, signal) => {
+    if (!failures.isNeeded({ repository, digest })) return
+    await failures.attempt({ repository, digest, size, kind: 'manifest' }, signal, async (own) => {
+      await repository.fetchManifest(digest, own)
+      record.markRead(repository, digest)
+    })
+  })
 }

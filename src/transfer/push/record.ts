@@ -185,9 +185,9 @@ export class PushRecord {
       if (!record && isComplete) throw new AirgapError('INTERNAL', `${digest} was forgotten`)
       return record?.outcome ?? 'not-sent'
     }
-    const documents = [...graph.closure.documents.values()].map(({ digest, bytes }) => ({
+    const documents = [...graph.closure.documents.values()].map(({ digest, size }) => ({
       digest,
-      size: bytes.length,
+      size,
       kind: 'manifest' as const,
       outcome: outcomeOf(digest),
     }))

@@ -1,10 +1,11 @@
 import { AirgapError } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
-import type { Index } from '../../oci/manifest.ts'
 import { answerOf } from '../../registry/answers.ts'
 import { oneLine } from '../../registry/http-errors.ts'
 import type { Repository } from '../../registry/repository.ts'
+import { readDocument, type OpenedBundle } from '../check/opened-bundle.ts'
 import type { OnEvent } from '../events.ts'
+import type { DocumentNode } from '../graph.ts'
 import { inParallel } from '../parallel.ts'
 import { tagFor } from './names.ts'
 import { digestAt } from './missing-content.ts'
@@ -20,7 +21,7 @@ export interface PlannedIndex {
   tagNow: Digest | undefined
   isPresent: boolean
   /** The source's own index last, nested ones that lead to delivered platforms before it. */
-  documents: readonly Index[]
+  documents: readonly DocumentNode[]
 }
 
 interface Options {
@@ -87,12 +88,13 @@ export interface IndexOutcome {
  */
 export async function putSourceIndexes(
   indexes: readonly PlannedIndex[],
+  opened: OpenedBundle,
   options: Options,
   onOutcome: (index: PlannedIndex, outcome: IndexOutcome) => void,
 ): Promise<void> {
   await inParallel(indexes, options, async (index, signal) => {
     try {
-      onOutcome(index, { outcome: await putSourceIndex(index, options, signal) })
+      onOutcome(index, { outcome: await putSourceIndex(index, opened, options, signal) })
       const name = `${index.repository.name}:${index.tag}`
       options.onEvent?.({ type: 'item', name, bytes: 0, outcome: 'tagged' })
     } catch (error) {
@@ -105,6 +107,7 @@ export async function putSourceIndexes(
 
 async function putSourceIndex(
   index: PlannedIndex,
+  opened: OpenedBundle,
   { beforeTag }: Options,
   signal: AbortSignal,
 ): Promise<'uploaded' | 'present-read-back'> {
@@ -112,11 +115,12 @@ async function putSourceIndex(
   const source = documents.at(-1)
   if (source?.digest !== digest) throw new AirgapError('INTERNAL', `${digest} is not among the evidence`)
   if (!isPresent) {
-    for (const document of documents) await repository.putManifest(document.digest, document, signal)
+    for (const node of documents)
+      await repository.putManifest(node.digest, await readDocument(opened, node), signal)
   }
   await beforeTag?.(index, signal)
   const before = await repository.resolveManifest(tag, signal)
-  if (before?.digest !== digest) await repository.putManifest(tag, source, signal)
+  if (before?.digest !== digest) await repository.putManifest(tag, await readDocument(opened, source), signal)
   const there = await repository.fetchManifest(tag, signal)
   if (there.digest !== digest) {
     throw new AirgapError(

@@ -1,7 +1,7 @@
 import { AirgapError } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
-import type { ManifestOrIndex } from '../../oci/manifest.ts'
 import type { OnEvent } from '../events.ts'
+import type { DocumentNode } from '../graph.ts'
 import { inParallel } from '../parallel.ts'
 import { putWithContent, type contentFor } from './missing-content.ts'
 import { tagName, type PlannedImage, type PushPlan } from './plan.ts'
@@ -96,7 +96,7 @@ function setBySomebody(name: string, before: Digest, wanted: Digest): AirgapErro
   )
 }
 
-function rootOf({ image, graph }: PlannedImage): ManifestOrIndex {
+function rootOf({ image, graph }: PlannedImage): DocumentNode {
   const root = graph.closure.documents.get(image.digest)
   if (!root) throw new AirgapError('INTERNAL', `${image.source} has no manifest`)
   return root

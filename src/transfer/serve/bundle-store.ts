@@ -50,7 +50,7 @@ export class BundleStore implements ContentStore {
   }
 
   /** @throws AirgapError `NAME_CONFLICT` where a tag could be either of two images. */
-  manifest(name: string, reference: string): StoredManifest | undefined {
+  async manifest(name: string, reference: string): Promise<StoredManifest | undefined> {
     const owners = this.#naming.owners(name)
     let digest: Digest | undefined
     if (isDigest(reference)) {
@@ -62,9 +62,13 @@ export class BundleStore implements ContentStore {
       // An image's digest stands in these: they mean the same, whichever registry of a short name they are of.
       digest ??= owners.map(({ attached }) => attached.get(reference)).find((found) => found !== undefined)
     }
-    for (const { documents } of owners) {
-      const found = digest && documents.get(digest)
-      if (found) return { digest: found.digest, mediaType: found.mediaType, bytes: found.bytes }
+    if (digest === undefined) return undefined
+    for (const { documents, made } of owners) {
+      const own = made.get(digest)
+      if (own) return { digest, mediaType: own.mediaType, bytes: own.bytes }
+      const found = documents.get(digest)
+      const bytes = found && (await this.#findBlob(digest))
+      if (bytes) return { digest, mediaType: found.mediaType, bytes }
     }
     return undefined
   }

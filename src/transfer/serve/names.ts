@@ -20,6 +20,8 @@ export interface ServedImage {
   fullName: string | undefined
   tag: string
   graph: ImageGraph
+  /** The bundle, open. */
+  opened: OpenedBundle
 }
 
 /**
@@ -62,6 +64,7 @@ function nameImage(graph: ImageGraph, opened: OpenedBundle): ServedImage {
     fullName: isRepository(fullName) ? fullName : undefined,
     tag: tagFor(reference, digest),
     graph,
+    opened,
   }
 }
 

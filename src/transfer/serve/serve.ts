@@ -91,7 +91,7 @@ export async function serveBundles(paths: readonly string[], options: ServeOptio
       verified.push({ ...opened, description })
     }
     const images = nameServedImages(bundles)
-    const sources = sourceRepositories(images)
+    const sources = await sourceRepositories(images)
     await options.onNamed?.(images)
     const files = await checkContent(bundles, options)
     options.signal?.throwIfAborted()

@@ -10,7 +10,7 @@ import type { Root } from '../../trust/identity/trusted-root.ts'
 import type { UpstreamPolicy } from '../../trust/upstream/rule.ts'
 import type { Authentication } from '../check/authenticate.ts'
 import type { ImageGraph, OpenedBundle } from '../check/opened-bundle.ts'
-import { readChecked } from '../check/opened-bundle.ts'
+import { readChecked, readDocument } from '../check/opened-bundle.ts'
 import type { OnEvent } from '../events.ts'
 import { applyPolicy } from './apply-rule.ts'
 import { reasonText } from './faults.ts'
@@ -106,7 +106,7 @@ function sourceIn(opened: OpenedBundle, { image, referrers }: ImageGraph): Signa
     referrers: image.referrers ?? [],
     document: async ({ digest }) => {
       const found = referrers.find(({ entry }) => entry.digest === digest)?.closure.documents.get(digest)
-      if (found) return found
+      if (found) return readDocument(opened, found)
       throw new AirgapError('INTERNAL', `${digest} is listed and was not read`)
     },
     blob: async ({ digest }, maxBytes) => {

@@ -9,6 +9,7 @@ import type { Root } from '../../trust/identity/trusted-root.ts'
 import type { UpstreamPolicy } from '../../trust/upstream/rule.ts'
 import type { OnEvent } from '../events.ts'
 import { asRegistryFault, forEachImage, type ImageFailure } from '../failures.ts'
+import { RunLimits } from '../limits.ts'
 import { DEFAULT_CONCURRENCY } from '../parallel.ts'
 import type { Lock } from '../pack/lock.ts'
 import { findReferrers } from '../pack/referrers/find.ts'
@@ -52,6 +53,7 @@ export async function verifyLock(
   const choice = 'signatures' as const
   const asking = { choice, resolveFrom, cache, limit: pLimit(concurrency), signal, onEvent }
   const lookup = new ReferrerLookup(asking)
+  const run = new RunLimits()
   const words = {
     nameOf: ({ source }: ImageEntry) => source,
     faultOf: asRegistryFault,
@@ -62,7 +64,7 @@ export async function verifyLock(
     const sources = sourcesFor(options.client, parseReference(image.source), options.mirrors)
     const find = (): Promise<ReferrerEntry[]> => {
       const own = new Set([image.digest, ...image.platforms.map(({ digest }) => digest)])
-      return findReferrers(image, own, sources, { ...asking, lookup })
+      return findReferrers(image, own, sources, { ...asking, lookup, run })
     }
     const { record, entry } = await applyPolicy(image, options, (demand) =>
       verifyListedOrFound(

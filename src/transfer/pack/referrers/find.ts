@@ -12,6 +12,7 @@ import { isManifestOrIndexType } from '../../../oci/media-types.ts'
 import type { Sources } from '../../../registry/mirrors/sources.ts'
 import { isHeldBack } from '../../failures.ts'
 import { closureOf, type LoadDocument } from '../../graph.ts'
+import { Limits, type RunLimits } from '../../limits.ts'
 import { referrerEntry, referrerFault, type Found } from '../../referrers.ts'
 import { settled, type LookupOptions, type ReferrerLookup } from './lookup.ts'
 
@@ -22,7 +23,11 @@ const MOST_NAMED = 3
 
 export interface FindOptions extends LookupOptions {
   lookup: ReferrerLookup
+  run: RunLimits
 }
+
+const TOO_MANY_REFERRERS =
+  'No real image has so many signatures, attestations and SBOMs: look at what the registry lists.'
 
 /** What one look at a digest has come to. */
 interface Below {
@@ -80,6 +85,7 @@ class Search {
   readonly #sources: Sources
   readonly #options: FindOptions
   readonly #load: LoadDocument
+  readonly #limits: Limits
   readonly #leftOut: string[] = []
   #candidates = 0
 
@@ -88,7 +94,14 @@ class Search {
     this.#own = own
     this.#sources = sources
     this.#options = options
-    const load = options.cache.loader(sources.all, options.signal)
+    // Not as a fault of the content: what is left out for being too much could be the genuine signature.
+    this.#limits = new Limits(options.run, {
+      image: image.source,
+      of: 'referrers',
+      code: 'REGISTRY',
+      hint: TOO_MANY_REFERRERS,
+    })
+    const load = this.#limits.counting(options.cache.loader(sources.all, options.signal))
     this.#load = (descriptor) => this.#request(() => load(descriptor))
   }
 
@@ -136,9 +149,9 @@ class Search {
     const byTag = new Set(tagged.values())
     const own = [...listed.keys()].filter((digest) => this.#own.has(digest))
     const candidates = [
-      ...[...listed.values()]
-        .filter(({ digest }) => !this.#own.has(digest))
-        .map(({ digest, mediaType }) => ({
+      ...[...listed]
+        .filter(([digest]) => !this.#own.has(digest))
+        .map(([digest, mediaType]) => ({
           digest,
           mediaType,
           found: { subject },
@@ -164,12 +177,12 @@ class Search {
       )
     }
     try {
-      const document = await this.#fetch(digest)
+      const document = this.#limits.read(await this.#fetch(digest))
       const fault = referrerFault(document, found)
       if (isTagged && document.subject === undefined) return []
       if (fault !== undefined) return this.#leave(digest, found, fault)
       const root = { mediaType: document.mediaType, digest, size: document.bytes.length }
-      const closure = await closureOf(root, this.#load, this.#image.source)
+      const closure = await closureOf(root, this.#load, this.#image.source, undefined, this.#limits)
       return [referrerEntry(document, closure, found)]
     } catch (error) {
       const isOfContent = error instanceof AirgapError && OF_THE_CONTENT.has(error.code)
@@ -187,6 +200,7 @@ class Search {
     const { limit, signal } = this.#options
     return limit(() => {
       signal?.throwIfAborted()
+      this.#limits.check()
       return work()
     })
   }
@@ -203,7 +217,7 @@ class Search {
 
   #tooMany(what: string): AirgapError {
     return new AirgapError('REGISTRY', `${this.#image.source}: what refers to it is ${what}`, {
-      hint: 'No real image has so many signatures, attestations and SBOMs: look at what the registry lists.',
+      hint: TOO_MANY_REFERRERS,
     })
   }
 }

@@ -2,15 +2,16 @@ import type { ImageEntry } from '../../../bundle/description.ts'
 import { unrooted, type ReferrerEntry } from '../../../bundle/referrers.ts'
 import { AirgapError } from '../../../errors.ts'
 import type { Repository } from '../../../registry/repository.ts'
-import { closureOf, type Closure, type KnownSizes, type LoadDocument } from '../../graph.ts'
+import { closureOf, type Closure, type KnownSizes } from '../../graph.ts'
+import { Limits, WITHOUT_REFERRERS, type RunLimits } from '../../limits.ts'
 import { otherField, referrerEntry, referrerFault, rootsOf, type ReferrerGraph } from '../../referrers.ts'
 import type { DocumentCache } from '../sources.ts'
 
 interface Options {
-  load: LoadDocument
   cache: DocumentCache
   repositories: readonly Repository[]
   sizes: KnownSizes
+  run: RunLimits
   signal?: AbortSignal
 }
 
@@ -30,21 +31,24 @@ export async function gatherReferrers(
   const [stray] = unrooted(referrers, rootsOf(image, closure))
   if (stray) throw wrong(source, stray, `it leads to nothing of the image`)
   const gathered: ReferrerGraph[] = []
-  for (const entry of referrers) gathered.push(await gather(source, entry, options))
+  const limits = new Limits(options.run, { image: source, of: 'referrers', hint: WITHOUT_REFERRERS })
+  for (const entry of referrers) gathered.push(await gather(source, entry, limits, options))
   return gathered
 }
 
 async function gather(
   source: string,
   entry: ReferrerEntry,
-  { load, cache, repositories, sizes, signal }: Options,
+  limits: Limits,
+  { cache, repositories, sizes, signal }: Options,
 ): Promise<ReferrerGraph> {
   try {
-    const document = await cache.fetch(entry.digest, repositories, signal)
+    const document = limits.read(await cache.fetch(entry.digest, repositories, signal))
     const fault = referrerFault(document, entry)
     if (fault !== undefined) throw wrong(source, entry, fault)
     const root = { mediaType: document.mediaType, digest: document.digest, size: document.bytes.length }
-    const closure = await closureOf(root, load, source, sizes)
+    const load = limits.counting(cache.loader(repositories, signal))
+    const closure = await closureOf(root, load, source, sizes, limits)
     const field = otherField(entry, referrerEntry(document, closure, entry))
     if (field !== undefined)
       throw wrong(source, entry, `the lock gives it another ${field} than the registry does`)

@@ -1,9 +1,8 @@
 import type { LimitFunction } from 'p-limit'
 import { cosignTagsOf } from '../../../bundle/referrers.ts'
 import type { ReferrerChoice } from '../../../oci/referrer.ts'
-import type { AirgapError, ErrorCode } from '../../../errors.ts'
+import { AirgapError, type ErrorCode } from '../../../errors.ts'
 import type { Digest } from '../../../oci/digest.ts'
-import type { Descriptor } from '../../../oci/manifest.ts'
 import type { Sources } from '../../../registry/mirrors/sources.ts'
 import type { Repository } from '../../../registry/repository.ts'
 import type { OnEvent } from '../../events.ts'
@@ -12,7 +11,8 @@ import type { DocumentCache } from '../sources.ts'
 
 /** What is listed as referring to a digest, and where cosign's tags for it lead. Nothing of it has been checked. */
 export interface Attached {
-  listed: Map<Digest, Descriptor>
+  /** With the media types that the lists give. */
+  listed: Map<Digest, string>
   tagged: Map<string, Digest>
   /** Digests of other algorithms than ours, which are listed, too. */
   unusable: Set<string>
@@ -49,6 +49,7 @@ export class ReferrerLookup {
   readonly #options: LookupOptions
   readonly #known = new Map<string, Promise<Attached>>()
   readonly #outOfReach = new Set<string>()
+  #listed = 0
 
   constructor(options: LookupOptions) {
     this.#options = options
@@ -104,6 +105,17 @@ export class ReferrerLookup {
     }
   }
 
+  /** What is listed is remembered for the run. */
+  #count({ registry }: Repository, listed: number): void {
+    this.#listed += listed
+    if (this.#listed <= MAX_LISTED) return
+    throw new AirgapError(
+      'REGISTRY',
+      `${registry} and others list more than ${MAX_LISTED} things that refer to these images, the most of one run`,
+      { hint: 'Make several bundles, each of a part of these images.' },
+    )
+  }
+
   async #askAt(place: Repository, subject: Digest): Promise<Attached> {
     const { choice, cache, limit, signal, onEvent } = this.#options
     const once = <T>(work: () => Promise<T>): Promise<T> =>
@@ -116,8 +128,9 @@ export class ReferrerLookup {
         once(async () => {
           const unusable = new Set<string>()
           const listed = await place.referrers(subject, signal, (digest) => void unusable.add(digest))
+          this.#count(place, listed.length + unusable.size)
           return {
-            listed: new Map(listed.map((descriptor) => [descriptor.digest, descriptor])),
+            listed: new Map(listed.map((one) => [one.digest, one.mediaType])),
             tagged: new Map(),
             unusable,
           }
@@ -143,12 +156,15 @@ export class ReferrerLookup {
   }
 }
 
+/** Entries in all lists of a run together: fifty for each of ten thousand images. */
+const MAX_LISTED = 500_000
+
 /** What all of them have; of two that say otherwise, the first one's. */
 function union(all: readonly Attached[]): Attached {
   const both: Attached = { listed: new Map(), tagged: new Map(), unusable: new Set() }
   for (const { listed, tagged, unusable } of all.toReversed()) {
     for (const digest of unusable) both.unusable.add(digest)
-    for (const [digest, descriptor] of listed) both.listed.set(digest, descriptor)
+    for (const [digest, mediaType] of listed) both.listed.set(digest, mediaType)
     for (const [tag, digest] of tagged) both.tagged.set(tag, digest)
   }
   return both

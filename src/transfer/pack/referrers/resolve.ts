@@ -6,6 +6,7 @@ import type { Digest } from '../../../oci/digest.ts'
 import type { Sources } from '../../../registry/mirrors/sources.ts'
 import type { OnEvent } from '../../events.ts'
 import { asRegistryFault, forEachImage, type ImageFailure } from '../../failures.ts'
+import { RunLimits } from '../../limits.ts'
 import { DEFAULT_CONCURRENCY } from '../../parallel.ts'
 import type { DocumentCache } from '../sources.ts'
 import { findReferrers } from './find.ts'
@@ -43,7 +44,7 @@ export async function addReferrers(
     return { results: images.map(({ entry }) => entry), failed: [] }
   const { concurrency = DEFAULT_CONCURRENCY, signal, onEvent } = options
   onEvent?.({ type: 'phase', phase: 'referrers', items: images.length, bytes: 0 })
-  const common = { ...options, choice, limit: pLimit(concurrency) }
+  const common = { ...options, choice, limit: pLimit(concurrency), run: new RunLimits() }
   const lookup = new ReferrerLookup(common)
   const words = {
     nameOf: ({ entry }: PinnedImage) => entry.source,

@@ -1,10 +1,10 @@
 import type { ImageEntry } from '../../../bundle/description.ts'
 import type { Digest } from '../../../oci/digest.ts'
-import type { ManifestOrIndex } from '../../../oci/manifest.ts'
 import { nameOf, parseReference } from '../../../oci/reference.ts'
 import type { ReferrerChoice } from '../../../oci/referrer.ts'
 import type { Repository } from '../../../registry/repository.ts'
 import type { SigningKey } from '../../../trust/keys.ts'
+import type { DocumentNode } from '../../graph.ts'
 import { tagFor } from '../names.ts'
 import type { PlannedImage } from '../plan.ts'
 import { hasSourceIndex } from '../source-index.ts'
@@ -35,7 +35,7 @@ export function bringsBundles(images: readonly { image: ImageEntry }[], choice: 
 /** One manifest or index in a repository of the target, which is to have a signature. */
 export interface PlannedSignature {
   repository: Repository
-  document: ManifestOrIndex
+  document: DocumentNode
   format: ImageSignatureFormat
   /** The images that it belongs to, and what each says that it is. */
   wanted: readonly { planned: PlannedImage; reference: string }[]
@@ -70,7 +70,7 @@ export function sourceIndexSignatures(
 function plannedFor(
   images: readonly PlannedImage[],
   formats: readonly ImageSignatureFormat[],
-  documentsOf: (planned: PlannedImage) => readonly ManifestOrIndex[],
+  documentsOf: (planned: PlannedImage) => readonly DocumentNode[],
 ): PlannedSignature[] {
   const all = new Map<string, PlannedSignature & { wanted: { planned: PlannedImage; reference: string }[] }>()
   for (const planned of images) {

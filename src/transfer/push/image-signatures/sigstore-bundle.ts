@@ -1,7 +1,7 @@
 import { formatMoment } from '../../../bundle/fields.ts'
 import { COSIGN_SIGN_PREDICATE } from '../../../oci/cosign.ts'
 import { digestOf, type Digest } from '../../../oci/digest.ts'
-import { parseManifest, type Descriptor, type ManifestOrIndex } from '../../../oci/manifest.ts'
+import { parseManifest, type Descriptor } from '../../../oci/manifest.ts'
 import { OCI_MANIFEST } from '../../../oci/media-types.ts'
 import type { Repository } from '../../../registry/repository.ts'
 import {
@@ -11,6 +11,7 @@ import {
 } from '../../../trust/image-signature/sigstore-bundle.ts'
 import { BUNDLE_JSON_LIMIT } from '../../../trust/key-bundle.ts'
 import type { PublicKey, SigningKey } from '../../../trust/keys.ts'
+import type { DocumentNode } from '../../graph.ts'
 import { isUnusable, putSmallBlob } from '../small-blob.ts'
 
 /** OCI image-spec manifest.md § Guidance for an Empty Descriptor. */
@@ -68,7 +69,7 @@ async function bundleIn(
  */
 export async function addBundleSignature(
   repository: Repository,
-  subject: ManifestOrIndex,
+  subject: Pick<DocumentNode, 'mediaType' | 'digest' | 'size'>,
   key: SigningKey,
   signal?: AbortSignal,
 ): Promise<void> {
@@ -86,7 +87,7 @@ export async function addBundleSignature(
         [PREDICATE_ANNOTATION]: COSIGN_SIGN_PREDICATE,
         'org.opencontainers.image.created': formatMoment(Date.now()),
       },
-      subject: { mediaType: subject.mediaType, size: subject.bytes.length, digest: subject.digest },
+      subject: { mediaType: subject.mediaType, size: subject.size, digest: subject.digest },
       artifactType: SIGSTORE_BUNDLE_TYPE,
     }),
   )

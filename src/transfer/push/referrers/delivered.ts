@@ -1,5 +1,6 @@
 import { AirgapError } from '../../../errors.ts'
 import type { Repository } from '../../../registry/repository.ts'
+import { readDocument, type OpenedBundle } from '../../check/opened-bundle.ts'
 import type { OnEvent } from '../../events.ts'
 import { inParallel } from '../../parallel.ts'
 import type { PlannedManifest } from '../plan.ts'
@@ -17,6 +18,7 @@ interface Options {
  */
 export async function ensureReferrers(
   manifests: readonly PlannedManifest[],
+  opened: OpenedBundle,
   options: Options,
 ): Promise<void> {
   const referring = manifests.filter(({ document }) => document.subject !== undefined)
@@ -25,7 +27,7 @@ export async function ensureReferrers(
     const refused: AirgapError[] = []
     for (const { document } of planned) {
       try {
-        await repository.ensureReferrer(document, signal)
+        await repository.ensureReferrer(await readDocument(opened, document), signal)
       } catch (error) {
         if (signal.aborted || !isRefusal(error)) throw error
         refused.push(error)

@@ -2,9 +2,10 @@ import { isChosen, rooted, type ReferrerEntry } from '../../../bundle/referrers.
 import type { ReferrerChoice } from '../../../oci/referrer.ts'
 import { AirgapError } from '../../../errors.ts'
 import type { Digest } from '../../../oci/digest.ts'
-import type { ManifestOrIndex } from '../../../oci/manifest.ts'
 import type { Repository } from '../../../registry/repository.ts'
+import { readDocument, type OpenedBundle } from '../../check/opened-bundle.ts'
 import { isHeldBack } from '../../failures.ts'
+import type { DocumentNode } from '../../graph.ts'
 import { inParallel } from '../../parallel.ts'
 import type { ReferrerGraph } from '../../referrers.ts'
 import { whatIsLacking } from '../cosign-tag.ts'
@@ -81,6 +82,7 @@ export function referrerKey(
  */
 export async function planReferrers(
   images: readonly PlannedImage[],
+  opened: OpenedBundle,
   options: Options,
   isAbsent: (repository: Repository) => boolean,
 ): Promise<PlannedReferrer[]> {
@@ -103,17 +105,18 @@ export async function planReferrers(
     for (const digest of graph.closure.documents.keys()) {
       if ((await digestAt(repository, digest, signal)) === digest) present.add(digest)
     }
-    return { ...one, present, tag: await stateOfTag(one, signal) }
+    return { ...one, present, tag: await stateOfTag(one, opened, signal) }
   })
 }
 
 async function stateOfTag(
   one: Pick<PlannedReferrer, 'repository' | 'graph' | 'entry'>,
+  opened: OpenedBundle,
   signal: AbortSignal,
 ): Promise<PlannedReferrer['tag']> {
   const { repository, entry } = one
   if (entry.tag === undefined) return 'free'
-  const document = documentOf(one)
+  const document = await readDocument(opened, documentOf(one))
   try {
     const now = await repository.resolveAttached(entry.tag, entry.subject, signal)
     if (!now) return 'free'
@@ -131,7 +134,7 @@ async function stateOfTag(
 }
 
 /** The manifest or index that refers. */
-export function documentOf({ entry, graph }: Pick<PlannedReferrer, 'entry' | 'graph'>): ManifestOrIndex {
+export function documentOf({ entry, graph }: Pick<PlannedReferrer, 'entry' | 'graph'>): DocumentNode {
   const document = graph.closure.documents.get(entry.digest)
   if (!document) throw new AirgapError('INTERNAL', `${entry.digest} has no manifest`)
   return document

@@ -1,4 +1,5 @@
 import { AirgapError } from '../../../errors.ts'
+import { readDocument, type OpenedBundle } from '../../check/opened-bundle.ts'
 import type { OnEvent } from '../../events.ts'
 import { inParallel } from '../../parallel.ts'
 import { addToCosignTag } from '../cosign-tag.ts'
@@ -15,6 +16,7 @@ interface Options {
 }
 
 interface Push {
+  opened: OpenedBundle
   plan: PushPlan
   options: Options
   record: PushRecord
@@ -27,7 +29,7 @@ export async function sendReferrers({ plan, options, record, failures, content }
   await inRepositories(plan.referrers, options, async (planned, signal) => {
     const { repository, graph, present } = planned
     for (const [digest, document] of graph.closure.documents) {
-      const size = document.bytes.length
+      const { size } = document
       if (present.has(digest)) {
         record.set(repository, digest, size, 'present-not-read')
         continue
@@ -60,7 +62,7 @@ export async function readReferrersBack({ plan, options, record, failures }: Pus
  */
 export async function listReferrers(
   all: readonly PlannedReferrer[],
-  { options, record, failures }: Pick<Push, 'options' | 'record' | 'failures'>,
+  { opened, options, record, failures }: Pick<Push, 'opened' | 'options' | 'record' | 'failures'>,
 ): Promise<void> {
   const { onEvent } = options
   const left = new Map<string, number>()
@@ -71,7 +73,7 @@ export async function listReferrers(
   if (all.length > 0) onEvent?.({ type: 'phase', phase: 'referrers', items: left.size, bytes: 0 })
   await inRepositories(all, options, async (planned, signal) => {
     await failures.attemptReferrer(planned, signal, async (own) => {
-      record.setReferrer(planned, await makeFound(planned, own))
+      record.setReferrer(planned, await makeFound(planned, opened, own))
     })
     const source = planned.images[0]?.image.source ?? ''
     const rest = (left.get(source) ?? 0) - 1
@@ -81,9 +83,13 @@ export async function listReferrers(
 }
 
 /** @throws AirgapError also where it is held back: whether it is found by its tag is not known then. */
-async function makeFound(planned: PlannedReferrer, signal: AbortSignal): Promise<ReferrerRecord> {
+async function makeFound(
+  planned: PlannedReferrer,
+  opened: OpenedBundle,
+  signal: AbortSignal,
+): Promise<ReferrerRecord> {
   const { entry, repository } = planned
-  const document = documentOf(planned)
+  const document = await readDocument(opened, documentOf(planned))
   if (entry.tag === undefined) {
     const how = await repository.ensureReferrer(document, signal)
     return { foundBy: how === 'listed' ? 'listed' : 'tag' }

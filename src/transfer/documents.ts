@@ -1,0 +1,72 @@
+import type { Digest } from '../oci/digest.ts'
+import type { ManifestOrIndex } from '../oci/manifest.ts'
+
+const MIB = 1024 * 1024
+
+/** Keeps what was used last, as far as it goes. */
+export class LruCache<K, V> {
+  readonly #most: number
+  readonly #entries = new Map<K, { value: V; weight: number }>()
+  #weight = 0
+
+  /** @param most what all entries may weigh together; a single one that weighs more is not kept. */
+  constructor(most: number) {
+    this.#most = most
+  }
+
+  has(key: K): boolean {
+    return this.#entries.has(key)
+  }
+
+  get(key: K): V | undefined {
+    const found = this.#entries.get(key)
+    if (!found) return undefined
+    // A Map keeps its order of insertion: what was used last stands last.
+    this.#entries.delete(key)
+    this.#entries.set(key, found)
+    return found.value
+  }
+
+  set(key: K, value: V, weight: number): void {
+    this.delete(key)
+    if (weight > this.#most) return
+    this.#entries.set(key, { value, weight })
+    this.#weight += weight
+    for (const oldest of this.#entries.keys()) {
+      if (this.#weight <= this.#most) break
+      this.delete(oldest)
+    }
+  }
+
+  delete(key: K): void {
+    const found = this.#entries.get(key)
+    if (!found) return
+    this.#entries.delete(key)
+    this.#weight -= found.weight
+  }
+}
+
+/**
+ * Documents that were read a moment ago, parsed: small ones, which are nearly all, because many images share them; and
+ * the last large one, because whoever has read it looks at it again.
+ */
+export class ParsedDocuments {
+  readonly #kept: LruCache<Digest, ManifestOrIndex>
+  #large: ManifestOrIndex | undefined
+
+  /** @param most bytes that they may take, as far as that can be told. */
+  constructor(most: number = 64 * MIB) {
+    this.#kept = new LruCache(most)
+  }
+
+  get(digest: Digest): ManifestOrIndex | undefined {
+    return this.#large?.digest === digest ? this.#large : this.#kept.get(digest)
+  }
+
+  add(document: ManifestOrIndex): void {
+    // Parsed JSON takes several times its bytes.
+    const weight = 8 * document.bytes.length + 1024
+    if (weight > 4 * MIB) this.#large = document
+    else this.#kept.set(document.digest, document, weight)
+  }
+}
