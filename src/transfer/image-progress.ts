@@ -86,8 +86,12 @@ export function imageByImage<T, I>(
   for (const part of largestFirst) {
     for (const image of imagesOf(part)) if (!places.has(image)) places.set(image, places.size)
   }
-  const placeOf = (part: T): number =>
-    Math.min(Infinity, ...Array.from(imagesOf(part), (image) => places.get(image) ?? Infinity))
+  // Not spread into arguments: there may be more of them than a call can take.
+  const placeOf = (part: T): number => {
+    let first = Infinity
+    for (const image of imagesOf(part)) first = Math.min(first, places.get(image) ?? Infinity)
+    return first
+  }
   const groups = Map.groupBy(largestFirst, placeOf)
   return [...groups].toSorted(([a], [b]) => (a < b ? -1 : 1)).flatMap(([, group]) => group)
 }
