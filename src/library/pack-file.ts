@@ -68,7 +68,7 @@ export async function packToPath(
 }
 
 function inputsFor({ what, description }: PackWork, options: PackOptions): PackInputs {
-  const { sequence, created, key } = options
+  const { name, sequence, created, key } = options
   return inputsOf({
     request: what.lock
       ? { lock: what.lock }
@@ -82,6 +82,7 @@ function inputsFor({ what, description }: PackWork, options: PackOptions): PackI
           mirrors: [...(options.mirrors ?? []), ...(options.mirrorsFrom ?? [])],
         },
     description,
+    name,
     sequence,
     created,
     key: key === 'unsigned' ? key : 'keyless' in key ? 'keyless' : key.publicKey.fingerprint,

@@ -11,12 +11,16 @@ import { TOLERANCE_MS } from '../registry/faults/clock.ts'
 import type { ChosenName } from './bundle-name.ts'
 import type { Run } from './run.ts'
 
-/** Says what the bundle is called where nobody has said it: its sequence is remembered under that name. */
-export function tellName({ name, from, reused }: ChosenName, onEvent: OnEvent): void {
+/**
+ * Says what the bundle is called where nobody has said it: its sequence is remembered under that name.
+ * @param name what it is called, which a former run of an unfinished one has decided.
+ */
+export function tellName(name: string, { name: chosen, from, reused }: ChosenName, onEvent: OnEvent): void {
   const note = (message: string): void => onEvent({ type: 'registry', notice: { type: 'note', message } })
   const shown = JSON.stringify(name)
   if (from !== 'given') {
-    const why = from === 'reuse' ? 'as the one that it takes blobs from' : 'after its file'
+    const origin = from === 'reuse' ? 'as the one that it takes blobs from' : 'after its file'
+    const why = name === chosen ? origin : 'as it was begun'
     note(
       `The bundle is called ${shown}, ${why}: push remembers it under this name, and refuses an older one. --name gives another.`,
     )
@@ -87,7 +91,13 @@ export function tellSequence(
       `the clock of this machine may be in the future: the bundle is created ${created}, and ${behind.host} says that it is ${theirs}. Its sequence, ${sequence}, is that time: until then, push refuses as older whatever is packed with a right clock under the same name. Have the clock set and pack again, or give --sequence`,
     )
   }
-  if (!last || sequence > last.sequence || isDeepStrictEqual(description, last)) return
+  if (
+    !last ||
+    last.name !== description.name ||
+    sequence > last.sequence ||
+    isDeepStrictEqual(description, last)
+  )
+    return
   const [relation, refusal] =
     sequence < last.sequence
       ? ['is lower than', 'as an older bundle']

@@ -109,7 +109,7 @@ export async function pack(options: PackOptions): Promise<Packed> {
       const { fileName } = options
       if (fileName !== undefined && options.output === undefined)
         await tellRoom(fileName, packed.size, options, run.onEvent)
-      tellName(chosen, run.onEvent)
+      tellName(packed.description.name, chosen, run.onEvent)
       tellSequence(packed.description, chosen, clocks, run.onEvent)
       return packed
     }

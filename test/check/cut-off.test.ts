@@ -82,7 +82,7 @@ describe('a file that was not copied whole', () => {
     const last = entries.at(-2)!
     const content = Buffer.from(last.content)
     content[0] = (content[0] ?? 0) ^ 1
-    const altered = archiveOf(entries.with(-2, { ...last, content }))
+    const altered = archiveOf(entries.with(entries.length - 2, { ...last, content }))
     const { message, problems, hint } = await errorOf(altered.subarray(0, altered.length - 2 * BLOCK - 1))
     expect(message).toMatch(/is cut off: .*\. And it has 1 other problem$/)
     expect(problems).toContainEqual({
@@ -98,7 +98,7 @@ describe('a file that was not copied whole', () => {
     const entries = entriesOf(await draftOf([{ source: SOURCE, built: await singleManifest() }]))
     const last = entries.at(-1)!
     const { message, problems } = await errorOf(
-      archiveOf(entries.with(-1, { ...last, header: encodeHeader(last.name, 2 ** 30) })),
+      archiveOf(entries.with(entries.length - 1, { ...last, header: encodeHeader(last.name, 2 ** 30) })),
     )
     expect(message).toMatch(/is not a good bundle: 1 problem$/)
     expect(problems).toMatchObject([{ entry: last.name }])

@@ -24,7 +24,8 @@ export const InputsSchema = v.strictObject({
   referrers: v.optional(v.picklist(REFERRER_CHOICES)),
   /** Where they may turn a tag into a digest. */
   mirrors: v.optional(v.array(v.string())),
-  name: v.string(),
+  /** Where it was given. */
+  name: v.optional(v.string()),
   version: v.optional(v.string()),
   expires: v.optional(moment),
   /** Where it was given. */

@@ -27,6 +27,7 @@ export interface InputsOf {
     | { lock: Lock }
   description: Omit<BundleDescription, 'images' | 'platforms'>
   /** Where they were given. */
+  name: string | undefined
   sequence: number | undefined
   created: number | undefined
   /** Fingerprint of the key, or how else it is signed. */
@@ -34,10 +35,10 @@ export interface InputsOf {
 }
 
 /** What a pack is made from, in a form that can be compared and shown. */
-export function inputsOf({ request, description, sequence, created, key }: InputsOf): PackInputs {
-  const { name, version, expires } = description
+export function inputsOf({ request, description, name, sequence, created, key }: InputsOf): PackInputs {
+  const { version, expires } = description
   const about = {
-    name,
+    ...(name === undefined ? {} : { name }),
     ...(version === undefined ? {} : { version }),
     ...(expires === undefined ? {} : { expires }),
     ...(sequence === undefined ? {} : { sequence }),
@@ -114,6 +115,12 @@ export function compareInputs(header: JournalHeader, now: PackInputs, lock: Lock
   for (const key of Object.keys(NAMES) as (keyof PackInputs)[]) {
     if (JSON.stringify(old[key]) === JSON.stringify(now[key])) continue
     if (key === 'images') continue
+    // One that was not given follows from files that need not be there any more; what counts is what it came to.
+    if (key === 'name' && now.name !== undefined) {
+      const was = header.description.name
+      if (now.name !== was) differences.push({ entry: NAMES.name, message: change(was, now.name) })
+      continue
+    }
     if (key !== 'lock' || !isPartOfLock) {
       differences.push({ entry: NAMES[key], message: change(old[key], now[key]) })
     }
