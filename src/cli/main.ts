@@ -25,6 +25,7 @@ export async function main(args: readonly string[], more: Answers = {}): Promise
   const answers: Answers = { '--version': version, '-V': version, ...more }
   const [first] = args
   if (first !== undefined && Object.hasOwn(answers, first)) return print(answers[first]?.() ?? '')
+  if (await isRefused(args)) return
   ensureUser()
   const [{ Config, flush, handle }, { ownPlugin }] = await Promise.all([
     import('@oclif/core'),
@@ -49,6 +50,31 @@ export async function main(args: readonly string[], more: Answers = {}): Promise
  */
 function keepYoungGenerationSmall(): void {
   setFlagsFromString('--semi-space-growth-factor=1')
+}
+
+/** Whether something about the command line is not UTF-8, which has been told then. */
+async function isRefused(args: readonly string[]): Promise<boolean> {
+  const folder = folderHere()
+  // Most starts need nothing more.
+  if (![...args, folder, ...Object.values(process.env)].some((text) => text?.includes('\uFFFD'))) return false
+  const { encodingFault } = await import('./usage-error.ts')
+  const fault = encodingFault(args, process.env, folder)
+  if (!fault) return false
+  const { reportFailure } = await import('./report-error.ts')
+  const { globalOptions, wantsJson } = await import('./global-flags.ts')
+  const { log } = await import('./log.ts')
+  log.configure(globalOptions(args))
+  process.exitCode = reportFailure(fault, { json: wantsJson(args) })
+  return true
+}
+
+/** One that has been removed has no name any more. */
+function folderHere(): string {
+  try {
+    return process.cwd()
+  } catch {
+    return ''
+  }
 }
 
 /** oclif's own `run`, without what it loads by path: the help class, and the hook for an unknown command. */

@@ -11,6 +11,44 @@ interface ParserFault {
   parse?: { input?: { flags?: Record<string, unknown> } }
 }
 
+/** What Node.js puts in the place of bytes that are no UTF-8. */
+const REPLACEMENT = '\uFFFD'
+/** Variables that name files, or hold what is compared byte by byte. */
+const NAMES = /^(?:AIRGAP_\w+|COSIGN_PASSWORD|XDG_(?:STATE|CONFIG)_HOME|DOCKER_CONFIG|REGISTRY_AUTH_FILE)$/
+
+/**
+ * An argument, a variable or the present folder that is not UTF-8. Node.js has replaced its bytes already: what it names
+ * is not what would be read or written.
+ * @returns undefined where there is none.
+ */
+export function encodingFault(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv,
+  folder: string,
+): AirgapError | undefined {
+  const fault = (what: string, hint: string): AirgapError =>
+    new AirgapError('USAGE', `${what} is not UTF-8`, { hint })
+  const i = args.findIndex((arg) => arg.includes(REPLACEMENT))
+  if (i >= 0) {
+    return fault(
+      `argument ${i + 1}, ${JSON.stringify(args[i])},`,
+      'Such a name would be changed into another one. Rename the file, to ASCII or UTF-8: `convmv -f latin1 -t utf8 --notest FILE`, or `mv` with the beginning of its name and *.',
+    )
+  }
+  const variable = Object.keys(env).find((name) => NAMES.test(name) && env[name]?.includes(REPLACEMENT))
+  if (variable !== undefined) {
+    return fault(
+      `the variable ${variable}`,
+      'It would be read as something else. Write it as UTF-8; a password in another encoding can stand in no variable.',
+    )
+  }
+  if (!folder.includes(REPLACEMENT)) return undefined
+  return fault(
+    `the name of the present folder, ${JSON.stringify(folder)},`,
+    'Go to another one, or rename it.',
+  )
+}
+
 /** A fault that oclif's parser found in the command line. */
 export function isParserError(error: unknown): error is Error {
   return error instanceof Error && 'oclif' in error

@@ -35,12 +35,14 @@ export function parseImageList(bytes: Uint8Array, where: string): Reference[] {
   const entries = /^\s*\{/.test(text) ? entriesOfKubeadm(text, where) : entriesOfLines(text, where)
   const references: Reference[] = []
   const problems = []
+  const forms = new Set<string>()
   for (const { place, content } of entries) {
     try {
       references.push(parseReference(content))
     } catch (error) {
       if (!(error instanceof AirgapError)) throw error
       problems.push({ entry: place, message: withHint(error) })
+      for (const [form, hint] of OTHER_FORMS) if (form.test(content)) forms.add(hint)
     }
   }
   if (problems.length > 0) {
@@ -51,11 +53,24 @@ export function parseImageList(bytes: Uint8Array, where: string): Reference[] {
         : `${where}: ${problems.length} entries are not image references`
     throw new AirgapError('INVALID_LIST', message, {
       problems: problems.length === 1 ? [] : problems,
-      hint: 'A list has one reference a line; comments begin with #.',
+      hint: ['A list has one reference a line, and nothing else; comments begin with #.', ...forms].join(' '),
     })
   }
   return references
 }
+
+/** Lines of other files that people take for a list, and the way out. */
+const OTHER_FORMS: readonly [line: RegExp, hint: string][] = [
+  [
+    /^(?:---$|-\s|["']?[\w./-]+["']?:\s)/,
+    'This looks like YAML: airgap.yaml is given with --config; out of other files take the references alone, as with `grep -oP "image: *\\K\\S+"`.',
+  ],
+  [
+    /^(?:--?[a-z]|[^\s-]\S*\s+--?[a-z])/i,
+    'Flags do not stand in a list. --platform is given to the command, and holds for all images; images for other platforms go into another bundle.',
+  ],
+  [/^FROM\s/i, 'This looks like a Dockerfile: take what stands behind FROM and its flags.'],
+]
 
 interface Entry {
   /** Where in the list, for errors. */

@@ -1,4 +1,5 @@
 import { AirgapError } from '../errors.ts'
+import { shellWord } from '../foreign-text.ts'
 import { digestFault, isDigest, type Digest } from './digest.ts'
 
 /**
@@ -22,6 +23,13 @@ const HOST = `(?:${DOMAIN_COMPONENT}(?:\\.${DOMAIN_COMPONENT})*|\\[[a-fA-F0-9:]+
 const REGISTRY = new RegExp(`^${HOST}(?::[0-9]+)?$`)
 const PATH_COMPONENT = /^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*$/
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/
+
+/**
+ * How skopeo, podman and regctl say where an image is (containers-transports(5)). `docker:` alone is none, and
+ * `oci:5000/app` is of a host of that name.
+ */
+const TRANSPORT =
+  /^(docker:\/\/|(?:docker-daemon|docker-archive|oci-archive|oci|ocidir|containers-storage|dir|ostree|atomic|sif|tarball):(?!\d+\/))/
 
 /** Whether `text` is a registry: a host name, IPv4 or bracketed IPv6 address, with an optional port. */
 export function isRegistryHost(text: string): boolean {
@@ -57,9 +65,22 @@ export function parseReference(text: string): Reference {
   }
   if (text === '') fail('it is empty')
   if (/\s/.test(text)) fail('it holds white space')
+  const transport = TRANSPORT.exec(text)?.[1]
+  if (transport !== undefined) {
+    const rest = text.slice(transport.length)
+    if (transport === 'docker://')
+      fail('docker:// is a transport of skopeo and podman', `Leave it out: ${rest}`)
+    fail(
+      `${transport} is a transport of skopeo and podman for images that are in no registry, and images are read from registries`,
+      `Copy it into a registry first, and name it there: skopeo copy ${shellWord(text)} docker://REGISTRY/NAME:TAG`,
+    )
+  }
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text)?.[1]
   if (scheme !== undefined) {
     fail(`it begins with ${scheme}://`, 'Leave the scheme out: registry.example/app:1.0.')
+  }
+  if (/^sha(?:256|512):[0-9a-f]{64,128}$/.test(text)) {
+    fail('it is a digest, and says not of which repository', 'Write NAME@sha256:DIGEST.')
   }
   if (/^[0-9a-f]{64}$/.test(text)) {
     fail(

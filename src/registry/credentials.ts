@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { createHash } from 'node:crypto'
 import { readFile, stat } from 'node:fs/promises'
 import { homedir } from 'node:os'
@@ -209,7 +210,11 @@ async function fromEnvironment(registry: string, env: NodeJS.ProcessEnv): Promis
         `the password file ${passwordFile} is larger than ${MAX_PASSWORD_FILE} bytes`,
       )
     }
-    password = (await readFile(passwordFile, 'utf8')).replace(/\r?\n$/, '')
+    const bytes = await readFile(passwordFile)
+    if (!isUtf8(bytes)) {
+      throw new AirgapError('CREDENTIALS', `the password file ${passwordFile} is not UTF-8`)
+    }
+    password = bytes.toString('utf8').replace(/\r?\n$/, '')
   } catch (error) {
     throw fileError(error, 'read the password file', passwordFile)
   }

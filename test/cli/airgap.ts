@@ -28,6 +28,13 @@ export interface RunOptions {
   stdin?: string
 }
 
+export interface ResidentOptions extends RunOptions {
+  /** Variables that the process has from its beginning on, for what is looked at once. */
+  begun?: Record<string, string>
+  /** Path of a module that is run instead of the command. */
+  program?: string
+}
+
 /**
  * Runs the built command as a user would, with nothing of this machine's credentials in its environment. Fails where
  * what it prints or writes shows a secret.
@@ -67,36 +74,47 @@ function outcomeOf(
   }
 }
 
-let resident: ChildProcess | undefined
+/** By what they have begun with. */
+const residents = new Map<string, ChildProcess>()
 let last: Promise<unknown> = Promise.resolve()
 
 /** Like {@link airgap}, one command after the other in one process (resident.ts): for what is no matter of processes. */
-export async function residentAirgap(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
+export async function residentAirgap(
+  args: readonly string[],
+  options: ResidentOptions = {},
+): Promise<Outcome> {
   const outcome = last.then(() => order(args, options))
   last = outcome.catch(() => {})
   return outcome
 }
 
-async function order(args: readonly string[], options: RunOptions): Promise<Outcome> {
-  const child = (resident ??= startResident())
-  const env = { PATH: process.env.PATH, HOME: '/nonexistent', ...options.env }
-  const watch = watchRun({ args, cwd: options.cwd, env, stdin: options.stdin })
-  child.send({ args, cwd: options.cwd, env, stdin: options.stdin ?? '' } satisfies Order)
-  const { code, stdout, stderr } = await new Promise<Answer>((resolve, reject) => {
+async function order(
+  args: readonly string[],
+  { begun = {}, program, cwd, stdin, env: more }: ResidentOptions,
+): Promise<Outcome> {
+  const name = JSON.stringify(begun)
+  const child = residents.get(name) ?? startResident(begun)
+  residents.set(name, child)
+  const env = { PATH: process.env.PATH, HOME: '/nonexistent', ...begun, ...more }
+  const watch = watchRun({ args, cwd, env, stdin })
+  child.send({ program, args, cwd, env, stdin: stdin ?? '' } satisfies Order)
+  const { code, isLast, stdout, stderr } = await new Promise<Answer>((resolve, reject) => {
     child.once('message', resolve)
     child.once('exit', (status) => reject(new Error(`the process of ${args.join(' ')} ended with ${status}`)))
   })
   child.removeAllListeners('exit')
-  child.once('exit', () => {
-    if (resident === child) resident = undefined
-  })
+  const forget = (): void => {
+    if (residents.get(name) === child) residents.delete(name)
+  }
+  if (isLast) forget()
+  else child.once('exit', forget)
   return outcomeOf(watch, code, Buffer.from(stdout), Buffer.from(stderr))
 }
 
 /** It ends with the process that runs the test file. */
-function startResident(): ChildProcess {
+function startResident(begun: Record<string, string>): ChildProcess {
   const child = fork(RESIDENT, [], {
-    env: { PATH: process.env.PATH, HOME: '/nonexistent', NODE_COMPILE_CACHE: CACHE },
+    env: { PATH: process.env.PATH, HOME: '/nonexistent', NODE_COMPILE_CACHE: CACHE, ...begun },
     execArgv: [],
     serialization: 'advanced',
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],

@@ -181,6 +181,22 @@ describe('a mistyped command', () => {
     expect(unknownCommand('VERFY', config.commandIDs).hint).toContain('Did you mean `airgap verify`?')
   })
 
+  it.each([
+    ['pull', 'airgap pack'],
+    ['save', 'airgap pack'],
+    ['load', 'airgap push'],
+    ['import', 'airgap push'],
+    ['mirror', 'airgap pack'],
+    ['version', 'airgap --version'],
+    ['Pull', 'airgap pack'],
+  ])('%s, which others have, is called %s here', async (word, meant) => {
+    const { code, stderr } = await residentAirgap([word, 'nginx:1.29'])
+    expect(code).toBe(2)
+    expect(stderr).toContain(`there is no command "${word}"`)
+    expect(stderr).toContain(`\`${meant}\``)
+    expect(stderr).not.toContain('Did you mean')
+  })
+
   it('that is near to nothing gets the list only', async () => {
     const { code, stderr } = await residentAirgap(['frobnicate'])
     expect(code).toBe(2)

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { styler } from '../../src/cli/terminal.ts'
 import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
-import { airgap, scratch, session, type Session } from './airgap.ts'
+import { residentAirgap as airgap, scratch, session, type Session } from './airgap.ts'
 import { startInternet, type Internet } from './internet.ts'
 
 const KEY = ['--key', 'airgap.pub']
@@ -53,8 +53,8 @@ describe('in a pipe', () => {
     }
     for (const args of COMMANDS) {
       // Colours are chosen when a process begins.
-      const begun = { cwd: folder.path, env: { ...ENV, ...COLOURFUL } }
-      const { code, stdout, stderr } = await airgap(filled(args), begun)
+      const options = { cwd: folder.path, env: ENV, begun: COLOURFUL }
+      const { code, stdout, stderr } = await airgap(filled(args), options)
       expect(stderr).not.toContain('Error')
       expect(code).toBe(0)
       expect(stdout + stderr).not.toMatch(CONTROL)

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { Readable, Writable } from 'node:stream'
+import { pathToFileURL } from 'node:url'
 import type * as Program from '../../src/cli/main.ts'
 import { deriveKeysOnce } from '../trust/scrypt-once.ts'
 
@@ -13,6 +14,8 @@ import { deriveKeysOnce } from '../trust/scrypt-once.ts'
 const ROOT = join(import.meta.dirname, '../..')
 
 export interface Order {
+  /** Instead of the command: a module that runs when it is loaded, with its arguments in `process.argv`. */
+  program: string | undefined
   args: readonly string[]
   cwd: string | undefined
   env: NodeJS.ProcessEnv
@@ -21,6 +24,8 @@ export interface Order {
 
 export interface Answer {
   code: number
+  /** This process is at its end, too. */
+  isLast: boolean
   stdout: Uint8Array
   stderr: Uint8Array
 }
@@ -53,24 +58,32 @@ Object.defineProperties(process, {
 
 let isRunning = false
 
-function answer(code: number): void {
+function answer(code: number, isLast: boolean): void {
   if (!isRunning) return
   isRunning = false
   for (const name of EVENTS) process.removeAllListeners(name)
   for (const stream of [stdout, stderr]) stream.removeAllListeners()
   process.exitCode = undefined
   process.channel?.ref()
-  process.send?.({ code, stdout: stdout.take(), stderr: stderr.take() } satisfies Answer)
+  process.send?.({ code, isLast, stdout: stdout.take(), stderr: stderr.take() } satisfies Answer)
 }
 
-process.on('beforeExit', () => answer(Number(process.exitCode ?? 0)))
-process.on('exit', (code) => answer(code))
+process.on('beforeExit', () => answer(Number(process.exitCode ?? 0), false))
+process.on('exit', (code) => answer(code, true))
 process.on('disconnect', () => process.exit())
 
 deriveKeysOnce()
 const { main } = (await import(join(ROOT, 'dist/cli/main.js'))) as typeof Program
 
-process.on('message', ({ args, cwd, env, stdin: input }: Order) => {
+let loaded = 0
+
+/** Loaded anew each time, and what it imports once. */
+async function load(program: string): Promise<void> {
+  loaded += 1
+  await import(`${pathToFileURL(program).href}?${loaded}`)
+}
+
+process.on('message', ({ program, args, cwd, env, stdin: input }: Order) => {
   isRunning = true
   for (const name of Object.keys(process.env)) delete process.env[name]
   Object.assign(process.env, env)
@@ -79,7 +92,7 @@ process.on('message', ({ args, cwd, env, stdin: input }: Order) => {
   stdin = Readable.from(input === '' ? [] : [Buffer.from(input)])
   process.removeAllListeners('warning')
   process.on('warning', ({ name, message }) => stderr.write(`(node) ${name}: ${message}\n`))
-  void main(args)
+  void (program === undefined ? main(args) : load(program))
   // From here on, only what the command does keeps this process alive.
   process.channel?.unref()
 })

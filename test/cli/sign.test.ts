@@ -37,7 +37,8 @@ async function typing(answer: string, output: string, ...flags: string[]): Promi
     output,
     ...flags,
   ]
-  const child = spawn('script', ['-qec', words.map((word) => `'${word}'`).join(' '), '/dev/null'], {
+  const command = words.map((word) => `'${word}'`).join(' ')
+  const child = spawn('sh', ['-c', 'exec script -qec "$0" /dev/null', command], {
     cwd: folder.path,
     env: { ...ENV, PATH: process.env.PATH, HOME: '/nonexistent', TERM: 'xterm' },
     stdio: ['pipe', 'pipe', 'inherit'],

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { AMD64, image, seedRegistry } from '../../fixtures/images/index.ts'
 import { pack, push, resolve } from '../../src/index.ts'
 import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
-import { airgap, scratch, type Outcome } from '../cli/airgap.ts'
+import { airgap, residentAirgap, scratch, type Outcome } from '../cli/airgap.ts'
 import { basicEntry } from '../registry/helpers.ts'
 import { expectNoSecrets, leaksIn } from '../secrets/known.ts'
 
@@ -47,7 +47,9 @@ describe('[duty: no-secrets] pack and push, with every kind of output', () => {
   })
 
   async function run(args: string[], more: Record<string, string> = {}): Promise<Outcome> {
-    const outcome = await airgap(args, { cwd: folder.path, env: { ...env, ...more } })
+    // Whether to debug is asked when a process begins.
+    const start = more.DEBUG === undefined ? residentAirgap : airgap
+    const outcome = await start(args, { cwd: folder.path, env: { ...env, ...more } })
     expect([outcome.code, outcome.stdout]).toEqual([0, outcome.stdout])
     for (const text of [outcome.stdout, outcome.stderr]) expect(text).not.toMatch(TELLING_URL)
     return outcome

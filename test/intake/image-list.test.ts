@@ -55,6 +55,33 @@ describe('image lists', () => {
     ])
   })
 
+  it.each([
+    ['images:\n- nginx:1.27\n', 3, /This looks like YAML: airgap\.yaml is given with --config/],
+    ['apiVersion: v1\nkind: Pod\n', 2, /YAML/],
+    ['- name: web\n  image: nginx\n', 2, /YAML/],
+    ['---\n', 1, /YAML/],
+    [
+      '--platform=linux/amd64 nginx:1.27\n',
+      1,
+      /--platform is given to the command, and holds for all images/,
+    ],
+    ['nginx:1.27 --platform linux/arm64\n', 1, /--platform is given to the command/],
+    ['FROM --platform=linux/amd64 nginx:1.27 AS web\n', 1, /Dockerfile: take what stands behind FROM/],
+  ])('gives a hint about the form of %j', (text, lines, hint) => {
+    const error = refusal(Buffer.from(text))
+    expect(error.code).toBe('INVALID_LIST')
+    expect(error.hint).toMatch(/^A list has one reference a line, and nothing else/)
+    expect(error.hint).toMatch(hint)
+    expect(Math.max(error.problems.length, 1)).toBeLessThanOrEqual(lines)
+  })
+
+  it('gives no such hint where a reference is merely wrong', () => {
+    for (const text of ['Nginx:1', 'nginx:', 'registry.example/App', 'a//b'])
+      expect(refusal(Buffer.from(text)).hint).toBe(
+        'A list has one reference a line, and nothing else; comments begin with #.',
+      )
+  })
+
   it('names file, line and reason of a bad line', () => {
     const error = refusal(Buffer.from('nginx\n\nNginx:1\n'))
     expect(error.code).toBe('INVALID_LIST')

@@ -11,7 +11,7 @@ import { parseLock, parsePlatform, readPublicKey, type Receipt } from '../../src
 import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
 import { writeKeyPair } from '../../src/trust/key-files.ts'
 import { verifySignature } from '../../src/trust/verify.ts'
-import { CACHE, scratch } from '../cli/airgap.ts'
+import { CACHE, residentAirgap, scratch } from '../cli/airgap.ts'
 import { watchRun } from '../secrets/of-run.ts'
 
 const PASSWORD = 'corr3ct-horse'
@@ -51,8 +51,10 @@ function start(name: string, args: readonly string[]): { child: ChildProcess; en
   return { child, ended }
 }
 
+/** The same in a process that has loaded the library already. */
 function run(name: string, ...args: string[]): Promise<Outcome> {
-  return start(name, args).ended
+  const env = { AIRGAP_PASSWORD: PASSWORD }
+  return residentAirgap(args, { cwd: folder.path, env, program: join(EXAMPLES, name) })
 }
 
 async function seed(name: string, content: string | Buffer): Promise<void> {
@@ -100,7 +102,7 @@ test('each example has a test, and says how to use it', async () => {
     }`
   const file = folder.file('all.mjs')
   await writeFile(file, program)
-  const { code, stderr } = await run(file)
+  const { code, stderr } = await start(file, []).ended
   expect(code).toBe(0)
   const usages = names.map((name) => `usage: ${name.replace('.', '\\.')} [A-Z].*\nexit 2\n`)
   expect(stderr).toMatch(new RegExp(`^${usages.join('')}$`))

@@ -77,8 +77,8 @@ describe('a pack that was interrupted', () => {
     const before = { partial: await readFile(shop.partial), journal: await readFile(shop.journal) }
     const ends = [...decodeLines(before.journal)].map(({ end }) => end)
     expect(ends.length).toBeGreaterThan(10)
-    // After each fifth record, and in the middle of one.
-    for (const end of ends.filter((_, i) => i % 5 === 0).flatMap((at) => [at, at + 20])) {
+    // After each ninth record, and in the middle of one.
+    for (const end of ends.filter((_, i) => i % 9 === 0).flatMap((at) => [at, at + 20])) {
       if (end > before.journal.length) continue
       await overwrite(shop.journal, before.journal.subarray(0, end))
       shop.asked()

@@ -55,6 +55,16 @@ describe('refusals say what is wrong', () => {
     ['', 'it is empty'],
     ['nginx 1.27', 'white space'],
     ['https://registry.example/app', 'Leave the scheme out'],
+    ['docker://nginx:1.27', 'docker:// is a transport of skopeo and podman Leave it out: nginx:1.27'],
+    ['docker-daemon:nginx:1.27', 'docker-daemon: is a transport'],
+    ['docker-daemon:nginx', 'skopeo copy docker-daemon:nginx docker://REGISTRY/NAME:TAG'],
+    ['docker-archive:/tmp/x.tar', 'docker-archive: is a transport'],
+    ['containers-storage:localhost/app:1', 'containers-storage: is a transport'],
+    ['oci:layout:app', 'oci: is a transport'],
+    ['oci-archive:x;y.tar', "skopeo copy 'oci-archive:x;y.tar' docker://"],
+    ['dir:/tmp/x', 'dir: is a transport'],
+    ['ostree:app', 'ostree: is a transport'],
+    [`sha256:${HEX}`, 'it is a digest, and says not of which repository'],
     [HEX, 'image ID'],
     ['Nginx', 'lower case'],
     ['registry.example/App', 'lower case'],
@@ -76,6 +86,18 @@ describe('refusals say what is wrong', () => {
     [`registry.example/${'a'.repeat(256)}`, '255 is the most'],
   ])('%s: %s', (text, words) => {
     expect(refusal(text)).toContain(words)
+  })
+})
+
+describe('what only looks like a transport', () => {
+  it.each([
+    ['docker:24-dind', 'docker.io/library/docker:24-dind'],
+    ['oci:5000/app:1', 'oci:5000/app:1'],
+    ['docker.io/library/oci:1', 'docker.io/library/oci:1'],
+    ['docker.io/library/docker-daemon:1', 'docker.io/library/docker-daemon:1'],
+    ['oci/app', 'docker.io/oci/app:latest'],
+  ])('%s is %s', (text, full) => {
+    expect(formatReference(parseReference(text))).toBe(full)
   })
 })
 

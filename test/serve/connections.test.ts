@@ -1,10 +1,13 @@
 import { once } from 'node:events'
+import { writeFile } from 'node:fs/promises'
 import { request } from 'node:https'
 import { connect, type Socket } from 'node:net'
 import { hostname } from 'node:os'
 import { connect as connectTls } from 'node:tls'
-import { expect, onTestFinished, test } from 'vitest'
+import { beforeAll, expect, onTestFinished, test } from 'vitest'
 import { AMD64, image } from '../../fixtures/images/index.ts'
+import { bundleOf, draftOf } from '../bundle/build-bundle.ts'
+import { scratch } from '../cli/airgap.ts'
 import { makeCertificate } from '../registry/certificates.ts'
 import { selfSigned } from '../server/self-signed.ts'
 import { gist, serveFiles, serveImages, writeBundles, type Serving } from './serving.ts'
@@ -12,6 +15,22 @@ import { largeImage } from './large-image.ts'
 
 const SOURCE = 'docker.io/team/app:1'
 const LARGE = 24 * 1024 * 1024
+
+let folder: Awaited<ReturnType<typeof scratch>>
+/** A bundle of one image with a large layer, which all tests serve. */
+let file: string
+let layer: { digest: string; size: number }
+let digest: string
+
+beforeAll(async () => {
+  folder = await scratch()
+  file = folder.file('large.tar')
+  const built = await largeImage(LARGE)
+  digest = built.descriptor.digest
+  layer = built.layers[0]!.descriptor
+  await writeFile(file, bundleOf(await draftOf([{ source: SOURCE, built }])))
+  return () => folder[Symbol.asyncDispose]()
+})
 
 async function open(serving: Serving, localAddress = '127.0.0.1'): Promise<Socket> {
   const { hostname, port } = new URL(serving.served.url)
@@ -32,17 +51,16 @@ async function stall(serving: Serving, path: string): Promise<Socket> {
 }
 
 test('clients that do not read are not read for, and stall nobody else', async () => {
-  const built = await largeImage(LARGE)
-  const serving = await serveImages([{ source: SOURCE, built }])
+  const serving = await serveFiles([file])
   const { get, log, served } = serving
-  const path = `team/app/blobs/${built.layers[0]?.descriptor.digest}`
+  const path = `team/app/blobs/${layer.digest}`
   const sockets = await Promise.all(Array.from({ length: 40 }, () => stall(serving, path)))
   expect(served.active()).toBe(40)
   for (let i = 0; i < 50; i++) {
-    expect(await gist(await get('team/app/manifests/1'))).toBe(`200 ${built.descriptor.digest}`)
+    expect(await gist(await get('team/app/manifests/1'))).toBe(`200 ${digest}`)
   }
   // A whole pull goes through beside them.
-  expect((await (await get(path)).arrayBuffer()).byteLength).toBe(built.layers[0]?.bytes.length)
+  expect((await (await get(path)).arrayBuffer()).byteLength).toBe(layer.size)
 
   for (const socket of sockets) socket.destroy()
   await expect.poll(() => served.active()).toBe(0)
@@ -53,18 +71,15 @@ test('clients that do not read are not read for, and stall nobody else', async (
 })
 
 test('clients that leave in the middle leave nothing behind', async () => {
-  const built = await largeImage(LARGE)
-  const serving = await serveImages([{ source: SOURCE, built }])
-  const path = `team/app/blobs/${built.layers[0]?.descriptor.digest}`
+  const serving = await serveFiles([file])
+  const path = `team/app/blobs/${layer.digest}`
   for (let i = 0; i < 20; i++) (await stall(serving, path)).destroy()
   await expect.poll(() => serving.served.active()).toBe(0)
   expect((await serving.get(path)).status).toBe(200)
 })
 
 test('a request that never ends, and a transfer that never goes on, are ended', async () => {
-  const built = await largeImage(LARGE)
-  const files = await writeBundles([{ source: SOURCE, built }])
-  const serving = await serveFiles(files, { limits: { headers: 50, request: 100, stalled: 200 } })
+  const serving = await serveFiles([file], { limits: { headers: 50, request: 100, stalled: 200 } })
   const slow = await open(serving)
   slow.write('GET /v2/ HTTP/1.1\r\nX-Slow: ')
   const answer: Buffer[] = []
@@ -72,7 +87,7 @@ test('a request that never ends, and a transfer that never goes on, are ended', 
   // It may be over before the others are open.
   const slowClosed = once(slow, 'close')
   const silent = await open(serving)
-  const stalled = await stall(serving, `team/app/blobs/${built.layers[0]?.descriptor.digest}`)
+  const stalled = await stall(serving, `team/app/blobs/${layer.digest}`)
   await Promise.all([slowClosed, once(silent.resume(), 'close')])
   expect(Buffer.concat(answer).toString()).toMatch(/^HTTP\/1\.1 408 /)
   await expect.poll(() => serving.served.active()).toBe(0)
@@ -104,17 +119,14 @@ test('connections that send nothing make room for those that come, and shut nobo
 })
 
 test('a transfer under way makes room for nobody', async () => {
-  const built = await largeImage(LARGE)
-  const files = await writeBundles([{ source: SOURCE, built }])
-  const serving = await serveFiles(files, { limits: { connections: 2, perClient: 2 } })
-  const path = `team/app/blobs/${built.layers[0]?.descriptor.digest}`
+  const serving = await serveFiles([file], { limits: { connections: 2, perClient: 2 } })
+  const path = `team/app/blobs/${layer.digest}`
   const busy = [await stall(serving, path), await stall(serving, path)]
   const third = await open(serving)
   await once(third.resume(), 'close')
   for (const socket of busy) socket.resume()
   await expect.poll(() => serving.log).toHaveLength(2)
-  const bytesSent = built.layers[0]?.bytes.length
-  for (const entry of serving.log) expect(entry).toMatchObject({ status: 200, bytesSent })
+  for (const entry of serving.log) expect(entry).toMatchObject({ status: 200, bytesSent: layer.size })
 })
 
 test('requests that name another host are refused, so that no page in a browser can read what is here', async () => {
@@ -209,27 +221,24 @@ test('what is no HTTP, or a head without end, is refused', async () => {
 })
 
 test('a stop lets the transfer under way finish, takes nobody new, and waits for no idle connection', async () => {
-  const built = await largeImage(LARGE)
-  const files = await writeBundles([{ source: SOURCE, built }])
   // Far beyond the test's own time: nothing may wait for it.
-  const serving = await serveFiles(files, { limits: { keepAlive: 3_600_000, stalled: 3_600_000 } })
+  const serving = await serveFiles([file], { limits: { keepAlive: 3_600_000, stalled: 3_600_000 } })
   const idle = await open(serving)
   idle.write('GET /v2/ HTTP/1.1\r\nHost: localhost\r\n\r\n')
   await once(idle, 'data')
-  const busy = await stall(serving, `team/app/blobs/${built.layers[0]?.descriptor.digest}`)
+  const busy = await stall(serving, `team/app/blobs/${layer.digest}`)
   const stopped = serving.served.stop(3_600_000)
   await once(idle.resume(), 'close')
   await expect(serving.get('')).rejects.toThrow()
   await once(busy.resume(), 'close')
   await stopped
-  expect(serving.log.at(-1)).toMatchObject({ status: 200, bytesSent: built.layers[0]?.bytes.length })
+  expect(serving.log.at(-1)).toMatchObject({ status: 200, bytesSent: layer.size })
   expect(serving.log.at(-1)?.error).toBeUndefined()
 })
 
 test('a stop cuts off what is still open when its patience is over', async () => {
-  const built = await largeImage(LARGE)
-  const serving = await serveImages([{ source: SOURCE, built }])
-  const socket = await stall(serving, `team/app/blobs/${built.layers[0]?.descriptor.digest}`)
+  const serving = await serveFiles([file])
+  const socket = await stall(serving, `team/app/blobs/${layer.digest}`)
   await serving.served.stop(10)
   await expect.poll(() => serving.served.active()).toBe(0)
   expect(serving.log.at(-1)?.error).toMatch(/./)

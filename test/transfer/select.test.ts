@@ -19,9 +19,11 @@ import {
 import { digestOf } from '../../src/oci/digest.ts'
 import type { ManifestOrIndex } from '../../src/oci/manifest.ts'
 import { OCI_INDEX } from '../../src/oci/media-types.ts'
+import { AirgapError } from '../../src/errors.ts'
+import { parsePlatform } from '../../src/oci/platform.ts'
 import { nodeOf } from '../../src/transfer/graph.ts'
-import { derive, repeatSelection } from '../../src/transfer/select.ts'
-import { childDigests, plainIndex, plainManifest, select } from './documents.ts'
+import { derive, repeatSelection, selectPlatforms, type SelectOptions } from '../../src/transfer/select.ts'
+import { childDigests, Documents, plainIndex, plainManifest, select } from './documents.ts'
 
 describe('a tag, delivered unchanged', () => {
   it('when all platforms are wanted', async () => {
@@ -289,5 +291,54 @@ describe('one manifest that is listed for two platforms', () => {
       what: 'the image',
     })
     expect(again.platforms).toEqual(first.platforms)
+  })
+})
+
+describe('attestations that are listed and cannot be had', () => {
+  async function lacking(lost: readonly number[], wanted: string[] | 'all' = 'all') {
+    const built = await buildkitIndex('three', [AMD64, ARM_V7, ARM64])
+    const gone = lost.map((i) => built.children[i]!.descriptor.digest)
+    const documents = new Documents().add(built)
+    const load: SelectOptions['load'] = async (descriptor) => {
+      if (gone.includes(descriptor.digest)) throw new AirgapError('NOT_FOUND', 'gone')
+      return documents.load(descriptor)
+    }
+    const source = documents.get(built.descriptor.digest)
+    const options = { load, configPlatform: documents.configPlatform, what: 'the image' }
+    const selection = await selectPlatforms(source, {
+      ...options,
+      wanted: wanted === 'all' ? wanted : wanted.map((text) => parsePlatform(text)),
+      isPinned: false,
+      rewriteDigests: false,
+      allowMissing: false,
+      allowMissingAttestations: true,
+    })
+    return { source, options, selection, gone, all: childDigests(source) }
+  }
+
+  it('are left out of a derived index, which comes out again when they are named', async () => {
+    const { source, options, selection, gone, all } = await lacking([4])
+    const { delivered, platforms, lost } = selection
+    expect(lost).toEqual(gone)
+    expect(childDigests(delivered)).toEqual(all.filter((digest) => !gone.includes(digest)))
+    const again = await repeatSelection(source, delivered.digest, platforms, { ...options, lost })
+    expect(again.delivered.digest).toBe(delivered.digest)
+    const refused = 'is not what its platforms give'
+    await expect(repeatSelection(source, delivered.digest, platforms, options)).rejects.toThrow(refused)
+    // Only attestations can be missing, and a whole lacks none.
+    const platform = [...lost, all[0]!]
+    await expect(
+      repeatSelection(source, delivered.digest, platforms, { ...options, lost: platform }),
+    ).rejects.toThrow(refused)
+    await expect(repeatSelection(source, source.digest, platforms, { ...options, lost })).rejects.toThrow(
+      refused,
+    )
+  })
+
+  it('change nothing where they belong to platforms that are not taken, or where none is missing', async () => {
+    const { selection } = await lacking([4], ['linux/amd64', 'linux/arm64'])
+    expect(selection.lost).toEqual([])
+    const { selection: whole, source } = await lacking([])
+    expect(whole.delivered).toBe(source)
   })
 })
