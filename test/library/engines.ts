@@ -52,11 +52,12 @@ export async function enginesIn(
   folder: string,
   source: EmbeddedRegistry,
 ): Promise<{ engines: Engine[]; output: string; close: () => Promise<void> }> {
-  const images = [`${source.host}/one:1`, `${source.host}/two:1`]
+  // What a bundle is called without being told to is said when it is complete, and can be called off no more.
+  const what = { images: [`${source.host}/one:1`, `${source.host}/two:1`], key: signer, name: 'good' }
   const good = join(folder, 'good.tar')
   const output = join(folder, 'out.tar')
   const trust = { keys: [signer.publicKey] }
-  await pack({ images, output: good, key: signer })
+  await pack({ ...what, output: good })
   let target: EmbeddedRegistry | undefined
   const newTarget = async (): Promise<void> => {
     await target?.close()
@@ -66,22 +67,18 @@ export async function enginesIn(
     engine(good, `${target?.host}/mirror`, { ...trust, stateDirectory: false, ...options })
   const noOutput = (): Promise<void> => rm(output, { force: true })
   const engines: [name: string, run: Engine['run'], prepare?: Engine['prepare']][] = [
-    ['resolve', (options) => resolve({ images, ...options })],
-    ['pack', (options) => pack({ images, output, key: signer, ...options }), noOutput],
-    [
-      'pack with reuse',
-      (options) => pack({ images, output, key: signer, reuse: [good], ...options }),
-      noOutput,
-    ],
+    ['resolve', (options) => resolve({ images: what.images, ...options })],
+    ['pack', (options) => pack({ ...what, output, ...options }), noOutput],
+    ['pack with reuse', (options) => pack({ ...what, output, reuse: [good], ...options }), noOutput],
     [
       'pack to a stream',
       async (options) => {
         const stream = new PassThrough().resume()
-        await pack({ images, output: stream, key: signer, reuse: [good], ...options })
+        await pack({ ...what, output: stream, reuse: [good], ...options })
         expect(stream.writableEnded).toBe(false)
       },
     ],
-    ['a planned pack', (options) => pack({ images, output: undefined, key: signer, ...options })],
+    ['a planned pack', (options) => pack({ ...what, output: undefined, ...options })],
     ['verify', (options) => verify(good, { ...trust, ...options })],
     ['push', (options) => atTarget(options, push), newTarget],
     ['a planned push', (options) => atTarget(options, planPush), newTarget],
