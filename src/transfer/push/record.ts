@@ -246,9 +246,9 @@ export class PushRecord {
     const blobs = { uploaded: none(), mounted: none(), present: none() }
     const manifests = { uploaded: none(), present: none() }
     const documents = new Set(
-      [...this.#plan.images, ...this.#plan.referrers].flatMap(({ graph }) => [
-        ...graph.closure.documents.keys(),
-      ]),
+      [...this.#plan.images, ...this.#plan.referrers].flatMap(({ graph }) =>
+        Array.from(graph.closure.documents.keys()),
+      ),
     )
     for (const { outcome, digest, size } of this.#content.values()) {
       const kind = documents.has(digest) ? manifests : blobs

@@ -91,10 +91,8 @@ function dripping(
   body: Buffer = Buffer.alloc(100, '{'),
 ): Handler {
   return async (_seen, response) => {
-    let isOpen = true
-    response.on('close', () => (isOpen = false))
     response.writeHead(status, { 'content-type': 'application/json', ...headers })
-    for (let at = 0; isOpen; at++) {
+    for (let at = 0; !response.closed; at++) {
       response.write(body.subarray(at, at + 1))
       await clock.pass(10_000)
     }
