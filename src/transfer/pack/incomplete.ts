@@ -70,6 +70,7 @@ export function partOf({ descriptor: { digest, size } }: BlobToFetch): string {
  * @param path the bundle's.
  * @param images those that were resolved, in their order.
  * @param blobs how many the bundle has, beside its manifests.
+ * @param isAnyFetched whether this run has fetched a part of any blob: then it is incomplete, whatever all blobs lack.
  */
 export function unfinished(
   path: string,
@@ -78,12 +79,18 @@ export function unfinished(
     failed,
     missing,
     blobs,
-  }: { failed: readonly ImageFailure[]; missing: readonly MissingBlob[]; blobs: number },
+    isAnyFetched,
+  }: {
+    failed: readonly ImageFailure[]
+    missing: readonly MissingBlob[]
+    blobs: number
+    isAnyFetched: boolean
+  },
 ): AirgapError {
   const fetching = failuresOf(images, missing)
   const concerned = new Set(fetching.map(({ source }) => source))
   const codes = new Set(missing.map(({ error }) => error.code))
-  if (failed.length === 0 && missing.length === blobs && codes.size === 1) {
+  if (failed.length === 0 && missing.length === blobs && codes.size === 1 && !isAnyFetched) {
     return allFailed(oncePerBlob(fetching, missing), `none of the ${blobs} blobs could be fetched`)
   }
   const facts = [

@@ -87,7 +87,13 @@ export async function packToFile(
   const lacking = failed.map(({ item, error }) => ({ blob: item.blob, error }))
   if (lacking.length > 0 || unresolved.length > 0) {
     const { images } = pack.description
-    throw unfinished(output.path, images, { failed: unresolved, missing: lacking, blobs: all.length })
+    const isAnyFetched = journal.isWorthKeeping
+    throw unfinished(output.path, images, {
+      failed: unresolved,
+      missing: lacking,
+      blobs: all.length,
+      isAnyFetched,
+    })
   }
   const certificate =
     pack.late && (await signLate(pack.late, pack.plan.checksums, { writer, ...target }, options.signal))
