@@ -124,7 +124,7 @@ withParts(
           const bundle = join(await mkdtemp(join(folder, 'bundle-')), 'app.tar')
           await airgap.run('pack', name, '-o', bundle, '--key', 'airgap.key', '--plain-http', source.host)
           const evidence = await airgap.run('verify', bundle, '--key', 'airgap.pub')
-          expect(evidence).toContain('with 3 signatures, 4 Sigstore bundles, 1 attestation, 2 SBOMs')
+          expect(evidence).toMatch(/attached\s+3 signatures, 4 Sigstore bundles, 1 attestation, 2 SBOMs/)
 
           const receipt = await pushTo(bundle, target.host)
           expect(receipt.complete).toBe(true)
