@@ -1,10 +1,14 @@
 import { AirgapError } from '../../errors.ts'
-import { digestOf } from '../../oci/digest.ts'
+import { digestOf, type Digest } from '../../oci/digest.ts'
 import type { Descriptor } from '../../oci/manifest.ts'
 import type { Repository } from '../../registry/repository.ts'
 
+/** Blobs that are on their way into a repository. */
+const underWay = new WeakMap<Repository, Map<Digest, Promise<void>>>()
+
 /**
- * Sees to it that a blob that was made in memory is in a repository, with the length that it should have.
+ * Sees to it that a blob that was made in memory is in a repository, with the length that it should have. One that several
+ * ask for at the same time is sent once: docker-registry 2.8 loses a blob that comes twice at one moment.
  * @returns its descriptor.
  */
 export async function putSmallBlob(
@@ -14,8 +18,25 @@ export async function putSmallBlob(
   signal?: AbortSignal,
 ): Promise<Descriptor> {
   const descriptor = { mediaType, digest: digestOf(bytes), size: bytes.length }
-  const there = await repository.statBlob(descriptor.digest, signal)
-  if (there?.size !== bytes.length) await sendSmallBlob(repository, bytes, signal)
+  const { digest, size } = descriptor
+  const all = underWay.get(repository) ?? new Map<Digest, Promise<void>>()
+  underWay.set(repository, all)
+  // Where the other one fails, or is called off, this one tries for itself.
+  for (let other = all.get(digest); other; other = all.get(digest)) {
+    const isThere = await other.then(
+      () => true,
+      () => false,
+    )
+    if (isThere) return descriptor
+    signal?.throwIfAborted()
+  }
+  const put = async (): Promise<void> => {
+    const there = await repository.statBlob(digest, signal)
+    if (there?.size !== size) await sendSmallBlob(repository, bytes, signal)
+  }
+  const own = put().finally(() => all.delete(digest))
+  all.set(digest, own)
+  await own
   return descriptor
 }
 

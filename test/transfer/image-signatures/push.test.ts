@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { pack, planPush, push, type PushOptions, type Receipt } from '../../../src/index.ts'
+import { digestOf } from '../../../src/oci/digest.ts'
 import { MemoryStore } from '../../../src/server/memory-store.ts'
 import { newSigner, signer, temporaryFolder } from '../../bundle/build-bundle.ts'
 import { expectShape } from '../../cli/schemas.ts'
@@ -117,6 +118,10 @@ describe('push with signImages', () => {
       })
     }
     expect(registry.store.tags('team/app')?.filter((tag) => tag.endsWith('.sig'))).toEqual([])
+    // docker-registry 2.8 loses a blob that comes twice at one moment.
+    const empty = digestOf('{}')
+    const uploads = registry.requests.filter(({ query, status }) => query.digest === empty && status === 201)
+    expect(uploads.map(({ method }) => method)).toHaveLength(1)
   })
 
   it('as Sigstore bundles, in a registry that lists no referrers: by the tag that stands in for the list', async () => {
