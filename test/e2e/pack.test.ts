@@ -166,7 +166,8 @@ withParts('pack', WORLD_PARTS, () => {
       const proxy = await startProxy(world.source.host)
       try {
         await world.allow(proxy.host)
-        const held = proxy.hold(8 * MIB)
+        // More than any blob has: with one at a time, one is complete then, whichever came first.
+        const held = proxy.hold(25 * MIB)
         const packing = world.airgap.start(
           'pack',
           '--lock',
@@ -174,6 +175,8 @@ withParts('pack', WORLD_PARTS, () => {
           '-o',
           output,
           '--no-sign',
+          '--concurrency',
+          '1',
           ...world.reading(proxy.host),
         )
         await reached(held, packing.ended)

@@ -70,8 +70,6 @@ export function partOf({ descriptor: { digest, size } }: BlobToFetch): string {
  * @param path the bundle's.
  * @param images those that were resolved, in their order.
  * @param blobs how many the bundle has, beside its manifests.
- * @param isAnyFetched whether this run has fetched a part of any blob: where there are several, it is incomplete then,
- *   also where each of them lacks something.
  */
 export function unfinished(
   path: string,
@@ -80,19 +78,12 @@ export function unfinished(
     failed,
     missing,
     blobs,
-    isAnyFetched,
-  }: {
-    failed: readonly ImageFailure[]
-    missing: readonly MissingBlob[]
-    blobs: number
-    isAnyFetched: boolean
-  },
+  }: { failed: readonly ImageFailure[]; missing: readonly MissingBlob[]; blobs: number },
 ): AirgapError {
   const fetching = failuresOf(images, missing)
   const concerned = new Set(fetching.map(({ source }) => source))
   const codes = new Set(missing.map(({ error }) => error.code))
-  const isNothing = missing.length === blobs && !(isAnyFetched && blobs > 1)
-  if (failed.length === 0 && isNothing && codes.size === 1) {
+  if (failed.length === 0 && missing.length === blobs && codes.size === 1) {
     return allFailed(oncePerBlob(fetching, missing), `none of the ${blobs} blobs could be fetched`)
   }
   const facts = [

@@ -87,13 +87,7 @@ export async function packToFile(
   const lacking = failed.map(({ item, error }) => ({ blob: item.blob, error }))
   if (lacking.length > 0 || unresolved.length > 0) {
     const { images } = pack.description
-    const isAnyFetched = journal.isWorthKeeping
-    throw unfinished(output.path, images, {
-      failed: unresolved,
-      missing: lacking,
-      blobs: all.length,
-      isAnyFetched,
-    })
+    throw unfinished(output.path, images, { failed: unresolved, missing: lacking, blobs: all.length })
   }
   const certificate =
     pack.late && (await signLate(pack.late, pack.plan.checksums, { writer, ...target }, options.signal))
