@@ -98,7 +98,10 @@ test('a request that never ends, and a transfer that never goes on, are ended', 
 async function answers(socket: Socket): Promise<boolean> {
   socket.resume().write('GET /v2/ HTTP/1.1\r\nHost: localhost\r\n\r\n')
   const ended = once(socket, 'close').then(() => false)
-  return Promise.race([ended, once(socket, 'data').then(([data]) => String(data).startsWith('HTTP/1.1 200 '))])
+  return Promise.race([
+    ended,
+    once(socket, 'data').then(([data]) => String(data).startsWith('HTTP/1.1 200 ')),
+  ])
 }
 
 test('connections that send nothing make room for those that come, and shut nobody out', async () => {
