@@ -79,7 +79,7 @@ export {
 export type { ListenAddress } from './transfer/serve/address.ts'
 export type { ServedImage } from './transfer/serve/names.ts'
 export type { ServedBundles } from './transfer/serve/serve.ts'
-export type { RequestLogEntry } from './server/request.ts'
+export type { RequestLogEntry } from './serve/registry/request.ts'
 
 export { readPrivateKey, readPublicKey, type PublicKey, type SigningKey } from './trust/keys.ts'
 export { signBytes, type Signature } from './trust/signature.ts'

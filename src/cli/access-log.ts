@@ -1,4 +1,4 @@
-import type { RequestLogEntry } from '../server/request.ts'
+import type { RequestLogEntry } from '../serve/registry/request.ts'
 import { escapeLine } from './format.ts'
 import { log as standardError, type Log, type LogEntry } from './log.ts'
 

@@ -1,4 +1,4 @@
-import type { RequestLogEntry } from '../server/request.ts'
+import type { RequestLogEntry } from '../serve/registry/request.ts'
 import type { ListenAddress } from '../transfer/serve/address.ts'
 import type { ServedImage } from '../transfer/serve/names.ts'
 import type { ServedBundles } from '../transfer/serve/serve.ts'

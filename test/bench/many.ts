@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { buildImage, seedRegistry, seededBytes } from '../../fixtures/images/index.ts'
 import { buildLayer } from '../../fixtures/images/content.ts'
 import { parsePlatform } from '../../src/oci/platform.ts'
-import type { RequestLogEntry } from '../../src/server/request.ts'
-import { startRegistry } from '../../src/server/registry.ts'
+import type { RequestLogEntry } from '../../src/serve/registry/request.ts'
+import { startRegistry } from '../support/registry/registry.ts'
 import { measure } from './measure.ts'
 
 /**

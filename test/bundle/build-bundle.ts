@@ -16,8 +16,8 @@ import { parseManifest, platformOfConfig } from '../../src/oci/manifest.ts'
 import { parsePlatform } from '../../src/oci/platform.ts'
 import { parseReference } from '../../src/oci/reference.ts'
 import { seedRegistry } from '../../fixtures/images/index.ts'
-import { startRegistry } from '../../src/server/registry.ts'
-import { MemoryStore } from '../../src/server/memory-store.ts'
+import { startRegistry } from '../support/registry/registry.ts'
+import { MemoryStore } from '../support/registry/memory-store.ts'
 import {
   closureOf,
   closureSize,

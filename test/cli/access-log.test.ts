@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { logHandshakeFault, logRequest } from '../../src/cli/access-log.ts'
 import { Log } from '../../src/cli/log.ts'
-import type { RequestLogEntry } from '../../src/server/request.ts'
+import type { RequestLogEntry } from '../../src/serve/registry/request.ts'
 import { anyText } from '../any-text.ts'
 import { logLines } from './schemas.ts'
 

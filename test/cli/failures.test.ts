@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
+import { startRegistry, type EmbeddedRegistry } from '../support/registry/registry.ts'
 import { seedImage } from '../library/refusing.ts'
 import { scratch, session, type Session } from './airgap.ts'
 import { expectResult, expectShape, logLines } from './schemas.ts'

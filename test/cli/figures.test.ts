@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { verify } from '../../src/library/verify.ts'
-import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
+import { startRegistry, type EmbeddedRegistry } from '../support/registry/registry.ts'
 import type { TransferEvent } from '../../src/transfer/events.ts'
 import { scratch, session, type Outcome, type Session } from './airgap.ts'
 import { startInternet, type Internet } from './internet.ts'

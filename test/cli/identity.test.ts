@@ -18,7 +18,7 @@ import {
   verify,
   type Trust,
 } from '../../src/index.ts'
-import { startRegistry } from '../../src/server/registry.ts'
+import { startRegistry } from '../support/registry/registry.ts'
 import { archiveOf, draftOf } from '../bundle/build-bundle.ts'
 import { parsePublicKey, type PublicKey } from '../../src/trust/keys.ts'
 import { certifiedEntries } from '../trust/certified-bundle.ts'

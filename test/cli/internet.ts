@@ -1,5 +1,5 @@
 import { standIns } from '../../fixtures/images/index.ts'
-import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
+import { startRegistry, type EmbeddedRegistry } from '../support/registry/registry.ts'
 
 /** An embedded registry that stands for every registry outside, and the flags that lead to it. */
 export interface Internet extends AsyncDisposable {

@@ -7,7 +7,7 @@ import { seedRegistry, singleManifest } from '../../fixtures/images/index.ts'
 import { escapeForeign, escapeLine, shellWord } from '../../src/foreign-text.ts'
 import { jsonLine } from '../../src/cli/format.ts'
 import { fitted } from '../../src/cli/wrap.ts'
-import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
+import { startRegistry, type EmbeddedRegistry } from '../support/registry/registry.ts'
 import { scratch, session, type Session } from './airgap.ts'
 
 /** What a shell sees as the words behind `airgap` in a line that is pasted into it. */

@@ -15,7 +15,7 @@ import {
 } from '../../fixtures/images/index.ts'
 import { contentOf, jsonBytes } from '../../fixtures/images/content.ts'
 import { OCI_CONFIG, OCI_INDEX, OCI_MANIFEST } from '../../src/oci/media-types.ts'
-import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
+import { startRegistry, type EmbeddedRegistry } from '../support/registry/registry.ts'
 import { scratch, session, type Session } from './airgap.ts'
 import { expectResult } from './schemas.ts'
 

@@ -9,8 +9,8 @@ import {
   AMD64,
 } from '../../fixtures/images/index.ts'
 import { digestOf } from '../../src/oci/digest.ts'
-import { MemoryStore } from '../../src/server/memory-store.ts'
-import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
+import { MemoryStore } from '../support/registry/memory-store.ts'
+import { startRegistry, type EmbeddedRegistry } from '../support/registry/registry.ts'
 import type { Receipt } from '../../src/transfer/push/receipt.ts'
 import { scratch, session, type Outcome, type Session } from './airgap.ts'
 import { startInternet, type Internet } from './internet.ts'

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { styler } from '../../src/cli/terminal.ts'
-import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
+import { startRegistry, type EmbeddedRegistry } from '../support/registry/registry.ts'
 import { residentAirgap as airgap, scratch, session, type Session } from './airgap.ts'
 import { startInternet, type Internet } from './internet.ts'
 

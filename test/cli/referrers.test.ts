@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
+import { startRegistry, type EmbeddedRegistry } from '../support/registry/registry.ts'
 import { seedSigned, signedImage } from '../referrers/attached.ts'
 import { scratch, session, type Session } from './airgap.ts'
 import { expectResult } from './schemas.ts'

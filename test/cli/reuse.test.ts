@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { buildImage, seedRegistry, seededBytes } from '../../fixtures/images/index.ts'
 import { BundleReader, type BundleEntry } from '../../src/bundle/reader.ts'
 import { parsePlatform } from '../../src/oci/platform.ts'
-import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
+import { startRegistry, type EmbeddedRegistry } from '../support/registry/registry.ts'
 import { scratch, session, type Session } from './airgap.ts'
 
 /** Large enough that more than one thread takes part. */

@@ -11,10 +11,10 @@ import {
   type Built,
 } from '../../fixtures/images/index.ts'
 import { OCI_CONFIG, OCI_INDEX, OCI_MANIFEST } from '../../src/oci/media-types.ts'
-import { MemoryStore } from '../../src/server/memory-store.ts'
-import type { Quirk } from '../../src/server/quirks.ts'
-import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
-import { selfSigned } from '../server/self-signed.ts'
+import { MemoryStore } from '../support/registry/memory-store.ts'
+import type { Quirk } from '../support/registry/quirks.ts'
+import { startRegistry, type EmbeddedRegistry } from '../support/registry/registry.ts'
+import { selfSigned } from '../support/self-signed.ts'
 import { scratch, session, type Outcome, type Session } from './airgap.ts'
 
 /** Where images come from: mirrors, registries that misbehave, and registries that refuse. */

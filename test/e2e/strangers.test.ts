@@ -17,7 +17,7 @@ import {
   type BuiltImage,
 } from '../../fixtures/images/index.ts'
 import { DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST } from '../../src/oci/media-types.ts'
-import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
+import { startRegistry, type EmbeddedRegistry } from '../support/registry/registry.ts'
 import { Airgap, describeEnd, type PushReceipt } from './parts/airgap.ts'
 import { run } from './parts/processes.ts'
 import {

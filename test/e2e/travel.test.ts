@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { startRegistry } from '../../src/server/registry.ts'
+import { startRegistry } from '../support/registry/registry.ts'
 import { describeEnd, type Airgap } from './parts/airgap.ts'
 import { buildWithCrane, Cosign, openCosignWorld } from './parts/cosign.ts'
 import { run } from './parts/processes.ts'

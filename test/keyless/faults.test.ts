@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { selfSigned } from '../server/self-signed.ts'
+import { selfSigned } from '../support/self-signed.ts'
 import { makeSigstore } from '../trust/sigstore.ts'
 import { expectUnsigned, openPlace } from './place.ts'
 import { identityToken, startServices, type Reply } from './services.ts'

@@ -11,7 +11,7 @@ import {
   type Packed,
   type TransferEvent,
 } from '../../src/index.ts'
-import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
+import { startRegistry, type EmbeddedRegistry } from '../support/registry/registry.ts'
 import { temporaryFolder } from '../bundle/build-bundle.ts'
 import {
   identityToken,

@@ -7,7 +7,7 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { seedRegistry, singleManifest } from '../../fixtures/images/index.ts'
 import { pack, type PackOptions, type Packed, type TransferEvent } from '../../src/index.ts'
 import { nameOfFile } from '../../src/library/bundle-name.ts'
-import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
+import { startRegistry, type EmbeddedRegistry } from '../support/registry/registry.ts'
 import { scratch } from '../cli/airgap.ts'
 
 describe('the name of a bundle after its file', () => {

@@ -14,7 +14,7 @@ import {
   type RunOptions,
   type TransferEvent,
 } from '../../src/index.ts'
-import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
+import { startRegistry, type EmbeddedRegistry } from '../support/registry/registry.ts'
 import { signer } from '../bundle/build-bundle.ts'
 import { expectNoSecrets } from '../secrets/known.ts'
 

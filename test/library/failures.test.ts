@@ -17,7 +17,7 @@ import {
 } from '../../src/index.ts'
 import { FileWriter } from '../../src/bundle/writer.ts'
 import { shortHex } from '../../src/oci/digest.ts'
-import { startRegistry } from '../../src/server/registry.ts'
+import { startRegistry } from '../support/registry/registry.ts'
 import { signer, temporaryFolder } from '../bundle/build-bundle.ts'
 import { failureOf, inFrontOf, registryForTest, seedImage } from './refusing.ts'
 

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { onTestFinished } from 'vitest'
 import { buildImage, seededBytes, seedRegistry, type BuiltImage } from '../../fixtures/images/index.ts'
 import { AirgapError, parsePlatform } from '../../src/index.ts'
-import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
+import { startRegistry, type EmbeddedRegistry } from '../support/registry/registry.ts'
 import { outcomeOf } from './engines.ts'
 
 /** A registry for the length of a test. */

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { expect, onTestFinished } from 'vitest'
 import { buildImage, seedRegistry, seededBytes, type BuiltImage } from '../../fixtures/images/index.ts'
 import { pack, parsePlatform, type Packed, type PackOptions, type UnfinishedPack } from '../../src/index.ts'
-import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
+import { startRegistry, type EmbeddedRegistry } from '../support/registry/registry.ts'
 import { temporaryFolder } from '../bundle/build-bundle.ts'
 import { outcomeOf } from './engines.ts'
 

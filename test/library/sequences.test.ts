@@ -22,7 +22,7 @@ import {
   type Receipt,
   type TransferEvent,
 } from '../../src/index.ts'
-import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
+import { startRegistry, type EmbeddedRegistry } from '../support/registry/registry.ts'
 import {
   archiveOf,
   draftOf,

@@ -16,12 +16,12 @@ import { cosignTag, type CosignKind } from '../../src/oci/cosign.ts'
 import { OCI_INDEX } from '../../src/oci/media-types.ts'
 import type { Digest } from '../../src/oci/digest.ts'
 import { pack, type Lock, type PackOptions, type TransferEvent } from '../../src/index.ts'
-import type { MemoryStore } from '../../src/server/memory-store.ts'
+import type { MemoryStore } from '../support/registry/memory-store.ts'
 import {
   startRegistry,
   type EmbeddedRegistry,
   type EmbeddedRegistryOptions,
-} from '../../src/server/registry.ts'
+} from '../support/registry/registry.ts'
 
 export const SIGSTORE_BUNDLE = 'application/vnd.dev.sigstore.bundle.v0.3+json'
 export const SPDX = 'application/spdx+json'

@@ -14,7 +14,7 @@ import { parseLock, resolve, serializeLock } from '../../src/index.ts'
 import { MAX_REFERRERS_OF_IMAGE } from '../../src/bundle/referrers.ts'
 import { cosignTag } from '../../src/oci/cosign.ts'
 import { OCI_INDEX } from '../../src/oci/media-types.ts'
-import type { EmbeddedRegistry } from '../../src/server/registry.ts'
+import type { EmbeddedRegistry } from '../support/registry/registry.ts'
 import {
   EVERYTHING,
   listByTag,

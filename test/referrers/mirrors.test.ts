@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, test } from 'vitest'
 import { cosignManifest, referrerTo, seedRegistry, simpleSigning } from '../../fixtures/images/index.ts'
 import { cosignTag } from '../../src/oci/cosign.ts'
-import type { EmbeddedRegistry, EmbeddedRegistryOptions } from '../../src/server/registry.ts'
+import type { EmbeddedRegistry, EmbeddedRegistryOptions } from '../support/registry/registry.ts'
 import {
   EVERYTHING,
   named,

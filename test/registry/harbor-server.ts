@@ -1,7 +1,7 @@
-import { MemoryStore } from '../../src/server/memory-store.ts'
-import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
-import type { Reply } from '../../src/server/reply.ts'
-import type { RegistryRequest } from '../../src/server/request.ts'
+import { MemoryStore } from '../support/registry/memory-store.ts'
+import { startRegistry, type EmbeddedRegistry } from '../support/registry/registry.ts'
+import type { Reply } from '../../src/serve/registry/reply.ts'
+import type { EmbeddedRequest } from '../support/registry/registry.ts'
 
 /*
  * What of Harbor a push meets, around the embedded registry. Modelled on Harbor's API description
@@ -74,7 +74,7 @@ export async function startHarbor(options: HarborOptions = {}): Promise<FakeHarb
   const used = new Map<string, number>()
   const tokens = new Map<string, Login>()
 
-  function basicOf(request: RegistryRequest): Login | 'wrong' {
+  function basicOf(request: EmbeddedRequest): Login | 'wrong' {
     const encoded = /^Basic (.+)$/.exec(request.headers.authorization ?? '')?.[1]
     if (encoded === undefined) return undefined
     const text = Buffer.from(encoded, 'base64').toString()
@@ -90,7 +90,7 @@ export async function startHarbor(options: HarborOptions = {}): Promise<FakeHarb
 
   const isPublic = (project: string): boolean => projects.get(project)?.isPublic === true
 
-  function token(request: RegistryRequest): Reply {
+  function token(request: EmbeddedRequest): Reply {
     const given = basicOf(request)
     const login = given === 'wrong' ? undefined : given
     const scopes = request.query.getAll('scope').flatMap((value) => value.split(' '))
@@ -110,7 +110,7 @@ export async function startHarbor(options: HarborOptions = {}): Promise<FakeHarb
     return json(200, { token: value, access_token: '', expires_in: 1800 })
   }
 
-  async function api(request: RegistryRequest): Promise<Reply> {
+  async function api(request: EmbeddedRequest): Promise<Reply> {
     const path = request.path.slice('/api/v2.0'.length)
     if (path === '/systeminfo') return json(200, { auth_mode: 'db_auth', self_registration: false })
     const login = basicOf(request)
@@ -137,7 +137,7 @@ export async function startHarbor(options: HarborOptions = {}): Promise<FakeHarb
     return fault(404, 'NOT_FOUND', 'path not found')
   }
 
-  async function create(request: RegistryRequest, login: Login): Promise<Reply> {
+  async function create(request: EmbeddedRequest, login: Login): Promise<Reply> {
     if (!login) return fault(401, 'UNAUTHORIZED', 'unauthorized')
     const { kind } = login.user
     if (kind === 'project robot') return fault(403, 'FORBIDDEN', 'Only system level robot can create project')
@@ -158,7 +158,7 @@ export async function startHarbor(options: HarborOptions = {}): Promise<FakeHarb
     return { ...json(201, undefined), headers: { Location: '/api/v2.0/projects/8', 'Content-Length': '0' } }
   }
 
-  async function registry(request: RegistryRequest): Promise<Reply | undefined> {
+  async function registry(request: EmbeddedRequest): Promise<Reply | undefined> {
     const { route, method, headers } = request
     const bearer = /^Bearer (.+)$/.exec(headers.authorization ?? '')?.[1]
     const hasToken = bearer !== undefined && tokens.has(bearer)

@@ -4,8 +4,8 @@ import { digestOf, type Digest } from '../../src/oci/digest.ts'
 import { parseManifest, type ManifestOrIndex } from '../../src/oci/manifest.ts'
 import { OCI_INDEX } from '../../src/oci/media-types.ts'
 import type { Repository } from '../../src/registry/repository.ts'
-import type { Quirk } from '../../src/server/quirks.ts'
-import { startRegistry, type EmbeddedRegistry, type ServerOptions } from '../../src/server/registry.ts'
+import type { Quirk } from '../support/registry/quirks.ts'
+import { startRegistry, type EmbeddedRegistry, type EmbeddedRegistryOptions } from '../support/registry/registry.ts'
 import { failureOf, makeClient, registryError, sampleManifest, serve } from './helpers.ts'
 
 const subject = await image('subject', AMD64)
@@ -23,7 +23,7 @@ interface Place {
   list: () => { digest: Digest; artifactType?: string; annotations?: unknown }[]
 }
 
-async function place(quirks: Quirk[], options: ServerOptions = {}): Promise<Place & AsyncDisposable> {
+async function place(quirks: Quirk[], options: EmbeddedRegistryOptions = {}): Promise<Place & AsyncDisposable> {
   const registry = await startRegistry({ ...options, quirks })
   seedRegistry(registry.store, 'app:1', subject)
   for (const built of [signature, sbom]) seedRegistry(registry.store, 'app', built)
@@ -114,7 +114,7 @@ test('a tag that is something else is left alone, and that is said', async () =>
 })
 
 /** Somebody who writes the list between our reading it and our writing it, `times` over. */
-function rival(times: number, at: () => Place): NonNullable<ServerOptions['front']> {
+function rival(times: number, at: () => Place): NonNullable<EmbeddedRegistryOptions['front']> {
   let left = times
   return async ({ method, path }) => {
     if (method !== 'PUT' || !path.endsWith(TAG) || left === 0) return undefined

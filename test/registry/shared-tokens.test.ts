@@ -1,7 +1,7 @@
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { digestOf } from '../../src/oci/digest.ts'
-import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
-import type { AuthOptions } from '../../src/server/auth.ts'
+import { startRegistry, type EmbeddedRegistry } from '../support/registry/registry.ts'
+import type { AuthOptions } from '../support/registry/auth.ts'
 import {
   authFileWith,
   basicEntry,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { digestOf } from '../../src/oci/digest.ts'
-import type { Quirk } from '../../src/server/quirks.ts'
+import type { Quirk } from '../support/registry/quirks.ts'
 import { failureOf } from './helpers.ts'
 import { KIB, MIB, sample, target, type Target } from './uploading.ts'
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { Quirk } from '../../src/server/quirks.ts'
+import type { Quirk } from '../support/registry/quirks.ts'
 import { failureOf } from './helpers.ts'
 import { cuttingProxy, KIB, sample, target, type Fault, type Target } from './uploading.ts'
 

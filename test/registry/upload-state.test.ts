@@ -18,7 +18,7 @@ import type { RegistryNotice } from '../../src/registry/notices.ts'
 import { parseState } from '../../src/registry/uploads/state/document.ts'
 import { defaultStateFolder } from '../../src/registry/uploads/state/folder.ts'
 import { UploadState } from '../../src/registry/uploads/state/state.ts'
-import type { Quirk } from '../../src/server/quirks.ts'
+import type { Quirk } from '../support/registry/quirks.ts'
 import { failureOf, scratch } from './helpers.ts'
 import { connect, KIB, sample, target, type Target } from './uploading.ts'
 

@@ -7,7 +7,7 @@ import type { RegistryNotice } from '../../src/registry/notices.ts'
 import { RemoteRepository } from '../../src/registry/remote-repository.ts'
 import type { Repository } from '../../src/registry/repository.ts'
 import { habitsOf, type UploadHabits } from '../../src/registry/uploads/habits.ts'
-import { startRegistry, type EmbeddedRegistry, type ServerOptions } from '../../src/server/registry.ts'
+import { startRegistry, type EmbeddedRegistry, type EmbeddedRegistryOptions } from '../support/registry/registry.ts'
 import { makeClient, sampleBytes } from './helpers.ts'
 
 /** Content, and what an upload needs of it. */
@@ -46,7 +46,7 @@ export interface Target {
 
 /** An embedded registry, and a repository of it at `host`, with sizes that suit small blobs. */
 export async function target(
-  options: ServerOptions,
+  options: EmbeddedRegistryOptions,
   sizes: Partial<UploadHabits> = {},
   host?: (registry: EmbeddedRegistry) => Promise<string>,
 ): Promise<Target> {

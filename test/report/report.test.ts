@@ -16,7 +16,7 @@ import {
   type VerifyOptions,
 } from '../../src/index.ts'
 import { digestOf } from '../../src/oci/digest.ts'
-import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
+import { startRegistry, type EmbeddedRegistry } from '../support/registry/registry.ts'
 import { verifySignature } from '../../src/trust/verify.ts'
 import {
   archiveOf,

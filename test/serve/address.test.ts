@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import fc from 'fast-check'
 import { parseListen, reachableHost, readCertificate, requireSafe } from '../../src/transfer/serve/address.ts'
 import { makeCertificate } from '../registry/certificates.ts'
-import { selfSigned } from '../server/self-signed.ts'
+import { selfSigned } from '../support/self-signed.ts'
 
 describe('--listen', () => {
   test.each([

@@ -12,7 +12,7 @@ import { bundleOf, draftOf, newSigner, signer } from '../bundle/build-bundle.ts'
 import { CACHE, scratch, session, type Session } from '../cli/airgap.ts'
 import { expectResult, logLines } from '../cli/schemas.ts'
 import { watchRun } from '../secrets/of-run.ts'
-import { selfSigned } from '../server/self-signed.ts'
+import { selfSigned } from '../support/self-signed.ts'
 import { largeImage } from './large-image.ts'
 
 const RUN = join(import.meta.dirname, '../../bin/run.js')

@@ -16,7 +16,7 @@ import { OCI_INDEX, OCI_MANIFEST } from '../../src/oci/media-types.ts'
 import { serveBundles, type ServedBundles } from '../../src/transfer/serve/serve.ts'
 import { bundleOf, draftOf } from '../bundle/build-bundle.ts'
 import { TRUST } from '../check/check-bundle.ts'
-import { bytesOf, codeOf } from '../server/client.ts'
+import { bytesOf, codeOf } from '../support/registry/client.ts'
 
 /**
  * What OCI distribution-spec v1.1 requires of a registry that can be pulled from, section by section, and what its

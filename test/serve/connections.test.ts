@@ -9,7 +9,7 @@ import { AMD64, image } from '../../fixtures/images/index.ts'
 import { bundleOf, draftOf } from '../bundle/build-bundle.ts'
 import { scratch } from '../cli/airgap.ts'
 import { makeCertificate } from '../registry/certificates.ts'
-import { selfSigned } from '../server/self-signed.ts'
+import { selfSigned } from '../support/self-signed.ts'
 import { gist, serveFiles, serveImages, writeBundles, type Serving } from './serving.ts'
 import { largeImage } from './large-image.ts'
 

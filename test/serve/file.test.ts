@@ -1,7 +1,7 @@
 import { chmod, open, readFile, rename, truncate, utimes, writeFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import { TRUST } from '../check/check-bundle.ts'
-import { bytesOf } from '../server/client.ts'
+import { bytesOf } from '../support/registry/client.ts'
 import { newSigner } from '../bundle/build-bundle.ts'
 import { gist, serveFiles, serveImages, writeBundles } from './serving.ts'
 import { largeImage } from './large-image.ts'

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
-import type { RequestLogEntry } from '../../src/server/request.ts'
+import type { RequestLogEntry } from '../../src/serve/registry/request.ts'
 import { serveBundles, type ServedBundles, type ServeOptions } from '../../src/transfer/serve/serve.ts'
 import { bundleOf, draftOf, temporaryFolder, type DraftImage } from '../bundle/build-bundle.ts'
 import { TRUST } from '../check/check-bundle.ts'

@@ -24,12 +24,12 @@ import { digestOf } from '../../src/oci/digest.ts'
 import { formatReference, parseReference } from '../../src/oci/reference.ts'
 import type { RegistryOptions } from '../../src/registry/client.ts'
 import type { RegistryNotice } from '../../src/registry/notices.ts'
-import { MemoryStore } from '../../src/server/memory-store.ts'
+import { MemoryStore } from '../support/registry/memory-store.ts'
 import {
   startRegistry,
   type EmbeddedRegistry,
   type EmbeddedRegistryOptions,
-} from '../../src/server/registry.ts'
+} from '../support/registry/registry.ts'
 import type { TransferEvent } from '../../src/transfer/events.ts'
 import type { Lock } from '../../src/transfer/pack/lock.ts'
 import { planPack } from '../../src/transfer/pack/pack.ts'
@@ -49,7 +49,7 @@ import {
   type Handler,
   type TestServer,
 } from '../registry/helpers.ts'
-import { selfSigned } from '../server/self-signed.ts'
+import { selfSigned } from '../support/self-signed.ts'
 
 /** Images that are read over mirrors, from the reading of the configuration to the last byte. */
 

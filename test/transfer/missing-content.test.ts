@@ -5,7 +5,7 @@ import type { Digest } from '../../src/oci/digest.ts'
 import { noteAnswer } from '../../src/registry/answers.ts'
 import type { TransferEvent } from '../../src/transfer/events.ts'
 import type { PushPlan } from '../../src/transfer/push/plan.ts'
-import { startRegistry, type EmbeddedRegistry } from '../../src/server/registry.ts'
+import { startRegistry, type EmbeddedRegistry } from '../support/registry/registry.ts'
 import { temporaryFolder } from '../bundle/build-bundle.ts'
 import { incompleteTags, packSample, pushTo } from './pushing.ts'
 

@@ -9,7 +9,7 @@ import {
   startRegistry,
   type EmbeddedRegistry,
   type EmbeddedRegistryOptions,
-} from '../../src/server/registry.ts'
+} from '../support/registry/registry.ts'
 
 const COUNT = 45
 

@@ -12,12 +12,12 @@ import {
 } from '../../fixtures/images/index.ts'
 import { AirgapError } from '../../src/errors.ts'
 import { pack, planPush, push, type PushOptions, type Receipt } from '../../src/index.ts'
-import { MemoryStore } from '../../src/server/memory-store.ts'
+import { MemoryStore } from '../support/registry/memory-store.ts'
 import {
   startRegistry,
   type EmbeddedRegistry,
   type EmbeddedRegistryOptions,
-} from '../../src/server/registry.ts'
+} from '../support/registry/registry.ts'
 import { signer } from '../bundle/build-bundle.ts'
 import { expectShape } from '../cli/schemas.ts'
 

@@ -2,7 +2,7 @@ import { AirgapError } from '../../errors.ts'
 import { isDigest, type Digest } from '../../oci/digest.ts'
 import { compareBytes } from '../../oci/json.ts'
 import type { Descriptor } from '../../oci/manifest.ts'
-import type { ContentStore, StoredBlob, StoredManifest } from '../../server/storage.ts'
+import type { ContentStore, StoredBlob, StoredManifest } from '../../serve/registry/store.ts'
 import { namespaceOf } from './names.ts'
 import type { FindBlob, SourceRepository } from './repositories.ts'
 

@@ -6,7 +6,7 @@ import { AirgapError } from '../../errors.ts'
 import { readDocument, type OpenedBundle } from '../check/opened-bundle.ts'
 import type { DocumentNode } from '../graph.ts'
 import type { ReferrerGraph } from '../referrers.ts'
-import type { StoredBlob } from '../../server/storage.ts'
+import type { StoredBlob } from '../../serve/registry/store.ts'
 import { namespaceOf, type ServedImage } from './names.ts'
 
 /** One repository of one source registry, with what all bundles have of it. */

@@ -4,7 +4,7 @@ import { blobName } from '../../bundle/names.ts'
 import type { BundleEntry } from '../../bundle/reader.ts'
 import { AirgapError, fileError } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
-import type { StoredBlob } from '../../server/storage.ts'
+import type { StoredBlob } from '../../serve/registry/store.ts'
 import type { OpenedBundle } from '../check/opened-bundle.ts'
 import { contentEntries, hashContent, requireContent, type VerifyOptions } from '../check/verify.ts'
 

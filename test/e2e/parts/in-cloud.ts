@@ -3,7 +3,7 @@ import { createServer } from 'node:http'
 import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
 import { standIns } from '../../../fixtures/images/index.ts'
-import { startRegistry } from '../../../src/server/registry.ts'
+import { startRegistry } from '../../support/registry/registry.ts'
 
 /**
  * Runs in a network namespace where a cloud answers its machine on 169.254.169.254, and `metadata.internal` leads there:

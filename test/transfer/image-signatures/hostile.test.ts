@@ -6,7 +6,7 @@ import {
   addCosignSignatures,
   findCosignSignatures,
 } from '../../../src/transfer/push/image-signatures/cosign.ts'
-import type { EmbeddedRegistry } from '../../../src/server/registry.ts'
+import type { EmbeddedRegistry } from '../../support/registry/registry.ts'
 import { simpleSigningPayload } from '../../../src/trust/image-signature/simple-signing.ts'
 import { findBundleSignature } from '../../../src/transfer/push/image-signatures/sigstore-bundle.ts'
 import { signDigest } from '../../../src/trust/image-signature/sigstore-bundle.ts'

@@ -17,12 +17,12 @@ import { digestOf, type Digest } from '../../../src/oci/digest.ts'
 import { parseManifest, type Descriptor, type Manifest } from '../../../src/oci/manifest.ts'
 import { RegistryClient } from '../../../src/registry/client.ts'
 import type { Repository } from '../../../src/registry/repository.ts'
-import { MemoryStore } from '../../../src/server/memory-store.ts'
+import { MemoryStore } from '../../support/registry/memory-store.ts'
 import {
   startRegistry,
   type EmbeddedRegistry,
   type EmbeddedRegistryOptions,
-} from '../../../src/server/registry.ts'
+} from '../../support/registry/registry.ts'
 import type { PublicKey } from '../../../src/trust/keys.ts'
 import { newSigner, signer } from '../../bundle/build-bundle.ts'
 
