@@ -1,5 +1,5 @@
 /**
- * Renews src/intake/kubeadm-images.json from kubeadm's own output, each release by the kubeadm of that release.
+ * Renews src/inputs/kubeadm-images.json from kubeadm's own output, each release by the kubeadm of that release.
  *
  *   npm run kubeadm-images -- --kubeadm BINARY    runs a kubeadm for its own release (repeatable)
  *   npm run kubeadm-images -- FILE...             what one has printed elsewhere, its version before the list:
@@ -10,10 +10,10 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseArgs, promisify } from 'node:util'
 import { AirgapError } from '../src/errors.ts'
-import { addRelease, readKubeadmOutput, type KubeadmRelease } from '../src/intake/kubeadm-table.ts'
-import type { KubeadmTable } from '../src/intake/kubeadm.ts'
+import { addRelease, readKubeadmOutput, type KubeadmRelease } from '../src/inputs/kubeadm-table.ts'
+import type { KubeadmTable } from '../src/inputs/kubeadm.ts'
 
-const TABLE = join(import.meta.dirname, '../src/intake/kubeadm-images.json')
+const TABLE = join(import.meta.dirname, '../src/inputs/kubeadm-images.json')
 const run = promisify(execFile)
 
 const { values, positionals } = parseArgs({

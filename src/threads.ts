@@ -7,7 +7,7 @@ import { readOwnFile } from './own-files.ts'
 export const THREADS = {
   'range-hash': 'hashing/range-worker',
   'stream-hash': 'hashing/stream-worker',
-  tuf: 'library/trust-root/tuf-worker',
+  tuf: 'trust-root/tuf-worker',
 } as const
 
 export type ThreadName = keyof typeof THREADS

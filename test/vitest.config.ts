@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config'
 
 /** They look at what their process holds open, or takes of memory, and so need one of their own. */
-const ALONE = ['test/library/{abort,ends,stuck}.test.ts', 'test/duties/bounded.test.ts']
+const ALONE = ['test/content/{abort,ends,stuck}.test.ts', 'test/duties/bounded.test.ts']
 
 /**
  * Limits that end a test that hangs, and no other: a machine that has other things to do may take ten times as long. What
@@ -26,7 +26,7 @@ export default defineConfig({
           isolate: false,
           include: ['test/**/*.test.ts'],
           exclude: ['test/e2e/**', 'test/faults/**', ...ALONE],
-          setupFiles: ['test/secrets/setup.ts'],
+          setupFiles: ['test/support/secrets/setup.ts'],
           disableConsoleIntercept: true,
           ...PATIENCE,
         },
@@ -35,7 +35,7 @@ export default defineConfig({
         test: {
           name: 'unit-alone',
           include: ALONE,
-          setupFiles: ['test/secrets/setup.ts'],
+          setupFiles: ['test/support/secrets/setup.ts'],
           disableConsoleIntercept: true,
           ...PATIENCE,
         },
@@ -44,7 +44,7 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
-          setupFiles: ['test/secrets/setup.ts'],
+          setupFiles: ['test/support/secrets/setup.ts'],
           globalSetup: ['test/e2e/parts/announce.ts'],
           disableConsoleIntercept: true,
           expect: PATIENCE.expect,
@@ -57,7 +57,7 @@ export default defineConfig({
         test: {
           name: 'faults',
           include: ['test/faults/*.test.ts'],
-          setupFiles: ['test/secrets/setup.ts'],
+          setupFiles: ['test/support/secrets/setup.ts'],
           globalSetup: ['test/e2e/parts/announce.ts'],
           disableConsoleIntercept: true,
           expect: PATIENCE.expect,

@@ -1,10 +1,10 @@
 import { Command, Flags } from '@oclif/core'
 import { AirgapError } from '../errors.ts'
-import { escapeForeign, jsonText } from './format.ts'
-import { globalOptions, LOG_FORMATS } from './global-flags.ts'
-import { log } from './log.ts'
-import { classify, reportFailure } from './report-error.ts'
-import { styler, type Highlight } from './terminal.ts'
+import { escapeForeign, jsonText } from './output/format.ts'
+import { globalOptions, LOG_FORMATS } from './input/global-flags.ts'
+import { log } from './output/log.ts'
+import { classify, reportFailure } from './words/report-error.ts'
+import { styler, type Highlight } from './output/terminal.ts'
 
 /** The exit code of a process that a second Ctrl-C has ended, as shells have it. */
 const SIGNAL_EXIT = 130

@@ -2,7 +2,7 @@ import { userInfo } from 'node:os'
 import { setFlagsFromString } from 'node:v8'
 import type { Config } from '@oclif/core'
 import { TOOL } from '../version.ts'
-import { endWith } from './last-resort.ts'
+import { endWith } from './words/last-resort.ts'
 
 const HELP_FLAGS = new Set(['--help', '-h'])
 
@@ -57,12 +57,12 @@ async function isRefused(args: readonly string[]): Promise<boolean> {
   const folder = folderHere()
   // Most starts need nothing more.
   if (![...args, folder, ...Object.values(process.env)].some((text) => text?.includes('\uFFFD'))) return false
-  const { encodingFault } = await import('./usage-error.ts')
+  const { encodingFault } = await import('./words/usage-error.ts')
   const fault = encodingFault(args, process.env, folder)
   if (!fault) return false
-  const { reportFailure } = await import('./report-error.ts')
-  const { globalOptions, wantsJson } = await import('./global-flags.ts')
-  const { log } = await import('./log.ts')
+  const { reportFailure } = await import('./words/report-error.ts')
+  const { globalOptions, wantsJson } = await import('./input/global-flags.ts')
+  const { log } = await import('./output/log.ts')
   log.configure(globalOptions(args))
   process.exitCode = reportFailure(fault, { json: wantsJson(args) })
   return true
@@ -83,12 +83,12 @@ async function run(args: readonly string[], config: Config): Promise<void> {
   const isHelp = args[0] === 'help' || isHelpAsked(args)
   const [id, ...argv] = args[0] === 'help' ? args.slice(1) : args
   if (id === undefined || isHelp) {
-    const { default: Help } = await import('./help.ts')
+    const { default: Help } = await import('./manual/help.ts')
     await new Help(config).showHelp([...args])
   } else if (config.findCommand(id)) {
     await config.runCommand(id, argv)
   } else {
-    const { commandNotFound } = await import('./command-not-found.ts')
+    const { commandNotFound } = await import('./words/command-not-found.ts')
     process.exitCode = commandNotFound(id, args, config)
   }
 }

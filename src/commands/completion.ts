@@ -1,6 +1,6 @@
 import { Args } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
-import type { CompletionResult } from '../cli/shapes/completion.ts'
+import type { CompletionResult } from '../cli/output/shapes/completion.ts'
 
 export default class Completion extends BaseCommand {
   static override description =
@@ -36,7 +36,7 @@ export default class Completion extends BaseCommand {
   async run(): Promise<CompletionResult> {
     const { args } = await this.parse(Completion)
     const { describeProgram } = await import('../cli/manual/program.ts')
-    const { newestReleases } = await import('../intake/kubeadm.ts')
+    const { newestReleases } = await import('../inputs/kubeadm.ts')
     const { shell } = args
     const generator =
       shell === 'bash'

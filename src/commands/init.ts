@@ -1,10 +1,10 @@
 import { Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
-import { CONFIG_NAME } from '../cli/config.ts'
-import { configurableFlags, imageArgs, outputForceFlag } from '../cli/flags.ts'
-import type { InitResult } from '../cli/shapes/init.ts'
+import { CONFIG_NAME } from '../cli/input/config.ts'
+import { configurableFlags, imageArgs, outputForceFlag } from '../cli/input/flags.ts'
+import type { InitResult } from '../cli/output/shapes/init.ts'
 import { AirgapError } from '../errors.ts'
-import { shellWord } from '../foreign-text.ts'
+import { shellWord } from '../text.ts'
 
 export default class Init extends BaseCommand {
   static override description =
@@ -56,7 +56,7 @@ export default class Init extends BaseCommand {
   async run(): Promise<InitResult | object> {
     const parsed = await this.parse(Init)
     const { flags } = parsed
-    const { default: schema } = await import('../intake/config/airgap-config.schema.json', {
+    const { default: schema } = await import('../inputs/config/airgap-config.schema.json', {
       with: { type: 'json' },
     })
     const schemaText = `${JSON.stringify(schema, null, 2)}\n`
@@ -68,7 +68,7 @@ export default class Init extends BaseCommand {
     if (toStandardOutput && this.jsonEnabled()) {
       throw new AirgapError('USAGE', '-o - and --json both want standard output')
     }
-    const { configOf, writeAll } = await import('../cli/init.ts')
+    const { configOf, writeAll } = await import('../cli/input/init.ts')
     const { text, config } = await configOf(parsed)
     await writeAll(
       [

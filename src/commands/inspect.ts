@@ -1,8 +1,8 @@
 import { Args } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
-import { shellWord } from '../cli/format.ts'
-import { evidenceOf, highlightOf, renderEvidence } from '../cli/render-evidence.ts'
-import type { Evidence } from '../cli/shapes/evidence.ts'
+import { shellWord } from '../cli/output/format.ts'
+import { evidenceOf, highlightOf, renderEvidence } from '../cli/output/render-evidence.ts'
+import type { Evidence } from '../cli/output/shapes/evidence.ts'
 
 export default class Inspect extends BaseCommand {
   static override description =
@@ -21,13 +21,13 @@ export default class Inspect extends BaseCommand {
 
   async run(): Promise<Evidence> {
     const { args } = await this.parse(Inspect)
-    const { openBundle } = await import('../transfer/check/open.ts')
+    const { openBundle } = await import('../verify/open.ts')
     const opened = await openBundle(args.bundle, { keys: [], unauthenticated: true, now: Number.NaN })
     try {
       const evidence = opened.description && evidenceOf(opened, opened.description, false)
       if (evidence) this.print(renderEvidence(evidence, { details: true }), highlightOf(evidence))
       if (opened.problems.length > 0 || !evidence) {
-        const { verificationError } = await import('../transfer/check/verify.ts')
+        const { verificationError } = await import('../verify/content.ts')
         throw verificationError(args.bundle, opened)
       }
       this.printNext(`airgap verify ${shellWord(args.bundle)} --key PUB`)

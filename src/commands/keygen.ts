@@ -1,8 +1,8 @@
 import { Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
-import { formatFields } from '../cli/format.ts'
-import { newPassword } from '../cli/private-key.ts'
-import type { KeygenResult } from '../cli/shapes/keygen.ts'
+import { formatFields } from '../cli/output/format.ts'
+import { newPassword } from '../cli/input/private-key.ts'
+import type { KeygenResult } from '../cli/output/shapes/keygen.ts'
 
 export default class Keygen extends BaseCommand {
   static override description =

@@ -1,9 +1,9 @@
 import { BaseCommand } from '../cli/base-command.ts'
-import { withConfig } from '../cli/config.ts'
-import { imageArgs, inputFlags } from '../cli/flags.ts'
-import { imagesOf } from '../cli/inputs.ts'
+import { withConfig } from '../cli/input/config.ts'
+import { imageArgs, inputFlags } from '../cli/input/flags.ts'
+import { imagesOf } from '../cli/input/inputs.ts'
 import { formatReference } from '../oci/reference.ts'
-import type { ListResult } from '../cli/shapes/list.ts'
+import type { ListResult } from '../cli/output/shapes/list.ts'
 
 export default class List extends BaseCommand {
   static override description =

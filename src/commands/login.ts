@@ -1,12 +1,12 @@
 import { Args, Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
-import { registryFlags } from '../cli/flags.ts'
-import { formatFields } from '../cli/format.ts'
-import { checkLoginInput, readLoginInput } from '../cli/login-input.ts'
-import { Progress } from '../cli/progress.ts'
-import { openClient } from '../cli/registries.ts'
-import { describeStorage, storedIn } from '../cli/render-storage.ts'
-import type { LoginResult } from '../cli/shapes/login.ts'
+import { registryFlags } from '../cli/input/flags.ts'
+import { formatFields } from '../cli/output/format.ts'
+import { checkLoginInput, readLoginInput } from '../cli/input/login-input.ts'
+import { Progress } from '../cli/output/progress.ts'
+import { openClient } from '../cli/input/registries.ts'
+import { describeStorage, storedIn } from '../cli/output/render-storage.ts'
+import type { LoginResult } from '../cli/output/shapes/login.ts'
 
 export default class Login extends BaseCommand {
   static override description =
@@ -40,9 +40,9 @@ export default class Login extends BaseCommand {
   async run(): Promise<LoginResult> {
     const { args, flags } = await this.parse(Login)
     checkLoginInput(flags)
-    const { parseLoginTarget } = await import('../registry/login-target.ts')
-    const { findStorage, storeCredentials } = await import('../registry/credential-storage.ts')
-    const { givenCredentials } = await import('../registry/credentials.ts')
+    const { parseLoginTarget } = await import('../registry/auth/login-target.ts')
+    const { findStorage, storeCredentials } = await import('../registry/auth/credential-storage.ts')
+    const { givenCredentials } = await import('../registry/auth/credentials.ts')
     const target = parseLoginTarget(args.registry)
     const options = { authFile: flags['auth-file'], env: process.env }
     const storage = await findStorage(target, options)

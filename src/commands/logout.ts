@@ -1,8 +1,8 @@
 import { Args } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
-import { registryFlags } from '../cli/flags.ts'
-import { describeStorage, storedIn } from '../cli/render-storage.ts'
-import type { LogoutResult } from '../cli/shapes/login.ts'
+import { registryFlags } from '../cli/input/flags.ts'
+import { describeStorage, storedIn } from '../cli/output/render-storage.ts'
+import type { LogoutResult } from '../cli/output/shapes/login.ts'
 import { AirgapError } from '../errors.ts'
 
 export default class Logout extends BaseCommand {
@@ -26,8 +26,8 @@ export default class Logout extends BaseCommand {
 
   async run(): Promise<LogoutResult> {
     const { args, flags } = await this.parse(Logout)
-    const { parseLoginTarget } = await import('../registry/login-target.ts')
-    const { removeCredentials } = await import('../registry/credential-storage.ts')
+    const { parseLoginTarget } = await import('../registry/auth/login-target.ts')
+    const { removeCredentials } = await import('../registry/auth/credential-storage.ts')
     const target = parseLoginTarget(args.registry)
     const options = { authFile: flags['auth-file'], env: process.env }
     // From here on there is something to clean up.
@@ -39,7 +39,7 @@ export default class Logout extends BaseCommand {
         ? `Removed the credentials for ${target.name} from ${where}`
         : `There are no credentials for ${target.name} in ${where}: nothing to remove`,
     )
-    const { CredentialStore } = await import('../registry/credentials.ts')
+    const { CredentialStore } = await import('../registry/auth/credentials.ts')
     let stillFoundIn: string | undefined
     try {
       stillFoundIn = (await new CredentialStore(options).find(target.registry, target.path))?.source

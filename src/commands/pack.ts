@@ -1,25 +1,25 @@
 import { basename } from 'node:path'
 import { Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
-import { withConfig } from '../cli/config.ts'
-import { imageArgs, outputForceFlag, resolvingFlags, signingFlags } from '../cli/flags.ts'
-import { keylessFlags, keylessFrom } from '../cli/keyless.ts'
-import { imagesOf } from '../cli/inputs.ts'
-import { descriptionFrom } from '../cli/pack-inputs.ts'
-import { openPlannedSigner, openSigner, publicKeyFile } from '../cli/signer.ts'
-import { Progress } from '../cli/progress.ts'
-import { sourcesFrom } from '../cli/resolving.ts'
-import { afterPacking, packResult, renderPack, withUnfinished } from '../cli/render-pack.ts'
-import { skippedWarning } from '../cli/render-skipped.ts'
-import type { PackResult } from '../cli/shapes/pack.ts'
-import { compareLock } from '../cli/stale-lock.ts'
-import { verifyUpstreamFlags, verifyUpstreamFrom } from '../cli/upstream.ts'
+import { withConfig } from '../cli/input/config.ts'
+import { imageArgs, outputForceFlag, resolvingFlags, signingFlags } from '../cli/input/flags.ts'
+import { keylessFlags, keylessFrom } from '../cli/input/keyless.ts'
+import { imagesOf } from '../cli/input/inputs.ts'
+import { descriptionFrom } from '../cli/input/pack-inputs.ts'
+import { openPlannedSigner, openSigner, publicKeyFile } from '../cli/input/signer.ts'
+import { Progress } from '../cli/output/progress.ts'
+import { sourcesFrom } from '../cli/input/resolving.ts'
+import { afterPacking, packResult, renderPack, withUnfinished } from '../cli/output/render-pack.ts'
+import { skippedWarning } from '../cli/output/render-skipped.ts'
+import type { PackResult } from '../cli/output/shapes/pack.ts'
+import { compareLock } from '../cli/words/stale-lock.ts'
+import { verifyUpstreamFlags, verifyUpstreamFrom } from '../cli/input/upstream.ts'
 import { AirgapError } from '../errors.ts'
 import { readSmallFile } from '../files/small-file.ts'
-import type { UnfinishedPack } from '../library/pack-file.ts'
+import type { UnfinishedPack } from '../pack/pack-file.ts'
 import { parsePattern } from '../oci/pattern.ts'
 import { parseReference } from '../oci/reference.ts'
-import type { Lock } from '../transfer/pack/lock.ts'
+import type { Lock } from '../pack/lock.ts'
 
 const MAX_LOCK_SIZE = 64 * 1024 * 1024
 
@@ -150,7 +150,7 @@ export default class Pack extends BaseCommand {
         ? { images: await imagesOf(args.image ?? [], flags, warn) }
         : { lock: await this.#readLock(flags.lock, flags.exclude ?? []) }
     if (what.lock) await compareLock(what.lock, flags, warn)
-    const { pack } = await import('../library/pack.ts')
+    const { pack } = await import('../pack/pack.ts')
 
     const progress = new Progress()
     let unfinished: UnfinishedPack | undefined
@@ -259,7 +259,7 @@ export default class Pack extends BaseCommand {
   }
 
   async #readLock(file: string, exclude: readonly string[]): Promise<Lock> {
-    const { parseLock } = await import('../transfer/pack/lock.ts')
+    const { parseLock } = await import('../pack/lock.ts')
     const lock = parseLock(await readSmallFile(file, MAX_LOCK_SIZE), file)
     const patterns = exclude.map((text) => parsePattern(text))
     const isWanted = ({ source }: { source: string }): boolean =>

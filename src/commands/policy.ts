@@ -1,9 +1,9 @@
 import { join } from 'node:path'
 import { Args, Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
-import { outputForceFlag } from '../cli/flags.ts'
-import type { PolicyResult } from '../cli/shapes/policy.ts'
-import { ENFORCERS, type PolicyFile } from '../transfer/push/cluster-policy/policy.ts'
+import { outputForceFlag } from '../cli/input/flags.ts'
+import type { PolicyResult } from '../cli/output/shapes/policy.ts'
+import { ENFORCERS, type PolicyFile } from '../push/admission/policy.ts'
 
 export default class Policy extends BaseCommand {
   static override description =
@@ -97,8 +97,8 @@ export default class Policy extends BaseCommand {
 
   async run(): Promise<PolicyResult> {
     const { args, flags } = await this.parse(Policy)
-    const { clusterPolicy } = await import('../library/cluster-policy.ts')
-    const { policyNotes, readImages } = await import('../cli/policy.ts')
+    const { clusterPolicy } = await import('../push/admission/options.ts')
+    const { policyNotes, readImages } = await import('../cli/input/policy.ts')
     const enforcer = ENFORCERS.find((one) => one === args.enforcer) ?? 'kyverno'
     const { registries, keys, files } = await clusterPolicy(enforcer, {
       registries: args.registry,
@@ -125,7 +125,7 @@ export default class Policy extends BaseCommand {
   }
 
   async #write(folder: string, files: readonly PolicyFile[], force: boolean): Promise<void> {
-    const { writeInto } = await import('../cli/policy.ts')
+    const { writeInto } = await import('../cli/input/policy.ts')
     await writeInto(folder, files, force)
     this.print(files.map(({ name, about }) => `Wrote ${join(folder, name)}\n  ${about}`).join('\n'))
   }

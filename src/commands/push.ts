@@ -9,28 +9,28 @@ import {
   reportFlag,
   stateFlag,
   trustFlags,
-} from '../cli/flags.ts'
-import { shellWord } from '../cli/format.ts'
-import { imageSigningFrom } from '../cli/image-signing.ts'
-import { Progress } from '../cli/progress.ts'
-import { PushRecords } from '../cli/push-records.ts'
-import { pressureOptions, registryOptions } from '../cli/registries.ts'
-import { afterPush, planDocument, renderPushPlan, renderReceipt } from '../cli/render-push.ts'
-import type { PushResult } from '../cli/shapes/push.ts'
-import { reportedCommand } from '../cli/reports.ts'
-import { publicKeyFile } from '../cli/signer.ts'
-import { openDocumentKey } from '../cli/signed-document.ts'
-import { trustFrom } from '../cli/trust.ts'
-import { upstreamFlags, upstreamFrom } from '../cli/upstream.ts'
+} from '../cli/input/flags.ts'
+import { shellWord } from '../cli/output/format.ts'
+import { imageSigningFrom } from '../cli/input/image-signing.ts'
+import { Progress } from '../cli/output/progress.ts'
+import { PushRecords } from '../cli/output/push-records.ts'
+import { pressureOptions, registryOptions } from '../cli/input/registries.ts'
+import { afterPush, planDocument, renderPushPlan, renderReceipt } from '../cli/output/render-push.ts'
+import type { PushResult } from '../cli/output/shapes/push.ts'
+import { reportedCommand } from '../cli/output/reports.ts'
+import { publicKeyFile } from '../cli/input/signer.ts'
+import { openDocumentKey } from '../cli/output/signed-document.ts'
+import { trustFrom } from '../cli/input/trust.ts'
+import { upstreamFlags, upstreamFrom } from '../cli/input/upstream.ts'
 import { AirgapError } from '../errors.ts'
 import { parsePattern } from '../oci/pattern.ts'
 import { nameOf, parseReference } from '../oci/reference.ts'
 import { REFERRER_CHOICES } from '../oci/referrer.ts'
 import type { ImageEntry } from '../bundle/description.ts'
-import type { PushOptions } from '../library/push.ts'
-import type { NameMap } from '../transfer/push/names.ts'
-import { isAllTagged } from '../transfer/push/receipt.ts'
-import type { OpenedBundle } from '../transfer/check/opened-bundle.ts'
+import type { PushOptions } from '../push/push.ts'
+import type { NameMap } from '../push/names.ts'
+import { isAllTagged } from '../push/receipt.ts'
+import type { OpenedBundle } from '../verify/opened-bundle.ts'
 
 export default class Push extends BaseCommand {
   static override description =
@@ -165,8 +165,8 @@ export default class Push extends BaseCommand {
         `${args.registry} is a file, and ${args.bundle} is none: the bundle comes first, then the registry`,
       )
     }
-    const { parseNameMap } = await import('../transfer/push/names.ts')
-    const { planPush, push } = await import('../library/push.ts')
+    const { parseNameMap } = await import('../push/names.ts')
+    const { planPush, push } = await import('../push/push.ts')
     const maps = (flags.map ?? []).map((text) => parseNameMap(text))
     const trust = trustFrom(flags, { flag: '--allow-unsigned', isSet: flags['allow-unsigned'] })
 

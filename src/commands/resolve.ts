@@ -1,16 +1,16 @@
 import { Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
-import { withConfig } from '../cli/config.ts'
-import { paragraphs, shellWord } from '../cli/format.ts'
-import { imageArgs, imagesFlag, outputForceFlag, resolvingFlags } from '../cli/flags.ts'
-import { imagesOf } from '../cli/inputs.ts'
-import { Progress } from '../cli/progress.ts'
-import { sourcesFrom } from '../cli/resolving.ts'
-import { countImages, listImages, renderImages } from '../cli/render-images.ts'
-import { renderSkipped, skippedWarning } from '../cli/render-skipped.ts'
+import { withConfig } from '../cli/input/config.ts'
+import { paragraphs, shellWord } from '../cli/output/format.ts'
+import { imageArgs, imagesFlag, outputForceFlag, resolvingFlags } from '../cli/input/flags.ts'
+import { imagesOf } from '../cli/input/inputs.ts'
+import { Progress } from '../cli/output/progress.ts'
+import { sourcesFrom } from '../cli/input/resolving.ts'
+import { countImages, listImages, renderImages } from '../cli/output/render-images.ts'
+import { renderSkipped, skippedWarning } from '../cli/output/render-skipped.ts'
 import { AirgapError } from '../errors.ts'
 import { OutputFile } from '../files/output-file.ts'
-import type { Lock } from '../transfer/pack/lock.ts'
+import type { Lock } from '../pack/lock.ts'
 
 export default class Resolve extends BaseCommand {
   static override description =
@@ -55,8 +55,8 @@ export default class Resolve extends BaseCommand {
       })
     }
     const images = await imagesOf(args.image ?? [], flags, (message) => this.warning(message))
-    const { resolve } = await import('../library/resolve.ts')
-    const { serializeLock } = await import('../transfer/pack/lock.ts')
+    const { resolve } = await import('../pack/resolve.ts')
+    const { serializeLock } = await import('../pack/lock.ts')
 
     const progress = new Progress()
     const onEvent = progress.onEvent

@@ -1,15 +1,15 @@
 import { Args, Flags } from '@oclif/core'
-import { logHandshakeFault, logRequest } from '../cli/access-log.ts'
+import { logHandshakeFault, logRequest } from '../cli/output/access-log.ts'
 import { BaseCommand } from '../cli/base-command.ts'
-import { trustFlags } from '../cli/flags.ts'
-import { plural } from '../cli/format.ts'
-import { Progress } from '../cli/progress.ts'
-import type { ServeResult } from '../cli/shapes/serve.ts'
-import { trustFrom } from '../cli/trust.ts'
+import { trustFlags } from '../cli/input/flags.ts'
+import { plural } from '../cli/output/format.ts'
+import { Progress } from '../cli/output/progress.ts'
+import type { ServeResult } from '../cli/output/shapes/serve.ts'
+import { trustFrom } from '../cli/input/trust.ts'
 import { AirgapError } from '../errors.ts'
 import { readSmallFile } from '../files/small-file.ts'
 import { isRegistryHost } from '../oci/reference.ts'
-import type { HostsFolder } from '../transfer/serve/hosts-folder.ts'
+import type { HostsFolder } from '../serve/hosts-folder.ts'
 
 const MAX_PEM = 1024 * 1024
 /** Milliseconds that transfers under way get when the command is told to end. */
@@ -86,16 +86,16 @@ export default class Serve extends BaseCommand {
         `--advertise ${JSON.stringify(flags.advertise)}: it has to be HOST or HOST:PORT`,
       )
     }
-    const { parseListen, reachableHost, readCertificate } = await import('../transfer/serve/address.ts')
+    const { parseListen, reachableHost, readCertificate } = await import('../serve/address.ts')
     const listen = parseListen(flags.listen)
     const tls = await readTls(flags['tls-cert'], flags['tls-key'])
     const certificate = tls && readCertificate(tls.cert, flags['tls-cert'] ?? '', Date.now())
     const trust = trustFrom(flags, { flag: '--allow-unsigned', isSet: flags['allow-unsigned'] })
 
-    const { serve } = await import('../library/serve.ts')
-    const { registriesOf } = await import('../transfer/serve/serve.ts')
-    const { HostsFolder } = await import('../transfer/serve/hosts-folder.ts')
-    const { renderServe, serveResult } = await import('../cli/render-serve.ts')
+    const { serve } = await import('../serve/serve.ts')
+    const { registriesOf } = await import('../serve/start.ts')
+    const { HostsFolder } = await import('../serve/hosts-folder.ts')
+    const { renderServe, serveResult } = await import('../cli/output/render-serve.ts')
     if (flags['allow-unsigned']) {
       this.warning('the bundles are not authenticated (--allow-unsigned): nobody is asked who made them')
     }

@@ -1,17 +1,23 @@
 import { Args, Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
-import { imagesFlag, signingFlags, trustFlags } from '../cli/flags.ts'
-import { Progress } from '../cli/progress.ts'
-import { canPrompt, Prompt } from '../cli/prompt.ts'
-import { afterSigning, highlightOfSign, renderSign, renderToSign, signResult } from '../cli/render-sign.ts'
-import type { SignResult } from '../cli/shapes/sign.ts'
-import { givenIdentityFlags } from '../cli/identity-flags.ts'
-import { openSigner, publicKeyFile } from '../cli/signer.ts'
-import { escapeForeign } from '../cli/format.ts'
-import { log } from '../cli/log.ts'
-import { trustFrom } from '../cli/trust.ts'
+import { imagesFlag, signingFlags, trustFlags } from '../cli/input/flags.ts'
+import { Progress } from '../cli/output/progress.ts'
+import { canPrompt, Prompt } from '../cli/input/prompt.ts'
+import {
+  afterSigning,
+  highlightOfSign,
+  renderSign,
+  renderToSign,
+  signResult,
+} from '../cli/output/render-sign.ts'
+import type { SignResult } from '../cli/output/shapes/sign.ts'
+import { givenIdentityFlags } from '../cli/input/identity-flags.ts'
+import { openSigner, publicKeyFile } from '../cli/input/signer.ts'
+import { escapeForeign } from '../cli/output/format.ts'
+import { log } from '../cli/output/log.ts'
+import { trustFrom } from '../cli/input/trust.ts'
 import { AirgapError } from '../errors.ts'
-import type { VerifiedBundle } from '../transfer/check/opened-bundle.ts'
+import type { VerifiedBundle } from '../verify/opened-bundle.ts'
 
 const { key: trustedKey, ...otherTrustFlags } = trustFlags
 
@@ -100,7 +106,7 @@ export default class Sign extends BaseCommand {
         'who made the bundle is not checked. --verify-key PUB has it checked; --integrity-only says that it need not be',
       )
     }
-    const { sign } = await import('../library/sign.ts')
+    const { sign } = await import('../verify/sign.ts')
     let progress = new Progress()
     try {
       const opened = await sign(args.bundle, {

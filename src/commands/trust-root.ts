@@ -1,10 +1,10 @@
 import { Args, Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
-import { outputForceFlag, registryFlags } from '../cli/flags.ts'
-import { Progress } from '../cli/progress.ts'
-import { pressureOptions, registryOptions } from '../cli/registries.ts'
-import { renderTrustRoot } from '../cli/render-trust-root.ts'
-import type { TrustRootResult } from '../cli/shapes/trust-root.ts'
+import { outputForceFlag, registryFlags } from '../cli/input/flags.ts'
+import { Progress } from '../cli/output/progress.ts'
+import { pressureOptions, registryOptions } from '../cli/input/registries.ts'
+import { renderTrustRoot } from '../cli/output/render-trust-root.ts'
+import type { TrustRootResult } from '../cli/output/shapes/trust-root.ts'
 import { AirgapError } from '../errors.ts'
 
 const {
@@ -75,7 +75,7 @@ export default class TrustRoot extends BaseCommand {
       throw new AirgapError('USAGE', '-o - and --json both want standard output')
     }
     const { OutputFile } = await import('../files/output-file.ts')
-    const { fetchTrustRoot } = await import('../library/trust-root/trust-root.ts')
+    const { fetchTrustRoot } = await import('../trust-root/trust-root.ts')
     // Whatever stands in the way is known before anything is asked.
     const file = toStandardOutput ? undefined : await OutputFile.reserve(output, { force: flags.force })
     const progress = new Progress()

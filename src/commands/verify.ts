@@ -1,20 +1,20 @@
 import { Args, Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
-import { imagesFlag, reportFlag, stateFlag, trustFlags } from '../cli/flags.ts'
-import { shellWord } from '../cli/format.ts'
-import { Progress } from '../cli/progress.ts'
+import { imagesFlag, reportFlag, stateFlag, trustFlags } from '../cli/input/flags.ts'
+import { shellWord } from '../cli/output/format.ts'
+import { Progress } from '../cli/output/progress.ts'
 import {
   keepFailureReport,
   keepReport,
   reportedCommand,
   reserveReport,
   type ReportFile,
-} from '../cli/reports.ts'
-import { evidenceOf, highlightOf, renderEvidence } from '../cli/render-evidence.ts'
-import type { Evidence } from '../cli/shapes/evidence.ts'
-import { openDocumentKey } from '../cli/signed-document.ts'
-import { trustFrom, trustWords } from '../cli/trust.ts'
-import { upstreamFlags, upstreamFrom } from '../cli/upstream.ts'
+} from '../cli/output/reports.ts'
+import { evidenceOf, highlightOf, renderEvidence } from '../cli/output/render-evidence.ts'
+import type { Evidence } from '../cli/output/shapes/evidence.ts'
+import { openDocumentKey } from '../cli/output/signed-document.ts'
+import { trustFrom, trustWords } from '../cli/input/trust.ts'
+import { upstreamFlags, upstreamFrom } from '../cli/input/upstream.ts'
 
 export default class Verify extends BaseCommand {
   static override description =
@@ -92,7 +92,7 @@ export default class Verify extends BaseCommand {
     const { signal } = this
     // Whatever stands in the way of a report is known before anything is hashed.
     const output = flags.report === undefined ? undefined : await reserveReport(flags.report, key)
-    const { verify } = await import('../library/verify.ts')
+    const { verify } = await import('../verify/verify.ts')
     const progress = new Progress()
     try {
       let report: ReportFile | undefined

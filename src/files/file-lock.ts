@@ -2,7 +2,7 @@ import { constants } from 'node:fs'
 import { open, unlink } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AirgapError, fileError, systemCode } from '../errors.ts'
-import { shellWord } from '../foreign-text.ts'
+import { shellWord } from '../text.ts'
 
 const SUFFIX = '.airgap-lock'
 const PAUSE_MS = 20

@@ -2,7 +2,7 @@ import { constants } from 'node:fs'
 import { link, lstat, open, rename, unlink, type FileHandle } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { AirgapError, fileError, systemCode } from '../errors.ts'
-import { shellWord } from '../foreign-text.ts'
+import { shellWord } from '../text.ts'
 import { checkOutput, checkRoom, syncFolder } from './output-checks.ts'
 import { identityOf, isSameFile, openOwnFile, statOwnFile, type FileIdentity } from './own-file.ts'
 

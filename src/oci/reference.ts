@@ -1,5 +1,5 @@
 import { AirgapError } from '../errors.ts'
-import { shellWord } from '../foreign-text.ts'
+import { shellWord } from '../text.ts'
 import { digestFault, isDigest, type Digest } from './digest.ts'
 
 /**

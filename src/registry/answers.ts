@@ -1,5 +1,5 @@
 import { entriesIn } from './faults/quote.ts'
-import type { AuthState } from './http-errors.ts'
+import type { AuthState } from './net/http-errors.ts'
 
 /** What a registry has answered that became an error: for those who can make more of it than its text. */
 export interface RefusedAnswer {

@@ -2,28 +2,28 @@ import { AirgapError } from '../errors.ts'
 import { BlockPool } from '../hashing/blocks.ts'
 import { HashThreads } from '../hashing/stream-threads.ts'
 import { isRegistryHost, isRepository } from '../oci/reference.ts'
-import { Authenticator } from './auth.ts'
-import { Connection, type Shared } from './connection.ts'
-import { CredentialStore, type CredentialSource } from './credentials.ts'
+import { Authenticator } from './auth/auth.ts'
+import { Connection, type Shared } from './net/connection.ts'
+import { CredentialStore, type CredentialSource } from './auth/credentials.ts'
 import { Endpoints, speaksTls } from './endpoint.ts'
-import type { Harbor } from './harbor.ts'
-import { authorityOf } from './hosts.ts'
+import type { Harbor } from './vendors/harbor.ts'
+import { authorityOf } from './net/hosts.ts'
 import { ClockWatch } from './faults/clock.ts'
 import { NO_REGISTRY } from './faults/words.ts'
-import { transportError } from './http-errors.ts'
-import type { ApiPlace } from './location.ts'
-import type { NameGuard } from './name-guard.ts'
+import { transportError } from './net/http-errors.ts'
+import type { ApiPlace } from './net/location.ts'
+import type { NameGuard } from './net/name-guard.ts'
 import type { RegistryNotice } from './notices.ts'
-import type { Clock } from './pressure/clock.ts'
-import { Hosts } from './pressure/hosts.ts'
+import type { Clock } from './net/throttle/clock.ts'
+import { Hosts } from './net/throttle/hosts.ts'
 import { RemoteRepository } from './remote-repository.ts'
 import type { Repository } from './repository.ts'
-import { DEFAULT_RETRY, type RetryPolicy } from './retry.ts'
-import type { Actions } from './scopes.ts'
-import { contentTypeOf, discard, failure } from './http.ts'
-import { Transport } from './transport.ts'
-import { addressesBehind } from './way/addresses.ts'
-import type { WayOptions } from './way/ways.ts'
+import { DEFAULT_RETRY, type RetryPolicy } from './net/retry.ts'
+import type { Actions } from './auth/scopes.ts'
+import { contentTypeOf, discard, failure } from './net/http.ts'
+import { Transport } from './net/transport.ts'
+import { addressesBehind } from './net/addresses.ts'
+import type { WayOptions } from './net/ways.ts'
 
 export type { RegistryNotice } from './notices.ts'
 
@@ -216,7 +216,7 @@ export class RegistryClient {
     registry: string,
     { isAsked, signal }: { isAsked: boolean; signal?: AbortSignal | undefined },
   ): Promise<Harbor | undefined> {
-    const { findHarbor, harborBehind } = await import('./harbor.ts')
+    const { findHarbor, harborBehind } = await import('./vendors/harbor.ts')
     if (!isAsked) return harborBehind(this.#connection(registry))
     await this.ping(registry, `ask ${registry} what it is`, signal)
     return findHarbor(this.#connection(registry), signal)

@@ -1,7 +1,7 @@
 import type { LookupFunction } from 'node:net'
 import { connect } from 'node:tls'
 import { AirgapError, systemCode } from '../errors.ts'
-import { authorityOf, bareHost, isListed, isLoopbackHost, portOf } from './hosts.ts'
+import { authorityOf, bareHost, isListed, isLoopbackHost, portOf } from './net/hosts.ts'
 
 /** Where a registry is spoken to. */
 export interface Endpoint {

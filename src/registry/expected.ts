@@ -1,4 +1,4 @@
-import { scopeOf, type Actions } from './scopes.ts'
+import { scopeOf, type Actions } from './auth/scopes.ts'
 
 /** So many sources of mounts are asked for with every token. */
 const MOST_SOURCES = 8

@@ -3,14 +3,14 @@ import { digestOf, isDigest, type Digest } from '../oci/digest.ts'
 import { MAX_MANIFEST_SIZE, parseManifest, type ManifestOrIndex } from '../oci/manifest.ts'
 import { ACCEPTED_MANIFESTS, isManifestOrIndexType } from '../oci/media-types.ts'
 import { answerOf } from './answers.ts'
-import type { Answer, Call } from './connection.ts'
+import type { Answer, Call } from './net/connection.ts'
 import { CAPTIVE_PAGE, damagedHint, LARGE_MANIFEST } from './faults/words.ts'
 import { pageText } from './faults/quote.ts'
 import type { Context } from './notices.ts'
-import type { Location } from './location.ts'
-import { encodingHint, encodingText } from './encoding.ts'
-import { manifestRefusal } from './manifest-refusals.ts'
-import { markTransient } from './retry.ts'
+import type { Location } from './net/location.ts'
+import { encodingHint, encodingText } from './net/encoding.ts'
+import { manifestRefusal } from './vendors/manifest-refusals.ts'
+import { markTransient } from './net/retry.ts'
 import {
   contentEncodingOf,
   contentLengthOf,
@@ -19,7 +19,7 @@ import {
   failure,
   headerOf,
   readCapped,
-} from './http.ts'
+} from './net/http.ts'
 
 /** What a registry says about a manifest without sending it. */
 export interface ManifestInfo {

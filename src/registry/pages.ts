@@ -1,6 +1,6 @@
 import { AirgapError } from '../errors.ts'
 import type { Context } from './notices.ts'
-import { headerOf, type HttpResponse } from './http.ts'
+import { headerOf, type HttpResponse } from './net/http.ts'
 
 /** No list that we ask for has more pages; a registry that goes on and on is stopped. */
 export const MAX_PAGES = 200

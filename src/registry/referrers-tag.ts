@@ -11,10 +11,10 @@ import {
 import { OCI_INDEX } from '../oci/media-types.ts'
 import { referrerOf } from '../oci/referrer.ts'
 import { answerOf } from './answers.ts'
-import type { Location } from './location.ts'
+import type { Location } from './net/location.ts'
 import { ifThere, putManifest, readManifest } from './manifests.ts'
 import { hasReferrersList, MAX_REFERRERS } from './referrers.ts'
-import { throwIfAborted } from './retry.ts'
+import { throwIfAborted } from './net/retry.ts'
 
 /** How often the list is written at most, when others write it at the same time. */
 const MAX_ROUNDS = 5

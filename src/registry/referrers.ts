@@ -2,12 +2,12 @@ import { AirgapError } from '../errors.ts'
 import { parseDigest, type Digest } from '../oci/digest.ts'
 import { MAX_MANIFEST_SIZE, parseReferrersList, type Descriptor } from '../oci/manifest.ts'
 import { OCI_INDEX } from '../oci/media-types.ts'
-import type { Answer } from './connection.ts'
-import type { Location } from './location.ts'
+import type { Answer } from './net/connection.ts'
+import type { Location } from './net/location.ts'
 import { ifThere, readManifest } from './manifests.ts'
 import type { Context } from './notices.ts'
 import { MAX_PAGES, nextPage } from './pages.ts'
-import { contentTypeOf, discard, failure, readCapped } from './http.ts'
+import { contentTypeOf, discard, failure, readCapped } from './net/http.ts'
 
 /** More things than this refer to no image; beyond it, somebody fills memory. */
 export const MAX_REFERRERS = 10_000

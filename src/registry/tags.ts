@@ -1,6 +1,6 @@
-import type { Location } from './location.ts'
+import type { Location } from './net/location.ts'
 import { isTag } from '../oci/reference.ts'
-import { discard, failure, readCapped } from './http.ts'
+import { discard, failure, readCapped } from './net/http.ts'
 
 const MAX_ANSWER = 1024 * 1024
 /** More are not asked for: whoever mistyped a tag has enough with the first page. */

@@ -6,7 +6,7 @@ import { checksumsOf, headerOf, planBundle, type PlannedBlob } from '../../src/b
 import { digestOf } from '../../src/oci/digest.ts'
 import { parseManifest } from '../../src/oci/manifest.ts'
 import { OCI_CONFIG, OCI_MANIFEST } from '../../src/oci/media-types.ts'
-import { nodeOf } from '../../src/transfer/graph.ts'
+import { nodeOf } from '../../src/content/graph.ts'
 import { jsonBytes } from '../../fixtures/images/content.ts'
 
 const GB = 1000 ** 3

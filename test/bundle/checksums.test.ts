@@ -4,7 +4,7 @@ import { formatChecksums, parseChecksums } from '../../src/bundle/checksums.ts'
 import { MAX_CHECKSUMS } from '../../src/bundle/names.ts'
 import { AirgapError } from '../../src/errors.ts'
 import type { Digest } from '../../src/oci/digest.ts'
-import { anyText } from '../any-text.ts'
+import { anyText } from '../support/any-text.ts'
 
 const hex = fc.stringMatching(/^[0-9a-f]{64}$/)
 const line = fc.oneof(

@@ -12,7 +12,7 @@ import { decodeHeader, END_SIZE } from '../../src/bundle/tar.ts'
 import { FileWriter, StreamWriter } from '../../src/bundle/writer.ts'
 import { OutputFile } from '../../src/files/output-file.ts'
 import { digestOf, type Digest } from '../../src/oci/digest.ts'
-import { archiveOf, draftOf, entriesOf, temporaryFolder } from './build-bundle.ts'
+import { archiveOf, draftOf, entriesOf, temporaryFolder } from '../support/build-bundle.ts'
 
 const GIB = 1024 ** 3
 

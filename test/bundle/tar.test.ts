@@ -11,7 +11,7 @@ import {
   headerLength,
   paddingLength,
 } from '../../src/bundle/tar.ts'
-import { archiveOf, entry, patchHeader } from './build-bundle.ts'
+import { archiveOf, entry, patchHeader } from '../support/build-bundle.ts'
 
 const GIB = 1024 ** 3
 

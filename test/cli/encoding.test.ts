@@ -4,9 +4,9 @@ import { readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
-import { encodingFault } from '../../src/cli/usage-error.ts'
-import { CredentialStore } from '../../src/registry/credentials.ts'
-import { scratch } from './airgap.ts'
+import { encodingFault } from '../../src/cli/words/usage-error.ts'
+import { CredentialStore } from '../../src/registry/auth/credentials.ts'
+import { scratch } from '../support/airgap.ts'
 
 const RUN = join(import.meta.dirname, '../../bin/run.js')
 

@@ -5,7 +5,7 @@ import { expect, it } from 'vitest'
 import { COMMANDS } from '../../src/cli/commands.ts'
 import { DESCRIPTIONS } from '../../src/cli/plugin.ts'
 import { THREADS } from '../../src/threads.ts'
-import { airgap } from './airgap.ts'
+import { airgap } from '../support/airgap.ts'
 
 const root = join(import.meta.dirname, '../..')
 

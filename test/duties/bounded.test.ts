@@ -7,7 +7,7 @@ import { digestOf, type Digest } from '../../src/oci/digest.ts'
 import { parseManifest, type Descriptor, type ManifestOrIndex } from '../../src/oci/manifest.ts'
 import { OCI_CONFIG, OCI_INDEX, OCI_MANIFEST } from '../../src/oci/media-types.ts'
 import type { Repository } from '../../src/registry/repository.ts'
-import { closureOf } from '../../src/transfer/graph.ts'
+import { closureOf } from '../../src/content/graph.ts'
 import {
   authFileWith,
   basicEntry,
@@ -19,7 +19,7 @@ import {
   scratch,
   serve,
   type Handler,
-} from '../registry/helpers.ts'
+} from '../support/client.ts'
 
 const MIB = 1024 * 1024
 /** What a connection holds on its way, in both kernels and in both processes' buffers. */

@@ -4,8 +4,8 @@ import { digestOf, isDigest, parseDigest } from '../../src/oci/digest.ts'
 import { parseManifest } from '../../src/oci/manifest.ts'
 import { OCI_CONFIG, OCI_INDEX, OCI_MANIFEST } from '../../src/oci/media-types.ts'
 import { parseReference } from '../../src/oci/reference.ts'
-import { parseLock } from '../../src/transfer/pack/lock.ts'
-import { failureOf, json, makeClient, serve } from '../registry/helpers.ts'
+import { parseLock } from '../../src/pack/lock.ts'
+import { failureOf, json, makeClient, serve } from '../support/client.ts'
 
 const HEX = 'a'.repeat(64)
 const HOSTILE_DIGESTS = [

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { digestOf } from '../../src/oci/digest.ts'
 import { OCI_INDEX } from '../../src/oci/media-types.ts'
-import { downloadBlob } from '../../src/registry/download.ts'
+import { downloadBlob } from '../../src/registry/blobs/download.ts'
 import type { Repository } from '../../src/registry/repository.ts'
 import {
   authFileWith,
@@ -14,7 +14,7 @@ import {
   serve,
   type Handler,
   type TestServer,
-} from '../registry/helpers.ts'
+} from '../support/client.ts'
 
 const PASSWORD = 's3cret-word'
 const TOKEN = 'a-t0ken-of-the-registry'

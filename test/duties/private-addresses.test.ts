@@ -4,13 +4,13 @@ import { isIP, type LookupFunction } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { digestOf } from '../../src/oci/digest.ts'
 import type { RegistryClient, RegistryOptions } from '../../src/registry/client.ts'
-import { downloadBlob } from '../../src/registry/download.ts'
-import { foreignOrigins } from '../../src/registry/foreign.ts'
-import { LinkLocalFault, NameGuard } from '../../src/registry/name-guard.ts'
-import { leadsInside } from '../../src/registry/reach.ts'
+import { downloadBlob } from '../../src/registry/blobs/download.ts'
+import { foreignOrigins } from '../../src/registry/blobs/foreign.ts'
+import { LinkLocalFault, NameGuard } from '../../src/registry/net/name-guard.ts'
+import { leadsInside } from '../../src/registry/net/reach.ts'
 import type { Repository } from '../../src/registry/repository.ts'
-import { fetchToken } from '../../src/registry/token.ts'
-import { Transport } from '../../src/registry/transport.ts'
+import { fetchToken } from '../../src/registry/auth/token.ts'
+import { Transport } from '../../src/registry/net/transport.ts'
 import {
   failureOf,
   json,
@@ -21,7 +21,7 @@ import {
   type Handler,
   type Seen,
   type TestServer,
-} from '../registry/helpers.ts'
+} from '../support/client.ts'
 
 /** Nobody has these: documentation's own networks (RFC 5737, 3849), so a request that is sent after all goes nowhere. */
 const PUBLIC = '203.0.113.5'

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { digestOf } from '../../src/oci/digest.ts'
 import { AirgapError } from '../../src/errors.ts'
 import { redacted, withoutSecrets } from '../../src/redact.ts'
-import { downloadBlob } from '../../src/registry/download.ts'
+import { downloadBlob } from '../../src/registry/blobs/download.ts'
 import {
   authFileWith,
   basicEntry,
@@ -13,9 +13,9 @@ import {
   registryError,
   serve,
   type Handler,
-} from '../registry/helpers.ts'
-import { expectNoSecrets, noteSecret } from '../secrets/known.ts'
-import { printed } from '../secrets/printed.ts'
+} from '../support/client.ts'
+import { expectNoSecrets, noteSecret } from '../support/secrets/known.ts'
+import { printed } from '../support/secrets/printed.ts'
 
 const USER = 'robot$ci'
 const PASSWORD = 'gr3en "tea" & milk/ö'

@@ -1,6 +1,6 @@
 import { mkdir, rm } from 'node:fs/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { startInternet } from '../cli/internet.ts'
+import { startInternet } from '../support/internet.ts'
 import { Airgap, describeEnd, type PushReceipt } from './parts/airgap.ts'
 import { makeCertificates } from './parts/certificates.ts'
 import { attempt, type Ended } from './parts/processes.ts'

@@ -1,7 +1,7 @@
 import { expect } from 'vitest'
 import { parseReference } from '../../src/oci/reference.ts'
 import { RegistryClient } from '../../src/registry/client.ts'
-import { downloadBlob } from '../../src/registry/download.ts'
+import { downloadBlob } from '../../src/registry/blobs/download.ts'
 import type { Repository } from '../../src/registry/repository.ts'
 import type { LockedImage } from '../e2e/parts/airgap.ts'
 

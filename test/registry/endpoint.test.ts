@@ -5,9 +5,9 @@ import { join } from 'node:path'
 import { createServer as createTlsServer } from 'node:tls'
 import { expect, onTestFinished, test } from 'vitest'
 import { Endpoints, speaksTls } from '../../src/registry/endpoint.ts'
-import { authorityOf, isListed, isLoopbackHost, isPrivateAddress } from '../../src/registry/hosts.ts'
-import { makeCertificate } from './certificates.ts'
-import { failureOf, makeClient, memoryRegistry, sampleManifest, scratch, serve } from './helpers.ts'
+import { authorityOf, isListed, isLoopbackHost, isPrivateAddress } from '../../src/registry/net/hosts.ts'
+import { makeCertificate } from '../support/certificates.ts'
+import { failureOf, makeClient, memoryRegistry, sampleManifest, scratch, serve } from '../support/client.ts'
 
 const ca = makeCertificate({ name: 'test authority' })
 const own = makeCertificate({ name: 'registry', names: ['127.0.0.1', 'localhost'], issuer: ca })

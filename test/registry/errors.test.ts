@@ -1,7 +1,7 @@
 import { expect, test, vi } from 'vitest'
 import type { ErrorCode } from '../../src/errors.ts'
-import { transportError } from '../../src/registry/http-errors.ts'
-import { transienceOf } from '../../src/registry/retry.ts'
+import { transportError } from '../../src/registry/net/http-errors.ts'
+import { transienceOf } from '../../src/registry/net/retry.ts'
 import {
   failureOf,
   json,
@@ -11,8 +11,8 @@ import {
   sampleManifest,
   serve,
   type Handler,
-} from './helpers.ts'
-import { FakeClock } from './pressure/fake-clock.ts'
+} from '../support/client.ts'
+import { FakeClock } from './net/throttle/fake-clock.ts'
 
 async function failing(handler: Handler, code: ErrorCode) {
   const server = await serve(handler)

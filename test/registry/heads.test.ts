@@ -2,7 +2,7 @@ import { createServer, type Socket } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { expect, onTestFinished, test } from 'vitest'
 import { digestOf } from '../../src/oci/digest.ts'
-import { makeClient } from './helpers.ts'
+import { makeClient } from '../support/client.ts'
 
 /** A registry that answers every request with the same bytes, and counts connections. */
 async function saying(

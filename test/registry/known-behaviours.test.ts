@@ -17,7 +17,7 @@ import {
 import { parseManifest } from '../../src/oci/manifest.ts'
 import { QUIRKS, UPLOAD_QUIRKS } from '../support/registry/quirks.ts'
 import { startRegistry } from '../support/registry/registry.ts'
-import { authFileWith, basicEntry, makeClient } from './helpers.ts'
+import { authFileWith, basicEntry, makeClient } from '../support/client.ts'
 import {
   chartWithLongName,
   expectProven,
@@ -522,14 +522,14 @@ for (const [subject, behaviours] of TABLE) {
 }
 
 const STRANGERS = 'test/e2e/strangers.test.ts'
-const AUTH = 'test/registry/auth.test.ts'
+const AUTH = 'test/registry/auth/auth.test.ts'
 const REFERRERS_TESTS = 'test/registry/referrers.test.ts'
 
 /** Behaviours that are shown elsewhere, on real servers (test/e2e) where one of them does it. */
 const PROVEN: [behaviour: string, file: string, title: string][] = [
   [
     'Docker Hub’s credentials stand under https://index.docker.io/v1/',
-    'test/registry/credentials.test.ts',
+    'test/registry/auth/credentials.test.ts',
     'index.docker.io/v1',
   ],
   ['a token ends on the way: renewed once', AUTH, 'Bearer: a token that ends on the way is renewed once'],
@@ -539,7 +539,11 @@ const PROVEN: [behaviour: string, file: string, title: string][] = [
     AUTH,
     'Bearer: a refused mount source is left out of a second request',
   ],
-  ['challenges in several headers', 'test/registry/challenge.test.ts', 'several headers, and a bare value'],
+  [
+    'challenges in several headers',
+    'test/registry/auth/challenge.test.ts',
+    'several headers, and a bare value',
+  ],
   ['amd64 is picked where nobody says what he accepts', STRANGERS, 'picks amd64'],
   ['an index with missing children is refused', STRANGERS, 'refuses an index whose children are missing'],
   [
@@ -564,11 +568,15 @@ const PROVEN: [behaviour: string, file: string, title: string][] = [
   ],
   [
     'what is there is damaged: other length',
-    'test/cli/push.test.ts',
+    'test/commands/push.test.ts',
     'sends again what the registry has with another length',
   ],
-  ['what is there is damaged: other bytes', 'test/cli/push.test.ts', 'reads blobs back with --verify-target'],
-  ['Harbor: projects, quotas, robots, proxy caches', 'test/transfer/harbor.test.ts', 'quota'],
+  [
+    'what is there is damaged: other bytes',
+    'test/commands/push.test.ts',
+    'reads blobs back with --verify-target',
+  ],
+  ['Harbor: projects, quotas, robots, proxy caches', 'test/push/harbor.test.ts', 'quota'],
 ]
 
 describe('shown elsewhere', () => {
@@ -579,7 +587,7 @@ describe('shown elsewhere', () => {
 
 test('every quirk of the embedded registry is in the table', () => {
   const all = TABLE.flatMap(([, behaviours]) => behaviours)
-  // Uploads have tables of their own: test/registry/upload-faults.test.ts and upload-chunks.test.ts.
+  // Uploads have tables of their own: test/registry/blobs/upload-faults.test.ts and upload-chunks.test.ts.
   const shown = new Set<string>([...all.flatMap(({ quirks = [] }) => quirks), ...Object.keys(UPLOAD_QUIRKS)])
   expect(Object.keys(QUIRKS).filter((quirk) => !shown.has(quirk))).toEqual([])
 })

@@ -12,14 +12,14 @@ import {
   type Built,
 } from '../../fixtures/images/index.ts'
 import { AirgapError, pack, push, verify, type ErrorCode, type PackOptions } from '../../src/index.ts'
-import { DEFAULT_RETRY } from '../../src/registry/retry.ts'
+import { DEFAULT_RETRY } from '../../src/registry/net/retry.ts'
 import type { Quirk } from '../support/registry/quirks.ts'
 import {
   startRegistry,
   type EmbeddedRegistry,
   type EmbeddedRegistryOptions,
 } from '../support/registry/registry.ts'
-import { signer, temporaryBundle, temporaryFolder } from '../bundle/build-bundle.ts'
+import { signer, temporaryBundle, temporaryFolder } from '../support/build-bundle.ts'
 
 // What is waited for between attempts is not what is looked at here. Files share their modules.
 const usual = { ...DEFAULT_RETRY }

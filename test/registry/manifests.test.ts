@@ -10,7 +10,7 @@ import {
   sampleManifest,
   serve,
   type Handler,
-} from './helpers.ts'
+} from '../support/client.ts'
 
 const manifest = sampleManifest()
 const other = sampleManifest({ annotations: { a: 'b' } })

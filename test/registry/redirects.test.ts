@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { digestOf } from '../../src/oci/digest.ts'
-import { Transport } from '../../src/registry/transport.ts'
-import { makeCertificate } from './certificates.ts'
+import { Transport } from '../../src/registry/net/transport.ts'
+import { makeCertificate } from '../support/certificates.ts'
 import {
   authFileWith,
   basicEntry,
@@ -14,7 +14,7 @@ import {
   sampleManifest,
   serve,
   type Handler,
-} from './helpers.ts'
+} from '../support/client.ts'
 
 const context = { registry: 'r.example', operation: 'look' }
 const blob = sampleBytes(1000)

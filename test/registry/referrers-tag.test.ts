@@ -5,8 +5,12 @@ import { parseManifest, type ManifestOrIndex } from '../../src/oci/manifest.ts'
 import { OCI_INDEX } from '../../src/oci/media-types.ts'
 import type { Repository } from '../../src/registry/repository.ts'
 import type { Quirk } from '../support/registry/quirks.ts'
-import { startRegistry, type EmbeddedRegistry, type EmbeddedRegistryOptions } from '../support/registry/registry.ts'
-import { failureOf, makeClient, registryError, sampleManifest, serve } from './helpers.ts'
+import {
+  startRegistry,
+  type EmbeddedRegistry,
+  type EmbeddedRegistryOptions,
+} from '../support/registry/registry.ts'
+import { failureOf, makeClient, registryError, sampleManifest, serve } from '../support/client.ts'
 
 const subject = await image('subject', AMD64)
 const [signature, sbom] = ['signature', 'sbom'].map((text) =>
@@ -23,7 +27,10 @@ interface Place {
   list: () => { digest: Digest; artifactType?: string; annotations?: unknown }[]
 }
 
-async function place(quirks: Quirk[], options: EmbeddedRegistryOptions = {}): Promise<Place & AsyncDisposable> {
+async function place(
+  quirks: Quirk[],
+  options: EmbeddedRegistryOptions = {},
+): Promise<Place & AsyncDisposable> {
   const registry = await startRegistry({ ...options, quirks })
   seedRegistry(registry.store, 'app:1', subject)
   for (const built of [signature, sbom]) seedRegistry(registry.store, 'app', built)

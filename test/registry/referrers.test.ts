@@ -12,7 +12,7 @@ import {
   serve,
   type Handler,
   type TestServer,
-} from './helpers.ts'
+} from '../support/client.ts'
 
 const SUBJECT = digestOf('the image')
 const config = { mediaType: OCI_CONFIG, digest: digestOf('{}'), size: 2 }

@@ -2,8 +2,8 @@ import { X509Certificate } from 'node:crypto'
 import { hostname } from 'node:os'
 import { describe, expect, test } from 'vitest'
 import fc from 'fast-check'
-import { parseListen, reachableHost, readCertificate, requireSafe } from '../../src/transfer/serve/address.ts'
-import { makeCertificate } from '../registry/certificates.ts'
+import { parseListen, reachableHost, readCertificate, requireSafe } from '../../src/serve/address.ts'
+import { makeCertificate } from '../support/certificates.ts'
 import { selfSigned } from '../support/self-signed.ts'
 
 describe('--listen', () => {

@@ -1,8 +1,8 @@
 import { chmod, open, readFile, rename, truncate, utimes, writeFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
-import { TRUST } from '../check/check-bundle.ts'
+import { TRUST } from '../verify/check-bundle.ts'
 import { bytesOf } from '../support/registry/client.ts'
-import { newSigner } from '../bundle/build-bundle.ts'
+import { newSigner } from '../support/build-bundle.ts'
 import { gist, serveFiles, serveImages, writeBundles } from './serving.ts'
 import { largeImage } from './large-image.ts'
 

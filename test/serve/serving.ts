@@ -2,9 +2,9 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 import type { RequestLogEntry } from '../../src/serve/registry/request.ts'
-import { serveBundles, type ServedBundles, type ServeOptions } from '../../src/transfer/serve/serve.ts'
-import { bundleOf, draftOf, temporaryFolder, type DraftImage } from '../bundle/build-bundle.ts'
-import { TRUST } from '../check/check-bundle.ts'
+import { serveBundles, type ServedBundles, type ServeOptions } from '../../src/serve/start.ts'
+import { bundleOf, draftOf, temporaryFolder, type DraftImage } from '../support/build-bundle.ts'
+import { TRUST } from '../verify/check-bundle.ts'
 
 /** Bundles that are served for one test. */
 export interface Serving {

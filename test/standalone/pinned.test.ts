@@ -12,7 +12,7 @@ import { describe, expect, it, vi } from 'vitest'
 import { ARCHITECTURES, type Architecture } from '../../bin/standalone/names.ts'
 import { findNode } from '../../bin/standalone/node-binary.ts'
 import { ROOT } from '../../bin/standalone/root.ts'
-import { scratch } from '../cli/airgap.ts'
+import { scratch } from '../support/airgap.ts'
 
 interface Entry {
   version?: string

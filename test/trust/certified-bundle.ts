@@ -2,7 +2,7 @@ import { formatChecksums } from '../../src/bundle/checksums.ts'
 import { CHECKSUMS, SIGSTORE_SIGNATURE } from '../../src/bundle/names.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { spellCertificateBundle } from '../../src/trust/keyless/spelling.ts'
-import { contentEntries, entry, type Draft, type Entry } from '../bundle/build-bundle.ts'
+import { contentEntries, entry, type Draft, type Entry } from '../support/build-bundle.ts'
 
 /** A draft as an unsigned bundle's entries. */
 export function unsignedEntries(draft: Draft): Entry[] {

@@ -5,8 +5,8 @@ import { isImageSignature, signImage } from '../../src/trust/image-signature/cos
 import { isDigestSignature, signDigest } from '../../src/trust/image-signature/sigstore-bundle.ts'
 import { parseSimpleSigning, simpleSigningPayload } from '../../src/trust/image-signature/simple-signing.ts'
 import { AirgapError } from '../../src/errors.ts'
-import { anyText } from '../any-text.ts'
-import { newSigner } from '../bundle/build-bundle.ts'
+import { anyText } from '../support/any-text.ts'
+import { newSigner } from '../support/build-bundle.ts'
 
 const key = newSigner()
 const DIGEST = digestOf('image')

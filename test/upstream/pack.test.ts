@@ -11,11 +11,11 @@ import {
   type TransferEvent,
   type UpstreamSignature,
 } from '../../src/index.ts'
-import { openBundle } from '../../src/transfer/check/open.ts'
-import { checkUpstream } from '../../src/transfer/upstream/check-bundle.ts'
+import { openBundle } from '../../src/verify/open.ts'
+import { checkUpstream } from '../../src/upstream/check-bundle.ts'
 import { parseTrustedRoot } from '../../src/trust/identity/trusted-root.ts'
-import { signer } from '../bundle/build-bundle.ts'
-import { failureOf } from '../library/refusing.ts'
+import { signer } from '../support/build-bundle.ts'
+import { failureOf } from '../push/refusing.ts'
 import { IDENTITY, ISSUER, makeSigstore } from '../trust/sigstore.ts'
 import {
   certifiedBundle,

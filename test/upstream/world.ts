@@ -19,7 +19,7 @@ import type { Digest } from '../../src/oci/digest.ts'
 import { OCI_MANIFEST } from '../../src/oci/media-types.ts'
 import { startRegistry, type EmbeddedRegistry } from '../support/registry/registry.ts'
 import type { OfferedSignature } from '../../src/trust/upstream/signature.ts'
-import { temporaryFolder } from '../bundle/build-bundle.ts'
+import { temporaryFolder } from '../support/build-bundle.ts'
 import { makeKeyUpstream, type KeyUpstream } from '../trust/upstream/signing.ts'
 
 export const BUNDLE_TYPE = 'application/vnd.dev.sigstore.bundle.v0.3+json'

@@ -1,7 +1,7 @@
 import { argumentLabel, flagText, groupFlags, usageOf } from './program.ts'
 import { commandGroups } from './screens.ts'
 import { ENVIRONMENT, EXIT_STATUS, FILES, HABITS, WHOLE_JOB } from './topics.ts'
-import { wrap, wrapCommand } from '../wrap.ts'
+import { wrap, wrapCommand } from '../output/wrap.ts'
 import type { CommandModel, FlagModel, ProgramModel } from './program.ts'
 
 /** Examples are indented; longer lines would not fit 80 columns. */

@@ -8,7 +8,7 @@ import {
   type ProgramModel,
 } from './program.ts'
 import { COMMAND_GROUPS, EXIT_STATUS, OTHER_COMMANDS, WHOLE_JOB } from './topics.ts'
-import { definitions, indented, wrap, wrapCommand } from '../wrap.ts'
+import { definitions, indented, wrap, wrapCommand } from '../output/wrap.ts'
 
 export interface ScreenOptions {
   /** Characters on a line, at most. */

@@ -1,4 +1,4 @@
-import { shellWord } from '../../foreign-text.ts'
+import { shellWord } from '../../text.ts'
 import {
   isAccount,
   type Account,

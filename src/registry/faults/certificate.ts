@@ -2,7 +2,7 @@ import type { X509Certificate } from 'node:crypto'
 import { isIP, type LookupFunction } from 'node:net'
 import { connect } from 'node:tls'
 import { systemCode } from '../../errors.ts'
-import { bareHost, portOf } from '../hosts.ts'
+import { bareHost, portOf } from '../net/hosts.ts'
 import { oneLine, quoted } from './quote.ts'
 
 /** What a peer shows as its certificates: its own first, then those that it says have signed it. */

@@ -1,6 +1,6 @@
 import { formatDuration } from '../../duration.ts'
 import type { OnNotice } from '../notices.ts'
-import { jwtPayload } from '../scopes.ts'
+import { jwtPayload } from '../auth/scopes.ts'
 import { utcText } from './times.ts'
 
 /** Clocks may differ by this much before anybody needs to know. Milliseconds. */

@@ -1,5 +1,5 @@
-import { shellWord } from '../../foreign-text.ts'
-import { bareHost } from '../hosts.ts'
+import { shellWord } from '../../text.ts'
+import { bareHost } from '../net/hosts.ts'
 import { issuerText, isUnknownAuthority, nameText, type PresentedCertificates } from './certificate.ts'
 import { oneLine, quoted } from './quote.ts'
 import { utcText } from './times.ts'

@@ -1,9 +1,9 @@
 import { createSecureContext } from 'node:tls'
 import { AirgapError, messageOf } from '../../errors.ts'
 import { readSmallFile } from '../../files/small-file.ts'
-import { authorityOf, portOf } from '../hosts.ts'
-import { readCaFile } from '../tls.ts'
-import type { HostTls, HostTlsTable } from '../way/host-tls.ts'
+import { authorityOf, portOf } from '../net/hosts.ts'
+import { readCaFile } from '../net/tls.ts'
+import type { HostTls, HostTlsTable } from '../net/host-tls.ts'
 import type { ImagePlaces } from './mirrors.ts'
 
 const MAX_PEM = 1024 * 1024

@@ -1,6 +1,6 @@
 import { AirgapError } from '../../errors.ts'
 import { formatReference, type Reference } from '../../oci/reference.ts'
-import { authorityOf } from '../hosts.ts'
+import { authorityOf } from '../net/hosts.ts'
 import type { HostAccess, Place, Rule, RuleSet } from './rule.ts'
 import { below, sameRegistry, specificity, textOf } from './scope.ts'
 

@@ -1,5 +1,5 @@
 import type { Reference } from '../../oci/reference.ts'
-import { isDockerHub } from '../hosts.ts'
+import { isDockerHub } from '../net/hosts.ts'
 
 /** The images that a rule is about. */
 export type Scope =

@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
-import { watchRun } from '../../secrets/of-run.ts'
+import { watchRun } from '../../support/secrets/of-run.ts'
 import { attempt, ended, start, type Ended, type RunOptions } from './processes.ts'
 
 /** Of all signing keys that are made here: such that it is noticed where it shows. */

@@ -1,4 +1,4 @@
-import { registryError } from '../helpers.ts'
+import { registryError } from '../../support/client.ts'
 import { answers, afterLogin, against, challenge, page, plain, pull, upload, withTokens } from './answers.ts'
 import type { Case } from './case.ts'
 

@@ -11,7 +11,7 @@ import {
   sampleManifest,
   serve,
   type Handler,
-} from '../helpers.ts'
+} from '../../support/client.ts'
 
 export type Ask = (repository: Repository) => Promise<unknown>
 

@@ -1,7 +1,7 @@
 import { singleManifest } from '../../../fixtures/images/index.ts'
 import { AirgapError } from '../../../src/errors.ts'
-import type { TrustOptions } from '../../../src/transfer/check/authenticate.ts'
-import { verificationError, verifyBundle } from '../../../src/transfer/check/verify.ts'
+import type { TrustOptions } from '../../../src/verify/authenticate.ts'
+import { verificationError, verifyBundle } from '../../../src/verify/content.ts'
 import { fully, identityFrom } from '../../../src/trust/identity/identity.ts'
 import { parseTrustedRoot } from '../../../src/trust/identity/trusted-root.ts'
 import {
@@ -12,8 +12,8 @@ import {
   temporaryBundle,
   type Draft,
   type Entry,
-} from '../../bundle/build-bundle.ts'
-import { TRUST } from '../../check/check-bundle.ts'
+} from '../../support/build-bundle.ts'
+import { TRUST } from '../../verify/check-bundle.ts'
 import { certifiedEntries } from '../../trust/certified-bundle.ts'
 import { IDENTITY, ISSUER, makeSigstore, type SignOptions, type Sigstore } from '../../trust/sigstore.ts'
 import type { Case } from './case.ts'

@@ -6,10 +6,10 @@ import { digestOf } from '../../../src/oci/digest.ts'
 import { MAX_MANIFEST_SIZE } from '../../../src/oci/manifest.ts'
 import { OCI_INDEX, OCI_MANIFEST } from '../../../src/oci/media-types.ts'
 import { parseReference } from '../../../src/oci/reference.ts'
-import { foreignOrigins } from '../../../src/registry/foreign.ts'
+import { foreignOrigins } from '../../../src/registry/blobs/foreign.ts'
 import type { Repository } from '../../../src/registry/repository.ts'
-import { resolveImages } from '../../../src/transfer/pack/resolve.ts'
-import { json, makeClient, registryError, sampleBytes, serve, type Handler } from '../helpers.ts'
+import { resolveImages } from '../../../src/pack/resolve-images.ts'
+import { json, makeClient, registryError, sampleBytes, serve, type Handler } from '../../support/client.ts'
 import type { Case } from './case.ts'
 
 /** What `airgap resolve HOST/library/nginx:1.27.9` comes to. */

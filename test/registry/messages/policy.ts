@@ -13,7 +13,7 @@ import {
   signer,
   temporaryBundle,
   temporaryFolder,
-} from '../../bundle/build-bundle.ts'
+} from '../../support/build-bundle.ts'
 import { errorOf, type Case } from './case.ts'
 
 const pemOf = ({ publicKey }: typeof signer): string =>

@@ -1,4 +1,4 @@
-import { json, sampleManifest } from '../helpers.ts'
+import { json, sampleManifest } from '../../support/client.ts'
 import { answers, against, digest, page, plain, put, upload } from './answers.ts'
 import type { Case } from './case.ts'
 

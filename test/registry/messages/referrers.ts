@@ -11,8 +11,8 @@ import { AirgapError } from '../../../src/errors.ts'
 import { pack, push, resolve, type PackOptions } from '../../../src/index.ts'
 import { cosignTag } from '../../../src/oci/cosign.ts'
 import { OCI_CONFIG, OCI_MANIFEST } from '../../../src/oci/media-types.ts'
-import { signer, temporaryBundle } from '../../bundle/build-bundle.ts'
-import { planned, seedSigned, signedImage, started, listByTag } from '../../referrers/attached.ts'
+import { signer, temporaryBundle } from '../../support/build-bundle.ts'
+import { planned, seedSigned, signedImage, started, listByTag } from '../../support/attached.ts'
 import type { Case } from './case.ts'
 
 /** What is told of a pack by the way, in the place of an error. */

@@ -6,9 +6,9 @@ import { ClockWatch, issuedAtOf, skewOf } from '../../../src/registry/faults/clo
 import { readSaid } from '../../../src/registry/faults/quote.ts'
 import { aheadText, utcText } from '../../../src/registry/faults/times.ts'
 import type { RegistryNotice } from '../../../src/registry/notices.ts'
-import { nearTags } from '../../../src/transfer/pack/near-tags.ts'
-import { makeCertificate } from '../certificates.ts'
-import { failureOf, json, makeClient, serve } from '../helpers.ts'
+import { nearTags } from '../../../src/pack/near-tags.ts'
+import { makeCertificate } from '../../support/certificates.ts'
+import { failureOf, json, makeClient, serve } from '../../support/client.ts'
 
 const DAY = 86_400_000
 

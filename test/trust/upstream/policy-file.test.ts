@@ -10,7 +10,7 @@ import { parseReference } from '../../../src/oci/reference.ts'
 import { parseUpstreamPolicy, readUpstreamPolicies } from '../../../src/trust/upstream/policy-file.ts'
 import { ruleFor } from '../../../src/trust/upstream/rule.ts'
 import { UpstreamPolicySchema } from '../../../src/trust/upstream/schema.ts'
-import { temporaryFolder } from '../../bundle/build-bundle.ts'
+import { temporaryFolder } from '../../support/build-bundle.ts'
 import { makeKeyUpstream } from './signing.ts'
 
 const schema = {

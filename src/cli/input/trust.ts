@@ -1,0 +1,109 @@
+import { AirgapError } from '../../errors.ts'
+import type { Trust } from '../../verify/trust.ts'
+import { shellWord } from '../output/format.ts'
+import { givenIdentityFlags, identitiesFrom, type IdentityFlagValues } from './identity-flags.ts'
+
+/** The values of `trustFlags`. */
+export interface TrustFlagValues extends IdentityFlagValues {
+  key?: string[] | undefined
+  signature?: string[] | undefined
+  policy?: string | undefined
+  upstream?: boolean | undefined
+  'upstream-policy'?: string[] | undefined
+  'expect-digest'?: string | undefined
+  'expect-name'?: string | undefined
+  'min-sequence'?: number | undefined
+}
+
+/**
+ * What the caller trusts, from the flags alone.
+ *
+ * @param unauthenticated the command's flag for doing without a signature.
+ * @throws AirgapError `USAGE` when nobody is named whose signature counts, or somebody together with that flag.
+ */
+export function trustFrom(flags: TrustFlagValues, unauthenticated: { flag: string; isSet: boolean }): Trust {
+  const keys = flags.key ?? []
+  if (flags.policy !== undefined) return trustOfPolicy({ ...flags, policy: flags.policy }, unauthenticated)
+  // Upstreams' certificates are checked with the same root.
+  const isForUpstream = flags.upstream === true || (flags['upstream-policy'] ?? []).length > 0
+  const { 'trusted-root': trustedRoot, ...others } = flags
+  const identityFlags = isForUpstream && givenIdentityFlags(others).length === 0 ? others : flags
+  const [given] = [...(keys.length > 0 ? ['--key'] : []), ...givenIdentityFlags(identityFlags)]
+  if (given !== undefined && unauthenticated.isSet) {
+    throw new AirgapError('USAGE', `${given} and ${unauthenticated.flag} exclude each other`)
+  }
+  if ((flags.signature ?? []).length > 0 && given === undefined) {
+    throw new AirgapError('USAGE', '--signature needs the --key that it is to be checked with', {
+      hint: 'Or, for a signature by a certificate: --certificate-identity, --certificate-oidc-issuer and --trusted-root; or the --policy that names who signs.',
+    })
+  }
+  if (given === undefined && !unauthenticated.isSet) {
+    throw new AirgapError('USAGE', 'no key is given to check the bundle with', {
+      hint: `Give the public key that the packer handed over by another way: --key airgap.pub; or, where it is signed with a certificate, --certificate-identity, --certificate-oidc-issuer and --trusted-root. Without any nobody knows who made the bundle; if that is all right, say so with ${unauthenticated.flag}. Where several people have to sign: --policy FILE.`,
+    })
+  }
+  return {
+    keys,
+    trustedRoot,
+    ...identitiesFrom(identityFlags),
+    unauthenticated: unauthenticated.isSet,
+    ...expectations(flags),
+  }
+}
+
+const PASTED = [
+  'key',
+  'policy',
+  'signature',
+  'certificate-identity',
+  'certificate-identity-regexp',
+  'certificate-oidc-issuer',
+  'certificate-oidc-issuer-regexp',
+  'trusted-root',
+  'upstream-policy',
+  'expect-digest',
+  'expect-name',
+  'min-sequence',
+] as const
+
+/** The same flags again, to be pasted behind another command; `undefined` where they name nobody. */
+export function trustWords(flags: TrustFlagValues): string | undefined {
+  if (flags.policy === undefined && !flags.key?.length && givenIdentityFlags(flags).length === 0)
+    return undefined
+  return PASTED.flatMap((name) => {
+    const value = flags[name]
+    const values = Array.isArray(value) ? value : value === undefined ? [] : [String(value)]
+    return values.map((text) => `--${name} ${shellWord(text)}`)
+  }).join(' ')
+}
+
+function expectations(
+  flags: TrustFlagValues,
+): Pick<Trust, 'signatures' | 'expectDigest' | 'expectName' | 'minSequence'> {
+  return {
+    signatures: flags.signature,
+    expectDigest: flags['expect-digest'],
+    expectName: flags['expect-name'],
+    minSequence: flags['min-sequence'],
+  }
+}
+
+/** A policy names its signers: a key beside it could only weaken it. */
+function trustOfPolicy(
+  flags: TrustFlagValues & { policy: string },
+  unauthenticated: { flag: string; isSet: boolean },
+): Trust {
+  if (unauthenticated.isSet) {
+    throw new AirgapError('USAGE', `--policy and ${unauthenticated.flag} exclude each other`)
+  }
+  const [given] = [
+    ...((flags.key ?? []).length > 0 ? ['--key'] : []),
+    ...givenIdentityFlags({ ...flags, 'trusted-root': undefined }),
+  ]
+  if (given !== undefined) {
+    throw new AirgapError('USAGE', `--policy and ${given} exclude each other`, {
+      hint: 'The policy names its signers: write it there, or leave the policy out.',
+    })
+  }
+  return { policy: flags.policy, trustedRoot: flags['trusted-root'], ...expectations(flags) }
+}

@@ -1,0 +1,64 @@
+import { harmlessJson } from '../../text.ts'
+
+export { formatBytes } from '../../bytes.ts'
+export { formatDuration } from '../../duration.ts'
+export { escapeForeign, escapeLine, shellWord } from '../../text.ts'
+
+/** JSON for standard output, with what could harm a terminal written as escapes. */
+export function jsonText(value: unknown): string {
+  return `${harmlessJson(JSON.stringify(value, null, 2))}\n`
+}
+
+/** The same on one line. */
+export function jsonLine(value: unknown): string {
+  return `${harmlessJson(JSON.stringify(value))}\n`
+}
+
+/** `1,234,567`. */
+export function formatCount(value: number): string {
+  return value.toLocaleString('en-US')
+}
+
+/** `1 image`, `2 images`. */
+export function plural(count: number, one: string, many = `${one}s`): string {
+  return `${formatCount(count)} ${count === 1 ? one : many}`
+}
+
+const NARROW = 80
+
+/** Lines of `label  value`, the values in one column; one that would not fit a narrow terminal stands below. */
+export function formatFields(fields: readonly (readonly [label: string, value: string])[]): string {
+  const width = Math.max(...fields.map(([label]) => label.length))
+  return fields
+    .map(([label, value]) => {
+      const line = `  ${label.padEnd(width)}  ${value}`
+      return line.length > NARROW && value.length <= NARROW - 4 ? `  ${label}\n    ${value}` : line
+    })
+    .join('\n')
+}
+
+/** Paragraphs with an empty line between them; those without lines are left out. */
+export function paragraphs(...all: (string | readonly string[])[]): string {
+  return all
+    .map((lines) => (typeof lines === 'string' ? lines : lines.join('\n')).replace(/^\n+/, ''))
+    .filter((text) => text !== '')
+    .join('\n\n')
+}
+
+/**
+ * The end of a result, which stays on the screen: the verdict, and what it is about.
+ * @param fields who answers for the bundle, and its digest.
+ */
+export function formatEnd(
+  verdict: string,
+  fields: readonly (readonly [label: string, value: string])[],
+): string {
+  return `${verdict}\n${formatFields(fields)}`
+}
+
+/** `label value`; where that would not fit a narrow terminal, the value stands below, because it is there to be copied. */
+export function labelled(label: string, value: string, indent: number): string[] {
+  const space = ' '.repeat(indent)
+  const line = `${space}${label} ${value}`
+  return line.length > NARROW ? [`${space}${label}`, `${space}  ${value}`] : [line]
+}

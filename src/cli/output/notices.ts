@@ -1,0 +1,105 @@
+import type { RegistryNotice } from '../../registry/notices.ts'
+import { formatSpan, formatTime } from '../../registry/net/throttle/words.ts'
+import { limitAdvice } from '../../registry/net/throttle/quota.ts'
+import { formatDuration } from '../../duration.ts'
+import { escapeLine } from './format.ts'
+import type { LogEntry } from './log.ts'
+
+/**
+ * What a registry client tells, as a line of the log and as text for people.
+ * @param now milliseconds since 1970, for the day that a time is on.
+ */
+export function noticeLine(notice: RegistryNotice, now: number): { entry: LogEntry; text: string } {
+  const { message, ...facts } = describe(notice, now)
+  const entry: LogEntry = { ...facts, message }
+  return { entry, text: `${entry.level === 'warning' ? 'Warning: ' : ''}${escapeLine(message)}` }
+}
+
+function describe(notice: RegistryNotice, now: number): LogEntry {
+  switch (notice.type) {
+    case 'retry': {
+      const { type: event, delayMs: delayMilliseconds, ...others } = notice
+      const wait = delayMilliseconds >= 1000 ? ` in ${formatDuration(delayMilliseconds)}` : ''
+      const message = `Retrying${wait}: ${notice.reason}`
+      return { level: 'info', event, message, ...others, delayMilliseconds }
+    }
+    case 'held': {
+      const { type: event, registry, status, reason, delayMs, until } = notice
+      const wait =
+        delayMs >= 1000
+          ? `waiting ${formatDuration(delayMs)}, until ${formatTime(until, now)}`
+          : 'trying again at once'
+      return {
+        level: 'info',
+        event,
+        message: `${reason}; ${wait}`,
+        registry,
+        ...(status === undefined ? {} : { status }),
+        delayMilliseconds: delayMs,
+        until: new Date(until).toISOString(),
+      }
+    }
+    case 'unavailable': {
+      const { type: event, registry, reason } = notice
+      const message = `${reason}; it is left out for now, and asked again later`
+      return { level: 'warning', event, message, registry, reason }
+    }
+    case 'slower': {
+      const { type: event, registry, transfers, before } = notice
+      const message = `${registry} gets ${transfers} ${transfers === 1 ? 'transfer' : 'transfers'} at a time for now, instead of ${before}`
+      return { level: 'info', event, message, registry, transfers }
+    }
+    case 'quota':
+      return describeQuota(notice)
+    case 'insecure': {
+      const { registry, how } = notice
+      return { level: 'warning', event: 'insecure', message: insecureText(registry, how), registry, how }
+    }
+    case 'way': {
+      const { type: event, ...facts } = notice
+      return { level: 'info', event, message: wayText(notice), ...facts }
+    }
+    case 'note':
+      return { level: 'info', event: 'note', message: notice.message }
+    case 'warning':
+      return { level: 'warning', event: 'warning', message: notice.message }
+  }
+}
+
+function insecureText(host: string, how: 'plain-http' | 'unverified'): string {
+  return how === 'plain-http'
+    ? `${host} is spoken to in plain HTTP: anybody on the way can read and change what is sent, passwords too`
+    : `the certificate of ${host} is not checked: anybody on the way can answer in its place, and gets what is sent, passwords too`
+}
+
+function wayText({
+  host,
+  proxy,
+  caFiles,
+  clientCertificate,
+}: Extract<RegistryNotice, { type: 'way' }>): string {
+  return [
+    `${host} is contacted ${proxy === undefined ? 'directly' : `through the proxy ${proxy}`}`,
+    ...(caFiles.length === 0 ? [] : [`trusting ${caFiles.join(', ')}`]),
+    ...(clientCertificate === undefined ? [] : [`showing ${clientCertificate}`]),
+  ].join(', ')
+}
+
+function describeQuota(notice: Extract<RegistryNotice, { type: 'quota' }>): LogEntry {
+  const { type: event, registry, remaining, limit, windowSeconds, source } = notice
+  const left = `${remaining}${limit === undefined ? '' : ` of ${limit}`} pulls are left`
+  const terms = [
+    ...(windowSeconds === undefined ? [] : [`in ${formatSpan(windowSeconds * 1000)}`]),
+    ...(source === undefined ? [] : [`counted for ${source}`]),
+  ]
+  const message = `${registry}: ${left}${terms.length === 0 ? '' : ` (${terms.join(', ')})`}. ${limitAdvice(registry, source)}`
+  return {
+    level: 'warning',
+    event,
+    message,
+    registry,
+    remaining,
+    ...(limit === undefined ? {} : { limit }),
+    ...(windowSeconds === undefined ? {} : { windowSeconds }),
+  }
+}

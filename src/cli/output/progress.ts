@@ -1,0 +1,214 @@
+import type { RegistryNotice } from '../../registry/notices.ts'
+import type { OnEvent, Phase, TransferEvent } from '../../content/events.ts'
+import { escapeLine, formatBytes } from './format.ts'
+import { log as standardError, type Log } from './log.ts'
+import { noticeLine } from './notices.ts'
+import { ProgressState, type Done, type ProgressSnapshot } from './progress-state.ts'
+import { mirrorLine } from './render-mirrors.ts'
+import { heldText, phaseText, progressText } from './progress-text.ts'
+import type { LiveLine } from './terminal.ts'
+
+/** So often it is told that a registry is busy, … */
+const HOLD_NEWS_MS = 60_000
+/** … and what is longer than this, and twice as long as the one before, is told at once. */
+const LONG_HOLD_MS = 10_000
+const HEARTBEAT_MS = 15_000
+/** Where an image's bytes move: people are told of each image once, there. The log has every phase, and blobs. */
+const TOLD_TO_PEOPLE: ReadonlySet<Phase> = new Set<Phase>(['fetch', 'upload'])
+/** The longest progress line, in places where nothing limits it. */
+const ANY_COLUMNS = 1000
+
+/**
+ * Draws an engine's events on standard error: on a terminal one live line, elsewhere a line for each finished
+ * image and a heartbeat, without control codes; with `--log-format json` an object a line.
+ */
+export class Progress {
+  readonly #log: Log
+  readonly #state = new ProgressState()
+  readonly #live: LiveLine | undefined
+  #heartbeat: NodeJS.Timeout | undefined
+  #isStopped = false
+  /** The last registry that is left alone for a while. */
+  #held: { registry: string; until: number } | undefined
+
+  /** The last hold of each registry that was told. */
+  readonly #toldHolds = new Map<string, { began: number; delayMs: number }>()
+
+  constructor(log: Log = standardError) {
+    this.#log = log
+    this.#live = log.liveLine((columns) => this.#liveText(columns))
+  }
+
+  /** What an engine tells its events to. */
+  get onEvent(): OnEvent {
+    return this.#on
+  }
+
+  /** Ends the live line; what is printed afterwards stands alone. */
+  stop(): void {
+    this.#isStopped = true
+    clearInterval(this.#heartbeat)
+    this.#live?.stop()
+  }
+
+  #on = (event: TransferEvent): void => {
+    // What still ends after a failure is of no interest any more.
+    if (this.#isStopped) return
+    this.#state.apply(event, performance.now())
+    switch (event.type) {
+      case 'phase':
+        this.#begin()
+        break
+      case 'item':
+      case 'image':
+        this.#finished(event)
+        break
+      case 'failed':
+        this.#failed(event)
+        break
+      case 'warning':
+        this.#warning(event.message)
+        break
+      case 'registry':
+        this.#notice(event.notice)
+        break
+      case 'mirrors':
+        for (const use of event.inUse) this.#log.note(mirrorLine(use))
+        break
+      case 'resume':
+        this.#resumed(event)
+        break
+      case 'signing':
+        this.#signing(event)
+        break
+      case 'more':
+      case 'progress':
+        break
+    }
+  }
+
+  #resumed({ file, bytes, total, begun }: Extract<TransferEvent, { type: 'resume' }>): void {
+    const since = begun.replace('T', ' ').replace(/\.\d+Z$/, ' UTC')
+    const message = `Going on with ${file}: ${formatBytes(bytes)} of ${formatBytes(total)} are there, begun ${since}`
+    this.#log.write(
+      { level: 'info', event: 'resume', message, file, bytes: { done: bytes, total }, begun },
+      escapeLine(message),
+    )
+  }
+
+  /** The terminal is left to the program, which may ask there, until the next phase begins. */
+  #signing({ by }: Extract<TransferEvent, { type: 'signing' }>): void {
+    clearInterval(this.#heartbeat)
+    this.#live?.stop()
+    const message = `Signing with ${by}`
+    this.#log.write({ level: 'info', event: 'signing', message, by }, escapeLine(message))
+  }
+
+  #begin(): void {
+    clearInterval(this.#heartbeat)
+    const snapshot = this.#snapshot()
+    if (!snapshot) return
+    if (this.#live) {
+      this.#live.start()
+      return
+    }
+    const message = phaseText(snapshot)
+    this.#log.write({ level: 'info', event: 'phase', message, phase: snapshot.phase, ...counts(snapshot) })
+    this.#heartbeat = setInterval(() => this.#beat(), HEARTBEAT_MS)
+    this.#heartbeat.unref()
+  }
+
+  #beat(): void {
+    const snapshot = this.#snapshot()
+    if (!snapshot) return
+    const { phase, bytesPerSecond, secondsLeft } = snapshot
+    const message = progressText(snapshot, ANY_COLUMNS)
+    this.#log.write(
+      {
+        level: 'info',
+        event: 'progress',
+        message,
+        phase,
+        ...counts(snapshot),
+        ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }),
+        ...(secondsLeft === undefined ? {} : { secondsLeft }),
+      },
+      `… ${message}`,
+    )
+  }
+
+  #finished(event: Extract<TransferEvent, { type: 'item' | 'image' }>): void {
+    const snapshot = this.#snapshot()
+    // Things that are as they should be are many, and say nothing; those that are not are in the result.
+    if (!snapshot || this.#live || event.outcome === 'checked') return
+    const { name, bytes: size, outcome } = event
+    const kind = event.type === 'image' || !snapshot.blobs ? 'image' : 'blob'
+    if (this.#log.format === 'text' && (kind === 'blob' || !TOLD_TO_PEOPLE.has(snapshot.phase))) return
+    const digest = event.type === 'item' && event.digest !== undefined ? { digest: event.digest } : {}
+    const message = `${outcome}  ${escapeLine(name)}${size > 0 ? `  ${formatBytes(size)}` : ''}`
+    const { phase } = snapshot
+    this.#log.write(
+      {
+        level: 'info',
+        event: 'item',
+        message: `${outcome} ${name}`,
+        phase,
+        kind,
+        name,
+        outcome,
+        size,
+        ...digest,
+      },
+      `  ${message}`,
+    )
+  }
+
+  #notice(notice: RegistryNotice): void {
+    if (notice.type === 'held') {
+      if (notice.delayMs >= 1000) this.#held = notice
+      if (!this.#isNews(notice)) return
+    }
+    // For the log: people are told when something is wrong with the way.
+    if (notice.type === 'way' && this.#log.format === 'text') return
+    const { entry, text } = noticeLine(notice, Date.now())
+    this.#log.write(entry, text)
+  }
+
+  /** A registry may ask for a little patience again and again: that is told once a minute, or when it asks for more. */
+  #isNews({ registry, delayMs, until }: Extract<RegistryNotice, { type: 'held' }>): boolean {
+    const began = until - delayMs
+    const told = this.#toldHolds.get(registry)
+    if (told && began - told.began < HOLD_NEWS_MS && delayMs < Math.max(2 * told.delayMs, LONG_HOLD_MS))
+      return false
+    this.#toldHolds.set(registry, { began, delayMs })
+    return true
+  }
+
+  #failed({ name, code, message }: Extract<TransferEvent, { type: 'failed' }>): void {
+    const text = warningText(message.includes(name) ? message : `${name}: ${message}`)
+    this.#log.write({ level: 'warning', event: 'failed', message, name, code }, text)
+  }
+
+  #warning(message: string): void {
+    this.#log.write({ level: 'warning', event: 'warning', message }, warningText(message))
+  }
+
+  #snapshot(): ProgressSnapshot | undefined {
+    return this.#state.snapshot(performance.now())
+  }
+
+  #liveText(columns: number): string {
+    const snapshot = this.#snapshot()
+    const left = (this.#held?.until ?? 0) - Date.now()
+    if (!this.#held || left <= 0) return snapshot ? progressText(snapshot, columns) : ''
+    return heldText(snapshot, this.#held.registry, left, columns)
+  }
+}
+
+function warningText(message: string): string {
+  return `Warning: ${escapeLine(message)}`
+}
+
+function counts({ images, blobs, bytes }: ProgressSnapshot): { images?: Done; blobs?: Done; bytes: Done } {
+  return { ...(images ? { images } : {}), ...(blobs ? { blobs } : {}), bytes }
+}

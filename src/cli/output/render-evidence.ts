@@ -1,0 +1,154 @@
+import { authenticationOf } from '../../verify/authentication.ts'
+import { contentSums, type OpenedBundle } from '../../verify/opened-bundle.ts'
+import { policyFields } from '../../verify/policy-evidence.ts'
+import type { VerifiedSignature } from '../../trust/verified.ts'
+import { bundleIdentity } from '../../bundle/identity.ts'
+import type { BundleDescription } from '../../bundle/description.ts'
+import { SIGSTORE_SIGNATURE } from '../../bundle/names.ts'
+import { escapeLine, formatEnd, formatFields, paragraphs } from './format.ts'
+import { contentField, digestField, identityFields, sizeField } from './render-bundle.ts'
+import { countImages, listImages, renderImages } from './render-images.ts'
+import { countedSigners, policyFieldLines, renderPolicy } from './render-policy.ts'
+import { countAttached } from './render-referrers.ts'
+import { signedBy, signerFields } from './render-signers.ts'
+import { renderSkipped } from './render-skipped.ts'
+import { renderUpstream, upstreamField, upstreamMarks } from './render-upstream.ts'
+import type { Evidence } from './shapes/evidence.ts'
+import type { Highlight } from './terminal.ts'
+
+/** What is known of a bundle whose description could be read. */
+export function evidenceOf(
+  opened: OpenedBundle,
+  description: BundleDescription,
+  isVerified: boolean,
+): Evidence {
+  const { platforms, images, skipped } = description
+  return {
+    file: opened.reader.path,
+    verdict: isVerified ? verdictOf(opened) : 'not-verified',
+    ...openedFields(opened, description),
+    ...opened.sequences,
+    platforms,
+    images,
+    ...(skipped ? { skipped } : {}),
+    ...contentSums(opened),
+    resolvedByMirror: images
+      .filter(({ resolvedFrom }) => resolvedFrom !== 'source')
+      .map(({ source }) => source),
+    digestChanged: images
+      .filter(({ digest, sourceDigest }) => digest !== sourceDigest)
+      .map(({ source }) => source),
+    ...(opened.upstream ? { upstream: [...opened.upstream] } : {}),
+  }
+}
+
+/** The verdict on a bundle that was verified completely. */
+export function verdictOf({ authentication }: OpenedBundle): 'good' | 'integrity-only' {
+  return authentication.state === 'signed' ? 'good' : 'integrity-only'
+}
+
+/** A bundle and who answers for it, as all documents have them. */
+export function openedFields(
+  opened: OpenedBundle,
+  description: BundleDescription,
+): Pick<Evidence, 'bundle' | 'hasSignature' | 'authentication' | 'policy' | 'rules' | 'clock'> {
+  const { authentication, bundleDigest, entries, reader } = opened
+  const { tool } = description
+  return {
+    bundle: {
+      ...bundleIdentity(bundleDigest, description),
+      size: reader.fileSize,
+      entries: entries.size,
+      tool: { name: tool.name, version: tool.version },
+    },
+    hasSignature: entries.has(SIGSTORE_SIGNATURE),
+    authentication: {
+      ...authenticationOf(authentication),
+      ...(authentication.state === 'signed' ? signatureFields(authentication.signatures[0]) : {}),
+    },
+    ...policyFields(opened),
+  }
+}
+
+function signatureFields({ by, name }: VerifiedSignature): Partial<Evidence['authentication']> {
+  return { ...(by.kind === 'key' ? { keyFile: by.key.source } : {}), signature: name }
+}
+
+/** What stands out of each verdict. */
+const VERDICTS = {
+  good: { words: 'GOOD', style: ['green', 'bold'] },
+  'integrity-only': { words: 'COMPLETE AND UNALTERED, BUT NOT AUTHENTICATED', style: ['yellow', 'bold'] },
+  'not-verified': { words: 'NOTHING HERE WAS VERIFIED', style: ['bold'] },
+} as const satisfies Record<Evidence['verdict'], { words: string; style: readonly string[] }>
+
+/**
+ * The evidence as an auditor reads it, the verdict last.
+ * @param details each image with its digests, platforms and upstream, instead of on one line.
+ */
+export function renderEvidence(evidence: Evidence, { details }: { details: boolean }): string {
+  const { authentication, bundle, images, upstream } = evidence
+  const { signers = [] } = authentication
+  const heads: Record<Evidence['verdict'], string> = {
+    good: `${VERDICTS.good.words}: complete, unaltered, and ${evidence.policy ? 'as the policy asks for' : signedBy(signers)}`,
+    'integrity-only': `${VERDICTS['integrity-only'].words}\nNobody was asked who made it.`,
+    'not-verified':
+      'what the bundle says of itself.\nNOTHING HERE WAS VERIFIED; that is what `airgap verify` does.',
+  }
+  const fields: [string, string][] = [
+    ...identityFields(bundle),
+    ...policyFieldLines(evidence),
+    ['made by', escapeLine(`${bundle.tool.name} ${bundle.tool.version}`)],
+    ['platforms', evidence.platforms === 'all' ? 'all' : evidence.platforms.join(', ')],
+    sizeField(bundle),
+    contentField(evidence),
+    ['holds', countImages(images)],
+    ['attached', countAttached(images)],
+    ['left out', evidence.skipped ? `${evidence.skipped.length} (listed above)` : 'nothing'],
+    ['named by a mirror', countOf(evidence.resolvedByMirror)],
+    ['digest changed', countOf(evidence.digestChanged, details ? '' : '; --images shows both')],
+    ...upstreamField(upstream ?? []),
+    ...(evidence.report ? reportFields(evidence.report) : []),
+  ]
+  return paragraphs(
+    details ? renderImages(images, upstream !== undefined) : listImages(images, upstreamMarks(upstream)),
+    renderSkipped(evidence.skipped),
+    renderPolicy(evidence),
+    details ? renderUpstream(upstream) : [],
+    formatFields(fields),
+    formatEnd(`${escapeLine(evidence.file)}: ${heads[evidence.verdict]}`, [
+      ...signatureFieldsOf(evidence),
+      digestField(bundle),
+    ]),
+  )
+}
+
+/**
+ * Where the report of a verification is, what its file hashes to, and who has signed it.
+ * @param signed what that signature is over, besides or alone.
+ */
+export function reportFields(
+  { file, digest, keyFingerprint }: NonNullable<Evidence['report']>,
+  signed = 'report',
+): [string, string][] {
+  return [
+    ['report', escapeLine(file)],
+    ['report digest', digest],
+    ...(keyFingerprint === undefined ? [] : [[`${signed} signed by`, keyFingerprint] as [string, string]]),
+  ]
+}
+
+function signatureFieldsOf(evidence: Evidence): [string, string][] {
+  if (evidence.policy) return [['signed by', countedSigners(evidence)]]
+  const { signers = [] } = evidence.authentication
+  if (signers.length > 0) return signerFields(signers, 'signed by')
+  return [['signature', evidence.hasSignature ? 'there is one, not checked' : 'none']]
+}
+
+function countOf(names: readonly string[], more = ''): string {
+  return names.length === 0 ? 'none' : `${names.length} (marked above${more})`
+}
+
+export function highlightOf({ verdict }: Evidence): Highlight {
+  const { words, style } = VERDICTS[verdict]
+  return { words, style: [...style] }
+}

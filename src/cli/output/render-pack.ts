@@ -1,0 +1,147 @@
+import { bundleIdentity } from '../../bundle/identity.ts'
+import { AirgapError } from '../../errors.ts'
+import type { UnfinishedPack } from '../../pack/pack-file.ts'
+import type { Packed } from '../../pack/pack.ts'
+import type { SigningKey } from '../../trust/keys.ts'
+import { escapeLine, formatBytes, formatEnd, formatFields, paragraphs, plural, shellWord } from './format.ts'
+import { contentField, digestField, identityFields, sizeField } from './render-bundle.ts'
+import { countImages, listImages, renderImages } from './render-images.ts'
+import { mirrorLine } from './render-mirrors.ts'
+import { countAttached } from './render-referrers.ts'
+import { renderSkipped } from './render-skipped.ts'
+import { renderUnverified, upstreamField } from './render-upstream.ts'
+import type { PackResult } from './shapes/pack.ts'
+
+export function packResult(
+  {
+    bundleDigest,
+    size,
+    entries,
+    description,
+    isSigned,
+    certificate,
+    blobs,
+    manifests,
+    mirrors,
+    fetched,
+    reused,
+    resumed,
+  }: Packed,
+  run: { file: string; isDryRun: boolean; key: SigningKey | undefined },
+): PackResult {
+  return {
+    dryRun: run.isDryRun,
+    ...(run.isDryRun ? {} : { file: run.file }),
+    bundle: {
+      ...bundleIdentity(bundleDigest, description),
+      size,
+      entries,
+    },
+    hasSignature: isSigned,
+    ...(run.key ? { keyFingerprint: run.key.publicKey.fingerprint } : {}),
+    ...(certificate ? { certificate } : {}),
+    blobs,
+    manifests,
+    platforms: description.platforms,
+    images: description.images,
+    mirrors,
+    ...(description.skipped ? { skipped: description.skipped } : {}),
+    fetched,
+    reused,
+    resumed,
+  }
+}
+
+/**
+ * The result as the packer reads it, who has signed what last.
+ * @param unopened a private key's file, of which a plan knows nothing else.
+ */
+export function renderPack(result: PackResult, unopened?: string): string {
+  const { dryRun, file, bundle, fetched, reused, resumed, images } = result
+  const fields: [string, string][] = [
+    ...identityFields(bundle),
+    sizeField(bundle),
+    contentField(result),
+    ['attached', countAttached(images)],
+    [dryRun ? 'to fetch' : 'fetched', amountText(fetched)],
+    ...(reused.count === 0 ? [] : [[dryRun ? 'to reuse' : 'reused', amountText(reused)] as [string, string]]),
+    ...(resumed.bytes === 0 ? [] : [['taken up', takenUpText(resumed)] as [string, string]]),
+    ...(result.skipped ? [['left out', `${result.skipped.length} (listed above)`] as [string, string]] : []),
+    ...upstreamField(images.flatMap(({ upstream }) => upstream ?? [])),
+  ]
+  const head = dryRun
+    ? `Plan: ${countImages(images)}. Nothing was written.`
+    : `Packed ${countImages(images)} into ${file === '-' ? 'standard output' : file}`
+  const changed = images.filter(({ digest, sourceDigest }) => digest !== sourceDigest)
+  return paragraphs(
+    dryRun ? result.mirrors.map(mirrorLine) : [],
+    dryRun ? renderImages(images) : listImages(changed),
+    renderUnverified(images),
+    renderSkipped(result.skipped),
+    formatFields(fields),
+    formatEnd(head, [
+      ...(unopened === undefined
+        ? signedBy(result)
+        : [['signed by', `the key in ${escapeLine(unopened)}, not opened; taken for P-256`] as const]),
+      digestField(bundle),
+    ]),
+  )
+}
+
+function signedBy({ hasSignature, keyFingerprint, certificate }: PackResult): [string, string][] {
+  if (certificate) {
+    const { identity, issuer, logEntries } = certificate
+    return [
+      ['signed by', `${identity} (certificate)`],
+      ['issuer', issuer],
+      ...logEntries.map(({ url, index }): [string, string] => ['log entry', `${index} in ${url}`]),
+    ]
+  }
+  const nobody = 'NOBODY: this bundle is not signed'
+  return [
+    ['signed by', keyFingerprint ?? (hasSignature ? 'a certificate, once everything is there' : nobody)],
+  ]
+}
+
+/**
+ * How the bundle is checked; undefined where there is none in a file.
+ * @param keyFile the public key's.
+ */
+export function afterPacking(
+  { dryRun, file, certificate }: PackResult,
+  keyFile: string | undefined,
+): string | undefined {
+  if (dryRun || file === undefined || file === '-') return undefined
+  const command = `airgap verify ${shellWord(file)}`
+  if (!certificate)
+    return `${command} ${keyFile === undefined ? '--integrity-only' : `--key ${shellWord(keyFile)}`}`
+  return [
+    `${command} --trusted-root trusted_root.json \\`,
+    `        --certificate-identity ${shellWord(certificate.identity)} \\`,
+    `        --certificate-oidc-issuer ${shellWord(certificate.issuer)}`,
+    'Get the trusted root by `airgap trust-root fetch`; carry it by another way.',
+  ].join('\n')
+}
+
+/** Blobs that had only begun count for their bytes. */
+function takenUpText({ count, bytes }: PackResult['resumed']): string {
+  return `${formatBytes(bytes)}${count > 0 ? `, ${plural(count, 'blob')} whole` : ''}`
+}
+
+function amountText({ count, bytes }: PackResult['fetched']): string {
+  return `${plural(count, 'blob')}, ${formatBytes(bytes)}`
+}
+
+/**
+ * A failure, with what is left to go on with.
+ * @param unfinished what the pack has told of; undefined where nothing is left.
+ */
+export function withUnfinished(error: unknown, unfinished: UnfinishedPack | undefined): unknown {
+  if (!unfinished || !(error instanceof AirgapError)) return error
+  const { file, bytes, total } = unfinished
+  const left = `${formatBytes(bytes)} of ${formatBytes(total)} are in ${file}; the same command goes on from there.`
+  const { code, message, hint, problems, cause } = error
+  // What is said of an interruption in general is said better here.
+  const before = code === 'INTERRUPTED' || hint === undefined ? '' : `${hint}\n`
+  return new AirgapError(code, message, { hint: `${before}${left}`, problems, cause: cause ?? error })
+}

@@ -1,0 +1,317 @@
+import type { Amount } from '../../content/amount.ts'
+import type { PlannedPush } from '../../push/planned-push.ts'
+import type { Receipt } from '../../push/receipt.ts'
+import type { UpstreamVerdict } from '../../upstream/verdict.ts'
+import { kubeadmSettings, registryMirrors } from '../../push/next-steps.ts'
+import { formatBytes, formatEnd, formatFields, labelled, paragraphs, plural, shellWord } from './format.ts'
+import { digestField } from './render-bundle.ts'
+import { marked } from './render-images.ts'
+import { countReferrers } from './render-referrers.ts'
+import { plannedSignatureLines, signatureLines, signerField } from './render-signatures.ts'
+import type { ReportFile } from './reports.ts'
+import { reportFields } from './render-evidence.ts'
+import { countedSigners, policyFieldLines, sequenceField } from './render-policy.ts'
+import { signerFields } from './render-signers.ts'
+import { upstreamField } from './render-upstream.ts'
+import type { PushPlanDocument } from './shapes/push.ts'
+
+/** What a push will do, as `--dry-run` gives it. */
+export function planDocument(planned: PlannedPush): PushPlanDocument {
+  return { dryRun: true, ...planned }
+}
+
+const TAG_WILL = {
+  created: 'the tag is new',
+  unchanged: 'the tag is there already',
+  moved: 'the tag will move',
+}
+
+const INDEX_WILL = { 'to-send': 'will be put, too', present: 'is there already' }
+
+const REFERRERS_WILL = {
+  'to-send': 'will be put with it',
+  present: 'there already',
+  'to-merge': "will be added to what is under cosign's tag",
+  taken: "CANNOT BE PUT, because something else is under cosign's tag",
+  'not-delivered': 'stay behind: what they refer to is not delivered',
+  'left-out': 'left out (--referrers)',
+}
+
+/** The same of all images together, as fields. */
+function referrerFields<R extends Parameters<typeof countReferrers>[0][number], S extends string>(
+  images: readonly { referrers?: readonly R[] | undefined }[],
+  stateOf: (referrer: R) => S,
+  words: Record<S, string>,
+): [string, string][] {
+  const groups = Map.groupBy(
+    images.flatMap(({ referrers = [] }) => referrers),
+    stateOf,
+  )
+  return (Object.keys(words) as S[]).flatMap((state): [string, string][] => {
+    const group = groups.get(state)
+    return group ? [['attached', `${words[state]}: ${countReferrers(group)}`]] : []
+  })
+}
+
+/** What becomes of what travels along, a line for each outcome. */
+function referrerLines<R extends Parameters<typeof countReferrers>[0][number], S extends string>(
+  referrers: readonly R[],
+  stateOf: (referrer: R) => S,
+  words: Record<S, string>,
+): string[] {
+  const groups = Map.groupBy(referrers, stateOf)
+  return (Object.keys(words) as S[]).flatMap((state) => {
+    const group = groups.get(state)
+    return group ? [`    ${words[state]}:`, `      ${countReferrers(group)}`] : []
+  })
+}
+
+/** @param details each image with its digest and all that will be done, instead of on one line. */
+export function renderPushPlan(
+  document: PushPlanDocument,
+  { details, upstream = [] }: { details: boolean; upstream?: readonly UpstreamVerdict[] | undefined },
+): string {
+  const projects = (document.createdProjects ?? []).map(({ name, visibility }): [string, string] => [
+    'to create',
+    `project ${name} (${visibility})`,
+  ])
+  const { uploaded, mounted } = document.totals
+  return paragraphs(
+    document.images.flatMap((image) => (details ? planDetails(image) : planLines(image))),
+    formatFields([
+      ...policyFieldLines(document),
+      ...upstreamField(upstream),
+      ...sequenceField(document),
+      ...projects,
+      [
+        'to upload',
+        `${plural(uploaded.count, 'blob')}, ${formatBytes(uploaded.bytes)}; to mount ${mounted.count}`,
+      ],
+      ...referrerFields(document.images, ({ state }) => state, REFERRERS_WILL),
+      ...signerField(document.imageSigning, 'to sign with'),
+    ]),
+    formatEnd(`Plan: ${plural(document.images.length, 'image')}. Nothing was sent.`, [
+      ...signedByFields(document),
+      digestField(document.bundle),
+    ]),
+  )
+}
+
+type PlannedImage = PushPlanDocument['images'][number]
+
+function planLines({ target, tag, referrers = [] }: PlannedImage): string[] {
+  const taken = referrers.filter(({ state }) => state === 'taken')
+  const state = { created: 'new', unchanged: 'there already', moved: 'THE TAG WILL MOVE' }[tag.state]
+  return [`  ${target}${marked([state])}`, ...referrerLines(taken, ({ state: will }) => will, REFERRERS_WILL)]
+}
+
+function planDetails(image: PlannedImage): string[] {
+  const { source, target, digest, tag, sparseIndex, referrers, imageSignatures } = image
+  const state = tag.previousDigest
+    ? labelled(`${TAG_WILL[tag.state]} from`, tag.previousDigest, 4)
+    : [`    ${TAG_WILL[tag.state]}`]
+  const index = sparseIndex
+    ? labelled(
+        `the source's index ${INDEX_WILL[sparseIndex.state]}, tagged ${sparseIndex.tag}:`,
+        sparseIndex.digest,
+        4,
+      )
+    : []
+  return [
+    source,
+    `    ${target}`,
+    `    ${digest}`,
+    ...state,
+    ...index,
+    ...referrerLines(referrers ?? [], ({ state: will }) => will, REFERRERS_WILL),
+    ...plannedSignatureLines(imageSignatures),
+  ]
+}
+
+const INDEX_IS = {
+  uploaded: "the source's index was put, too:",
+  'present-read-back': "the source's index is there, too:",
+  refused: "the source's index was REFUSED:",
+  'not-sent': "the source's index was not sent:",
+}
+
+const REFERRERS_ARE = {
+  uploaded: 'put with it',
+  'present-not-read': 'there already',
+  'present-read-back': 'there already, and read back',
+  refused: 'REFUSED, or not found there',
+  'not-sent': 'not sent',
+  'not-delivered': 'stay behind, because what they refer to is not delivered',
+  'left-out': 'left out (--referrers)',
+}
+
+export interface PushEnd {
+  /** Each image with its digest and all that was done, instead of on one line. */
+  details: boolean
+  receiptFile: string
+  report?: ReportFile | undefined
+  upstream?: readonly UpstreamVerdict[] | undefined
+}
+
+/** What was done, what nodes need to be told, and the verdict last. */
+export function renderReceipt(
+  receipt: Receipt,
+  { details, receiptFile, report, upstream = [] }: PushEnd,
+): string {
+  const { totals, images, target } = receipt
+  const { uploaded, mounted, present, manifests } = totals
+  const fields: [string, string][] = [
+    ...signerField(receipt.imageSigning),
+    ...policyFieldLines(receipt),
+    ...upstreamField(upstream),
+    ...sequenceField(receipt),
+    ['uploaded', amountText(uploaded, manifests.uploaded)],
+    ...(mounted.count === 0 ? [] : [['mounted', amountText(mounted)] as [string, string]]),
+    ...(present.count + manifests.present.count === 0
+      ? []
+      : [['was there', amountText(present, manifests.present)] as [string, string]]),
+    ...referrerFields(images, ({ outcome }) => outcome, REFERRERS_ARE),
+    ['tags moved', String(totals.tagsMoved)],
+    ...(receipt.createdProjects ?? []).map(({ name, visibility }): [string, string] => [
+      'created',
+      `project ${name} (${visibility})`,
+    ]),
+    ['receipt', receiptFile],
+    ...(report ? reportFields(report, 'both') : []),
+  ]
+  const place = [target.registry, target.prefix].filter(Boolean).join('/')
+  return paragraphs(
+    images.flatMap((image) => (details ? pushedDetails(image) : pushedLines(image))),
+    kubeadmLines(receipt),
+    mirrorLines(receipt),
+    formatFields(fields),
+    formatEnd(`Pushed ${plural(images.length, 'image')} to ${place}; every tag was read back`, [
+      ...signedByFields(receipt),
+      digestField(receipt.bundle),
+    ]),
+  )
+}
+
+/** What comes after a push: undefined where nodes need not be told anything. */
+export function afterPush(receipt: Receipt, signingKey: string | undefined): string | undefined {
+  const { registry, prefix } = receipt.target
+  const place = [registry, prefix].filter(Boolean).join('/')
+  if (signingKey !== undefined)
+    return `airgap policy kyverno ${shellWord(place)} --key ${shellWord(signingKey)}`
+  const isAny = kubeadmLines(receipt).length + mirrorLines(receipt).length > 0
+  return isAny ? 'set up the nodes by the lines above' : undefined
+}
+
+function amountText(blobs: Amount, manifests?: Amount): string {
+  const bytes = formatBytes(blobs.bytes + (manifests?.bytes ?? 0))
+  const also = manifests === undefined ? '' : ` and ${plural(manifests.count, 'manifest')}`
+  return `${plural(blobs.count, 'blob')}${also}, ${bytes}`
+}
+
+type PushedImage = Receipt['images'][number]
+
+/** Everything that is as it should be is in the receipt, and not here. */
+function pushedLines({
+  target,
+  tag,
+  sparseIndex,
+  referrers = [],
+  imageSignatures = [],
+}: PushedImage): string[] {
+  const lost = referrers.filter(({ outcome }) => outcome === 'refused' || outcome === 'not-sent')
+  const isIndexLost = sparseIndex?.outcome === 'refused' || sparseIndex?.outcome === 'not-sent'
+  return [
+    `  ${target}${marked(tag.state === 'moved' ? ['the tag was moved'] : [])}`,
+    ...(imageSignatures.some(({ outcome }) => outcome === 'not-signed')
+      ? signatureLines(imageSignatures)
+      : []),
+    ...(isIndexLost ? labelled(INDEX_IS[sparseIndex.outcome], sparseIndex.digest, 4) : []),
+    ...referrerLines(lost, ({ outcome }) => outcome, REFERRERS_ARE),
+  ]
+}
+
+function pushedDetails(image: PushedImage): string[] {
+  const { target, digest, tag, sparseIndex, referrers, imageSignatures } = image
+  return [
+    target,
+    `    ${digest}`,
+    ...signatureLines(imageSignatures),
+    ...(sparseIndex ? labelled(INDEX_IS[sparseIndex.outcome], sparseIndex.digest, 4) : []),
+    ...(tag.state === 'moved' ? labelled('the tag was moved from', tag.previousDigest ?? '', 4) : []),
+    ...referrerLines(referrers ?? [], ({ outcome }) => outcome, REFERRERS_ARE),
+  ]
+}
+
+function kubeadmLines({ images }: Receipt): string[] {
+  const all = kubeadmSettings(images)
+  if (all.length === 0) return []
+  const lines = ['', 'For kubeadm (kubeadm init --config FILE):']
+  for (const settings of all) {
+    lines.push(
+      '',
+      `  apiVersion: ${settings.apiVersion}`,
+      '  kind: ClusterConfiguration',
+      `  kubernetesVersion: ${yamlWord(settings.kubernetesVersion)}`,
+      `  imageRepository: ${yamlWord(settings.imageRepository)}`,
+    )
+    const { dnsImageRepository } = settings
+    if (dnsImageRepository !== undefined)
+      lines.push('  dns:', `    imageRepository: ${yamlWord(dnsImageRepository)}`)
+  }
+  const sandboxImages = new Set(all.flatMap((settings) => settings.sandboxImages))
+  if (sandboxImages.size > 0) {
+    lines.push(
+      '',
+      'containerd pulls the pause image by its own setting, on every node (config.toml),',
+      "'sandbox' in [plugins.'io.containerd.cri.v1.images'.pinned_images], or",
+      "'sandbox_image' before 2.0:",
+      '',
+      ...[...sandboxImages].map((image) => `  ${image}`),
+    )
+  }
+  return lines
+}
+
+/** A text for YAML, in quotes where it could be read as something else: a tag that is a number, an IPv6 address. */
+function yamlWord(text: string): string {
+  return /^\w[\w.:-]*\/|^v\d/.test(text) ? text : JSON.stringify(text)
+}
+
+function mirrorLines(receipt: Receipt): string[] {
+  const { mirrors, others } = registryMirrors(receipt)
+  const lines: string[] = []
+  if (mirrors.length > 0) {
+    lines.push('', 'For nodes to find the images under their own names, one file each')
+    lines.push('(containerd 1.5 or newer; for a private CA add ca = "FILE" below the host):')
+    for (const { registry, server, mirror } of mirrors) {
+      lines.push(
+        '',
+        `  /etc/containerd/certs.d/${registry}/hosts.toml`,
+        `    server = "${server}"`,
+        `    [host."${mirror}"]`,
+        '      capabilities = ["pull", "resolve"]',
+        '      override_path = true',
+      )
+    }
+  }
+  // kubeadm's own lines lead to these.
+  const places = kubeadmSettings(receipt.images).map(({ imageRepository }) => `${imageRepository}/`)
+  const unreached = others.filter(({ target }) => !places.some((place) => target.startsWith(place)))
+  if (unreached.length > 0) {
+    lines.push(
+      '',
+      'No mirror setting leads to these: image names in manifests have to be rewritten',
+      '(as data, with digests: images in the receipt and in --json):',
+    )
+    for (const { source, target } of unreached) lines.push(`  ${source}`, `    ${target}`)
+  }
+  return lines
+}
+
+/** Who answers for the bundle, in a plan as in a receipt. */
+function signedByFields(pushed: Pick<Receipt, 'authentication' | 'policy' | 'rules'>): [string, string][] {
+  const { authentication, policy } = pushed
+  if (authentication.state !== 'signed') return [['signed by', 'NOT CHECKED (--allow-unsigned)']]
+  if (policy) return [['signed by', countedSigners(pushed)]]
+  return signerFields(authentication.signers ?? [], 'signed by')
+}

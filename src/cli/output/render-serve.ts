@@ -1,0 +1,140 @@
+import { isLoopbackHost } from '../../registry/net/hosts.ts'
+import { hostsFile, registriesConf, type ReachableAt } from '../../serve/node-config.ts'
+import { registriesOf, type ServedBundles } from '../../serve/start.ts'
+import type { VerifiedBundle } from '../../verify/opened-bundle.ts'
+import { escapeLine, formatBytes, plural } from './format.ts'
+import { openedFields, verdictOf } from './render-evidence.ts'
+import { countImages } from './render-images.ts'
+import { countedSigners, policyFieldLines } from './render-policy.ts'
+import { signedBy, signerLines } from './render-signers.ts'
+import type { ServeResult } from './shapes/serve.ts'
+
+type ServedBundle = ServeResult['bundles'][number]
+
+export function serveResult(served: ServedBundles, reachable: ReachableAt): ServeResult {
+  const ambiguous = new Set(served.ambiguous.map(({ name }) => name))
+  const registries = registriesOf(served.images)
+  return {
+    url: served.url,
+    advertised: reachable.host,
+    bundles: served.bundles.map(bundleOf),
+    images: served.images.map(({ source, digest, kind, bundle, fullName, repository, tag }) => ({
+      source,
+      digest,
+      kind,
+      file: bundle,
+      names: [fullName, repository]
+        .filter((name) => name !== undefined)
+        .map((name) => `${name}:${tag}`)
+        .filter((name) => !ambiguous.has(name)),
+    })),
+    ambiguous: served.ambiguous.map(({ name, use }) => ({ name, use })),
+    hostsFiles: registries.map((registry) => hostsFile(registry, reachable)),
+    registriesConf: registriesConf(registries, reachable),
+  }
+}
+
+function bundleOf(opened: VerifiedBundle): ServedBundle {
+  return {
+    file: opened.reader.path,
+    verdict: verdictOf(opened),
+    ...openedFields(opened, opened.description),
+  }
+}
+
+/** Longer lists of images are left to `airgap inspect`. */
+const MAX_IMAGES = 50
+
+/** The start as the operator reads it. */
+export function renderServe(document: ServeResult, served: ServedBundles, hostsDir?: string): string {
+  const isTls = document.url.startsWith('https:')
+  return [
+    `Serving ${plural(document.bundles.length, 'bundle')} on ${document.url}${isTls ? '' : ' (plain HTTP)'}`,
+    ...document.bundles.flatMap((bundle) => bundleLines(bundle, served)),
+    '',
+    `To be pulled as ${document.advertised}/NAME, also without the registry in NAME:`,
+    ...imageLines(served),
+    ...ambiguousLines(document),
+    ...nodeLines(document, hostsDir),
+    '',
+    'Ctrl-C ends it.',
+  ].join('\n')
+}
+
+function bundleLines(served: ServedBundle, { images: all }: ServedBundles): string[] {
+  const { file, verdict, bundle, authentication, policy } = served
+  const images = all.filter((image) => image.bundle === file).map(({ graph }) => graph.image)
+  const { signers = [] } = authentication
+  const words =
+    verdict === 'good'
+      ? policy
+        ? [
+            `GOOD: unaltered, and signed by ${countedSigners(served)}`,
+            ...policyFieldLines(served)
+              .slice(0, 1)
+              .map(([label, value]) => `${label} ${value}`),
+          ]
+        : [`GOOD: unaltered, and ${signedBy(signers)}`, ...signerLines(signers)]
+      : ['UNALTERED, BUT NOT AUTHENTICATED: nobody was asked who made it']
+  const about = [
+    escapeLine(bundle.name),
+    ...(bundle.version === undefined ? [] : [escapeLine(bundle.version)]),
+    `sequence ${bundle.sequence}`,
+    countImages(images),
+    formatBytes(bundle.size),
+  ]
+  return [
+    `  ${escapeLine(file)}`,
+    ...[...words, bundle.digest, about.join(' · ')].map((line) => `    ${line}`),
+  ]
+}
+
+function imageLines(served: ServedBundles): string[] {
+  const names = served.images.map(({ fullName, repository, tag }) => `${fullName ?? repository}:${tag}`)
+  const unique = [...new Set(names)]
+  const left = unique.length - MAX_IMAGES
+  return [
+    ...unique.slice(0, MAX_IMAGES).map((name) => `  ${name}`),
+    ...(left > 0 ? [`  … and ${left} more; \`airgap inspect\` shows them all`] : []),
+  ]
+}
+
+function ambiguousLines({ ambiguous }: ServeResult): string[] {
+  if (ambiguous.length === 0) return []
+  return [
+    '',
+    'Refused without their registry, because they would mean several images:',
+    ...ambiguous.flatMap(({ name, use }) => [`  ${name}`, ...use.map((full) => `    ${full}`)]),
+  ]
+}
+
+function nodeLines(document: ServeResult, hostsDir: string | undefined): string[] {
+  const indented = (text: string): string[] =>
+    text
+      .trimEnd()
+      .split('\n')
+      .map((line) => (line === '' ? '' : `    ${line}`))
+  // The same for every registry: containerd says itself which one it means.
+  const [first] = document.hostsFiles
+  const containerd = [
+    ...document.hostsFiles.map(({ path }) => `  ${path}`),
+    ...(hostsDir === undefined
+      ? indented(first?.content ?? '')
+      : [`  They have been written below ${escapeLine(hostsDir)}: copy what is in it.`]),
+  ]
+  const isLocal = isLoopbackHost(new URL(`http://${document.advertised}`).hostname)
+  return [
+    '',
+    'For nodes to find the images under their own names',
+    ...(isLocal ? ['(at this address only this machine itself does; --listen takes another)'] : []),
+    '',
+    'containerd, with config_path = "/etc/containerd/certs.d"; the same for each:',
+    '',
+    ...containerd,
+    '',
+    'podman, skopeo, buildah and CRI-O:',
+    '',
+    `  ${document.registriesConf.path}`,
+    ...indented(document.registriesConf.content),
+  ]
+}

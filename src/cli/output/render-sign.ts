@@ -1,0 +1,88 @@
+import type { SigningKey } from '../../trust/keys.ts'
+import type { VerifiedBundle } from '../../verify/opened-bundle.ts'
+import { escapeLine, formatEnd, formatFields, paragraphs, shellWord } from './format.ts'
+import { digestField, identityFields, sizeField } from './render-bundle.ts'
+import { openedFields, verdictOf } from './render-evidence.ts'
+import { countImages, listImages, renderImages } from './render-images.ts'
+import { countedSigners, policyFieldLines } from './render-policy.ts'
+import { signedBy, signerFields } from './render-signers.ts'
+import { renderSkipped } from './render-skipped.ts'
+import type { SignResult } from './shapes/sign.ts'
+import type { Highlight } from './terminal.ts'
+
+export function signResult(
+  opened: VerifiedBundle,
+  { key, output }: { key: SigningKey; output: string },
+): SignResult {
+  return {
+    file: opened.reader.path,
+    verdict: verdictOf(opened),
+    ...openedFields(opened, opened.description),
+    signatureFile: output,
+    keyFingerprint: key.publicKey.fingerprint,
+  }
+}
+
+const UNKNOWN = 'WHO MADE IT WAS NOT CHECKED'
+
+/** The approval as its maker reads it: what was checked, and what was not. */
+export function renderSign(result: SignResult): string {
+  const { authentication, bundle, file, signatureFile, verdict } = result
+  const { signers = [] } = authentication
+  const signed = result.policy ? 'as the policy asks for' : signedBy(signers)
+  const head = verdict === 'good' ? `and ${signed}` : `but ${UNKNOWN}`
+  return [
+    formatFields([...identityFields(bundle), sizeField(bundle), ...policyFieldLines(result)]),
+    '',
+    formatEnd(`Signed ${escapeLine(file)}: complete, unaltered, ${head}`, [
+      ...makerFields(result),
+      ['approved by', `key ${result.keyFingerprint}`],
+      digestField(bundle),
+      ['into', escapeLine(signatureFile)],
+    ]),
+    'The bundle is as it was; the signature goes along beside it.',
+  ].join('\n')
+}
+
+/**
+ * What is going to be signed, for whoever has to decide it.
+ * @param details each image with its digest and platforms, instead of on one line.
+ */
+export function renderToSign(opened: VerifiedBundle, { details }: { details: boolean }): string {
+  const { description, reader } = opened
+  const fields = openedFields(opened, description)
+  const { images, skipped } = description
+  return paragraphs(
+    details ? renderImages(images) : listImages(images),
+    renderSkipped(skipped),
+    formatFields([...identityFields(fields.bundle), ['holds', countImages(images)]]),
+    formatEnd(`To sign: ${escapeLine(reader.path)}, complete and unaltered`, [
+      ...makerFields(fields),
+      digestField(fields.bundle),
+    ]),
+  )
+}
+
+/**
+ * How the signature is used.
+ * @param keyFile the public key's.
+ */
+export function afterSigning({ file, signatureFile }: SignResult, keyFile: string): string {
+  return `airgap verify ${shellWord(file)} --signature ${shellWord(signatureFile)} --key ${shellWord(keyFile)}`
+}
+
+/** Who has signed the bundle itself, and so answers for it already. */
+function makerFields(
+  result: Pick<SignResult, 'authentication' | 'hasSignature' | 'policy' | 'rules'>,
+): [string, string][] {
+  const { authentication, hasSignature, policy } = result
+  if (policy) return [['signed by', countedSigners(result)]]
+  if (authentication.state === 'signed') return signerFields(authentication.signers ?? [], 'made by')
+  if (hasSignature) return [['who made it', 'not checked; the bundle carries a signature']]
+  return [['who made it', 'nobody says: the bundle carries no signature']]
+}
+
+/** What stands out where nobody answers for the bundle. */
+export function highlightOfSign({ verdict }: SignResult): Highlight | undefined {
+  return verdict === 'good' ? undefined : { words: UNKNOWN, style: ['yellow', 'bold'] }
+}

@@ -1,0 +1,70 @@
+import * as v from 'valibot'
+import {
+  BundleIdentitySchema,
+  ImageEntrySchema,
+  PlatformsSchema,
+  SkippedSchema,
+  source,
+  ToolSchema,
+} from '../../../bundle/description.ts'
+import { described, digest, keyFingerprint, type Known } from '../../../bundle/fields.ts'
+import { policySchemas, sequenceSchemas } from '../../../verify/policy-evidence.ts'
+import { UpstreamVerdictSchema } from '../../../upstream/verdict.ts'
+import { AuthenticationSchema } from '../../../push/receipt.ts'
+import { contentSums, fileFields, hasSignature } from './pack.ts'
+
+export const bundleFile = described(v.string(), 'The bundle, as the command line named it')
+
+/** A bundle that was opened, and who answers for it. */
+export const openedFields = {
+  bundle: v.object({ ...BundleIdentitySchema.entries, ...fileFields, tool: ToolSchema }),
+  hasSignature,
+  authentication: v.object({
+    ...AuthenticationSchema.entries,
+    keyFile: v.optional(described(v.string(), 'The file of the key that the signature was checked with')),
+    signature: v.optional(
+      described(v.string(), 'The signature that is good: an entry of the bundle, or a file given'),
+    ),
+  }),
+  ...policySchemas,
+}
+
+/** The report that was written, wherever one is. */
+export const ReportFileSchema = v.object({
+  file: v.string(),
+  digest: described(digest, 'SHA-256 of the file'),
+  keyFingerprint: v.optional(
+    described(keyFingerprint, 'The key that it was signed with: SHA-256 of the public key in DER'),
+  ),
+})
+
+/** What `verify --json` and `inspect --json` give. */
+export const EvidenceSchema = v.object({
+  file: bundleFile,
+  verdict: described(
+    v.picklist(['good', 'integrity-only', 'not-verified']),
+    'good: everything checked, signature included; integrity-only: complete and unaltered, nobody vouches for it; not-verified: what inspect says',
+  ),
+  ...openedFields,
+  ...sequenceSchemas,
+  platforms: PlatformsSchema,
+  images: v.array(ImageEntrySchema),
+  skipped: v.optional(SkippedSchema),
+  ...contentSums,
+  resolvedByMirror: described(
+    v.array(source),
+    'Images whose digest a mirror has named, and not the source (resolvedFrom)',
+  ),
+  digestChanged: described(
+    v.array(source),
+    "Images delivered under another digest than the source's (sourceDigest)",
+  ),
+  upstream: v.optional(
+    described(
+      v.array(UpstreamVerdictSchema),
+      "What came of the upstreams' signatures (--upstream), one for each image",
+    ),
+  ),
+  report: v.optional(described(ReportFileSchema, 'With verify --report: where the report is')),
+})
+export type Evidence = Known<v.InferOutput<typeof EvidenceSchema>>

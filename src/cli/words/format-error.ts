@@ -1,0 +1,32 @@
+import { digestOfBlobName } from '../../bundle/names.ts'
+import type { AirgapError } from '../../errors.ts'
+import { redacted } from '../../redact.ts'
+import { escapeForeign, escapeLine } from '../output/format.ts'
+import { styler } from '../output/terminal.ts'
+import { fitted } from '../output/wrap.ts'
+
+/** So many problems are printed; `--json` has all of them. */
+const MAX_PRINTED = 50
+
+/** The error as people read it: what happened, every single case, and what to do. */
+export function formatError(error: AirgapError): string {
+  const style = styler(process.stderr)
+  const fit = (text: string, indent = 0): string => fitted(text, process.stderr, indent)
+  // Laid out first, because colours would count as characters.
+  const lines = [
+    fit(`Error: ${escapeForeign(error.message)}`).replace('Error:', () => style(['red', 'bold'], 'Error:')),
+  ]
+  for (const problem of error.problems.slice(0, MAX_PRINTED)) {
+    // A blob's digest alone: with its folder it would not fit into a line.
+    const entry = escapeLine(digestOfBlobName(problem.entry) ?? problem.entry)
+    const text = fit(`${entry}: ${escapeLine(problem.message)}`, 4)
+    lines.push(`  - ${text.startsWith(entry) ? style('bold', entry) + text.slice(entry.length) : text}`)
+  }
+  const left = error.problems.length - MAX_PRINTED
+  if (left > 0) lines.push(`  … and ${left} more; --json lists all`)
+  if (error.hint !== undefined) lines.push(fit(escapeForeign(error.hint)))
+  if (error.code === 'INTERNAL' && error.cause instanceof Error && error.cause.stack) {
+    lines.push(escapeForeign(redacted(error.cause.stack)))
+  }
+  return lines.join('\n')
+}

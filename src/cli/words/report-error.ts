@@ -1,0 +1,40 @@
+import { AirgapError, messageOf } from '../../errors.ts'
+import { jsonText } from '../output/format.ts'
+import { log } from '../output/log.ts'
+import type { ErrorDocument } from '../output/shapes/error.ts'
+import { isParserError, usageError } from './usage-error.ts'
+
+/**
+ * Anything thrown, as the error that the user gets.
+ * @param command the command that was called, where one is known.
+ */
+export function classify(error: unknown, command?: string): AirgapError {
+  if (error instanceof AirgapError) return error
+  if (isParserError(error)) return usageError(error, command)
+  return new AirgapError('INTERNAL', `unexpected fault: ${messageOf(error)}`, {
+    hint: 'This is a mistake in airgap itself. Please report it with the command line and the lines below.',
+    cause: error,
+  })
+}
+
+/**
+ * Tells why a command failed: with `--json` as the one document on standard output; on standard error otherwise,
+ * and there as a line of the log in any case, so that a log kept apart has its end.
+ * @returns the exit code.
+ */
+export function reportFailure(error: AirgapError, { json }: { json: boolean }): number {
+  if (json) process.stdout.write(jsonText(errorDocument(error)))
+  if (!json || log.format === 'json') log.error(error)
+  return error.exitCode
+}
+
+function errorDocument(error: AirgapError): ErrorDocument {
+  return {
+    error: {
+      code: error.code,
+      message: error.message,
+      ...(error.hint === undefined ? {} : { hint: error.hint }),
+      ...(error.problems.length === 0 ? {} : { problems: error.problems }),
+    },
+  }
+}

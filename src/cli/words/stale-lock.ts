@@ -1,0 +1,78 @@
+import { AirgapError } from '../../errors.ts'
+import { shellWord } from '../../text.ts'
+import type { Config } from '../../inputs/config/schema.ts'
+import { collectImages, type Inputs } from '../../inputs/inputs.ts'
+import { formatPlatform } from '../../oci/platform.ts'
+import { formatReference } from '../../oci/reference.ts'
+import { platformsOf } from '../../pack/request.ts'
+import type { Lock } from '../../pack/lock.ts'
+
+/** What a config says of things that a lock says too. */
+export interface LockedByConfig {
+  inputs: Inputs
+  platforms: Config['platforms']
+}
+
+/** Pack's flags, as `withConfig` has completed them. */
+interface LockFlagValues {
+  config?: string | undefined
+  lock?: string | undefined
+  exclude?: string[] | undefined
+  lockedByConfig?: LockedByConfig
+}
+
+/**
+ * Warns where a lock and the config that it is packed with name different images or platforms: then the lock was
+ * made before the config was changed, or with flags of its own. What the lock says is packed all the same.
+ */
+export async function compareLock(
+  lock: Lock,
+  flags: LockFlagValues,
+  warn: (message: string) => void,
+): Promise<void> {
+  if (flags.config === undefined || !flags.lockedByConfig) return
+  const { inputs, platforms } = flags.lockedByConfig
+  const differences: string[] = []
+  try {
+    const named = await namesOf(inputs, flags.exclude ?? [])
+    // What could not be resolved is known to be missing.
+    const held = new Set(lock.images.map(({ source }) => source))
+    for (const { source } of lock.skipped ?? []) named.delete(source)
+    differences.push(
+      ...said(
+        'lacks',
+        [...named].filter((name) => !held.has(name)),
+      ),
+      ...said(
+        'holds besides',
+        [...held].filter((name) => !named.has(name)),
+      ),
+    )
+  } catch (error) {
+    if (!(error instanceof AirgapError)) throw error
+    warn(`${flags.lock} cannot be compared with ${flags.config}: ${error.message}`)
+    return
+  }
+  const wanted = platformsOf(platforms)
+  const [asked, locked] = [wanted === 'all' ? wanted : wanted.map(formatPlatform), lock.platforms].map(
+    (all) => (typeof all === 'string' ? all : all?.toSorted().join(', ')),
+  )
+  if (asked !== locked) differences.push(`is for the platforms ${locked} instead of ${asked}`)
+  if (differences.length === 0) return
+  warn(
+    `${flags.lock} is not what ${flags.config} says: it ${differences.join('; it ')}. The lock is packed. To renew it: airgap resolve --config ${shellWord(flags.config)} -o ${shellWord(flags.lock ?? '')} --force`,
+  )
+}
+
+async function namesOf(inputs: Inputs, exclude: readonly string[]): Promise<Set<string>> {
+  const all = { ...inputs, exclude: [...(inputs.exclude ?? []), ...exclude] }
+  const noStandardInput = (): Promise<Uint8Array> => Promise.resolve(new Uint8Array())
+  const images = await collectImages(all, noStandardInput)
+  return new Set(images.map(({ reference }) => formatReference(reference)))
+}
+
+function said(verb: string, names: readonly string[]): string[] {
+  const [first] = names
+  if (first === undefined) return []
+  return [`${verb} ${first}${names.length === 1 ? '' : ` and ${names.length - 1} more`}`]
+}

@@ -1,0 +1,262 @@
+import { AirgapError, type ErrorCode, type Problem } from '../errors.ts'
+import { shellWord } from '../text.ts'
+import type { OnEvent } from './events.ts'
+import { inParallel } from './parallel.ts'
+
+/** An image, or a part of it, that some work could not be done on. */
+export interface ImageFailure {
+  source: string
+  error: AirgapError
+  /** Which part of the image; left out where it is the image as such. */
+  part?: string
+}
+
+/**
+ * Faults of one image, or of whoever has it or is to take it: other images can do without it. All others (files, the
+ * disk, mistakes of the caller or of ours, being called off) concern everything.
+ */
+const OF_ONE_IMAGE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'NETWORK',
+  'TLS',
+  'REGISTRY',
+  'NOT_FOUND',
+  'RATE_LIMITED',
+  'CONTENT_MISMATCH',
+  'UNSUPPORTED_CONTENT',
+  'PLATFORM_MISSING',
+  'UNAUTHORIZED',
+  'DENIED',
+  'CREDENTIALS',
+  'INVALID_LOCK',
+  'TAG_WOULD_MOVE',
+  'UPSTREAM_NOT_VERIFIED',
+])
+
+/** Whether a fault leaves other images alone, so that work on these can go on. */
+export function isOfOneImage(error: unknown): error is AirgapError {
+  return error instanceof AirgapError && OF_ONE_IMAGE.has(error.code)
+}
+
+/** Whether something is there, and a policy of the registry lets nobody read it. */
+export function isHeldBack(error: unknown): error is AirgapError {
+  return error instanceof AirgapError && error.refusal?.kind === 'held-back'
+}
+
+/** Whether this is the work being called off, rather than a fault. */
+export function isAbort(error: unknown): boolean {
+  return (
+    error instanceof Error &&
+    (error.name === 'AbortError' || (error instanceof AirgapError && error.code === 'INTERRUPTED'))
+  )
+}
+
+/**
+ * Works on everything, a bounded number at a time. What fails by a fault of its own does not stop the rest; any other
+ * fault does, and is thrown.
+ *
+ * @returns results and failures, both in the order of the items.
+ * @throws the first fault that concerns everything, or the signal's reason.
+ */
+export async function tryEach<T, R>(
+  items: readonly T[],
+  options: {
+    concurrency?: number
+    signal?: AbortSignal
+    /** Told of each failure when it happens. */
+    onFailed?: (item: T, error: AirgapError) => void
+  },
+  work: (item: T, signal: AbortSignal) => Promise<R>,
+): Promise<{ results: R[]; failed: { item: T; error: AirgapError }[] }> {
+  type Outcome = { value: R } | { item: T; error: AirgapError }
+  const all = await inParallel(items, options, async (item, signal): Promise<Outcome> => {
+    try {
+      return { value: await work(item, signal) }
+    } catch (error) {
+      // What is called off because of another one has no fault of its own.
+      if (signal.aborted || !isOfOneImage(error)) throw error
+      options.onFailed?.(item, error)
+      return { item, error }
+    }
+  })
+  return {
+    results: all.flatMap((one) => ('value' in one ? [one.value] : [])),
+    failed: all.flatMap((one) => ('error' in one ? [one] : [])),
+  }
+}
+
+/**
+ * Works on every image, as {@link tryEach} does. Each of several that fails is told of at once.
+ *
+ * @param faultOf makes of what was thrown the error that the user gets.
+ * @param summary the message when all of several have failed, behind `20 of 20 images`.
+ * @throws AirgapError when all have failed, unless they may: what is wrong with the only one, or with each.
+ */
+export async function forEachImage<T, R>(
+  images: readonly T[],
+  options: { concurrency?: number; signal?: AbortSignal; onEvent?: OnEvent; mayAllFail?: boolean },
+  words: {
+    nameOf: (image: T) => string
+    faultOf: (error: unknown, name: string) => unknown
+    summary: string
+  },
+  work: (image: T) => Promise<R>,
+): Promise<{ results: R[]; failed: ImageFailure[] }> {
+  const { onEvent, mayAllFail = false, ...others } = options
+  const onFailed = (image: T, error: AirgapError): void => {
+    if (images.length > 1 || mayAllFail) tellFailure(onEvent, { source: words.nameOf(image), error })
+  }
+  const { results, failed } = await tryEach(images, { ...others, onFailed }, async (image) => {
+    try {
+      return await work(image)
+    } catch (error) {
+      throw words.faultOf(error, words.nameOf(image))
+    }
+  })
+  const failures = failed.map(({ item, error }) => ({ source: words.nameOf(item), error }))
+  if (failures.length > 0 && results.length === 0 && !mayAllFail) {
+    throw allFailed(failures, `${failures.length} of ${images.length} images ${words.summary}`)
+  }
+  return { results, failed: failures }
+}
+
+/** A cause without what is different for each blob: a registry that is gone fails all of them in one way. */
+export function likeness({ code, message }: AirgapError): string {
+  const same = message
+    .replaceAll(/sha256:[0-9a-f]{64}/g, '#')
+    .replaceAll(/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, '#')
+    .replaceAll(/\d+ (?:of \d+ )?bytes/g, '#')
+    .replace(/; it was given up at [\d: -]+$/, '')
+  return `${code} ${same}`
+}
+
+/** So many parts of an image are named that have failed alike. */
+const MAX_PARTS = 5
+
+/**
+ * A message without the beginning that says what could not be done, where that only names the image again: not for a
+ * mirror, which has another name.
+ */
+function causeOf({ source }: ImageFailure, message: string): string {
+  if (message.startsWith(`${source}: `)) return message.slice(source.length + 2)
+  const found = /^cannot fetch the (?:manifest|blob sha256:[0-9a-f]{64} of) (\S+): /.exec(message)
+  // Which blob stands before it.
+  if (!found) return message.replace(/^cannot upload the blob sha256:[0-9a-f]{64} to /, 'cannot upload to ')
+  const [beginning, name = ''] = found
+  const digest = /@sha256:[0-9a-f]{64}$/.exec(name)?.[0] ?? ''
+  // By another digest it may be a part of the image that is meant.
+  return withoutTag(name) === withoutTag(source) && source.endsWith(digest)
+    ? message.slice(beginning.length)
+    : message
+}
+
+function withoutTag(reference: string): string {
+  return reference.replace(/@sha256:[0-9a-f]{64}$/, '').replace(/:[^/:]*$/, '')
+}
+
+/** Parts of an image that have failed alike, as one failure. */
+export function groupAlike(failures: readonly ImageFailure[]): ImageFailure[] {
+  const groups = Map.groupBy(failures, ({ source, error }) => `${source} ${likeness(error)}`)
+  return [...groups.values()].flatMap((group) => {
+    const [first] = group
+    const parts = group.flatMap(({ part }) => part ?? [])
+    if (!first || parts.length < 2) return group
+    const left = parts.length - MAX_PARTS
+    const named = parts.slice(0, MAX_PARTS).join(', ')
+    return [{ ...first, part: left > 0 ? `${named} and ${left} more` : named }]
+  })
+}
+
+/** Tells of a failure when it happens: what it means for the whole is known only at the end. */
+export function tellFailure(onEvent: OnEvent | undefined, { source, part, error }: ImageFailure): void {
+  const name = part === undefined ? source : `${part} of ${source}`
+  onEvent?.({ type: 'failed', name, code: error.code, message: error.message })
+}
+
+/**
+ * One error for all that failed, where nothing was achieved. A single failure is passed on as it is.
+ * @param summary the message when there are several, like `20 of 20 images could not be resolved`.
+ */
+export function allFailed(failures: readonly ImageFailure[], summary: string): AirgapError {
+  const [first] = failures
+  if (first && failures.length === 1) return first.error
+  const codes = new Set(failures.map(({ error }) => error.code))
+  const [only] = codes
+  return new AirgapError(codes.size === 1 && only !== undefined ? only : 'REGISTRY', summary, {
+    problems: problemsOf(failures),
+    hint: hintsOf(failures).join('\n') || undefined,
+    cause: first?.error,
+  })
+}
+
+/**
+ * The error of work of which a part failed and can be taken up again.
+ * @param ways how to go on, a line each; behind the hints of what failed.
+ */
+export function incomplete(
+  summary: string,
+  failures: readonly ImageFailure[],
+  ways: readonly string[],
+): AirgapError {
+  return new AirgapError('INCOMPLETE', summary, {
+    problems: problemsOf(failures),
+    hint: [...hintsOf(failures), ...ways].join('\n'),
+    cause: failures[0]?.error,
+  })
+}
+
+export function problemsOf(failures: readonly ImageFailure[]): Problem[] {
+  return failures.map((failure) => {
+    const { source, part, error } = failure
+    const { code, problems } = error
+    // Where several places were asked, each has its own reason, and the last is the error's.
+    const message = problems.length > 1 ? messagesOf(problems) : causeOf(failure, error.message)
+    return { entry: source, message: part === undefined ? message : `${part}: ${message}`, code }
+  })
+}
+
+function messagesOf(problems: readonly Problem[]): string {
+  return problems.map(({ message }) => message).join('; ')
+}
+
+/** So many different hints are given; each of them alone tells its own. */
+const MAX_HINTS = 10
+
+/** The hints of what failed, each once. Where they differ, each says what it is for. */
+function hintsOf(failures: readonly ImageFailure[]): string[] {
+  const hinted = failures.filter(({ error }) => error.hint !== undefined)
+  const groups = Map.groupBy(hinted, ({ error }) => error.hint ?? '')
+  const isForAll = groups.size === 1 && hinted.length === failures.length
+  const hints = [...groups].map(([hint, group]) => (isForAll ? hint : `${namesOf(group)}: ${hint}`))
+  const left = hints.length - MAX_HINTS
+  return left > 0 ? [...hints.slice(0, MAX_HINTS), `(and ${left} other hints)`] : hints
+}
+
+function namesOf(failures: readonly ImageFailure[]): string {
+  const [first = '', ...others] = new Set(failures.map(({ source }) => source))
+  return others.length === 0 ? first : `${first} and ${others.length} more`
+}
+
+/** What to add to a command so that it goes on without images: a line each, to be pasted together. */
+export function excludeFlags(sources: Iterable<string>): string[] {
+  const all = [...new Set(sources)]
+  return all.map((source, i) => `  --exclude ${shellWord(source)}${i < all.length - 1 ? ' \\' : ''}`)
+}
+
+const UNUSABLE =
+  'Have the image built and pushed there again with a current tool, or leave it out with --exclude.'
+
+/**
+ * An image's fault as the registry's: content that a registry gave and that cannot be used is no bundle that failed
+ * its verification. The message names the image.
+ *
+ * @param hint for those that have none.
+ */
+export function asRegistryFault(error: unknown, image: string, hint = UNUSABLE): unknown {
+  if (!(error instanceof AirgapError) || error.code !== 'INVALID_CONTENT') return error
+  const message = error.message.includes(image) ? error.message : `${image}: ${error.message}`
+  return new AirgapError('UNSUPPORTED_CONTENT', message, {
+    hint: error.hint ?? hint,
+    problems: error.problems,
+    cause: error,
+  })
+}

@@ -1,0 +1,264 @@
+import { requiredFeatures, type BundleDescription, type ImageEntry } from '../bundle/description.ts'
+import type { Amount } from '../content/amount.ts'
+import { describingFiles } from '../bundle/layout.ts'
+import { CHECKSUMS, MAX_CHECKSUMS, MAX_JSON_ENTRY } from '../bundle/names.ts'
+import { checksumsOf, type PlannedBlob } from '../bundle/plan.ts'
+import { AirgapError } from '../errors.ts'
+import type { Digest } from '../oci/digest.ts'
+import { MAX_MANIFEST_SIZE, type ManifestOrIndex } from '../oci/manifest.ts'
+import { parseReference } from '../oci/reference.ts'
+import type { RegistryClient } from '../registry/client.ts'
+import type { Mirrors } from '../registry/mirrors/mirrors.ts'
+import { sourcesFor } from '../registry/mirrors/sources.ts'
+import type { Repository } from '../registry/repository.ts'
+import type { OnEvent } from '../content/events.ts'
+import { allFailed, asRegistryFault, excludeFlags, forEachImage, incomplete } from '../content/failures.ts'
+import {
+  closureOf,
+  closureSize,
+  kindOf,
+  withDelivered,
+  type BlobNode,
+  type Closure,
+  type DocumentNode,
+  type KnownSizes,
+} from '../content/graph.ts'
+import { LEAVE_OUT, Limits, RunLimits } from '../content/limits.ts'
+import type { ReferrerGraph } from '../content/referrers.ts'
+import type { Lock } from './lock.ts'
+import { repeatSelection } from '../content/select.ts'
+import { Children } from './children.ts'
+import { expectSources } from './expect.ts'
+import { gatherReferrers } from './referrers/gather.ts'
+import { DocumentCache } from './sources.ts'
+
+/** A blob that has to be fetched, and the repositories that may have it, in the order to try. */
+export interface BlobToFetch {
+  descriptor: BlobNode
+  sources: Repository[]
+  /** The images that it belongs to. */
+  images: ImageEntry[]
+}
+
+/** All that a bundle will hold, with every digest and size known and no layer fetched yet. */
+export interface BundleContents {
+  files: { name: string; bytes: Buffer }[]
+  blobs: PlannedBlob[]
+  toFetch: Map<Digest, BlobToFetch>
+  /** How many of the blobs are manifests or indexes. */
+  manifests: Amount
+  checksums: Buffer
+  description: BundleDescription
+}
+
+export interface ContentsOptions {
+  lock: Lock
+  /** Everything in `airgap.json` but the images, which come from the lock. */
+  description: Omit<BundleDescription, 'images' | 'platforms' | 'skipped'>
+  client: RegistryClient
+  mirrors?: Mirrors
+  concurrency?: number
+  cache?: DocumentCache
+  signal?: AbortSignal
+  onEvent?: OnEvent
+}
+
+/**
+ * Reads the manifests that a lock names, by digest, and works out the bundle's contents from them.
+ * @throws AirgapError when a registry answers otherwise than the lock says, naming every image concerned.
+ */
+export async function gatherContents(options: ContentsOptions): Promise<BundleContents> {
+  const { lock } = options
+  const cache = options.cache ?? new DocumentCache()
+  const sizes: KnownSizes = new Map()
+  const run = new RunLimits(FEWER_IMAGES)
+  const references = lock.images.map(({ source }) => parseReference(source))
+  expectSources(options.client, references, options.mirrors)
+  const words = {
+    nameOf: ({ source }: ImageEntry) => source,
+    faultOf: asLockFault,
+    summary: 'do not answer to the lock',
+  }
+  const countOf = (count: number): string => `${count} of ${lock.images.length} images ${words.summary}`
+  const { results: gathered, failed } = await forEachImage(lock.images, options, words, (image) =>
+    gatherImage(image, options, cache, sizes, run),
+  )
+  // A lock that says otherwise than its images is not mended by trying again.
+  const wrong = failed.filter(({ error }) => error.code === 'INVALID_LOCK')
+  if (wrong.length > 0) throw allFailed(wrong, countOf(wrong.length))
+  if (failed.length > 0) {
+    throw incomplete(countOf(failed.length), failed, [
+      'Nothing was written. Mend it and run the same command again, or go on without these:',
+      ...excludeFlags(failed.map(({ source }) => source)),
+    ])
+  }
+
+  const documents = new Map<Digest, { node: DocumentNode; read: () => Promise<Uint8Array> }>()
+  const configs = new Set<Digest>()
+  const toFetch = new Map<Digest, BlobToFetch>()
+  let madeBytes = 0
+  for (const { image, closure, evidence, referrers, repositories, made } of gathered) {
+    const add = (node: DocumentNode): void => {
+      if (documents.has(node.digest)) return
+      const own = made?.digest === node.digest ? made.bytes : undefined
+      madeBytes += own?.length ?? 0
+      if (madeBytes > MAX_MADE) throw tooManyMade()
+      const read = async (): Promise<Uint8Array> =>
+        own ?? (await cache.fetch(node.digest, repositories, options.signal)).bytes
+      documents.set(node.digest, { node, read })
+    }
+    for (const node of evidence) add(node)
+    for (const part of [closure, ...referrers.map((referrer) => referrer.closure)]) {
+      for (const node of part.documents.values()) add(node)
+      for (const digest of part.configs) configs.add(digest)
+      for (const blob of part.blobs.values()) addSource(toFetch, blob, repositories, image)
+    }
+  }
+  const blobs: PlannedBlob[] = [...documents].map(([digest, { node, read }]) => ({
+    digest,
+    size: node.size,
+    first: true,
+    read,
+  }))
+  for (const [digest, { descriptor, sources }] of toFetch) {
+    if (documents.has(digest)) {
+      toFetch.delete(digest)
+      continue
+    }
+    const blob: PlannedBlob = { digest, size: descriptor.size, first: configs.has(digest) }
+    if (cache.has(descriptor)) {
+      toFetch.delete(digest)
+      blob.read = () => cache.blob(descriptor, MAX_MANIFEST_SIZE, sources, options.signal)
+    }
+    blobs.push(blob)
+  }
+
+  const description: BundleDescription = {
+    ...options.description,
+    requires: [...options.description.requires, ...requiredFeatures(lock.images)],
+    platforms: lock.platforms,
+    images: lock.images,
+    ...(lock.skipped ? { skipped: lock.skipped } : {}),
+  }
+  const files = describingFiles(description, (digest) => documents.get(digest)?.node)
+  const checksums = checksumsOf(files, blobs)
+  for (const { name, bytes } of files) requireReadable(name, bytes.length, MAX_JSON_ENTRY)
+  requireReadable(CHECKSUMS, checksums.length, MAX_CHECKSUMS)
+  const manifests = {
+    count: documents.size,
+    bytes: [...documents.values()].reduce((sum, { node }) => sum + node.size, 0),
+  }
+  return { files, blobs, toFetch, manifests, checksums, description }
+}
+
+/** Bytes of the indexes that are made here, for a choice of platforms: nobody else has them, so they are kept. */
+const MAX_MADE = 128 * 1024 * 1024
+const FEWER_IMAGES = 'Make several bundles, each of a part of these images.'
+
+function tooManyMade(): AirgapError {
+  return new AirgapError(
+    'USAGE',
+    `the indexes that are made for a choice of platforms have more than ${MAX_MADE} bytes together, the most of one bundle`,
+    { hint: FEWER_IMAGES },
+  )
+}
+
+/** Nobody would read a bundle whose describing files are larger than readers accept. */
+function requireReadable(name: string, size: number, most: number): void {
+  if (size <= most) return
+  throw new AirgapError(
+    'USAGE',
+    `${name} of this bundle would have ${size} bytes, and ${most} are the most`,
+    {
+      hint: FEWER_IMAGES,
+    },
+  )
+}
+
+/** What does not come out as the lock says is told with the way out of it. */
+function asLockFault(error: unknown, image: string): unknown {
+  return asRegistryFault(
+    error,
+    image,
+    'If the lock was edited or made by another release, make it again with `airgap resolve`.',
+  )
+}
+
+/** The way out where a lock names what its registry has no more. */
+const LOCKED = { before: 'Make the lock again with `airgap resolve`. ', pinned: '' }
+
+interface GatheredImage {
+  image: ImageEntry
+  closure: Closure
+  evidence: DocumentNode[]
+  referrers: ReferrerGraph[]
+  repositories: Repository[]
+  /** The index that is delivered, where it was made here. */
+  made: Pick<ManifestOrIndex, 'digest' | 'bytes'> | undefined
+}
+
+async function gatherImage(
+  image: ImageEntry,
+  options: ContentsOptions,
+  cache: DocumentCache,
+  sizes: KnownSizes,
+  run: RunLimits,
+): Promise<GatheredImage> {
+  const { all: repositories } = sourcesFor(options.client, parseReference(image.source), options.mirrors)
+  const what = image.source
+  const limits = new Limits(run, { image: what, hint: LEAVE_OUT })
+  const document = limits.read(await cache.fetch(image.sourceDigest, repositories, options.signal))
+  const children = new Children(document, { what, cache, repositories, signal: options.signal })
+  const load = limits.counting(children.load)
+  const { delivered, evidence, platforms, closure } = await children.telling(LOCKED, async () => {
+    const selection = await repeatSelection(document, image.digest, image.platforms, {
+      load,
+      configPlatform: cache.configPlatform(repositories, options.signal),
+      what,
+      lost: image.missingAttestations,
+    })
+    const { mediaType, digest, bytes } = selection.delivered
+    const root = { mediaType, digest, size: bytes.length }
+    const from = withDelivered(load, selection.delivered)
+    return { ...selection, closure: await closureOf(root, from, what, sizes, limits) }
+  })
+  const found = {
+    mediaType: delivered.mediaType,
+    kind: kindOf(closure),
+    size: closureSize(closure),
+    platforms,
+  }
+  const { mediaType, kind, size } = image
+  const listed = {
+    mediaType,
+    kind,
+    size,
+    platforms: image.platforms.map(({ platform, digest }) => ({ platform, digest })),
+  }
+  if (JSON.stringify(found) !== JSON.stringify(listed)) {
+    throw new AirgapError('INVALID_LOCK', `${what}: the lock describes it otherwise than the registry does`, {
+      hint: `The registry gives ${JSON.stringify(found)}. Make the lock again with \`airgap resolve\`.`,
+    })
+  }
+  const referrers = await gatherReferrers(image, closure, { ...options, cache, repositories, sizes, run })
+  const isMade = delivered.kind === 'index' && delivered.digest !== image.sourceDigest
+  const made = isMade ? { digest: delivered.digest, bytes: delivered.bytes } : undefined
+  return { image, closure, evidence, referrers, repositories, made }
+}
+
+function addSource(
+  toFetch: Map<Digest, BlobToFetch>,
+  descriptor: BlobNode,
+  repositories: readonly Repository[],
+  image: ImageEntry,
+): void {
+  const { digest } = descriptor
+  const known = toFetch.get(digest)
+  if (!known) {
+    toFetch.set(digest, { descriptor, sources: [...repositories], images: [image] })
+    return
+  }
+  if (known.images.at(-1) !== image) known.images.push(image)
+  const names = new Set(known.sources.map(({ name }) => name))
+  known.sources.push(...repositories.filter(({ name }) => !names.has(name)))
+}

@@ -1,0 +1,92 @@
+import type { BundleDescription } from '../bundle/description.ts'
+import { planBundle, type BundlePlan, type BundleSignature } from '../bundle/plan.ts'
+import type { Digest } from '../oci/digest.ts'
+import type { RegistryClient } from '../registry/client.ts'
+import type { SigningKey } from '../trust/keys.ts'
+import { placeholderSignature, signBytes } from '../trust/signature.ts'
+import type { Amount } from '../content/amount.ts'
+import type { OnEvent } from '../content/events.ts'
+import type { ImageFailure } from '../content/failures.ts'
+import type { LateSigner } from './late-signature.ts'
+import { gatherContents, type BlobToFetch, type BundleContents, type ContentsOptions } from './contents.ts'
+import type { ReusableBlobs } from './reuse.ts'
+
+/** The whole work before its first large byte: what will be written where, and what has to be fetched for it. */
+export interface PackPlan {
+  plan: BundlePlan
+  description: BundleDescription
+  toFetch: Map<Digest, BlobToFetch>
+  /** Layers, configs and other blobs. */
+  blobs: Amount
+  /** Manifests and indexes. */
+  manifests: Amount
+  /** What earlier bundles may have of it; none of their bytes has been looked at yet. */
+  reuse: ReusableBlobs | undefined
+  /** What will be written into it last. */
+  signature: BundleSignature | undefined
+  /** Makes that when everything else is there. */
+  late: LateSigner | undefined
+}
+
+/** For both ways to execute a plan. */
+export interface PackOptions {
+  client: RegistryClient
+  /** Blobs fetched at a time. */
+  concurrency?: number
+  signal?: AbortSignal
+  onEvent?: OnEvent
+  /**
+   * Images that ought to be in the bundle and could not be resolved: what is planned is fetched, and the bundle is not
+   * finished.
+   */
+  unresolved?: readonly ImageFailure[]
+}
+
+/**
+ * Works out the bundle of a lock: contents, signature, offsets. The signature is made here, because its size
+ * decides offsets; it is written last.
+ *
+ * @param key signs `SHA256SUMS`; without it and `late` the bundle is left unsigned.
+ * @param signature one that an earlier run has made over the very same, instead.
+ * @param isForShow the plan will not be executed: then nothing is signed, and the signature in it is none, but of the
+ *   size of one.
+ */
+export async function planPack(
+  options: ContentsOptions & {
+    key?: SigningKey | undefined
+    signature?: BundleSignature | undefined
+    isForShow?: boolean
+    late?: LateSigner | undefined
+    reuse?: ReusableBlobs | undefined
+  },
+): Promise<PackPlan> {
+  const contents = await gatherContents(options)
+  const { manifests } = contents
+  const signature = options.signature ?? (options.key && (await signContents(contents, options.key, options)))
+  const plan = planBundle(contents.files, contents.blobs, contents.checksums, signature ?? options.late)
+  return {
+    plan,
+    description: contents.description,
+    toFetch: contents.toFetch,
+    blobs: {
+      count: contents.blobs.length - manifests.count,
+      bytes: contents.blobs.reduce((sum, { size }) => sum + size, 0) - manifests.bytes,
+    },
+    manifests,
+    reuse: options.reuse,
+    signature,
+    late: options.late,
+  }
+}
+
+async function signContents(
+  { checksums }: BundleContents,
+  key: SigningKey,
+  { isForShow = false, signal, onEvent }: { isForShow?: boolean; signal?: AbortSignal; onEvent?: OnEvent },
+): Promise<BundleSignature> {
+  if (!isForShow && key.heldBy !== undefined) onEvent?.({ type: 'signing', by: key.heldBy })
+  const { bundleJson, der } = isForShow
+    ? placeholderSignature(checksums, key.publicKey)
+    : await signBytes(checksums, key, signal)
+  return { sigstore: bundleJson, raw: der }
+}

@@ -1,0 +1,223 @@
+import {
+  isChosen,
+  MAX_REFERRERS_OF_IMAGE,
+  sortReferrers,
+  type ReferrerEntry,
+} from '../../bundle/referrers.ts'
+import type { ImageEntry } from '../../bundle/description.ts'
+import { AirgapError, type ErrorCode } from '../../errors.ts'
+import { digestFault, shortHex, type Digest } from '../../oci/digest.ts'
+import type { ManifestOrIndex } from '../../oci/manifest.ts'
+import { isManifestOrIndexType } from '../../oci/media-types.ts'
+import type { Sources } from '../../registry/mirrors/sources.ts'
+import { isHeldBack } from '../../content/failures.ts'
+import { closureOf, type LoadDocument } from '../../content/graph.ts'
+import { Limits, type RunLimits } from '../../content/limits.ts'
+import { referrerEntry, referrerFault, type Found } from '../../content/referrers.ts'
+import { settled, type LookupOptions, type ReferrerLookup } from './lookup.ts'
+
+/** A signature of an SBOM of a signature is deep already. */
+const MAX_DEPTH = 8
+/** So many things that are left out are named for each image. */
+const MOST_NAMED = 3
+
+export interface FindOptions extends LookupOptions {
+  lookup: ReferrerLookup
+  run: RunLimits
+}
+
+const TOO_MANY_REFERRERS =
+  'No real image has so many signatures, attestations and SBOMs: look at what the registry lists.'
+
+/** What one look at a digest has come to. */
+interface Below {
+  entries: ReferrerEntry[]
+  /** What refers to it and is a part of the image. */
+  own: Digest[]
+}
+
+/** Something that a list names, or that one of cosign's tags leads to. */
+interface Candidate {
+  digest: Digest
+  /** What the list says, only good for not asking for what nobody here could read. */
+  mediaType: string | undefined
+  found: Found
+  /** One of cosign's tags leads to it as well. */
+  isTagged: boolean
+}
+
+/** Faults of what was listed, not of the list: nobody could have it from there. */
+const OF_THE_CONTENT: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'NOT_FOUND',
+  'INVALID_CONTENT',
+  'UNSUPPORTED_CONTENT',
+])
+
+/**
+ * Finds what refers to an image: to its source, to the manifest or index that is delivered, to each platform's
+ * manifest, and to what was found so, and so on. An index that was made for a choice of platforms is left out, because
+ * its source has never seen it.
+ *
+ * What a list names and is not what it is listed as is left out, and told of: a list is not authenticated, so a stray
+ * entry gets nothing of this image's trust, and cannot keep the image from being packed either.
+ *
+ * @param own manifests and indexes that are delivered; those that refer to others are no referrers besides.
+ * @returns in the one order.
+ * @throws AirgapError where a registry cannot be asked, or where there are too many or too deep.
+ */
+export async function findReferrers(
+  image: ImageEntry,
+  own: ReadonlySet<Digest>,
+  sources: Sources,
+  options: FindOptions,
+): Promise<ReferrerEntry[]> {
+  const search = new Search(image, own, sources, options)
+  try {
+    return await search.run()
+  } finally {
+    search.tell()
+  }
+}
+
+class Search {
+  readonly #image: ImageEntry
+  readonly #own: ReadonlySet<Digest>
+  readonly #sources: Sources
+  readonly #options: FindOptions
+  readonly #load: LoadDocument
+  readonly #limits: Limits
+  readonly #leftOut: string[] = []
+  #candidates = 0
+
+  constructor(image: ImageEntry, own: ReadonlySet<Digest>, sources: Sources, options: FindOptions) {
+    this.#image = image
+    this.#own = own
+    this.#sources = sources
+    this.#options = options
+    // Not as a fault of the content: what is left out for being too much could be the genuine signature.
+    this.#limits = new Limits(options.run, {
+      image: image.source,
+      of: 'referrers',
+      code: 'REGISTRY',
+      hint: TOO_MANY_REFERRERS,
+    })
+    const load = this.#limits.counting(options.cache.loader(sources.all, options.signal))
+    this.#load = (descriptor) => this.#request(() => load(descriptor))
+  }
+
+  async run(): Promise<ReferrerEntry[]> {
+    const found: ReferrerEntry[] = []
+    const asked = new Set<Digest>()
+    let subjects = this.#subjects()
+    for (let depth = 0; subjects.size > 0; depth += 1) {
+      for (const subject of subjects) asked.add(subject)
+      const all = await settled([...subjects].map((subject) => this.#below(subject)))
+      const entries = all.flatMap((below) => below.entries)
+      if (depth >= MAX_DEPTH && entries.length > 0) throw this.#tooMany(`deeper than ${MAX_DEPTH} levels`)
+      found.push(...entries)
+      const next = [...entries.map(({ digest }) => digest), ...all.flatMap((below) => below.own)]
+      subjects = new Set(next.filter((digest) => !asked.has(digest)))
+    }
+    return sortReferrers(found)
+  }
+
+  /** Tells what was left out. */
+  tell(): void {
+    const all = this.#leftOut.toSorted()
+    const left = all.length - MOST_NAMED
+    for (const one of all.slice(0, MOST_NAMED)) this.#warn(one)
+    if (left > 0) this.#warn(`and ${left} more such things are left out`)
+  }
+
+  #warn(what: string): void {
+    this.#options.onEvent?.({ type: 'warning', message: `${this.#image.source}: ${what}` })
+  }
+
+  #subjects(): Set<Digest> {
+    const { sourceDigest, digest, platforms } = this.#image
+    const isDerived = digest !== sourceDigest && platforms.every((one) => one.digest !== digest)
+    return new Set([sourceDigest, ...(isDerived ? [] : [digest]), ...platforms.map((one) => one.digest)])
+  }
+
+  async #below(subject: Digest): Promise<Below> {
+    const { lookup, choice } = this.#options
+    const { listed, tagged, unusable } = await lookup.of(this.#sources, subject)
+    this.#candidates += listed.size + tagged.size + unusable.size
+    if (this.#candidates > MAX_REFERRERS_OF_IMAGE) throw this.#tooMany(`more than ${MAX_REFERRERS_OF_IMAGE}`)
+    for (const digest of unusable) this.#leave(digest, { subject }, digestFault(digest))
+    // Harbor lists what it has found by cosign's tags, though it names no subject: it travels under its tag.
+    const byTag = new Set(tagged.values())
+    const own = [...listed.keys()].filter((digest) => this.#own.has(digest))
+    const candidates = [
+      ...[...listed]
+        .filter(([digest]) => !this.#own.has(digest))
+        .map(([digest, mediaType]) => ({
+          digest,
+          mediaType,
+          found: { subject },
+          isTagged: byTag.has(digest),
+        })),
+      ...[...tagged].map(([tag, digest]) => ({
+        digest,
+        mediaType: undefined,
+        found: { subject, tag },
+        isTagged: false,
+      })),
+    ]
+    const entries = await settled(candidates.map((candidate) => this.#examine(candidate)))
+    return { own, entries: entries.flat().filter((entry) => isChosen(entry, choice)) }
+  }
+
+  async #examine({ digest, mediaType, found, isTagged }: Candidate): Promise<ReferrerEntry[]> {
+    if (mediaType !== undefined && !isManifestOrIndexType(mediaType)) {
+      return this.#leave(
+        digest,
+        found,
+        `it is of type ${JSON.stringify(mediaType.slice(0, 100))}, which is neither a manifest nor an index`,
+      )
+    }
+    try {
+      const document = this.#limits.read(await this.#fetch(digest))
+      const fault = referrerFault(document, found)
+      if (isTagged && document.subject === undefined) return []
+      if (fault !== undefined) return this.#leave(digest, found, fault)
+      const root = { mediaType: document.mediaType, digest, size: document.bytes.length }
+      const closure = await closureOf(root, this.#load, this.#image.source, undefined, this.#limits)
+      return [referrerEntry(document, closure, found)]
+    } catch (error) {
+      const isOfContent = error instanceof AirgapError && OF_THE_CONTENT.has(error.code)
+      if (!isOfContent && !isHeldBack(error)) throw error
+      return this.#leave(digest, found, error.message)
+    }
+  }
+
+  #fetch(digest: Digest): Promise<ManifestOrIndex> {
+    const { cache, signal } = this.#options
+    return this.#request(() => cache.fetch(digest, this.#sources.all, signal))
+  }
+
+  #request<T>(work: () => Promise<T>): Promise<T> {
+    const { limit, signal } = this.#options
+    return limit(() => {
+      signal?.throwIfAborted()
+      this.#limits.check()
+      return work()
+    })
+  }
+
+  #leave(digest: string, { subject, tag }: Found, why: string): [] {
+    const name = this.#sources.all.at(-1)?.name
+    this.#leftOut.push(
+      tag === undefined
+        ? `${digest}, listed as referring to ${shortHex(subject)}, is left out: ${why}`
+        : `${name}:${tag} is left out: ${why}`,
+    )
+    return []
+  }
+
+  #tooMany(what: string): AirgapError {
+    return new AirgapError('REGISTRY', `${this.#image.source}: what refers to it is ${what}`, {
+      hint: TOO_MANY_REFERRERS,
+    })
+  }
+}

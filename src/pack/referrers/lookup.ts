@@ -1,0 +1,183 @@
+import type { LimitFunction } from 'p-limit'
+import { cosignTagsOf } from '../../bundle/referrers.ts'
+import type { ReferrerChoice } from '../../oci/referrer.ts'
+import { AirgapError, type ErrorCode } from '../../errors.ts'
+import type { Digest } from '../../oci/digest.ts'
+import type { Sources } from '../../registry/mirrors/sources.ts'
+import type { Repository } from '../../registry/repository.ts'
+import type { OnEvent } from '../../content/events.ts'
+import { isHeldBack, isOfOneImage } from '../../content/failures.ts'
+import type { DocumentCache } from '../sources.ts'
+
+/** What is listed as referring to a digest, and where cosign's tags for it lead. Nothing of it has been checked. */
+export interface Attached {
+  /** With the media types that the lists give. */
+  listed: Map<Digest, string>
+  tagged: Map<string, Digest>
+  /** Digests of other algorithms than ours, which are listed, too. */
+  unusable: Set<string>
+}
+
+export interface LookupOptions {
+  choice: Exclude<ReferrerChoice, 'none'>
+  resolveFrom: 'source' | 'mirror'
+  cache: DocumentCache
+  /** Holds all requests to a number at a time. */
+  limit: LimitFunction
+  signal?: AbortSignal | undefined
+  onEvent?: OnEvent | undefined
+}
+
+/** Faults by which a place is out of reach for whoever packs, rather than broken. */
+const OUT_OF_REACH: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'NETWORK',
+  'TLS',
+  'UNAUTHORIZED',
+  'DENIED',
+  'CREDENTIALS',
+])
+
+/**
+ * Asks registries what refers to a digest; each digest of a repository once a run.
+ *
+ * Mirrors often do not have what refers to their images. So the source is asked besides them, and what any of them
+ * knows counts; where cosign's tag leads to two things, the source's counts. A source that is out of reach is told of,
+ * once, where a mirror has answered. With `resolveFrom: 'mirror'` mirrors speak for the source: it is asked only where
+ * none of them answers.
+ */
+export class ReferrerLookup {
+  readonly #options: LookupOptions
+  readonly #known = new Map<string, Promise<Attached>>()
+  readonly #outOfReach = new Set<string>()
+  #listed = 0
+
+  constructor(options: LookupOptions) {
+    this.#options = options
+  }
+
+  /** @throws AirgapError where nobody who has to answer does. */
+  of(sources: Sources, subject: Digest): Promise<Attached> {
+    const key = JSON.stringify([subject, ...sources.all.map(({ name }) => name)])
+    const known = this.#known.get(key)
+    if (known) return known
+    const asked = this.#ask(sources, subject)
+    this.#known.set(key, asked)
+    asked.catch(() => this.#known.delete(key))
+    return asked
+  }
+
+  async #ask({ all, source }: Sources, subject: Digest): Promise<Attached> {
+    const authority = this.#options.resolveFrom === 'mirror' && all.length > 1 ? undefined : all.at(-1)
+    const others = all.filter((place) => place !== authority && (place !== source || all.length === 1))
+    const faults: AirgapError[] = []
+    const answers = await settled(
+      others.map(async (place) => {
+        try {
+          return [await this.#askAt(place, subject)]
+        } catch (error) {
+          if (!isOfOneImage(error)) throw error
+          faults.push(error)
+          place.onPassedOver?.(error)
+          return []
+        }
+      }),
+    )
+    const found = answers.flat()
+    if (authority) found.unshift(...(await this.#askAuthority(authority, subject, found.length > 0)))
+    else if (found.length === 0 && source) found.push(await this.#askAt(source, subject))
+    else if (found.length === 0 && faults[0]) throw faults[0]
+    return union(found)
+  }
+
+  async #askAuthority(place: Repository, subject: Digest, isAnswered: boolean): Promise<Attached[]> {
+    const { registry } = place
+    if (isAnswered && this.#outOfReach.has(registry)) return []
+    try {
+      return [await this.#askAt(place, subject)]
+    } catch (error) {
+      if (!isAnswered || !isOfOneImage(error) || !OUT_OF_REACH.has(error.code)) throw error
+      if (!this.#outOfReach.has(registry)) {
+        const message = `${registry} cannot be asked for signatures and whatever else refers to its images; what mirrors list is all that travels along: ${error.message}`
+        this.#options.onEvent?.({ type: 'warning', message })
+      }
+      this.#outOfReach.add(registry)
+      return []
+    }
+  }
+
+  /** What is listed is remembered for the run. */
+  #count({ registry }: Repository, listed: number): void {
+    this.#listed += listed
+    if (this.#listed <= MAX_LISTED) return
+    throw new AirgapError(
+      'REGISTRY',
+      `${registry} and others list more than ${MAX_LISTED} things that refer to these images, the most of one run`,
+      { hint: 'Make several bundles, each of a part of these images.' },
+    )
+  }
+
+  async #askAt(place: Repository, subject: Digest): Promise<Attached> {
+    const { choice, cache, limit, signal, onEvent } = this.#options
+    const once = <T>(work: () => Promise<T>): Promise<T> =>
+      limit(() => {
+        signal?.throwIfAborted()
+        return work()
+      })
+    return union(
+      await settled([
+        once(async () => {
+          const unusable = new Set<string>()
+          const listed = await place.referrers(subject, signal, (digest) => void unusable.add(digest))
+          this.#count(place, listed.length + unusable.size)
+          return {
+            listed: new Map(listed.map((one) => [one.digest, one.mediaType])),
+            tagged: new Map(),
+            unusable,
+          }
+        }),
+        ...cosignTagsOf(subject, choice).map((tag) =>
+          once(async () => {
+            const found = await place.resolveAttached(tag, subject, signal).catch((error: unknown) => {
+              if (!isHeldBack(error)) throw error
+              const message = `${place.name}:${tag} is left out: ${error.message}`
+              onEvent?.({ type: 'warning', message })
+              return undefined
+            })
+            if (found?.document) cache.add(found.document)
+            return {
+              listed: new Map(),
+              tagged: new Map(found ? [[tag, found.digest]] : []),
+              unusable: new Set<string>(),
+            }
+          }),
+        ),
+      ]),
+    )
+  }
+}
+
+/** Entries in all lists of a run together: fifty for each of ten thousand images. */
+const MAX_LISTED = 500_000
+
+/** What all of them have; of two that say otherwise, the first one's. */
+function union(all: readonly Attached[]): Attached {
+  const both: Attached = { listed: new Map(), tagged: new Map(), unusable: new Set() }
+  for (const { listed, tagged, unusable } of all.toReversed()) {
+    for (const digest of unusable) both.unusable.add(digest)
+    for (const [digest, mediaType] of listed) both.listed.set(digest, mediaType)
+    for (const [tag, digest] of tagged) both.tagged.set(tag, digest)
+  }
+  return both
+}
+
+/**
+ * What all of them come to, when all have ended.
+ * @throws what the first in their order has thrown.
+ */
+export async function settled<T>(all: readonly Promise<T>[]): Promise<T[]> {
+  const results = await Promise.allSettled(all)
+  return results.map((result) => {
+    if (result.status === 'rejected') throw result.reason
+    return result.value
+  })
+}

@@ -1,0 +1,177 @@
+import { FileWriter } from '../bundle/writer.ts'
+import type { AirgapError } from '../errors.ts'
+import type { OutputFile } from '../files/output-file.ts'
+import type { Digest } from '../oci/digest.ts'
+import { downloadBlob, type BlobSink } from '../registry/blobs/download.ts'
+import { blobProgress } from '../content/events.ts'
+import { likeness, tellFailure, tryEach } from '../content/failures.ts'
+import { imageByImage } from '../content/image-progress.ts'
+import { Unreachable } from '../content/unreachable.ts'
+import { partOf, unfinished } from './incomplete.ts'
+import type { Journal } from './journal/journal.ts'
+import type { PackOptions, PackPlan } from './plan.ts'
+import { signLate } from './late-signature.ts'
+import { takeUp, type FindBeginning } from './resume.ts'
+import {
+  FetchProgress,
+  summaryOf,
+  wantedBlobs,
+  type PackSummary,
+  type TakenUp,
+  type WantedBlob,
+} from './wanted.ts'
+
+/** Where a bundle is written to. Both are the caller's to keep or to remove when the run fails. */
+export interface PackTarget {
+  output: OutputFile
+  /** Knows what is in the output already, and is told of everything that gets there. */
+  journal: Journal
+  findBeginning?: FindBeginning | undefined
+}
+
+/**
+ * Takes what the unfinished file and earlier bundles have and fetches the rest, each blob hashed as it arrives, and
+ * writes it straight to its place. A blob that cannot be had does not stop the others. The file gets its name when
+ * everything is there.
+ *
+ * @throws AirgapError `INCOMPLETE` naming the images that lack something; the cause's own code where no blob could be had
+ *   and all for one kind of cause. Faults of the output at once, as they are; the signal's reason.
+ */
+export async function packToFile(
+  pack: PackPlan,
+  target: PackTarget,
+  options: PackOptions,
+): Promise<PackSummary> {
+  const { onEvent, unresolved = [] } = options
+  const { output, journal } = target
+  const writer = new FileWriter(output, pack.plan)
+  output.onSync = journal.syncing
+  await writer.begin()
+  if (journal.held.isNew) noteKnown(pack, journal)
+  output.syncSoon()
+  const all = wantedBlobs(pack)
+  const taken = await takeUp(pack, target, options)
+  const missing = all.filter(({ blob }) => !taken.finished.has(blob.descriptor.digest))
+  const reused = await copyReused(pack, missing, taken, target, options)
+  const rest = missing.filter(({ blob }) => !reused.has(blob.descriptor.digest))
+  const progress = new FetchProgress(pack, rest, reused, onEvent, taken)
+  const inOrder = imageByImage(
+    rest,
+    ({ entry }) => entry.size,
+    ({ blob }) => blob.images,
+  )
+  const unreachable = new Unreachable()
+  // Of several blobs that fail alike, one is told of; all are in the error.
+  const told = new Set<string>()
+  const onFailed = ({ blob }: WantedBlob, error: AirgapError): void => {
+    if (told.has(likeness(error)) || unreachable.isUntried(error)) return
+    told.add(likeness(error))
+    const source = blob.sources.at(-1)?.name ?? 'its image'
+    tellFailure(onEvent, { source, part: partOf(blob), error })
+  }
+  const { failed } = await tryEach(inOrder, { ...options, onFailed }, async ({ entry, blob }, signal) => {
+    const begun = taken.begun.get(blob.descriptor.digest)
+    using sink = new NotedSink({ entry, blob }, writer, journal, begun?.position ?? 0)
+    const registries = blob.sources.map(({ registry }) => registry)
+    await unreachable.ask(registries, () =>
+      downloadBlob(blob.sources, blob.descriptor, sink, {
+        client: options.client,
+        signal,
+        begun,
+        ...blobProgress(onEvent, begun?.position),
+      }),
+    )
+    sink.finish()
+    progress.done(blob, 'fetched')
+  })
+  const lacking = failed.map(({ item, error }) => ({ blob: item.blob, error }))
+  if (lacking.length > 0 || unresolved.length > 0) {
+    const { images } = pack.description
+    throw unfinished(output.path, images, { failed: unresolved, missing: lacking, blobs: all.length })
+  }
+  const certificate =
+    pack.late && (await signLate(pack.late, pack.plan.checksums, { writer, ...target }, options.signal))
+  await writer.finish(
+    options.signal,
+    {
+      keep: true,
+      beforeNaming: async () => {
+        journal.append({ complete: true })
+        await journal.flush()
+      },
+    },
+    certificate?.bundleJson,
+  )
+  const summary = summaryOf(pack, ({ descriptor }) => reused.has(descriptor.digest), taken)
+  return { ...summary, ...(certificate ? { certificate } : {}) }
+}
+
+/** Configs that were read for the plan are written already; a later run need not know them so early. */
+function noteKnown({ plan }: PackPlan, journal: Journal): void {
+  for (const { read, digest, size } of plan.entries) {
+    if (read && digest !== undefined) journal.append({ blob: digest, finished: size })
+  }
+}
+
+async function copyReused(
+  { reuse }: PackPlan,
+  missing: readonly WantedBlob[],
+  { begun }: TakenUp,
+  { output, journal }: PackTarget,
+  options: PackOptions,
+): Promise<ReadonlySet<Digest>> {
+  const wanted = missing.filter(
+    ({ blob: { descriptor } }) => reuse?.has(descriptor) && !begun.has(descriptor.digest),
+  )
+  // A copy is hashed as it is written: until it is found good, there is nothing in its place.
+  for (const { blob } of wanted) journal.settled(blob.descriptor.digest, 0)
+  const entries = wanted.map(({ entry }) => entry)
+  const good = (await reuse?.copy(entries, output, options)) ?? new Set()
+  for (const { entry, blob } of wanted) {
+    const { digest } = blob.descriptor
+    if (good.has(digest)) journal.append({ blob: digest, finished: entry.size })
+  }
+  if (journal.held.isCopied) return good
+  // Where they came from may be gone when they are needed again.
+  if (good.size > 0 || begun.size > 0) await output.sync()
+  journal.append({ copied: true })
+  return good
+}
+
+/** Writes a blob to its place in the bundle, and tells the journal how far it is. */
+class NotedSink implements BlobSink {
+  readonly restartable = true
+  readonly #wanted: WantedBlob
+  readonly #writer: FileWriter
+  readonly #journal: Journal
+  /** Bytes that are in their place, from the first one on. */
+  #position: number
+
+  constructor(wanted: WantedBlob, writer: FileWriter, journal: Journal, position: number) {
+    this.#wanted = wanted
+    this.#writer = writer
+    this.#journal = journal
+    this.#position = position
+  }
+
+  async write(bytes: Uint8Array, position: number): Promise<void> {
+    const { entry, blob } = this.#wanted
+    const { digest } = blob.descriptor
+    // Begun anew: what was there is about to be written over.
+    if (position < this.#position) this.#journal.settled(digest, position)
+    await this.#writer.writeContent(entry, bytes, position)
+    this.#journal.isWorthKeeping = true
+    this.#position = position + bytes.length
+    this.#journal.written(digest, this.#position, entry.size)
+  }
+
+  finish(): void {
+    const { entry, blob } = this.#wanted
+    this.#journal.append({ blob: blob.descriptor.digest, finished: entry.size })
+  }
+
+  /** Notes how far it is when nothing more is written. */
+  [Symbol.dispose](): void {
+    this.#journal.settled(this.#wanted.blob.descriptor.digest, this.#position)
+  }
+}

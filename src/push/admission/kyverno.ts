@@ -1,0 +1,125 @@
+import type { PublicKey } from '../../trust/keys.ts'
+import { pemOf, prefixOf, refuseIpv6, type PolicyFile, type PolicyInputs } from './policy.ts'
+import { commentedYaml } from './yaml.ts'
+
+const API = 'kyverno.io/v1'
+const PODS = { any: [{ resources: { kinds: ['Pod'] } }] }
+const SIGNED = 'airgap-signed-images'
+const REFERENCES = 'airgap-image-references'
+
+/** Kyverno's policies: one for signatures, one for how workloads name images. */
+export function kyvernoPolicies({ targets, keys }: PolicyInputs): PolicyFile {
+  refuseIpv6(targets, 'Kyverno')
+  const patterns = targets.map((target) => `${prefixOf(target)}/*`)
+  const signed = signedImages(patterns, keys)
+  const references = imageReferences(patterns)
+  const text = [
+    commentedYaml(signed, SIGNED_HEAD, [
+      [
+        ['spec', 'validationFailureAction'],
+        'Refuse, not only report. Said twice, since Kyverno moves this from the policy to its rules.',
+      ],
+      [['spec', 'failurePolicy'], 'Nothing is admitted while Kyverno cannot be asked.'],
+      [
+        ['spec', 'rules', 0, 'verifyImages', 0, 'imageReferences'],
+        '* stands for any characters, / included.',
+      ],
+      [['spec', 'rules', 0, 'verifyImages', 0, 'mutateDigest'], 'Tags become the digests that were checked.'],
+      [['spec', 'rules', 0, 'verifyImages', 0, 'attestors'], 'A signature by one of these keys suffices.'],
+      [
+        ['spec', 'rules', 0, 'verifyImages', 0, 'attestors', 0, 'entries', 0, 'keys', 'rekor'],
+        'No transparency log and no log of certificates: there is none in here, and a key needs none.',
+      ],
+    ]),
+    commentedYaml(references, REFERENCES_HEAD, [
+      [['spec', 'rules', 0], 'Images of any other registry are refused, signed or not.'],
+      [['spec', 'rules', 1], 'A tag that moves says nothing; an image without a tag means :latest.'],
+      [['spec', 'rules', 3], 'The digest is what was checked; the policy above puts it in.'],
+    ]),
+  ].join('---\n')
+  return {
+    name: 'kyverno.yaml',
+    about: 'Kyverno: kubectl apply -f kyverno.yaml',
+    text,
+    documents: [signed, references],
+  }
+}
+
+const SIGNED_HEAD = [
+  'Kyverno: images of the private registry run only with a signature by the key that push --sign-images has.',
+  'It does not say which image is meant by a tag: a signed image passes under any name. The nodes can be held to names, too (airgap policy containers).',
+]
+
+const REFERENCES_HEAD = ['Kyverno: images come from the private registry, and are named by digest.']
+
+function signedImages(imageReferences: string[], keys: readonly PublicKey[]): Record<string, unknown> {
+  const entries = keys.map((key) => ({
+    keys: {
+      publicKeys: pemOf(key),
+      rekor: { ignoreTlog: true },
+      ctlog: { ignoreSCT: true },
+    },
+  }))
+  return {
+    apiVersion: API,
+    kind: 'ClusterPolicy',
+    metadata: { name: SIGNED },
+    spec: {
+      validationFailureAction: 'Enforce',
+      background: false,
+      failurePolicy: 'Fail',
+      rules: [
+        {
+          name: 'signature',
+          match: PODS,
+          verifyImages: [
+            {
+              type: 'Cosign',
+              failureAction: 'Enforce',
+              imageReferences,
+              mutateDigest: true,
+              verifyDigest: true,
+              required: true,
+              attestors: [{ count: 1, entries }],
+            },
+          ],
+        },
+      ],
+    },
+  }
+}
+
+function imageReferences(patterns: readonly string[]): Record<string, unknown> {
+  return {
+    apiVersion: API,
+    kind: 'ClusterPolicy',
+    metadata: { name: REFERENCES },
+    spec: {
+      validationFailureAction: 'Enforce',
+      background: true,
+      failurePolicy: 'Fail',
+      rules: [
+        rule('registry', `Images have to come from ${patterns.join(' or ')}.`, patterns.join(' | ')),
+        rule('tag', 'The tag :latest, or none, is not accepted.', '!*:latest'),
+        rule('tag-with-digest', 'The tag :latest is not accepted, with a digest neither.', '!*:latest@*'),
+        rule('digest', 'Images have to be named by digest (@sha256:…).', '*@sha256:*'),
+      ],
+    },
+  }
+}
+
+/** Every image of a pod has to match. `=(…)`: only where there are such containers. */
+function rule(name: string, message: string, image: string): Record<string, unknown> {
+  const images = [{ image }]
+  return {
+    name,
+    match: PODS,
+    validate: {
+      failureAction: 'Enforce',
+      message,
+      pattern: {
+        spec: { '=(initContainers)': images, '=(ephemeralContainers)': images, containers: images },
+      },
+    },
+  }
+}

@@ -1,0 +1,104 @@
+import { AirgapError, type Problem } from '../../errors.ts'
+import { isRegistryHost, isRepository, nameOf } from '../../oci/reference.ts'
+import { hostPart, mapName, type NamingOptions } from '../names.ts'
+import { prefixOf, type PolicyInputs } from './policy.ts'
+
+/** Names that begin with `scope` stand for those that begin with `signed`, which the signatures have. */
+export interface Scope {
+  scope: string
+  signed: string
+}
+
+/** The registries that most images come from, for full names where nobody says which. */
+export const USUAL_SOURCES = [
+  'docker.io',
+  'gcr.io',
+  'ghcr.io',
+  'mcr.microsoft.com',
+  'public.ecr.aws',
+  'quay.io',
+  'registry.k8s.io',
+]
+
+/**
+ * Where in the target the names of sources are, for `remapIdentity` of containers/image: a beginning of a name there,
+ * and what it stands for. Made by the rules by which push makes names.
+ *
+ * @throws AirgapError `USAGE` where these rules lead from several sources to one place, or to no beginning of a name.
+ */
+export function scopesOf(inputs: PolicyInputs): Scope[] {
+  const { targets, path, maps } = inputs
+  const sources = new Set([...inputs.sources.map((text) => checkSource(text)), ...namesOf(inputs)])
+  if (path !== 'flat') for (const { from } of maps) sources.add(checkSource(from))
+  if (sources.size === 0) {
+    if (path !== 'full') throw noSources(path)
+    for (const source of USUAL_SOURCES) sources.add(source)
+  }
+  const scopes: Scope[] = []
+  for (const target of targets) {
+    for (const signed of [...sources].toSorted()) {
+      const place = placeOf(signed, { target, path, maps })
+      scopes.push({ scope: [prefixOf(target), place].filter(Boolean).join('/'), signed })
+    }
+  }
+  refuseConflicts(scopes)
+  return scopes
+}
+
+/** Under full names a registry says it all; the other rules depend on the repository. */
+function namesOf({ images, path }: PolicyInputs): string[] {
+  return images.map((reference) => (path === 'full' ? reference.registry : nameOf(reference)))
+}
+
+/** @throws AirgapError `USAGE` */
+export function checkSource(text: string): string {
+  const slash = text.indexOf('/')
+  const registry = slash < 0 ? text : text.slice(0, slash)
+  const isQualified = /[.:]/.test(registry) || registry === 'localhost'
+  if (isQualified && isRegistryHost(registry) && (slash < 0 || isRepository(text.slice(slash + 1))))
+    return text
+  throw new AirgapError(
+    'USAGE',
+    `${JSON.stringify(text)} is not a registry that images come from, with a path or without`,
+    {
+      hint: 'Write it as `airgap list` and the receipt have it, without tag and digest: docker.io, quay.io/prometheus.',
+    },
+  )
+}
+
+function placeOf(source: string, naming: NamingOptions): string {
+  const slash = source.indexOf('/')
+  if (slash >= 0) {
+    return mapName({ registry: source.slice(0, slash), repository: source.slice(slash + 1) }, naming)
+  }
+  if (naming.path === 'flat') throw noSources('flat')
+  const mapped = naming.maps.find(({ from }) => from === source)
+  if (mapped) return mapped.to
+  return naming.path === 'full' ? hostPart(source) : ''
+}
+
+/** A name in the target has to stand for one name, or nobody can say which image is meant. */
+function refuseConflicts(scopes: readonly Scope[]): void {
+  const problems: Problem[] = []
+  for (const [scope, alike] of Map.groupBy(scopes, (one) => one.scope)) {
+    if (alike.length < 2) continue
+    problems.push({ entry: scope, message: alike.map(({ signed }) => signed).join(', ') })
+  }
+  if (problems.length === 0) return
+  throw new AirgapError('USAGE', 'several sources have one place in the target', {
+    problems,
+    hint: 'Name the repositories instead of the registries: --source docker.io/library --source quay.io/prometheus, or --images-from with the list that is packed.',
+  })
+}
+
+function noSources(path: string): AirgapError {
+  return new AirgapError(
+    'USAGE',
+    `with --path ${path} a name in the target does not say which registry its image is from`,
+    {
+      hint: `Name the images: --images-from with the list that is packed (airgap inspect k8s.tar --json | jq -r '.images[].source')${
+        path === 'flat' ? '' : ', or --source docker.io for all that comes from one registry'
+      }.`,
+    },
+  )
+}

@@ -1,0 +1,136 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { AirgapError } from '../errors.ts'
+import { cosignFault, lackingLayers, parseCosignTag } from '../oci/cosign.ts'
+import { digestOf, type Digest } from '../oci/digest.ts'
+import { parseStrictJson } from '../oci/json.ts'
+import type { Descriptor, Manifest, ManifestOrIndex } from '../oci/manifest.ts'
+import { isImageConfigType, OCI_CONFIG, OCI_MANIFEST } from '../oci/media-types.ts'
+import type { Repository } from '../registry/repository.ts'
+import { readCosignTag, taken } from './read-cosign-tag.ts'
+import { isUnusable, putSmallBlob } from './small-blob.ts'
+
+/** How often the manifest is written at most, when others write it at the same time. */
+const MAX_ROUNDS = 5
+const PAUSE_MS = 50
+/** cosign refuses manifests with more layers (pkg/oci/remote, maxLayers). */
+const MAX_LAYERS = 1000
+/** What registries take as a rule. Bytes. */
+const MAX_MANIFEST = 4 * 1024 * 1024
+const MAX_CONFIG = 1024 * 1024
+
+/**
+ * Puts layers under one of cosign's tags (`sha256-<hex>.sig`, `.att`, `.sbom`), as cosign does it: one manifest, one
+ * layer for each signature. What is there already stays, layer for layer, and stays in front. The blobs of the layers
+ * have to be there. The manifest is read back; others may write it at the same time, so it is written again while
+ * anything of it is missing, a bounded number of times.
+ *
+ * @returns the digest of the manifest that has all of them.
+ * @throws AirgapError `REGISTRY` where the tag is something else than such a manifest, another SBOM (cosign takes one
+ *   alone), or where it would become too large; it is left as it is. Those of every request.
+ */
+export async function addToCosignTag(
+  repository: Repository,
+  tag: string,
+  layers: readonly Descriptor[],
+  signal?: AbortSignal,
+): Promise<Digest> {
+  let written: Descriptor[] = []
+  for (let round = 0; round <= MAX_ROUNDS; round += 1) {
+    const there = await readCosignTag(repository, tag, signal)
+    const now = there?.layers ?? []
+    // What was there before and is not there now was lost to somebody who wrote at the same time, or by us.
+    const { lacking, fault } = whatIsLacking(there, tag, [...written, ...layers])
+    if (fault !== undefined) throw taken(repository, tag, fault)
+    if (there && lacking.length === 0) return there.digest
+    if (round === MAX_ROUNDS) break
+    if (round > 0) await sleep(Math.random() * PAUSE_MS * round, undefined, signal ? { signal } : {})
+    written = [...now, ...lacking]
+    const bytes = await longerManifest(repository, tag, there, written, signal)
+    const mediaType = there?.mediaType ?? OCI_MANIFEST
+    await repository.putManifest(tag, { bytes, mediaType, digest: digestOf(bytes) }, signal)
+  }
+  throw new AirgapError(
+    'REGISTRY',
+    `cannot add to ${repository.name}:${tag}: it does not keep what is put there, or others write it again and again at the same time`,
+    { hint: 'Push again when they have finished. A registry may also forbid that tags are set anew.' },
+  )
+}
+
+/**
+ * Which layers the manifest under one of cosign's tags lacks, or why none can be added to it.
+ * @param there undefined where the tag is free.
+ */
+export function whatIsLacking(
+  there: ManifestOrIndex | undefined,
+  tag: string,
+  layers: readonly Descriptor[],
+): { lacking: Descriptor[]; fault?: string } {
+  const parsed = parseCosignTag(tag)
+  if (!parsed) throw new AirgapError('INTERNAL', `${tag} is none of cosign's tags`)
+  const fault = there && cosignFault(there, parsed)
+  if (fault !== undefined || there?.kind === 'index') return { lacking: [], fault: fault ?? 'it is an index' }
+  const lacking = lackingLayers(there?.layers ?? [], layers)
+  const isSecond = there !== undefined && parsed.kind === 'sbom' && lacking.length > 0
+  return isSecond ? { lacking: [], fault: 'it is another SBOM, and cosign takes but one' } : { lacking }
+}
+
+/** What is there with other layers, and a config that goes with them; members that we do not know are kept. */
+async function longerManifest(
+  repository: Repository,
+  tag: string,
+  there: Manifest | undefined,
+  layers: readonly Descriptor[],
+  signal: AbortSignal | undefined,
+): Promise<Buffer> {
+  const before: object = there
+    ? (JSON.parse(Buffer.from(there.bytes).toString('utf8')) as object)
+    : { schemaVersion: 2, mediaType: OCI_MANIFEST }
+  const config = await configFor(repository, there, layers, signal)
+  const bytes = Buffer.from(JSON.stringify({ ...before, config, layers }))
+  if (layers.length <= MAX_LAYERS && bytes.length <= MAX_MANIFEST) return bytes
+  throw new AirgapError(
+    'REGISTRY',
+    `${repository.name}:${tag} has ${there?.layers.length ?? 0} layers already, and would become too large with ${layers.length}: tools read ${MAX_LAYERS} layers, registries take 4 MiB`,
+    {
+      hint: 'Find out who writes so many signatures there; when the tag has been tidied up, push again.',
+    },
+  )
+}
+
+/** cosign's config is one of an image whose layers are the signatures. One of another kind stays as it is. */
+async function configFor(
+  repository: Repository,
+  there: Manifest | undefined,
+  layers: readonly Descriptor[],
+  signal: AbortSignal | undefined,
+): Promise<Descriptor> {
+  if (there && !isImageConfigType(there.config.mediaType)) return there.config
+  const before = there ? await readConfig(repository, there, signal) : {}
+  const never = '0001-01-01T00:00:00Z'
+  const config = {
+    architecture: '',
+    created: never,
+    os: '',
+    config: {},
+    ...before,
+    history: layers.map(() => ({ created: never })),
+    rootfs: { type: 'layers', diff_ids: layers.map(({ digest }) => digest) },
+  }
+  const bytes = Buffer.from(JSON.stringify(config))
+  return putSmallBlob(repository, bytes, there?.config.mediaType ?? OCI_CONFIG, signal)
+}
+
+/** What the config says; nothing where it says nothing of use. No signature depends on it. */
+async function readConfig(
+  repository: Repository,
+  { config }: Manifest,
+  signal: AbortSignal | undefined,
+): Promise<object> {
+  try {
+    const value = parseStrictJson(await repository.fetchSmallBlob(config, MAX_CONFIG, signal), 'config')
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : {}
+  } catch (error) {
+    if (isUnusable(error)) return {}
+    throw error
+  }
+}

@@ -1,0 +1,296 @@
+import type { ImageEntry } from '../bundle/description.ts'
+import type { ReferrerChoice } from '../oci/referrer.ts'
+import { AirgapError, type ErrorCode, type Problem } from '../errors.ts'
+import type { Digest } from '../oci/digest.ts'
+import type { RegistryClient } from '../registry/client.ts'
+import { projectOf, type ProjectVisibility } from '../registry/vendors/harbor.ts'
+import type { Repository } from '../registry/repository.ts'
+import type { OpenedBundle } from '../verify/opened-bundle.ts'
+import type { ImageGraph } from '../verify/opened-bundle.ts'
+import { isOfOneImage } from '../content/failures.ts'
+import type { DocumentNode } from '../content/graph.ts'
+import { inParallel } from '../content/parallel.ts'
+import { digestAt } from './missing-content.ts'
+import { noneCanBe } from './push-failures.ts'
+import { nameImages, type NamingOptions, type TargetName } from './names.ts'
+import { planProjects, type PlannedProject } from './projects.ts'
+import { fatesOf, planReferrers, type PlannedReferrer, type ReferrerFate } from './referrers/plan.ts'
+import { planSourceIndexes, type PlannedIndex } from './source-index.ts'
+
+/** An image on its way to the target. */
+export interface PlannedImage {
+  image: ImageEntry
+  graph: ImageGraph
+  name: TargetName
+  repository: Repository
+  /** What the tag points to now; undefined when there is no such tag. */
+  tagNow: Digest | undefined
+  /** What becomes of all that travels along with it. */
+  fates: readonly ReferrerFate[]
+  /** Why the target cannot be asked about this image, which is then left; nothing of it is in the plan. */
+  fault?: AirgapError
+}
+
+/** A blob, and the target's repositories that need it. */
+export interface PlannedBlobTransfer {
+  digest: Digest
+  /** Bytes. */
+  size: number
+  present: Repository[]
+  missing: Repository[]
+  /** Repositories that claim to have it with another length: what they have is damaged. */
+  damaged: Repository[]
+}
+
+/** A manifest or index, and a repository that needs it. */
+export interface PlannedManifest {
+  document: DocumentNode
+  repository: Repository
+  isPresent: boolean
+}
+
+/** What a push will do, found out without sending anything. */
+export interface PushPlan {
+  images: PlannedImage[]
+  blobs: PlannedBlobTransfer[]
+  /** Children before parents. */
+  manifests: PlannedManifest[]
+  /** What refers to the images: signatures, attestations, SBOMs. */
+  referrers: PlannedReferrer[]
+  /** Sources' own indexes, put behind everything else; only where they are asked for. */
+  sourceIndexes: PlannedIndex[]
+  /** A Harbor's projects that are created before anything is sent; only where that is asked for. */
+  projects: PlannedProject[]
+  /** Bytes that will be uploaded; what can be mounted is not among them. */
+  uploadBytes: number
+  uploadCount: number
+  mountCount: number
+}
+
+/** After these there is no point in asking about the next image, and a wrong password must not be tried again and again. */
+const STOPS_PLANNING = new Set<ErrorCode>(['NETWORK', 'TLS', 'RATE_LIMITED', 'UNAUTHORIZED', 'CREDENTIALS'])
+
+export interface PlanPushOptions extends NamingOptions {
+  client: RegistryClient
+  /** Which of the bundle's images to push. */
+  select?: (image: ImageEntry) => boolean
+  moveTags?: boolean
+  /** Create a Harbor's projects that are missing. */
+  createProjects?: ProjectVisibility | undefined
+  /** Also put the indexes of sources of which only some platforms are delivered. */
+  sparseIndex?: boolean
+  /** What of all that travels along with the images is put, too. Default `all`. */
+  referrers?: ReferrerChoice | undefined
+  /** Makes of a refusal what it means, for images that are left while others go on. */
+  explain?: (error: AirgapError) => Promise<AirgapError>
+  concurrency?: number
+  signal?: AbortSignal
+}
+
+/**
+ * Names the images, asks the target what it has, and lists what is missing. Sends nothing. An image that the target
+ * refuses to be asked about does not stop the others.
+ *
+ * @throws AirgapError `NAME_CONFLICT`, `INVALID_TARGET_NAME`, `TAG_WOULD_MOVE`, `USAGE`, each with every case;
+ * and the registry's errors.
+ */
+export async function planPush(opened: OpenedBundle, options: PlanPushOptions): Promise<PushPlan> {
+  const graphs = opened.images.filter(({ image }) => options.select?.(image) ?? true)
+  if (graphs.length === 0) {
+    throw new AirgapError('USAGE', 'no image of the bundle is left to push', {
+      hint: 'Look at --include and --exclude; `airgap inspect` shows the names that they are compared with.',
+    })
+  }
+  const names = nameImages(
+    graphs.map(({ image }) => image),
+    options,
+  )
+  const { client, target, createProjects } = options
+  const paths = [...names.values()].map(({ repository }) => repository)
+  const projects = createProjects
+    ? await planProjects(paths, createProjects, { ...options, client, registry: target.registry })
+    : []
+  const absent = new Set(projects.map(({ name }) => name))
+  // What is in a project that there is not need not be asked for, and Harbor would refuse the question.
+  const isAbsent = ({ repository }: Repository): boolean => absent.has(projectOf(repository) ?? '')
+  const repositories = new Map<string, Repository>()
+  const repositoryOf = (path: string): Repository => {
+    const known = repositories.get(path) ?? client.repository(target.registry, path)
+    repositories.set(path, known)
+    return known
+  }
+  client.expect(
+    target.registry,
+    graphs.flatMap(({ image }) => names.get(image)?.repository ?? []),
+    'pull,push',
+  )
+  const images = await inParallel(graphs, options, async (graph, signal): Promise<PlannedImage> => {
+    const name = names.get(graph.image)
+    if (!name) throw new AirgapError('INTERNAL', `${graph.image.source} has got no name`)
+    const repository = repositoryOf(name.repository)
+    const fates = fatesOf({ image: graph.image, graph }, options)
+    const planned = { image: graph.image, graph, name, repository, tagNow: undefined, fates }
+    try {
+      const tagNow = isAbsent(repository) ? undefined : await digestAt(repository, name.tag, signal)
+      return { ...planned, tagNow }
+    } catch (error) {
+      if (signal.aborted || !isOfOneImage(error) || STOPS_PLANNING.has(error.code)) throw error
+      return { ...planned, fault: error }
+    }
+  })
+  const askable = images.filter(({ fault }) => fault === undefined)
+  if (askable.length === 0) throw noneCanBe(images)
+  const { explain } = options
+  for (const planned of images) {
+    if (planned.fault && explain) planned.fault = await explain(planned.fault)
+  }
+  const sourceIndexes = options.sparseIndex ? await planSourceIndexes(askable, options, isAbsent) : []
+  if (!options.moveTags) refuseMovedTags(images, sourceIndexes)
+
+  const referrers = await planReferrers(askable, opened, options, isAbsent)
+  const blobs = await inParallel(blobNeeds(askable, referrers), options, (need, signal) =>
+    locateBlob(need, isAbsent, signal),
+  )
+  client.expectSources(target.registry, mountSources(blobs))
+  // What a tag points to is there.
+  const known = new Set(askable.map(({ repository, tagNow }) => `${repository.name} ${tagNow}`))
+  const manifests = await inParallel(
+    manifestNeeds(askable),
+    options,
+    async (need, signal): Promise<PlannedManifest> => {
+      if (isAbsent(need.repository)) return { ...need, isPresent: false }
+      if (known.has(`${need.repository.name} ${need.document.digest}`)) return { ...need, isPresent: true }
+      const { repository, document } = need
+      return { ...need, isPresent: (await digestAt(repository, document.digest, signal)) === document.digest }
+    },
+  )
+  return {
+    images,
+    blobs,
+    manifests,
+    referrers,
+    sourceIndexes,
+    projects,
+    uploadCount: blobs.reduce((sum, blob) => sum + uploadsOf(blob).length, 0),
+    uploadBytes: blobs.reduce((sum, blob) => sum + blob.size * uploadsOf(blob).length, 0),
+    mountCount: blobs.reduce((sum, blob) => sum + mountsOf(blob).length, 0),
+  }
+}
+
+function refuseMovedTags(images: readonly PlannedImage[], indexes: readonly PlannedIndex[]): void {
+  const problems: Problem[] = images
+    .filter(({ image, tagNow }) => tagChange(tagNow, image.digest) === 'moved')
+    .map((planned) => ({
+      entry: tagName(planned),
+      message: `is ${planned.tagNow}, and ${planned.image.source} would make it ${planned.image.digest}`,
+    }))
+  for (const { repository, tag, tagNow, digest } of indexes) {
+    if (tagChange(tagNow, digest) !== 'moved') continue
+    problems.push({
+      entry: `${repository.name}:${tag}`,
+      message: `is ${tagNow}, and a source index would make it ${digest}`,
+    })
+  }
+  if (problems.length === 0) return
+  throw new AirgapError(
+    'TAG_WOULD_MOVE',
+    `${problems.length === 1 ? 'a tag' : `${problems.length} tags`} in the target would move to another digest`,
+    {
+      problems,
+      hint: 'Nothing was sent. If the tags are to move, use --move-tags; the receipt then records the old digests.',
+    },
+  )
+}
+
+interface BlobNeed {
+  digest: Digest
+  size: number
+  repositories: Set<Repository>
+}
+
+/** Each blob once, with the repositories that need it, in a fixed order. */
+function blobNeeds(images: readonly PlannedImage[], referrers: readonly PlannedReferrer[]): BlobNeed[] {
+  const needs = new Map<Digest, BlobNeed>()
+  for (const { graph, repository } of [...images, ...referrers]) {
+    for (const [digest, { size }] of graph.closure.blobs) {
+      const need = needs.get(digest) ?? { digest, size, repositories: new Set() }
+      need.repositories.add(repository)
+      needs.set(digest, need)
+    }
+  }
+  return [...needs.values()]
+}
+
+function manifestNeeds(
+  images: readonly PlannedImage[],
+): { document: DocumentNode; repository: Repository }[] {
+  const needs = new Map<string, { document: DocumentNode; repository: Repository }>()
+  for (const { graph, repository } of images) {
+    for (const document of graph.closure.documents.values()) {
+      const key = `${repository.name} ${document.digest}`
+      if (!needs.has(key)) needs.set(key, { document, repository })
+    }
+  }
+  return [...needs.values()]
+}
+
+/** A registry that says it has a blob may have a damaged one: at least the length has to be right. */
+async function locateBlob(
+  need: BlobNeed,
+  isAbsent: (repository: Repository) => boolean,
+  signal: AbortSignal,
+): Promise<PlannedBlobTransfer> {
+  const found: PlannedBlobTransfer = {
+    digest: need.digest,
+    size: need.size,
+    present: [],
+    missing: [],
+    damaged: [],
+  }
+  for (const repository of need.repositories) {
+    const there = isAbsent(repository) ? undefined : await repository.statBlob(need.digest, signal)
+    if (!there) found.missing.push(repository)
+    else if (there.size !== undefined && there.size !== need.size) found.damaged.push(repository)
+    else found.present.push(repository)
+  }
+  return found
+}
+
+/** The full name in the target, with the tag. */
+export function tagName({ repository, name }: Pick<PlannedImage, 'repository' | 'name'>): string {
+  return `${repository.name}:${name.tag}`
+}
+
+/** What becomes of a tag that points to `before` now, when it is set to `digest`. */
+export function tagChange(before: Digest | undefined, digest: Digest): 'created' | 'unchanged' | 'moved' {
+  if (before === undefined) return 'created'
+  return before === digest ? 'unchanged' : 'moved'
+}
+
+/** The repositories that get the bytes; the other missing ones mount them from there. */
+export function uploadsOf({ present, missing, damaged }: PlannedBlobTransfer): Repository[] {
+  if (damaged.length > 0) return damaged
+  return present.length > 0 ? [] : missing.slice(0, 1)
+}
+
+/** The repository of the target that the others mount a blob from. */
+function mountSource(blob: PlannedBlobTransfer): Repository | undefined {
+  return blob.present[0] ?? uploadsOf(blob)[0]
+}
+
+/** Those of the most mounts first. */
+function mountSources(blobs: readonly PlannedBlobTransfer[]): string[] {
+  const mounts = new Map<string, number>()
+  for (const blob of blobs) {
+    const source = mountSource(blob)?.repository
+    const count = mountsOf(blob).length
+    if (source !== undefined && count > 0) mounts.set(source, (mounts.get(source) ?? 0) + count)
+  }
+  return [...mounts].toSorted(([, a], [, b]) => b - a).map(([repository]) => repository)
+}
+
+/** The repositories that mount it from another one of the target. */
+export function mountsOf(blob: PlannedBlobTransfer): Repository[] {
+  const uploads = new Set(uploadsOf(blob))
+  return blob.missing.filter((repository) => !uploads.has(repository))
+}

@@ -1,0 +1,125 @@
+import { AirgapError, type Problem } from '../errors.ts'
+import { shellWord } from '../text.ts'
+import type { RegistryClient } from '../registry/client.ts'
+import {
+  isProjectName,
+  projectOf,
+  type ProjectState,
+  type ProjectVisibility,
+} from '../registry/vendors/harbor.ts'
+import { inParallel } from '../content/parallel.ts'
+
+/** A project of a Harbor that has to be created before anything can be pushed into it. */
+export interface PlannedProject {
+  name: string
+  visibility: ProjectVisibility
+}
+
+export interface ProjectOptions {
+  client: RegistryClient
+  registry: string
+  concurrency?: number
+  signal?: AbortSignal
+}
+
+/** The projects that repositories belong to, each with one of its repositories. */
+export function projectsOf(repositories: Iterable<string>): Map<string, string> {
+  const projects = new Map<string, string>()
+  for (const repository of repositories) {
+    const project = projectOf(repository)
+    if (project !== undefined && !projects.has(project)) projects.set(project, repository)
+  }
+  return projects
+}
+
+/**
+ * Finds out which projects of a Harbor are missing. Creates nothing.
+ *
+ * @param repositories paths in the target.
+ * @throws AirgapError `USAGE` when the registry is no Harbor; `INVALID_TARGET_NAME` with every name that cannot be in
+ *   a project, every project that cannot have its name, and every one that takes no pushes; those of the registry.
+ */
+export async function planProjects(
+  repositories: readonly string[],
+  visibility: ProjectVisibility,
+  options: ProjectOptions,
+): Promise<PlannedProject[]> {
+  const { client, registry, signal } = options
+  const harbor = await client.harbor(registry, { isAsked: true, signal })
+  if (!harbor) {
+    throw new AirgapError('USAGE', `--create-projects: ${registry} is not a Harbor`, {
+      hint: 'Only Harbor has projects that have to be there before a push. Leave the flag out.',
+    })
+  }
+  const outside = outsideProjects(registry, repositories)
+  if (outside) throw outside
+  const names = [...projectsOf(repositories)]
+  const invalid = names.filter(([name]) => !isProjectName(name))
+  if (invalid.length > 0) {
+    throw new AirgapError('INVALID_TARGET_NAME', 'Harbor has no projects with such names', {
+      problems: invalid.map(([name, repository]) => ({
+        entry: name,
+        message: `of ${repository}: lower-case letters and digits, joined by one ".", "_" or "-" each, are what it takes`,
+      })),
+      hint: `Put a project of your own in front (${registry}/PROJECT), or use --map FROM=TO.`,
+    })
+  }
+  const states = await inParallel(names, options, ([name, repository], either) =>
+    harbor.project(name, repository, either),
+  )
+  const inState = (state: ProjectState): string[] =>
+    names.filter((_, i) => states[i] === state).map(([name]) => name)
+  const caches = inState('proxy-cache')
+  if (caches.length > 0) throw proxyCache(registry, caches)
+  return inState('missing').map((name) => ({ name, visibility }))
+}
+
+/** The error for repositories of one part, which Harbor has no place for; undefined when there are none. */
+export function outsideProjects(registry: string, repositories: readonly string[]): AirgapError | undefined {
+  const problems: Problem[] = [...new Set(repositories)]
+    .filter((repository) => projectOf(repository) === undefined)
+    .map((repository) => ({
+      entry: `${registry}/${repository}`,
+      message: 'would stand outside of all projects',
+    }))
+  if (problems.length === 0) return undefined
+  return new AirgapError(
+    'INVALID_TARGET_NAME',
+    `${registry} is a Harbor, where every image is in a project: names have at least two parts`,
+    { problems, hint: `Name a project for them: airgap push BUNDLE ${shellWord(`${registry}/PROJECT`)}` },
+  )
+}
+
+export function proxyCache(registry: string, projects: readonly string[]): AirgapError {
+  const [first = ''] = projects
+  return new AirgapError(
+    'INVALID_TARGET_NAME',
+    projects.length === 1
+      ? `the project ${first} on ${registry} is a proxy cache, which takes no pushes`
+      : `${projects.length} of the projects on ${registry} are proxy caches, which take no pushes`,
+    {
+      problems:
+        projects.length === 1 ? [] : projects.map((entry) => ({ entry, message: 'is a proxy cache' })),
+      hint: `Harbor fills it from another registry. Push into another project: airgap push BUNDLE ${shellWord(`${registry}/PROJECT`)}`,
+    },
+  )
+}
+
+/**
+ * Creates the planned projects.
+ * @returns those that this has created; others have been created by somebody else in the meantime.
+ * @throws AirgapError `DENIED`, and those of the registry.
+ */
+export async function createProjects(
+  planned: readonly PlannedProject[],
+  { client, registry, signal }: ProjectOptions,
+): Promise<PlannedProject[]> {
+  if (planned.length === 0) return []
+  const harbor = await client.harbor(registry, { isAsked: true, signal })
+  if (!harbor) throw new AirgapError('INTERNAL', `${registry} was a Harbor when the push was planned`)
+  const created: PlannedProject[] = []
+  for (const project of planned) {
+    if (await harbor.create(project.name, project.visibility, signal)) created.push(project)
+  }
+  return created
+}

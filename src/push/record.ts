@@ -1,0 +1,263 @@
+import { bundleIdentity } from '../bundle/identity.ts'
+import { knownFields } from '../bundle/referrers.ts'
+import { AirgapError } from '../errors.ts'
+import type { Digest } from '../oci/digest.ts'
+import type { Repository } from '../registry/repository.ts'
+import { TOOL } from '../version.ts'
+import { authenticationOf } from '../verify/authentication.ts'
+import type { OpenedBundle } from '../verify/opened-bundle.ts'
+import { policyFields } from '../verify/policy-evidence.ts'
+import type { Amount } from '../content/amount.ts'
+import { NO_MEMORY, type SequenceEvidence } from '../verify/sequences/memory.ts'
+import type { Target } from './names.ts'
+import type { ImageSigning } from './image-signatures/plan.ts'
+import { SignatureRecord } from './image-signatures/record.ts'
+import type { PlannedProject } from './projects.ts'
+import type { Arrived } from './push-failures.ts'
+import { tagChange, tagName, type PlannedImage, type PushPlan } from './plan.ts'
+import type { ContentOutcome, Receipt, TagState } from './receipt.ts'
+import { referrerKey, type PlannedReferrer, type ReferrerFate } from './referrers/plan.ts'
+import { hasSourceIndex, indexKey, type IndexOutcome, type PlannedIndex } from './source-index.ts'
+
+interface ContentRecord {
+  outcome: ContentOutcome
+  digest: Digest
+  /** Bytes. */
+  size: number
+}
+
+/** How something that refers to an image is found in the target. */
+export interface ReferrerRecord {
+  foundBy: 'listed' | 'tag'
+  /** What stands under cosign's tag, where that had other layers, too. */
+  mergedInto?: Digest
+}
+
+interface TagRecord {
+  state: TagState
+  previousDigest?: Digest
+  unconfirmed?: true
+}
+
+/**
+ * What became of each thing while a push runs, so that a receipt can be written of one that breaks off, too: tags
+ * that it has moved must not be forgotten.
+ */
+export class PushRecord {
+  /** What became of the images' signatures. */
+  readonly signatures: SignatureRecord
+  readonly #opened: OpenedBundle
+  readonly #plan: PushPlan
+  readonly #target: Target & { origin: string }
+  readonly #started = new Date()
+  readonly #content = new Map<string, ContentRecord>()
+  readonly #tags = new Map<string, TagRecord>()
+  readonly #indexes = new Map<string, IndexOutcome>()
+  readonly #referrers = new Map<string, ReferrerRecord>()
+  readonly #lost = new Map<string, AirgapError>()
+  readonly #sequences: SequenceEvidence
+  #projects: readonly PlannedProject[] = []
+
+  /**
+   * @param target with the origin that it is spoken to at, like `https://registry.internal:5000`.
+   * @param about what images are signed with, and what is remembered of earlier pushes.
+   */
+  constructor(
+    opened: OpenedBundle,
+    plan: PushPlan,
+    target: Target & { origin: string },
+    {
+      signing,
+      sequences = NO_MEMORY,
+    }: { signing?: ImageSigning | undefined; sequences?: SequenceEvidence } = {},
+  ) {
+    this.signatures = new SignatureRecord(signing, plan.sourceIndexes.length > 0)
+    this.#sequences = sequences
+    this.#opened = opened
+    this.#plan = plan
+    this.#target = target
+  }
+
+  get target(): Target & { origin: string } {
+    return this.#target
+  }
+
+  /** Whether any tag in the target is another than before. */
+  get hasSetTags(): boolean {
+    return [...this.#tags.values()].some(({ state }) => state === 'created' || state === 'moved')
+  }
+
+  set({ name }: Repository, digest: Digest, size: number, outcome: ContentOutcome): void {
+    this.#content.set(`${name} ${digest}`, { outcome, digest, size })
+  }
+
+  /** Turns what was only found present in a repository into what was read back from there and hashed. */
+  markRead({ name }: Repository, digest: Digest): void {
+    const record = this.#content.get(`${name} ${digest}`)
+    if (record?.outcome === 'present-not-read') record.outcome = 'present-read-back'
+  }
+
+  /** A tag points to the image; {@link confirmTag} has to follow. */
+  setTag(planned: PlannedImage, before: Digest | undefined): void {
+    const state = tagChange(before, planned.image.digest)
+    const moved = state === 'moved' && before !== undefined ? { previousDigest: before } : {}
+    this.#tags.set(tagName(planned), { state, ...moved, unconfirmed: true })
+  }
+
+  /** It was read back. */
+  confirmTag(planned: PlannedImage): void {
+    delete this.#tags.get(tagName(planned))?.unconfirmed
+    this.markRead(planned.repository, planned.image.digest)
+  }
+
+  setIndex({ repository, digest }: PlannedIndex, outcome: IndexOutcome): void {
+    this.#indexes.set(indexKey(repository, digest), outcome)
+  }
+
+  setReferrer({ repository, entry }: PlannedReferrer, found: ReferrerRecord): void {
+    this.#referrers.set(referrerKey(repository, entry), found)
+  }
+
+  /** It could not be put, or would not be found. */
+  setLost({ repository, entry }: PlannedReferrer, error: AirgapError): void {
+    this.#lost.set(referrerKey(repository, entry), error)
+  }
+
+  /** Whether something waits for a source's own index that is there now. */
+  hasIndexOf({ waitsFor, repository, images }: PlannedReferrer): boolean {
+    if (waitsFor !== 'source-index') return false
+    const outcomes = images.map(
+      ({ image }) => this.#indexes.get(indexKey(repository, image.sourceDigest))?.outcome,
+    )
+    return outcomes.some((outcome) => outcome === 'uploaded' || outcome === 'present-read-back')
+  }
+
+  /** The projects that were created for this push. */
+  setProjects(created: readonly PlannedProject[]): void {
+    this.#projects = created
+  }
+
+  /** How many of the blobs that the plan wants there are there. */
+  arrived(): Arrived {
+    const sum: Arrived = { blobs: 0, ofBlobs: 0, bytes: 0, ofBytes: 0 }
+    for (const { digest, size, present, missing, damaged } of this.#plan.blobs) {
+      for (const { name } of [...present, ...missing, ...damaged]) {
+        const isThere = this.#content.has(`${name} ${digest}`)
+        sum.ofBlobs += 1
+        sum.ofBytes += size
+        if (!isThere) continue
+        sum.blobs += 1
+        sum.bytes += size
+      }
+    }
+    return sum
+  }
+
+  receipt(isComplete: boolean): Receipt {
+    const { authentication, description, bundleDigest } = this.#opened
+    if (!description) throw new AirgapError('INTERNAL', 'a bundle without a description was pushed')
+    return {
+      type: 'dev.airgap.receipt',
+      formatVersion: '1.0',
+      tool: TOOL,
+      bundle: bundleIdentity(bundleDigest, description),
+      authentication: authenticationOf(authentication),
+      ...policyFields(this.#opened),
+      ...this.#sequences,
+      target: this.#target,
+      started: this.#started.toISOString(),
+      finished: new Date().toISOString(),
+      complete:
+        isComplete &&
+        this.#lost.size === 0 &&
+        [...this.#indexes.values()].every(({ outcome }) => outcome !== 'refused'),
+      ...(this.#projects.length > 0 ? { createdProjects: [...this.#projects] } : {}),
+      ...this.signatures.summary(),
+      images: this.#plan.images.map((planned) => this.#image(planned, isComplete)),
+      totals: this.#totals(),
+    }
+  }
+
+  #image(planned: PlannedImage, isComplete: boolean): Receipt['images'][number] {
+    const { image, graph, repository } = planned
+    const outcomeOf = (digest: Digest): ContentOutcome => {
+      const record = this.#content.get(`${repository.name} ${digest}`)
+      if (!record && isComplete) throw new AirgapError('INTERNAL', `${digest} was forgotten`)
+      return record?.outcome ?? 'not-sent'
+    }
+    const documents = [...graph.closure.documents.values()].map(({ digest, size }) => ({
+      digest,
+      size,
+      kind: 'manifest' as const,
+      outcome: outcomeOf(digest),
+    }))
+    const blobs = [...graph.closure.blobs.values()].map(({ digest, size }) => ({
+      digest,
+      size,
+      kind: 'blob' as const,
+      outcome: outcomeOf(digest),
+    }))
+    return {
+      source: image.source,
+      target: tagName(planned),
+      digest: image.digest,
+      mediaType: image.mediaType,
+      tag: { name: planned.name.tag, ...(this.#tags.get(tagName(planned)) ?? { state: 'not-set' }) },
+      ...this.#index(planned),
+      ...this.signatures.of(planned),
+      content: [...documents, ...blobs],
+      ...(planned.fates.length > 0
+        ? { referrers: planned.fates.map((fate) => this.#referrer(planned, fate)) }
+        : {}),
+    }
+  }
+
+  #referrer(
+    { repository, image }: PlannedImage,
+    { graph: { entry }, fate }: ReferrerFate,
+  ): NonNullable<Receipt['images'][number]['referrers']>[number] {
+    if (fate === 'not-delivered' || fate === 'left-out') return { ...knownFields(entry), outcome: fate }
+    const key = referrerKey(repository, entry)
+    const lost = this.#lost.get(key)
+    if (lost) return { ...knownFields(entry), outcome: 'refused', reason: lost.message }
+    const index = this.#indexes.get(indexKey(repository, image.sourceDigest))?.outcome
+    if (fate === 'source-index' && index === 'refused')
+      return { ...knownFields(entry), outcome: 'not-delivered' }
+    const outcome = this.#content.get(`${repository.name} ${entry.digest}`)?.outcome ?? 'not-sent'
+    return {
+      ...knownFields(entry),
+      outcome: outcome === 'mounted' ? 'uploaded' : outcome,
+      ...this.#referrers.get(key),
+    }
+  }
+
+  #index(planned: PlannedImage): Pick<Receipt['images'][number], 'sparseIndex'> {
+    const digest = planned.image.sourceDigest
+    const index = this.#plan.sourceIndexes.find(
+      (one) => one.digest === digest && one.repository === planned.repository,
+    )
+    if (!index || !hasSourceIndex(planned)) return {}
+    const outcome = this.#indexes.get(indexKey(planned.repository, digest)) ?? { outcome: 'not-sent' }
+    return { sparseIndex: { digest, tag: index.tag, ...outcome } }
+  }
+
+  #totals(): Receipt['totals'] {
+    const none = (): Amount => ({ count: 0, bytes: 0 })
+    const blobs = { uploaded: none(), mounted: none(), present: none() }
+    const manifests = { uploaded: none(), present: none() }
+    const documents = new Set(
+      [...this.#plan.images, ...this.#plan.referrers].flatMap(({ graph }) =>
+        Array.from(graph.closure.documents.keys()),
+      ),
+    )
+    for (const { outcome, digest, size } of this.#content.values()) {
+      const kind = documents.has(digest) ? manifests : blobs
+      const part =
+        outcome === 'uploaded' ? kind.uploaded : outcome === 'mounted' ? blobs.mounted : kind.present
+      part.count += 1
+      part.bytes += size
+    }
+    const tagsMoved = [...this.#tags.values()].filter(({ state }) => state === 'moved').length
+    return { ...blobs, manifests, tagsMoved }
+  }
+}

@@ -1,0 +1,141 @@
+import { isChosen, rooted, type ReferrerEntry } from '../../bundle/referrers.ts'
+import type { ReferrerChoice } from '../../oci/referrer.ts'
+import { AirgapError } from '../../errors.ts'
+import type { Digest } from '../../oci/digest.ts'
+import type { Repository } from '../../registry/repository.ts'
+import { readDocument, type OpenedBundle } from '../../verify/opened-bundle.ts'
+import { isHeldBack } from '../../content/failures.ts'
+import type { DocumentNode } from '../../content/graph.ts'
+import { inParallel } from '../../content/parallel.ts'
+import type { ReferrerGraph } from '../../content/referrers.ts'
+import { whatIsLacking } from '../cosign-tag.ts'
+import { digestAt } from '../missing-content.ts'
+import type { PlannedImage } from '../plan.ts'
+import { hasSourceIndex } from '../source-index.ts'
+
+/** What will become of something that travels along with an image. */
+export interface ReferrerFate {
+  graph: ReferrerGraph
+  /**
+   * `image`: it is put, because what it refers to is delivered. `source-index`: it is put when the source's own index
+   * is there. `not-delivered`: what it refers to does not get into the target; it stays in the bundle, as evidence.
+   * `left-out`: the caller does not want it there.
+   */
+  fate: 'image' | 'source-index' | 'not-delivered' | 'left-out'
+}
+
+/** Something that refers to images, on its way to a repository of the target. */
+export interface PlannedReferrer {
+  entry: ReferrerEntry
+  repository: Repository
+  /** Those that it came along with. */
+  images: PlannedImage[]
+  waitsFor: 'image' | 'source-index'
+  graph: ReferrerGraph
+  /** The digests among `graph.closure.documents` that are there already. */
+  present: ReadonlySet<Digest>
+  /**
+   * What stands under cosign's tag: nothing, all of it, other layers that it is added to, something that nothing can be
+   * added to, or something that nobody may read.
+   */
+  tag: 'free' | 'there' | 'to-merge' | 'taken' | 'held-back'
+}
+
+interface Options {
+  referrers?: ReferrerChoice | undefined
+  sparseIndex?: boolean
+  concurrency?: number
+  signal?: AbortSignal
+}
+
+/** What becomes of all that travels along with an image; what others refer to stands before them. */
+export function fatesOf(
+  { image, graph }: Pick<PlannedImage, 'image' | 'graph'>,
+  { referrers: choice = 'all', sparseIndex = false }: Options,
+): ReferrerFate[] {
+  const graphs = new Map(graph.referrers.map((one) => [one.entry, one]))
+  const chosen = [...graphs.keys()].filter((entry) => isChosen(entry, choice))
+  const fates = new Map<ReferrerEntry, ReferrerFate['fate']>()
+  for (const entry of rooted(chosen, graph.closure.documents.keys())) fates.set(entry, 'image')
+  const rest = chosen.filter((entry) => !fates.has(entry))
+  const hasIndex = sparseIndex && hasSourceIndex({ image, graph })
+  for (const entry of hasIndex ? rooted(rest, [image.sourceDigest]) : []) fates.set(entry, 'source-index')
+  for (const entry of rest) if (!fates.has(entry)) fates.set(entry, 'not-delivered')
+  for (const entry of graphs.keys()) if (!fates.has(entry)) fates.set(entry, 'left-out')
+  return [...fates].flatMap(([entry, fate]) => {
+    const found = graphs.get(entry)
+    return found ? [{ graph: found, fate }] : []
+  })
+}
+
+/** One and the same in a repository has one name, however many images it came along with. */
+export function referrerKey(
+  { name }: Pick<Repository, 'name'>,
+  { subject, tag, digest }: ReferrerEntry,
+): string {
+  return `${name} ${subject} ${tag ?? ''} ${digest}`
+}
+
+/**
+ * What is to be put that refers to images, each once a repository. Asks the target whether it has it.
+ * @param isAbsent repositories that cannot have anything yet are not asked.
+ */
+export async function planReferrers(
+  images: readonly PlannedImage[],
+  opened: OpenedBundle,
+  options: Options,
+  isAbsent: (repository: Repository) => boolean,
+): Promise<PlannedReferrer[]> {
+  const wanted = new Map<string, Omit<PlannedReferrer, 'present' | 'tag'>>()
+  for (const planned of images) {
+    for (const { graph, fate } of planned.fates) {
+      if (fate !== 'image' && fate !== 'source-index') continue
+      const { repository } = planned
+      const key = referrerKey(repository, graph.entry)
+      const known = wanted.get(key)
+      if (known) known.images.push(planned)
+      else wanted.set(key, { entry: graph.entry, repository, images: [planned], waitsFor: fate, graph })
+      if (known && fate === 'image') known.waitsFor = fate
+    }
+  }
+  return inParallel([...wanted.values()], options, async (one, signal) => {
+    const { repository, graph } = one
+    if (isAbsent(repository)) return { ...one, present: new Set(), tag: 'free' }
+    const present = new Set<Digest>()
+    for (const digest of graph.closure.documents.keys()) {
+      if ((await digestAt(repository, digest, signal)) === digest) present.add(digest)
+    }
+    return { ...one, present, tag: await stateOfTag(one, opened, signal) }
+  })
+}
+
+async function stateOfTag(
+  one: Pick<PlannedReferrer, 'repository' | 'graph' | 'entry'>,
+  opened: OpenedBundle,
+  signal: AbortSignal,
+): Promise<PlannedReferrer['tag']> {
+  const { repository, entry } = one
+  if (entry.tag === undefined) return 'free'
+  const document = await readDocument(opened, documentOf(one))
+  try {
+    const now = await repository.resolveAttached(entry.tag, entry.subject, signal)
+    if (!now) return 'free'
+    if (now.digest === entry.digest) return 'there'
+    const there = now.document ?? (await repository.fetchManifest(now.digest, signal))
+    const layers = document.kind === 'manifest' ? document.layers : []
+    const { lacking, fault } = whatIsLacking(there, entry.tag, layers)
+    if (fault !== undefined) return 'taken'
+    return lacking.length === 0 ? 'there' : 'to-merge'
+  } catch (error) {
+    if (error instanceof AirgapError && error.code === 'INVALID_CONTENT') return 'taken'
+    if (isHeldBack(error)) return 'held-back'
+    throw error
+  }
+}
+
+/** The manifest or index that refers. */
+export function documentOf({ entry, graph }: Pick<PlannedReferrer, 'entry' | 'graph'>): DocumentNode {
+  const document = graph.closure.documents.get(entry.digest)
+  if (!document) throw new AirgapError('INTERNAL', `${entry.digest} has no manifest`)
+  return document
+}

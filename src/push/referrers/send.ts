@@ -1,0 +1,118 @@
+import { AirgapError } from '../../errors.ts'
+import { readDocument, type OpenedBundle } from '../../verify/opened-bundle.ts'
+import type { OnEvent } from '../../content/events.ts'
+import { inParallel } from '../../content/parallel.ts'
+import { addToCosignTag } from '../cosign-tag.ts'
+import { putWithContent, type contentFor } from '../missing-content.ts'
+import type { PushPlan } from '../plan.ts'
+import type { PushFailures } from '../push-failures.ts'
+import type { PushRecord, ReferrerRecord } from '../record.ts'
+import { documentOf, type PlannedReferrer } from './plan.ts'
+
+interface Options {
+  concurrency?: number
+  signal?: AbortSignal
+  onEvent?: OnEvent
+}
+
+interface Push {
+  opened: OpenedBundle
+  plan: PushPlan
+  options: Options
+  record: PushRecord
+  failures: PushFailures
+  content: ReturnType<typeof contentFor>
+}
+
+/** Puts the manifests of what refers to images, below their digests. */
+export async function sendReferrers({ plan, options, record, failures, content }: Push): Promise<void> {
+  await inRepositories(plan.referrers, options, async (planned, signal) => {
+    const { repository, graph, present } = planned
+    for (const [digest, document] of graph.closure.documents) {
+      const { size } = document
+      if (present.has(digest)) {
+        record.set(repository, digest, size, 'present-not-read')
+        continue
+      }
+      const isDone = await failures.attemptReferrer(planned, signal, async (own) => {
+        await putWithContent({ repository, ref: digest, document }, content, own)
+        record.set(repository, digest, size, 'uploaded')
+      })
+      if (!isDone) return
+    }
+  })
+}
+
+/** Reads them back, and hashes them. */
+export async function readReferrersBack({ plan, options, record, failures }: Push): Promise<void> {
+  await inRepositories(plan.referrers, options, async (planned, signal) => {
+    const { repository, graph } = planned
+    await failures.attemptReferrer(planned, signal, async (own) => {
+      for (const digest of graph.closure.documents.keys()) {
+        await repository.fetchManifest(digest, own)
+        record.markRead(repository, digest)
+      }
+    })
+  })
+}
+
+/**
+ * Sees to it that what refers to images is found in the target the way that tools look for it there: by the registry's
+ * own list, by the tag that stands in for it, or by cosign's tags.
+ */
+export async function listReferrers(
+  all: readonly PlannedReferrer[],
+  { opened, options, record, failures }: Pick<Push, 'opened' | 'options' | 'record' | 'failures'>,
+): Promise<void> {
+  const { onEvent } = options
+  const left = new Map<string, number>()
+  for (const { images } of all) {
+    const source = images[0]?.image.source ?? ''
+    left.set(source, (left.get(source) ?? 0) + 1)
+  }
+  if (all.length > 0) onEvent?.({ type: 'phase', phase: 'referrers', items: left.size, bytes: 0 })
+  await inRepositories(all, options, async (planned, signal) => {
+    await failures.attemptReferrer(planned, signal, async (own) => {
+      record.setReferrer(planned, await makeFound(planned, opened, own))
+    })
+    const source = planned.images[0]?.image.source ?? ''
+    const rest = (left.get(source) ?? 0) - 1
+    left.set(source, rest)
+    if (rest === 0) onEvent?.({ type: 'item', name: source, bytes: 0, outcome: 'listed' })
+  })
+}
+
+/** @throws AirgapError also where it is held back: whether it is found by its tag is not known then. */
+async function makeFound(
+  planned: PlannedReferrer,
+  opened: OpenedBundle,
+  signal: AbortSignal,
+): Promise<ReferrerRecord> {
+  const { entry, repository } = planned
+  const document = await readDocument(opened, documentOf(planned))
+  if (entry.tag === undefined) {
+    const how = await repository.ensureReferrer(document, signal)
+    return { foundBy: how === 'listed' ? 'listed' : 'tag' }
+  }
+  const { tag, digest } = entry
+  const there = await repository.resolveManifest(tag, signal)
+  if (!there) await repository.putManifest(tag, document, signal)
+  // Of several who find the tag free at the same time, the last one's manifest stands there.
+  const now = (await repository.resolveManifest(tag, signal))?.digest
+  if (now === digest) return { foundBy: 'tag' }
+  if (document.kind === 'index') throw new AirgapError('INTERNAL', `${digest} is an index, and tagged ${tag}`)
+  const merged = await addToCosignTag(repository, tag, document.layers, signal)
+  return { foundBy: 'tag', ...(merged === digest ? {} : { mergedInto: merged }) }
+}
+
+/** One after the other in a repository: what lists them there is one document. */
+async function inRepositories(
+  all: readonly PlannedReferrer[],
+  options: Options,
+  work: (planned: PlannedReferrer, signal: AbortSignal) => Promise<void>,
+): Promise<void> {
+  const byRepository = Map.groupBy(all, ({ repository }) => repository)
+  await inParallel([...byRepository.values()], options, async (several, signal) => {
+    for (const planned of several) await work(planned, signal)
+  })
+}

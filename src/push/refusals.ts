@@ -1,0 +1,198 @@
+import { AirgapError, type ErrorCode } from '../errors.ts'
+import { shellWord } from '../text.ts'
+import { parseCosignTag } from '../oci/cosign.ts'
+import { answerOf, type RefusedAnswer } from '../registry/answers.ts'
+import type { RegistryClient } from '../registry/client.ts'
+import { projectOf, type Harbor } from '../registry/vendors/harbor.ts'
+import { oneLine } from '../registry/net/http-errors.ts'
+import { inParallel } from '../content/parallel.ts'
+import type { PathStyle } from './names.ts'
+import { outsideProjects, projectsOf, proxyCache } from './projects.ts'
+
+/** A push that a registry has refused something to. */
+export interface RefusedPush {
+  client: RegistryClient
+  registry: string
+  /** The paths that images go to. */
+  repositories: () => string[]
+  path: PathStyle
+  /** Projects that this push has planned to create. */
+  plannedProjects: readonly string[]
+  concurrency?: number
+  signal?: AbortSignal
+}
+
+/**
+ * Makes of a registry's refusal what it means for a push, where more can be said than its answer does: a Harbor's
+ * project that there is not, a quota, a name with too many parts. Only a registry that has shown by itself that it is
+ * a Harbor is asked anything.
+ *
+ * @returns an error that takes the place of `error`, or `error` itself.
+ */
+export async function explainRefusal(error: AirgapError, push: RefusedPush): Promise<AirgapError> {
+  const answer = answerOf(error)
+  // What the token service and the API say of an account needs no explanation, and wrong credentials come first.
+  if (!answer?.path.startsWith('/v2/')) return error
+  // Nobody may write there, whatever the account may do.
+  if (error.refusal?.kind === 'read-only') return error
+  if (error.code === 'UNAUTHORIZED' && answer.auth === 'basic') return error
+  try {
+    // Harbor refuses names that are outside of all projects before it says who it is.
+    if (isBadName(answer) && push.repositories().some((repository) => projectOf(repository) === undefined))
+      await push.client.ping(push.registry, `ask ${push.registry} what it is`, push.signal)
+    const harbor = await push.client.harbor(push.registry, { isAsked: false })
+    const explained = harbor && (await explainHarbor(harbor, error, answer, push))
+    if (explained) return explained
+  } catch {
+    // That its reason could not be found out does not take the place of what went wrong.
+    return error
+  }
+  return explainName(error, answer, push)
+}
+
+async function explainHarbor(
+  harbor: Harbor,
+  error: AirgapError,
+  answer: RefusedAnswer,
+  push: RefusedPush,
+): Promise<AirgapError | undefined> {
+  const { registry } = push
+  const repositories = push.repositories()
+  const said = oneLine(answer.errors.map(({ message }) => message).join('; '))
+  const project = projectIn(answer) ?? onlyProject(repositories)
+  const named = project === undefined ? `a project on ${registry}` : `the project ${project} on ${registry}`
+  const because = (code: ErrorCode, message: string, hint: string): AirgapError =>
+    new AirgapError(code, message, { hint, cause: error })
+
+  if (error.refusal?.kind === 'room' && error.refusal.of === 'project') {
+    return because(
+      'REGISTRY',
+      `${named} has no room left: Harbor says: ${said}`,
+      'Have its quota raised (Administration, Project Quotas), or delete what is not needed and collect garbage. Then push again: what has arrived is not sent again.',
+    )
+  }
+  if (/proxy project/i.test(said)) return proxyCache(registry, project === undefined ? [] : [project])
+  if (answer.status === 412 && /immutable/i.test(said)) {
+    if (isSignatureTag(answer)) {
+      return because(
+        'REGISTRY',
+        `${named} does not let a signature be added to what has one: the tags of signatures are immutable`,
+        'A rule of the project holds these tags, too (Policy, Tag Immutability). Have sha256-* excluded from it, or sign with --image-signature-format sigstore-bundle, which needs no tag.',
+      )
+    }
+    return because(
+      'REGISTRY',
+      `${named} does not let a tag be set again: Harbor says: ${said}`,
+      'A rule of the project makes such tags immutable (Policy, Tag Immutability). Have the rule changed for this push, or leave the image out with --exclude.',
+    )
+  }
+  if (answer.errors.some(({ code }) => code === 'PROJECTPOLICYVIOLATION')) {
+    return because(
+      'REGISTRY',
+      `${named} does not let the image be read: Harbor says: ${said}`,
+      'The project gives out only images that are signed, or have no known vulnerabilities (Configuration of the project), and nobody can pull this one. Push again with --sign-images KEY, if a signature is what it lacks; or have the policy changed, or use another project.',
+    )
+  }
+  if (![400, 401, 403, 404].includes(answer.status)) return undefined
+  const outside = outsideProjects(registry, repositories)
+  if (outside) return outside
+  const missing = await missingProjects(harbor, repositories, push)
+  if (missing.length > 0) return noProject(registry, missing)
+  // Wrong credentials are refused by the token service; who has come here with some lacks a right.
+  if (answer.status === 400 || answer.status === 404 || answer.auth === 'none' || answer.auth === 'anonymous')
+    return undefined
+  return because(
+    'DENIED',
+    `permission denied: the account may not push into ${named}${said === '' ? '' : `: Harbor says: ${said}`}`,
+    project !== undefined && push.plannedProjects.includes(project)
+      ? `The project is there now. A robot account has no rights in a project that it has created, unless it covers all projects, with the permissions Push and Pull Repository: give it these, or push with another account.`
+      : 'Give the account a role in the project that may push (Developer or more); a robot account needs the permissions Push and Pull Repository for it.',
+  )
+}
+
+async function missingProjects(
+  harbor: Harbor,
+  repositories: readonly string[],
+  push: RefusedPush,
+): Promise<string[]> {
+  const names = [...projectsOf(repositories)]
+  const states = await inParallel(names, push, ([name, repository], signal) =>
+    harbor.project(name, repository, signal),
+  )
+  return names.filter((_, i) => states[i] === 'missing').map(([name]) => name)
+}
+
+function noProject(registry: string, missing: readonly string[]): AirgapError {
+  const [first = ''] = missing
+  const one = missing.length === 1
+  return new AirgapError(
+    'NOT_FOUND',
+    one
+      ? `${registry} has no project ${first}`
+      : `${registry} lacks ${missing.length} projects that images would go to`,
+    {
+      problems: one ? [] : missing.map((entry) => ({ entry, message: 'there is no such project' })),
+      hint: `Create ${one ? 'it' : 'them'} in Harbor (Projects, New Project), or add --create-projects, with an account that may.${
+        one
+          ? ''
+          : ` To put all images into one project, name it: airgap push BUNDLE ${shellWord(`${registry}/PROJECT`)}`
+      }`,
+    },
+  )
+}
+
+function isSignatureTag({ path }: RefusedAnswer): boolean {
+  return parseCosignTag(path.slice(path.lastIndexOf('/') + 1)) !== undefined
+}
+
+function repositoryIn({ path }: RefusedAnswer): string | undefined {
+  return /^\/v2\/(.+)\/(?:manifests|blobs|tags|referrers)\//.exec(path)?.[1]
+}
+
+function projectIn(answer: RefusedAnswer): string | undefined {
+  const repository = repositoryIn(answer)
+  return repository === undefined ? undefined : projectOf(repository)
+}
+
+function onlyProject(repositories: readonly string[]): string | undefined {
+  const [first, ...others] = projectsOf(repositories).keys()
+  return others.length === 0 ? first : undefined
+}
+
+function isBadName({ status, errors }: RefusedAnswer): boolean {
+  return (
+    status === 400 &&
+    errors.some(({ code, message }) => code === 'NAME_INVALID' || /repository name/i.test(message))
+  )
+}
+
+/** Names that a registry does not take, or answers to as to what there is not. */
+function explainName(error: AirgapError, answer: RefusedAnswer, { path }: RefusedPush): AirgapError {
+  const withHint = (...hints: (string | undefined)[]): AirgapError =>
+    new AirgapError(error.code, error.message, {
+      hint: hints.filter(Boolean).join(' '),
+      problems: error.problems,
+      cause: error,
+    })
+  const codes = new Set(answer.errors.map(({ code }) => code))
+  const flat =
+    path === 'flat' ? undefined : '--path flat makes one part of each name (docker.io_library_nginx).'
+  if (isBadName(answer)) {
+    return withHint(
+      'The registry does not take this name: most likely it allows fewer path parts.',
+      flat,
+      '--map FROM=TO chooses names.',
+    )
+  }
+  const parts = repositoryIn(answer)?.split('/').length ?? 0
+  const isDenied = error.code === 'DENIED' || error.code === 'NOT_FOUND'
+  if (!isDenied || answer.status >= 405 || parts === 0) return error
+  const created = codes.has('NAME_UNKNOWN')
+    ? 'Some registries want every repository created before a push (Amazon ECR).'
+    : undefined
+  const depth =
+    flat !== undefined && parts > 2
+      ? `Registries that allow only few path parts answer so, too (Docker Hub: two; GitLab: two below the project): ${flat}`
+      : undefined
+  return created === undefined && depth === undefined ? error : withHint(error.hint, created, depth)
+}

@@ -1,0 +1,292 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import { AirgapError, withHint } from '../../errors.ts'
+import { parseChallenges, type Challenge } from './challenge.ts'
+import { accountOf, type CredentialSource, type Credentials } from './credentials.ts'
+import type { Endpoint } from '../endpoint.ts'
+import { Expected } from '../expected.ts'
+import { authorityOf } from '../net/hosts.ts'
+import type { AuthState } from '../net/http-errors.ts'
+import type { Context } from '../notices.ts'
+import type { RealmRules } from './realm.ts'
+import { markTransient, transienceOf } from '../net/retry.ts'
+import { grantsIn, mergeScopes, takeIn, type Actions } from './scopes.ts'
+import { askFor } from './shared-token.ts'
+import { basicHeader, fetchToken, type TokenRequest } from './token.ts'
+import { TokenGroup, type TokenEntry } from './token-group.ts'
+import type { Transport } from '../net/transport.ts'
+
+/** What a request is sent with. */
+export interface Grant {
+  header: string
+  state: AuthState
+  /** Got for this request, not taken from the cache: a 401 to it is a denial. */
+  fresh: boolean
+  /** Where the token is kept; absent for Basic. */
+  kept?: { group: TokenGroup; entry: TokenEntry }
+  /** In place of a shared token that was refused. */
+  isOwn?: boolean
+}
+
+export interface AuthRequest {
+  endpoint: Endpoint
+  repository: string
+  /** The needed scope first (`repository:NAME:pull`), others that would help after it. */
+  scopes: readonly string[]
+  context: Context
+}
+
+type Way = { kind: 'basic' } | { kind: 'bearer'; realm: string; service: string | undefined }
+
+/** A token that is shared may turn out to hold less than was asked for; so often it is looked for anew. */
+const MOST_TURNS = 3
+
+/** Answers registries' challenges; remembers each registry's way in, and tokens by registry, scope and credentials. */
+export class Authenticator {
+  readonly #transport: Transport
+  readonly #credentials: CredentialSource
+  readonly #rules: RealmRules
+  readonly #ways = new Map<string, Way>()
+  readonly #groups = new Map<string, TokenGroup>()
+  readonly #expected = new Map<string, Expected>()
+  readonly #services = new Map<string, string>()
+
+  constructor(transport: Transport, credentials: CredentialSource, rules: RealmRules) {
+    this.#transport = transport
+    this.#credentials = credentials
+    this.#rules = rules
+  }
+
+  /** Says what will be used, so that one token can be asked for several repositories. */
+  expect(registry: string, repositories: Iterable<string>, actions: Actions): void {
+    this.#expectedOf(registry).add(repositories, actions)
+  }
+
+  /** Says which repositories blobs will be mounted from. */
+  expectSources(registry: string, repositories: readonly string[]): void {
+    this.#expectedOf(registry).addSources(repositories)
+  }
+
+  #expectedOf(registry: string): Expected {
+    const authority = authorityOf(registry)
+    const expected = this.#expected.get(authority) ?? new Expected()
+    this.#expected.set(authority, expected)
+    return expected
+  }
+
+  /**
+   * What to send with a first try: nothing until the registry has asked for something.
+   * @param forced is the way to go whatever the registry has asked for.
+   */
+  async grant(request: AuthRequest, forced?: 'basic' | 'anonymous'): Promise<Grant | undefined> {
+    if (forced === 'anonymous') return undefined
+    const way = forced === 'basic' ? BASIC : this.#ways.get(request.endpoint.url.origin)
+    if (way === undefined) return undefined
+    return this.#follow(way, request, request.scopes)
+  }
+
+  /**
+   * Whether an answer may be one to the token rather than to the account: the first 401; and 401 and 403 to a token that
+   * is shared and has not opened this repository yet.
+   * @param refusals how often this request was refused, this time included.
+   */
+  mayBeMended(
+    status: number,
+    grant: Grant | undefined,
+    { repository }: AuthRequest,
+    refusals: number,
+  ): boolean {
+    if (status !== 401 && status !== 403) return false
+    const entry = grant?.kept?.entry
+    const isUnproven = entry?.isShared === true && !entry.proven.has(repository)
+    return refusals === 1 ? status === 401 || isUnproven : refusals === 2 && isUnproven
+  }
+
+  /** What came of a request: a grant that got it past the door was good for something. */
+  heard(status: number, grant: Grant | undefined, { repository }: AuthRequest): void {
+    if (status >= 500 || SAYS_NOTHING.has(status)) return
+    grant?.kept?.entry.proven.add(repository)
+    if (grant?.isOwn) grant.kept?.group.wasUseless()
+  }
+
+  /**
+   * What to send after a 401, or what else {@link mayBeMended}.
+   * @param refused what the refused request was sent with.
+   * @returns undefined when there is nothing better: no usable challenge, no credentials, or fresh ones refused.
+   */
+  async answer(
+    header: IncomingHttpHeaders['www-authenticate'],
+    refused: Grant | undefined,
+    request: AuthRequest,
+  ): Promise<Grant | undefined> {
+    const { origin } = request.endpoint.url
+    const challenges = parseChallenges(header)
+    const bearer = challenges.find(({ scheme, params }) => scheme === 'bearer' && params.get('realm'))
+    const isBasic = challenges.some(({ scheme }) => scheme === 'basic')
+    // Who has asked for tokens wants no others for having got one: Harbor answers each that it refuses with a challenge of
+    // Basic. A shared one may be refused without any.
+    const isKnown = refused?.kept !== undefined && (isBasic || refused.kept.entry.isShared)
+    const known = isKnown ? this.#ways.get(origin) : undefined
+    const way = bearer ? bearerWay(bearer) : (known ?? (isBasic ? BASIC : undefined))
+    if (way === undefined) return undefined
+    this.#ways.set(origin, way)
+    if (refused && (await this.#isForNobody(refused, request))) return undefined
+    if (way.kind === 'bearer' && way.service !== undefined) this.#services.set(origin, way.service)
+    // Who asks for nothing in particular only shows who he is; some registries name an example's scope then.
+    const scopes = request.scopes.length === 0 ? [] : mergeScopes(request.scopes, bearer?.params.get('scope'))
+    const fault = challenges.map(({ params }) => params.get('error')).find(Boolean)
+    const isOwn = refused?.kept?.group.refused(refused.kept.entry, request.repository, fault, refused.fresh)
+    const grant = await this.#follow(way, request, scopes)
+    if (grant === undefined) return undefined
+    const again = refused !== undefined && refused.header === grant.header
+    return again ? undefined : { ...grant, ...(isOwn ? { isOwn } : {}) }
+  }
+
+  /** The state of a request that was refused: with a token, or for the credentials that it was got with. */
+  async refusedState(grant: Grant, request: AuthRequest): Promise<AuthState> {
+    const { state } = grant
+    if (state.kind !== 'token' || !(await this.#isForNobody(grant, request))) return state
+    return { ...state, kind: 'basic' }
+  }
+
+  /**
+   * Whether a token was given for credentials that the service does not know. It may answer these with a token that allows
+   * nothing, and refuse them only when it is asked for nothing in particular (Harbor: src/core/service/token/creator.go).
+   * So it is asked that, once, where a token says that it lacks what was needed.
+   */
+  async #isForNobody({ kept, state }: Grant, request: AuthRequest): Promise<boolean> {
+    const way = this.#ways.get(request.endpoint.url.origin)
+    if (!kept || state.kind !== 'token' || way?.kind !== 'bearer') return false
+    const { value } = await kept.entry.token
+    const granted = grantsIn(value)
+    if (granted === undefined || takeIn(granted, request.scopes.slice(0, 1))) return false
+    kept.group.areUnknown ??= this.#areUnknown(way, request)
+    return kept.group.areUnknown
+  }
+
+  async #areUnknown(way: Way & { kind: 'bearer' }, request: AuthRequest): Promise<boolean> {
+    const credentials = await this.#credentials.find(request.endpoint.registry, request.repository)
+    if (credentials === undefined) return false
+    try {
+      await fetchToken({ ...this.#tokenRequest(way, request, credentials), choices: [[]] })
+      return false
+    } catch (error) {
+      return error instanceof AirgapError && error.code === 'UNAUTHORIZED'
+    }
+  }
+
+  #tokenRequest(
+    { realm, service }: Way & { kind: 'bearer' },
+    { endpoint, context }: AuthRequest,
+    credentials: Credentials | undefined,
+  ): Omit<TokenRequest, 'choices'> {
+    return {
+      transport: this.#transport,
+      endpoint,
+      rules: this.#rules,
+      realm,
+      service,
+      stranger: this.unauthenticated('anonymous', endpoint.registry),
+      context,
+      credentials,
+    }
+  }
+
+  /** The service that a registry has asked tokens for, at any time: it may have asked for something else since. */
+  serviceOf({ url }: Endpoint): string | undefined {
+    return this.#services.get(url.origin)
+  }
+
+  /** The state of a request without credentials, with the places where they were looked for. */
+  unauthenticated(kind: 'none' | 'anonymous', registry: string): AuthState {
+    return {
+      kind,
+      places: this.#credentials.places?.(),
+      troubles: this.#credentials.troubles?.(registry).map(withHint),
+    }
+  }
+
+  async #follow(way: Way, request: AuthRequest, scopes: readonly string[]): Promise<Grant | undefined> {
+    const { endpoint, repository } = request
+    const credentials = await this.#credentials.find(endpoint.registry, repository)
+    if (credentials?.kind === 'bearer') {
+      const state: AuthState = { kind: 'token', ...accountOf(credentials) }
+      return { header: `Bearer ${credentials.token}`, state, fresh: true }
+    }
+    if (way.kind === 'basic') {
+      const header = credentials && basicHeader(credentials)
+      if (header === undefined || credentials === undefined) return undefined
+      return { header, state: { kind: 'basic', ...accountOf(credentials) }, fresh: true }
+    }
+    return this.#bearer(way, request, scopes, credentials)
+  }
+
+  async #bearer(
+    way: Way & { kind: 'bearer' },
+    request: AuthRequest,
+    scopes: readonly string[],
+    credentials: Credentials | undefined,
+  ): Promise<Grant> {
+    const key = JSON.stringify([request.endpoint.url.origin, way.realm, way.service, credentials?.id])
+    const group = this.#groups.get(key) ?? new TokenGroup()
+    this.#groups.set(key, group)
+    for (let turn = 1; ; turn++) {
+      const { entry, fresh } = await group.inTurn(async () => {
+        const known = group.find(request.repository, scopes)
+        if (known) return { entry: known, fresh: false }
+        const asked = await group.batch(
+          request.repository,
+          scopes,
+          this.#expected.get(authorityOf(request.endpoint.registry)),
+          (other) => this.#isSame(request.endpoint.registry, other, credentials),
+        )
+        const to = this.#tokenRequest(way, request, credentials)
+        return { entry: askFor(to, scopes, asked, group), fresh: true }
+      })
+      const { value, issuedAt } = await entry.token.catch((error: unknown) => {
+        throw inWordsOf(request.context, entry.context, error)
+      })
+      if (fresh || turn === MOST_TURNS || takeIn(entry.grants, scopes)) {
+        const state: AuthState =
+          credentials === undefined
+            ? { ...this.unauthenticated('anonymous', request.endpoint.registry), issuedAt }
+            : { kind: 'token', ...accountOf(credentials), issuedAt }
+        return { header: `Bearer ${value}`, state, fresh, kept: { group, entry } }
+      }
+    }
+  }
+
+  /** Whether another repository of a registry is opened with the same credentials, or also without any. */
+  async #isSame(registry: string, other: string, credentials: Credentials | undefined): Promise<boolean> {
+    if (this.#credentials.isPerRegistry) return true
+    try {
+      return (await this.#credentials.find(registry, other))?.id === credentials?.id
+    } catch {
+      // Whoever needs that repository is told.
+      return false
+    }
+  }
+}
+
+/** Several wait for one token; each is told of its failure in terms of what it was for. */
+function inWordsOf({ operation }: Context, { operation: first }: Context, error: unknown): unknown {
+  const prefix = `cannot ${first}: `
+  if (!(error instanceof AirgapError) || first === operation || !error.message.startsWith(prefix))
+    return error
+  const { code, message, hint, problems } = error
+  const own = new AirgapError(code, `cannot ${operation}: ${message.slice(prefix.length)}`, {
+    hint,
+    problems,
+    cause: error,
+  })
+  const transience = transienceOf(error)
+  return transience ? markTransient(own, transience) : own
+}
+
+/** Refusals, and what is answered before anybody has looked at a token. */
+const SAYS_NOTHING = new Set([401, 403, 408, 425, 429])
+
+const BASIC: Way = { kind: 'basic' }
+
+function bearerWay({ params }: Challenge): Way {
+  return { kind: 'bearer', realm: params.get('realm') ?? '', service: params.get('service') }
+}

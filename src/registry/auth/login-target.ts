@@ -1,0 +1,63 @@
+import { AirgapError } from '../../errors.ts'
+import { shellWord } from '../../text.ts'
+import { isRegistryHost, isRepository } from '../../oci/reference.ts'
+import { DOCKER_HUB_KEY } from './auth-file.ts'
+import { isDockerHub } from '../net/hosts.ts'
+
+/** What credentials are for. */
+export interface LoginTarget {
+  /** `HOST` or `HOST:PORT`, in lower case; `docker.io` for Docker Hub by any of its names. */
+  registry: string
+  /** The repositories below which the credentials count, as Podman has it; empty for all of them. */
+  path: string
+  /** The key in a credentials file. */
+  key: string
+  /** As people write it: `registry` and `path`. */
+  name: string
+}
+
+/**
+ * Reads the registry of a login: `HOST[:PORT]`, as `https://HOST/` too, or `HOST/PATH` for credentials that count
+ * for a part of the registry only.
+ * @throws AirgapError `INVALID_REFERENCE`, which quotes nothing that could be a password.
+ */
+export function parseLoginTarget(text: string): LoginTarget {
+  const fail = (reason: string, hint?: string): never => {
+    throw new AirgapError('INVALID_REFERENCE', reason, {
+      hint: hint ?? 'Name the host, and the port where it is not 443: registry.internal:5000.',
+    })
+  }
+  if (text.includes('@')) {
+    return fail(
+      'the registry is given with an "@" in it',
+      'The user name goes into --username; the password is asked for, or read with --password-stdin.',
+    )
+  }
+  const quoted = JSON.stringify(text)
+  const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text)?.[1]?.toLowerCase()
+  const bare = (scheme === undefined ? text : text.slice(scheme.length + 3)).replace(/\/+$/, '')
+  const slash = bare.indexOf('/')
+  const host = (slash < 0 ? bare : bare.slice(0, slash)).toLowerCase()
+  const rest = slash < 0 ? '' : bare.slice(slash + 1)
+  if (!isRegistryHost(host)) return fail(`${quoted} is not a registry host`)
+  // What Docker's files call the API; it is no part of a name.
+  const path = /^v[12]$/.test(rest) ? '' : rest
+  if (scheme === 'http') {
+    return fail(
+      `${quoted}: http:// does not make the connection unencrypted`,
+      `If the registry has no TLS, say so for it: airgap login ${shellWord(host)} --plain-http ${shellWord(host)}`,
+    )
+  }
+  if (scheme !== undefined && (scheme !== 'https' || path !== '')) {
+    return fail(
+      `${quoted} is a web address, and not a registry`,
+      `Name the host alone: airgap login ${shellWord(host)}`,
+    )
+  }
+  if (path !== '' && !(isRepository(path) && /[.:]|^localhost$/.test(host))) {
+    return fail(`${quoted} is not a registry, with or without a path`)
+  }
+  const registry = isDockerHub(host) ? 'docker.io' : host
+  if (path !== '') return { registry, path, key: `${registry}/${path}`, name: `${registry}/${path}` }
+  return { registry, path, key: registry === 'docker.io' ? DOCKER_HUB_KEY : registry, name: registry }
+}

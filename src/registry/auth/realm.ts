@@ -1,0 +1,54 @@
+import { AirgapError } from '../../errors.ts'
+import { shellWord } from '../../text.ts'
+import type { Endpoint } from '../endpoint.ts'
+import { isListed, isLoopbackHost, printableUrl } from '../net/hosts.ts'
+import type { Context } from '../notices.ts'
+import { leadsInside, type ReachRules } from '../net/reach.ts'
+
+export interface RealmRules extends ReachRules {
+  /** Hosts that may be a token realm although they are private. */
+  allowed: readonly string[]
+  plainHttp: readonly string[]
+}
+
+/**
+ * Decides whether a registry may send us, with its credentials, to `realm` for a token. Called for the realm
+ * itself and for every redirect from it.
+ *
+ * - Plain HTTP only where nothing is lost by it: realm and registry are both on this machine, or the user
+ *   allowed plain HTTP for the registry or the realm.
+ * - A private address only when the registry is private too, the host is the registry's own, or the user
+ *   allowed it: otherwise a registry on the internet could make us knock at doors inside (GHSA-xf85-363p-868w).
+ *
+ * @throws AirgapError `CREDENTIALS`
+ */
+export async function checkRealm(
+  realm: URL,
+  endpoint: Endpoint,
+  rules: RealmRules,
+  context: Context,
+): Promise<void> {
+  const refuse = (reason: string, hint?: string): never => {
+    throw new AirgapError(
+      'CREDENTIALS',
+      `cannot ${context.operation}: ${endpoint.registry} names the token service ${printableUrl(realm)}, ${reason}`,
+      { hint },
+    )
+  }
+  if (realm.protocol !== 'https:' && realm.protocol !== 'http:') refuse('which is not a web address')
+  if (realm.protocol === 'http:') {
+    const local = isLoopbackHost(realm.hostname) && isLoopbackHost(endpoint.url.hostname)
+    if (!local && !endpoint.plainAllowed && !isListed(rules.plainHttp, realm)) {
+      refuse(
+        'where credentials would be sent without encryption',
+        `If that is meant to be, allow it with --plain-http ${shellWord(realm.host)}`,
+      )
+    }
+  }
+  if (realm.hostname === endpoint.url.hostname || isListed(rules.allowed, realm)) return
+  if (!(await leadsInside(realm.hostname, [endpoint.url.hostname], rules))) return
+  refuse(
+    'which is inside a private network while the registry is not',
+    `If that is meant to be, allow it with --allow-token-realm ${shellWord(realm.host)}`,
+  )
+}

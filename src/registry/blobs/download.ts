@@ -1,0 +1,273 @@
+import { AirgapError, type Problem } from '../../errors.ts'
+import type { Descriptor } from '../../oci/manifest.ts'
+import type { BlobStream } from './blobs.ts'
+import type { Shared } from '../net/connection.ts'
+import { encodingHint, encodingText } from '../net/encoding.ts'
+import { damagedHint } from '../faults/words.ts'
+import { foreignOrigins } from './foreign.ts'
+import { transportError } from '../net/http-errors.ts'
+import type { Context } from '../notices.ts'
+import { slowLast, type Repository } from '../repository.ts'
+import { LEAST_RATE_AMONG_OTHERS } from '../net/throttle/slowness.ts'
+import { isStall, markTransient, throwIfAborted, withRetry } from '../net/retry.ts'
+import { Intake, type Begun, type BlobSink } from './intake.ts'
+
+export type { Begun, BlobSink } from './intake.ts'
+
+/** A blob to download: its digest, its bytes, and where else it may lie. */
+type Wanted = Pick<Descriptor, 'digest' | 'size' | 'urls'>
+
+export interface DownloadOptions {
+  /** The client that the sources belong to. */
+  client: { readonly shared: Shared }
+  signal?: AbortSignal | undefined
+  /** Gets the bytes of this blob written so far; a restart begins again at 0. */
+  onProgress?: ((bytes: number) => void) | undefined
+  /** Begins behind what the sink, which has to be restartable, has already. */
+  begun?: Begun | undefined
+}
+
+/** So many new bytes make a broken transfer count as the first failure again, not as one more. */
+const REAL_PROGRESS = 16 * 1024 * 1024
+const WRONG_DIGESTS_PER_SOURCE = 2
+
+export interface Origin {
+  /** For messages and the result. */
+  name: string
+  host: string
+  context: Context
+  /** @param leastRate see {@link Repository.openBlob}. */
+  open(offset: number, signal: AbortSignal | undefined, leastRate?: number): Promise<BlobStream>
+  onPassedOver?: Repository['onPassedOver']
+}
+
+/**
+ * Downloads a blob from the first source that delivers it. A broken transfer goes on from its last byte, a
+ * bounded number of times a source, then with the next source from the same byte. All bytes are hashed; more
+ * bytes than `descriptor.size` are an error at once; a wrong digest restarts from zero where the sink allows it.
+ * What `begun` says is gone on from likewise. A source that lets us wait is left for the others at once, and asked behind
+ * them for the rest of the run; it is waited for as usual where none of them delivers.
+ * For a foreign layer (`descriptor.urls`) its http and https URLs follow, without credentials.
+ *
+ * @returns the name of the source that completed the blob.
+ * @throws AirgapError the last source's error, with all sources' as `problems` where there were several.
+ *   Errors of the sink pass through as they are.
+ */
+export async function downloadBlob(
+  sources: Repository[],
+  descriptor: Wanted,
+  sink: BlobSink,
+  options: DownloadOptions,
+): Promise<{ source: string }> {
+  const { hosts } = options.client.shared
+  const all = [
+    ...sources.map((source) => fromRepository(source, descriptor)),
+    ...foreignOrigins(sources, descriptor, options.client.shared),
+  ]
+  const download = new Download(descriptor, sink, options)
+  const failures: { problem: Problem; error: AirgapError }[] = []
+  const origins = slowLast(all, ({ host }) => hosts.isSlow(host))
+  const left = new Set<Origin>()
+  try {
+    // What is added on the way is visited, too.
+    for (const [i, origin] of origins.entries()) {
+      const isAgain = left.has(origin)
+      const hasOthers = i < origins.length - 1
+      try {
+        await download.from(origin, hasOthers && !isAgain)
+        return { source: origin.name }
+      } catch (error) {
+        throwIfAborted(options.signal, origin.context)
+        if (download.isOver || !(error instanceof AirgapError)) throw error
+        if (hasOthers) origin.onPassedOver?.(error)
+        if (hasOthers && !isAgain && isStall(error)) {
+          hosts.wasSlow(origin.host)
+          left.add(origin)
+          origins.push(origin)
+        } else {
+          failures.push({ problem: { entry: origin.name, message: error.message }, error })
+        }
+      }
+    }
+  } finally {
+    await download.settle()
+  }
+  throw summary(failures, descriptor)
+}
+
+function summary(failures: { problem: Problem; error: AirgapError }[], descriptor: Wanted): AirgapError {
+  const last = failures.at(-1)?.error
+  if (last === undefined) {
+    return new AirgapError(
+      'NOT_FOUND',
+      `cannot fetch the blob ${descriptor.digest}: there is no source for it`,
+    )
+  }
+  if (failures.length === 1) return last
+  return new AirgapError(last.code, `${last.message} (the last of ${failures.length} sources tried)`, {
+    hint: last.hint,
+    problems: failures.map(({ problem }) => problem),
+    cause: last,
+  })
+}
+
+/** The state that goes from attempt to attempt and from source to source. */
+class Download {
+  /** No other source can help: the sink failed, or has got bytes that cannot be taken back. */
+  isOver = false
+  readonly #descriptor: Wanted
+  readonly #intake: Intake
+  readonly #options: DownloadOptions
+  #position = 0
+  /** The beginning is not from a source of this download. */
+  #isGoingOn: boolean
+  #wrongDigests = 0
+  #encoding: string | undefined
+
+  constructor(descriptor: Wanted, sink: BlobSink, options: DownloadOptions) {
+    this.#descriptor = descriptor
+    this.#intake = new Intake(sink, descriptor.size, options.client.shared, options.begun)
+    this.#options = options
+    this.#position = options.begun?.position ?? 0
+    this.#isGoingOn = options.begun !== undefined
+  }
+
+  /** @param hasOthers it is not waited for, since others may have the same. */
+  async from(origin: Origin, hasOthers: boolean): Promise<void> {
+    const { client, signal } = this.#options
+    const { policy, onNotice, hosts } = client.shared
+    let mark = this.#position
+    this.#wrongDigests = 0
+    const progressed = (): boolean => {
+      const isReal = this.#position - mark >= REAL_PROGRESS
+      mark = this.#position
+      return isReal
+    }
+    const { context } = origin
+    const isFinal = (error: AirgapError): boolean => hasOthers && isStall(error)
+    await withRetry({ policy, onNotice, signal, context, progressed, isFinal, hosts }, async () => {
+      await this.#transfer(origin, hasOthers ? LEAST_RATE_AMONG_OTHERS : undefined)
+      await this.#finish(origin)
+    })
+  }
+
+  /** Waits until nothing is written any more. */
+  settle(): Promise<void> {
+    return this.#intake.settle()
+  }
+
+  async #transfer(origin: Origin, leastRate: number | undefined): Promise<void> {
+    const { size } = this.#descriptor
+    const { signal } = this.#options
+    const stream = await origin.open(this.#position, signal, leastRate)
+    this.#encoding = stream.encoding
+    try {
+      if (stream.total !== undefined && stream.total !== size) {
+        throw this.#mismatch(origin, `it has ${stream.total} bytes there instead of ${size}`)
+      }
+      // A server that does not do ranges sends again what is here already.
+      let skip = this.#position - stream.start
+      for await (const chunk of this.#chunks(stream, origin)) {
+        const fresh = chunk.subarray(Math.min(skip, chunk.length))
+        skip -= chunk.length - fresh.length
+        if (fresh.length > 0) await this.#take(fresh, origin)
+      }
+    } finally {
+      stream.cancel()
+    }
+    if (this.#position < size) {
+      throw markTransient(
+        new AirgapError(
+          'NETWORK',
+          `cannot ${origin.context.operation}: ${origin.host} ended after ${this.#position} of ${size} bytes`,
+        ),
+      )
+    }
+  }
+
+  /** The stream's chunks, with its faults told apart from the sink's. A fault after the last byte is of no interest. */
+  async *#chunks(stream: BlobStream, origin: Origin): AsyncGenerator<Uint8Array> {
+    try {
+      for await (const chunk of stream.body) yield chunk
+    } catch (error) {
+      if (this.#position === this.#descriptor.size && this.#options.signal?.aborted !== true) return
+      const { stallTimeoutMs: stallMs } = this.#options.client.shared.transport
+      throw transportError(error, origin.context, origin.host, this.#options.signal, { stallMs })
+    }
+  }
+
+  async #take(chunk: Uint8Array, origin: Origin): Promise<void> {
+    const { size } = this.#descriptor
+    if (this.#position + chunk.length > size) {
+      const error = this.#mismatch(origin, `more than the ${size} bytes stated come from there`)
+      // What came before the surplus may be right, but from a source like this nothing is kept.
+      await this.#restart(error)
+      throw error
+    }
+    this.#position += chunk.length
+    await this.#write(this.#intake.add(chunk))
+    this.#options.onProgress?.(this.#position)
+  }
+
+  /** The last bytes are written only when all of them are seen to be right. */
+  async #finish(origin: Origin): Promise<void> {
+    const actual = await this.#intake.digest()
+    if (actual === this.#descriptor.digest) return this.#write(this.#intake.end())
+    if (this.#isGoingOn) {
+      // As likely as not it is what was there before that is wrong: no source is to be blamed for it.
+      const { operation } = origin.context
+      const message = `cannot ${operation}: with what was there of it, its bytes have the digest ${actual}`
+      const error = new AirgapError('CONTENT_MISMATCH', message)
+      await this.#restart(error)
+      throw markTransient(error)
+    }
+    const error = this.#mismatch(origin, `its bytes have the digest ${actual}`)
+    await this.#restart(error)
+    this.#wrongDigests++
+    throw this.#wrongDigests < WRONG_DIGESTS_PER_SOURCE ? markTransient(error) : error
+  }
+
+  async #write(written: Promise<void>): Promise<void> {
+    try {
+      await written
+    } catch (error) {
+      this.isOver = true
+      throw error
+    }
+  }
+
+  /** @throws `reason` where what has been written cannot be taken back. */
+  async #restart(reason: AirgapError): Promise<void> {
+    if (!this.#intake.canRestart) {
+      this.isOver = true
+      throw reason
+    }
+    await this.#intake.restart()
+    this.#position = 0
+    this.#isGoingOn = false
+    this.#options.onProgress?.(0)
+  }
+
+  #mismatch(origin: Origin, reason: string): AirgapError {
+    if (this.#encoding !== undefined) {
+      return new AirgapError(
+        'CONTENT_MISMATCH',
+        `cannot ${origin.context.operation}: ${reason}; it ${encodingText(this.#encoding)}`,
+        { hint: encodingHint(origin.host) },
+      )
+    }
+    return new AirgapError('CONTENT_MISMATCH', `cannot ${origin.context.operation}: ${reason}`, {
+      hint: damagedHint(origin.host),
+    })
+  }
+}
+
+function fromRepository(source: Repository, { digest }: Pick<Descriptor, 'digest'>): Origin {
+  return {
+    name: source.name,
+    host: source.registry,
+    context: { registry: source.registry, operation: `fetch the blob ${digest} of ${source.name}` },
+    open: (offset, signal, leastRate) => source.openBlob(digest, offset, signal, leastRate),
+    onPassedOver: source.onPassedOver,
+  }
+}

@@ -1,0 +1,150 @@
+import { BLOCK_SIZE, type Block, type BlockPool } from '../../hashing/blocks.ts'
+import type { StreamHash } from '../../hashing/stream-hash.ts'
+import type { HashThreads } from '../../hashing/stream-threads.ts'
+import type { Digest } from '../../oci/digest.ts'
+
+/** Where a download is written to. */
+export interface BlobSink {
+  /**
+   * Takes bytes, which are its own only until the promise is settled. Called in order, one at a time. After a restart
+   * positions begin at 0 again.
+   */
+  write(bytes: Uint8Array, position: number): Promise<void>
+  /** False for a pipe: what has been written cannot be taken back. */
+  readonly restartable: boolean
+}
+
+/** The beginning of a blob that a sink has from an earlier download. */
+export interface Begun {
+  /** Bytes; fewer than the blob has. */
+  position: number
+  /** Has taken just these bytes; becomes the download's. */
+  hash: StreamHash
+}
+
+/** The memory and the threads that downloads share. */
+export interface IntakeParts {
+  readonly blocks: BlockPool
+  readonly threads: HashThreads
+}
+
+/** So many blocks a download at a time: one being filled, the others being hashed and written. */
+const MOST_BLOCKS = 3
+
+/**
+ * Where a download's bytes go: gathered to blocks, each of which is hashed and written while the next is filled. The
+ * network waits neither for the disk nor for the hash.
+ */
+export class Intake {
+  readonly #sink: BlobSink
+  readonly #size: number
+  readonly #parts: IntakeParts
+  readonly #underWay = new Set<Promise<void>>()
+  #hash: StreamHash
+  #block: Block | undefined
+  #filled = 0
+  /** Where the block that is being filled begins. */
+  #position = 0
+  #writing: Promise<void> = Promise.resolve()
+  #failure: { error: unknown } | undefined
+
+  /**
+   * @param size bytes that are expected.
+   * @param begun what the sink has already, which need not come again.
+   */
+  constructor(sink: BlobSink, size: number, parts: IntakeParts, begun?: Begun) {
+    this.#sink = sink
+    this.#size = size
+    this.#parts = parts
+    this.#hash = begun?.hash ?? parts.threads.open(size)
+    this.#position = begun?.position ?? 0
+  }
+
+  /** Whether {@link restart} is possible: the sink can go back, or has not been given anything yet. */
+  get canRestart(): boolean {
+    return this.#sink.restartable || this.#position === 0
+  }
+
+  /** @throws what the sink threw, at this or an earlier write. */
+  async add(chunk: Uint8Array): Promise<void> {
+    for (let at = 0; at < chunk.length;) {
+      this.#block ??= this.#parts.blocks.take()
+      const part = chunk.subarray(at, at + BLOCK_SIZE - this.#filled)
+      this.#block.bytes.set(part, this.#filled)
+      this.#filled += part.length
+      at += part.length
+      if (this.#filled === BLOCK_SIZE) await this.#send(this.#block)
+    }
+  }
+
+  /** The digest of everything that has come. The last block is not written before {@link end}. */
+  async digest(): Promise<Digest> {
+    if (this.#block && this.#filled > 0) await this.#hash.update(this.#block, this.#filled)
+    return this.#hash.digest()
+  }
+
+  /**
+   * Writes what is left, and waits for it.
+   * @throws what the sink threw.
+   */
+  async end(): Promise<void> {
+    await this.#writeRest()
+    if (this.#failure) throw this.#failure.error
+  }
+
+  /** Forgets everything; the next chunk is the first again. */
+  async restart(): Promise<void> {
+    await Promise.all(this.#underWay)
+    this.#hash.drop()
+    this.#hash = this.#parts.threads.open(this.#size)
+    this.#filled = 0
+    this.#position = 0
+  }
+
+  /**
+   * Waits until the sink is no longer at work, and leaves it with all that came where it can go back: a later run may
+   * go on from there. Nothing can be added any more.
+   */
+  async settle(): Promise<void> {
+    if (this.#sink.restartable) await this.#writeRest()
+    await Promise.all(this.#underWay)
+    this.#hash.drop()
+    if (this.#block) this.#parts.blocks.give(this.#block)
+    this.#block = undefined
+  }
+
+  async #send(block: Block): Promise<void> {
+    const hashed = this.#hash.update(block, this.#filled).catch(this.#fail)
+    const written = this.#write(block)
+    this.#block = undefined
+    const finished = Promise.all([hashed, written]).then(() => {
+      this.#parts.blocks.give(block)
+      this.#underWay.delete(finished)
+    })
+    this.#underWay.add(finished)
+    if (this.#underWay.size >= MOST_BLOCKS - 1) await Promise.race(this.#underWay)
+    if (this.#failure) throw this.#failure.error
+  }
+
+  async #writeRest(): Promise<void> {
+    if (this.#block && this.#filled > 0) await this.#write(this.#block)
+    await this.#writing
+  }
+
+  /** Behind the writes before, and not at all where one of them has failed. */
+  #write(block: Block): Promise<void> {
+    const bytes = block.bytes.subarray(0, this.#filled)
+    const position = this.#position
+    this.#position += this.#filled
+    this.#filled = 0
+    this.#writing = this.#writing
+      .then(() => (this.#failure ? undefined : this.#sink.write(bytes, position)))
+      .catch(this.#fail)
+    return this.#writing
+  }
+
+  /** Kept until somebody waits for it. */
+  readonly #fail = (error: unknown): void => {
+    this.#failure ??= { error }
+  }
+}

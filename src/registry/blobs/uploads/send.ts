@@ -1,0 +1,60 @@
+import { AirgapError } from '../../../errors.ts'
+import type { Answer } from '../../net/connection.ts'
+import { markTransient } from '../../net/retry.ts'
+import type { UploadTask } from './task.ts'
+
+export interface UploadRequest {
+  method: 'PUT' | 'PATCH'
+  target: URL
+  /** The part of the blob that is sent. Bytes. */
+  start: number
+  end: number
+  headers?: Record<string, string>
+  answerTimeoutMs?: number
+}
+
+/**
+ * Sends a part of a blob. A registry that stops taking bytes is given up; a 401 is answered, and the part sent again.
+ * @throws AirgapError as every request, and what the blob's source throws.
+ */
+export async function sendPart(task: UploadTask, request: UploadRequest): Promise<Answer> {
+  const { repository, source, context, signal, onProgress } = task
+  const { method, target, start, end, headers, answerTimeoutMs } = request
+  const stalled = new AbortController()
+  const watch = {
+    onProgress,
+    stallTimeoutMs: repository.connection.transport.stallTimeoutMs,
+    onStall: () => stalled.abort(),
+  }
+  try {
+    return await repository.connection.send({
+      method,
+      target,
+      repository: repository.repository,
+      scopes: [repository.push],
+      headers: {
+        'content-type': 'application/octet-stream',
+        'content-length': String(end - start),
+        ...headers,
+      },
+      ...(end > start ? { body: () => source.body(start, end, watch) } : {}),
+      answerTimeoutMs,
+      context,
+      signal: signal === undefined ? stalled.signal : AbortSignal.any([signal, stalled.signal]),
+    })
+  } catch (error) {
+    // A fault of the bytes' source is told as such, not as one of the network.
+    if (source.fault !== undefined) throw source.fault
+    if (stalled.signal.aborted && signal?.aborted !== true) {
+      throw markTransient(
+        new AirgapError(
+          'NETWORK',
+          `cannot ${context.operation}: ${repository.registry} stopped taking bytes`,
+        ),
+      )
+    }
+    throw error
+  } finally {
+    source.close()
+  }
+}

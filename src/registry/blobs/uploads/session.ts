@@ -1,0 +1,134 @@
+import { AirgapError } from '../../../errors.ts'
+import type { Answer } from '../../net/connection.ts'
+import { printableUrl } from '../../net/hosts.ts'
+import type { Location } from '../../net/location.ts'
+import type { Context } from '../../notices.ts'
+import { discard, failure, headerOf, locationOf } from '../../net/http.ts'
+import { isAboutUpload } from './refusals.ts'
+import type { UploadTask } from './task.ts'
+
+/** An upload that the registry has opened. */
+export interface UploadSession {
+  url: URL
+  /** The least that a chunk may have, the last one excepted. Bytes. */
+  minLength: number
+}
+
+/** How far a registry says an upload is. */
+export type UploadStatus =
+  | { kind: 'at'; bytes: number; url: URL }
+  /** It knows no such upload. */
+  | { kind: 'gone' }
+  /** It does not say. */
+  | { kind: 'unknown' }
+
+type Task = Pick<UploadTask, 'repository' | 'context' | 'signal'>
+
+/** How long a registry has for giving up a session that nobody needs. */
+const CANCEL_TIMEOUT_MS = 5000
+
+/**
+ * Opens an upload session (distribution-spec § Pushing blobs), and gives up those that were abandoned: the registry
+ * is there again.
+ * @throws AirgapError as every request; `REGISTRY` for a Location that is of no use.
+ */
+export async function startSession(task: UploadTask): Promise<UploadSession> {
+  const { repository, context, signal } = task
+  const answer = await repository.connection.expect([202], {
+    method: 'POST',
+    target: `/v2/${repository.repository}/blobs/uploads/`,
+    repository: repository.repository,
+    scopes: [repository.push],
+    context,
+    signal,
+  })
+  discard(answer)
+  const least = headerOf(answer, 'oci-chunk-min-length') ?? ''
+  const url = sessionUrl(repository, answer, context)
+  for (const old of task.abandoned.splice(0)) await cancelSession(task, old)
+  return {
+    url,
+    minLength: /^[0-9]{1,15}$/.test(least) ? Number(least) : 0,
+  }
+}
+
+/**
+ * Where to upload to. Credentials go there only if it is the registry's own origin, which `send` sees to.
+ * @throws AirgapError `REGISTRY`
+ */
+export function sessionUrl(repository: Location, answer: Answer, context: Context): URL {
+  const url = locationOf(answer, context)
+  if (repository.connection.transport.isDowngrade(answer.url, url)) {
+    throw new AirgapError(
+      'REGISTRY',
+      `cannot ${context.operation}: ${repository.registry} sends the upload from HTTPS to plain HTTP (${printableUrl(url)})`,
+      {
+        hint: 'A proxy in front of the registry probably hides that it was spoken to over HTTPS: have it send X-Forwarded-Proto, or set http.relativeurls in docker-registry.',
+      },
+    )
+  }
+  return url
+}
+
+/** Where the session is after an answer: some registries give it another Location each time, some none. */
+export function movedTo({ repository, context }: Task, answer: Answer, from: URL): URL {
+  return headerOf(answer, 'location') === undefined ? from : sessionUrl(repository, answer, context)
+}
+
+/**
+ * Asks how far a session is (distribution-spec § Pushing a blob in chunks, the GET after a 416).
+ * @throws AirgapError for refusals and for faults that may pass.
+ */
+export async function askStatus(task: Task, url: URL): Promise<UploadStatus> {
+  const { repository, context, signal } = task
+  const answer = await repository.connection.send({
+    method: 'GET',
+    target: url,
+    repository: repository.repository,
+    scopes: [repository.push],
+    context,
+    signal,
+  })
+  const { status } = answer
+  if (status >= 200 && status < 300) {
+    discard(answer)
+    const bytes = bytesIn(headerOf(answer, 'range'))
+    return bytes === undefined ? { kind: 'unknown' } : { kind: 'at', bytes, url: movedTo(task, answer, url) }
+  }
+  const error = await failure(answer, answer.auth, context)
+  if (status === 404 || status === 410) return { kind: 'gone' }
+  if (status === 405 || status === 501) return { kind: 'unknown' }
+  // crane's registry knows no GET here and takes the session's name for a digest.
+  if (status === 400) return { kind: isAboutUpload(error) ? 'gone' : 'unknown' }
+  throw error
+}
+
+/**
+ * The number of bytes in a Range header of an upload: `0-N`, where N counts. What other registries write (`bytes=0-N`)
+ * is understood, too. `0-0` is what most say of an upload without a byte, so it is taken for nothing.
+ * @returns undefined where it says nothing.
+ */
+export function bytesIn(range: string | undefined): number | undefined {
+  const last = /^\s*(?:bytes[= ]\s*)?0-([0-9]{1,15})\s*$/i.exec(range ?? '')?.[1]
+  if (last === undefined) return undefined
+  return last === '0' ? 0 : Number(last) + 1
+}
+
+/** Gives up a session, so that the registry need not keep what has come. Whether it does is of no interest. */
+async function cancelSession({ repository, context, signal }: Task, url: URL): Promise<void> {
+  const patience = AbortSignal.timeout(CANCEL_TIMEOUT_MS)
+  try {
+    discard(
+      await repository.connection.send({
+        method: 'DELETE',
+        target: url,
+        repository: repository.repository,
+        scopes: [repository.push],
+        context,
+        signal: signal === undefined ? patience : AbortSignal.any([signal, patience]),
+      }),
+    )
+  } catch {
+    // The registry drops old sessions by itself sooner or later. An interruption is heard at the next step.
+  }
+}

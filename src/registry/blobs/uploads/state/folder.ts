@@ -1,0 +1,173 @@
+import { randomBytes } from 'node:crypto'
+import { constants, existsSync } from 'node:fs'
+import { lstat, mkdir, open, readdir, rename, rm, type FileHandle } from 'node:fs/promises'
+import { isAbsolute, join } from 'node:path'
+import { AirgapError, fileError, systemCode } from '../../../../errors.ts'
+import { MAX_AGE_MS, MAX_STATE } from './document.ts'
+
+const OTHERS_MAY_WRITE = 0o022
+/** A folder with more than that is not looked through for old files. */
+const MAX_FILES = 10_000
+
+/**
+ * Where the state of uploads is kept unless somebody says otherwise.
+ * @returns undefined where there is no home.
+ */
+export function defaultStateFolder(env: NodeJS.ProcessEnv): string | undefined {
+  const folder = userStateFolder(env)
+  return folder && join(folder, 'uploads')
+}
+
+/**
+ * `airgap` in the user's state folder (XDG Base Directory Specification).
+ * @returns undefined where there is no home.
+ */
+export function userStateFolder(env: NodeJS.ProcessEnv): string | undefined {
+  const state = env['XDG_STATE_HOME'] ?? ''
+  const home = env['HOME'] ?? ''
+  // A relative path is to be ignored, says the specification.
+  if (isAbsolute(state)) return join(state, 'airgap')
+  // A service's home is often one that does not exist, and is not to be made for this.
+  const hasHome = isAbsolute(home) && existsSync(home)
+  return hasHome ? join(home, '.local', 'state', 'airgap') : undefined
+}
+
+/** A folder of small files of ours alone. Nothing in it is read or written through a link. */
+export class StateFolder {
+  readonly path: string
+  #isReady = false
+
+  constructor(path: string) {
+    this.path = path
+  }
+
+  file(name: string): string {
+    return join(this.path, name)
+  }
+
+  /**
+   * Takes a file out of the folder: of several processes that try, one gets it.
+   * @returns undefined where there is none, 'damaged' where what is there is no file of ours.
+   * @throws AirgapError `FILE`, `OUTPUT_UNSAFE`
+   */
+  async take(name: string): Promise<Buffer | 'damaged' | undefined> {
+    try {
+      if (!(await this.#isThere())) return undefined
+      const taken = this.#temporary(name)
+      if (!(await moved(this.file(name), taken))) return undefined
+      try {
+        return await readOwn(taken)
+      } finally {
+        await rm(taken, { force: true })
+      }
+    } catch (error) {
+      throw fileError(error, 'read', this.file(name))
+    }
+  }
+
+  /** Reads a file that may be written anew at any moment. As {@link take}. */
+  async read(name: string): Promise<Buffer | 'damaged' | undefined> {
+    try {
+      return await readOwn(this.file(name))
+    } catch (error) {
+      throw fileError(error, 'read', this.file(name))
+    }
+  }
+
+  /** Puts a file in the place of the one of that name, whole or not at all. */
+  async write(name: string, content: string): Promise<void> {
+    const temporary = this.#temporary(name)
+    try {
+      await this.#prepare()
+      const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = constants
+      const handle = await open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
+      try {
+        await handle.writeFile(content)
+      } finally {
+        await handle.close()
+      }
+      await rename(temporary, this.file(name))
+    } catch (error) {
+      await rm(temporary, { force: true }).catch(() => {})
+      throw fileError(error, 'write', this.file(name))
+    }
+  }
+
+  async remove(name: string): Promise<void> {
+    await rm(this.file(name), { force: true })
+  }
+
+  /** Drops files of ours that nobody has written to for a week. */
+  async dropOld(now: number = Date.now()): Promise<void> {
+    const names = await readdir(this.path)
+    for (const name of names.slice(0, MAX_FILES)) {
+      if (!/^[0-9a-f]{64}\.json(?:\.[0-9a-f]{16})?$/.test(name)) continue
+      const info = await lstat(this.file(name)).catch(() => undefined)
+      if (info?.isFile() && now - info.mtimeMs > MAX_AGE_MS) await this.remove(name)
+    }
+  }
+
+  #temporary(name: string): string {
+    return `${this.file(name)}.${randomBytes(8).toString('hex')}`
+  }
+
+  async #prepare(): Promise<void> {
+    if (this.#isReady) return
+    await mkdir(this.path, { recursive: true, mode: 0o700 })
+    await this.#isThere()
+    this.#isReady = true
+    await this.dropOld()
+  }
+
+  /** @throws AirgapError `OUTPUT_UNSAFE` where somebody else could have put something there. */
+  async #isThere(): Promise<boolean> {
+    const info = await lstat(this.path).catch((error: unknown) => {
+      if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return undefined
+      throw error
+    })
+    if (!info) return false
+    const isOurs = info.isDirectory() && info.uid === process.getuid?.()
+    if (isOurs && (info.mode & OTHERS_MAY_WRITE) === 0) return true
+    throw new AirgapError('OUTPUT_UNSAFE', `${this.path} is not a folder of yours alone`, {
+      hint: 'It holds addresses of unfinished uploads, which nobody else may write. Make it yours with mode 0700, or remove it.',
+    })
+  }
+}
+
+/** @returns false where somebody else was faster, or there was nothing. */
+async function moved(from: string, to: string): Promise<boolean> {
+  try {
+    await rename(from, to)
+    return true
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return false
+    throw error
+  }
+}
+
+async function readOwn(path: string): Promise<Buffer | 'damaged' | undefined> {
+  let handle: FileHandle
+  try {
+    // Without O_NONBLOCK, opening a pipe would wait for its writer.
+    handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return undefined
+    // A link, a socket.
+    if (systemCode(error) === 'ELOOP' || systemCode(error) === 'ENXIO') return 'damaged'
+    throw error
+  }
+  try {
+    const info = await handle.stat()
+    const isOurs =
+      info.isFile() &&
+      info.uid === process.getuid?.() &&
+      info.nlink === 1 &&
+      (info.mode & OTHERS_MAY_WRITE) === 0
+    if (!isOurs || info.size > MAX_STATE) return 'damaged'
+    const buffer = Buffer.alloc(info.size)
+    const { bytesRead } = await handle.read(buffer, 0, buffer.length, 0)
+    return buffer.subarray(0, bytesRead)
+  } finally {
+    await handle.close()
+  }
+}

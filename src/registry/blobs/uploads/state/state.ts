@@ -1,0 +1,168 @@
+import { createHash } from 'node:crypto'
+import { messageOf } from '../../../../errors.ts'
+import type { Digest } from '../../../../oci/digest.ts'
+import type { OnNotice } from '../../../notices.ts'
+import type { UploadMemory } from '../memory.ts'
+import { formatState, MAX_AGE_MS, parseState, type UploadRecord } from './document.ts'
+import { StateFolder } from './folder.ts'
+import { beginRun, endRun, mayBeAlive } from './owner.ts'
+
+export interface UploadStateOptions {
+  folder: string
+  bundleDigest: Digest
+  /** The registry's origin as it is spoken to now: the only one that a saved Location may be on. */
+  origin: string
+  onNotice: OnNotice
+}
+
+/**
+ * What one push remembers of its unfinished uploads, in a file, so that the same push can go on with them after it was
+ * killed. It is a help and never a need: whatever is wrong with it, the push goes on without.
+ */
+export class UploadState {
+  readonly #options: UploadStateOptions
+  readonly #folder: StateFolder
+  readonly #name: string
+  readonly #owner = beginRun()
+  /** What earlier runs have left, until it is asked for. */
+  readonly #left = new Map<string, UploadRecord>()
+  readonly #own = new Map<string, UploadRecord>()
+  #wasWritten = false
+  #isBroken = false
+  #writing: Promise<void> = Promise.resolve()
+  #waiting: Promise<void> | undefined
+
+  private constructor(options: UploadStateOptions) {
+    this.#options = options
+    this.#folder = new StateFolder(options.folder)
+    const key = JSON.stringify([options.bundleDigest, options.origin])
+    this.#name = `${createHash('sha256').update(key).digest('hex')}.json`
+  }
+
+  /** Takes over what earlier runs of the same push have left, unless they are still at work. Never fails. */
+  static async open(options: UploadStateOptions): Promise<UploadState> {
+    const state = new UploadState(options)
+    await state.#attempt(async () => {
+      const records = state.#parsed(await state.#folder.take(state.#name))
+      const others = records.filter((record) => state.#isInUse(record))
+      for (const record of records) {
+        if (!others.includes(record)) state.#left.set(keyOf(record), { ...record, owner: state.#owner })
+      }
+      if (records.length > 0) await state.#write(others)
+    })
+    return state
+  }
+
+  /** The memory of one blob's upload. */
+  of(repository: string, digest: Digest): UploadMemory {
+    const key = keyOf({ repository, digest })
+    return {
+      recall: () => {
+        const record = this.#left.get(key)
+        if (!record) return undefined
+        return { mode: record.mode, location: this.#onOrigin(record.location) }
+      },
+      note: ({ mode, location, acknowledged }) => {
+        const now = new Date().toISOString()
+        const started = this.#own.get(key)?.started ?? this.#left.get(key)?.started ?? now
+        this.#left.delete(key)
+        const isOwn = this.#onOrigin(location.href) !== undefined
+        this.#own.set(key, {
+          repository,
+          digest,
+          mode,
+          ...(isOwn ? { location: location.href } : {}),
+          acknowledged,
+          started,
+          updated: now,
+          owner: this.#owner,
+        })
+        return this.#save()
+      },
+      forget: () => {
+        const wasThere = this.#own.delete(key)
+        if (this.#left.delete(key) || wasThere) void this.#save()
+      },
+    }
+  }
+
+  /**
+   * Ends it. What is left of a push that is complete is of no use to anybody.
+   * Never fails.
+   */
+  async close(isComplete: boolean): Promise<void> {
+    if (isComplete) {
+      this.#left.clear()
+      this.#own.clear()
+    }
+    if (this.#wasWritten) await this.#save()
+    await this.#waiting
+    await this.#writing
+    endRun(this.#owner)
+  }
+
+  /** Settled when everything is written that was there to be written. Calls that come meanwhile share one write. */
+  #save(): Promise<void> {
+    this.#waiting ??= this.#writing.then(() => {
+      this.#waiting = undefined
+      this.#writing = this.#attempt(async () => {
+        const there = this.#parsed(await this.#folder.read(this.#name))
+        await this.#write(there.filter((record) => this.#isInUse(record)))
+      })
+      return this.#writing
+    })
+    return this.#waiting
+  }
+
+  /** @param others what other runs are at work on. */
+  async #write(others: readonly UploadRecord[]): Promise<void> {
+    const records = [...others, ...this.#left.values(), ...this.#own.values()]
+    if (records.length === 0) await this.#folder.remove(this.#name)
+    else await this.#folder.write(this.#name, formatState(records))
+    this.#wasWritten = true
+  }
+
+  #isInUse({ owner, updated }: UploadRecord): boolean {
+    return owner.run !== this.#owner.run && mayBeAlive(owner, Date.parse(updated))
+  }
+
+  #parsed(content: Buffer | 'damaged' | undefined): UploadRecord[] {
+    if (content === undefined) return []
+    const records = content === 'damaged' ? undefined : parseState(content)
+    if (!records) {
+      this.#warn(
+        `${this.#folder.file(this.#name)}, which tells of unfinished uploads, is damaged and was ignored`,
+      )
+      return []
+    }
+    return records.filter(({ updated }) => Math.abs(Date.now() - Date.parse(updated)) < MAX_AGE_MS)
+  }
+
+  /** Credentials go to the registry's origin only, and a file is not to say where that is. */
+  #onOrigin(location: string | undefined): URL | undefined {
+    const url = location === undefined ? undefined : URL.parse(location)
+    return url?.origin === this.#options.origin && url.username === '' && url.password === ''
+      ? url
+      : undefined
+  }
+
+  async #attempt(work: () => Promise<void>): Promise<void> {
+    if (this.#isBroken) return
+    try {
+      await work()
+    } catch (error) {
+      this.#isBroken = true
+      this.#warn(
+        `unfinished uploads cannot be remembered, so that after an interruption they begin anew: ${messageOf(error)}`,
+      )
+    }
+  }
+
+  #warn(message: string): void {
+    this.#options.onNotice({ type: 'warning', message })
+  }
+}
+
+function keyOf({ repository, digest }: { repository: string; digest: string }): string {
+  return `${repository}@${digest}`
+}

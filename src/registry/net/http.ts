@@ -1,0 +1,177 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Readable } from 'node:stream'
+import type { Dispatcher } from 'undici'
+import { AirgapError } from '../../errors.ts'
+import { withoutSecrets } from '../../redact.ts'
+import { noteAnswer } from '../answers.ts'
+import { NO_REGISTRY } from '../faults/words.ts'
+import { MAX_ERROR_BODY, statusError, transportError, type AuthState } from './http-errors.ts'
+import type { Context } from '../notices.ts'
+
+export interface HttpRequest {
+  method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+  url: URL
+  context: Context
+  headers?: Record<string, string>
+  /** Sent to the origin of `url` only, never along a redirect that leaves it. */
+  authorization?: string | undefined
+  body?: Readable | Uint8Array | string | undefined
+  /** How long the answer may take after the request is sent, where that is longer than the stall timeout. */
+  answerTimeoutMs?: number | undefined
+  /** Bytes a second that the answer's body has to come with, where that is not the usual least. */
+  leastRate?: number | undefined
+  /** Another request waits for this one, so that it must not wait for others. */
+  isAside?: boolean | undefined
+  signal?: AbortSignal | undefined
+  /** What is secret in the body: no error quotes it. What `authorization` holds is known to be. */
+  secrets?: readonly string[] | undefined
+  /** Called before a redirect is followed; throws to refuse it. */
+  checkRedirect?: ((to: URL) => Promise<void>) | undefined
+}
+
+export interface HttpResponse {
+  method: HttpRequest['method']
+  status: number
+  headers: IncomingHttpHeaders
+  body: Dispatcher.ResponseData['body']
+  /** The body's bytes, as fast as they may come. */
+  chunks: AsyncIterable<Uint8Array>
+  /** Notes of an error made of this answer which host it is from. Returns the error. */
+  blame: <E extends Error>(error: E) => E
+  /** Where the answer came from, after redirects. */
+  url: URL
+  requested: URL
+  /** What was sent with the request that an error must not quote, where the answer repeats it. */
+  secrets: readonly string[]
+}
+
+/**
+ * The Location of an answer, absolute. A user part is of no effect: requests use origin, path and query only.
+ * @throws AirgapError `REGISTRY` when it is missing, unreadable or not HTTP.
+ */
+export function locationOf(response: HttpResponse, context: Context): URL {
+  const { location } = response.headers
+  const fail = (reason: string): never => {
+    throw new AirgapError('REGISTRY', `cannot ${context.operation}: ${context.registry} ${reason}`, {
+      hint: NO_REGISTRY,
+    })
+  }
+  if (location === undefined || location === '') return fail('answers without a Location')
+  let url: URL
+  try {
+    url = new URL(location, response.url)
+  } catch {
+    return fail('answers with an unreadable Location')
+  }
+  if (url.protocol !== 'https:' && url.protocol !== 'http:') {
+    return fail(`answers with a Location of the kind ${url.protocol}`)
+  }
+  return url
+}
+
+/** One header as a single text. */
+export function headerOf(response: HttpResponse, name: string): string | undefined {
+  const value = response.headers[name]
+  return Array.isArray(value) ? value[0] : value
+}
+
+/** The Content-Type without parameters, lower case; empty when there is none. */
+export function contentTypeOf(response: HttpResponse): string {
+  return (headerOf(response, 'content-type') ?? '').replace(/;.*$/s, '').trim().toLowerCase()
+}
+
+/** What an answer's bytes are wrapped in although requests ask for nothing (`accept-encoding: identity`). */
+export function contentEncodingOf(response: HttpResponse): string | undefined {
+  const text = (headerOf(response, 'content-encoding') ?? '').trim().toLowerCase()
+  return text === '' || text === 'identity' ? undefined : text
+}
+
+/** Content-Length, where it is a plain number. */
+export function contentLengthOf(response: HttpResponse): number | undefined {
+  const text = headerOf(response, 'content-length') ?? ''
+  return /^[0-9]{1,15}$/.test(text) ? Number(text) : undefined
+}
+
+/** An unwanted body that drips would keep its connection, and its place among the transfers. */
+const DISCARD_MS = 10_000
+
+/** Gives up an answer's body; a short one is read to its end so that the connection can be used again. */
+export function discard(response: HttpResponse): void {
+  // dump() reads a bounded amount and then closes; a failure while nobody wants the bytes is of no interest.
+  response.body.dump({ limit: 16 * 1024, signal: AbortSignal.timeout(DISCARD_MS) }).catch(() => {})
+}
+
+/**
+ * Reads a body into memory, up to `limit` bytes.
+ * @returns undefined when there is more than that.
+ * @throws AirgapError `NETWORK`
+ */
+export async function readCapped(
+  response: HttpResponse,
+  limit: number,
+  context: Context,
+  signal?: AbortSignal,
+): Promise<Buffer | undefined> {
+  const chunks: Uint8Array[] = []
+  let length = 0
+  try {
+    for await (const chunk of response.chunks) {
+      length += chunk.length
+      if (length > limit) return undefined
+      chunks.push(chunk)
+    }
+  } catch (error) {
+    throw transportError(error, context, response.url.host, signal, { scheme: response.url.protocol })
+  }
+  return Buffer.concat(chunks)
+}
+
+/** Turns an answer into the error that it means; reads at most {@link MAX_ERROR_BODY} of it. */
+export async function failure(
+  response: HttpResponse,
+  auth: AuthState,
+  context: Context,
+  isTokenService = false,
+): Promise<AirgapError> {
+  const chunks: Uint8Array[] = []
+  try {
+    let length = 0
+    for await (const chunk of response.chunks) {
+      chunks.push(chunk)
+      length += chunk.length
+      if (length >= MAX_ERROR_BODY) break
+    }
+  } catch {
+    // The status tells enough; what was readable of the explanation is quoted.
+  }
+  const elsewhere = response.url.origin !== response.requested.origin
+  const said = Buffer.concat(chunks).subarray(0, MAX_ERROR_BODY)
+  // Proxies and debugging pages repeat what they were sent.
+  const body =
+    response.secrets.length === 0
+      ? said
+      : Buffer.from(withoutSecrets(said.toString('utf8'), response.secrets))
+  const error = statusError(
+    {
+      status: response.status,
+      isWrite: response.method !== 'GET' && response.method !== 'HEAD',
+      isUpload: response.method === 'POST' && !isTokenService,
+      contentType: contentTypeOf(response),
+      retryAfter: headerOf(response, 'retry-after'),
+      rateLimit: headerOf(response, 'ratelimit-limit'),
+      date: headerOf(response, 'date'),
+      body,
+      redirectedTo: elsewhere && !isTokenService ? response.url.host : undefined,
+      tokenService: isTokenService ? response.url.host : undefined,
+      auth,
+    },
+    context,
+  )
+  noteAnswer(error, {
+    status: response.status,
+    body,
+    path: response.requested.pathname,
+    auth: auth.kind,
+  })
+  return response.blame(error)
+}

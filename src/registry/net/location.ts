@@ -1,0 +1,77 @@
+import { AirgapError } from '../../errors.ts'
+import { isDigest, parseDigest, type Digest } from '../../oci/digest.ts'
+import { isTag } from '../../oci/reference.ts'
+import type { Connection } from './connection.ts'
+import type { Context } from '../notices.ts'
+
+/** Where and how reading is done at a mirror that is not laid out as registries are. */
+export interface ApiPlace {
+  /** The root of the API, without a slash at the end; `/v2` where left out. */
+  apiRoot?: string | undefined
+  /** The registry that is meant, told by `?ns=` as containerd does. */
+  namespace?: string | undefined
+}
+
+/** Where a repository is: its connection, its paths and scopes, and the words for it in errors. */
+export class Location {
+  readonly #apiRoot: string
+  readonly #query: string
+  readonly registry: string
+  readonly repository: string
+  /** `registry/repository`. */
+  readonly name: string
+  readonly connection: Connection
+  /** Upload sessions that refused mounts have left behind, by digest; the upload that follows takes them. */
+  readonly sessions = new Map<Digest, URL>()
+  /** Of manifests that were put: whose referrers the registry has taken them for, by OCI-Subject. */
+  readonly subjects = new Map<Digest, string | undefined>()
+  /** Whether a manifest could be read here, as far as that had to be found out. */
+  isReadable = false
+  /** Whether it was told that 403 is taken for "not there" here. */
+  isForbiddingTold = false
+
+  constructor(connection: Connection, repository: string, { apiRoot = '/v2', namespace }: ApiPlace = {}) {
+    this.#apiRoot = apiRoot
+    this.#query = namespace === undefined ? '' : `?ns=${encodeURIComponent(namespace)}`
+    this.registry = connection.registry
+    this.repository = repository
+    this.name = `${this.registry}/${repository}`
+    this.connection = connection
+  }
+
+  /** The context for errors of an operation on this repository. */
+  context(operation: string): Context {
+    return { registry: this.registry, operation }
+  }
+
+  get pull(): string {
+    return `repository:${this.repository}:pull`
+  }
+
+  get push(): string {
+    return `repository:${this.repository}:pull,push`
+  }
+
+  /** `name:tag` or `name@digest`. */
+  refText(ref: string): string {
+    return ref.includes(':') ? `${this.name}@${ref}` : `${this.name}:${ref}`
+  }
+
+  /** Path of a manifest, for a tag or a digest by the strict grammar only. */
+  manifestPath(ref: string): string {
+    if (!isDigest(ref) && !isTag(ref)) {
+      if (ref.includes(':')) parseDigest(ref)
+      throw new AirgapError('INVALID_REFERENCE', `${JSON.stringify(ref)} is neither a tag nor a digest`)
+    }
+    return `${this.#apiRoot}/${this.repository}/manifests/${ref}${this.#query}`
+  }
+
+  /** Path of the list of what refers to a digest (distribution-spec § Listing Referrers). */
+  referrersPath(digest: Digest): string {
+    return `${this.#apiRoot}/${this.repository}/referrers/${parseDigest(digest)}${this.#query}`
+  }
+
+  blobPath(digest: Digest): string {
+    return `${this.#apiRoot}/${this.repository}/blobs/${parseDigest(digest)}${this.#query}`
+  }
+}

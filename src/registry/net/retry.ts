@@ -1,0 +1,161 @@
+import { AirgapError, messageOf } from '../../errors.ts'
+import type { Context, OnNotice } from '../notices.ts'
+import { sleep, SYSTEM_CLOCK, type Clock } from './throttle/clock.ts'
+import type { Mark } from './throttle/blame.ts'
+import type { Hosts } from './throttle/hosts.ts'
+
+export interface RetryPolicy {
+  /** How often a request is made at most, the first time included. */
+  attempts: number
+  baseDelayMs: number
+  maxDelayMs: number
+  /** How long a registry that asks to be left alone (Retry-After) is waited for, over all of its answers in a row. */
+  patienceMs: number
+}
+
+export const DEFAULT_RETRY: RetryPolicy = {
+  attempts: 5,
+  baseDelayMs: 500,
+  maxDelayMs: 30_000,
+  patienceMs: 300_000,
+}
+
+/** Why an error may pass by itself. */
+export interface Transience {
+  /** What the registry asked for in Retry-After. */
+  retryAfterMs?: number | undefined
+  /** A lower bound on attempts than the policy's. */
+  attempts?: number | undefined
+  /** The peer is there, and nothing came of it for a long time, or too little. */
+  isStall?: true | undefined
+}
+
+const transient = new WeakMap<Error, Transience>()
+
+/** Notes that `error` may pass by itself, for {@link withRetry}. Returns the error. */
+export function markTransient<E extends Error>(error: E, transience: Transience = {}): E {
+  transient.set(error, transience)
+  return error
+}
+
+/** What {@link markTransient} noted, if anything. */
+export function transienceOf(error: unknown): Transience | undefined {
+  return error instanceof Error ? transient.get(error) : undefined
+}
+
+/** Whether a peer that is there let us wait, see {@link Transience}. */
+export function isStall(error: unknown): boolean {
+  return transienceOf(error)?.isStall === true
+}
+
+export interface RetryOptions {
+  policy: RetryPolicy
+  context: Context
+  onNotice: OnNotice
+  signal?: AbortSignal | undefined
+  /** Asked after a failure: true starts the count of attempts anew, for transfers that got somewhere. */
+  progressed?: (() => boolean) | undefined
+  /** Whether an error ends it that may pass by itself. */
+  isFinal?: ((error: AirgapError) => boolean) | undefined
+  /** Know which failures concern all requests to a host; the next attempt waits there for its turn. */
+  hosts?: Hosts | undefined
+  clock?: Clock | undefined
+}
+
+/**
+ * Runs `run` until it succeeds, fails with something that will not pass by itself, or has been tried
+ * `policy.attempts` times. Between attempts it waits a random time up to an exponentially growing bound ("full
+ * jitter", so that many clients do not come back at once). What concerns the whole host (429, 503, nobody there) is
+ * waited for by all requests to it together, in `hosts`, which also decide when that has lasted too long.
+ */
+export async function withRetry<T>(options: RetryOptions, run: (attempt: number) => Promise<T>): Promise<T> {
+  const { policy, context, signal, hosts } = options
+  const blames = hosts?.blames
+  const clock = options.clock ?? hosts?.clock ?? SYSTEM_CLOCK
+  let row: FailuresInRow | undefined
+  for (let attempt = 1; ; attempt++) {
+    throwIfAborted(signal, context)
+    try {
+      return await run(attempt)
+    } catch (error) {
+      throwIfAborted(signal, context)
+      const ruling = blames?.ruling(error)
+      if (ruling?.kind === 'give-up') throw ruling.error
+      const transience = transienceOf(error)
+      if (transience === undefined || !(error instanceof AirgapError)) throw error
+      if (options.isFinal?.(error)) throw error
+      const isNew = row === undefined || options.progressed?.() === true
+      if (isNew || row === undefined) row = { count: 0, since: clock.now(), first: blames?.mark(error) }
+      row.count++
+      if (ruling?.kind === 'again') {
+        if (!isUnlucky(error, row, options, clock)) continue
+        throw blames?.exhausted(error, undefined, context) ?? error
+      }
+      if (row.count >= Math.min(policy.attempts, transience.attempts ?? policy.attempts)) {
+        throw blames?.exhausted(error, row.first, context) ?? error
+      }
+      const delayMs = delayAfter(row.count, transience, policy, () => clock.random())
+      options.onNotice({ type: 'retry', ...context, attempt, reason: messageOf(error), delayMs })
+      await pause(clock, delayMs, signal, context)
+    }
+  }
+}
+
+interface FailuresInRow {
+  count: number
+  since: number
+  first: Mark | undefined
+}
+
+/**
+ * Whether one request has been turned away for too long while the host serves others: a limit can have no end for
+ * somebody, and 503 can be the answer to one path alone.
+ */
+function isUnlucky(
+  { code }: AirgapError,
+  { count, since, first }: FailuresInRow,
+  { policy }: RetryOptions,
+  clock: Clock,
+): boolean {
+  if (clock.now() - since > policy.patienceMs) return true
+  if (code === 'RATE_LIMITED' || count < policy.attempts) return false
+  return first !== undefined && first.host.signsOfLife > first.signsOfLife
+}
+
+/** Milliseconds to wait after the `failures`th failure in a row. */
+export function delayAfter(
+  failures: number,
+  transience: Transience,
+  policy: RetryPolicy,
+  random: () => number = Math.random,
+): number {
+  if (transience.retryAfterMs !== undefined) {
+    const asked = Math.min(Math.max(transience.retryAfterMs, 0), policy.patienceMs)
+    return Math.round(asked + random() * policy.baseDelayMs)
+  }
+  const bound = Math.min(policy.maxDelayMs, policy.baseDelayMs * 2 ** (failures - 1))
+  return Math.round(random() * bound)
+}
+
+/** @throws AirgapError `INTERRUPTED`, or the signal's own reason where that is one of ours. */
+export function throwIfAborted(signal: AbortSignal | undefined, context: Context): void {
+  if (signal?.aborted !== true) return
+  if (signal.reason instanceof AirgapError) throw signal.reason
+  throw new AirgapError('INTERRUPTED', `cannot ${context.operation}: it was interrupted`, {
+    cause: signal.reason,
+  })
+}
+
+async function pause(
+  clock: Clock,
+  ms: number,
+  signal: AbortSignal | undefined,
+  context: Context,
+): Promise<void> {
+  try {
+    await sleep(clock, ms, signal)
+  } catch (error) {
+    throwIfAborted(signal, context)
+    throw error
+  }
+}

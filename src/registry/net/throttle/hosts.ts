@@ -1,0 +1,237 @@
+import { STATUS_CODES, type IncomingHttpHeaders } from 'node:http'
+import { AirgapError } from '../../../errors.ts'
+import { authorityOf } from '../hosts.ts'
+import type { Context, OnNotice } from '../../notices.ts'
+import { DEFAULT_RETRY, transienceOf, type RetryPolicy } from '../retry.ts'
+import { Blames, BUSY, GATEWAY, troubleOf } from './blame.ts'
+import { SYSTEM_CLOCK, type Clock } from './clock.ts'
+import { Host, type Pass } from './host.ts'
+import { Quotas } from './quota.ts'
+import { RateLimit } from './rate-limit.ts'
+import { parseRetryAfter } from './retry-after.ts'
+import { notTooSlow, type SlowBody } from './slowness.ts'
+
+/** Transfers at a time unless the caller says otherwise. */
+const DEFAULT_TRANSFERS = 6
+/** So many bytes of one body show that a host works. */
+const SIGN_OF_LIFE = 1024 * 1024
+/** What an upload hands over at once, buffers included. Bytes. */
+const LARGEST_CHUNK = 512 * 1024
+
+export interface HostsOptions {
+  policy?: RetryPolicy
+  clock?: Clock | undefined
+  /** Transfers at a time with one host. */
+  concurrency?: number | undefined
+  /** Bytes a second, over everything, both ways. */
+  maxRate?: number | undefined
+  onNotice?: OnNotice
+}
+
+/** What of an answer is looked at. */
+interface Answered {
+  statusCode: number
+  headers: IncomingHttpHeaders
+  body: SlowBody & {
+    on(event: 'end' | 'close', listener: () => void): unknown
+    on(event: 'error', listener: (error: unknown) => void): unknown
+  }
+}
+
+interface Destination {
+  /** As URLs have it. */
+  host: string
+  context: Context
+  /** Whether it counts as a transfer. */
+  counts: boolean
+  hasBody: boolean
+  /** How little of the body may come in which time, see {@link Patience}. */
+  withinMs: number
+  leastRate?: number | undefined
+  signal?: AbortSignal | undefined
+}
+
+/**
+ * The hosts that a client sends to, each with what holds for all requests to it together: see {@link Host}. A host is
+ * who answers: the registry, its token service, or where it redirects to.
+ */
+export class Hosts {
+  readonly policy: RetryPolicy
+  readonly clock: Clock
+  readonly rate: RateLimit | undefined
+  readonly blames: Blames
+  readonly #concurrency: number
+  readonly #onNotice: OnNotice
+  readonly #quotas: Quotas
+  readonly #hosts = new Map<string, Host>()
+  readonly #slow = new Set<string>()
+
+  constructor(options: HostsOptions = {}) {
+    this.policy = options.policy ?? DEFAULT_RETRY
+    this.clock = options.clock ?? SYSTEM_CLOCK
+    this.#concurrency = options.concurrency ?? DEFAULT_TRANSFERS
+    this.#onNotice = options.onNotice ?? (() => {})
+    this.#quotas = new Quotas(this.#onNotice)
+    this.blames = new Blames((registry) => this.#quotas.advice(registry))
+    if (options.maxRate !== undefined) this.rate = new RateLimit(options.maxRate, this.clock)
+  }
+
+  /**
+   * Sends a request when its host is to be asked, and watches what becomes of it, its body's end included.
+   *
+   * @returns the answer; its bytes as fast as they may come; and what says of an error made of it where it came from.
+   * @throws AirgapError what `request` throws, the reason why the host is given up, the signal's reason.
+   */
+  async send<R extends Answered>(
+    to: Destination,
+    request: () => Promise<R>,
+  ): Promise<{ response: R; chunks: AsyncIterable<Uint8Array>; blame: <E extends Error>(error: E) => E }> {
+    const { context } = to
+    const label = labelOf(to.host, context)
+    const host = this.#host(to.host, label)
+    const pass = await host.enter(context, label, to.counts, to.signal)
+    let response: R
+    try {
+      response = await request()
+    } catch (error) {
+      this.#failed(host, pass, error, context)
+      host.leave(pass)
+      throw error
+    }
+    const { statusCode: status, headers, body } = response
+    this.#answered(host, pass, status, headers, context)
+    this.#quotas.see(headers, label)
+    this.#watchBody(host, pass, response, to)
+    const { registry } = context
+    return {
+      response,
+      chunks: this.#chunks(body, host, to),
+      blame: (error) => this.blames.note(error, { host, registry, status, isOfHost: BUSY.has(status) }),
+    }
+  }
+
+  /** A registry let us wait, where others have the same: for the rest of the run it is asked behind them. */
+  isSlow(registry: string): boolean {
+    return this.#slow.has(authorityOf(registry))
+  }
+
+  /** See {@link isSlow}. */
+  wasSlow(registry: string): void {
+    this.#slow.add(authorityOf(registry))
+  }
+
+  /** A stall timeout that what is slowed down here on purpose does not run into. Milliseconds. */
+  stallTimeout(ms: number): number {
+    if (this.rate === undefined) return ms
+    return Math.max(ms, ((this.#concurrency * LARGEST_CHUNK) / this.rate.bytesPerSecond) * 1000)
+  }
+
+  /**
+   * Does something else than sending a request that shows whether a host can be reached, when it is to be asked.
+   * @throws AirgapError what `work` throws, the reason why the host is given up, the signal's reason.
+   */
+  async reach<T>(
+    name: string,
+    context: Context,
+    signal: AbortSignal | undefined,
+    work: () => Promise<T>,
+  ): Promise<T> {
+    const label = labelOf(name, context)
+    const host = this.#host(name, label)
+    const pass = await host.enter(context, label, false, signal)
+    try {
+      const result = await work()
+      host.through(pass)
+      return result
+    } catch (error) {
+      this.#failed(host, pass, error, context)
+      throw error
+    }
+  }
+
+  /** Ends all waiting with `error`. */
+  close(error: AirgapError): void {
+    this.rate?.close()
+    for (const host of this.#hosts.values()) host.close(error)
+  }
+
+  #host(name: string, label: string): Host {
+    let host = this.#hosts.get(name)
+    if (!host) {
+      const { policy, clock } = this
+      host = new Host(label, { policy, clock, concurrency: this.#concurrency, onNotice: this.#onNotice })
+      this.#hosts.set(name, host)
+    }
+    return host
+  }
+
+  #answered(host: Host, pass: Pass, status: number, headers: IncomingHttpHeaders, context: Context): void {
+    if (GATEWAY.has(status)) return host.broke(pass)
+    if (!BUSY.has(status)) return host.through(pass)
+    const isLimit = status === 429
+    const trouble = {
+      code: isLimit ? 'RATE_LIMITED' : 'REGISTRY',
+      status,
+      reason: `${pass.label} is busy (${status} ${STATUS_CODES[status]})`,
+      hint: isLimit ? this.#quotas.advice(context.registry) : undefined,
+    } as const
+    const wait = parseRetryAfter(headers['retry-after'], { date: headers.date, now: this.clock.now() })
+    host.holdOff(pass, trouble, wait)
+  }
+
+  #failed(host: Host, pass: Pass, error: unknown, context: Context): void {
+    const transience = transienceOf(error)
+    if (error instanceof AirgapError && error.code === 'INTERRUPTED') return host.abandoned(pass)
+    // Nothing that passes, such as a bad certificate: an answer of sorts, and no reason to hold anybody.
+    if (!(error instanceof AirgapError) || transience === undefined) return host.through(pass)
+    // What has a bound of its own is a host that is not there at all.
+    const isOfHost = error.code === 'NETWORK' && transience.attempts !== undefined
+    this.blames.note(error, { host, registry: context.registry, status: undefined, isOfHost })
+    if (!isOfHost) return host.broke(pass)
+    host.holdOff(pass, { ...troubleOf(error, context), attempts: transience.attempts }, undefined)
+  }
+
+  #watchBody(host: Host, pass: Pass, { statusCode: status, body }: Answered, to: Destination): void {
+    let isOver = false
+    const leave = (isComplete: boolean): void => {
+      if (isOver) return
+      isOver = true
+      if (isComplete && !BUSY.has(status) && !GATEWAY.has(status)) host.complete(pass)
+      host.leave(pass)
+    }
+    body.on('error', (error) => {
+      const isOurs = error instanceof Error && (error.name === 'AbortError' || error.name === 'AirgapError')
+      if (!isOver && !isOurs) {
+        const { registry } = to.context
+        if (error instanceof Error) this.blames.note(error, { host, registry, status, isOfHost: false })
+        host.broke(pass)
+      }
+      leave(false)
+    })
+    body.on('end', () => leave(true))
+    body.on('close', () => leave(false))
+    if (!to.hasBody) leave(true)
+  }
+
+  async *#chunks(
+    body: SlowBody,
+    host: Host,
+    { withinMs, leastRate }: Destination,
+  ): AsyncGenerator<Uint8Array> {
+    const coming = notTooSlow(body, { clock: this.clock, withinMs, leastRate })
+    let bytes = 0
+    for await (const chunk of this.rate?.pace(coming) ?? coming) {
+      bytes += chunk.length
+      if (bytes >= SIGN_OF_LIFE) {
+        bytes = 0
+        host.signsOfLife++
+      }
+      yield chunk
+    }
+  }
+}
+
+/** A host under the name that the user knows. */
+function labelOf(host: string, { registry }: Context): string {
+  return authorityOf(registry) === host ? registry : host
+}

@@ -1,0 +1,108 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import { isIP } from 'node:net'
+import { shellWord } from '../../../text.ts'
+import { isDockerHub } from '../hosts.ts'
+import type { OnNotice } from '../../notices.ts'
+import { formatSpan } from './words.ts'
+
+/** A registry's word on how much of its limit is left, as Docker Hub gives it. */
+export interface Quota {
+  limit: number | undefined
+  remaining: number
+  /** Seconds that the limit counts over. */
+  window: number | undefined
+  /** Whom it is counted for: an address where nobody is logged in, else an account's number. */
+  source: string | undefined
+}
+
+/** Reads `ratelimit-limit: 100;w=21600`, `ratelimit-remaining: 7;w=21600` and `docker-ratelimit-source`. */
+export function parseQuota(headers: IncomingHttpHeaders): Quota | undefined {
+  const remaining = parseAmount(headers['ratelimit-remaining'])
+  if (remaining === undefined) return undefined
+  const limit = parseAmount(headers['ratelimit-limit'])
+  const source = oneOf(headers['docker-ratelimit-source'])?.trim()
+  return {
+    limit: limit?.amount,
+    remaining: remaining.amount,
+    window: remaining.window ?? limit?.window,
+    source: source !== undefined && /^[0-9A-Za-z.:-]{1,64}$/.test(source) ? source : undefined,
+  }
+}
+
+/** An amount and the seconds that it counts over: Docker Hub's `100;w=21600`. */
+export function parseAmount(
+  header: string | string[] | undefined,
+): { amount: number; window: number | undefined } | undefined {
+  const match = /^\s*([0-9]{1,9})\s*(?:;\s*w=([0-9]{1,9})\s*)?$/.exec(oneOf(header) ?? '')
+  if (!match) return undefined
+  return { amount: Number(match[1]), window: match[2] === undefined ? undefined : Number(match[2]) }
+}
+
+function oneOf(header: string | string[] | undefined): string | undefined {
+  return Array.isArray(header) ? header[0] : header
+}
+
+const LOW_SHARE = 0.2
+const LOW = 10
+const SINGLE_DIGITS = 9
+
+/** Says when there is something to tell: once when little is left, and once more when that is a single digit. */
+class QuotaWatch {
+  #told: 'nothing' | 'low' | 'last' = 'nothing'
+
+  /** @returns whether this is worth telling. */
+  isNews({ limit, remaining }: Quota): boolean {
+    const level =
+      remaining <= SINGLE_DIGITS
+        ? 'last'
+        : remaining <= LOW || (limit !== undefined && remaining <= limit * LOW_SHARE)
+          ? 'low'
+          : 'nothing'
+    if (level === 'nothing' || this.#told === 'last' || level === this.#told) return false
+    this.#told = level
+    return true
+  }
+}
+
+/** What registries have said of their limits. */
+export class Quotas {
+  readonly #known = new Map<string, { watch: QuotaWatch; last: Quota }>()
+  readonly #onNotice: OnNotice
+
+  constructor(onNotice: OnNotice) {
+    this.#onNotice = onNotice
+  }
+
+  /** Looks at an answer's headers, and tells what is worth telling. */
+  see(headers: IncomingHttpHeaders, registry: string): void {
+    const quota = parseQuota(headers)
+    if (!quota) return
+    const watch = this.#known.get(registry)?.watch ?? new QuotaWatch()
+    this.#known.set(registry, { watch, last: quota })
+    if (!watch.isNews(quota)) return
+    const { limit, remaining, window, source } = quota
+    this.#onNotice({ type: 'quota', registry, remaining, limit, windowSeconds: window, source })
+  }
+
+  /** What somebody can do whom a registry has limited; undefined where it has said nothing of the limit before. */
+  advice(registry: string): string | undefined {
+    const quota = this.#known.get(registry)?.last
+    if (!quota) return undefined
+    const limit =
+      quota.limit === undefined || quota.window === undefined
+        ? isDockerHub(registry) && 'Docker Hub counts pulls over six hours.'
+        : `The limit is ${quota.limit} pulls in ${formatSpan(quota.window * 1000)}, and frees up bit by bit.`
+    return [limit, limitAdvice(registry, quota.source)].filter(Boolean).join(' ')
+  }
+}
+
+/**
+ * What to do about a limit.
+ * @param source whom the registry counts it for: an account has logged in already.
+ */
+export function limitAdvice(registry: string, source: string | undefined): string {
+  const mirror = `use a mirror (--mirror ${shellWord(registry)}=HOST)`
+  if (source !== undefined && isIP(source) === 0)
+    return `Wait, use an account with a higher limit, or ${mirror}.`
+  return `Wait, log in for a higher limit (airgap login ${shellWord(registry)}), or ${mirror}.`
+}

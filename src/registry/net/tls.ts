@@ -1,0 +1,101 @@
+import { X509Certificate } from 'node:crypto'
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
+import { isIP } from 'node:net'
+import type { PeerCertificate } from 'node:tls'
+import { AirgapError, fileError } from '../../errors.ts'
+
+const MAX_CA_FILE = 4 * 1024 * 1024
+const PEM_BLOCK = /-----BEGIN (?:TRUSTED )?CERTIFICATE-----[\s\S]*?-----END (?:TRUSTED )?CERTIFICATE-----/g
+
+/**
+ * Reads the certificates of a PEM file.
+ * @param variable the environment variable that names it, for messages.
+ * @throws AirgapError `FILE` when it cannot be read, holds no certificate, or holds a damaged one.
+ */
+export function readCaFile(path: string, variable?: string): string[] {
+  const name = variable === undefined ? path : `${path} (${variable})`
+  let text: string
+  try {
+    text = readCapped(path, name)
+  } catch (error) {
+    throw fileError(error, 'read the CA file', name)
+  }
+  return parseCertificates(text, name)
+}
+
+/** The size is found by reading: a pipe (`<(…)`) is as good as a file. */
+function readCapped(path: string, name: string): string {
+  const file = openSync(path, 'r')
+  try {
+    if (fstatSync(file).isDirectory()) throw Object.assign(new Error('a folder'), { code: 'EISDIR' })
+    const chunks: Buffer[] = []
+    for (let total = 0; ;) {
+      const chunk = Buffer.alloc(64 * 1024)
+      const length = readSync(file, chunk)
+      if (length === 0) return Buffer.concat(chunks).toString('latin1')
+      chunks.push(chunk.subarray(0, length))
+      total += length
+      if (total > MAX_CA_FILE) {
+        throw new AirgapError(
+          'FILE',
+          `cannot use the CA file ${name}: it is larger than ${MAX_CA_FILE} bytes`,
+        )
+      }
+    }
+  } finally {
+    closeSync(file)
+  }
+}
+
+/**
+ * The certificates in the text of a PEM file, one by one.
+ * @param name for messages.
+ * @throws AirgapError `FILE` when there are none, or one is damaged.
+ */
+export function parseCertificates(text: string, name: string): string[] {
+  const blocks = text.match(PEM_BLOCK) ?? []
+  if (blocks.length === 0) {
+    throw new AirgapError('FILE', `cannot use the CA file ${name}: it holds no PEM certificate`, {
+      hint: 'The file must hold lines "-----BEGIN CERTIFICATE-----". Convert DER with: openssl x509 -inform der -in FILE -out ca.pem',
+    })
+  }
+  // What is cut off in the middle of a certificate was meant to hold more.
+  const begun = text.match(/-----BEGIN (?:TRUSTED )?CERTIFICATE-----/g) ?? []
+  if (begun.length !== blocks.length) {
+    throw new AirgapError('FILE', `cannot use the CA file ${name}: it ends within a certificate`)
+  }
+  for (const [i, block] of blocks.entries()) {
+    try {
+      void new X509Certificate(block)
+    } catch (error) {
+      throw new AirgapError('FILE', `cannot use the CA file ${name}: certificate ${i + 1} is damaged`, {
+        cause: error,
+      })
+    }
+  }
+  return blocks
+}
+
+/**
+ * Whether a certificate is for a host, for Node's `checkServerIdentity`: by its subjectAltNames alone, and with `*` for a
+ * whole label only (RFC 9525 § 6). Node would take a common name where there are no names, which Go refuses, and with it
+ * containerd, CRI-O and Docker on every node.
+ */
+export function checkServerName(host: string, certificate: PeerCertificate): Error | undefined {
+  // A server may show none, where that is allowed.
+  if (certificate.raw !== undefined && isFor(new X509Certificate(certificate.raw), host)) return undefined
+  return Object.assign(new Error(`the certificate is not for ${host}`), {
+    code: 'ERR_TLS_CERT_ALTNAME_INVALID',
+    cert: certificate,
+  })
+}
+
+/** Whether a certificate is for a name or address, see {@link checkServerName}. */
+export function isFor(certificate: X509Certificate, host: string): boolean {
+  const name = host.replace(/\.$/, '')
+  const found =
+    isIP(name) === 0
+      ? certificate.checkHost(name, { subject: 'never', partialWildcards: false })
+      : certificate.checkIP(name)
+  return found !== undefined
+}

@@ -1,0 +1,198 @@
+import { Readable } from 'node:stream'
+import type { Dispatcher } from 'undici'
+import { AirgapError } from '../../errors.ts'
+import { secretsIn } from '../../redact.ts'
+import { LOST_SCHEME, REDIRECT_LOOP } from '../faults/words.ts'
+import { isListed, isLoopbackHost, printableUrl } from './hosts.ts'
+import { transportError } from './http-errors.ts'
+import { LinkLocalFault, NameGuard } from './name-guard.ts'
+import type { Context } from '../notices.ts'
+import { wayError } from './faults.ts'
+import type { Proxy } from './proxies.ts'
+import { Ways, type Way, type WayOptions } from './ways.ts'
+import { Hosts } from './throttle/hosts.ts'
+import { SlowPeerFault } from './throttle/slowness.ts'
+import { discard, locationOf, type HttpRequest, type HttpResponse } from './http.ts'
+
+const MAX_REDIRECTS = 5
+const CONNECT_TIMEOUT_MS = 10_000
+/** How long a peer may be silent. */
+const STALL_TIMEOUT_MS = 60_000
+const REDIRECTS = new Set([301, 302, 303, 307, 308])
+
+export interface TransportOptions extends WayOptions {
+  stallTimeoutMs?: number | undefined
+  connectTimeoutMs?: number | undefined
+  /** What is known of the hosts that are sent to; on its own where left out. */
+  hosts?: Hosts | undefined
+  names?: NameGuard | undefined
+}
+
+/** Connecting takes less time than answering: at most a sixth of a long timeout, and no more than a short one. */
+function connectTimeout(timeoutMs: number): number {
+  return Math.max(Math.min(timeoutMs, CONNECT_TIMEOUT_MS), timeoutMs / 6)
+}
+
+/** HTTP/1.1 over undici, with redirects followed by rules of our own. Each hop goes the way of its own host. */
+export class Transport {
+  readonly stallTimeoutMs: number
+  readonly names: NameGuard
+  readonly #plainHttp: readonly string[]
+  readonly #ways: Ways
+  readonly #hosts: Hosts
+
+  /** @throws AirgapError `FILE` when `caFile` is of no use. */
+  constructor(options: TransportOptions) {
+    this.names = options.names ?? new NameGuard()
+    this.#plainHttp = options.plainHttp ?? []
+    this.#hosts = options.hosts ?? new Hosts()
+    this.stallTimeoutMs = this.#hosts.stallTimeout(options.stallTimeoutMs ?? STALL_TIMEOUT_MS)
+    const connectMs = options.connectTimeoutMs ?? connectTimeout(this.stallTimeoutMs)
+    this.#ways = new Ways(options, { connectMs, stallMs: this.stallTimeoutMs }, this.names.lookup)
+  }
+
+  /** See {@link Ways.proxyFor}. */
+  proxyFor(url: URL): Proxy | undefined {
+    return this.#ways.proxyFor(url)
+  }
+
+  /**
+   * Makes one request and follows up to five redirects of GET and HEAD. Authorization is dropped for good where
+   * a redirect leaves the origin, and a redirect from HTTPS to plain HTTP is refused. Any other status is
+   * returned; the caller must consume or discard the body.
+   * @throws AirgapError `NETWORK`, `TLS`, `REGISTRY` (a bad redirect, a link-local address), `INTERRUPTED`; `USAGE` and `CREDENTIALS` for a
+   *   proxy, `FILE` for certificates that concern the host
+   */
+  async request(request: HttpRequest): Promise<HttpResponse> {
+    let { url, authorization } = request
+    const secrets = [
+      ...(request.secrets ?? []),
+      ...(authorization === undefined ? [] : secretsIn(authorization)),
+    ]
+    for (let hops = 0; ; hops++) {
+      const response = await this.#watched(request, url, authorization, secrets)
+      const follows = request.method === 'GET' || request.method === 'HEAD'
+      if (!REDIRECTS.has(response.status) || !follows) return response
+      discard(response)
+      const fail = (reason: string, hint?: string): never => {
+        throw new AirgapError('REGISTRY', `cannot ${request.context.operation}: ${reason}`, { hint })
+      }
+      if (hops === MAX_REDIRECTS)
+        fail(`more than ${MAX_REDIRECTS} redirects, the last from ${printableUrl(url)}`, REDIRECT_LOOP)
+      const to = locationOf(response, request.context)
+      if (this.isDowngrade(url, to)) {
+        fail(`${printableUrl(url)} redirects from HTTPS to plain HTTP (${printableUrl(to)})`, LOST_SCHEME)
+      }
+      await request.checkRedirect?.(to)
+      if (to.origin !== url.origin) authorization = undefined
+      url = to
+    }
+  }
+
+  /** Whether going on from one URL to another would give up encryption that the user did not give up. */
+  isDowngrade(from: URL, to: URL): boolean {
+    if (from.protocol !== 'https:' || to.protocol === 'https:') return false
+    const local = isLoopbackHost(from.hostname) && isLoopbackHost(to.hostname)
+    return !local && !isListed(this.#plainHttp, to)
+  }
+
+  /** One hop, when its host is to be asked. */
+  async #watched(
+    request: HttpRequest,
+    url: URL,
+    authorization: string | undefined,
+    secrets: string[],
+  ): Promise<HttpResponse> {
+    const { context, signal, method, isAside = false, leastRate } = request
+    const withinMs = this.stallTimeoutMs
+    const hasBody = method !== 'HEAD'
+    const to = { host: url.host, context, counts: !isAside, hasBody, withinMs, leastRate, signal }
+    const { response, chunks, blame } = await this.#hosts.send(to, () =>
+      this.#once(request, url, authorization, secrets),
+    )
+    const { statusCode, headers, body } = response
+    return { method, status: statusCode, headers, body, chunks, blame, url, requested: request.url, secrets }
+  }
+
+  async #once(
+    request: HttpRequest,
+    url: URL,
+    authorization: string | undefined,
+    secrets: string[],
+  ): Promise<Dispatcher.ResponseData> {
+    const { method, body = null, signal, context } = request
+    const way = await this.#wayFor(url, body, context)
+    if (way.proxy?.authorization !== undefined) secrets.push(...secretsIn(way.proxy.authorization))
+    try {
+      const response = await way.dispatcher.request({
+        origin: url.origin,
+        path: `${url.pathname}${url.search}`,
+        method,
+        headers: {
+          'user-agent': 'airgap',
+          'accept-encoding': 'identity',
+          ...request.headers,
+          ...(authorization === undefined ? {} : { authorization }),
+        },
+        body: await this.#paced(body),
+        ...(signal === undefined ? {} : { signal }),
+        ...(request.answerTimeoutMs === undefined ? {} : { headersTimeout: request.answerTimeoutMs }),
+        onInfo: tooManyInterims(),
+        ...(keepsConnection(method, url, way) ? { reset: false } : {}),
+      })
+      // A body that is given up early emits an error; whoever reads it gets that error from the reading.
+      response.body.on('error', () => {})
+      return response
+    } catch (error) {
+      const stallMs = request.answerTimeoutMs ?? this.stallTimeoutMs
+      throw await wayError(error, way, url, context, signal, { stallMs, scheme: url.protocol })
+    }
+  }
+
+  /** The way to a host. A body that waits for it, and is not sent after all, is let go. */
+  async #wayFor(url: URL, body: HttpRequest['body'] | null, context: Context): Promise<Way> {
+    const stream = body instanceof Readable ? body : undefined
+    // Until undici listens, a fault of the stream would be nobody's, and end the process.
+    stream?.on('error', () => {})
+    try {
+      this.names.checkHost(url.hostname)
+      return await this.#ways.to(url)
+    } catch (error) {
+      stream?.destroy()
+      throw error instanceof LinkLocalFault ? transportError(error, context, url.host) : error
+    }
+  }
+
+  /** A body that goes out as fast as it may. */
+  async #paced(body: HttpRequest['body'] | null): Promise<Readable | Uint8Array | string | null> {
+    const { rate } = this.#hosts
+    if (rate === undefined || body === null || body === undefined) return body ?? null
+    if (body instanceof Readable) return Readable.from(rate.pace(body), { objectMode: false })
+    await rate.take(body.length)
+    return body
+  }
+
+  async close(): Promise<void> {
+    await this.#ways.close()
+  }
+}
+
+/** So many interim answers (RFC 9110 § 15.2) are waited through: each begins the wait for the real one anew. */
+const MOST_INTERIMS = 8
+
+function tooManyInterims(): () => void {
+  let count = 0
+  return () => {
+    count++
+    if (count > MOST_INTERIMS) throw new SlowPeerFault(0, 0)
+  }
+}
+
+/**
+ * undici gives up the connection after a HEAD, lest a server sends a body all the same, which would be taken for the next
+ * answer. A connection that no other host shares can only fool its own host's requests, whose answers are checked; and a
+ * new one for each of many HEADs takes longer than they do.
+ */
+function keepsConnection(method: string, { protocol }: URL, { proxy }: Way): boolean {
+  return method === 'HEAD' && (proxy === undefined || protocol === 'https:')
+}

@@ -1,0 +1,62 @@
+import type { RegistryClient } from './client.ts'
+import type { AccessOptions } from './mirrors/access.ts'
+import { pressureOf, type NetworkOptions } from './options.ts'
+import type { Run } from '../content/run.ts'
+
+/** What the engines below take of it: an option that is left out is not there at all. */
+export function shared(
+  { concurrency }: NetworkOptions,
+  { signal, onEvent }: Run,
+): Run & { concurrency?: number } {
+  return { signal, onEvent, ...(concurrency === undefined ? {} : { concurrency }) }
+}
+
+/**
+ * Works with a client, and closes it however that ends. The HTTP stack is loaded only now: much goes wrong before it
+ * is needed.
+ * @param files how hosts are spoken to, as mirror configurations say.
+ */
+export async function withClient<T>(
+  { registries: { credentials, ...access } = {}, ...options }: NetworkOptions,
+  { signal, onEvent }: Run,
+  work: (client: RegistryClient) => Promise<T>,
+  files?: AccessOptions,
+): Promise<T> {
+  const pressure = pressureOf(options)
+  const registry = await import('./client.ts')
+  const { givenCredentials } = await import('./auth/credentials.ts')
+  signal.throwIfAborted()
+  const client = new registry.RegistryClient({
+    ...access,
+    ...(files && {
+      ...files,
+      plainHttp: [...(access.plainHttp ?? []), ...files.plainHttp],
+      insecureSkipTlsVerify: [...(access.insecureSkipTlsVerify ?? []), ...files.insecureSkipTlsVerify],
+      hostTls: { ...files.hostTls, ...access.hostTls },
+    }),
+    ...pressure,
+    credentials: credentials && {
+      isPerRegistry: true,
+      find: async (host, repository) => {
+        const login = await Promise.race([credentials(host, signal), rejectedBy(signal)])
+        return login && givenCredentials(host, login.username, login.password).find(host, repository)
+      },
+    },
+    onNotice: (notice) => onEvent({ type: 'registry', notice }),
+  })
+  // Not all that is under way knows the signal: tokens are fetched for several requests together.
+  const disconnect = (): void => client.disconnect()
+  signal.addEventListener('abort', disconnect, { once: true })
+  try {
+    return await work(client)
+  } finally {
+    await client.close()
+  }
+}
+
+/** Rejected when the work is called off: what a caller gives may never come. */
+function rejectedBy(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
+  })
+}

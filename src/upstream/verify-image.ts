@@ -1,0 +1,139 @@
+import type { ImageEntry } from '../bundle/description.ts'
+import { formatMoment } from '../bundle/fields.ts'
+import type { ReferrerEntry } from '../bundle/referrers.ts'
+import { sortLogEntries, type UpstreamSignature } from '../bundle/upstream.ts'
+import { AirgapError, type ErrorCode } from '../errors.ts'
+import { shortHex, type Digest } from '../oci/digest.ts'
+import type { Descriptor, ManifestOrIndex } from '../oci/manifest.ts'
+import { parseReference } from '../oci/reference.ts'
+import type { Root } from '../trust/identity/trusted-root.ts'
+import { MAX_LAYER, signaturesIn, type SignatureLayer } from '../trust/upstream/holder.ts'
+import type { AcceptedSigners, NameCheck } from '../trust/upstream/rule.ts'
+import { verifyImageSignature } from '../trust/upstream/signature.ts'
+import type { SignedBy } from '../trust/verified.ts'
+
+/** Where what refers to an image is read: a registry, or a bundle. */
+export interface SignatureSource {
+  /** What may hold signatures, in the order to look. */
+  referrers: readonly ReferrerEntry[]
+  /** Checked against the digest. */
+  document(entry: ReferrerEntry): Promise<ManifestOrIndex>
+  /** The same; capped. */
+  blob(descriptor: Descriptor, maxBytes: number): Promise<Uint8Array>
+}
+
+/** Who has to have signed an image, and what else is demanded. */
+export interface ImageDemand {
+  by: AcceptedSigners
+  dockerReference: NameCheck
+  root: Root | undefined
+}
+
+/** A signature that was verified, and what it is of. */
+export interface FoundSignature {
+  subject: Digest
+  signature: UpstreamSignature
+  entry: ReferrerEntry
+}
+
+/** Signatures that are tried for one image, however they are spread. */
+const MAX_TRIED = 1000
+
+/** Faults of one signature, which leave the others alone. */
+const OF_ONE_SIGNATURE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'NOT_FOUND',
+  'CONTENT_MISMATCH',
+  'INVALID_CONTENT',
+  'UNSUPPORTED_CONTENT',
+])
+
+/**
+ * Looks for a signature of an image that is what is demanded: first one of what its name stands for at the source; where
+ * that has none, one of the very manifest that is delivered out of it, unless that is an index which was made here.
+ *
+ * @param isWanted for callers who look for one certain signature.
+ * @returns the first good one; or what is wrong with each that there is, as clauses, in their order.
+ * @throws AirgapError what reading throws, where it is not about a single signature.
+ */
+export async function verifyImage(
+  image: ImageEntry,
+  demand: ImageDemand,
+  source: SignatureSource,
+  isWanted: (found: FoundSignature) => boolean = () => true,
+): Promise<{ ok: true; found: FoundSignature } | { ok: false; reasons: string[] }> {
+  const reasons: string[] = []
+  let tried = 0
+  for (const subject of subjectsOf(image)) {
+    for (const entry of source.referrers.filter((one) => one.subject === subject)) {
+      const refuse = (reason: string): void => {
+        reasons.push(`${entry.tag ?? shortHex(entry.digest)}: ${reason}`)
+      }
+      const held = await attempt(async () =>
+        signaturesIn(await source.document(entry), subject, entry.tag !== undefined),
+      )
+      if (!held.ok) refuse(held.reason)
+      for (const layer of held.ok ? held.layers : []) {
+        tried += 1
+        if (tried > MAX_TRIED) return { ok: false, reasons: [`it has more than ${MAX_TRIED} signatures`] }
+        const verdict = await attempt(async () => verifyLayer(layer, image, subject, demand, source))
+        if (!verdict.ok) {
+          refuse(verdict.reason)
+          continue
+        }
+        const signature = signatureOf(entry.digest, layer, verdict.by)
+        const found = { subject, signature, entry }
+        if (isWanted(found)) return { ok: true, found }
+        refuse('it is good, and is not the one that was recorded')
+      }
+    }
+  }
+  return { ok: false, reasons }
+}
+
+/** What a signature of an image may be of, the source's own before what is delivered of it. */
+export function subjectsOf({ sourceDigest, digest, platforms }: ImageEntry): Digest[] {
+  const isChild = digest !== sourceDigest && platforms.some((one) => one.digest === digest)
+  return isChild ? [sourceDigest, digest] : [sourceDigest]
+}
+
+async function verifyLayer(
+  { form, descriptor }: SignatureLayer,
+  image: ImageEntry,
+  subject: Digest,
+  demand: ImageDemand,
+  source: SignatureSource,
+): Promise<ReturnType<typeof verifyImageSignature>> {
+  const most = MAX_LAYER[form]
+  if (descriptor.size > most) return { ok: false, reason: `it has more than ${most} bytes` }
+  const bytes = await source.blob(descriptor, most)
+  return verifyImageSignature(
+    { form, bytes, annotations: descriptor.annotations },
+    { ...demand, subject, image: parseReference(image.source) },
+  )
+}
+
+async function attempt<T extends { ok: boolean }>(
+  work: () => Promise<T>,
+): Promise<T | { ok: false; reason: string }> {
+  try {
+    return await work()
+  } catch (error) {
+    if (!(error instanceof AirgapError) || !OF_ONE_SIGNATURE.has(error.code)) throw error
+    return { ok: false, reason: error.message }
+  }
+}
+
+/** A verified signature, as records have it. */
+function signatureOf(manifest: Digest, { form }: SignatureLayer, by: SignedBy): UpstreamSignature {
+  if (by.kind === 'key') return { manifest, form, keyFingerprint: by.key.fingerprint }
+  const [time] = by.times.toSorted((a, b) => a - b)
+  return {
+    manifest,
+    form,
+    identity: by.identity,
+    issuer: by.issuer,
+    ...(time === undefined ? {} : { signedAt: formatMoment(time) }),
+    logEntries: sortLogEntries(by.logEntries.map(({ logId, logIndex }) => ({ logId, logIndex }))),
+    trustedRoot: by.root.digest,
+  }
+}

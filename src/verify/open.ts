@@ -1,0 +1,201 @@
+import { parseChecksums, type Checksums } from '../bundle/checksums.ts'
+import {
+  blobName,
+  CHECKSUMS,
+  digestOfBlobName,
+  FIXED_NAMES,
+  RAW_SIGNATURE,
+  SIGSTORE_SIGNATURE,
+} from '../bundle/names.ts'
+import { orderBlobs } from '../bundle/plan.ts'
+import { BundleReader, isCutOff, type BundleEntry } from '../bundle/reader.ts'
+import { END_SIZE, entryLength } from '../bundle/tar.ts'
+import type { Problem } from '../errors.ts'
+import { digestOf, type Digest } from '../oci/digest.ts'
+import { authenticate, type TrustOptions } from './authenticate.ts'
+import { checkClock } from './clock.ts'
+import { checkDescription, readDescription } from './description.ts'
+import { walkImages, type Walk } from './images.ts'
+import { asProblem, faultCounter, type CutOff, type OpenedBundle } from './opened-bundle.ts'
+import { checkRules, signerVerdicts } from './policy-rules.ts'
+
+/**
+ * Opens a bundle and checks everything about it but the content of its layers.
+ *
+ * The signature is checked before anything that it covers is parsed: where it fails, nothing more is read.
+ * Trust comes from `trust` alone, never from the file.
+ *
+ * @throws AirgapError `FILE` when the file cannot be read; the signal's reason. Everything else is a problem in the
+ *   result.
+ */
+export async function openBundle(
+  path: string,
+  trust: TrustOptions,
+  signal?: AbortSignal,
+): Promise<OpenedBundle> {
+  const reader = await BundleReader.open(path)
+  try {
+    return await check(reader, trust, signal)
+  } catch (error) {
+    await reader.close()
+    throw error
+  }
+}
+
+async function check(
+  reader: BundleReader,
+  trust: TrustOptions,
+  signal: AbortSignal | undefined,
+): Promise<OpenedBundle> {
+  const opened: OpenedBundle = {
+    reader,
+    bundleDigest: digestOf(''),
+    authentication: { state: 'failed' },
+    checksums: new Map(),
+    entries: new Map(),
+    description: undefined,
+    images: [],
+    faulty: new Map(),
+    problems: [],
+    checked: new Map(),
+  }
+  const { problems } = opened
+  const done = faultCounter(opened)
+  try {
+    const head = await reader.readHead()
+    opened.bundleDigest = digestOf(head.checksums)
+    opened.authentication = authenticate(head, opened.bundleDigest, trust, problems)
+    opened.rules = signerVerdicts(opened.authentication)
+    done('signature')
+    if (opened.authentication.state === 'failed') return opened
+    opened.checksums = parseChecksums(head.checksums)
+  } catch (error) {
+    opened.authentication = { state: 'failed' }
+    problems.push(asProblem(CHECKSUMS, error))
+    if (isCutOff(error)) {
+      opened.cutOff = cutOffOf(opened, { zerosFrom: (await reader.holdsNothing()) ? 0 : undefined })
+    }
+    done('archive')
+    return opened
+  }
+
+  const scan = await reader.scan(opened.checksums.size + SIGNED_AND_SIGNATURES.length, signal)
+  problems.push(...scan.problems)
+  const isShort = scan.problems.some(({ kind }) => kind === 'cut-off')
+  opened.entries = checkNames(scan.entries, opened.checksums, problems, isShort)
+  if (isShort) opened.cutOff = cutOffOf(opened, scan)
+  done('archive')
+
+  const description = await readDescription(opened)
+  if (description) {
+    opened.description = description
+    checkDescription(description, trust, problems)
+    checkRules(opened, description, trust)
+    checkClock(opened, description, trust)
+  }
+  done('description')
+  if (!description) return opened
+  const found = await walkImages(opened, description, signal)
+  opened.images = found.images
+  opened.faulty = found.faulty
+  if (isShort) opened.cutOff = cutOffOf(opened, { ...scan, walk: found })
+  // What follows from all images together means nothing where one of them could not be walked.
+  if (found.isComplete) {
+    checkUse(opened, found.needed)
+    checkOrder(scan.entries, found.first, problems)
+  }
+  // What is not there was not looked at.
+  if (found.isComplete || !isShort) done('images')
+  return opened
+}
+
+/**
+ * How much is there of a file that ends too early, and of how much.
+ * @returns undefined where all of it is there, by what the manifests say: then a header lies about its size.
+ */
+function cutOffOf(
+  { checksums, entries, reader }: OpenedBundle,
+  { zerosFrom, walk }: { zerosFrom?: number | undefined; walk?: Walk },
+): CutOff | undefined {
+  const there = zerosFrom ?? reader.fileSize
+  const head = SIGNED_AND_SIGNATURES.flatMap((name) => entries.get(name) ?? [])
+  let whole: number | undefined = END_SIZE + sumOf(head.map(({ size }) => entryLength(size)))
+  for (const name of checksums.keys()) {
+    const digest = digestOfBlobName(name)
+    const size = entries.get(name)?.size ?? (digest && walk?.isComplete ? walk.sizes.get(digest) : undefined)
+    whole = size === undefined || whole === undefined ? undefined : whole + entryLength(size)
+  }
+  if (checksums.size === 0) whole = undefined
+  if (whole !== undefined && whole <= there) return undefined
+  const missing = [...checksums.keys()].filter((name) => !entries.has(name)).length
+  return { there, whole, missing, entries: checksums.size + head.length }
+}
+
+function sumOf(numbers: readonly number[]): number {
+  return numbers.reduce((sum, each) => sum + each, 0)
+}
+
+/** The entries that `SHA256SUMS` does not list, in their order. */
+const SIGNED_AND_SIGNATURES = [CHECKSUMS, SIGSTORE_SIGNATURE, RAW_SIGNATURE]
+
+/**
+ * Step 2: exactly the listed names and the signature files, each once, the describing files in their order.
+ * @param isShort the file ends too early, which says already why names are missing.
+ */
+function checkNames(
+  found: readonly BundleEntry[],
+  checksums: Checksums,
+  problems: Problem[],
+  isShort: boolean,
+): Map<string, BundleEntry> {
+  const entries = new Map<string, BundleEntry>()
+  for (const entry of found) {
+    if (entries.has(entry.name)) {
+      problems.push({ entry: entry.name, message: 'it occurs twice in the archive' })
+    } else if (checksums.has(entry.name) || SIGNED_AND_SIGNATURES.includes(entry.name)) {
+      entries.set(entry.name, entry)
+    } else {
+      problems.push({ entry: entry.name, message: `it is not listed in ${CHECKSUMS}` })
+    }
+  }
+  for (const name of checksums.keys()) {
+    if (!entries.has(name) && !isShort)
+      problems.push({ entry: name, message: `it is listed in ${CHECKSUMS}, but is not in the archive` })
+  }
+  for (const name of FIXED_NAMES.slice(0, 3)) {
+    if (!checksums.has(name))
+      problems.push({ entry: name, message: `${CHECKSUMS} does not list it, and every bundle has it` })
+  }
+  const order = [...SIGNED_AND_SIGNATURES, ...FIXED_NAMES].filter((name) => entries.has(name))
+  const names = [...entries.keys()]
+  for (const [i, name] of order.entries()) {
+    if (names[i] === name) continue
+    problems.push({ entry: names[i] ?? name, message: `it is out of order: ${name} belongs here` })
+    break
+  }
+  if (entries.has(RAW_SIGNATURE) && !entries.has(SIGSTORE_SIGNATURE)) {
+    problems.push({ entry: RAW_SIGNATURE, message: `it is there without ${SIGSTORE_SIGNATURE}` })
+  }
+  return entries
+}
+
+/** Nothing in the list that no image needs. */
+function checkUse({ checksums, problems }: OpenedBundle, needed: ReadonlySet<Digest>): void {
+  for (const [name, digest] of checksums) {
+    if (digestOfBlobName(name) !== undefined && !needed.has(digest)) {
+      problems.push({ entry: name, message: 'no image of the bundle needs it' })
+    }
+  }
+}
+
+/** Manifests and configs first, then the rest, each group sorted: the only order that a bundle can have. */
+function checkOrder(found: readonly BundleEntry[], first: ReadonlySet<Digest>, problems: Problem[]): void {
+  const blobs = found.flatMap(({ name }) => {
+    const digest = digestOfBlobName(name)
+    return digest === undefined ? [] : [{ digest, first: first.has(digest) }]
+  })
+  const expected = orderBlobs(blobs)
+  const odd = blobs.find((blob, i) => blob !== expected[i])
+  if (odd)
+    problems.push({ entry: blobName(odd.digest), message: 'it is not at its place in the order of entries' })
+}

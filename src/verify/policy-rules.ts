@@ -1,0 +1,149 @@
+import type { BundleDescription, ImageEntry } from '../bundle/description.ts'
+import { DESCRIPTION } from '../bundle/names.ts'
+import { AirgapError } from '../errors.ts'
+import { parsePattern } from '../oci/pattern.ts'
+import { parsePlatform, matchesPlatform } from '../oci/platform.ts'
+import { parseReference } from '../oci/reference.ts'
+import type { BundleRules } from '../trust/policy/policy.ts'
+import { formatAge, formatMoment } from '../trust/policy/times.ts'
+import type { RuleVerdict } from '../trust/policy/verdict.ts'
+import type { Authentication, TrustOptions } from './authenticate.ts'
+import type { OpenedBundle } from './opened-bundle.ts'
+
+/** The rules about who has signed, as far as signatures were counted by a policy. */
+export function signerVerdicts(authentication: Authentication): readonly RuleVerdict[] | undefined {
+  return authentication.state === 'not-checked' ? undefined : authentication.signers?.rules
+}
+
+/** Step 4 for a policy: what it asks of the description, beside the rules about who has signed. */
+export function checkRules(opened: OpenedBundle, description: BundleDescription, trust: TrustOptions): void {
+  if (!trust.policy) return
+  const verdicts = measureRules(description, trust.policy.bundle, trust.now)
+  opened.rules = [...(opened.rules ?? []), ...verdicts]
+  for (const { rule, ok, expected, found } of verdicts) {
+    if (ok) continue
+    opened.problems.push({
+      entry: DESCRIPTION,
+      message: `the policy asks by ${rule} for ${expected}, and found: ${found}`,
+      kind: 'expectation',
+    })
+  }
+}
+
+/**
+ * Measures a description against what a policy asks of it.
+ * @param now milliseconds since 1970, for the age.
+ * @returns one verdict for each thing that is asked, in a fixed order.
+ */
+export function measureRules(description: BundleDescription, rules: BundleRules, now: number): RuleVerdict[] {
+  return [...bundleVerdicts(description, rules, now), ...imageVerdicts(description, rules)]
+}
+
+function bundleVerdicts(
+  { name, sequence, created, expires }: BundleDescription,
+  { names, minSequence, maxAge, requireExpiry }: BundleRules,
+  now: number,
+): RuleVerdict[] {
+  const verdicts: RuleVerdict[] = []
+  if (names !== undefined) {
+    const quoted = names.map((each) => JSON.stringify(each)).join(' or ')
+    verdicts.push({
+      rule: 'bundle.name',
+      ok: names.includes(name),
+      expected: `the name ${quoted}`,
+      found: JSON.stringify(name),
+    })
+  }
+  if (minSequence !== undefined) {
+    verdicts.push({
+      rule: 'bundle.minSequence',
+      ok: sequence >= minSequence,
+      expected: `a sequence of at least ${minSequence}`,
+      found: String(sequence),
+    })
+  }
+  if (maxAge !== undefined) {
+    const age = now - Date.parse(created)
+    const ok = age <= maxAge.milliseconds
+    const clock = age > maxAge.milliseconds ? `; this machine's clock says ${formatMoment(now)}` : ''
+    verdicts.push({
+      rule: 'bundle.maxAge',
+      ok,
+      expected: `an age of at most ${maxAge.text}`,
+      found:
+        age < 0 ? `created ${created}, which is to come` : `${formatAge(age)}, created ${created}${clock}`,
+    })
+  }
+  if (requireExpiry === true) {
+    verdicts.push({
+      rule: 'bundle.requireExpiry',
+      ok: expires !== undefined,
+      expected: 'an expiry',
+      found: expires ?? 'it never expires',
+    })
+  }
+  return verdicts
+}
+
+function imageVerdicts(
+  { images, skipped = [] }: BundleDescription,
+  { sources, platforms, allowMirrorDigests, allowChangedDigests, allowSkipped }: BundleRules,
+): RuleVerdict[] {
+  const verdicts: RuleVerdict[] = []
+  const measure = (rule: string, expected: string, good: string, odd: readonly string[]): void => {
+    verdicts.push({ rule, ok: odd.length === 0, expected, found: odd.length === 0 ? good : listed(odd) })
+  }
+  const each = (fault: (image: ImageEntry) => string | undefined): string[] =>
+    images.flatMap((image) => fault(image) ?? [])
+  if (sources !== undefined) {
+    const patterns = sources.map((text) => parsePattern(text))
+    const odd = each(({ source }) => {
+      const reference = parseReference(source)
+      return patterns.some((matches) => matches(reference)) ? undefined : source
+    })
+    measure('images.sources', `images from ${sources.join(', ')}`, 'all are', odd)
+  }
+  if (platforms !== undefined) {
+    const allowed = platforms.map((text) => parsePlatform(text))
+    const odd = each(({ source, platforms: own }) => {
+      const others = own
+        .filter(({ platform }) => !isAllowed(platform, allowed))
+        .map(({ platform }) => platform)
+      return others.length === 0 ? undefined : `${source} (${[...new Set(others)].join(', ')})`
+    })
+    measure('images.platforms', `images for ${platforms.join(', ')} alone`, 'all are', odd)
+  }
+  if (allowMirrorDigests === false) {
+    const odd = each(({ source, resolvedFrom }) =>
+      resolvedFrom === 'source' ? undefined : `${source} (by ${resolvedFrom})`,
+    )
+    measure('images.allowMirrorDigests', 'digests that their sources have named', 'all are', odd)
+  }
+  if (allowChangedDigests === false) {
+    const odd = each(({ source, digest, sourceDigest }) => (digest === sourceDigest ? undefined : source))
+    measure('images.allowChangedDigests', "images under their sources' own digests", 'all are', odd)
+  }
+  if (allowSkipped === false) {
+    const odd = skipped.map(({ source }) => source)
+    measure('images.allowSkipped', 'every image that was asked for', 'none was left out', odd)
+  }
+  return verdicts
+}
+
+/** What an image says of its platforms may be spelled as no platform is. */
+function isAllowed(text: string, allowed: readonly ReturnType<typeof parsePlatform>[]): boolean {
+  try {
+    const platform = parsePlatform(text)
+    return allowed.some((each) => matchesPlatform(each, platform))
+  } catch (error) {
+    if (error instanceof AirgapError) return false
+    throw error
+  }
+}
+
+const MAX_LISTED = 10
+
+function listed(names: readonly string[]): string {
+  const left = names.length - MAX_LISTED
+  return `${names.slice(0, MAX_LISTED).join(', ')}${left > 0 ? `, and ${left} more` : ''}`
+}

@@ -1,0 +1,144 @@
+import { constants } from 'node:fs'
+import { access, lstat, mkdir, open } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
+import { AirgapError, fileError, systemCode } from '../../errors.ts'
+import { withFileLock } from '../../files/file-lock.ts'
+import { OutputFile } from '../../files/output-file.ts'
+import { userStateFolder } from '../../registry/blobs/uploads/state/folder.ts'
+import { MAX_SEQUENCES, parseSequences, serializeSequences, type SequenceRecord } from './document.ts'
+
+const OTHERS_MAY_WRITE = 0o022
+
+/**
+ * The file that remembers sequences: one that the caller has named, or the one in the user's state folder. Either belongs
+ * to the user who runs this, who alone may write to it: whoever else could would decide which old bundle passes.
+ */
+export class SequenceFile {
+  readonly path: string
+  /** In the user's state folder, which is made where it is missing, and is nobody else's. */
+  readonly #isOwn: boolean
+
+  private constructor(path: string, isOwn: boolean) {
+    this.path = path
+    this.#isOwn = isOwn
+  }
+
+  /** A file that the caller has named; its folder may be anybody's, and is not made. */
+  static at(path: string): SequenceFile {
+    return new SequenceFile(resolve(path), false)
+  }
+
+  /**
+   * `airgap/sequences.json` in `$XDG_STATE_HOME` or `~/.local/state` (XDG Base Directory Specification).
+   * @returns undefined where there is no home.
+   */
+  static ofUser(env: NodeJS.ProcessEnv): SequenceFile | undefined {
+    const folder = userStateFolder(env)
+    return folder === undefined ? undefined : new SequenceFile(join(folder, 'sequences.json'), true)
+  }
+
+  /**
+   * What is remembered.
+   * @returns undefined where there is no such file.
+   * @throws AirgapError `FILE` where it cannot be read or is damaged, `OUTPUT_UNSAFE` where it is a link, somebody
+   *   else's, or others may write to it.
+   */
+  async read(): Promise<SequenceRecord[] | undefined> {
+    await this.#checkFolder()
+    const bytes = await this.#bytes()
+    return bytes && parseSequences(bytes, this.path)
+  }
+
+  /**
+   * Sees to it that it can be written later, before there is anything to write.
+   * @throws AirgapError `FILE`, `OUTPUT_UNSAFE`
+   */
+  async prepare(): Promise<void> {
+    const folder = dirname(this.path)
+    try {
+      if (this.#isOwn) await mkdir(folder, { recursive: true, mode: 0o700 })
+      await access(folder, constants.W_OK)
+    } catch (error) {
+      throw fileError(error, 'write to the folder', folder)
+    }
+    await this.#checkFolder()
+  }
+
+  /**
+   * Changes what is remembered: under a lock, so that no push loses what another has written, and atomically.
+   * @param change from what is there; what it throws leaves the file as it is.
+   * @throws AirgapError `FILE`, `OUTPUT_UNSAFE`, `DISK_FULL`
+   */
+  async update(
+    change: (records: readonly SequenceRecord[]) => readonly SequenceRecord[],
+    signal?: AbortSignal,
+  ): Promise<void> {
+    await this.prepare()
+    await withFileLock(this.path, signal, async () => {
+      const bytes = serializeSequences(change((await this.read()) ?? []))
+      if (bytes.length > MAX_SEQUENCES) {
+        throw new AirgapError('FILE', `${this.path} would be larger than ${MAX_SEQUENCES} bytes`, {
+          hint: 'Take out of it what is no longer needed, or begin another file with --state.',
+        })
+      }
+      const output = await OutputFile.reserve(this.path, { force: true, mode: 0o600 })
+      try {
+        await output.write(bytes, 0)
+        await output.commit()
+      } catch (error) {
+        await output.discard()
+        throw error
+      }
+    })
+  }
+
+  async #bytes(): Promise<Buffer | undefined> {
+    try {
+      // Without O_NONBLOCK, opening a pipe would wait for its writer.
+      await using handle = await open(
+        this.path,
+        constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
+      )
+      const info = await handle.stat()
+      if (!info.isFile()) throw this.#unsafe('it is not an ordinary file')
+      const user = process.getuid?.()
+      if (info.uid !== user)
+        throw this.#unsafe(`it belongs to user ${info.uid}, and this runs as user ${user}`)
+      if ((info.mode & OTHERS_MAY_WRITE) !== 0) {
+        const mode = (info.mode & 0o777).toString(8).padStart(4, '0')
+        throw this.#unsafe(`others than you can write to it (mode ${mode})`)
+      }
+      if (info.nlink !== 1) throw this.#unsafe('it has another name, too (a hard link)')
+      if (info.size > MAX_SEQUENCES)
+        throw this.#unsafe(`it has ${info.size} bytes, and ${MAX_SEQUENCES} are the most`)
+      const buffer = Buffer.alloc(info.size)
+      const { bytesRead } = await handle.read(buffer, 0, buffer.length, 0)
+      return buffer.subarray(0, bytesRead)
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT') return undefined
+      if (systemCode(error) === 'ELOOP') throw this.#unsafe('it is a symbolic link')
+      throw fileError(error, 'read', this.path)
+    }
+  }
+
+  async #checkFolder(): Promise<void> {
+    if (!this.#isOwn) return
+    const folder = dirname(this.path)
+    const info = await lstat(folder).catch((error: unknown) => {
+      if (systemCode(error) === 'ENOENT') return undefined
+      throw fileError(error, 'read', folder)
+    })
+    if (!info) return
+    const isOurs = info.isDirectory() && info.uid === process.getuid?.()
+    if (isOurs && (info.mode & OTHERS_MAY_WRITE) === 0) return
+    throw new AirgapError('OUTPUT_UNSAFE', `${folder} is not a folder of yours alone`, {
+      hint: 'It remembers which bundles were pushed, which nobody else may change. Make it yours with mode 0700, or name another file with --state.',
+    })
+  }
+
+  #unsafe(reason: string): AirgapError {
+    return new AirgapError('OUTPUT_UNSAFE', `cannot use ${this.path}, which remembers sequences: ${reason}`, {
+      hint: 'Whoever can write to it decides which old bundle passes. Look at it, and put there an ordinary file of your own with mode 0600 (chown, chmod); or name another one with --state.',
+    })
+  }
+}
