@@ -1,6 +1,6 @@
 import { statfsSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import { redacted } from './redact.ts'
+import { redacted } from './text.ts'
 
 /**
  * Every failure this project knows by name, with the exit code that the command line gives it.

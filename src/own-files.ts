@@ -1,6 +1,12 @@
 import { readFileSync } from 'node:fs'
 import { getAsset, isSea } from 'node:sea'
 
+/** This tool's name and version, as they stand in every bundle and receipt that it writes. */
+export const TOOL: { name: string; version: string } = (() => {
+  const { name, version } = JSON.parse(readOwnFile('package.json')) as { name: string; version: string }
+  return { name, version }
+})()
+
 /**
  * Reads a file of this package itself, as text. The single executable has no files beside it: there it is the asset
  * of the same name.

@@ -3,7 +3,7 @@ import { cosignTag, COSIGN_KINDS, isSignatureType, parseCosignTag } from '../oci
 import type { Digest } from '../oci/digest.ts'
 import { compareBytes } from '../oci/json.ts'
 import { isManifestOrIndexType } from '../oci/media-types.ts'
-import type { ReferrerChoice } from '../oci/referrer.ts'
+import type { ReferrerChoice } from '../oci/manifest.ts'
 import { described, digest, wholeNumber, type Known } from './fields.ts'
 
 /** What a bundle requires of its reader when anything travels along with an image. */

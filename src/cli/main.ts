@@ -1,8 +1,9 @@
 import { userInfo } from 'node:os'
 import { setFlagsFromString } from 'node:v8'
 import type { Config } from '@oclif/core'
-import { TOOL } from '../version.ts'
-import { endWith } from './words/last-resort.ts'
+import { TOOL } from '../own-files.ts'
+import { redacted } from '../text.ts'
+import { globalOptions } from './input/global-flags.ts'
 
 const HELP_FLAGS = new Set(['--help', '-h'])
 
@@ -83,7 +84,7 @@ async function run(args: readonly string[], config: Config): Promise<void> {
   const isHelp = args[0] === 'help' || isHelpAsked(args)
   const [id, ...argv] = args[0] === 'help' ? args.slice(1) : args
   if (id === undefined || isHelp) {
-    const { default: Help } = await import('./manual/help.ts')
+    const { default: Help } = await import('./manual/screens.ts')
     await new Help(config).showHelp([...args])
   } else if (config.findCommand(id)) {
     await config.runCommand(id, argv)
@@ -118,4 +119,20 @@ function print(text: string): void {
     throw error
   })
   process.stdout.write(text)
+}
+
+/** Ends the process for an error that nobody has caught, in the form of the log. It may be the log that failed. */
+function endWith(error: NodeJS.ErrnoException): never {
+  if (error.syscall === 'write') {
+    return die(7, 'FILE', `cannot write to standard output or standard error: ${error.message}`)
+  }
+  return die(1, 'INTERNAL', redacted(`unexpected fault: ${error.message}`), redacted(error.stack ?? ''))
+}
+
+function die(exitCode: number, code: string, message: string, stack?: string): never {
+  const time = new Date().toISOString()
+  const line = { time, level: 'error', event: 'error', message, code, exitCode, stack }
+  const isJson = globalOptions(process.argv.slice(2)).logFormat === 'json'
+  process.stderr.write(`${isJson ? JSON.stringify(line) : (stack ?? `Error: ${message}`)}\n`)
+  process.exit(exitCode)
 }

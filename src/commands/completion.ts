@@ -1,6 +1,6 @@
 import { Args } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
-import type { CompletionResult } from '../cli/output/shapes/completion.ts'
+import type { CompletionResult } from '../cli/output/shapes/results.ts'
 
 export default class Completion extends BaseCommand {
   static override description =

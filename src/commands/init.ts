@@ -2,7 +2,7 @@ import { Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
 import { CONFIG_NAME } from '../cli/input/config.ts'
 import { configurableFlags, imageArgs, outputForceFlag } from '../cli/input/flags.ts'
-import type { InitResult } from '../cli/output/shapes/init.ts'
+import type { InitResult } from '../cli/output/shapes/results.ts'
 import { AirgapError } from '../errors.ts'
 import { shellWord } from '../text.ts'
 

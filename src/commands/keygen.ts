@@ -2,7 +2,7 @@ import { Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
 import { formatFields } from '../cli/output/format.ts'
 import { newPassword } from '../cli/input/private-key.ts'
-import type { KeygenResult } from '../cli/output/shapes/keygen.ts'
+import type { KeygenResult } from '../cli/output/shapes/results.ts'
 
 export default class Keygen extends BaseCommand {
   static override description =

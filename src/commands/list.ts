@@ -3,7 +3,7 @@ import { withConfig } from '../cli/input/config.ts'
 import { imageArgs, inputFlags } from '../cli/input/flags.ts'
 import { imagesOf } from '../cli/input/inputs.ts'
 import { formatReference } from '../oci/reference.ts'
-import type { ListResult } from '../cli/output/shapes/list.ts'
+import type { ListResult } from '../cli/output/shapes/results.ts'
 
 export default class List extends BaseCommand {
   static override description =

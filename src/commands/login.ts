@@ -5,8 +5,8 @@ import { formatFields } from '../cli/output/format.ts'
 import { checkLoginInput, readLoginInput } from '../cli/input/login-input.ts'
 import { Progress } from '../cli/output/progress.ts'
 import { openClient } from '../cli/input/registries.ts'
-import { describeStorage, storedIn } from '../cli/output/render-storage.ts'
-import type { LoginResult } from '../cli/output/shapes/login.ts'
+import { describeStorage, storedIn } from '../cli/output/render-pack.ts'
+import type { LoginResult } from '../cli/output/shapes/results.ts'
 
 export default class Login extends BaseCommand {
   static override description =

@@ -1,8 +1,8 @@
 import { Args } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
 import { registryFlags } from '../cli/input/flags.ts'
-import { describeStorage, storedIn } from '../cli/output/render-storage.ts'
-import type { LogoutResult } from '../cli/output/shapes/login.ts'
+import { describeStorage, storedIn } from '../cli/output/render-pack.ts'
+import type { LogoutResult } from '../cli/output/shapes/results.ts'
 import { AirgapError } from '../errors.ts'
 
 export default class Logout extends BaseCommand {

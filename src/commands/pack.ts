@@ -3,14 +3,17 @@ import { Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
 import { withConfig } from '../cli/input/config.ts'
 import { imageArgs, outputForceFlag, resolvingFlags, signingFlags } from '../cli/input/flags.ts'
-import { keylessFlags, keylessFrom } from '../cli/input/keyless.ts'
-import { imagesOf } from '../cli/input/inputs.ts'
-import { descriptionFrom } from '../cli/input/pack-inputs.ts'
-import { openPlannedSigner, openSigner, publicKeyFile } from '../cli/input/signer.ts'
+import {
+  keylessFlags,
+  keylessFrom,
+  openPlannedSigner,
+  openSigner,
+  publicKeyFile,
+} from '../cli/input/signer.ts'
+import { descriptionFrom, imagesOf, sourcesFrom } from '../cli/input/inputs.ts'
 import { Progress } from '../cli/output/progress.ts'
-import { sourcesFrom } from '../cli/input/resolving.ts'
 import { afterPacking, packResult, renderPack, withUnfinished } from '../cli/output/render-pack.ts'
-import { skippedWarning } from '../cli/output/render-skipped.ts'
+import { skippedWarning } from '../cli/output/render-images.ts'
 import type { PackResult } from '../cli/output/shapes/pack.ts'
 import { compareLock } from '../cli/words/stale-lock.ts'
 import { verifyUpstreamFlags, verifyUpstreamFrom } from '../cli/input/upstream.ts'

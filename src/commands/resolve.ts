@@ -3,11 +3,15 @@ import { BaseCommand } from '../cli/base-command.ts'
 import { withConfig } from '../cli/input/config.ts'
 import { paragraphs, shellWord } from '../cli/output/format.ts'
 import { imageArgs, imagesFlag, outputForceFlag, resolvingFlags } from '../cli/input/flags.ts'
-import { imagesOf } from '../cli/input/inputs.ts'
+import { imagesOf, sourcesFrom } from '../cli/input/inputs.ts'
 import { Progress } from '../cli/output/progress.ts'
-import { sourcesFrom } from '../cli/input/resolving.ts'
-import { countImages, listImages, renderImages } from '../cli/output/render-images.ts'
-import { renderSkipped, skippedWarning } from '../cli/output/render-skipped.ts'
+import {
+  countImages,
+  listImages,
+  renderImages,
+  renderSkipped,
+  skippedWarning,
+} from '../cli/output/render-images.ts'
 import { AirgapError } from '../errors.ts'
 import { OutputFile } from '../files/output-file.ts'
 import type { Lock } from '../pack/lock.ts'

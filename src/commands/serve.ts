@@ -9,7 +9,7 @@ import { trustFrom } from '../cli/input/trust.ts'
 import { AirgapError } from '../errors.ts'
 import { readSmallFile } from '../files/small-file.ts'
 import { isRegistryHost } from '../oci/reference.ts'
-import type { HostsFolder } from '../serve/hosts-folder.ts'
+import type { HostsFolder } from '../serve/node-config.ts'
 
 const MAX_PEM = 1024 * 1024
 /** Milliseconds that transfers under way get when the command is told to end. */
@@ -94,7 +94,7 @@ export default class Serve extends BaseCommand {
 
     const { serve } = await import('../serve/serve.ts')
     const { registriesOf } = await import('../serve/start.ts')
-    const { HostsFolder } = await import('../serve/hosts-folder.ts')
+    const { HostsFolder } = await import('../serve/node-config.ts')
     const { renderServe, serveResult } = await import('../cli/output/render-serve.ts')
     if (flags['allow-unsigned']) {
       this.warning('the bundles are not authenticated (--allow-unsigned): nobody is asked who made them')

@@ -10,12 +10,11 @@ import {
   renderToSign,
   signResult,
 } from '../cli/output/render-sign.ts'
-import type { SignResult } from '../cli/output/shapes/sign.ts'
-import { givenIdentityFlags } from '../cli/input/identity-flags.ts'
+import type { SignResult } from '../cli/output/shapes/results.ts'
+import { givenIdentityFlags, trustFrom } from '../cli/input/trust.ts'
 import { openSigner, publicKeyFile } from '../cli/input/signer.ts'
 import { escapeForeign } from '../cli/output/format.ts'
 import { log } from '../cli/output/log.ts'
-import { trustFrom } from '../cli/input/trust.ts'
 import { AirgapError } from '../errors.ts'
 import type { VerifiedBundle } from '../verify/opened-bundle.ts'
 

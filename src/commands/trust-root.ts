@@ -3,9 +3,9 @@ import { BaseCommand } from '../cli/base-command.ts'
 import { outputForceFlag, registryFlags } from '../cli/input/flags.ts'
 import { Progress } from '../cli/output/progress.ts'
 import { pressureOptions, registryOptions } from '../cli/input/registries.ts'
-import { renderTrustRoot } from '../cli/output/render-trust-root.ts'
-import type { TrustRootResult } from '../cli/output/shapes/trust-root.ts'
+import type { TrustRootResult } from '../cli/output/shapes/results.ts'
 import { AirgapError } from '../errors.ts'
+import { formatFields, plural } from '../cli/output/format.ts'
 
 const {
   'plain-http': plainHttp,
@@ -105,4 +105,36 @@ export default class TrustRoot extends BaseCommand {
       await file?.discard()
     }
   }
+}
+
+/** @param now milliseconds since 1970. */
+function renderTrustRoot(
+  { file, digest, mirror, metadata, instances }: TrustRootResult,
+  now: number,
+): string {
+  const { timestamp, targets, root } = metadata
+  const inUse = instances.filter(({ end }) => end === undefined || Date.parse(end) > now)
+  const before = instances.length - inUse.length
+  return [
+    `Wrote ${file === '-' ? 'the trusted root to standard output' : file}`,
+    formatFields([
+      ['SHA-256', digest.replace('sha256:', '')],
+      ['from', mirror],
+      ['TUF timestamp', `version ${timestamp.version}, ${life(timestamp)}`],
+      ['TUF targets', `version ${targets.version}, ${life(targets)}`],
+      ['TUF root', `version ${root.version}, ${life(root)}`],
+    ]),
+    '',
+    `It names ${plural(instances.length, 'instance')}${before === 0 ? '' : `, ${before} of them for signatures of former times`}. In use:`,
+    formatFields(
+      inUse.map(({ kind, name, start }) => [
+        kind,
+        `${name}${start === undefined ? '' : `, since ${start.slice(0, 10)}`}`,
+      ]),
+    ),
+  ].join('\n')
+}
+
+function life({ signed, expires }: TrustRootResult['metadata']['root']): string {
+  return `${signed === undefined ? '' : `signed ${signed.slice(0, 10)}, `}good until ${expires.slice(0, 10)}`
 }

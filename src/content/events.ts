@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
-import type { MirrorUse } from '../registry/mirrors/in-use.ts'
+import type { MirrorUse } from '../registry/mirrors/mirrors.ts'
 import type { RegistryNotice } from '../registry/notices.ts'
 
 /**
@@ -95,4 +95,10 @@ export function blobProgress(
       known = bytes
     },
   }
+}
+
+/** A number of blobs, and their bytes together. */
+export interface Amount {
+  count: number
+  bytes: number
 }

@@ -1,8 +1,7 @@
 import { MAX_ARTIFACT_TYPE, type ReferrerEntry } from '../bundle/referrers.ts'
 import { cosignFault, parseCosignTag } from '../oci/cosign.ts'
 import type { Digest } from '../oci/digest.ts'
-import type { ManifestOrIndex } from '../oci/manifest.ts'
-import { referrerOf } from '../oci/referrer.ts'
+import { type ManifestOrIndex, referrerOf } from '../oci/manifest.ts'
 import { closureSize, type Closure } from './graph.ts'
 
 /** Something that refers to an image, with everything that its digest reaches. */

@@ -3,8 +3,58 @@ import type { Worker } from 'node:worker_threads'
 import { AirgapError, messageOf } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import { startThread } from '../threads.ts'
-import type { Block } from './blocks.ts'
-import { LocalHash, type StreamHash } from './stream-hash.ts'
+import { createHash } from 'node:crypto'
+
+/** SHA-256 over blocks, one behind the other. */
+export interface StreamHash {
+  /** Takes the first `length` bytes of a block, which must stay as they are until the promise is settled. */
+  update(block: Block, length: number): Promise<void>
+  /** What has been taken so far; nothing can be added behind it. */
+  digest(): Promise<Digest>
+  /** Lets go of it. Harmless after {@link digest}. */
+  drop(): void
+}
+
+/** Hashes here and now: for what is small. */
+export class LocalHash implements StreamHash {
+  readonly #hash = createHash('sha256')
+
+  async update(block: Block, length: number): Promise<void> {
+    this.#hash.update(block.bytes.subarray(0, length))
+  }
+
+  async digest(): Promise<Digest> {
+    return `sha256:${this.#hash.digest('hex')}`
+  }
+
+  drop(): void {}
+}
+
+/** A piece of memory that threads share: filled here, hashed there, written from it. */
+export interface Block {
+  readonly memory: SharedArrayBuffer
+  readonly bytes: Uint8Array
+}
+
+/** Large enough that a block is worth a message to a thread and a system call. Bytes. */
+export const BLOCK_SIZE = 1024 * 1024
+
+/** Blocks that are kept to be used again. */
+export class BlockPool {
+  readonly #free: Block[] = []
+
+  take(): Block {
+    const known = this.#free.pop()
+    if (known) return known
+    const memory = new SharedArrayBuffer(BLOCK_SIZE)
+    return { memory, bytes: new Uint8Array(memory) }
+  }
+
+  /** Gives a block back that nobody reads or writes any more. */
+  give(block: Block): void {
+    this.#free.push(block)
+  }
+}
 
 export type StreamRequest =
   | { type: 'update'; stream: number; memory: SharedArrayBuffer; length: number }

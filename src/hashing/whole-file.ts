@@ -2,10 +2,8 @@ import { read } from 'node:fs'
 import { promisify } from 'node:util'
 import { AirgapError, fileError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
-import { BLOCK_SIZE, BlockPool, type Block } from './blocks.ts'
+import { type Block, BLOCK_SIZE, BlockPool, HashThreads, LocalHash } from './stream-threads.ts'
 import { type Range, WORTH_THREADS } from './range-threads.ts'
-import { LocalHash } from './stream-hash.ts'
-import { HashThreads } from './stream-threads.ts'
 
 /** An open file that is read from its first byte to its last. */
 export interface WholeSource {

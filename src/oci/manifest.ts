@@ -1,9 +1,29 @@
 import * as v from 'valibot'
 import { AirgapError } from '../errors.ts'
-import { digestFault, digestOf, isDigest, isOtherAlgorithm, type Digest } from './digest.ts'
+import { type Digest, digestFault, digestOf, isDigest, isOtherAlgorithm } from './digest.ts'
 import { checkKeyCase, checkShape, parseStrictJson, withoutNulls } from './json.ts'
 import { isImageConfigType, isIndexType, isManifestType, OCI_INDEX, OCI_MANIFEST } from './media-types.ts'
 import type { Platform } from './platform.ts'
+
+/** What of all that refers to an image travels along with it. */
+export const REFERRER_CHOICES = ['all', 'signatures', 'none'] as const
+export type ReferrerChoice = (typeof REFERRER_CHOICES)[number]
+
+/**
+ * A manifest or index as it stands in a list of referrers (OCI distribution-spec § Listing Referrers): a missing
+ * artifactType is the config's media type.
+ */
+export function referrerOf(document: ManifestOrIndex): Descriptor {
+  const artifactType =
+    document.artifactType || (document.kind === 'manifest' ? document.config.mediaType : undefined)
+  return {
+    mediaType: document.mediaType,
+    digest: document.digest,
+    size: document.bytes.length,
+    ...(artifactType === undefined ? {} : { artifactType }),
+    ...(document.annotations === undefined ? {} : { annotations: document.annotations }),
+  }
+}
 
 /** Manifests and indexes are held in memory, so they are capped; registries' usual limit is 4 MiB. */
 export const MAX_MANIFEST_SIZE = 8 * 1024 * 1024

@@ -1,36 +1,41 @@
-import { requiredFeatures, type BundleDescription, type ImageEntry } from '../bundle/description.ts'
-import type { Amount } from '../content/amount.ts'
+import { type BundleDescription, type ImageEntry, requiredFeatures } from '../bundle/description.ts'
+import type { Amount, OnEvent } from '../content/events.ts'
 import { describingFiles } from '../bundle/layout.ts'
 import { CHECKSUMS, MAX_CHECKSUMS, MAX_JSON_ENTRY } from '../bundle/names.ts'
 import { checksumsOf, type PlannedBlob } from '../bundle/plan.ts'
 import { AirgapError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
-import { MAX_MANIFEST_SIZE, type ManifestOrIndex } from '../oci/manifest.ts'
+import { type ManifestOrIndex, MAX_MANIFEST_SIZE } from '../oci/manifest.ts'
 import { parseReference } from '../oci/reference.ts'
 import type { RegistryClient } from '../registry/client.ts'
 import type { Mirrors } from '../registry/mirrors/mirrors.ts'
 import { sourcesFor } from '../registry/mirrors/sources.ts'
 import type { Repository } from '../registry/repository.ts'
-import type { OnEvent } from '../content/events.ts'
 import { allFailed, asRegistryFault, excludeFlags, forEachImage, incomplete } from '../content/failures.ts'
 import {
-  closureOf,
-  closureSize,
-  kindOf,
-  withDelivered,
   type BlobNode,
   type Closure,
+  closureOf,
+  closureSize,
   type DocumentNode,
+  kindOf,
   type KnownSizes,
+  withDelivered,
 } from '../content/graph.ts'
-import { LEAVE_OUT, Limits, RunLimits } from '../content/limits.ts'
-import type { ReferrerGraph } from '../content/referrers.ts'
+import { LEAVE_OUT, Limits, RunLimits, WITHOUT_REFERRERS } from '../content/limits.ts'
+import {
+  otherField,
+  referrerEntry,
+  referrerFault,
+  type ReferrerGraph,
+  rootsOf,
+} from '../content/referrers.ts'
 import type { Lock } from './lock.ts'
 import { repeatSelection } from '../content/select.ts'
 import { Children } from './children.ts'
-import { expectSources } from './expect.ts'
-import { gatherReferrers } from './referrers/gather.ts'
+import { expectSources } from './wanted.ts'
 import { DocumentCache } from './sources.ts'
+import { type ReferrerEntry, unrooted } from '../bundle/referrers.ts'
 
 /** A blob that has to be fetched, and the repositories that may have it, in the order to try. */
 export interface BlobToFetch {
@@ -261,4 +266,71 @@ function addSource(
   if (known.images.at(-1) !== image) known.images.push(image)
   const names = new Set(known.sources.map(({ name }) => name))
   known.sources.push(...repositories.filter(({ name }) => !names.has(name)))
+}
+
+interface Options {
+  cache: DocumentCache
+  repositories: readonly Repository[]
+  sizes: KnownSizes
+  run: RunLimits
+  signal?: AbortSignal
+}
+
+/**
+ * Reads again, by digest, what a lock says refers to an image, with everything that it reaches: exactly that travels,
+ * whatever a registry lists by now.
+ *
+ * @throws AirgapError `INVALID_LOCK` where the lock says otherwise than the documents; the registry's errors, which name
+ *   the image and what is not to be had of it.
+ */
+async function gatherReferrers(
+  image: ImageEntry,
+  closure: Closure,
+  options: Options,
+): Promise<ReferrerGraph[]> {
+  const { source, referrers = [] } = image
+  const [stray] = unrooted(referrers, rootsOf(image, closure))
+  if (stray) throw wrong(source, stray, `it leads to nothing of the image`)
+  const gathered: ReferrerGraph[] = []
+  const limits = new Limits(options.run, { image: source, of: 'referrers', hint: WITHOUT_REFERRERS })
+  for (const entry of referrers) gathered.push(await gather(source, entry, limits, options))
+  return gathered
+}
+
+async function gather(
+  source: string,
+  entry: ReferrerEntry,
+  limits: Limits,
+  { cache, repositories, sizes, signal }: Options,
+): Promise<ReferrerGraph> {
+  try {
+    const document = limits.read(await cache.fetch(entry.digest, repositories, signal))
+    const fault = referrerFault(document, entry)
+    if (fault !== undefined) throw wrong(source, entry, fault)
+    const root = { mediaType: document.mediaType, digest: document.digest, size: document.bytes.length }
+    const load = limits.counting(cache.loader(repositories, signal))
+    const closure = await closureOf(root, load, source, sizes, limits)
+    const field = otherField(entry, referrerEntry(document, closure, entry))
+    if (field !== undefined)
+      throw wrong(source, entry, `the lock gives it another ${field} than the registry does`)
+    return { entry, closure }
+  } catch (error) {
+    if (!(error instanceof AirgapError) || error.code !== 'NOT_FOUND') throw error
+    const { message, problems } = error
+    throw new AirgapError('NOT_FOUND', `${source}: ${what(entry)} is not to be had any more: ${message}`, {
+      hint: 'Make the lock again with `airgap resolve`: it then has what refers to the image now.',
+      problems,
+      cause: error,
+    })
+  }
+}
+
+function wrong(source: string, entry: ReferrerEntry, why: string): AirgapError {
+  return new AirgapError('INVALID_LOCK', `${source}: ${what(entry)}: ${why}`, {
+    hint: 'Make the lock again with `airgap resolve`.',
+  })
+}
+
+function what({ digest, tag, subject }: ReferrerEntry): string {
+  return tag === undefined ? `${digest}, which refers to ${subject},` : `${digest}, tagged ${tag},`
 }

@@ -1,7 +1,7 @@
 import { BUNDLE_TYPE, FORMAT_VERSION, MAX_TEXT, type BundleDescription } from '../bundle/description.ts'
 import { formatMoment, isMoment } from '../bundle/fields.ts'
 import { AirgapError } from '../errors.ts'
-import { TOOL } from '../version.ts'
+import { TOOL } from '../own-files.ts'
 
 /** What a bundle says of itself, beside its images. */
 export interface DescriptionOptions {

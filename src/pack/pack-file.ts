@@ -2,27 +2,26 @@ import { resolve } from 'node:path'
 import { AirgapError, messageOf } from '../errors.ts'
 import { checkFolder, checkOutput } from '../files/output-checks.ts'
 import { OutputFile, PARTIAL_SUFFIX } from '../files/output-file.ts'
-import { lockOutput } from '../files/output-lock.ts'
-import { statOwnFile } from '../files/own-file.ts'
+import { lockOutput } from '../files/file-lock.ts'
+import { type FileIdentity, identityOf, isSameFile, statOwnFile } from '../files/own-file.ts'
 import type { RegistryClient } from '../registry/client.ts'
-import { offerOf } from './earlier.ts'
-import type { PackInputs } from './journal/header.ts'
-import { inputsOf } from './journal/inputs.ts'
-import { Journal } from './journal/journal.ts'
-import { headerFor, pinnedSignature, requirePinned } from './journal/pinned.ts'
-import { planPack, type PackPlan } from './plan.ts'
+import { offerOf, ReusableBlobs } from './reuse.ts'
+import type { PackInputs, ReadJournal } from './resume/format.ts'
+import { compareInputs, headerFor, inputsOf, pinnedSignature, requirePinned } from './resume/inputs.ts'
+import { Journal } from './resume/journal.ts'
+import { type PackPlan, planPack } from './plan.ts'
 import type { Resolved } from './resolve-images.ts'
-import { ReusableBlobs } from './reuse.ts'
 import { DocumentCache } from './sources.ts'
-import { packToFile, type PackTarget } from './to-file.ts'
-import { placesOf, removeEarlier, setAside, tidy, Unfinished } from './unfinished.ts'
+import { type PackTarget, packToFile } from './to-file.ts'
+import { cannotGoOn, placesOf, removeEarlier, setAside, tidy, Unfinished } from './resume/unfinished.ts'
 import type { PackSummary } from './wanted.ts'
 import { shared, withClient } from '../registry/with-client.ts'
-import { startOf, type Start } from './pack-start.ts'
 import type { PackOptions } from './pack.ts'
 import { lockGoingOn, lockOf, type PackWork } from './pack-work.ts'
 import type { Run } from '../content/run.ts'
 import { withUpstream } from '../upstream/options.ts'
+import { stat } from 'node:fs/promises'
+import type { Lock } from './lock.ts'
 
 /** What a pack that broke off has left, for the same call to go on with. */
 export interface UnfinishedPack {
@@ -292,4 +291,70 @@ class FilePack implements AsyncDisposable {
     if (!held || !header || !(await statOwnFile(placesOf(this.#path).partial))) return undefined
     return { bytes: Math.min(held.bytes, header.blobBytes), total: header.blobBytes }
   }
+}
+
+/** How a pack into a file begins. */
+type Start = {
+  /** Bundles that the caller has named to take blobs from, but for the unfinished one. */
+  reuse: string[]
+} & (
+  | { how: 'new'; unfinished: undefined }
+  /** With what was decided before; some images may no longer be wanted. */
+  | { how: 'go-on'; unfinished: Unfinished; journal: ReadJournal }
+  /** A new file, which takes from the unfinished one what it has. */
+  | { how: 'take-from'; unfinished: Unfinished }
+  /** A new file, and the unfinished one is not wanted. */
+  | { how: 'fresh'; unfinished: Unfinished }
+)
+
+/**
+ * Looks at what stands under the output's partial name, and decides what becomes of it. Nothing is changed yet.
+ * @param output as the caller has written it.
+ * @param path the same, absolute.
+ * @param inputs what is packed now.
+ * @throws AirgapError `OUTPUT_UNFINISHED` when somebody has to decide, `OUTPUT_UNSAFE`, `USAGE`, `FILE`
+ */
+async function startOf(
+  output: string,
+  path: string,
+  inputs: PackInputs,
+  options: {
+    lock: Lock | undefined
+    force: boolean
+    fresh: boolean
+    reuse: readonly string[]
+  },
+): Promise<Start> {
+  const { force, fresh } = options
+  const unfinished = await Unfinished.find(path, { force, fresh })
+  if (!unfinished) return { how: 'new', unfinished, reuse: [...options.reuse] }
+  try {
+    const { reuse, isNamed } = await withoutFile(options.reuse, unfinished.file.identity)
+    if (fresh) {
+      if (isNamed) throw new AirgapError('USAGE', '--fresh throws away what --reuse names')
+      return { how: 'fresh', unfinished, reuse }
+    }
+    const name = `${output}${PARTIAL_SUFFIX}`
+    const { journal } = unfinished
+    const comparison = journal && compareInputs(journal.header, inputs, options.lock)
+    if (journal && comparison?.kind !== 'other') return { how: 'go-on', unfinished, journal, reuse }
+    if (isNamed) return { how: 'take-from', unfinished, reuse }
+    throw cannotGoOn(unfinished, name, comparison?.kind === 'other' ? comparison.differences : [])
+  } catch (error) {
+    await unfinished.close()
+    throw error
+  }
+}
+
+async function withoutFile(
+  files: readonly string[],
+  identity: FileIdentity,
+): Promise<{ reuse: string[]; isNamed: boolean }> {
+  const reuse: string[] = []
+  for (const file of files) {
+    // One that cannot be looked at is told of when it is opened.
+    const found = await stat(file, { bigint: true }).then(identityOf, () => undefined)
+    if (!found || !isSameFile(found, identity)) reuse.push(file)
+  }
+  return { reuse, isNamed: reuse.length < files.length }
 }

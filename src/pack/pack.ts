@@ -2,25 +2,32 @@ import type { Writable } from 'node:stream'
 import type { BundleDescription } from '../bundle/description.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { RegistryClient } from '../registry/client.ts'
-import type { MirrorUse } from '../registry/mirrors/in-use.ts'
-import type { Amount } from '../content/amount.ts'
+import type { MirrorUse } from '../registry/mirrors/mirrors.ts'
+import type { Amount, OnEvent } from '../content/events.ts'
 import type { Lock } from './lock.ts'
 import type { PackPlan } from './plan.ts'
 import type { PackSummary } from './wanted.ts'
 import type { ReusableBlobs } from './reuse.ts'
 import type { CertificateSignature } from '../trust/keyless/sign.ts'
 import type { SigningKey } from '../trust/keys.ts'
-import { chooseName } from './bundle-name.ts'
+import { chooseName, type ChosenName } from './bundle-name.ts'
 import type { DescriptionOptions } from './describe.ts'
-import { tellName, tellRoom, tellSequence, watchClocks } from './pack-notes.ts'
 import { shared, withClient } from '../registry/with-client.ts'
 import type { KeylessOptions } from './keyless.ts'
 import type { UnfinishedPack } from './pack-file.ts'
 import { knownMirrors } from '../inputs/mirrors/known.ts'
-import { lockOf, packRequestOf, referencesOf, signingOf, type PackWork } from './pack-work.ts'
-import type { SelectionOptions, SourceOptions } from './request.ts'
-import { readUpstream, withUpstream, type UpstreamOptions } from '../upstream/options.ts'
-import { running, type Run } from '../content/run.ts'
+import { lockOf, packRequestOf, type PackWork, referencesOf, signingOf } from './pack-work.ts'
+import type { SelectionOptions, SourceOptions } from './resolve.ts'
+import { readUpstream, type UpstreamOptions, withUpstream } from '../upstream/options.ts'
+import { type Run, running } from '../content/run.ts'
+import { lstat } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
+import { formatMoment } from '../bundle/fields.ts'
+import { AirgapError, withHint } from '../errors.ts'
+import { checkOutput, checkRoom } from '../files/output-checks.ts'
+import { PARTIAL_SUFFIX } from '../files/output-file.ts'
+import { TOLERANCE_MS } from '../registry/faults/clock.ts'
 
 /** Exactly one of `images` and `lock` is needed; what else there is to say about images goes with `images`. */
 export interface PackOptions extends SourceOptions, DescriptionOptions, Partial<SelectionOptions> {
@@ -161,7 +168,7 @@ function packElsewhere(
     const { lock, failed } = await withUpstream(resolved, work, { client, cache, options, run })
     // What can be fetched for later is fetched only if there is a file to keep it in.
     if (failed.length > 0) {
-      const { unresolved } = await import('./incomplete.ts')
+      const { unresolved } = await import('./resume/incomplete.ts')
       throw unresolved(failed, lock.images.length + failed.length)
     }
     const plan = await planPack({
@@ -198,4 +205,104 @@ function packedOf({ plan, summary }: { plan: PackPlan; summary: PackSummary }, m
     mirrors,
     ...amounts,
   }
+}
+
+/**
+ * Says what the bundle is called where nobody has said it: its sequence is remembered under that name.
+ * @param name what it is called, which a former run of an unfinished one has decided.
+ */
+function tellName(name: string, { name: chosen, from, reused }: ChosenName, onEvent: OnEvent): void {
+  const note = (message: string): void => onEvent({ type: 'registry', notice: { type: 'note', message } })
+  const shown = JSON.stringify(name)
+  if (from !== 'given') {
+    const origin = from === 'reuse' ? 'as the one that it takes blobs from' : 'after its file'
+    const why = name === chosen ? origin : 'as it was begun'
+    note(
+      `The bundle is called ${shown}, ${why}: push remembers it under this name, and refuses an older one. --name gives another.`,
+    )
+  }
+  const others = reused.filter((other) => other !== name).map((other) => JSON.stringify(other))
+  if (others.length > 0 && !reused.includes(name)) {
+    note(
+      `Blobs are taken from ${others.join(' and ')}, and this bundle is called ${shown}: to push they are not releases of one bundle.`,
+    )
+  }
+}
+
+/**
+ * Warns where the bundle of a plan could not be written under that name: it stands in the way, or does not fit there.
+ * @param size of the bundle, in bytes.
+ */
+async function tellRoom(
+  file: string,
+  size: number,
+  { force = false }: { force?: boolean | undefined },
+  onEvent: OnEvent,
+): Promise<void> {
+  const path = resolve(file)
+  try {
+    await checkOutput(path, force)
+    await checkRoom(path, size, await lstat(`${path}${PARTIAL_SUFFIX}`).catch(() => undefined))
+  } catch (error) {
+    if (!(error instanceof AirgapError)) throw error
+    onEvent({ type: 'warning', message: `packing would fail: ${withHint(error)}` })
+  }
+}
+
+/** What registries' clocks have said in a run. */
+interface Clocks {
+  /** The clock that this machine's is furthest ahead of, and by how much. Milliseconds. */
+  behind: { host: string; ms: number } | undefined
+}
+
+/** Listens for registries whose clocks are behind this machine's. */
+function watchClocks(outer: Run): { run: Run; clocks: Clocks } {
+  const clocks: Clocks = { behind: undefined }
+  const onEvent: OnEvent = (event) => {
+    if (event.type === 'registry' && event.notice.type === 'warning' && event.notice.clock) {
+      const { host, behindMs: ms } = event.notice.clock
+      if (ms > (clocks.behind?.ms ?? 0)) clocks.behind = { host, ms }
+    }
+    outer.onEvent(event)
+  }
+  return { run: { ...outer, onEvent }, clocks }
+}
+
+/**
+ * Warns of a sequence that push will judge otherwise than whoever packs has meant: one that a clock in the future has
+ * given, which outranks the bundles of all right clocks until then; and one that is not above that of the last release.
+ */
+function tellSequence(
+  description: BundleDescription,
+  { last, name }: ChosenName,
+  { behind }: Clocks,
+  onEvent: OnEvent,
+): void {
+  const warn = (message: string): void => onEvent({ type: 'warning', message })
+  const { sequence, created } = description
+  const isByClock = sequence === Date.parse(created) / 1000
+  if (behind && isByClock && Date.parse(created) - (Date.now() - behind.ms) > TOLERANCE_MS) {
+    const theirs = formatMoment(Date.now() - behind.ms)
+    warn(
+      `the clock of this machine may be in the future: the bundle is created ${created}, and ${behind.host} says that it is ${theirs}. Its sequence, ${sequence}, is that time: until then, push refuses as older whatever is packed with a right clock under the same name. Have the clock set and pack again, or give --sequence`,
+    )
+  }
+  if (
+    !last ||
+    last.name !== description.name ||
+    sequence > last.sequence ||
+    isDeepStrictEqual(description, last)
+  )
+    return
+  const [relation, refusal] =
+    sequence < last.sequence
+      ? ['is lower than', 'as an older bundle']
+      : ['is also', 'because two bundles claim one sequence']
+  const isFuture = last.sequence === Date.parse(last.created) / 1000 && Date.parse(last.created) > Date.now()
+  const why = isFuture
+    ? `. That one was created ${last.created}, in the future of this machine's clock, ${formatMoment(Date.now())}: one of the two clocks was wrong`
+    : ''
+  warn(
+    `the sequence of this bundle, ${sequence}, ${relation} that of the one it takes blobs from, ${JSON.stringify(name)} ${last.sequence}: where that was pushed, push refuses this one, ${refusal}${why}. A higher one is given with --sequence`,
+  )
 }

@@ -1,10 +1,17 @@
 import type { Resolved } from './resolve-images.ts'
 import type { Lock } from './lock.ts'
 import type { RegistryClient } from '../registry/client.ts'
-import { withClient } from '../registry/with-client.ts'
-import { knownMirrors } from '../inputs/mirrors/known.ts'
-import { requestOf, resolveWith, type ResolveOptions } from './request.ts'
-import { running } from '../content/run.ts'
+import { shared, withClient } from '../registry/with-client.ts'
+import { knownMirrors, type MirrorOptions } from '../inputs/mirrors/known.ts'
+import { type Run, running } from '../content/run.ts'
+import type { ReferrerChoice } from '../oci/manifest.ts'
+import { AirgapError } from '../errors.ts'
+import type { NamedImage } from '../inputs/inputs.ts'
+import { formatPlatform, parsePlatform, type Platform } from '../oci/platform.ts'
+import { parseReference } from '../oci/reference.ts'
+import type { Mirrors } from '../registry/mirrors/mirrors.ts'
+import type { DocumentCache } from './sources.ts'
+import type { NetworkOptions } from '../registry/options.ts'
 
 /**
  * Pins images to digests. Nothing but manifests, and configs of images that are not in an index, is read.
@@ -24,7 +31,95 @@ export async function resolve(options: ResolveOptions): Promise<Lock> {
       resolveWith(client, options, run, { ...request, mirrors })
     const { lock, failed } = await withClient(options, run, work, access)
     if (failed.length === 0) return lock
-    const { unresolved } = await import('./incomplete.ts')
+    const { unresolved } = await import('./resume/incomplete.ts')
     throw unresolved(failed, request.images.length)
   })
+}
+
+/** Where images are read, and who may name their digests. */
+export interface SourceOptions extends NetworkOptions, MirrorOptions {
+  /** Who may turn a tag into a digest; `source` where left out. */
+  resolveFrom?: 'source' | 'mirror' | undefined
+}
+
+/** What to take of which images. */
+export interface SelectionOptions {
+  /** References as people write them (`nginx:1.27`), or what `collectImages` has collected. */
+  images: readonly (string | NamedImage)[]
+  /** `OS/ARCH[/VARIANT]`; all platforms where left out. */
+  platforms?: 'all' | readonly string[] | undefined
+  /** Take only these platforms of references with a digest too, which changes their digest. */
+  rewriteDigests?: boolean | undefined
+  /** Take what there is where an image lacks a platform. */
+  allowMissingPlatform?: boolean | undefined
+  /**
+   * Leave out attestations that an image's index lists and that cannot be had, which changes its digest; recorded as
+   * `missingAttestations`.
+   */
+  allowMissingAttestations?: boolean | undefined
+  /** Leave out images that cannot be resolved, and record them as `skipped`. */
+  skipFailed?: boolean | undefined
+  /**
+   * What of all that refers to the images travels along: signatures, attestations, SBOMs. `all` where left out;
+   * `signatures` are cosign's, Sigstore bundles and Notation's.
+   */
+  referrers?: ReferrerChoice | undefined
+}
+
+export type ResolveOptions = SourceOptions & SelectionOptions
+
+/** What a caller asked for, in the engines' terms. */
+export interface ResolveRequest {
+  images: NamedImage[]
+  platforms: 'all' | Platform[]
+}
+
+/**
+ * Reads everything that can be wrong in a request before anything is asked of a registry.
+ * @throws AirgapError `USAGE`, `INVALID_REFERENCE`, `INVALID_PLATFORM`
+ */
+export function requestOf({ images, platforms }: SelectionOptions): ResolveRequest {
+  if (images.length === 0) throw new AirgapError('USAGE', 'no image is named')
+  return {
+    images: images.map((image) =>
+      typeof image === 'string' ? { reference: parseReference(image), from: 'argument' } : image,
+    ),
+    platforms: platformsOf(platforms),
+  }
+}
+
+/** @throws AirgapError `INVALID_PLATFORM` */
+export function platformsOf(platforms: SelectionOptions['platforms'] = 'all'): 'all' | Platform[] {
+  if (platforms === 'all' || platforms.length === 0) return 'all'
+  if (platforms.length === 1 && platforms[0] === 'all') return 'all'
+  // Each once, however often and in whatever spelling it was given.
+  return [...new Map(platforms.map(parsePlatform).map((one) => [formatPlatform(one), one])).values()]
+}
+
+/**
+ * Pins the images of a request; where those that cannot be resolved are to be left out, they are in the lock as that.
+ * @param cache keeps what was read, for a pack that follows.
+ * @throws AirgapError as `resolveImages`
+ */
+export async function resolveWith(
+  client: RegistryClient,
+  options: ResolveOptions & { mayAllFail?: boolean },
+  run: Run,
+  request: ResolveRequest & { mirrors: Mirrors },
+  cache?: DocumentCache,
+): Promise<Resolved> {
+  const { resolveImages, skipFailed } = await import('./resolve-images.ts')
+  const resolved = await resolveImages({
+    ...shared(options, run),
+    ...request,
+    client,
+    rewriteDigests: options.rewriteDigests ?? false,
+    allowMissingPlatform: options.allowMissingPlatform ?? false,
+    allowMissingAttestations: options.allowMissingAttestations ?? false,
+    resolveFrom: options.resolveFrom ?? 'source',
+    mayAllFail: options.mayAllFail ?? false,
+    referrers: options.referrers ?? 'all',
+    ...(cache ? { cache } : {}),
+  })
+  return options.skipFailed === true ? { lock: skipFailed(resolved), failed: [] } : resolved
 }

@@ -5,7 +5,7 @@ import { AirgapError } from '../errors.ts'
 import { downloadBlob } from '../registry/blobs/download.ts'
 import { blobProgress } from '../content/events.ts'
 import type { BlobToFetch } from './contents.ts'
-import { brokenOff } from './incomplete.ts'
+import { brokenOff } from './resume/incomplete.ts'
 import type { PackOptions, PackPlan } from './plan.ts'
 import { FetchProgress, summaryOf, wantedBlobs, type PackSummary } from './wanted.ts'
 

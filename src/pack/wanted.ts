@@ -1,12 +1,16 @@
 import type { PlannedEntry } from '../bundle/plan.ts'
-import { shortHex, type Digest } from '../oci/digest.ts'
+import { type Digest, shortHex } from '../oci/digest.ts'
 import type { Begun } from '../registry/blobs/download.ts'
 import type { CertificateSignature } from '../trust/keyless/sign.ts'
-import type { Amount } from '../content/amount.ts'
-import type { OnEvent } from '../content/events.ts'
+import type { Amount, OnEvent } from '../content/events.ts'
 import { ImageProgress } from '../content/image-progress.ts'
 import type { BlobToFetch } from './contents.ts'
 import type { PackPlan } from './plan.ts'
+import { AirgapError } from '../errors.ts'
+import type { Reference } from '../oci/reference.ts'
+import type { RegistryClient } from '../registry/client.ts'
+import type { Mirrors } from '../registry/mirrors/mirrors.ts'
+import { sourcesFor } from '../registry/mirrors/sources.ts'
 
 /** A blob that is not known yet, and its place in the bundle. */
 export interface WantedBlob {
@@ -127,5 +131,23 @@ export class FetchProgress {
     const name = `${shortHex(digest)} of ${sources.at(-1)?.name ?? 'its image'}`
     this.#onEvent?.({ type: 'item', name, bytes: size, outcome, digest })
     this.#images.done(digest, outcome)
+  }
+}
+
+/** Tells the client which repositories these references will be read from, so that it asks for tokens together. */
+export function expectSources(
+  client: RegistryClient,
+  references: readonly Reference[],
+  mirrors?: Mirrors,
+): void {
+  for (const reference of references) {
+    try {
+      for (const { registry, repository } of sourcesFor(client, reference, mirrors).all) {
+        client.expect(registry, [repository], 'pull')
+      }
+    } catch (error) {
+      // Told where this reference's turn comes, with its name.
+      if (!(error instanceof AirgapError)) throw error
+    }
   }
 }

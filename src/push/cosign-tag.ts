@@ -1,12 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AirgapError } from '../errors.ts'
 import { cosignFault, lackingLayers, parseCosignTag } from '../oci/cosign.ts'
-import { digestOf, type Digest } from '../oci/digest.ts'
+import { type Digest, digestOf } from '../oci/digest.ts'
 import { parseStrictJson } from '../oci/json.ts'
 import type { Descriptor, Manifest, ManifestOrIndex } from '../oci/manifest.ts'
 import { isImageConfigType, OCI_CONFIG, OCI_MANIFEST } from '../oci/media-types.ts'
 import type { Repository } from '../registry/repository.ts'
-import { readCosignTag, taken } from './read-cosign-tag.ts'
 import { isUnusable, putSmallBlob } from './small-blob.ts'
 
 /** How often the manifest is written at most, when others write it at the same time. */
@@ -133,4 +132,40 @@ async function readConfig(
     if (isUnusable(error)) return {}
     throw error
   }
+}
+
+/**
+ * The manifest under one of cosign's tags.
+ * @returns undefined where there is none.
+ * @throws AirgapError `REGISTRY` where the tag is something else.
+ */
+export async function readCosignTag(
+  repository: Repository,
+  tag: string,
+  signal?: AbortSignal,
+): Promise<Manifest | undefined> {
+  const parsed = parseCosignTag(tag)
+  if (!parsed) throw new AirgapError('INTERNAL', `${tag} is none of cosign's tags`)
+  let found
+  try {
+    found = await repository.fetchAttached(tag, parsed.subject, signal)
+  } catch (error) {
+    if (!(error instanceof AirgapError)) throw error
+    // It is the registry's content that is not to be used, not the bundle's.
+    if (error.code === 'INVALID_CONTENT') throw taken(repository, tag, 'it is a damaged manifest', error)
+    throw error
+  }
+  if (!found) return undefined
+  const fault = cosignFault(found, parsed)
+  if (fault === undefined && found.kind === 'manifest') return found
+  throw taken(repository, tag, fault ?? 'it is an index of images')
+}
+
+/** The error for a tag that cannot take what belongs under it. */
+function taken({ name }: Repository, tag: string, fault: string, cause?: AirgapError): AirgapError {
+  const why = cause ? `${fault} (${cause.message})` : fault
+  return new AirgapError('REGISTRY', `${name}:${tag} cannot be added to: ${why}`, {
+    hint: 'It is left as it is. To have what comes with the image, find out who uses the tag, delete it, and push again.',
+    cause,
+  })
 }

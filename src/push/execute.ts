@@ -1,19 +1,23 @@
 import type { OpenedBundle } from '../verify/opened-bundle.ts'
 import { checkWhatStays, sendBlobs, upload } from './blobs.ts'
 import { beforeSourceIndexes, signImages } from './image-signatures/sign.ts'
-import { sendManifests } from './manifests.ts'
-import { contentFor } from './missing-content.ts'
-import type { PushPlan } from './plan.ts'
+import { contentFor, putWithContent } from './missing-content.ts'
+import { type PlannedImage, type PushPlan, tagName } from './plan.ts'
 import { createProjects } from './projects.ts'
 import { PushFailures } from './push-failures.ts'
-import { readBack } from './read-back.ts'
 import type { PushRecord } from './record.ts'
 import type { Receipt } from './receipt.ts'
-import { ensureReferrers } from './referrers/delivered.ts'
-import { listReferrers, readReferrersBack, sendReferrers } from './referrers/send.ts'
+import { ensureReferrers, listReferrers, readReferrersBack, sendReferrers } from './referrers/send.ts'
 import { putSourceIndexes } from './source-index.ts'
-import { setTags } from './tags.ts'
-import type { PushOptions } from './work.ts'
+import type { PushOptions, PushWork } from './work.ts'
+import { inParallel } from '../content/parallel.ts'
+import { type Digest, shortHex } from '../oci/digest.ts'
+import { downloadBlob } from '../registry/blobs/download.ts'
+import type { Repository } from '../registry/repository.ts'
+import { blobProgress, type OnEvent } from '../content/events.ts'
+import { imagesIn } from './image-parts.ts'
+import { AirgapError } from '../errors.ts'
+import type { DocumentNode } from '../content/graph.ts'
 
 /**
  * Executes a plan: every entry of the bundle is hashed, whether it is sent or not; blobs go before manifests,
@@ -75,4 +79,161 @@ export async function executePush(
   for (const [planned, error] of failures.lostReferrers) record.setLost(planned, error)
   await failures.throwIfAny(record.arrived())
   return record.receipt(true)
+}
+
+/** Children before parents: a registry refuses an index whose children it does not have. */
+async function sendManifests(
+  { plan, options, record, failures }: PushWork,
+  content: ReturnType<typeof contentFor>,
+): Promise<void> {
+  const byRepository = Map.groupBy(plan.manifests, ({ repository }) => repository)
+  await inParallel([...byRepository.values()], options, async (manifests, signal) => {
+    for (const { document, repository, isPresent } of manifests) {
+      const { digest, size } = document
+      if (isPresent) {
+        record.set(repository, digest, size, 'present-not-read')
+      } else if (failures.isNeeded({ repository, digest })) {
+        await failures.attempt({ repository, digest, size, kind: 'manifest' }, signal, async (own) => {
+          await putWithContent({ repository, ref: digest, document }, content, own)
+          record.set(repository, digest, size, 'uploaded')
+        })
+      }
+    }
+  })
+}
+
+/**
+ * Reads everything back from every repository that has to have it: a registry's word that something is there says
+ * nothing about its bytes. What belongs to images alone that lack something is left.
+ */
+async function readBack({ plan, options, record, failures }: PushWork): Promise<void> {
+  const { client, onEvent } = options
+  const blobs = plan.blobs
+    .flatMap((blob) =>
+      [...blob.present, ...blob.damaged, ...blob.missing].map((repository) => ({ blob, repository })),
+    )
+    .filter(({ blob: { digest }, repository }) => failures.isNeeded({ repository, digest }))
+  const bytes = blobs.reduce((sum, { blob }) => sum + blob.size, 0)
+  const partOf = (digest: Digest, { name }: Repository): string => `${name} ${digest}`
+  const images = imagesIn(plan, partOf, onEvent)
+  onEvent?.({ type: 'phase', phase: 'read-back', items: blobs.length, bytes, images: images.count })
+  images.begin()
+  await inParallel(blobs, options, async ({ blob: { digest, size }, repository }, signal) => {
+    const descriptor = { digest, size }
+    const sink = { restartable: true, write: async () => {} }
+    await failures.attempt({ repository, digest, size, kind: 'blob' }, signal, async (own) => {
+      await downloadBlob([repository], descriptor, sink, { client, signal: own, ...blobProgress(onEvent) })
+      record.markRead(repository, digest)
+      const name = `${shortHex(digest)} in ${repository.name}`
+      onEvent?.({ type: 'item', name, bytes: size, outcome: 'confirmed', digest })
+      images.done(partOf(digest, repository), 'confirmed')
+    })
+  })
+  await inParallel(plan.manifests, options, async ({ document: { digest, size }, repository }, signal) => {
+    if (!failures.isNeeded({ repository, digest })) return
+    await failures.attempt({ repository, digest, size, kind: 'manifest' }, signal, async (own) => {
+      await repository.fetchManifest(digest, own)
+      record.markRead(repository, digest)
+    })
+  })
+}
+
+type PutContent = ReturnType<typeof contentFor>
+
+interface TagOptions {
+  /** Let tags move that point to another digest. */
+  moveTags?: boolean
+  /** Called once, before the first tag is set; where it fails, none is. */
+  beforeTags?: () => Promise<void>
+  concurrency?: number
+  signal?: AbortSignal
+  onEvent?: OnEvent
+}
+
+/**
+ * Sets the tags of the images that lack nothing, and confirms each by reading the manifest back under it and hashing
+ * it.
+ */
+async function setTags(
+  plan: PushPlan,
+  options: TagOptions,
+  record: PushRecord,
+  failures: PushFailures,
+  content: PutContent,
+): Promise<void> {
+  const { onEvent } = options
+  const whole = plan.images.filter((planned) => failures.isWhole(planned))
+  if (whole.length === 0) return
+  await options.beforeTags?.()
+  const unique = Map.groupBy(whole, tagName)
+  onEvent?.({ type: 'phase', phase: 'tag', items: unique.size + plan.sourceIndexes.length, bytes: 0 })
+  await inParallel([...unique], options, async ([name, images], signal) => {
+    const [planned] = images
+    if (!planned) return
+    // What need not be set is only read.
+    const isRead = planned.tagNow === planned.image.digest
+    const work = (own: AbortSignal): Promise<void> => setTag(name, planned, options, record, content, own)
+    await failures.attemptFor(images, planned.repository, `tag ${planned.name.tag}`, signal, work, { isRead })
+  })
+}
+
+async function setTag(
+  name: string,
+  planned: PlannedImage,
+  { onEvent, moveTags }: TagOptions,
+  record: PushRecord,
+  content: PutContent,
+  signal: AbortSignal,
+): Promise<void> {
+  const { image, repository, tagNow } = planned
+  if (tagNow === image.digest && (await isTagged(planned, signal))) {
+    record.setTag(planned, tagNow)
+    record.confirmTag(planned)
+    onEvent?.({ type: 'item', name, bytes: 0, outcome: 'tagged' })
+    return
+  }
+  // Hours may have gone by since the plan was made.
+  const before = (await repository.resolveManifest(planned.name.tag, signal))?.digest
+  if (before !== image.digest) {
+    if (before !== undefined && before !== tagNow && !moveTags)
+      throw setBySomebody(name, before, image.digest)
+    await putWithContent({ repository, ref: planned.name.tag, document: rootOf(planned) }, content, signal)
+  }
+  record.setTag(planned, before)
+  const there = await repository.fetchManifest(planned.name.tag, signal)
+  if (there.digest !== image.digest) throw notConfirmed(name, image.digest, there.digest)
+  record.confirmTag(planned)
+  onEvent?.({ type: 'item', name, bytes: 0, outcome: 'tagged' })
+}
+
+/** Whether a tag that need not be set is still what it was, read as the others are after they have been set. */
+async function isTagged({ image, repository, name }: PlannedImage, signal: AbortSignal): Promise<boolean> {
+  try {
+    return (await repository.fetchManifest(name.tag, signal)).digest === image.digest
+  } catch (error) {
+    if (error instanceof AirgapError && error.code === 'NOT_FOUND') return false
+    throw error
+  }
+}
+
+function setBySomebody(name: string, before: Digest, wanted: Digest): AirgapError {
+  return new AirgapError(
+    'TAG_WOULD_MOVE',
+    `${name} has been set to ${before} while this push was under way; it would move to ${wanted}`,
+    {
+      hint: 'Find out who else pushes there. If the tag is to move, push again with --move-tags; what has arrived is not sent again.',
+    },
+  )
+}
+
+function rootOf({ image, graph }: PlannedImage): DocumentNode {
+  const root = graph.closure.documents.get(image.digest)
+  if (!root) throw new AirgapError('INTERNAL', `${image.source} has no manifest`)
+  return root
+}
+
+function notConfirmed(name: string, expected: Digest, actual: Digest): AirgapError {
+  return new AirgapError('CONTENT_MISMATCH', `${name} was set to ${expected}, but reads back as ${actual}`, {
+    hint: 'Somebody else has set the tag at the same time, or a cache stands in front of the registry. Push again.',
+  })
 }

@@ -1,5 +1,5 @@
 import type { ImageEntry } from '../bundle/description.ts'
-import type { ReferrerChoice } from '../oci/referrer.ts'
+import type { ReferrerChoice } from '../oci/manifest.ts'
 import { AirgapError, type ErrorCode, type Problem } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { RegistryClient } from '../registry/client.ts'

@@ -1,6 +1,6 @@
 import { formatBytes } from '../bytes.ts'
 import { AirgapError, type ErrorCode, type Problem } from '../errors.ts'
-import { shortHex, type Digest } from '../oci/digest.ts'
+import { type Digest, shortHex } from '../oci/digest.ts'
 import { projectOf } from '../registry/vendors/harbor.ts'
 import type { Repository } from '../registry/repository.ts'
 import type { OnEvent } from '../content/events.ts'
@@ -8,6 +8,7 @@ import {
   allFailed,
   excludeFlags,
   groupAlike,
+  type ImageFailure,
   incomplete,
   isAbort,
   isHeldBack,
@@ -15,13 +16,76 @@ import {
   likeness,
   problemsOf,
   tellFailure,
-  type ImageFailure,
+  Unreachable,
 } from '../content/failures.ts'
-import { Unreachable } from '../content/unreachable.ts'
 import type { PlannedImage, PushPlan } from './plan.ts'
-import { LostReferrers, nameOfReferrer } from './referrers/lost.ts'
 import type { PlannedReferrer } from './referrers/plan.ts'
 import type { PushOptions } from './work.ts'
+import { parseCosignTag } from '../oci/cosign.ts'
+
+/** What refers to images and does not get into the target, or would not be found there, and why. */
+class LostReferrers {
+  /** What needs a blob. */
+  readonly #users = new Map<string, PlannedReferrer[]>()
+  readonly #lost = new Map<PlannedReferrer, AirgapError>()
+
+  constructor(referrers: readonly PlannedReferrer[]) {
+    for (const planned of referrers) {
+      for (const digest of planned.graph.closure.blobs.keys()) {
+        const key = `${planned.repository.name} ${digest}`
+        const users = this.#users.get(key)
+        if (users) users.push(planned)
+        else this.#users.set(key, [planned])
+      }
+    }
+  }
+
+  get all(): ReadonlyMap<PlannedReferrer, AirgapError> {
+    return this.#lost
+  }
+
+  usersOf({ name }: Repository, digest: Digest): readonly PlannedReferrer[] {
+    return this.#users.get(`${name} ${digest}`) ?? []
+  }
+
+  has(planned: PlannedReferrer): boolean {
+    return this.#lost.has(planned)
+  }
+
+  /** The first fault is what it is lost by. */
+  add(planned: PlannedReferrer, error: AirgapError): void {
+    if (!this.#lost.has(planned)) this.#lost.set(planned, error)
+  }
+
+  /** Those of images that lack nothing themselves. */
+  failures(isWhole: (image: PlannedImage) => boolean): ImageFailure[] {
+    return [...this.#lost].flatMap(([{ images, entry }, error]) => {
+      const image = images.find((one) => isWhole(one))?.image
+      return image ? [{ source: image.source, part: nameOfReferrer(entry), error }] : []
+    })
+  }
+
+  /** The error of a push that is complete but for them. */
+  error(failures: readonly ImageFailure[]): AirgapError {
+    const count = this.#lost.size
+    const what = count === 1 ? '1 thing that refers' : `${count} things that refer`
+    return incomplete(
+      `${what} to images (signatures, attestations, SBOMs) could not be put or would not be found; all images are in place, and all tags are set`,
+      failures,
+      [
+        'Mend it and push again with the same command. Where the registry takes no such things, leave them out: --referrers none, or --referrers signatures.',
+      ],
+    )
+  }
+}
+
+const UNDER_TAG = { sig: 'signatures', att: 'attestations', sbom: 'SBOM' }
+
+/** For messages. */
+function nameOfReferrer({ tag, digest, subject }: PlannedReferrer['entry']): string {
+  const parsed = tag === undefined ? undefined : parseCosignTag(tag)
+  return parsed ? `${UNDER_TAG[parsed.kind]} (${shortHex(subject)})` : `referrer ${shortHex(digest)}`
+}
 
 /** A part of an image, in one repository of the target. */
 interface Part {

@@ -1,5 +1,5 @@
 import type { ImageEntry } from '../bundle/description.ts'
-import type { ReferrerChoice } from '../oci/referrer.ts'
+import type { ReferrerChoice } from '../oci/manifest.ts'
 import { AirgapError } from '../errors.ts'
 import { parsePattern } from '../oci/pattern.ts'
 import { parseReference } from '../oci/reference.ts'
@@ -13,13 +13,14 @@ import type { PushRecord } from './record.ts'
 import { shared, withClient } from '../registry/with-client.ts'
 import { checkFormats, imageSigning, type ImageSigningOptions } from './image-signatures/options.ts'
 import type { NetworkOptions } from '../registry/options.ts'
-import { Reporting, type ReportOptions } from '../verify/report/reporting.ts'
-import { running, type Run } from '../content/run.ts'
-import { recallSequences, type RecalledSequences, type SequenceOptions } from '../verify/sequences/recall.ts'
-import { tellClock } from '../verify/tell-clock.ts'
+import { Reporting, type ReportOptions } from '../verify/report/report.ts'
+import { type Run, running } from '../content/run.ts'
+import { type RecalledSequences, recallSequences, type SequenceOptions } from '../verify/sequences/recall.ts'
+import { tellClock } from '../verify/clock.ts'
 import { readTrust, type Trust } from '../verify/trust.ts'
-import { remembering } from './upload-memory.ts'
 import { readUpstreamCheck, type UpstreamCheckOptions } from '../upstream/options.ts'
+import { resolve } from 'node:path'
+import type { UploadState } from '../registry/blobs/uploads/state/state.ts'
 
 export interface PushOptions extends Trust, NetworkOptions, ReportOptions, SequenceOptions {
   /** Keep the source's registry as a part of the path, leave it out, or make one part of all; `full` where left out. */
@@ -146,7 +147,7 @@ export async function planPush(path: string, target: string, options: PushOption
     planned(path, target, { ...options, isPlan: true }, run, async (made, engine) => {
       const { opened, plan, target: reached, memory } = made
       const { contentEntries, requireContent } = await import('../verify/content.ts')
-      const { describePlan } = await import('./describe-plan.ts')
+      const { describePlan } = await import('./planned-push.ts')
       // The real run hashes everything before it sets a tag, so its plan says whether that will do.
       await requireContent(opened, contentEntries(opened), engine)
       const { throwIfUnplanned } = await import('./push-failures.ts')
@@ -269,5 +270,33 @@ function selection(
     const reference = parseReference(source)
     if (excluded.some((pattern) => pattern(reference))) return false
     return included.length === 0 || included.some((pattern) => pattern(reference))
+  }
+}
+
+/** Does the work with a memory of its uploads, where one is wanted. */
+async function remembering<T>(
+  directory: string | false | undefined,
+  { bundleDigest }: OpenedBundle,
+  origin: string,
+  { onEvent }: EngineOptions,
+  work: (uploads: UploadState | undefined) => Promise<T>,
+): Promise<T> {
+  const { defaultStateFolder } = await import('../registry/blobs/uploads/state/folder.ts')
+  const folder = directory ?? defaultStateFolder(process.env)
+  if (folder === undefined || folder === false) return work(undefined)
+  const { UploadState } = await import('../registry/blobs/uploads/state/state.ts')
+  const uploads = await UploadState.open({
+    folder: resolve(folder),
+    bundleDigest,
+    origin,
+    onNotice: (notice) => onEvent?.({ type: 'registry', notice }),
+  })
+  let isComplete = false
+  try {
+    const result = await work(uploads)
+    isComplete = true
+    return result
+  } finally {
+    await uploads.close(isComplete)
   }
 }

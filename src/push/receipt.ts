@@ -3,7 +3,7 @@ import { BundleIdentitySchema, source, ToolSchema } from '../bundle/description.
 import { ReferrerSchema } from '../bundle/referrers.ts'
 import { described, digest, instant, keyFingerprint, sum, wholeNumber, type Known } from '../bundle/fields.ts'
 import { canonicalJson } from '../oci/json.ts'
-import { policySchemas, sequenceSchemas } from '../verify/policy-evidence.ts'
+import { policySchemas, sequenceSchemas } from '../verify/policy-rules.ts'
 import { identityName, issuerName, SignerSchema } from '../verify/signers.ts'
 
 /** What became of a blob or manifest in a repository of the target. */

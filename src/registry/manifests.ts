@@ -2,24 +2,24 @@ import { AirgapError } from '../errors.ts'
 import { digestOf, isDigest, type Digest } from '../oci/digest.ts'
 import { MAX_MANIFEST_SIZE, parseManifest, type ManifestOrIndex } from '../oci/manifest.ts'
 import { ACCEPTED_MANIFESTS, isManifestOrIndexType } from '../oci/media-types.ts'
-import { answerOf } from './answers.ts'
+import { answerOf } from './faults/answer.ts'
 import type { Answer, Call } from './net/connection.ts'
-import { CAPTIVE_PAGE, damagedHint, LARGE_MANIFEST } from './faults/words.ts'
-import { pageText } from './faults/quote.ts'
+import { CAPTIVE_PAGE, damagedHint, LARGE_MANIFEST, pageText } from './faults/quote.ts'
 import type { Context } from './notices.ts'
 import type { Location } from './net/location.ts'
-import { encodingHint, encodingText } from './net/encoding.ts'
-import { manifestRefusal } from './vendors/manifest-refusals.ts'
-import { markTransient } from './net/retry.ts'
 import {
   contentEncodingOf,
   contentLengthOf,
   contentTypeOf,
   discard,
+  encodingHint,
+  encodingText,
   failure,
   headerOf,
   readCapped,
 } from './net/http.ts'
+import { manifestRefusal } from './vendors/manifest-refusals.ts'
+import { markTransient } from './net/retry.ts'
 
 /** What a registry says about a manifest without sending it. */
 export interface ManifestInfo {

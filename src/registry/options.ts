@@ -1,4 +1,4 @@
-import type { HostTlsTable } from './net/host-tls.ts'
+import type { HostTlsTable } from './net/trust.ts'
 import type { ProxySettings } from './net/proxies.ts'
 import { AirgapError } from '../errors.ts'
 import type { RunOptions } from '../content/run.ts'

@@ -2,15 +2,15 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { AirgapError } from '../errors.ts'
 import { digestOf, type Digest } from '../oci/digest.ts'
 import {
-  listedVerbatim,
-  parseReferrersList,
   type Descriptor,
   type Index,
+  listedVerbatim,
   type ManifestOrIndex,
+  parseReferrersList,
+  referrerOf,
 } from '../oci/manifest.ts'
 import { OCI_INDEX } from '../oci/media-types.ts'
-import { referrerOf } from '../oci/referrer.ts'
-import { answerOf } from './answers.ts'
+import { answerOf } from './faults/answer.ts'
 import type { Location } from './net/location.ts'
 import { ifThere, putManifest, readManifest } from './manifests.ts'
 import { hasReferrersList, MAX_REFERRERS } from './referrers.ts'

@@ -1,13 +1,36 @@
 import { AirgapError } from '../errors.ts'
-import { parseDigest, type Digest } from '../oci/digest.ts'
-import { MAX_MANIFEST_SIZE, parseReferrersList, type Descriptor } from '../oci/manifest.ts'
+import { type Digest, parseDigest } from '../oci/digest.ts'
+import { type Descriptor, MAX_MANIFEST_SIZE, parseReferrersList } from '../oci/manifest.ts'
 import { OCI_INDEX } from '../oci/media-types.ts'
 import type { Answer } from './net/connection.ts'
 import type { Location } from './net/location.ts'
 import { ifThere, readManifest } from './manifests.ts'
 import type { Context } from './notices.ts'
-import { MAX_PAGES, nextPage } from './pages.ts'
-import { contentTypeOf, discard, failure, readCapped } from './net/http.ts'
+import { contentTypeOf, discard, failure, headerOf, type HttpResponse, readCapped } from './net/http.ts'
+
+/** No list that we ask for has more pages; a registry that goes on and on is stopped. */
+const MAX_PAGES = 200
+
+/**
+ * Where a list goes on (RFC 8288; distribution-spec § Listing Tags), undefined at its end.
+ * Only the registry itself may say so: another origin would be given what the next request carries.
+ *
+ * @throws AirgapError `REGISTRY` for a next page on another origin, or an unreadable one.
+ */
+function nextPage(response: HttpResponse, context: Context): URL | undefined {
+  const header = headerOf(response, 'link')
+  const match = /<([^>]{0,4096})>\s*;[^,]*\brel="?next"?/i.exec(header ?? '')
+  if (!match) return undefined
+  const fail = (reason: string): never => {
+    throw new AirgapError('REGISTRY', `cannot ${context.operation}: ${context.registry} ${reason}`)
+  }
+  if (!URL.canParse(match[1] ?? '', response.url)) return fail('names an unreadable next page')
+  const next = new URL(match[1] ?? '', response.url)
+  if (next.origin !== response.url.origin) {
+    return fail(`names a next page on another host (${next.host})`)
+  }
+  return next
+}
 
 /** More things than this refer to no image; beyond it, somebody fills memory. */
 export const MAX_REFERRERS = 10_000

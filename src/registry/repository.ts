@@ -3,7 +3,7 @@ import type { Digest } from '../oci/digest.ts'
 import type { Descriptor, ManifestOrIndex } from '../oci/manifest.ts'
 import type { BlobStream } from './blobs/blobs.ts'
 import type { ManifestInfo } from './manifests.ts'
-import type { UploadMemory } from './blobs/uploads/memory.ts'
+import type { UploadMemory } from './blobs/uploads/habits.ts'
 
 /** One repository of one registry. Every error names it, the registry and the operation. */
 export interface Repository {

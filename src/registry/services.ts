@@ -1,6 +1,6 @@
 import { STATUS_CODES } from 'node:http'
 import { AirgapError, type ErrorCode } from '../errors.ts'
-import { withoutSecrets } from '../redact.ts'
+import { withoutSecrets } from '../text.ts'
 import { readSaid } from './faults/quote.ts'
 import { isListed, isLoopbackHost, printableUrl } from './net/hosts.ts'
 import { contentTypeOf, discard, headerOf, readCapped, type HttpResponse } from './net/http.ts'

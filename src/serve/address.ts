@@ -3,7 +3,7 @@ import { isIP } from 'node:net'
 import { hostname } from 'node:os'
 import { AirgapError, messageOf } from '../errors.ts'
 import { isRegistryHost } from '../oci/reference.ts'
-import { utcText } from '../registry/faults/times.ts'
+import { utcText } from '../registry/faults/clock.ts'
 import { bareHost, hostOf, isLoopbackHost } from '../registry/net/hosts.ts'
 import { isFor } from '../registry/net/tls.ts'
 

@@ -1,6 +1,5 @@
 import type { Digest } from '../oci/digest.ts'
-import type { Descriptor, Manifest, ManifestOrIndex } from '../oci/manifest.ts'
-import { referrerOf } from '../oci/referrer.ts'
+import { type Descriptor, type Manifest, type ManifestOrIndex, referrerOf } from '../oci/manifest.ts'
 import { parseCosignTag, withLayers } from '../oci/cosign.ts'
 import { AirgapError } from '../errors.ts'
 import { readDocument, type OpenedBundle } from '../verify/opened-bundle.ts'

@@ -3,7 +3,7 @@ import type { ListenAddress } from './address.ts'
 import type { ServedImage } from './names.ts'
 import type { ServedBundles } from './start.ts'
 import { running, type RunOptions } from '../content/run.ts'
-import { tellClock } from '../verify/tell-clock.ts'
+import { tellClock } from '../verify/clock.ts'
 import { readTrust, type Trust } from '../verify/trust.ts'
 
 /** How to serve, and what to trust. */

@@ -5,7 +5,7 @@ import { initTUF } from '@sigstore/tuf'
 import { AirgapError, messageOf } from '../errors.ts'
 import type { Run } from '../content/run.ts'
 import { withServices } from '../registry/services.ts'
-import { CACHE, INITIAL_ROOT, type TufReply, type TufTask } from './tuf-task.ts'
+import { CACHE, INITIAL_ROOT, type TufReply, type TufTask } from './tuf.ts'
 
 /**
  * Runs in a thread of its own: fetches a target from a TUF repository. The library asks by the global `fetch`, which here

@@ -1,7 +1,7 @@
 import * as v from 'valibot'
 import { AirgapError } from '../errors.ts'
 import { checkKeyCase, checkShape, parseStrictJson } from '../oci/json.ts'
-import { decodeBase64 } from './base64.ts'
+import { decodeBase64 } from './pem.ts'
 import { fromOldCosignBundle } from './identity/old-cosign-bundle.ts'
 import { BUNDLE_JSON_LIMIT } from './key-bundle.ts'
 import { DER_LIMIT } from './verify.ts'

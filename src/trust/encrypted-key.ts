@@ -3,7 +3,7 @@ import { secretbox } from '@noble/ciphers/salsa.js'
 import * as v from 'valibot'
 import { AirgapError } from '../errors.ts'
 import { checkShape, parseStrictJson } from '../oci/json.ts'
-import { decodeBase64 } from './base64.ts'
+import { decodeBase64 } from './pem.ts'
 
 /** The PEM label that cosign writes since 2.0. */
 export const ENCRYPTED_KEY_LABEL = 'ENCRYPTED SIGSTORE PRIVATE KEY'

@@ -7,7 +7,7 @@ import {
 import * as v from 'valibot'
 import { AirgapError } from '../errors.ts'
 import { checkShape, parseStrictJson } from '../oci/json.ts'
-import { base64Text } from './base64.ts'
+import { base64Text } from './pem.ts'
 import { BUNDLE_MEDIA_TYPES } from './bundle-types.ts'
 import type { SignatureHash } from './key-kinds.ts'
 import { has, member } from './members.ts'

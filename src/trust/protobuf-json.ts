@@ -1,5 +1,5 @@
 import * as v from 'valibot'
-import { base64Text } from './base64.ts'
+import { base64Text } from './pem.ts'
 
 /*
  * Pieces of what protobuf's messages look like as JSON (protobuf.dev/programming-guides/json), for Sigstore's bundles,

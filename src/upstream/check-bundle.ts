@@ -12,10 +12,8 @@ import type { Authentication } from '../verify/authenticate.ts'
 import type { ImageGraph, OpenedBundle } from '../verify/opened-bundle.ts'
 import { readChecked, readDocument } from '../verify/opened-bundle.ts'
 import type { OnEvent } from '../content/events.ts'
-import { applyPolicy } from './apply-rule.ts'
-import { reasonText } from './faults.ts'
-import { OUTCOMES, type UpstreamVerdict } from './verdict.ts'
-import { verifyImage, type ImageDemand, type SignatureSource } from './verify-image.ts'
+import { applyPolicy, type ImageDemand, type SignatureSource, verifyImage } from './verify-image.ts'
+import { OUTCOMES, reasonText, type UpstreamVerdict } from './verdict.ts'
 
 /** Who says by whom images have to be signed; without a policy, the packer's records do. */
 export interface UpstreamCheck {

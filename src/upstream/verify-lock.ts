@@ -15,9 +15,8 @@ import type { Lock } from '../pack/lock.ts'
 import { findReferrers } from '../pack/referrers/find.ts'
 import { ReferrerLookup } from '../pack/referrers/lookup.ts'
 import type { DocumentCache } from '../pack/sources.ts'
-import { applyPolicy } from './apply-rule.ts'
+import { applyPolicy, type ImageDemand, type SignatureSource, verifyImage } from './verify-image.ts'
 import { OUTCOMES } from './verdict.ts'
-import { verifyImage, type ImageDemand, type SignatureSource } from './verify-image.ts'
 
 export interface VerifyLockOptions {
   policy: UpstreamPolicy

@@ -5,15 +5,23 @@ import type { Problem } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { DetachedSignature } from '../trust/detached.ts'
 import { readKeyBundle } from '../trust/key-bundle.ts'
-import { isOver, readCertificateBundle } from '../trust/identity/certificate-bundle.ts'
+import {
+  isOver,
+  readCertificateBundle,
+  verifyCertificateBundle,
+} from '../trust/identity/certificate-bundle.ts'
 import { spellCertificateBundle } from '../trust/keyless/spelling.ts'
 import type { PublicKey } from '../trust/keys.ts'
 import { countSigners } from '../trust/policy/count.ts'
 import type { Policy } from '../trust/policy/policy.ts'
-import type { SignersVerdict } from '../trust/policy/verdict.ts'
+import type { SignersVerdict } from '../trust/policy/requirement.ts'
 import { signatureOf } from '../trust/signature.ts'
-import type { VerifiedSignature } from '../trust/verified.ts'
-import { checkSignature, type SignatureCheck, type Signers } from './one-signature.ts'
+import type { SignedBy, VerifiedSignature } from '../trust/verified.ts'
+import { type Signer, signersOf } from './signers.ts'
+import { type Identity, strangerReason } from '../trust/identity/identity.ts'
+import { revealed } from '../trust/identity/revealed.ts'
+import type { Root } from '../trust/identity/trusted-root.ts'
+import { type GivenSignature, verifySignature } from '../trust/verify.ts'
 
 /**
  * What the caller trusts and expects. Nothing in a bundle adds to it. A signature by any one of the keys and identities
@@ -264,4 +272,102 @@ function checkCertificateAgreement(head: BundleHead, sigstore: Buffer, problems:
   checkCertificateForm(head, problems)
   if (found.content === 'message' && isOver(found, head.checksums)) return
   problems.push({ entry: SIGSTORE_SIGNATURE, message: `it is not over this ${CHECKSUMS}` })
+}
+
+/** Who has signed, as documents name them: by a key, or by a certificate. */
+type SignerName = { keyFingerprint: string } | { identity: string; issuer: string }
+
+/** The fields of one signer. */
+export function signerName(by: SignedBy): SignerName {
+  return by.kind === 'key'
+    ? { keyFingerprint: by.key.fingerprint }
+    : { identity: by.identity, issuer: by.issuer }
+}
+
+/**
+ * Who answers for the bundle, as documents have it. By itself, since showing a bundle needs nothing else of what checks
+ * or pushes it.
+ */
+export function authenticationOf(
+  authentication: Authentication,
+): ({ state: 'signed'; signers: Signer[] } & SignerName) | { state: 'not-checked' } {
+  return authentication.state === 'signed'
+    ? { state: 'signed', ...signerName(authentication.signatures[0].by), signers: signersOf(authentication) }
+    : { state: 'not-checked' }
+}
+
+/** Whose signatures the caller accepts. */
+interface Signers {
+  keys: readonly PublicKey[]
+  /** Whom a certificate may name; needs `root`. */
+  identities?: readonly Identity[]
+  root?: Root | undefined
+}
+
+type SignatureCheck =
+  | { ok: true; signature: VerifiedSignature }
+  /**
+   * `reason` is a clause about the signature. `instead`: it is of a kind that nothing was given for. `stranger`: there is
+   * nothing wrong with it but whose it is.
+   */
+  | { ok: false; reason: string; instead?: 'key' | 'certificate'; stranger?: Stranger }
+
+/** Somebody who has signed and was not expected to. */
+interface Stranger {
+  kind: 'key' | 'identity'
+  /** A key's fingerprint, or what else it is called; an identity with its issuer. */
+  name: string
+}
+
+/**
+ * Measures one signature against all that the caller trusts: one by a certificate against the identities, every other
+ * against the keys. Neither is ever taken for the other.
+ *
+ * @param name the entry or file that holds it.
+ * @throws AirgapError `USAGE` for an identity's pattern that takes too long; `INVALID_KEY` for a key that is not accepted.
+ */
+function checkSignature(
+  payload: Uint8Array,
+  name: string,
+  signature: GivenSignature,
+  { keys, identities = [], root }: Signers,
+): SignatureCheck {
+  if (root && identities.length > 0) {
+    const read = signature.bundleJson
+      ? readCertificateBundle(signature.bundleJson)
+      : {
+          ok: false as const,
+          isByKey: true,
+          reason: 'it was made with a key, and one by a certificate is required',
+        }
+    if (read.ok) {
+      if (read.content === 'dsse') {
+        return {
+          ok: false,
+          reason: 'it holds an attestation (DSSE envelope), not a signature over these bytes',
+        }
+      }
+      const verdict = verifyCertificateBundle(read, payload, root)
+      if (!verdict.ok) return { ok: false, reason: verdict.reason }
+      const reason = strangerReason(verdict.by, identities)
+      if (reason !== undefined) {
+        const name = `${revealed(verdict.by.identity)} (issuer ${revealed(verdict.by.issuer)})`
+        return { ok: false, reason, stranger: { kind: 'identity', name } }
+      }
+      return { ok: true, signature: { name, form: 'sigstore-bundle', by: verdict.by } }
+    }
+    if (!read.isByKey) return { ok: false, reason: read.reason }
+    if (keys.length === 0) return { ok: false, reason: read.reason, instead: 'key' }
+  }
+  const verdict = verifySignature({ payload, signature, keys: [...keys] })
+  if (verdict.ok) {
+    return { ok: true, signature: { name, form: verdict.form, by: { kind: 'key', key: verdict.key } } }
+  }
+  const { fault, reason, stranger } = verdict
+  return {
+    ok: false,
+    reason,
+    ...(fault === 'certificate' ? { instead: 'certificate' } : {}),
+    ...(stranger === undefined ? {} : { stranger: { kind: 'key', name: stranger } }),
+  }
 }

@@ -3,6 +3,7 @@ import { formatMoment } from '../bundle/fields.ts'
 import { DESCRIPTION } from '../bundle/names.ts'
 import type { TrustOptions } from './authenticate.ts'
 import type { OpenedBundle } from './opened-bundle.ts'
+import type { OnEvent } from '../content/events.ts'
 
 /** A clock that is earlier than the bundle which it is to judge. RFC 3339. */
 export interface ClockFault {
@@ -45,4 +46,9 @@ export function checkClock(opened: OpenedBundle, description: BundleDescription,
 /** Both times, and what that means. */
 export function clockText({ now, created }: ClockFault): string {
   return `this machine's clock says ${now}, and the bundle says it was created ${created}: expiry and age cannot be judged by this clock`
+}
+
+/** Warns of a clock that is earlier than the bundle, where nothing was judged by it: otherwise it is a problem. */
+export function tellClock({ clock, reader }: OpenedBundle, onEvent: OnEvent | undefined): void {
+  if (clock) onEvent?.({ type: 'warning', message: `${reader.path}: ${clockText(clock)}` })
 }

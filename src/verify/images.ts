@@ -3,23 +3,30 @@ import type { BundleDescription, ImageEntry } from '../bundle/description.ts'
 import { blobName, DESCRIPTION, DOCKER_MANIFEST_LIST, INDEX, MAX_JSON_ENTRY } from '../bundle/names.ts'
 import { AirgapError, type Problem } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
-import { MAX_MANIFEST_SIZE, parseManifest, type ManifestOrIndex } from '../oci/manifest.ts'
+import { type ManifestOrIndex, MAX_MANIFEST_SIZE, parseManifest } from '../oci/manifest.ts'
 import { isIndexType } from '../oci/media-types.ts'
 import { ParsedDocuments } from '../content/documents.ts'
 import {
+  type Closure,
   closureOf,
   closureSize,
-  kindOf,
-  type Closure,
   type DocumentNode,
+  kindOf,
   type KnownSizes,
   type LoadDocument,
 } from '../content/graph.ts'
 import { Limits, RunLimits } from '../content/limits.ts'
-import { statedByConfig, type ConfigPlatform } from '../content/platforms.ts'
+import { type ConfigPlatform, statedByConfig } from '../content/platforms.ts'
 import { repeatSelection } from '../content/select.ts'
-import { asProblem, readChecked, type ImageGraph, type OpenedBundle } from './opened-bundle.ts'
-import { walkReferrers } from './referrers.ts'
+import { asProblem, type ImageGraph, type OpenedBundle, readChecked } from './opened-bundle.ts'
+import { type ReferrerEntry, unrooted } from '../bundle/referrers.ts'
+import {
+  otherField,
+  referrerEntry,
+  referrerFault,
+  type ReferrerGraph,
+  rootsOf,
+} from '../content/referrers.ts'
 
 export interface Walk {
   images: ImageGraph[]
@@ -273,4 +280,49 @@ function disagreement(name: string): Problem {
     entry: name,
     message: `it does not agree ${what}: other tools would find other content in this file`,
   }
+}
+
+/** Where the documents are read from. */
+interface Documents {
+  load: LoadDocument
+  loadUntyped(digest: Digest): Promise<ManifestOrIndex>
+}
+
+/**
+ * Step 5 for what travels along with an image: everything listed is there with all that it reaches, is what its entry
+ * says, and leads to this image, directly or by another one of the list; nothing is listed that the image delivers by
+ * itself.
+ *
+ * @throws AirgapError `INVALID_CONTENT` and what loading throws.
+ */
+async function walkReferrers(
+  image: ImageEntry,
+  closure: Closure,
+  documents: Documents,
+  { sizes, run }: { sizes: KnownSizes; run: RunLimits },
+): Promise<ReferrerGraph[]> {
+  const { source, referrers = [] } = image
+  const [stray] = unrooted(referrers, rootsOf(image, closure))
+  if (stray) throw fault(source, stray, 'leads to nothing of the image')
+  const graphs: ReferrerGraph[] = []
+  const limits = new Limits(run, { of: 'referrers' })
+  const load = limits.counting(documents.load)
+  for (const entry of referrers) {
+    if (entry.tag === undefined && closure.documents.has(entry.digest))
+      throw fault(source, entry, 'is delivered with the image as it is')
+    const document = limits.read(await documents.loadUntyped(entry.digest))
+    const wrong = referrerFault(document, entry)
+    if (wrong !== undefined) throw fault(source, entry, `is not what the list says: ${wrong}`)
+    const root = { mediaType: document.mediaType, digest: document.digest, size: document.bytes.length }
+    const below = await closureOf(root, load, source, sizes, limits)
+    const field = otherField(entry, referrerEntry(document, below, entry))
+    if (field !== undefined) throw fault(source, entry, `has another ${field} in its own document`)
+    graphs.push({ entry, closure: below })
+  }
+  return graphs
+}
+
+function fault(source: string, { digest, tag }: ReferrerEntry, what: string): AirgapError {
+  const name = tag === undefined ? digest : `${digest} (${tag})`
+  return new AirgapError('INVALID_CONTENT', `${DESCRIPTION}: ${source}: referrers: ${name} ${what}`)
 }

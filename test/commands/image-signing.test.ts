@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
-import { imageSigningFrom } from '../../src/cli/input/image-signing.ts'
+import { imageSigningFrom } from '../../src/cli/input/signer.ts'
 import { writeKeyPair } from '../../src/trust/key-files.ts'
 import { errorOf, temporaryFolder } from '../trust/helpers.ts'
 

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest'
 import { buildImage, seedRegistry, seededBytes } from '../../fixtures/images/index.ts'
 import { parsePlatform } from '../../src/oci/platform.ts'
 import { startRegistry, type EmbeddedRegistry } from '../support/registry/registry.ts'
-import { decodeLines } from '../../src/pack/journal/lines.ts'
+import { decodeLines } from '../../src/pack/resume/format.ts'
 import { startProxy, type Proxy } from '../e2e/parts/proxy.ts'
 import { CACHE, scratch, session, type Session } from '../support/airgap.ts'
 

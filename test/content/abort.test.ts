@@ -6,7 +6,7 @@ import type { EmbeddedRegistry } from '../support/registry/registry.ts'
 import { signer } from '../support/build-bundle.ts'
 import { scratch } from '../support/airgap.ts'
 import { actAt, enginesIn, outcomeOf, placesOf, startSource, type Engine } from './engines.ts'
-import { takeUnfinished, watch } from '../pack/leftovers.ts'
+import { takeUnfinished, watch } from '../pack/resume/leftovers.ts'
 
 let source: EmbeddedRegistry
 let folder: Awaited<ReturnType<typeof scratch>>

@@ -25,7 +25,7 @@ import { ReusableBlobs } from '../../src/pack/reuse.ts'
 import { archiveOf, entry, signEntries, signer, temporaryFolder } from '../support/build-bundle.ts'
 import { bundled, expectEnd, REASON, seed } from '../index/bundled.ts'
 import { outcomeOf } from './engines.ts'
-import { watch } from '../pack/leftovers.ts'
+import { watch } from '../pack/resume/leftovers.ts'
 
 test('a push that is called off between tags gives the receipt of what it has set', async () => {
   const source = await startRegistry()

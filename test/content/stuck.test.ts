@@ -10,7 +10,7 @@ import { startRegistry } from '../support/registry/registry.ts'
 import { signer, temporaryFolder } from '../support/build-bundle.ts'
 import { bundled, expectEnd, REASON, seed } from '../index/bundled.ts'
 import { outcomeOf } from './engines.ts'
-import { watch } from '../pack/leftovers.ts'
+import { watch } from '../pack/resume/leftovers.ts'
 
 /** A server for one test. `stuck` is settled by the handler. */
 async function listening<T extends Server>(server: T): Promise<{ server: T; host: string }> {

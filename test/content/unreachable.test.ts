@@ -1,7 +1,7 @@
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { AirgapError } from '../../src/errors.ts'
 import { markTransient } from '../../src/registry/net/retry.ts'
-import { Unreachable } from '../../src/content/unreachable.ts'
+import { Unreachable } from '../../src/content/failures.ts'
 
 /** Things that cannot be had, one after the other, so many milliseconds apart. */
 function world(): { now: number } {

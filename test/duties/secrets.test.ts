@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { digestOf } from '../../src/oci/digest.ts'
 import { AirgapError } from '../../src/errors.ts'
-import { redacted, withoutSecrets } from '../../src/redact.ts'
+import { redacted, withoutSecrets } from '../../src/text.ts'
 import { downloadBlob } from '../../src/registry/blobs/download.ts'
 import {
   authFileWith,

@@ -5,7 +5,7 @@ import { pack, parsePlatform } from '../../src/index.ts'
 import { startRegistry, type EmbeddedRegistry } from '../support/registry/registry.ts'
 import { signer, temporaryFolder } from '../support/build-bundle.ts'
 import { outcomeOf } from '../content/engines.ts'
-import { takeUnfinished, watch } from '../pack/leftovers.ts'
+import { takeUnfinished, watch } from '../pack/resume/leftovers.ts'
 
 /** What a run is called off with here. */
 export const REASON = new Error('the shift is over')

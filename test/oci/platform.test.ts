@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { platformsOf } from '../../src/pack/request.ts'
+import { platformsOf } from '../../src/pack/resolve.ts'
 import { formatPlatform, matchesPlatform, parsePlatform } from '../../src/oci/platform.ts'
 
 describe('platforms', () => {

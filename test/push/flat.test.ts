@@ -2,8 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { ImageEntry } from '../../src/bundle/description.ts'
 import { isRegistryHost, isRepository, parseReference } from '../../src/oci/reference.ts'
-import { flatName } from '../../src/push/flat.ts'
-import { nameImages, parseNameMap, type NamingOptions } from '../../src/push/names.ts'
+import { flatName, nameImages, type NamingOptions, parseNameMap } from '../../src/push/names.ts'
 
 const DIGEST = `sha256:${'0'.repeat(64)}` as const
 

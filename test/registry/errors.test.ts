@@ -1,6 +1,6 @@
 import { expect, test, vi } from 'vitest'
 import type { ErrorCode } from '../../src/errors.ts'
-import { transportError } from '../../src/registry/net/http-errors.ts'
+import { transportError } from '../../src/registry/faults/transport.ts'
 import { transienceOf } from '../../src/registry/net/retry.ts'
 import {
   failureOf,

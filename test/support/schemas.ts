@@ -3,20 +3,23 @@ import { Ajv, type ValidateFunction } from 'ajv'
 import type * as v from 'valibot'
 import { expect } from 'vitest'
 import { DescriptionSchema } from '../../src/bundle/description.ts'
-import { CompletionSchema } from '../../src/cli/output/shapes/completion.ts'
+import {
+  CompletionSchema,
+  InitSchema,
+  KeygenSchema,
+  ListSchema,
+  LoginSchema,
+  LogoutSchema,
+  PolicySchema,
+  SignSchema,
+  TrustRootSchema,
+} from '../../src/cli/output/shapes/results.ts'
 import { ErrorSchema } from '../../src/cli/output/shapes/error.ts'
 import { EvidenceSchema } from '../../src/cli/output/shapes/evidence.ts'
-import { InitSchema } from '../../src/cli/output/shapes/init.ts'
-import { KeygenSchema } from '../../src/cli/output/shapes/keygen.ts'
-import { ListSchema } from '../../src/cli/output/shapes/list.ts'
 import { LogLineSchema } from '../../src/cli/output/shapes/log-line.ts'
-import { LoginSchema, LogoutSchema } from '../../src/cli/output/shapes/login.ts'
 import { PackSchema } from '../../src/cli/output/shapes/pack.ts'
-import { PolicySchema } from '../../src/cli/output/shapes/policy.ts'
 import { PushSchema } from '../../src/cli/output/shapes/push.ts'
 import { ServeSchema } from '../../src/cli/output/shapes/serve.ts'
-import { SignSchema } from '../../src/cli/output/shapes/sign.ts'
-import { TrustRootSchema } from '../../src/cli/output/shapes/trust-root.ts'
 import { LockSchema } from '../../src/pack/lock.ts'
 import { ReceiptSchema } from '../../src/push/receipt.ts'
 import { ReportSchema } from '../../src/verify/report/document.ts'

@@ -1,8 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import { splitCommandLine } from '../../src/trust/sign-command/command-line.ts'
-import { secretsIn } from '../../src/trust/sign-command/arguments.ts'
+import { secretsIn, splitCommandLine } from '../../src/trust/sign-command.ts'
 import { errorOf } from './helpers.ts'
 
 it.each<[string, string[]]>([

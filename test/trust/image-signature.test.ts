@@ -1,9 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { digestOf, type Digest } from '../../src/oci/digest.ts'
-import { isImageSignature, signImage } from '../../src/trust/image-signature/cosign.ts'
+import {
+  isImageSignature,
+  parseSimpleSigning,
+  signImage,
+  simpleSigningPayload,
+} from '../../src/trust/image-signature/cosign.ts'
 import { isDigestSignature, signDigest } from '../../src/trust/image-signature/sigstore-bundle.ts'
-import { parseSimpleSigning, simpleSigningPayload } from '../../src/trust/image-signature/simple-signing.ts'
 import { AirgapError } from '../../src/errors.ts'
 import { anyText } from '../support/any-text.ts'
 import { newSigner } from '../support/build-bundle.ts'

@@ -5,7 +5,7 @@ import { cosignManifest, seedRegistry } from '../../fixtures/images/index.ts'
 import { contentOf } from '../../fixtures/images/content.ts'
 import { resolve } from '../../src/index.ts'
 import { cosignTag, SIMPLE_SIGNING } from '../../src/oci/cosign.ts'
-import { openShop } from '../pack/resuming.ts'
+import { openShop } from '../pack/resume/resuming.ts'
 import { makeKeyUpstream, payloadOf } from '../trust/upstream/signing.ts'
 
 test('an interrupted pack goes on without what was brought along for a policy that is no longer given', async () => {

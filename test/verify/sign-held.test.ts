@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import { AirgapError, verify, type SigningKey, type TransferEvent } from '../../src/index.ts'
 import { signer } from '../support/build-bundle.ts'
-import { openShop } from '../pack/resuming.ts'
+import { openShop } from '../pack/resume/resuming.ts'
 
 /** The tests' key as if a program held it, and how often that was asked. */
 function held(): { key: SigningKey; asked: () => number } {

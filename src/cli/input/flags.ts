@@ -1,5 +1,5 @@
 import { Args, Flags } from '@oclif/core'
-import { REFERRER_CHOICES } from '../../oci/referrer.ts'
+import { REFERRER_CHOICES } from '../../oci/manifest.ts'
 
 /** Flags of several commands, under their contractual names. */
 

@@ -3,6 +3,10 @@ import { AirgapError } from '../../errors.ts'
 import { MAX_LIST_SIZE } from '../../inputs/image-list.ts'
 import { collectImages, type InputPlaces, type NamedImage } from '../../inputs/inputs.ts'
 import { configHere } from './config.ts'
+import type { DescriptionOptions } from '../../pack/describe.ts'
+import type { SelectionOptions, SourceOptions } from '../../pack/resolve.ts'
+import type { ReferrerChoice } from '../../oci/manifest.ts'
+import { pressureOptions, type RegistryFlagValues, registryOptions } from './registries.ts'
 
 /** The values of `inputFlags` and the image arguments. */
 export interface InputFlagValues {
@@ -57,4 +61,74 @@ export async function readStandardInput(): Promise<Uint8Array> {
       return chunk
     }),
   )
+}
+
+/** The values of pack's flags that describe the bundle. */
+interface DescriptionFlagValues {
+  name?: string | undefined
+  'bundle-version'?: string | undefined
+  sequence?: number | undefined
+  expires?: string | undefined
+}
+
+/**
+ * What the flags and the environment say of the bundle.
+ * @throws AirgapError `USAGE`
+ */
+export function descriptionFrom(flags: DescriptionFlagValues, env: NodeJS.ProcessEnv): DescriptionOptions {
+  return {
+    name: flags.name,
+    version: flags['bundle-version'],
+    sequence: flags.sequence,
+    expires: flags.expires,
+    created: creationTime(env),
+  }
+}
+
+/** Milliseconds since 1970 from SOURCE_DATE_EPOCH, where that is set (reproducible-builds.org). */
+function creationTime(env: NodeJS.ProcessEnv): number | undefined {
+  const epoch = env.SOURCE_DATE_EPOCH
+  if (epoch === undefined || epoch === '') return undefined
+  if (!/^[0-9]{1,11}$/.test(epoch)) {
+    throw new AirgapError(
+      'USAGE',
+      `SOURCE_DATE_EPOCH is ${JSON.stringify(epoch)}, and has to be seconds since 1970`,
+    )
+  }
+  return Number(epoch) * 1000
+}
+
+/** The values of `resolvingFlags`, but for the inputs. */
+interface ResolvingFlagValues extends RegistryFlagValues {
+  platform?: string[] | undefined
+  'rewrite-digests'?: boolean | undefined
+  'allow-missing-platform'?: boolean | undefined
+  'allow-missing-attestations'?: boolean | undefined
+  'skip-failed'?: boolean | undefined
+  referrers?: ReferrerChoice | undefined
+  mirror?: string[] | undefined
+  'mirrors-from'?: string[] | undefined
+  /** Set by `withConfig`. */
+  mirrorsOrigin?: string | undefined
+  'resolve-from'?: 'source' | 'mirror' | undefined
+  concurrency: number
+}
+
+/** What to take of images and where to read them, as the flags of resolve and pack say. */
+export function sourcesFrom(flags: ResolvingFlagValues): SourceOptions & Omit<SelectionOptions, 'images'> {
+  return {
+    platforms: flags.platform,
+    rewriteDigests: flags['rewrite-digests'],
+    allowMissingPlatform: flags['allow-missing-platform'],
+    allowMissingAttestations: flags['allow-missing-attestations'],
+    skipFailed: flags['skip-failed'],
+    referrers: flags.referrers,
+    mirrors: flags.mirror,
+    mirrorsOrigin: flags.mirrorsOrigin,
+    mirrorsFrom: flags['mirrors-from'],
+    resolveFrom: flags['resolve-from'],
+    registries: registryOptions(flags),
+    ...pressureOptions(flags),
+    concurrency: flags.concurrency,
+  }
 }

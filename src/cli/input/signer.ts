@@ -1,6 +1,104 @@
 import type { SigningKey } from '../../trust/keys.ts'
 import { AirgapError } from '../../errors.ts'
 import { openKeyForPlan, openSigningKey, publicHalfOf } from './private-key.ts'
+import { Flags } from '@oclif/core'
+import type { KeylessOptions } from '../../pack/keyless.ts'
+import type { ImageSigningOptions } from '../../push/image-signatures/options.ts'
+import type { ImageSignatureFormat } from '../../push/image-signatures/plan.ts'
+
+/** Comes before the variables of all keys, so that two keys of one command can have two passwords. */
+const OWN_PASSWORD_VARIABLE = 'AIRGAP_SIGN_IMAGES_PASSWORD'
+
+/** The values of `imageSigningFlags`, and what they depend on. */
+interface ImageSigningFlagValues {
+  'sign-images'?: string | undefined
+  'sign-images-password-file'?: string | undefined
+  'image-signature-format'?: ImageSignatureFormat[] | undefined
+  'allow-unsigned': boolean
+  'dry-run'?: boolean | undefined
+}
+
+/**
+ * What `push` signs images with.
+ * @throws AirgapError `USAGE` together with `--allow-unsigned`; `FILE`, `INVALID_KEY`, `PASSWORD`
+ */
+export async function imageSigningFrom(
+  flags: ImageSigningFlagValues,
+  onWarning: (message: string) => void,
+): Promise<ImageSigningOptions | undefined> {
+  const path = flags['sign-images']
+  if (path === undefined) return undefined
+  if (flags['allow-unsigned']) {
+    throw new AirgapError('USAGE', '--sign-images and --allow-unsigned exclude each other', {
+      hint: 'A signature tells the cluster that the bundle was checked. Give the key to check it with, --key airgap.pub.',
+    })
+  }
+  const place = { flag: '--sign-images-password-file', variable: OWN_PASSWORD_VARIABLE }
+  const passwordFile = flags['sign-images-password-file']
+  const planned = flags['dry-run'] ? await openKeyForPlan(path, passwordFile, place) : undefined
+  const key = planned ?? (await openSigningKey(path, passwordFile, undefined, place))
+  for (const message of key.warnings) onWarning(message)
+  return { key, formats: flags['image-signature-format'] }
+}
+
+/** For pack: how a bundle is signed without a key of one's own. */
+export const keylessFlags = {
+  keyless: Flags.boolean({
+    description:
+      "Sign with a short-lived certificate (Sigstore) for this CI job's identity token. The identity and the bundle's SHA-256 go into a public log, for ever",
+    exclusive: ['key', 'sign-command', 'no-sign'],
+    helpGroup: 'SIGNING',
+  }),
+  'identity-token-file': Flags.string({
+    description:
+      'File with the identity token for --keyless; otherwise SIGSTORE_ID_TOKEN, or what GitHub Actions gives',
+    helpValue: 'FILE',
+    helpGroup: 'SIGNING',
+  }),
+  'signing-config': Flags.string({
+    description: "Whom --keyless asks: a Sigstore SigningConfig v0.2; otherwise Sigstore's public services",
+    helpValue: 'FILE',
+    helpGroup: 'SIGNING',
+  }),
+  'trusted-root': Flags.string({
+    description:
+      'trusted_root.json to check certificates with: those of upstreams (--verify-upstream), and what --keyless has made before the bundle gets its name',
+    helpValue: 'FILE',
+    helpGroup: 'SIGNING',
+  }),
+}
+
+interface KeylessFlagValues {
+  keyless: boolean
+  'identity-token-file'?: string | undefined
+  'signing-config'?: string | undefined
+  'trusted-root'?: string | undefined
+  'verify-upstream'?: string[] | undefined
+}
+
+/**
+ * What the flags say of keyless signing; undefined where it was not asked for.
+ * @throws AirgapError `USAGE`
+ */
+export function keylessFrom(flags: KeylessFlagValues): KeylessOptions | undefined {
+  const names = ['identity-token-file', 'signing-config', 'trusted-root'] as const
+  // Upstreams' certificates are checked with the same root.
+  const isForUpstream = (flags['verify-upstream'] ?? []).length > 0
+  const idle = names.find((name) => flags[name] !== undefined && !(name === 'trusted-root' && isForUpstream))
+  if (flags.keyless) {
+    const file = flags['identity-token-file']
+    return {
+      identityToken: file === undefined ? undefined : { file },
+      signingConfig: flags['signing-config'],
+      trustedRoot: flags['trusted-root'],
+    }
+  }
+  if (idle === undefined) return undefined
+  throw new AirgapError(
+    'USAGE',
+    `--${idle} goes with --keyless${idle === 'trusted-root' ? ' or --verify-upstream' : ''}`,
+  )
+}
 
 /** The values of `signingFlags`. */
 export interface SigningFlagValues {
@@ -19,7 +117,7 @@ export async function openSigner(flags: SigningFlagValues): Promise<SigningKey |
   if (key !== undefined) return openSigningKey(key, flags['password-file'])
   if (command === undefined || publicKey === undefined) return undefined
   const { readPublicKey } = await import('../../trust/keys.ts')
-  const { openSignCommand } = await import('../../trust/sign-command/sign-command.ts')
+  const { openSignCommand } = await import('../../trust/sign-command.ts')
   return openSignCommand({ command, publicKey: await readPublicKey(publicKey) })
 }
 

@@ -1,7 +1,7 @@
 import { harmlessJson } from '../../text.ts'
 
 export { formatBytes } from '../../bytes.ts'
-export { formatDuration } from '../../duration.ts'
+export { formatDuration } from '../../bytes.ts'
 export { escapeForeign, escapeLine, shellWord } from '../../text.ts'
 
 /** JSON for standard output, with what could harm a terminal written as escapes. */

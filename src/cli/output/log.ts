@@ -1,5 +1,5 @@
 import type { AirgapError } from '../../errors.ts'
-import { redacted } from '../../redact.ts'
+import { redacted } from '../../text.ts'
 import { escapeForeign, jsonLine } from './format.ts'
 import type { GlobalOptions, LogFormat } from '../input/global-flags.ts'
 import { formatError } from '../words/format-error.ts'

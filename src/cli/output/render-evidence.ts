@@ -1,20 +1,26 @@
-import { authenticationOf } from '../../verify/authentication.ts'
+import { authenticationOf } from '../../verify/authenticate.ts'
 import { contentSums, type OpenedBundle } from '../../verify/opened-bundle.ts'
-import { policyFields } from '../../verify/policy-evidence.ts'
+import { policyFields } from '../../verify/policy-rules.ts'
 import type { VerifiedSignature } from '../../trust/verified.ts'
 import { bundleIdentity } from '../../bundle/identity.ts'
-import type { BundleDescription } from '../../bundle/description.ts'
+import type { BundleDescription, BundleIdentity } from '../../bundle/description.ts'
 import { SIGSTORE_SIGNATURE } from '../../bundle/names.ts'
-import { escapeLine, formatEnd, formatFields, paragraphs } from './format.ts'
-import { contentField, digestField, identityFields, sizeField } from './render-bundle.ts'
-import { countImages, listImages, renderImages } from './render-images.ts'
+import {
+  escapeLine,
+  formatBytes,
+  formatCount,
+  formatEnd,
+  formatFields,
+  paragraphs,
+  plural,
+} from './format.ts'
+import { countAttached, countImages, listImages, renderImages, renderSkipped } from './render-images.ts'
 import { countedSigners, policyFieldLines, renderPolicy } from './render-policy.ts'
-import { countAttached } from './render-referrers.ts'
-import { signedBy, signerFields } from './render-signers.ts'
-import { renderSkipped } from './render-skipped.ts'
 import { renderUpstream, upstreamField, upstreamMarks } from './render-upstream.ts'
 import type { Evidence } from './shapes/evidence.ts'
 import type { Highlight } from './terminal.ts'
+import type { Signer } from '../../verify/signers.ts'
+import type { Amount } from '../../content/events.ts'
 
 /** What is known of a bundle whose description could be read. */
 export function evidenceOf(
@@ -151,4 +157,85 @@ function countOf(names: readonly string[], more = ''): string {
 export function highlightOf({ verdict }: Evidence): Highlight {
   const { words, style } = VERDICTS[verdict]
   return { words, style: [...style] }
+}
+
+/** Who has signed, in the words of a verdict: `signed by the key given`. */
+export function signedBy(signers: readonly Signer[]): string {
+  const names = new Set(
+    signers.map(({ keyFingerprint, identity, issuer }) => keyFingerprint ?? `${identity} ${issuer}`),
+  )
+  if (names.size > 1) return `signed by ${names.size} of those given`
+  return signers[0]?.identity === undefined ? 'signed by the key given' : 'signed by the identity given'
+}
+
+/**
+ * Every good signature as fields for people: the same lines wherever one is shown.
+ * @param label of the first one.
+ */
+export function signerFields(signers: readonly Signer[], label: string): [string, string][] {
+  return signers.flatMap((signer, i): [string, string][] => [
+    [i === 0 ? label : 'signed, too, by', whoOf(signer)],
+    ...certificateFields(signer),
+    ...(signer.signature === SIGSTORE_SIGNATURE
+      ? []
+      : [['signature in', escapeLine(signer.signature)] as [string, string]]),
+  ])
+}
+
+/** The same without labels, one line each. */
+export function signerLines(signers: readonly Signer[]): string[] {
+  return signers.flatMap((signer) => [
+    whoOf(signer),
+    ...certificateFields(signer).map(([label, value]) => `${label} ${value}`),
+  ])
+}
+
+function whoOf({ keyFingerprint, identity }: Signer): string {
+  return keyFingerprint === undefined ? escapeLine(identity ?? '') : `key ${keyFingerprint}`
+}
+
+function certificateFields({ issuer, signedAt, logIndex, trustedRoot }: Signer): [string, string][] {
+  if (issuer === undefined) return []
+  const at = signedAt?.replace('.000Z', 'Z')
+  return [
+    ['vouched for by', escapeLine(issuer)],
+    ...(at === undefined ? [] : [['signed at', at] as [string, string]]),
+    ...(logIndex === undefined ? [] : [['log entry', logIndex] as [string, string]]),
+    ...(trustedRoot
+      ? [
+          ['trusted root', escapeLine(trustedRoot.file)] as [string, string],
+          ['root digest', trustedRoot.digest] as [string, string],
+        ]
+      : []),
+  ]
+}
+
+/** The name under which a bundle is quoted and approved; it stands with the verdict, at the end. */
+export function digestField({ digest }: Pick<BundleIdentity, 'digest'>): [string, string] {
+  return ['bundle digest', digest]
+}
+
+/** What else a bundle is, as fields for people: the same lines wherever one is shown. */
+export function identityFields(bundle: BundleIdentity): [string, string][] {
+  return [
+    ['name', escapeLine(bundle.name)],
+    ...(bundle.version === undefined ? [] : [['version', escapeLine(bundle.version)] as [string, string]]),
+    ['sequence', String(bundle.sequence)],
+    ['created', bundle.created],
+    ...(bundle.expires === undefined ? [] : [['expires', bundle.expires] as [string, string]]),
+  ]
+}
+
+/** What a bundle holds of its images, each thing counted once. */
+export function contentField({ blobs, manifests }: { blobs: Amount; manifests: Amount }): [string, string] {
+  const bytes = formatBytes(blobs.bytes + manifests.bytes)
+  return ['content', `${plural(blobs.count, 'blob')} and ${plural(manifests.count, 'manifest')}, ${bytes}`]
+}
+
+/** @param bundle bytes of the file, and how many entries it has. */
+export function sizeField(bundle: { size: number; entries: number }): [string, string] {
+  return [
+    'size',
+    `${formatBytes(bundle.size)} (${formatCount(bundle.size)} bytes, ${plural(bundle.entries, 'entry', 'entries')})`,
+  ]
 }

@@ -1,7 +1,46 @@
-import type { ImageEntry } from '../../bundle/description.ts'
+import type { ImageEntry, SkippedImage } from '../../bundle/description.ts'
 import { escapeLine, formatBytes, labelled, plural } from './format.ts'
-import { countReferrers } from './render-referrers.ts'
 import { upstreamRemark } from './render-upstream.ts'
+import type { MirrorUse } from '../../registry/mirrors/mirrors.ts'
+import { EXIT_CODES } from '../../errors.ts'
+import { fitted } from './wrap.ts'
+import type { ReferrerEntry } from '../../bundle/referrers.ts'
+import { isSignatureType, parseCosignTag } from '../../oci/cosign.ts'
+
+type Kind = readonly [one: string, many: string]
+
+const SIGNATURE: Kind = ['signature', 'signatures']
+const ATTESTATION: Kind = ['attestation', 'attestations']
+const SBOM: Kind = ['SBOM', 'SBOMs']
+/** Signatures and attestations alike: which, only its content says. */
+const SIGSTORE: Kind = ['Sigstore bundle', 'Sigstore bundles']
+const OTHER: Kind = ['other referrer', 'other referrers']
+const KINDS = [SIGNATURE, SIGSTORE, ATTESTATION, SBOM, OTHER]
+
+/** `2 signatures, 1 SBOM (12 kB)`: what things say that they are; nothing of it has been checked. */
+export function countReferrers(all: readonly Pick<ReferrerEntry, 'tag' | 'artifactType' | 'size'>[]): string {
+  const groups = Map.groupBy(all, kindOf)
+  const counts = KINDS.flatMap((kind) => {
+    const count = groups.get(kind)?.length ?? 0
+    return count === 0 ? [] : [plural(count, ...kind)]
+  })
+  return `${counts.join(', ')} (${formatBytes(all.reduce((sum, { size }) => sum + size, 0))})`
+}
+
+/** The same of several images together. */
+export function countAttached(images: readonly Pick<ImageEntry, 'referrers'>[]): string {
+  const all = images.flatMap(({ referrers = [] }) => referrers)
+  return all.length === 0 ? 'nothing' : countReferrers(all)
+}
+
+function kindOf({ tag, artifactType = '' }: Pick<ReferrerEntry, 'tag' | 'artifactType'>): Kind {
+  const cosign = tag === undefined ? undefined : parseCosignTag(tag)
+  if (cosign) return { sig: SIGNATURE, att: ATTESTATION, sbom: SBOM }[cosign.kind]
+  if (/sigstore\.bundle/.test(artifactType)) return SIGSTORE
+  if (isSignatureType(artifactType)) return SIGNATURE
+  if (/spdx|cyclonedx|syft|sbom/i.test(artifactType)) return SBOM
+  return /in-toto|attestation|provenance/i.test(artifactType) ? ATTESTATION : OTHER
+}
 
 /**
  * The images of a lock or a bundle, one line each: size, name, and what must not be overlooked.
@@ -73,4 +112,32 @@ export function countImages(images: readonly Pick<ImageEntry, 'kind'>[]): string
   if (artifacts === 0) return plural(images.length, 'image')
   if (artifacts === images.length) return plural(artifacts, 'artifact')
   return `${plural(images.length, 'image')} (${artifacts} of them ${artifacts === 1 ? 'an artifact' : 'artifacts'})`
+}
+
+/** Where the images of one registry are read, in one line. */
+export function mirrorLine({ prefix, places, registryItself }: MirrorUse): string {
+  const list = places.map(({ location, origin }) => `${location} (${origin})`).join(', then ')
+  return `${prefix} is read from ${list}, ${registryItself ? 'then from' : 'and not from'} ${prefix} itself`
+}
+
+/** What was asked for and is not there, as a paragraph of its own; nothing where nothing was left out. */
+export function renderSkipped(skipped: readonly SkippedImage[] = []): string[] {
+  const lines = skipped.flatMap(({ source, message }) => [
+    `left out: ${source}`,
+    `    ${fitted(`because ${escapeLine(message)}`, process.stdout, 4)}`,
+  ])
+  return lines.length === 0 ? [] : ['', ...lines]
+}
+
+/** The last word on a lock or bundle that lacks images; undefined where it lacks none. */
+export function skippedWarning(
+  file: string | undefined,
+  skipped: readonly SkippedImage[] = [],
+): string | undefined {
+  if (skipped.length === 0) return undefined
+  const codes: Record<string, number> = EXIT_CODES
+  const refused = skipped.filter(({ code }) => codes[code] === EXIT_CODES.DENIED).length
+  const [are, they] = skipped.length === 1 ? ['is', 'it'] : ['are', 'they']
+  const refusals = refused === 0 ? '' : `, ${refused} of them for want of credentials or permission`
+  return `${plural(skipped.length, 'image')} ${are} left out${file === undefined ? '' : ` of ${file}`}: ${they} could not be resolved${refusals}`
 }

@@ -4,13 +4,19 @@ import type { UnfinishedPack } from '../../pack/pack-file.ts'
 import type { Packed } from '../../pack/pack.ts'
 import type { SigningKey } from '../../trust/keys.ts'
 import { escapeLine, formatBytes, formatEnd, formatFields, paragraphs, plural, shellWord } from './format.ts'
-import { contentField, digestField, identityFields, sizeField } from './render-bundle.ts'
-import { countImages, listImages, renderImages } from './render-images.ts'
-import { mirrorLine } from './render-mirrors.ts'
-import { countAttached } from './render-referrers.ts'
-import { renderSkipped } from './render-skipped.ts'
+import { contentField, digestField, identityFields, sizeField } from './render-evidence.ts'
+import {
+  countAttached,
+  countImages,
+  listImages,
+  mirrorLine,
+  renderImages,
+  renderSkipped,
+} from './render-images.ts'
 import { renderUnverified, upstreamField } from './render-upstream.ts'
 import type { PackResult } from './shapes/pack.ts'
+import type { Storage } from '../../registry/auth/credential-storage.ts'
+import type { StoredIn } from './shapes/results.ts'
 
 export function packResult(
   {
@@ -144,4 +150,13 @@ export function withUnfinished(error: unknown, unfinished: UnfinishedPack | unde
   // What is said of an interruption in general is said better here.
   const before = code === 'INTERRUPTED' || hint === undefined ? '' : `${hint}\n`
   return new AirgapError(code, message, { hint: `${before}${left}`, problems, cause: cause ?? error })
+}
+
+/** Where credentials are kept, as `--json` prints it: exactly one of the two. */
+export function storedIn({ file, helper }: Storage): StoredIn {
+  return helper === undefined ? { file } : { helper }
+}
+
+export function describeStorage({ file, helper }: Storage): string {
+  return helper === undefined ? file : `the credential helper docker-credential-${helper} (named in ${file})`
 }

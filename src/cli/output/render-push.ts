@@ -1,17 +1,13 @@
-import type { Amount } from '../../content/amount.ts'
+import type { Amount } from '../../content/events.ts'
 import type { PlannedPush } from '../../push/planned-push.ts'
 import type { Receipt } from '../../push/receipt.ts'
 import type { UpstreamVerdict } from '../../upstream/verdict.ts'
 import { kubeadmSettings, registryMirrors } from '../../push/next-steps.ts'
 import { formatBytes, formatEnd, formatFields, labelled, paragraphs, plural, shellWord } from './format.ts'
-import { digestField } from './render-bundle.ts'
-import { marked } from './render-images.ts'
-import { countReferrers } from './render-referrers.ts'
-import { plannedSignatureLines, signatureLines, signerField } from './render-signatures.ts'
+import { digestField, reportFields, signerFields } from './render-evidence.ts'
+import { countReferrers, marked } from './render-images.ts'
 import type { ReportFile } from './reports.ts'
-import { reportFields } from './render-evidence.ts'
 import { countedSigners, policyFieldLines, sequenceField } from './render-policy.ts'
-import { signerFields } from './render-signers.ts'
 import { upstreamField } from './render-upstream.ts'
 import type { PushPlanDocument } from './shapes/push.ts'
 
@@ -314,4 +310,44 @@ function signedByFields(pushed: Pick<Receipt, 'authentication' | 'policy' | 'rul
   if (authentication.state !== 'signed') return [['signed by', 'NOT CHECKED (--allow-unsigned)']]
   if (policy) return [['signed by', countedSigners(pushed)]]
   return signerFields(authentication.signers ?? [], 'signed by')
+}
+
+type Planned = NonNullable<PlannedPush['images'][number]['imageSignatures']>
+type Done = NonNullable<Receipt['images'][number]['imageSignatures']>
+
+/** The key that images are signed with, as a field of a plan or a receipt. */
+function signerField(signing: Receipt['imageSigning'], label = 'images signed by'): [string, string][] {
+  return signing ? [[label, signing.keyFingerprint]] : []
+}
+
+/** What will be signed of an image, a line for each layout. */
+function plannedSignatureLines(signatures: Planned | undefined): string[] {
+  return linesFor(signatures ?? [], (all) => {
+    const there = all.filter(({ state }) => state === 'present').length
+    const lacking = all.length - there
+    if (lacking === 0) return `${plural(there, 'signature')} there already`
+    return `${plural(lacking, 'manifest')} to sign${there > 0 ? `, ${there} signed already` : ''}`
+  })
+}
+
+/** What was signed of an image. */
+function signatureLines(signatures: Done | undefined): string[] {
+  return linesFor(signatures ?? [], (all) => {
+    const count = (outcome: Done[number]['outcome']): number =>
+      all.filter((one) => one.outcome === outcome).length
+    const parts = [
+      [count('signed'), 'signed'],
+      [count('present'), 'signed already'],
+      [count('not-signed'), 'NOT signed'],
+    ] as const
+    const [first, ...others] = parts.filter(([number]) => number > 0)
+    if (!first) return 'nothing to sign'
+    return [`${plural(first[0], 'manifest')} ${first[1]}`, ...others.map(([n, word]) => `${n} ${word}`)].join(
+      ', ',
+    )
+  })
+}
+
+function linesFor<T extends { format: string }>(all: readonly T[], text: (of: T[]) => string): string[] {
+  return [...Map.groupBy(all, ({ format }) => format)].map(([format, of]) => `    ${text(of)} (${format})`)
 }

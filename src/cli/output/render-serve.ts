@@ -3,10 +3,9 @@ import { hostsFile, registriesConf, type ReachableAt } from '../../serve/node-co
 import { registriesOf, type ServedBundles } from '../../serve/start.ts'
 import type { VerifiedBundle } from '../../verify/opened-bundle.ts'
 import { escapeLine, formatBytes, plural } from './format.ts'
-import { openedFields, verdictOf } from './render-evidence.ts'
+import { openedFields, signedBy, signerLines, verdictOf } from './render-evidence.ts'
 import { countImages } from './render-images.ts'
 import { countedSigners, policyFieldLines } from './render-policy.ts'
-import { signedBy, signerLines } from './render-signers.ts'
 import type { ServeResult } from './shapes/serve.ts'
 
 type ServedBundle = ServeResult['bundles'][number]

@@ -1,13 +1,18 @@
 import type { SigningKey } from '../../trust/keys.ts'
 import type { VerifiedBundle } from '../../verify/opened-bundle.ts'
 import { escapeLine, formatEnd, formatFields, paragraphs, shellWord } from './format.ts'
-import { digestField, identityFields, sizeField } from './render-bundle.ts'
-import { openedFields, verdictOf } from './render-evidence.ts'
-import { countImages, listImages, renderImages } from './render-images.ts'
+import {
+  digestField,
+  identityFields,
+  openedFields,
+  signedBy,
+  signerFields,
+  sizeField,
+  verdictOf,
+} from './render-evidence.ts'
+import { countImages, listImages, renderImages, renderSkipped } from './render-images.ts'
 import { countedSigners, policyFieldLines } from './render-policy.ts'
-import { signedBy, signerFields } from './render-signers.ts'
-import { renderSkipped } from './render-skipped.ts'
-import type { SignResult } from './shapes/sign.ts'
+import type { SignResult } from './shapes/results.ts'
 import type { Highlight } from './terminal.ts'
 
 export function signResult(

@@ -1,6 +1,6 @@
 import { digestOfBlobName } from '../../bundle/names.ts'
 import type { AirgapError } from '../../errors.ts'
-import { redacted } from '../../redact.ts'
+import { redacted } from '../../text.ts'
 import { escapeForeign, escapeLine } from '../output/format.ts'
 import { styler } from '../output/terminal.ts'
 import { fitted } from '../output/wrap.ts'

@@ -4,7 +4,7 @@ import type { Config } from '../../inputs/config/schema.ts'
 import { collectImages, type Inputs } from '../../inputs/inputs.ts'
 import { formatPlatform } from '../../oci/platform.ts'
 import { formatReference } from '../../oci/reference.ts'
-import { platformsOf } from '../../pack/request.ts'
+import { platformsOf } from '../../pack/resolve.ts'
 import type { Lock } from '../../pack/lock.ts'
 
 /** What a config says of things that a lock says too. */

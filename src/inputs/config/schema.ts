@@ -4,8 +4,8 @@ import { readableBy, text } from '../../files/yaml-values.ts'
 import { parsePattern } from '../../oci/pattern.ts'
 import { parsePlatform } from '../../oci/platform.ts'
 import { parseReference } from '../../oci/reference.ts'
-import { REFERRER_CHOICES } from '../../oci/referrer.ts'
-import { parseMirror } from '../../registry/mirrors/flag.ts'
+import { REFERRER_CHOICES } from '../../oci/manifest.ts'
+import { parseMirror } from '../../registry/mirrors/rule.ts'
 import { kubeadmImages } from '../kubeadm.ts'
 
 /** The version of the config's own format that this release reads. */

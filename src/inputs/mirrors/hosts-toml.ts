@@ -1,8 +1,7 @@
 import { dirname, isAbsolute, join } from 'node:path'
 import { shellWord } from '../../text.ts'
 import { isRegistryHost, isRepository } from '../../oci/reference.ts'
-import type { HostAccess, Place, Rule } from '../../registry/mirrors/rule.ts'
-import type { Scope } from '../../registry/mirrors/scope.ts'
+import type { HostAccess, Place, Rule, Scope } from '../../registry/mirrors/rule.ts'
 import { readTomlFile, type TomlSection } from './toml-file.ts'
 
 /** The folder, and in it the file, for registries that have no folder of their own. */

@@ -1,8 +1,7 @@
 import { AirgapError, type Problem } from '../../errors.ts'
 import { formatReference, type Reference } from '../../oci/reference.ts'
 import type { AccessOptions } from '../../registry/mirrors/access.ts'
-import type { MirrorUse } from '../../registry/mirrors/in-use.ts'
-import type { Mirrors } from '../../registry/mirrors/mirrors.ts'
+import type { Mirrors, MirrorUse } from '../../registry/mirrors/mirrors.ts'
 import type { RuleSet } from '../../registry/mirrors/rule.ts'
 import type { Run } from '../../content/run.ts'
 
@@ -40,7 +39,7 @@ export async function knownMirrors(
   images: readonly Reference[],
   { onEvent }: Run,
 ): Promise<KnownMirrors> {
-  const { parseMirror } = await import('../../registry/mirrors/flag.ts')
+  const { parseMirror } = await import('../../registry/mirrors/rule.ts')
   const given = (options.mirrors ?? []).map((mirror) => parseMirror(mirror, options.mirrorsOrigin))
   const sets: RuleSet[] = [{ counts: 'all', rules: given }]
   const registries = new Set(images.map(({ registry }) => registry))
@@ -51,7 +50,7 @@ export async function knownMirrors(
   }
   const { Mirrors } = await import('../../registry/mirrors/mirrors.ts')
   const { accessOptions } = await import('../../registry/mirrors/access.ts')
-  const { mirrorsInUse } = await import('../../registry/mirrors/in-use.ts')
+  const { mirrorsInUse } = await import('../../registry/mirrors/mirrors.ts')
   const mirrors = new Mirrors(sets)
   const found = placesOfAll(mirrors, images)
   const access = await accessOptions(found.flatMap(({ places }) => places.access))

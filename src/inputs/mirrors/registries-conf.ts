@@ -1,7 +1,6 @@
 import { isRegistryHost, isRepository, isTag } from '../../oci/reference.ts'
 import { isDigest } from '../../oci/digest.ts'
-import type { HostAccess, Place, Rule } from '../../registry/mirrors/rule.ts'
-import { textOf, type Scope } from '../../registry/mirrors/scope.ts'
+import { type HostAccess, type Place, type Rule, type Scope, textOf } from '../../registry/mirrors/rule.ts'
 import { readTomlFile, type TomlSection } from './toml-file.ts'
 
 const REGISTRY_KEYS = ['prefix', 'location', 'insecure', 'blocked', 'mirror-by-digest-only', 'mirror']

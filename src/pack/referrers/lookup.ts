@@ -1,6 +1,6 @@
 import type { LimitFunction } from 'p-limit'
 import { cosignTagsOf } from '../../bundle/referrers.ts'
-import type { ReferrerChoice } from '../../oci/referrer.ts'
+import type { ReferrerChoice } from '../../oci/manifest.ts'
 import { AirgapError, type ErrorCode } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { Sources } from '../../registry/mirrors/sources.ts'

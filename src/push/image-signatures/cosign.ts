@@ -2,11 +2,14 @@ import { cosignTag, SIGNATURE_ANNOTATION, SIMPLE_SIGNING } from '../../oci/cosig
 import { digestOf, type Digest } from '../../oci/digest.ts'
 import type { Descriptor } from '../../oci/manifest.ts'
 import type { Repository } from '../../registry/repository.ts'
-import { isImageSignature, signImage } from '../../trust/image-signature/cosign.ts'
-import { MAX_PAYLOAD, simpleSigningPayload } from '../../trust/image-signature/simple-signing.ts'
+import {
+  isImageSignature,
+  MAX_PAYLOAD,
+  signImage,
+  simpleSigningPayload,
+} from '../../trust/image-signature/cosign.ts'
 import type { PublicKey, SigningKey } from '../../trust/keys.ts'
-import { addToCosignTag } from '../cosign-tag.ts'
-import { readCosignTag } from '../read-cosign-tag.ts'
+import { addToCosignTag, readCosignTag } from '../cosign-tag.ts'
 import { isUnusable, putSmallBlob, sendSmallBlob } from '../small-blob.ts'
 
 /** So many layers that may be ours are looked at: somebody else can have put any number there. */

@@ -1,7 +1,7 @@
 import type { ImageEntry } from '../../bundle/description.ts'
 import type { Digest } from '../../oci/digest.ts'
 import { nameOf, parseReference } from '../../oci/reference.ts'
-import type { ReferrerChoice } from '../../oci/referrer.ts'
+import type { ReferrerChoice } from '../../oci/manifest.ts'
 import type { Repository } from '../../registry/repository.ts'
 import type { SigningKey } from '../../trust/keys.ts'
 import type { DocumentNode } from '../../content/graph.ts'

@@ -1,5 +1,5 @@
 import { isChosen, rooted, type ReferrerEntry } from '../../bundle/referrers.ts'
-import type { ReferrerChoice } from '../../oci/referrer.ts'
+import type { ReferrerChoice } from '../../oci/manifest.ts'
 import { AirgapError } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { Repository } from '../../registry/repository.ts'

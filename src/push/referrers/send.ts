@@ -1,13 +1,67 @@
 import { AirgapError } from '../../errors.ts'
-import { readDocument, type OpenedBundle } from '../../verify/opened-bundle.ts'
+import { type OpenedBundle, readDocument } from '../../verify/opened-bundle.ts'
 import type { OnEvent } from '../../content/events.ts'
 import { inParallel } from '../../content/parallel.ts'
 import { addToCosignTag } from '../cosign-tag.ts'
-import { putWithContent, type contentFor } from '../missing-content.ts'
-import type { PushPlan } from '../plan.ts'
+import { type contentFor, putWithContent } from '../missing-content.ts'
+import type { PlannedManifest, PushPlan } from '../plan.ts'
 import type { PushFailures } from '../push-failures.ts'
 import type { PushRecord, ReferrerRecord } from '../record.ts'
 import { documentOf, type PlannedReferrer } from './plan.ts'
+import type { Repository } from '../../registry/repository.ts'
+
+interface Options {
+  concurrency?: number
+  signal?: AbortSignal
+  onEvent?: OnEvent
+}
+
+/**
+ * Sees to it that attestations that are a part of images are found by what they refer to, in registries that leave that
+ * to their clients. The images themselves are complete without: what a registry refuses here is told as a warning.
+ * @throws AirgapError `NETWORK`, `INTERRUPTED` and the like: pushed again, this is taken up again.
+ */
+export async function ensureReferrers(
+  manifests: readonly PlannedManifest[],
+  opened: OpenedBundle,
+  options: Options,
+): Promise<void> {
+  const referring = manifests.filter(({ document }) => document.subject !== undefined)
+  const byRepository = Map.groupBy(referring, ({ repository }) => repository)
+  await inParallel([...byRepository], options, async ([repository, planned], signal) => {
+    const refused: AirgapError[] = []
+    for (const { document } of planned) {
+      try {
+        await repository.ensureReferrer(await readDocument(opened, document), signal)
+      } catch (error) {
+        if (signal.aborted || !isRefusal(error)) throw error
+        refused.push(error)
+      }
+    }
+    const [first] = refused
+    if (first) options.onEvent?.({ type: 'warning', message: notFound(repository, refused.length, first) })
+  })
+}
+
+function isRefusal(error: unknown): error is AirgapError {
+  return error instanceof AirgapError && REFUSALS.has(error.code)
+}
+
+const REFUSALS: ReadonlySet<string> = new Set([
+  'REGISTRY',
+  'DENIED',
+  'UNAUTHORIZED',
+  'NOT_FOUND',
+  'INVALID_CONTENT',
+  'CONTENT_MISMATCH',
+])
+
+function notFound({ name }: Repository, count: number, { message }: AirgapError): string {
+  const what = count === 1 ? 'a manifest that refers' : `${count} manifests that refer`
+  return `${name} holds ${what} to an image (attestations, signatures), and tools that look for such will not find ${
+    count === 1 ? 'it' : 'them'
+  } there: ${message}. The images are complete.`
+}
 
 interface Options {
   concurrency?: number

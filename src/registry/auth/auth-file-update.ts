@@ -4,8 +4,183 @@ import { dirname, resolve } from 'node:path'
 import { AirgapError, fileError, systemCode } from '../../errors.ts'
 import { withFileLock } from '../../files/file-lock.ts'
 import { OutputFile } from '../../files/output-file.ts'
-import { editFault } from './auth-file-edit.ts'
-import { damaged, readAuthFile, type AuthFile } from './auth-file.ts'
+import { type AuthFile, damaged, readAuthFile } from './auth-file.ts'
+import { endOfString } from '../../oci/json.ts'
+
+/** One `"key": value` of an object, by its place in the text. */
+interface Member {
+  key: string
+  /** Of the key's opening quote. */
+  start: number
+  valueStart: number
+  /** Behind the value. */
+  end: number
+}
+
+interface ObjectText {
+  /** Of the opening brace. */
+  open: number
+  /** Of the closing brace. */
+  close: number
+  members: Member[]
+}
+
+/**
+ * Finds the members of one object in JSON text, so that a part of it can be changed and all else stays as it is,
+ * byte for byte.
+ * @param text JSON that `JSON.parse` accepts.
+ * @param at where the object begins; white space may stand before it.
+ */
+export function membersOf(text: string, at: number): ObjectText {
+  const open = skipSpace(text, at)
+  const members: Member[] = []
+  let next = skipSpace(text, open + 1)
+  while (text[next] === '"') {
+    const start = next
+    const keyEnd = endOfString(text, start)
+    const valueStart = skipSpace(text, skipSpace(text, keyEnd) + 1)
+    const end = endOfValue(text, valueStart)
+    members.push({ key: JSON.parse(text.slice(start, keyEnd)) as string, start, valueStart, end })
+    next = skipSpace(text, end)
+    if (text[next] === ',') next = skipSpace(text, next + 1)
+  }
+  return { open, close: next, members }
+}
+
+function skipSpace(text: string, at: number): number {
+  let next = at
+  while (next < text.length && ' \t\r\n'.includes(text[next] ?? '')) next += 1
+  return next
+}
+
+const SCALAR_END = /[\s,\]}]|$/g
+
+function endOfValue(text: string, at: number): number {
+  if (text[at] === '"') return endOfString(text, at)
+  if (text[at] !== '{' && text[at] !== '[') {
+    SCALAR_END.lastIndex = at
+    return SCALAR_END.exec(text)?.index ?? text.length
+  }
+  let depth = 0
+  for (let next = at; next < text.length; next += 1) {
+    const character = text[next]
+    if (character === '"') next = endOfString(text, next) - 1
+    else if (character === '{' || character === '[') depth += 1
+    else if (character === '}' || character === ']') depth -= 1
+    if (depth === 0) return next + 1
+  }
+  return text.length
+}
+
+/** What an entry of `auths` says, as Docker writes it. Empty where a helper has the secret. */
+export interface AuthEntry {
+  auth?: string
+  identitytoken?: string
+}
+
+const NEW_FILE = '{\n\t\n}\n'
+
+/** Why a credentials file cannot be changed in one way only; undefined where it can. */
+export function editFault(text: string): string | undefined {
+  if (text.trim() === '') return undefined
+  const top = membersOf(text, 0)
+  const twice = firstTwin(top.members)
+  if (twice !== undefined) return `it has the key ${JSON.stringify(twice)} twice`
+  // Docker's own reader takes "Auths" for "auths".
+  const other = top.members.find(({ key }) => key !== 'auths' && key.toLowerCase() === 'auths')
+  if (other !== undefined) return `its key ${JSON.stringify(other.key)} differs only in case from "auths"`
+  return undefined
+}
+
+/** The keys of `auths`, in the order of the file. */
+export function authKeys(text: string): string[] {
+  return authsOf(text)?.members.map(({ key }) => key) ?? []
+}
+
+/**
+ * Sets entries of `auths` in the text of a credentials file; everything else stays as it is, byte for byte.
+ * @param text what {@link editFault} has no fault with; may be empty.
+ */
+export function setEntries(text: string, keys: readonly string[], entry: AuthEntry): string {
+  let edited = /^\s*(?:\{\s*\})?\s*$/.test(text) ? NEW_FILE : text
+  const style = styleOf(edited)
+  for (const key of new Set(keys)) {
+    const auths = authsOf(edited)
+    if (auths === undefined) {
+      edited = setMember(edited, membersOf(edited, 0), 'auths', {}, style, 1)
+      edited = setEntries(edited, [key], entry)
+    } else {
+      edited = setMember(edited, auths, key, entry, style, 2)
+    }
+  }
+  return edited
+}
+
+/** Removes entries of `auths`; everything else stays as it is. */
+export function removeEntries(text: string, keys: readonly string[]): string {
+  let edited = text
+  for (;;) {
+    const auths = authsOf(edited)
+    const at = auths?.members.findIndex(({ key }) => keys.includes(key)) ?? -1
+    if (auths === undefined || at < 0) return edited
+    const [before, member, after] = [auths.members[at - 1], auths.members[at], auths.members[at + 1]]
+    const from = before?.end ?? (after ? member?.start : auths.open + 1)
+    const to = before ? member?.end : (after?.start ?? auths.close)
+    edited = edited.slice(0, from) + edited.slice(to)
+  }
+}
+
+function authsOf(text: string): ObjectText | undefined {
+  if (text.trim() === '') return undefined
+  const auths = membersOf(text, 0).members.find(({ key }) => key === 'auths')
+  return auths && text[auths.valueStart] === '{' ? membersOf(text, auths.valueStart) : undefined
+}
+
+/** How a file is laid out: the line end and the indentation of one level; nothing for one that is all one line. */
+interface Style {
+  newline: string
+  unit: string
+}
+
+function styleOf(text: string): Style | undefined {
+  const match = /^\s*\{[ \t]*(\r?\n)([ \t]*)/.exec(text)
+  return match === null ? undefined : { newline: match[1] ?? '\n', unit: match[2] ?? '' }
+}
+
+function setMember(
+  text: string,
+  object: ObjectText,
+  key: string,
+  value: object,
+  style: Style | undefined,
+  depth: number,
+): string {
+  const written = write(value, style, depth)
+  const existing = object.members.filter((member) => member.key === key)
+  if (existing.length > 0) {
+    // From the end on, so that the places before stay right.
+    return existing.reduceRight(
+      (edited, { valueStart, end }) => edited.slice(0, valueStart) + written + edited.slice(end),
+      text,
+    )
+  }
+  const lineStart = style === undefined ? '' : style.newline + style.unit.repeat(depth)
+  const member = `${JSON.stringify(key)}:${style === undefined ? '' : ' '}${written}`
+  const last = object.members.at(-1)
+  if (last !== undefined) return `${text.slice(0, last.end)},${lineStart}${member}${text.slice(last.end)}`
+  const lineEnd = style === undefined ? '' : style.newline + style.unit.repeat(depth - 1)
+  return `${text.slice(0, object.open + 1)}${lineStart}${member}${lineEnd}${text.slice(object.close)}`
+}
+
+function write(value: object, style: Style | undefined, depth: number): string {
+  if (style === undefined) return JSON.stringify(value)
+  return JSON.stringify(value, null, style.unit).replaceAll('\n', style.newline + style.unit.repeat(depth))
+}
+
+function firstTwin(members: readonly Member[]): string | undefined {
+  const seen = new Set<string>()
+  return members.find(({ key }) => seen.size === seen.add(key).size)?.key
+}
 
 const MAX_LINKS = 10
 /** How often the change is made anew because a program without our lock, such as Docker, has changed the file. */

@@ -1,18 +1,17 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { AirgapError, withHint } from '../../errors.ts'
-import { parseChallenges, type Challenge } from './challenge.ts'
-import { accountOf, type CredentialSource, type Credentials } from './credentials.ts'
+import { type Challenge, parseChallenges } from './challenge.ts'
+import { accountOf, type Credentials, type CredentialSource } from './credentials.ts'
 import type { Endpoint } from '../endpoint.ts'
 import { Expected } from '../expected.ts'
 import { authorityOf } from '../net/hosts.ts'
-import type { AuthState } from '../net/http-errors.ts'
+import type { AuthState } from '../faults/answer.ts'
 import type { Context } from '../notices.ts'
 import type { RealmRules } from './realm.ts'
 import { markTransient, transienceOf } from '../net/retry.ts'
-import { grantsIn, mergeScopes, takeIn, type Actions } from './scopes.ts'
-import { askFor } from './shared-token.ts'
-import { basicHeader, fetchToken, type TokenRequest } from './token.ts'
-import { TokenGroup, type TokenEntry } from './token-group.ts'
+import { type Actions, grantsIn, grantsOf, mergeScopes, takeIn } from './scopes.ts'
+import { basicHeader, fetchToken, type Token, type TokenRequest } from './token.ts'
+import { type TokenEntry, TokenGroup } from './token-group.ts'
 import type { Transport } from '../net/transport.ts'
 
 /** What a request is sent with. */
@@ -289,4 +288,47 @@ const BASIC: Way = { kind: 'basic' }
 
 function bearerWay({ params }: Challenge): Way {
   return { kind: 'bearer', realm: params.get('realm') ?? '', service: params.get('service') }
+}
+
+/**
+ * Asks for a token, and keeps it with its group while it is under way. What the service refuses together is asked for
+ * with less: what is needed, and then that without what would only help. Each refusal costs one request more.
+ *
+ * @param scopes what is needed, the most needed first.
+ * @param asked the same with what others will need.
+ */
+function askFor(
+  to: Omit<TokenRequest, 'choices'>,
+  scopes: readonly string[],
+  asked: readonly string[],
+  group: TokenGroup,
+): TokenEntry {
+  const isShared = asked.length > scopes.length
+  const own = [scopes, ...(scopes.length > 1 ? [scopes.slice(0, 1)] : [])]
+  const narrow = (granted: readonly string[]): void => {
+    entry.grants = grantsOf(granted)
+    entry.isShared = false
+  }
+  const fetch = async (): Promise<Token> => {
+    const found = await fetchToken({ ...to, choices: isShared ? [asked, ...own] : own })
+    if (found.scopes !== asked || !isShared) {
+      if (isShared) group.wasUseless()
+      narrow(found.scopes)
+      return found.token
+    }
+    if (!group.isTooLong(found.token, asked.length)) return found.token
+    const fewer = await fetchToken({ ...to, choices: own })
+    narrow(fewer.scopes)
+    return fewer.token
+  }
+  const entry: TokenEntry = {
+    grants: grantsOf(asked),
+    token: fetch(),
+    context: to.context,
+    isShared,
+    isDropped: false,
+    proven: new Set(),
+  }
+  group.add(entry)
+  return entry
 }

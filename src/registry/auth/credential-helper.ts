@@ -1,6 +1,6 @@
 import { AirgapError } from '../../errors.ts'
 import { findProgram, runProgram } from '../../programs.ts'
-import { oneLine } from '../net/http-errors.ts'
+import { oneLine } from '../faults/quote.ts'
 
 const NAME = /^[A-Za-z0-9._-]+$/
 const MAX_OUTPUT = 64 * 1024

@@ -1,6 +1,12 @@
 import { AirgapError } from '../../errors.ts'
-import { authKeys, removeEntries, setEntries, type AuthEntry } from './auth-file-edit.ts'
-import { readForUpdate, updateAuthFile } from './auth-file-update.ts'
+import {
+  type AuthEntry,
+  authKeys,
+  readForUpdate,
+  removeEntries,
+  setEntries,
+  updateAuthFile,
+} from './auth-file-update.ts'
 import { helperOf, isKeyOf, serverOf, type AuthFile } from './auth-file.ts'
 import {
   askCredentialHelper,

@@ -1,6 +1,10 @@
-import { BLOCK_SIZE, type Block, type BlockPool } from '../../hashing/blocks.ts'
-import type { StreamHash } from '../../hashing/stream-hash.ts'
-import type { HashThreads } from '../../hashing/stream-threads.ts'
+import {
+  type Block,
+  BLOCK_SIZE,
+  type BlockPool,
+  type HashThreads,
+  type StreamHash,
+} from '../../hashing/stream-threads.ts'
 import type { Digest } from '../../oci/digest.ts'
 
 /** Where a download is written to. */

@@ -1,13 +1,12 @@
 import { AirgapError, messageOf, systemCode } from '../../errors.ts'
 import { shellWord } from '../../text.ts'
-import { formatDuration } from '../../duration.ts'
+import { formatDuration } from '../../bytes.ts'
 import type { Context } from '../notices.ts'
 import { LinkLocalFault } from '../net/name-guard.ts'
 import { SlowPeerFault } from '../net/throttle/slowness.ts'
 import { markTransient, throwIfAborted } from '../net/retry.ts'
-import type { PresentedCertificates } from './certificate.ts'
+import { type PresentedCertificates, tlsFault } from './tls.ts'
 import { oneLine } from './quote.ts'
-import { tlsFault } from './tls.ts'
 
 /** How often a peer is asked that is not there at all: an unreachable host should be reported soon. */
 const UNREACHABLE_ATTEMPTS = 3

@@ -1,8 +1,16 @@
 import { AirgapError } from '../../errors.ts'
 import { formatReference, type Reference } from '../../oci/reference.ts'
 import { authorityOf } from '../net/hosts.ts'
-import type { HostAccess, Place, Rule, RuleSet } from './rule.ts'
-import { below, sameRegistry, specificity, textOf } from './scope.ts'
+import {
+  below,
+  type HostAccess,
+  type Place,
+  type Rule,
+  type RuleSet,
+  sameRegistry,
+  specificity,
+  textOf,
+} from './rule.ts'
 
 /** A place where one image can be read. */
 export interface ImagePlace extends Place {
@@ -135,4 +143,36 @@ function blocked(image: Reference, place: Reference, { origin, scope }: Rule): A
     `${formatReference(image)} must not be read${where}: ${origin} blocks ${textOf(scope)}`,
     { hint: 'Leave the image out (--exclude), or use a file that allows it.' },
   )
+}
+
+/** Where the images of one registry, or those below one path of it, are read. */
+export interface MirrorUse {
+  /** `HOST[:PORT]`, with a path where only images below it are meant. */
+  prefix: string
+  /** In the order in which they are asked. */
+  places: {
+    /** As it was configured. */
+    location: string
+    /** Where: a flag or a file. */
+    origin: string
+  }[]
+  /** Whether the registry itself is asked, behind the places. */
+  registryItself: boolean
+}
+
+/** The mirrors that are in use for some images: one entry for all that are read alike. */
+export function mirrorsInUse(images: readonly { image: Reference; places: ImagePlaces }[]): MirrorUse[] {
+  const uses = new Map<string, MirrorUse>()
+  for (const { image, places } of images) {
+    if (places.mirrors.length === 0) continue
+    const scopes = places.mirrors.map(({ rule }) => rule.scope)
+    const [narrowest] = scopes.toSorted((a, b) => specificity(b) - specificity(a))
+    const use: MirrorUse = {
+      prefix: narrowest?.kind === 'path' ? textOf(narrowest) : image.registry,
+      places: places.mirrors.map(({ text, rule }) => ({ location: text, origin: rule.origin })),
+      registryItself: places.asksSource,
+    }
+    uses.set(JSON.stringify(use), use)
+  }
+  return [...uses.values()].toSorted((a, b) => (a.prefix < b.prefix ? -1 : 1))
 }

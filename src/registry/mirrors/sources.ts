@@ -3,7 +3,7 @@ import { formatReference, type Reference } from '../../oci/reference.ts'
 import type { RegistryClient } from '../client.ts'
 import type { Repository } from '../repository.ts'
 import type { ImagePlace, Mirrors } from './mirrors.ts'
-import { sameRegistry } from './scope.ts'
+import { sameRegistry } from './rule.ts'
 
 /** The repositories that one image can be read from. */
 export interface Sources {

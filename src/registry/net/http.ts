@@ -2,10 +2,13 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import { AirgapError } from '../../errors.ts'
-import { withoutSecrets } from '../../redact.ts'
-import { noteAnswer } from '../answers.ts'
-import { NO_REGISTRY } from '../faults/words.ts'
-import { MAX_ERROR_BODY, statusError, transportError, type AuthState } from './http-errors.ts'
+import { withoutSecrets } from '../../text.ts'
+import { noteAnswer } from '../faults/answer.ts'
+import { NO_REGISTRY } from '../faults/quote.ts'
+import { type AuthState, MAX_ERROR_BODY } from '../faults/answer.ts'
+import { oneLine } from '../faults/quote.ts'
+import { statusError } from '../faults/status.ts'
+import { transportError } from '../faults/transport.ts'
 import type { Context } from '../notices.ts'
 
 export interface HttpRequest {
@@ -174,4 +177,17 @@ export async function failure(
     auth: auth.kind,
   })
   return response.blame(error)
+}
+
+// Bytes are taken as they come, whatever Content-Encoding says: web servers put it on layers that are gzip files
+// themselves. Only where they are not what their digest says is it the likely reason.
+
+/** Completes "what comes from there …". */
+export function encodingText(encoding: string): string {
+  return `comes with Content-Encoding: ${oneLine(encoding)}, although it was asked for as it is`
+}
+
+/** The way out of content that is changed on its way. */
+export function encodingHint(host: string): string {
+  return `Most likely a proxy in front of ${host}, or on the way there, compresses what it passes on. Registries' content must not be changed: have compression turned off for it (nginx: gzip off), or use another way.`
 }

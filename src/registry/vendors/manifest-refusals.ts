@@ -1,6 +1,6 @@
 import { AirgapError } from '../../errors.ts'
 import { DOCKER_LIST, DOCKER_MANIFEST, isImageConfigType, OCI_INDEX } from '../../oci/media-types.ts'
-import { answerOf, codesOf } from '../answers.ts'
+import { answerOf, codesOf } from '../faults/answer.ts'
 import type { Answer } from '../net/connection.ts'
 import type { Context } from '../notices.ts'
 import { markTransient } from '../net/retry.ts'

@@ -1,13 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { AirgapError, messageOf } from '../../errors.ts'
 import { isRegistryHost } from '../../oci/reference.ts'
-import { readBlob } from './blobs.ts'
+import { listReferrers, listRepositories, listTags, readBlob, readManifest } from './reads.ts'
 import { createHttpServer, listen, type ConnectionLimits } from './http-server.ts'
-import { listReferrers, listRepositories, listTags } from './lists.ts'
-import { readManifest } from './manifests.ts'
 import { fault, json, send, type Reply } from './reply.ts'
-import { logEntry, type RegistryRequest, type RequestLogEntry } from './request.ts'
-import { parseRoute } from './routes.ts'
+import { logEntry, parseRoute, type RegistryRequest, type RequestLogEntry } from './request.ts'
 import type { ContentStore } from './store.ts'
 
 export interface ServerOptions {

@@ -3,8 +3,7 @@ import { Bundle as BundleMessage } from '@sigstore/protobuf-specs'
 import * as v from 'valibot'
 import { AirgapError } from '../../errors.ts'
 import { checkKeyCase, checkShape, parseStrictJson } from '../../oci/json.ts'
-import { base64Text, decodeBase64 } from '../base64.ts'
-import { pemBlocks } from '../pem.ts'
+import { base64Text, decodeBase64, pemBlocks } from '../pem.ts'
 
 /** What cosign 1 and 2 kept of a keyless signature: in their own JSON, or as annotations of a layer. */
 export interface CosignParts {

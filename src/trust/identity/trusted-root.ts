@@ -5,7 +5,7 @@ import { AirgapError } from '../../errors.ts'
 import { readSmallFile } from '../../files/small-file.ts'
 import { digestOf, type Digest } from '../../oci/digest.ts'
 import { checkShape, parseStrictJson } from '../../oci/json.ts'
-import { base64Text } from '../base64.ts'
+import { base64Text } from '../pem.ts'
 import { CertificateShape, list, MEMBERS, text, TimeRange } from '../protobuf-json.ts'
 
 /** Certificate authorities, logs and timestamp authorities that the caller trusts. */

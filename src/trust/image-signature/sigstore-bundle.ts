@@ -15,7 +15,7 @@ import { checkShape, parseStrictJson } from '../../oci/json.ts'
 import { IN_TOTO_PAYLOAD, preAuthEncoding } from '../dsse.ts'
 import { BUNDLE_JSON_LIMIT } from '../key-bundle.ts'
 import type { PublicKey, SigningKey } from '../keys.ts'
-import { isSignature, signOver } from './hash.ts'
+import { isSignature, signOver } from './cosign.ts'
 
 /** The media type of a Sigstore bundle, which is also the artifact type of the manifest that holds one. */
 export const SIGSTORE_BUNDLE_TYPE = BUNDLE_V03_MEDIA_TYPE

@@ -4,7 +4,7 @@ import { HashAlgorithm, TransparencyLogEntry as EntryMessage } from '@sigstore/p
 import * as v from 'valibot'
 import { AirgapError } from '../../errors.ts'
 import { checkShape, parseStrictJson } from '../../oci/json.ts'
-import { decodeBase64 } from '../base64.ts'
+import { decodeBase64 } from '../pem.ts'
 import { below, serviceName, type AskService, type ServiceAnswer } from './service.ts'
 
 /** An entry with its proof. Bytes. */

@@ -1,7 +1,7 @@
 import type { SignedBy, VerifiedSignature } from '../verified.ts'
 import type { Credential, Policy, PolicySigner, Revocation, SignerRule, Standing } from './policy.ts'
 import { formatMoment } from './times.ts'
-import type { CountedSignature, RuleVerdict, SignersVerdict } from './verdict.ts'
+import type { CountedSignature, RuleVerdict, SignersVerdict } from './requirement.ts'
 
 /**
  * Measures the signatures over a bundle against a policy. People are counted, not signatures: whoever has signed more

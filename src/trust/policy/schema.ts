@@ -11,7 +11,7 @@ import {
   keyEntries,
   KeyFileSchema,
   keyNamedOnce,
-} from '../policy-parts/schema.ts'
+} from '../policy-parts.ts'
 import { parseRequirement } from './requirement.ts'
 import { parseAge, parseMoment } from './times.ts'
 

@@ -1,7 +1,7 @@
 import type { YamlPath } from '../../files/yaml-document.ts'
 import { attempt, type Fault } from '../../files/yaml-faults.ts'
 import { identityFrom } from '../identity/identity.ts'
-import { readPolicyKey } from '../policy-parts/keys.ts'
+import { readPolicyKey } from '../policy-parts.ts'
 import type { Credential, Revocation, Standing } from './policy.ts'
 import type { SignerDocument, StandingDocument } from './schema.ts'
 import { parseMoment } from './times.ts'

@@ -1,7 +1,7 @@
 import * as v from 'valibot'
 import { AirgapError } from '../../errors.ts'
 import { checkShape, parseStrictJson } from '../../oci/json.ts'
-import { decodeBase64 } from '../base64.ts'
+import { decodeBase64 } from '../pem.ts'
 import { BUNDLE_MEDIA_TYPES } from '../bundle-types.ts'
 import { preAuthEncoding } from '../dsse.ts'
 import type { Refused } from '../identity/certificate-bundle.ts'

@@ -3,15 +3,146 @@ import { AirgapError, type Problem } from '../../errors.ts'
 import { readSmallFile } from '../../files/small-file.ts'
 import { MAX_YAML_SIZE } from '../../files/yaml.ts'
 import { readYamlDocument, type YamlPath } from '../../files/yaml-document.ts'
-import { attempt, unusableDocument, type Fault } from '../../files/yaml-faults.ts'
+import { attempt, type Fault, unusableDocument } from '../../files/yaml-faults.ts'
 import { parsePattern, parseTextPattern } from '../../oci/pattern.ts'
-import { identityFrom, type Identity } from '../identity/identity.ts'
+import { type Identity, identityFrom } from '../identity/identity.ts'
 import type { PublicKey } from '../keys.ts'
-import { readPolicyKey } from '../policy-parts/keys.ts'
-import { SHARED_SYNONYMS } from '../policy-parts/schema.ts'
-import { isPreset, PRESET_NAMES, presetRules } from './presets.ts'
+import {
+  described,
+  identityEntries,
+  identityNamedOnce,
+  issuerNamedOnce,
+  keyEntries,
+  KeyFileSchema,
+  keyNamedOnce,
+  readPolicyKey,
+  SHARED_SYNONYMS,
+} from '../policy-parts.ts'
 import type { NameCheck, UpstreamPolicy, UpstreamRule } from './rule.ts'
-import { UPSTREAM_POLICY_TYPE, UpstreamPolicySchema, type RuleDocument } from './schema.ts'
+import * as v from 'valibot'
+import { readableBy, text } from '../../files/yaml-values.ts'
+
+const UPSTREAM_POLICY_TYPE = 'dev.airgap.upstream-policy'
+const UPSTREAM_POLICY_VERSION = '1.0'
+
+/** Every image is compared with every rule before the one that is for it. */
+const MAX_RULES = 1000
+const MAX_SIGNERS = 100
+/** What a reason may have in the bundle's description. */
+const MAX_REASON_TEXT = 500
+
+const pattern = v.pipe(
+  text,
+  readableBy(parsePattern, ({ hint = '' }) => `is no pattern. ${hint}`),
+)
+
+const KeySchema = v.union([KeyFileSchema, v.pipe(v.strictObject(keyEntries), keyNamedOnce())])
+
+const IdentitySchema = v.pipe(v.strictObject(identityEntries), identityNamedOnce(), issuerNamedOnce())
+
+const listOf = <S extends v.GenericSchema>(item: S) =>
+  v.pipe(
+    v.array(item),
+    v.minLength(1, 'is empty; take the key out'),
+    v.maxLength(MAX_SIGNERS, `has more than ${MAX_SIGNERS} items`),
+  )
+
+const RuleSchema = v.pipe(
+  v.strictObject({
+    pattern: v.pipe(
+      pattern,
+      v.description(
+        'Which images the rule is for, as --include takes it: compared with the whole reference and with the name alone; * stands for any characters, and a pattern that begins with it needs quotes.',
+      ),
+    ),
+    keys: described(listOf(KeySchema), 'Whose signatures count: the holders of these public keys.'),
+    identities: described(
+      listOf(IdentitySchema),
+      'Whose signatures count: those whom a certificate names (keyless). Needs a trusted root.',
+    ),
+    onFailure: described(
+      v.picklist(['fail', 'warn']),
+      'What comes of an image without a good signature: fail, which is the default, or warn, which packs it and records that it was not verified.',
+    ),
+    dockerReference: described(
+      text,
+      "What the name is compared with that cosign's older signatures hold: ignore, the default, compares nothing; match demands the image's own name; anything else is a pattern for it. Sigstore bundles hold no name, and fit ignore alone.",
+    ),
+    skip: described(
+      v.pipe(text, v.maxLength(MAX_REASON_TEXT, `has more than ${MAX_REASON_TEXT} characters`)),
+      'Nothing is looked at, for this reason, which is recorded: for images that are known to be unsigned.',
+    ),
+  }),
+  v.check(
+    ({ keys, identities, skip }) => skip !== undefined || keys !== undefined || identities !== undefined,
+    'says neither who signs (keys, identities) nor that nobody does (skip: REASON)',
+  ),
+  v.check(
+    ({ skip, keys, identities, onFailure, dockerReference }) =>
+      skip === undefined || !(keys ?? identities ?? onFailure ?? dockerReference),
+    'has skip, and says besides what is to be verified: keep one of the two',
+  ),
+)
+
+/**
+ * The policy for upstreams' signatures: who has to have signed which images. From here come the checks and the published
+ * JSON schema, so descriptions are sentences for users.
+ */
+export const UpstreamPolicySchema = v.strictObject({
+  type: v.pipe(v.literal(UPSTREAM_POLICY_TYPE), v.description('What this file is.')),
+  formatVersion: v.pipe(
+    v.literal(UPSTREAM_POLICY_VERSION),
+    v.description('The version of this file format, as text.'),
+  ),
+  rules: v.pipe(
+    v.array(RuleSchema),
+    v.minLength(1, 'is empty'),
+    v.maxLength(MAX_RULES, `has more than ${MAX_RULES} rules`),
+    v.description(
+      'The first rule whose pattern fits an image applies to it, and no other. An image that none fits fails.',
+    ),
+  ),
+})
+
+type RuleDocument = v.InferOutput<typeof UpstreamPolicySchema>['rules'][number]
+
+/** Rules for upstreams that many people have, by the name that stands for a file. */
+const PRESETS = {
+  // kubernetes.io, "Verify Signed Kubernetes Artifacts". Names are not compared: promoted images are signed under those
+  // of the registries behind registry.k8s.io, and some of its own under other paths.
+  kubernetes: {
+    pattern: 'registry.k8s.io/*',
+    identity: 'krel-trust@k8s-releng-prod.iam.gserviceaccount.com',
+    issuer: 'https://accounts.google.com',
+  },
+} as const
+
+type PresetName = keyof typeof PRESETS
+
+const PRESET_NAMES = Object.keys(PRESETS) as PresetName[]
+
+function isPreset(name: string): name is PresetName {
+  return Object.hasOwn(PRESETS, name)
+}
+
+/** The rules that a preset stands for. */
+export function presetRules(name: PresetName): UpstreamRule[] {
+  const { pattern, identity, issuer } = PRESETS[name]
+  return [
+    {
+      pattern,
+      preset: name,
+      place: `preset ${name}`,
+      matches: parsePattern(pattern),
+      demand: {
+        kind: 'signature',
+        by: { keys: [], identities: [identityFrom({ identity, issuer })] },
+        onFailure: 'fail',
+        dockerReference: 'ignore',
+      },
+    },
+  ]
+}
 
 /** Words for a known key that are further from it than a slip of the pen. */
 const SYNONYMS: ReadonlyMap<string, string> = new Map<string, string>([

@@ -16,7 +16,7 @@ import {
   type Known,
 } from '../../bundle/fields.ts'
 import { canonicalJson } from '../../oci/json.ts'
-import { policySchemas, sequenceSchemas } from '../policy-evidence.ts'
+import { policySchemas, sequenceSchemas } from '../policy-rules.ts'
 import { identityName, issuerName } from '../signers.ts'
 import { UpstreamVerdictSchema } from '../../upstream/verdict.ts'
 

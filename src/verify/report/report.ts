@@ -1,16 +1,165 @@
 import { arch, hostname, platform, release, uptime } from 'node:os'
 import { bundleIdentity } from '../../bundle/identity.ts'
-import { digestOf, type Digest } from '../../oci/digest.ts'
-import { redacted } from '../../redact.ts'
-import { TOOL } from '../../version.ts'
-import type { TrustOptions } from '../authenticate.ts'
-import { signerName } from '../authentication.ts'
-import { contentSums, type OpenedBundle } from '../opened-bundle.ts'
-import { policyFields } from '../policy-evidence.ts'
+import { type Digest, digestOf } from '../../oci/digest.ts'
+import { redacted } from '../../text.ts'
+import { TOOL } from '../../own-files.ts'
+import { signerName, type TrustOptions } from '../authenticate.ts'
+import { type CheckedPart, contentSums, type OpenedBundle } from '../opened-bundle.ts'
+import { policyFields } from '../policy-rules.ts'
 import { namedProblems } from '../content.ts'
 import type { VerifiedSignature } from '../../trust/verified.ts'
-import type { Report, ReportedCommand } from './document.ts'
-import { rulesOf } from './rules.ts'
+import type { Report, ReportedCommand, ReportedRule } from './document.ts'
+import type { BundleDescription } from '../../bundle/description.ts'
+import { formatMoment } from '../../bundle/fields.ts'
+import type { Receipt } from '../../push/receipt.ts'
+
+/** How a verification is put on record. */
+export interface ReportOptions {
+  /**
+   * Is given the report as soon as there is a verdict, of a bundle that is refused as well, before the promise is settled.
+   * What it throws takes the place of the result. `serializeReport` makes its file, `signBytes` signs that.
+   */
+  onReport?: ((report: Report) => void | Promise<void>) | undefined
+  /** What the report says of the command line that has asked for it. */
+  reportCommand?: ReportedCommand | undefined
+}
+
+/** Makes the report of one verification, which begins now, and hands it over: once, and only where somebody wants it. */
+export class Reporting {
+  readonly #options: ReportOptions
+  readonly #start = { time: Date.now(), steady: performance.now() }
+  #subject: { opened: OpenedBundle; trust: TrustOptions } | undefined
+
+  constructor(options: ReportOptions) {
+    this.#options = options
+  }
+
+  get isWanted(): boolean {
+    return this.#options.onReport !== undefined
+  }
+
+  /** The bundle that is being verified; from here on there is something to report. */
+  of(opened: OpenedBundle, trust: TrustOptions): void {
+    this.#subject = { opened, trust }
+  }
+
+  /** @param receipt of the push that the verification belongs to. */
+  async send(receipt?: Receipt): Promise<void> {
+    const subject = this.#subject
+    const { onReport, reportCommand } = this.#options
+    this.#subject = undefined
+    if (!subject || !onReport) return
+    const { makeReport } = await import('./report.ts')
+    const { serializeReceipt } = await import('../../push/receipt.ts')
+    const { digestOf } = await import('../../oci/digest.ts')
+    await onReport(
+      makeReport(subject.opened, {
+        start: this.#start,
+        trust: subject.trust,
+        command: reportCommand,
+        receipt: receipt && {
+          digest: digestOf(serializeReceipt(receipt)),
+          complete: receipt.complete,
+        },
+      }),
+    )
+  }
+}
+
+/** Every rule that a verification goes by, and what came of it. */
+function rulesOf(opened: OpenedBundle, trust: TrustOptions): ReportedRule[] {
+  return [
+    signatureRule(opened, trust),
+    ...expectations(opened, trust),
+    ...(Object.keys(PARTS) as (keyof typeof PARTS)[]).map((part) => partRule(part, opened)),
+  ]
+}
+
+function signatureRule(opened: OpenedBundle, trust: TrustOptions): ReportedRule {
+  const { authentication, checked } = opened
+  // The approved digest is judged together with the signatures, and has a rule of its own.
+  const faults = (checked.get('signature') ?? 0) - (isOtherDigest(opened, trust) ? 1 : 0)
+  const rule = { rule: 'signature', expected: expectedSigners(trust) }
+  if (!checked.has('signature')) return rule
+  if (faults > 0) return { ...rule, ok: false, found: foundFaults(faults) }
+  if (trust.unauthenticated) return rule
+  if (authentication.state !== 'signed') return { ...rule, ok: true }
+  return { ...rule, ok: true, found: authentication.signatures.map(signerInWords).join('; ') }
+}
+
+function expectedSigners({ keys, identities = [], policy, unauthenticated }: TrustOptions): string {
+  if (unauthenticated) return 'none: the caller did without a signature'
+  if (policy) return `signatures as the policy ${policy.source} asks for`
+  const signers = [
+    ...keys.map(({ fingerprint, source }) => `by the key ${fingerprint} (${source})`),
+    ...identities.map(({ identity, issuer }) => `by ${identity.shown}, vouched for by ${issuer.shown}`),
+  ]
+  return `a signature ${signers.join(', or ')}`
+}
+
+function signerInWords({ name, by }: VerifiedSignature): string {
+  return by.kind === 'key'
+    ? `${name}, by the key ${by.key.fingerprint}`
+    : `${name}, by ${by.identity}, vouched for by ${by.issuer}`
+}
+
+function isOtherDigest({ bundleDigest }: OpenedBundle, { expectDigest }: TrustOptions): boolean {
+  return expectDigest !== undefined && expectDigest !== bundleDigest
+}
+
+/** What the caller expects of the bundle, each judged by itself. */
+function expectations(opened: OpenedBundle, trust: TrustOptions): ReportedRule[] {
+  const { expectDigest, expectName, minSequence, now } = trust
+  const { checked, bundleDigest, description } = opened
+  const rules: ReportedRule[] = []
+  if (expectDigest !== undefined) {
+    const rule = { rule: 'bundle-digest', expected: expectDigest }
+    rules.push(
+      checked.has('signature') ? { ...rule, ok: !isOtherDigest(opened, trust), found: bundleDigest } : rule,
+    )
+  }
+  const ofDescription = (
+    rule: string,
+    expected: string,
+    judge: (description: BundleDescription) => { ok: boolean; found: string },
+  ): void => {
+    rules.push({ rule, expected, ...(description ? judge(description) : {}) })
+  }
+  if (expectName !== undefined) {
+    ofDescription('name', expectName, ({ name }) => ({ ok: name === expectName, found: name }))
+  }
+  if (minSequence !== undefined) {
+    ofDescription('least-sequence', String(minSequence), ({ sequence }) => ({
+      ok: sequence >= minSequence,
+      found: String(sequence),
+    }))
+  }
+  ofDescription('not-expired', `an expiry after ${formatMoment(now)}, or none`, ({ expires }) => ({
+    ok: expires === undefined || Date.parse(expires) > now,
+    found: expires === undefined ? 'it never expires' : `it expires ${expires}`,
+  }))
+  return rules
+}
+
+/** The integrity of each part, in words. */
+const PARTS = {
+  archive: 'exactly the entries that SHA256SUMS lists, each once, in their order and in their one form',
+  description: 'an airgap.json that is sound',
+  images: 'manifests and indexes that agree with airgap.json and with each other, and nothing besides',
+  content: 'every blob with the SHA-256 that SHA256SUMS lists',
+} as const satisfies Partial<Record<CheckedPart, string>>
+
+function partRule(part: keyof typeof PARTS, { checked }: OpenedBundle): ReportedRule {
+  const faults = checked.get(part)
+  const rule = { rule: part, expected: PARTS[part] }
+  if (faults === undefined) return rule
+  return { ...rule, ok: faults === 0, found: foundFaults(faults) }
+}
+
+function foundFaults(faults: number): string {
+  if (faults === 0) return 'no fault'
+  return faults === 1 ? '1 problem' : `${faults} problems`
+}
 
 /** The beginning of a verification, by both clocks. */
 export interface ReportStart {

@@ -5,11 +5,9 @@ import type { Digest } from '../../oci/digest.ts'
 import { compareBytes } from '../../oci/json.ts'
 import { isBy, nameOf, signersOf, type SignedByName } from '../../trust/policy/count.ts'
 import type { SignedBy } from '../../trust/verified.ts'
-import type { TrustOptions } from '../authenticate.ts'
-import { signerName } from '../authentication.ts'
+import { signerName, type TrustOptions } from '../authenticate.ts'
 import type { OpenedBundle } from '../opened-bundle.ts'
-import { keyOf, type SequenceRecord } from './document.ts'
-import type { SequenceFile } from './file.ts'
+import { keyOf, type SequenceFile, type SequenceRecord } from './file.ts'
 
 /** What receipts say of the memory. */
 export interface SequenceEvidence {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { parseRate, parseTimeout } from '../../../src/cli/output/amounts.ts'
+import { parseRate, parseTimeout } from '../../../src/cli/input/registries.ts'
 import { AirgapError } from '../../../src/errors.ts'
 
 const thrown = (work: () => unknown): unknown => {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { noticeLine } from '../../../src/cli/output/notices.ts'
-import { heldText } from '../../../src/cli/output/progress-text.ts'
+import { heldText } from '../../../src/cli/output/progress.ts'
 import type { RegistryNotice } from '../../../src/registry/notices.ts'
 
 const now = new Date(2026, 10, 21, 14, 2, 28).getTime()

@@ -2,8 +2,7 @@ import { readFile } from 'node:fs/promises'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { AirgapError } from '../../../src/errors.ts'
-import { checkConfig, parseConfig, readConfig } from '../../../src/inputs/config/config.ts'
-import { nearestKey } from '../../../src/inputs/config/keys.ts'
+import { checkConfig, nearestKey, parseConfig, readConfig } from '../../../src/inputs/config/config.ts'
 import { CONFIG_KEYS } from '../../../src/inputs/config/schema.ts'
 
 const read = (text: string | Uint8Array) => parseConfig(Buffer.from(text), 'airgap.yaml')

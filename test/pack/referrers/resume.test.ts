@@ -10,7 +10,7 @@ import {
 } from '../../../fixtures/images/index.ts'
 import { verify } from '../../../src/index.ts'
 import { cosignTag } from '../../../src/oci/cosign.ts'
-import { openShop, type Shop } from '../resuming.ts'
+import { openShop, type Shop } from '../resume/resuming.ts'
 import { SPDX } from '../../support/attached.ts'
 
 async function signedShop(): Promise<Shop> {

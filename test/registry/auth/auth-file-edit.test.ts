@@ -1,7 +1,12 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { membersOf } from '../../../src/oci/json-members.ts'
-import { authKeys, editFault, removeEntries, setEntries } from '../../../src/registry/auth/auth-file-edit.ts'
+import {
+  authKeys,
+  editFault,
+  membersOf,
+  removeEntries,
+  setEntries,
+} from '../../../src/registry/auth/auth-file-update.ts'
 
 const entry = { auth: 'dTpw' }
 

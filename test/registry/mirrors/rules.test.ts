@@ -1,10 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { formatReference, parseReference } from '../../../src/oci/reference.ts'
-import { mirrorsInUse } from '../../../src/registry/mirrors/in-use.ts'
-import { parseMirror } from '../../../src/registry/mirrors/flag.ts'
-import { Mirrors } from '../../../src/registry/mirrors/mirrors.ts'
-import type { Place, Rule, RuleSet } from '../../../src/registry/mirrors/rule.ts'
+import { Mirrors, mirrorsInUse } from '../../../src/registry/mirrors/mirrors.ts'
+import { parseMirror, type Place, type Rule, type RuleSet } from '../../../src/registry/mirrors/rule.ts'
 import { sourcesFor } from '../../../src/registry/mirrors/sources.ts'
 import { failureOf, makeClient } from '../../support/client.ts'
 

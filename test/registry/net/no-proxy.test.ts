@@ -1,7 +1,7 @@
 import { isIPv4 } from 'node:net'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { parseNoProxy } from '../../../src/registry/net/no-proxy.ts'
+import { parseNoProxy } from '../../../src/registry/net/proxies.ts'
 
 /** What the tables of Go's httpproxy tests say of the same cases. */
 test.each([

@@ -8,8 +8,8 @@ import type { TLSSocket } from 'node:tls'
 import { expect, onTestFinished, test } from 'vitest'
 import type { RegistryOptions } from '../../../src/registry/client.ts'
 import { Transport } from '../../../src/registry/net/transport.ts'
-import { wayError } from '../../../src/registry/net/faults.ts'
-import { Ways } from '../../../src/registry/net/ways.ts'
+import { wayError } from '../../../src/registry/net/proxy-fault.ts'
+import { Ways } from '../../../src/registry/net/routes.ts'
 import { makeCertificate } from '../../support/certificates.ts'
 import {
   failureOf,

@@ -2,9 +2,9 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { digestOf, isDigest } from '../../../src/oci/digest.ts'
 import { isRepository, isTag } from '../../../src/oci/reference.ts'
-import { parseRange } from '../../../src/serve/registry/conditional.ts'
+import { parseRange } from '../../../src/serve/registry/reads.ts'
 import { parseChunkRange } from '../../support/registry/uploads.ts'
-import { parseRoute, type Route } from '../../../src/serve/registry/routes.ts'
+import { parseRoute, type Route } from '../../../src/serve/registry/request.ts'
 
 const digest = digestOf('x')
 const id = '01234567-89ab-cdef-0123-456789abcdef'

@@ -2,7 +2,7 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import { isRepository } from '../../../src/oci/reference.ts'
 import { fault, json, notAllowed, type Reply } from '../../../src/serve/registry/reply.ts'
 import type { EmbeddedRequest } from './registry.ts'
-import type { Route } from '../../../src/serve/registry/routes.ts'
+import type { Route } from '../../../src/serve/registry/request.ts'
 import { TokenIssuer, type Grants } from './tokens.ts'
 
 interface BearerOptions {

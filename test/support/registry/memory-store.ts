@@ -1,8 +1,12 @@
 import { AirgapError } from '../../../src/errors.ts'
 import { digestOf, isDigest, type Digest } from '../../../src/oci/digest.ts'
 import { compareBytes } from '../../../src/oci/json.ts'
-import { parseManifest, type Descriptor, type ManifestOrIndex } from '../../../src/oci/manifest.ts'
-import { referrerOf } from '../../../src/oci/referrer.ts'
+import {
+  type Descriptor,
+  type ManifestOrIndex,
+  parseManifest,
+  referrerOf,
+} from '../../../src/oci/manifest.ts'
 import type { ContentStore, StoredBlob, StoredManifest } from '../../../src/serve/registry/store.ts'
 
 type ManifestInMemory = StoredManifest & { bytes: Uint8Array }

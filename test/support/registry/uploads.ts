@@ -4,7 +4,7 @@ import { isRepository } from '../../../src/oci/reference.ts'
 import { empty, fault, notAllowed, type Reply } from '../../../src/serve/registry/reply.ts'
 import type { EmbeddedRequest } from './registry.ts'
 import type { MemoryStore } from './memory-store.ts'
-import type { ByteRange } from '../../../src/serve/registry/conditional.ts'
+import type { ByteRange } from '../../../src/serve/registry/reads.ts'
 
 /** An upload that has been started and not yet finished. */
 export interface UploadSession {

@@ -7,9 +7,12 @@ import { parse } from 'yaml'
 import { describe, expect, it, test } from 'vitest'
 import { AirgapError } from '../../../src/errors.ts'
 import { parseReference } from '../../../src/oci/reference.ts'
-import { parseUpstreamPolicy, readUpstreamPolicies } from '../../../src/trust/upstream/policy-file.ts'
+import {
+  parseUpstreamPolicy,
+  readUpstreamPolicies,
+  UpstreamPolicySchema,
+} from '../../../src/trust/upstream/policy-file.ts'
 import { ruleFor } from '../../../src/trust/upstream/rule.ts'
-import { UpstreamPolicySchema } from '../../../src/trust/upstream/schema.ts'
 import { temporaryFolder } from '../../support/build-bundle.ts'
 import { makeKeyUpstream } from './signing.ts'
 

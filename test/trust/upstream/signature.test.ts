@@ -9,7 +9,7 @@ import { parseReference } from '../../../src/oci/reference.ts'
 import { identityFrom } from '../../../src/trust/identity/identity.ts'
 import { parseTrustedRoot, type Root } from '../../../src/trust/identity/trusted-root.ts'
 import { signaturesIn } from '../../../src/trust/upstream/holder.ts'
-import { presetRules } from '../../../src/trust/upstream/presets.ts'
+import { presetRules } from '../../../src/trust/upstream/policy-file.ts'
 import {
   verifyImageSignature,
   type Demand,

@@ -8,7 +8,7 @@ import {
   ToolSchema,
 } from '../../../bundle/description.ts'
 import { described, digest, keyFingerprint, type Known } from '../../../bundle/fields.ts'
-import { policySchemas, sequenceSchemas } from '../../../verify/policy-evidence.ts'
+import { policySchemas, sequenceSchemas } from '../../../verify/policy-rules.ts'
 import { UpstreamVerdictSchema } from '../../../upstream/verdict.ts'
 import { AuthenticationSchema } from '../../../push/receipt.ts'
 import { contentSums, fileFields, hasSignature } from './pack.ts'

@@ -1,6 +1,6 @@
 import * as v from 'valibot'
 import { BundleIdentitySchema } from '../../../bundle/description.ts'
-import { policySchemas, sequenceSchemas } from '../../../verify/policy-evidence.ts'
+import { policySchemas, sequenceSchemas } from '../../../verify/policy-rules.ts'
 import { described, sum, wholeNumber, type Known } from '../../../bundle/fields.ts'
 import {
   AuthenticationSchema,

@@ -2,9 +2,19 @@ import type { AirgapError } from '../../../errors.ts'
 import { shortHex } from '../../../oci/digest.ts'
 import type { Answer } from '../../net/connection.ts'
 import { markTransient, transienceOf } from '../../net/retry.ts'
-import { answerOf } from '../../answers.ts'
+import { answerOf } from '../../faults/answer.ts'
 import { discard, failure, headerOf } from '../../net/http.ts'
-import { commitUrl, commitTimeout, confirmStored } from './commit.ts'
+import {
+  askStatus,
+  bytesIn,
+  commitTimeout,
+  commitUrl,
+  confirmStored,
+  movedTo,
+  startSession,
+  type UploadSession,
+  type UploadStatus,
+} from './session.ts'
 import {
   blobTooLarge,
   chunkTooLarge,
@@ -17,15 +27,7 @@ import {
   UNSUPPORTED,
 } from './refusals.ts'
 import { sendPart } from './send.ts'
-import {
-  askStatus,
-  bytesIn,
-  movedTo,
-  startSession,
-  type UploadSession,
-  type UploadStatus,
-} from './session.ts'
-import type { UploadTask } from './task.ts'
+import type { UploadTask } from './upload.ts'
 
 /** A session, and what is known of it. */
 interface OpenSession extends UploadSession {

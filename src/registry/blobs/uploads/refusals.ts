@@ -1,6 +1,6 @@
 import { AirgapError } from '../../../errors.ts'
 import type { Context } from '../../notices.ts'
-import { answerOf, codesOf } from '../../answers.ts'
+import { answerOf, codesOf } from '../../faults/answer.ts'
 import { sizeText } from './habits.ts'
 
 /** How registries say that there is no such upload session (any more). */

@@ -1,7 +1,7 @@
 import { AirgapError } from '../../../errors.ts'
 import type { Answer } from '../../net/connection.ts'
 import { markTransient } from '../../net/retry.ts'
-import type { UploadTask } from './task.ts'
+import type { UploadTask } from './upload.ts'
 
 export interface UploadRequest {
   method: 'PUT' | 'PATCH'

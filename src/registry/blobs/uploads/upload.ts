@@ -3,13 +3,12 @@ import { statBlobOnce } from '../blobs.ts'
 import type { Location } from '../../net/location.ts'
 import { markTransient } from '../../net/retry.ts'
 import { ChunkedUpload } from './chunks.ts'
-import { habitsOf } from './habits.ts'
-import type { UploadMemory } from './memory.ts'
+import { habitsOf, type UploadHabits, type UploadMemory } from './habits.ts'
 import { isTooLarge } from './refusals.ts'
 import { startSession } from './session.ts'
-import { BlobSource } from './source.ts'
-import { sendWhole } from './stream.ts'
-import type { UploadDescriptor, UploadTask } from './task.ts'
+import { BlobSource, sendWhole } from './source.ts'
+import type { Digest } from '../../../oci/digest.ts'
+import type { Context } from '../../notices.ts'
 
 export interface UploadOptions {
   signal?: AbortSignal | undefined
@@ -127,4 +126,26 @@ class BlobUpload {
       this.#task.habits.prefersChunks = true
     }
   }
+}
+
+/** What is uploaded. */
+export interface UploadDescriptor {
+  digest: Digest
+  /** Bytes. */
+  size: number
+}
+
+/** One blob's upload: what every step of it needs. */
+export interface UploadTask {
+  repository: Location
+  descriptor: UploadDescriptor
+  context: Context
+  source: BlobSource
+  habits: UploadHabits
+  memory: UploadMemory | undefined
+  /** Sessions that nobody needs any more. */
+  abandoned: URL[]
+  /** Gets the bytes of the blob that have been sent so far. */
+  onProgress: (bytes: number) => void
+  signal: AbortSignal | undefined
 }

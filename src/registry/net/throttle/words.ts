@@ -1,4 +1,4 @@
-import { formatDuration } from '../../../duration.ts'
+import { formatDuration } from '../../../bytes.ts'
 
 /** A time without its zeros: `6 h`, `5 min`. */
 export function formatSpan(milliseconds: number): string {

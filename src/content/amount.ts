@@ -1,5 +1,0 @@
-/** A number of blobs, and their bytes together. */
-export interface Amount {
-  count: number
-  bytes: number
-}

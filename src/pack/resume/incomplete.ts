@@ -1,0 +1,126 @@
+import type { ImageEntry } from '../../bundle/description.ts'
+import { AirgapError } from '../../errors.ts'
+import { shortHex } from '../../oci/digest.ts'
+import {
+  allFailed,
+  excludeFlags,
+  groupAlike,
+  incomplete,
+  isOfOneImage,
+  type ImageFailure,
+} from '../../content/failures.ts'
+import type { BlobToFetch } from '../contents.ts'
+
+/** A blob that no source had. */
+export interface MissingBlob {
+  blob: BlobToFetch
+  error: AirgapError
+}
+
+/** @param images how many there are, those that failed included. */
+export function unresolved(failed: readonly ImageFailure[], images: number): AirgapError {
+  const isResolving = !failed.some(isUnverified)
+  const skipping = isResolving
+    ? ' To leave out what cannot be resolved, and have that recorded, add --skip-failed; or name each:'
+    : ' To go on without them, name each:'
+  return incomplete(factsOf(failed, images).join(', and '), failed, [
+    `Nothing was written. Mend it and run the same command again.${skipping}`,
+    ...excludeFlags(failed.map(({ source }) => source)),
+  ])
+}
+
+/** Whether it is there, and its upstream's signature is not good: nothing that may be left out without a word. */
+function isUnverified({ error }: ImageFailure): boolean {
+  return error.code === 'UPSTREAM_NOT_VERIFIED'
+}
+
+/** How many of all images failed before anything was fetched, by what has failed. */
+function factsOf(failed: readonly ImageFailure[], images: number): string[] {
+  const unverified = failed.filter(isUnverified).length
+  const others = failed.length - unverified
+  return [
+    ...(others > 0 ? [`${others} of ${images} images could not be resolved`] : []),
+    ...(unverified > 0
+      ? [`${unverified} of ${images} images could not be verified by their upstream's signatures`]
+      : []),
+  ]
+}
+
+/**
+ * The error of a stream that broke off at a blob; the cause's own, because nothing of the stream can be taken up again.
+ * @param images all that the bundle was to have.
+ */
+export function brokenOff(error: unknown, blob: BlobToFetch, images: readonly ImageEntry[]): unknown {
+  if (!isOfOneImage(error) || blob.images.length === images.length) return error
+  const ways = [
+    'What was written is not a whole bundle. To go on without the images that need this blob, add to the command:',
+    ...excludeFlags(blob.images.map(({ source }) => source)),
+  ]
+  const hint = [...(error.hint === undefined ? [] : [error.hint]), ...ways].join('\n')
+  return new AirgapError(error.code, error.message, { hint, problems: error.problems, cause: error })
+}
+
+/** A blob of an image, for messages. */
+export function partOf({ descriptor: { digest, size } }: BlobToFetch): string {
+  return `blob ${shortHex(digest)} (${size} bytes)`
+}
+
+/**
+ * The error of a bundle of which a part could not be had. What was fetched is in the unfinished file.
+ * @param path the bundle's.
+ * @param images those that were resolved, in their order.
+ * @param blobs how many the bundle has, beside its manifests.
+ */
+export function unfinished(
+  path: string,
+  images: readonly ImageEntry[],
+  {
+    failed,
+    missing,
+    blobs,
+  }: { failed: readonly ImageFailure[]; missing: readonly MissingBlob[]; blobs: number },
+): AirgapError {
+  const fetching = failuresOf(images, missing)
+  const concerned = new Set(fetching.map(({ source }) => source))
+  const codes = new Set(missing.map(({ error }) => error.code))
+  if (failed.length === 0 && missing.length === blobs && codes.size === 1) {
+    return allFailed(oncePerBlob(fetching, missing), `none of the ${blobs} blobs could be fetched`)
+  }
+  const facts = [
+    ...factsOf(failed, failed.length + images.length),
+    ...(missing.length > 0
+      ? [
+          `${missing.length} of ${blobs} blobs could not be fetched, which ${concerned.size} of ${failed.length + images.length} images need`,
+        ]
+      : []),
+  ]
+  const all = [...failed, ...fetching]
+  const isAnyLeft = concerned.size < images.length
+  return incomplete(`${path} is not finished: ${facts.join(', and ')}`, all, [
+    'What was fetched is kept. Mend it and run the same command again: only what is missing is fetched.',
+    ...(isAnyLeft ? waysWithout(failed, all) : []),
+  ])
+}
+
+function waysWithout(failed: readonly ImageFailure[], all: readonly ImageFailure[]): string[] {
+  const isResolving = failed.length === all.length && !failed.some(isUnverified)
+  const skipping = isResolving ? ' --skip-failed, which records them in the bundle; or' : ''
+  return [
+    `To finish it without what failed, add to the command${skipping}:`,
+    ...excludeFlags(all.map(({ source }) => source)),
+  ]
+}
+
+/** Image by image. */
+function failuresOf(images: readonly ImageEntry[], missing: readonly MissingBlob[]): ImageFailure[] {
+  const order = new Map(images.map(({ source }, i) => [source, i]))
+  const all = missing.flatMap(({ blob, error }) =>
+    blob.images.map(({ source }) => ({ source, part: partOf(blob), error })),
+  )
+  return groupAlike(all).toSorted((a, b) => (order.get(a.source) ?? 0) - (order.get(b.source) ?? 0))
+}
+
+/** A single blob that several images need is still a single failure. */
+function oncePerBlob(failures: ImageFailure[], missing: readonly MissingBlob[]): ImageFailure[] {
+  return missing.length === 1 ? failures.slice(0, 1) : failures
+}

@@ -1,0 +1,142 @@
+import type { OutputFile } from '../../files/output-file.ts'
+import { BLOCK_SIZE } from '../../hashing/stream-threads.ts'
+import { hashRanges } from '../../hashing/range-threads.ts'
+import { shortHex, type Digest } from '../../oci/digest.ts'
+import type { Begun } from '../../registry/blobs/download.ts'
+import { inParallel } from '../../content/parallel.ts'
+import type { Journal } from './journal.ts'
+import type { PackOptions, PackPlan } from '../plan.ts'
+import type { PackTarget } from '../to-file.ts'
+import { wantedBlobs, type TakenUp, type WantedBlob } from '../wanted.ts'
+
+/** The beginning of a blob, in this file or in one that was set aside. */
+interface Beginning {
+  wanted: WantedBlob
+  /** Bytes that are said to be there. */
+  position: number
+  file: OutputFile
+  /** Where in the file the blob begins. */
+  offset: number
+}
+
+/** Looks among unfinished files that were set aside for the beginning of a blob. */
+export type FindBeginning = (digest: Digest) => Omit<Beginning, 'wanted'> | undefined
+
+/**
+ * Finds out what an unfinished file has of its blobs. The journal says where to look; what is there is hashed before
+ * it is believed, whole blobs on all cores, beginnings as far as they go. Beginnings that only a file which was set aside
+ * has are copied as they are hashed.
+ *
+ * @returns also the hashes of beginnings; the client's end ends those, too.
+ * @throws AirgapError `FILE`; the signal's reason.
+ */
+export async function takeUp(
+  pack: PackPlan,
+  { output, journal, findBeginning }: PackTarget,
+  options: PackOptions,
+): Promise<TakenUp> {
+  const { onEvent, signal } = options
+  const { whole, beginnings } = whatIsThere(pack, output, journal, findBeginning)
+  const bytes =
+    sumOf(whole.map(({ entry }) => entry.size)) + sumOf(beginnings.map(({ position }) => position))
+  if (bytes === 0) return { finished: new Set(), begun: new Map() }
+  onEvent?.({ type: 'phase', phase: 'resume', items: whole.length + beginnings.length, bytes })
+  const progress = (count: number): void => onEvent?.({ type: 'progress', bytes: count })
+  const done = ({ blob }: WantedBlob, file: OutputFile, size: number): void => {
+    const { digest } = blob.descriptor
+    const name = `${shortHex(digest)} from ${file.partial}`
+    onEvent?.({ type: 'item', name, bytes: size, outcome: 'resumed', digest })
+  }
+
+  const finished = new Set<Digest>()
+  const damaged: number[] = []
+  await hashRanges(
+    { path: output.partial, fd: output.fd, stream: (range) => output.stream(range) },
+    whole.map((wanted) => ({ contentOffset: wanted.entry.contentOffset, size: wanted.entry.size, wanted })),
+    ({ wanted }, actual) => {
+      const { entry, blob } = wanted
+      const { digest } = blob.descriptor
+      if (actual === digest) {
+        finished.add(actual)
+        done(wanted, output, entry.size)
+        return
+      }
+      damaged.push(entry.size)
+      const position = journal.held.fallbackOf(digest)
+      journal.settled(digest, position)
+      if (position > 0) beginnings.push({ wanted, position, file: output, offset: entry.contentOffset })
+    },
+    { ...(signal ? { signal } : {}), onProgress: progress },
+  )
+
+  if (damaged.length > 0) {
+    const blobs = damaged.length === 1 ? '1 blob' : `${damaged.length} blobs`
+    const message = `${output.partial} is damaged: ${blobs} (${sumOf(damaged)} bytes) must be fetched again. If that happens once more, look at the disk.`
+    onEvent?.({ type: 'warning', message })
+  }
+
+  const begun = new Map<Digest, Begun>()
+  await inParallel(beginnings, options, async (beginning, either) => {
+    const { wanted, position, file } = beginning
+    const { digest } = wanted.blob.descriptor
+    begun.set(digest, await hashBeginning(beginning, output, { ...options, signal: either, progress }))
+    journal.settled(digest, position)
+    done(wanted, file, position)
+  })
+  return { finished, begun }
+}
+
+/** What is worth a look: a beginning that an earlier bundle has whole is not, nor what that would write over. */
+function whatIsThere(
+  pack: PackPlan,
+  output: OutputFile,
+  { held }: Journal,
+  findBeginning: FindBeginning | undefined,
+): { whole: WantedBlob[]; beginnings: Beginning[] } {
+  const whole: WantedBlob[] = []
+  const beginnings: Beginning[] = []
+  for (const wanted of wantedBlobs(pack)) {
+    const { entry, blob } = wanted
+    const { digest } = blob.descriptor
+    const position = held.bytesOf(digest)
+    if (position > 0 && position >= entry.size) whole.push(wanted)
+    else if (!held.isCopied && pack.reuse?.has(blob.descriptor)) continue
+    else if (position > 0) beginnings.push({ wanted, position, file: output, offset: entry.contentOffset })
+    else {
+      const there = held.isCopied ? undefined : findBeginning?.(digest)
+      if (there && there.position > 0 && there.position < entry.size) beginnings.push({ wanted, ...there })
+    }
+  }
+  return { whole, beginnings }
+}
+
+async function hashBeginning(
+  { wanted: { entry }, position, file, offset }: Beginning,
+  output: OutputFile,
+  { client, signal, progress }: PackOptions & { progress: (bytes: number) => void },
+): Promise<Begun> {
+  const { blocks, threads } = client.shared
+  const hash = threads.open(entry.size)
+  const block = blocks.take()
+  try {
+    for (let done = 0; done < position;) {
+      signal?.throwIfAborted()
+      const length = Math.min(BLOCK_SIZE, position - done)
+      await file.read(block.bytes, length, offset + done)
+      if (file !== output) await output.write(block.bytes.subarray(0, length), entry.contentOffset + done)
+      await hash.update(block, length)
+      done += length
+      progress(length)
+    }
+    return { position, hash }
+  } catch (error) {
+    hash.drop()
+    throw error
+  } finally {
+    blocks.give(block)
+  }
+}
+
+function sumOf(numbers: readonly number[]): number {
+  return numbers.reduce((sum, number) => sum + number, 0)
+}
