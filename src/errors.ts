@@ -1,5 +1,6 @@
 import { statfsSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
+import { hintText, type Hint } from './hints.ts'
 import { redacted } from './text.ts'
 
 /**
@@ -61,6 +62,8 @@ export type ErrorCode = keyof typeof EXIT_CODES
 export interface Problem {
   entry: string
   message: string
+  /** What the reader can do about it, where that is not the same for all. */
+  hints?: readonly Hint[]
   /** What kind of failure it is, where the error stands for failures of several kinds. */
   code?: ErrorCode
   /** The thing is sound, and is not what the caller expects; or a file ends too early, as one that was not copied whole. */
@@ -78,41 +81,161 @@ export interface Refusal {
   of: 'registry' | 'project' | 'repository' | 'content'
 }
 
-export interface AirgapErrorOptions {
-  /** What the reader can do about it: one or two sentences, or a command line. */
-  hint?: string | undefined
-  /** All the faults, where a run found more than one. */
-  problems?: Problem[] | undefined
+/** Why a fault may pass by itself, so that trying again makes sense. */
+export interface Transience {
+  /** What the registry asked for in Retry-After. */
+  retryAfterMs?: number | undefined
+  /** A lower bound on attempts than the policy's. */
+  attempts?: number | undefined
+  /** The peer is there, and sent nothing for a long time, or too little. */
+  isStall?: true | undefined
+}
+
+/** What a registry has answered that became an error. */
+export interface Answer {
+  status: number
+  /** The registry's codes and messages, at most ten (distribution-spec § Error Codes). */
+  errors: { code: string; message: string }[]
+  /** The body as text, as far as it was read. Foreign: not to be shown as it is. */
+  text: string
+  /** Of the URL that was asked for. */
+  path: string
+  /** With what the request went out. */
+  auth: 'none' | 'anonymous' | 'basic' | 'token'
+}
+
+/** Which host a fault came from. */
+export interface Origin {
+  /** `HOST[:PORT]` as URLs have it. */
+  host: string
+  /** The registry that was asked, which may have led to another host. */
+  registry: string
+  /** What the host answered; undefined where it did not. */
+  status: number | undefined
+  /** Every request to that host meets the same: it is held now, or given up. */
+  isOfHost: boolean
+}
+
+/** What is known of a fault besides its message, for code: no code reads a message. */
+export interface Facts {
+  /**
+   * What could not be done: `fetch the manifest of registry.example/app:1`. The message is then `cannot DOING: REASON`.
+   */
+  doing?: string | undefined
+  /**
+   * What it is about, as messages name it: an image, a repository, an entry. Without {@link Facts.doing}, which names it,
+   * the message is `SUBJECT: REASON`.
+   */
+  subject?: string | undefined
+  transience?: Transience | undefined
+  /** The registry has no such tag or digest, and `told` is who says so in which words. */
+  missing?: { told: string } | undefined
   /** That of the cause where left out. */
   refusal?: Refusal | undefined
+  /** That of the cause where left out. */
+  answer?: Answer | undefined
+  /** That of the cause where left out. */
+  origin?: Origin | undefined
+}
+
+export interface AirgapErrorOptions extends Facts {
+  /** What the reader can do about it. */
+  hint?: Hint | readonly Hint[] | undefined
+  /** All the faults, where a run found more than one. */
+  problems?: Problem[] | undefined
   cause?: unknown
 }
 
 /**
- * The one error class. `message` says what happened, to which image, file and registry;
- * `hint` says what to do. Never holds a secret or a URL's query: what has the form of one is taken out.
+ * The one error class. `message` says what happened, to which image, file and registry; `hint` says what to do. Never
+ * holds a secret or a URL's query: what has the form of one is taken out.
  */
 export class AirgapError extends Error {
   override readonly name = 'AirgapError'
   readonly code: ErrorCode
-  readonly hint: string | undefined
+  /** The message without its beginning, see {@link Facts}. */
+  readonly reason: string
+  readonly hints: readonly Hint[]
   readonly problems: Problem[]
+  readonly doing: string | undefined
+  readonly subject: string | undefined
+  readonly transience: Transience | undefined
+  readonly missing: { told: string } | undefined
   readonly refusal: Refusal | undefined
+  readonly answer: Answer | undefined
+  readonly origin: Origin | undefined
 
-  constructor(code: ErrorCode, message: string, options: AirgapErrorOptions = {}) {
-    super(redacted(message), options.cause === undefined ? {} : { cause: options.cause })
+  /** @param reason the message without the beginning that `doing` or `subject` give it. */
+  constructor(code: ErrorCode, reason: string, options: AirgapErrorOptions = {}) {
+    const { doing, hint, problems, cause } = options
+    super(redacted(beginning(options) + reason), cause === undefined ? {} : { cause })
     this.code = code
-    this.hint = options.hint === undefined ? undefined : redacted(options.hint)
-    const { cause } = options
-    this.refusal = options.refusal ?? (cause instanceof AirgapError ? cause.refusal : undefined)
-    this.problems = (options.problems ?? []).map((problem) =>
+    this.reason = redacted(reason)
+    this.doing = doing
+    this.hints = hint === undefined ? [] : [hint].flat()
+    this.problems = (problems ?? []).map((problem) =>
       Object.assign({}, problem, { entry: redacted(problem.entry), message: redacted(problem.message) }),
     )
+    const behind = cause instanceof AirgapError ? cause : undefined
+    this.subject = options.subject
+    this.transience = options.transience
+    this.missing = options.missing
+    this.refusal = options.refusal ?? behind?.refusal
+    this.answer = options.answer ?? behind?.answer
+    this.origin = options.origin ?? behind?.origin
   }
 
   get exitCode(): number {
     return EXIT_CODES[this.code]
   }
+
+  /** What the reader can do about it, in the library's words; the command line has its own for the same hints. */
+  get hint(): string | undefined {
+    return this.hints.length === 0 ? undefined : redacted(hintText(this.hints))
+  }
+
+  /** The same error with some of it changed. Its cause is that of the first one, unless another is given. */
+  with({
+    code,
+    reason,
+    ...changes
+  }: AirgapErrorOptions & { code?: ErrorCode; reason?: string }): AirgapError {
+    const {
+      hints: hint,
+      problems,
+      doing,
+      subject,
+      transience,
+      missing,
+      refusal,
+      answer,
+      origin,
+      cause,
+    } = this
+    return new AirgapError(code ?? this.code, reason ?? this.reason, {
+      hint,
+      problems,
+      doing,
+      subject,
+      transience,
+      missing,
+      refusal,
+      answer,
+      origin,
+      cause,
+      ...changes,
+    })
+  }
+}
+
+function beginning({ doing, subject }: Facts): string {
+  if (doing !== undefined) return `cannot ${doing}: `
+  return subject === undefined ? '' : `${subject}: `
+}
+
+/** Why an error may pass by itself, if it may. */
+export function transienceOf(error: unknown): Transience | undefined {
+  return error instanceof AirgapError ? error.transience : undefined
 }
 
 /** The message of anything that was thrown. */
@@ -120,9 +243,14 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
 
-/** An error's message and its hint in one text, for where it is one of several problems. */
+/** An error's message and its hints in one text, in the library's words. */
 export function withHint({ message, hint }: AirgapError): string {
   return hint === undefined ? message : `${message}. ${hint}`
+}
+
+/** An error as one of several problems. */
+export function problemOf(entry: string, { message, hints }: AirgapError): Problem {
+  return hints.length === 0 ? { entry, message } : { entry, message, hints }
 }
 
 /** Node's system error code (`ENOENT`, `ECONNREFUSED`, …) of anything that was thrown, if it has one. */

@@ -1,3 +1,4 @@
+import type { Hint } from '../hints.ts'
 import type { ErrorCode } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { MirrorUse } from '../registry/mirrors/mirrors.ts'
@@ -36,7 +37,7 @@ export type TransferEvent =
    */
   | { type: 'failed'; name: string; code: ErrorCode; message: string }
   /** Something that a person should know and that does not stop the work. */
-  | { type: 'warning'; message: string }
+  | { type: 'warning'; message: string; hints?: readonly Hint[] }
   | { type: 'registry'; notice: RegistryNotice }
 
 export type Phase =

@@ -1,8 +1,8 @@
-import { AirgapError, type ErrorCode, type Problem } from '../errors.ts'
+import { AirgapError, systemCode, type ErrorCode, type Problem } from '../errors.ts'
+import type { Hint } from '../hints.ts'
 import { shellWord } from '../text.ts'
 import type { OnEvent } from './events.ts'
 import { inParallel } from './parallel.ts'
-import { transienceOf } from '../registry/net/retry.ts'
 
 /** So many things in a row that could not be had, each after all its attempts, … */
 const IN_A_ROW = 10
@@ -55,7 +55,7 @@ export class Unreachable {
 /** Whether a registry could not be reached, or had a fault of its own (5xx), in every attempt. */
 function isOfRegistry(error: unknown): error is AirgapError {
   if (!(error instanceof AirgapError)) return false
-  return error.code === 'NETWORK' || (error.code === 'REGISTRY' && transienceOf(error) !== undefined)
+  return error.code === 'NETWORK' || (error.code === 'REGISTRY' && error.transience !== undefined)
 }
 
 /** An image, or a part of it, that some work could not be done on. */
@@ -174,34 +174,33 @@ export async function forEachImage<T, R>(
   return { results, failed: failures }
 }
 
-/** A cause without what is different for each blob: a registry that is gone fails all of them in one way. */
-export function likeness({ code, message }: AirgapError): string {
-  const same = message
-    .replaceAll(/sha256:[0-9a-f]{64}/g, '#')
-    .replaceAll(/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, '#')
-    .replaceAll(/\d+ (?:of \d+ )?bytes/g, '#')
-    .replace(/; it was given up at [\d: -]+$/, '')
-  return `${code} ${same}`
+/**
+ * The same for faults that have one cause: what a host answers, or that it does not answer, fails everything that is to
+ * come from there. Two faults that come from no host are one only where they say the same.
+ */
+export function likeness({ code, reason, origin, refusal, answer, cause }: AirgapError): string {
+  if (!origin && !answer) return JSON.stringify([code, reason])
+  const codes = answer?.errors.map((said) => said.code)
+  return JSON.stringify([
+    code,
+    origin?.host,
+    origin?.status ?? answer?.status,
+    refusal,
+    codes,
+    systemCode(cause),
+  ])
 }
 
 /** So many parts of an image are named that have failed alike. */
 const MAX_PARTS = 5
 
-/**
- * A message without the beginning that says what could not be done, where that only names the image again: not for a
- * mirror, which has another name.
- */
-function causeOf({ source }: ImageFailure, message: string): string {
-  if (message.startsWith(`${source}: `)) return message.slice(source.length + 2)
-  const found = /^cannot fetch the (?:manifest|blob sha256:[0-9a-f]{64} of) (\S+): /.exec(message)
-  // Which blob stands before it.
-  if (!found) return message.replace(/^cannot upload the blob sha256:[0-9a-f]{64} to /, 'cannot upload to ')
-  const [beginning, name = ''] = found
-  const digest = /@sha256:[0-9a-f]{64}$/.exec(name)?.[0] ?? ''
+/** A message that does not name the image again. What is about another place, as a mirror, names that one. */
+function causeOf({ source, error: { subject, reason, message } }: ImageFailure): string {
+  if (subject === undefined) return message
+  const digest = /@sha256:[0-9a-f]{64}$/.exec(subject)?.[0] ?? ''
   // By another digest it may be a part of the image that is meant.
-  return withoutTag(name) === withoutTag(source) && source.endsWith(digest)
-    ? message.slice(beginning.length)
-    : message
+  const isSame = withoutTag(subject) === withoutTag(source) && source.endsWith(digest)
+  return isSame ? reason : `${subject}: ${reason}`
 }
 
 function withoutTag(reference: string): string {
@@ -238,23 +237,23 @@ export function allFailed(failures: readonly ImageFailure[], summary: string): A
   const [only] = codes
   return new AirgapError(codes.size === 1 && only !== undefined ? only : 'REGISTRY', summary, {
     problems: problemsOf(failures),
-    hint: hintsOf(failures).join('\n') || undefined,
+    hint: hintsOf(failures),
     cause: first?.error,
   })
 }
 
 /**
  * The error of work of which a part failed and can be taken up again.
- * @param ways how to go on, a line each; behind the hints of what failed.
+ * @param ways how to go on; behind the hints of what failed.
  */
 export function incomplete(
   summary: string,
   failures: readonly ImageFailure[],
-  ways: readonly string[],
+  ways: readonly Hint[],
 ): AirgapError {
   return new AirgapError('INCOMPLETE', summary, {
     problems: problemsOf(failures),
-    hint: [...hintsOf(failures), ...ways].join('\n'),
+    hint: [...hintsOf(failures), ...ways.map((way) => (typeof way === 'string' ? `\n${way}` : way))],
     cause: failures[0]?.error,
   })
 }
@@ -264,7 +263,7 @@ export function problemsOf(failures: readonly ImageFailure[]): Problem[] {
     const { source, part, error } = failure
     const { code, problems } = error
     // Where several places were asked, each has its own reason, and the last is the error's.
-    const message = problems.length > 1 ? messagesOf(problems) : causeOf(failure, error.message)
+    const message = problems.length > 1 ? messagesOf(problems) : causeOf(failure)
     return { entry: source, message: part === undefined ? message : `${part}: ${message}`, code }
   })
 }
@@ -276,14 +275,18 @@ function messagesOf(problems: readonly Problem[]): string {
 /** So many different hints are given; each of them alone tells its own. */
 const MAX_HINTS = 10
 
-/** The hints of what failed, each once. Where they differ, each says what it is for. */
-function hintsOf(failures: readonly ImageFailure[]): string[] {
-  const hinted = failures.filter(({ error }) => error.hint !== undefined)
-  const groups = Map.groupBy(hinted, ({ error }) => error.hint ?? '')
-  const isForAll = groups.size === 1 && hinted.length === failures.length
-  const hints = [...groups].map(([hint, group]) => (isForAll ? hint : `${namesOf(group)}: ${hint}`))
-  const left = hints.length - MAX_HINTS
-  return left > 0 ? [...hints.slice(0, MAX_HINTS), `(and ${left} other hints)`] : hints
+/** The hints of what failed, each once and a line each. Where they differ, each says what it is for. */
+function hintsOf(failures: readonly ImageFailure[]): Hint[] {
+  const hinted = failures.filter(({ error }) => error.hints.length > 0)
+  const groups = [...Map.groupBy(hinted, ({ error }) => JSON.stringify(error.hints)).values()]
+  const isForAll = groups.length === 1 && hinted.length === failures.length
+  if (isForAll) return [...(groups[0]?.[0]?.error.hints ?? [])]
+  const hints: Hint[] = []
+  for (const group of groups.slice(0, MAX_HINTS)) {
+    hints.push(`\n${namesOf(group)}:`, ...(group[0]?.error.hints ?? []))
+  }
+  const left = groups.length - MAX_HINTS
+  return left > 0 ? [...hints, `\n(and ${left} other hints)`] : hints
 }
 
 function namesOf(failures: readonly ImageFailure[]): string {
@@ -297,8 +300,10 @@ export function excludeFlags(sources: Iterable<string>): string[] {
   return all.map((source, i) => `  --exclude ${shellWord(source)}${i < all.length - 1 ? ' \\' : ''}`)
 }
 
-const UNUSABLE =
-  'Have the image built and pushed there again with a current tool, or leave it out with --exclude.'
+const UNUSABLE: readonly Hint[] = [
+  'Have the image built and pushed there again with a current tool, or do without it.',
+  { id: 'exclude-image' },
+]
 
 /**
  * An image's fault as the registry's: content that a registry gave and that cannot be used is no bundle that failed
@@ -306,12 +311,16 @@ const UNUSABLE =
  *
  * @param hint for those that have none.
  */
-export function asRegistryFault(error: unknown, image: string, hint = UNUSABLE): unknown {
+export function asRegistryFault(
+  error: unknown,
+  image: string,
+  hint: Hint | readonly Hint[] = UNUSABLE,
+): unknown {
   if (!(error instanceof AirgapError) || error.code !== 'INVALID_CONTENT') return error
-  const message = error.message.includes(image) ? error.message : `${image}: ${error.message}`
-  return new AirgapError('UNSUPPORTED_CONTENT', message, {
-    hint: error.hint ?? hint,
-    problems: error.problems,
+  return error.with({
+    code: 'UNSUPPORTED_CONTENT',
+    subject: error.subject ?? image,
+    hint: error.hints.length > 0 ? error.hints : hint,
     cause: error,
   })
 }

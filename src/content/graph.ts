@@ -89,7 +89,8 @@ export async function closureOf(
     if (document.bytes.length !== descriptor.size) {
       throw new AirgapError(
         'INVALID_CONTENT',
-        `${what}: ${descriptor.digest} has ${document.bytes.length} bytes, but its descriptor says ${descriptor.size}`,
+        `${descriptor.digest} has ${document.bytes.length} bytes, but its descriptor says ${descriptor.size}`,
+        { subject: what },
       )
     }
     const children = childrenOf(document)
@@ -112,7 +113,9 @@ export async function closureOf(
     noteSize(sizes, descriptor, what)
     if (closure.documents.has(descriptor.digest) || visiting.has(descriptor.digest)) return
     if (depth > MAX_DEPTH) {
-      throw new AirgapError('INVALID_CONTENT', `${what}: indexes are nested deeper than ${MAX_DEPTH} levels`)
+      throw new AirgapError('INVALID_CONTENT', `indexes are nested deeper than ${MAX_DEPTH} levels`, {
+        subject: what,
+      })
     }
     visiting.add(descriptor.digest)
     const { node, below } = await read(descriptor)
@@ -153,13 +156,14 @@ export function checkChildType(
   if (manifests.some(({ mediaType }) => mediaType === BUILDKIT_CACHE)) {
     throw new AirgapError(
       'UNSUPPORTED_CONTENT',
-      `${what}: it is no image, but a build cache of BuildKit: its index lists layers where an image's lists manifests`,
-      { hint: 'Nothing can run it. Leave it out with --exclude.' },
+      `it is no image, but a build cache of BuildKit: its index lists layers where an image's lists manifests`,
+      { subject: what, hint: 'Nothing can run it. Leave it out with --exclude.' },
     )
   }
   throw new AirgapError(
     'UNSUPPORTED_CONTENT',
-    `${what}: its index lists ${child.digest} of type ${JSON.stringify(child.mediaType)}, which is neither a manifest nor an index`,
+    `its index lists ${child.digest} of type ${JSON.stringify(child.mediaType)}, which is neither a manifest nor an index`,
+    { subject: what },
   )
 }
 
@@ -169,7 +173,8 @@ function checkConfigSize(manifest: Manifest, what: string): void {
   if (!isRunnable(manifest) || size <= MAX_MANIFEST_SIZE) return
   throw new AirgapError(
     'INVALID_CONTENT',
-    `${what}: the config ${digest} is stated to have ${size} bytes; ${MAX_MANIFEST_SIZE} is the most for its kind`,
+    `the config ${digest} is stated to have ${size} bytes; ${MAX_MANIFEST_SIZE} is the most for its kind`,
+    { subject: what },
   )
 }
 
@@ -183,10 +188,9 @@ function noteSize(
   if (known === undefined) {
     sizes.set(digest, size)
   } else if (known !== size) {
-    throw new AirgapError(
-      'INVALID_CONTENT',
-      `${what}: ${digest} is given two sizes, ${known} and ${size} bytes`,
-    )
+    throw new AirgapError('INVALID_CONTENT', `${digest} is given two sizes, ${known} and ${size} bytes`, {
+      subject: what,
+    })
   }
 }
 

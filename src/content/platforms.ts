@@ -87,10 +87,9 @@ export async function leavesOf(
       if (opened.has(descriptor.digest)) continue
       opened.add(descriptor.digest)
       if (path.length >= MAX_DEPTH) {
-        throw new AirgapError(
-          'INVALID_CONTENT',
-          `${what}: indexes are nested deeper than ${MAX_DEPTH} levels`,
-        )
+        throw new AirgapError('INVALID_CONTENT', `indexes are nested deeper than ${MAX_DEPTH} levels`, {
+          subject: what,
+        })
       }
       const nested = await load(descriptor)
       if (nested.kind === 'index') {

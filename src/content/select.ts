@@ -199,10 +199,9 @@ export async function repeatSelection(
   { lost = [], ...options }: Reading & { lost?: readonly Digest[] | undefined },
 ): Promise<Subset> {
   const notGiven = (): AirgapError =>
-    new AirgapError(
-      'INVALID_CONTENT',
-      `${options.what}: ${digest} is not what its platforms give of ${source.digest}`,
-    )
+    new AirgapError('INVALID_CONTENT', `${digest} is not what its platforms give of ${source.digest}`, {
+      subject: options.what,
+    })
   if (digest === source.digest) {
     // A whole lacks nothing.
     if (lost.length > 0) throw notGiven()

@@ -1,5 +1,5 @@
 import * as v from 'valibot'
-import { AirgapError, withHint } from '../errors.ts'
+import { AirgapError, problemOf } from '../errors.ts'
 import { parseStrictJson } from '../oci/json.ts'
 import { parseReference, type Reference } from '../oci/reference.ts'
 
@@ -41,7 +41,7 @@ export function parseImageList(bytes: Uint8Array, where: string): Reference[] {
       references.push(parseReference(content))
     } catch (error) {
       if (!(error instanceof AirgapError)) throw error
-      problems.push({ entry: place, message: withHint(error) })
+      problems.push(problemOf(place, error))
       for (const [form, hint] of OTHER_FORMS) if (form.test(content)) forms.add(hint)
     }
   }

@@ -86,7 +86,7 @@ async function readList(file: string, place: string | undefined): Promise<Uint8A
     return await readSmallFile(file, MAX_LIST_SIZE)
   } catch (error) {
     if (place === undefined || !(error instanceof AirgapError)) throw error
-    throw new AirgapError(error.code, `${place}: ${error.message}`, { hint: error.hint, cause: error })
+    throw error.with({ doing: undefined, reason: `${place}: ${error.message}`, cause: error })
   }
 }
 

@@ -251,5 +251,5 @@ export function compareBytes(a: string, b: string): number {
 }
 
 function invalid(what: string, reason: string, cause?: unknown): AirgapError {
-  return new AirgapError('INVALID_CONTENT', `${what}: ${reason}`, { cause })
+  return new AirgapError('INVALID_CONTENT', reason, { subject: what, cause })
 }

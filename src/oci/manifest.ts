@@ -207,7 +207,7 @@ function readForm(
   statedType: string | undefined,
 ): { raw: Members<object>; value: Members<Shaped>; isIndex: boolean; mediaType: string } {
   const fail = (reason: string, hint?: string): never => {
-    throw new AirgapError('INVALID_CONTENT', `${what}: ${reason}`, { hint })
+    throw new AirgapError('INVALID_CONTENT', reason, { subject: what, hint })
   }
   if (bytes.length > MAX_MANIFEST_SIZE) fail(`its manifest is larger than ${MAX_MANIFEST_SIZE} bytes`)
   const raw = parseStrictJson(bytes, what, MAX_MANIFEST_VALUES)
@@ -285,13 +285,16 @@ function checkDescriptor(descriptor: Shaped, raw: object = descriptor, what: str
   if (isDocument && size > MAX_MANIFEST_SIZE) {
     throw new AirgapError(
       'INVALID_CONTENT',
-      `${what}: a manifest of ${size} bytes is larger than ${MAX_MANIFEST_SIZE} bytes`,
+      `a manifest of ${size} bytes is larger than ${MAX_MANIFEST_SIZE} bytes`,
+      { subject: what },
     )
   }
   if (data !== undefined) {
     const embedded = Buffer.from(data, 'base64')
     if (embedded.length !== size || digestOf(embedded) !== digest) {
-      throw new AirgapError('INVALID_CONTENT', `${what}: its embedded data is not what its digest says`)
+      throw new AirgapError('INVALID_CONTENT', `its embedded data is not what its digest says`, {
+        subject: what,
+      })
     }
   }
   return Object.assign(descriptor, { digest })

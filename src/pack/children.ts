@@ -137,8 +137,13 @@ export class Children {
     const named = `${others.slice(0, MOST_NAMED).join(', ')}${more > 0 ? ` and ${more} more` : ''}`
     return new AirgapError(
       error.code,
-      `${what}: its index lists ${this.roleOf(child.digest)} (${child.digest}), which ${who}${status === undefined ? '' : ` (${status})`}${others.length === 0 ? '' : `; nor can these be had: ${named}`}`,
-      { hint: this.#hint([child.digest, ...missing], there, wayOut), problems: error.problems, cause: error },
+      `its index lists ${this.roleOf(child.digest)} (${child.digest}), which ${who}${status === undefined ? '' : ` (${status})`}${others.length === 0 ? '' : `; nor can these be had: ${named}`}`,
+      {
+        subject: what,
+        hint: this.#hint([child.digest, ...missing], there, wayOut),
+        problems: error.problems,
+        cause: error,
+      },
     )
   }
 

@@ -241,7 +241,8 @@ async function gatherImage(
     platforms: image.platforms.map(({ platform, digest }) => ({ platform, digest })),
   }
   if (JSON.stringify(found) !== JSON.stringify(listed)) {
-    throw new AirgapError('INVALID_LOCK', `${what}: the lock describes it otherwise than the registry does`, {
+    throw new AirgapError('INVALID_LOCK', `the lock describes it otherwise than the registry does`, {
+      subject: what,
       hint: `The registry gives ${JSON.stringify(found)}. Make the lock again with \`airgap resolve\`.`,
     })
   }
@@ -317,7 +318,8 @@ async function gather(
   } catch (error) {
     if (!(error instanceof AirgapError) || error.code !== 'NOT_FOUND') throw error
     const { message, problems } = error
-    throw new AirgapError('NOT_FOUND', `${source}: ${what(entry)} is not to be had any more: ${message}`, {
+    throw new AirgapError('NOT_FOUND', `${what(entry)} is not to be had any more: ${message}`, {
+      subject: source,
       hint: 'Make the lock again with `airgap resolve`: it then has what refers to the image now.',
       problems,
       cause: error,
@@ -326,7 +328,8 @@ async function gather(
 }
 
 function wrong(source: string, entry: ReferrerEntry, why: string): AirgapError {
-  return new AirgapError('INVALID_LOCK', `${source}: ${what(entry)}: ${why}`, {
+  return new AirgapError('INVALID_LOCK', `${what(entry)}: ${why}`, {
+    subject: source,
     hint: 'Make the lock again with `airgap resolve`.',
   })
 }

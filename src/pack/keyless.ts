@@ -138,7 +138,7 @@ export async function signLate(
 function notSigned(error: AirgapError, path: string): AirgapError {
   const again = 'Everything is fetched and kept: the same command has only this left to do.'
   return new AirgapError('INCOMPLETE', `${path} is complete but for its signature, which could not be made`, {
-    hint: error.hint === undefined ? again : `${error.hint}\n${again}`,
+    hint: [...error.hints, `\n${again}`],
     problems: [{ entry: SIGSTORE_SIGNATURE, message: error.message, code: error.code }],
     cause: error,
   })

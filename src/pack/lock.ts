@@ -50,10 +50,9 @@ export function parseLock(bytes: Uint8Array, what: string): Lock {
     checkDeliveredNames(lock.images)
     const [twice] = alsoThere(lock.images, lock.skipped)
     if (twice !== undefined)
-      throw new AirgapError(
-        'INVALID_LOCK',
-        `${what}: ${twice} is said to be left out, and is among the images`,
-      )
+      throw new AirgapError('INVALID_LOCK', `${twice} is said to be left out, and is among the images`, {
+        subject: what,
+      })
     return { ...lock, images: sortImages(lock.images) }
   } catch (error) {
     throw new AirgapError('INVALID_LOCK', messageOf(error), {

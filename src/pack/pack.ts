@@ -24,7 +24,7 @@ import { lstat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { formatMoment } from '../bundle/fields.ts'
-import { AirgapError, withHint } from '../errors.ts'
+import { AirgapError } from '../errors.ts'
 import { checkOutput, checkRoom } from '../files/output-checks.ts'
 import { PARTIAL_SUFFIX } from '../files/output-file.ts'
 import { TOLERANCE_MS } from '../registry/faults/clock.ts'
@@ -245,7 +245,7 @@ async function tellRoom(
     await checkRoom(path, size, await lstat(`${path}${PARTIAL_SUFFIX}`).catch(() => undefined))
   } catch (error) {
     if (!(error instanceof AirgapError)) throw error
-    onEvent({ type: 'warning', message: `packing would fail: ${withHint(error)}` })
+    onEvent({ type: 'warning', message: `packing would fail: ${error.message}`, hints: error.hints })
   }
 }
 

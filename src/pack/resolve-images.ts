@@ -41,15 +41,8 @@ async function explainMissingTag(
   source: Repository | undefined,
   signal?: AbortSignal,
 ): Promise<unknown> {
-  const isMissing = error instanceof AirgapError && error.code === 'NOT_FOUND'
-  if (
-    !isMissing ||
-    !source ||
-    tag === undefined ||
-    digest !== undefined ||
-    !error.message.includes(`${NO_SUCH_TAG}:`)
-  )
-    return error
+  if (!(error instanceof AirgapError) || error.code !== 'NOT_FOUND' || !error.missing) return error
+  if (!source || tag === undefined || digest !== undefined) return error
   const patience = AbortSignal.timeout(PATIENCE_MS)
   let found: string
   try {
@@ -62,17 +55,7 @@ async function explainMissingTag(
     // The tag is missing either way, and that is what the user has to hear of.
     return error
   }
-  const { code, message, hint, problems } = error
-  // Behind the first colons stands what the registry says, which may hold the same words.
-  return new AirgapError(
-    code,
-    message.replace(`${NO_SUCH_TAG}:`, () => `${found}:`),
-    {
-      hint,
-      problems,
-      cause: error,
-    },
-  )
+  return error.with({ reason: `${found}: ${error.missing.told}`, cause: error })
 }
 
 function namedTags(wanted: string, tags: readonly string[]): string {
@@ -278,11 +261,13 @@ async function readSource(
         throw leadsNowhere(error, name, found.digest)
       })
     }
-    throw new AirgapError(
-      'NOT_FOUND',
-      `cannot resolve ${name}: ${NO_SUCH_TAG}: ${repository.registry} does not know it`,
-      { hint: 'Look at the spelling of name and tag.' },
-    )
+    const told = `${repository.registry} does not know it`
+    throw new AirgapError('NOT_FOUND', `${NO_SUCH_TAG}: ${told}`, {
+      doing: `resolve ${name}`,
+      subject: name,
+      missing: { told },
+      hint: 'Look at the spelling of name and tag.',
+    })
   }
   if (options.resolveFrom === 'mirror' && naming.length > 0) {
     const mayName = [...naming.map(({ repository }) => repository), ...(source ? [source] : [])]
@@ -304,15 +289,13 @@ async function readSource(
 /** The tag is there, and what it leads to is not. */
 function leadsNowhere(error: unknown, name: string, digest: Digest): unknown {
   if (!(error instanceof AirgapError) || error.code !== 'NOT_FOUND') return error
-  return new AirgapError(
-    'NOT_FOUND',
-    `cannot resolve ${name}: the tag is there and leads to ${digest}, which is not to be had`,
-    {
-      hint: 'It was lost or deleted, or somebody is just pushing it: run the same command again. If it stays so, have the image pushed there again.',
-      problems: error.problems,
-      cause: error,
-    },
-  )
+  return new AirgapError('NOT_FOUND', `the tag is there and leads to ${digest}, which is not to be had`, {
+    doing: `resolve ${name}`,
+    subject: name,
+    hint: 'It was lost or deleted, or somebody is just pushing it: run the same command again. If it stays so, have the image pushed there again.',
+    problems: error.problems,
+    cause: error,
+  })
 }
 
 function nobodyMayName(
@@ -323,18 +306,16 @@ function nobodyMayName(
   const name = formatReference(reference)
   const { registry } = reference
   if (resolveFrom === 'mirror') {
-    return new AirgapError(
-      'USAGE',
-      `${name}: ${movedBy} names no place that may turn its tag into a digest`,
-      {
-        hint: 'Name the image with its digest, or use a file by which a mirror or the registry may resolve tags.',
-      },
-    )
+    return new AirgapError('USAGE', `${movedBy} names no place that may turn its tag into a digest`, {
+      subject: name,
+      hint: 'Name the image with its digest, or use a file by which a mirror or the registry may resolve tags.',
+    })
   }
   return new AirgapError(
     'USAGE',
-    `${name}: ${movedBy} has it read elsewhere than from ${registry}, and only ${registry} may turn its tag into a digest`,
+    `${movedBy} has it read elsewhere than from ${registry}, and only ${registry} may turn its tag into a digest`,
     {
+      subject: name,
       hint: 'With --resolve-from mirror the place that is read may do so, and the bundle records that; or name the image with its digest.',
     },
   )

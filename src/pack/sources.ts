@@ -186,9 +186,5 @@ export async function firstThatHas<T>(
   const chosen = isOutOfReach && refusal !== undefined ? refusal : last
   const others = failures.filter((error) => error !== chosen).map((error) => messageOf(error))
   if (others.length === 0 || !(chosen instanceof AirgapError)) throw chosen
-  throw new AirgapError(chosen.code, chosen.message, {
-    hint: [chosen.hint, `Tried too: ${others.join('; ')}`].filter(Boolean).join(' '),
-    problems: chosen.problems,
-    cause: chosen,
-  })
+  throw chosen.with({ hint: [...chosen.hints, `Tried too: ${others.join('; ')}`], cause: chosen })
 }

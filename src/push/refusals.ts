@@ -1,13 +1,14 @@
-import { AirgapError, type ErrorCode } from '../errors.ts'
+import { AirgapError, type ErrorCode, type Answer } from '../errors.ts'
 import { shellWord } from '../text.ts'
 import { parseCosignTag } from '../oci/cosign.ts'
-import { answerOf, type RefusedAnswer } from '../registry/faults/answer.ts'
+import { answerOf } from '../registry/faults/answer.ts'
 import type { RegistryClient } from '../registry/client.ts'
 import { projectOf, type Harbor } from '../registry/vendors/harbor.ts'
 import { oneLine } from '../registry/faults/quote.ts'
 import { inParallel } from '../content/parallel.ts'
 import type { PathStyle } from './names.ts'
 import { outsideProjects, projectsOf, proxyCache } from './projects.ts'
+import type { Hint } from '../hints.ts'
 
 /** A push that a registry has refused something to. */
 export interface RefusedPush {
@@ -53,7 +54,7 @@ export async function explainRefusal(error: AirgapError, push: RefusedPush): Pro
 async function explainHarbor(
   harbor: Harbor,
   error: AirgapError,
-  answer: RefusedAnswer,
+  answer: Answer,
   push: RefusedPush,
 ): Promise<AirgapError | undefined> {
   const { registry } = push
@@ -141,15 +142,15 @@ function noProject(registry: string, missing: readonly string[]): AirgapError {
   )
 }
 
-function isSignatureTag({ path }: RefusedAnswer): boolean {
+function isSignatureTag({ path }: Answer): boolean {
   return parseCosignTag(path.slice(path.lastIndexOf('/') + 1)) !== undefined
 }
 
-function repositoryIn({ path }: RefusedAnswer): string | undefined {
+function repositoryIn({ path }: Answer): string | undefined {
   return /^\/v2\/(.+)\/(?:manifests|blobs|tags|referrers)\//.exec(path)?.[1]
 }
 
-function projectIn(answer: RefusedAnswer): string | undefined {
+function projectIn(answer: Answer): string | undefined {
   const repository = repositoryIn(answer)
   return repository === undefined ? undefined : projectOf(repository)
 }
@@ -159,7 +160,7 @@ function onlyProject(repositories: readonly string[]): string | undefined {
   return others.length === 0 ? first : undefined
 }
 
-function isBadName({ status, errors }: RefusedAnswer): boolean {
+function isBadName({ status, errors }: Answer): boolean {
   return (
     status === 400 &&
     errors.some(({ code, message }) => code === 'NAME_INVALID' || /repository name/i.test(message))
@@ -167,18 +168,14 @@ function isBadName({ status, errors }: RefusedAnswer): boolean {
 }
 
 /** Names that a registry does not take, or answers to as to what there is not. */
-function explainName(error: AirgapError, answer: RefusedAnswer, { path }: RefusedPush): AirgapError {
-  const withHint = (...hints: (string | undefined)[]): AirgapError =>
-    new AirgapError(error.code, error.message, {
-      hint: hints.filter(Boolean).join(' '),
-      problems: error.problems,
-      cause: error,
-    })
+function explainName(error: AirgapError, answer: Answer, { path }: RefusedPush): AirgapError {
+  const withHints = (...hints: (Hint | undefined)[]): AirgapError =>
+    error.with({ hint: hints.filter((hint) => hint !== undefined), cause: error })
   const codes = new Set(answer.errors.map(({ code }) => code))
   const flat =
     path === 'flat' ? undefined : '--path flat makes one part of each name (docker.io_library_nginx).'
   if (isBadName(answer)) {
-    return withHint(
+    return withHints(
       'The registry does not take this name: most likely it allows fewer path parts.',
       flat,
       '--map FROM=TO chooses names.',
@@ -194,5 +191,5 @@ function explainName(error: AirgapError, answer: RefusedAnswer, { path }: Refuse
     flat !== undefined && parts > 2
       ? `Registries that allow only few path parts answer so, too (Docker Hub: two; GitLab: two below the project): ${flat}`
       : undefined
-  return created === undefined && depth === undefined ? error : withHint(error.hint, created, depth)
+  return created === undefined && depth === undefined ? error : withHints(...error.hints, created, depth)
 }

@@ -196,8 +196,8 @@ export class RegistryClient {
         discard(answer)
         throw new AirgapError(
           'REGISTRY',
-          `cannot ${operation}: ${registry} is no registry: it answers /v2/ with ${isPage ? 'a web page' : '404 Not Found'}`,
-          { hint: NO_REGISTRY },
+          `${registry} is no registry: it answers /v2/ with ${isPage ? 'a web page' : '404 Not Found'}`,
+          { doing: operation, hint: NO_REGISTRY },
         )
       }
       if (answer.status !== 200) throw await failure(answer, answer.auth, context)

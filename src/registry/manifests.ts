@@ -5,7 +5,7 @@ import { ACCEPTED_MANIFESTS, isManifestOrIndexType } from '../oci/media-types.ts
 import { answerOf } from './faults/answer.ts'
 import type { Answer, Call } from './net/connection.ts'
 import { CAPTIVE_PAGE, damagedHint, LARGE_MANIFEST, pageText } from './faults/quote.ts'
-import type { Context } from './notices.ts'
+import { during, type Context } from './notices.ts'
 import type { Location } from './net/location.ts'
 import {
   contentEncodingOf,
@@ -19,7 +19,6 @@ import {
   readCapped,
 } from './net/http.ts'
 import { manifestRefusal } from './vendors/manifest-refusals.ts'
-import { markTransient } from './net/retry.ts'
 
 /** What a registry says about a manifest without sending it. */
 export interface ManifestInfo {
@@ -37,7 +36,7 @@ export async function resolveManifest(
   ref: string,
   signal?: AbortSignal,
 ): Promise<ManifestInfo | undefined> {
-  const context = repository.context(`resolve ${repository.refText(ref)}`)
+  const context = repository.context(`resolve ${repository.refText(ref)}`, repository.refText(ref))
   const call = readCall(repository, ref, 'HEAD', context, signal)
   const fromHeaders = await repository.connection.retrying(context, signal, async () => {
     const answer = await repository.connection.send(call)
@@ -134,7 +133,7 @@ export async function readManifest(
   ref: string,
   signal?: AbortSignal,
   {
-    context = repository.context(`fetch the manifest ${repository.refText(ref)}`),
+    context = repository.context(`fetch the manifest ${repository.refText(ref)}`, repository.refText(ref)),
     parse = parseManifest,
   }: { context?: Context; parse?: typeof parseManifest } = {},
 ): Promise<{ document: ManifestOrIndex; etag: string | undefined }> {
@@ -143,7 +142,8 @@ export async function readManifest(
   return repository.connection.retrying(context, signal, async () => {
     const answer = await repository.connection.expect([200], call)
     const tooLarge = (): AirgapError =>
-      new AirgapError('INVALID_CONTENT', `${what}: its manifest is larger than ${MAX_MANIFEST_SIZE} bytes`, {
+      new AirgapError('INVALID_CONTENT', `its manifest is larger than ${MAX_MANIFEST_SIZE} bytes`, {
+        subject: what,
         hint: LARGE_MANIFEST,
       })
     if ((contentLengthOf(answer) ?? 0) > MAX_MANIFEST_SIZE) {
@@ -156,14 +156,14 @@ export async function readManifest(
     if (mediaType === 'text/html') {
       throw new AirgapError(
         'REGISTRY',
-        `cannot ${context.operation}: ${repository.registry} answers with ${pageText(bytes.toString('utf8'))}`,
-        { hint: CAPTIVE_PAGE },
+        `${repository.registry} answers with ${pageText(bytes.toString('utf8'))}`,
+        { ...during(context), hint: CAPTIVE_PAGE },
       )
     }
     const encoding = contentEncodingOf(answer)
     if (encoding !== undefined && !isJsonObject(bytes)) throw encoded(encoding, context)
     if (isDigest(ref) && digestOf(bytes) !== ref)
-      throw markTransient(otherDigest(ref, digestOf(bytes), context), { attempts: 2 })
+      throw otherDigest(ref, digestOf(bytes), context).with({ transience: { attempts: 2 } })
     const document = parse(bytes, what, isManifestOrIndexType(mediaType) ? mediaType : undefined)
     return { document, etag: headerOf(answer, 'etag') }
   })
@@ -174,20 +174,17 @@ function isJsonObject(bytes: Uint8Array): boolean {
 }
 
 function encoded(encoding: string, { registry, operation }: Context): AirgapError {
-  return new AirgapError(
-    'CONTENT_MISMATCH',
-    `cannot ${operation}: what ${registry} sends ${encodingText(encoding)}`,
-    {
-      hint: encodingHint(registry),
-    },
-  )
+  return new AirgapError('CONTENT_MISMATCH', `what ${registry} sends ${encodingText(encoding)}`, {
+    doing: operation,
+    hint: encodingHint(registry),
+  })
 }
 
 function otherDigest(wanted: Digest, got: string, { registry, operation }: Context): AirgapError {
   return new AirgapError(
     'CONTENT_MISMATCH',
-    `cannot ${operation}: ${registry} answers with other content, ${JSON.stringify(got.slice(0, 80))} instead of ${wanted}`,
-    { hint: damagedHint(registry) },
+    `${registry} answers with other content, ${JSON.stringify(got.slice(0, 80))} instead of ${wanted}`,
+    { doing: operation, hint: damagedHint(registry) },
   )
 }
 
@@ -221,9 +218,11 @@ export async function putManifest(
   conditions: Record<string, string> = {},
 ): Promise<void> {
   const { bytes, mediaType, digest } = document
-  const context = repository.context(`put the manifest ${repository.refText(ref)}`)
+  const context = repository.context(`put the manifest ${repository.refText(ref)}`, repository.refText(ref))
   if (digestOf(bytes) !== digest || (isDigest(ref) && ref !== digest)) {
-    throw new AirgapError('INVALID_CONTENT', `cannot ${context.operation}: its bytes do not have that digest`)
+    throw new AirgapError('INVALID_CONTENT', `its bytes do not have that digest`, {
+      ...during(context),
+    })
   }
   await repository.connection.retrying(context, signal, async () => {
     const answer = await repository.connection.send({

@@ -1,3 +1,6 @@
+import type { Facts } from '../errors.ts'
+import type { Hint } from '../hints.ts'
+
 /** What a client has to tell while it works; the caller decides how, and whether, to show it. */
 export type RegistryNotice =
   | {
@@ -53,9 +56,9 @@ export type RegistryNotice =
       /** The file of the client certificate that is shown if the host asks. */
       clientCertificate?: string
     }
-  | { type: 'note'; message: string }
+  | { type: 'note'; message: string; hints?: readonly Hint[] }
   /** `clock`: it is about a host whose clock is so far behind this machine's; ahead of it where that is negative. */
-  | { type: 'warning'; message: string; clock?: { host: string; behindMs: number } }
+  | { type: 'warning'; message: string; hints?: readonly Hint[]; clock?: { host: string; behindMs: number } }
 
 export type OnNotice = (notice: RegistryNotice) => void
 
@@ -64,4 +67,11 @@ export interface Context {
   registry: string
   /** Completes "cannot …". */
   operation: string
+  /** The image or repository that it is done to, as messages name it. */
+  subject?: string
+}
+
+/** What an error knows of what was being done. */
+export function during({ operation, subject }: Context): Pick<Facts, 'doing' | 'subject'> {
+  return { doing: operation, subject }
 }

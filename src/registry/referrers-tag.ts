@@ -1,3 +1,4 @@
+import { during } from './notices.ts'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AirgapError } from '../errors.ts'
 import { digestOf, type Digest } from '../oci/digest.ts'
@@ -67,11 +68,10 @@ async function addToList(
     const error = await putList(repository, tag, bytes, found?.etag, signal)
     refused = error === undefined ? undefined : { error, list: found?.list.digest }
   }
-  throw new AirgapError(
-    'REGISTRY',
-    `cannot ${context.operation}: others write this list again and again at the same time`,
-    { hint: 'Push again when they have finished.' },
-  )
+  throw new AirgapError('REGISTRY', `others write this list again and again at the same time`, {
+    ...during(context),
+    hint: 'Push again when they have finished.',
+  })
 }
 
 interface Found {

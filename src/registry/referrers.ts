@@ -5,7 +5,7 @@ import { OCI_INDEX } from '../oci/media-types.ts'
 import type { Answer } from './net/connection.ts'
 import type { Location } from './net/location.ts'
 import { ifThere, readManifest } from './manifests.ts'
-import type { Context } from './notices.ts'
+import { during, type Context } from './notices.ts'
 import { contentTypeOf, discard, failure, headerOf, type HttpResponse, readCapped } from './net/http.ts'
 
 /** No list that we ask for has more pages; a registry that goes on and on is stopped. */
@@ -22,7 +22,7 @@ function nextPage(response: HttpResponse, context: Context): URL | undefined {
   const match = /<([^>]{0,4096})>\s*;[^,]*\brel="?next"?/i.exec(header ?? '')
   if (!match) return undefined
   const fail = (reason: string): never => {
-    throw new AirgapError('REGISTRY', `cannot ${context.operation}: ${context.registry} ${reason}`)
+    throw new AirgapError('REGISTRY', `${context.registry} ${reason}`, { ...during(context) })
   }
   if (!URL.canParse(match[1] ?? '', response.url)) return fail('names an unreadable next page')
   const next = new URL(match[1] ?? '', response.url)
@@ -54,7 +54,10 @@ export async function listReferrers(
   signal?: AbortSignal,
   onUnusable?: OnUnusable,
 ): Promise<Descriptor[]> {
-  const context = repository.context(`list what refers to ${repository.refText(parseDigest(subject))}`)
+  const context = repository.context(
+    `list what refers to ${repository.refText(parseDigest(subject))}`,
+    repository.refText(parseDigest(subject)),
+  )
   const listed = await fromRequest(repository, subject, context, signal, onUnusable)
   return listed ?? fromTag(repository, subject, context, signal, onUnusable)
 }
@@ -68,7 +71,10 @@ export async function hasReferrersList(
   subject: Digest,
   signal?: AbortSignal,
 ): Promise<boolean> {
-  const context = repository.context(`list what refers to ${repository.refText(subject)}`)
+  const context = repository.context(
+    `list what refers to ${repository.refText(subject)}`,
+    repository.refText(subject),
+  )
   return (await fromRequest(repository, subject, context, signal)) !== undefined
 }
 
@@ -107,7 +113,7 @@ async function fromRequest(
     bytes += read.size
     for (const descriptor of read.manifests) found.set(descriptor.digest, descriptor)
     const tooMuch = (what: string): AirgapError =>
-      new AirgapError('REGISTRY', `cannot ${context.operation}: ${repository.registry} lists ${what}`)
+      new AirgapError('REGISTRY', `${repository.registry} lists ${what}`, { ...during(context) })
     if (found.size > MAX_REFERRERS) throw tooMuch(`more than ${MAX_REFERRERS} of them`)
     if (bytes > MAX_LIST_BYTES) throw tooMuch(`more than ${MAX_LIST_BYTES / 1024 / 1024} MiB of them`)
     if (target !== undefined && page === MAX_PAGES) throw tooMuch(`them on more than ${MAX_PAGES} pages`)
@@ -136,10 +142,9 @@ async function readPage(
 ): Promise<{ size: number; manifests: Descriptor[] }> {
   const bytes = await readCapped(answer, MAX_MANIFEST_SIZE, context, signal)
   if (bytes === undefined) {
-    throw new AirgapError(
-      'INVALID_CONTENT',
-      `cannot ${context.operation}: the answer is larger than ${MAX_MANIFEST_SIZE} bytes`,
-    )
+    throw new AirgapError('INVALID_CONTENT', `the answer is larger than ${MAX_MANIFEST_SIZE} bytes`, {
+      ...during(context),
+    })
   }
   const what = `the answer of ${context.registry} to "${context.operation}"`
   const document = parseReferrersList(bytes, what, undefined, onUnusable)
@@ -183,10 +188,9 @@ async function fromTag(
   const index = found?.document
   if (index?.kind !== 'index' || index.digest === subject) return []
   if (index.manifests.length > MAX_REFERRERS) {
-    throw new AirgapError(
-      'REGISTRY',
-      `cannot ${context.operation}: ${repository.registry} lists more than ${MAX_REFERRERS} of them`,
-    )
+    throw new AirgapError('REGISTRY', `${repository.registry} lists more than ${MAX_REFERRERS} of them`, {
+      ...during(context),
+    })
   }
   return [...new Map(index.manifests.map((one) => [one.digest, listedOnly(one)])).values()]
 }

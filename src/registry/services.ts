@@ -5,7 +5,7 @@ import { readSaid } from './faults/quote.ts'
 import { isListed, isLoopbackHost, printableUrl } from './net/hosts.ts'
 import { contentTypeOf, discard, headerOf, readCapped, type HttpResponse } from './net/http.ts'
 import { parseRetryAfter } from './net/throttle/retry-after.ts'
-import { DEFAULT_RETRY, markTransient, transienceOf, withRetry } from './net/retry.ts'
+import { DEFAULT_RETRY, withRetry } from './net/retry.ts'
 import type { Transport } from './net/transport.ts'
 import type { AskService, ServiceRequest } from '../trust/keyless/service.ts'
 import { pressureOf, type NetworkOptions } from './options.ts'
@@ -147,11 +147,8 @@ const NOT_THERE =
 /** The words of the registries' transport, with a hint that fits. */
 function unreachable(error: unknown, { url }: ServiceRequest): unknown {
   if (!(error instanceof AirgapError) || error.code !== 'NETWORK') return error
-  const { code, message, cause } = error
   const hint = `This machine has to reach ${url.host}: look at its name, at firewalls, and at the proxy (HTTPS_PROXY, NO_PROXY).`
-  const told = new AirgapError(code, message, { hint, cause })
-  const transience = transienceOf(error)
-  return transience ? markTransient(told, transience) : told
+  return error.with({ hint })
 }
 
 async function statusFault(response: HttpResponse, request: ServiceRequest): Promise<AirgapError> {
@@ -174,7 +171,7 @@ async function statusFault(response: HttpResponse, request: ServiceRequest): Pro
   const retryAfterMs = parseRetryAfter(headerOf(response, 'retry-after'), {
     date: headerOf(response, 'date'),
   })
-  return response.blame(markTransient(error, { retryAfterMs }))
+  return response.blame(error.with({ transience: { retryAfterMs } }))
 }
 
 async function beginningOf({ chunks, secrets }: HttpResponse): Promise<Buffer> {

@@ -74,7 +74,7 @@ async function work(): Promise<void> {
 
 function replyTo(error: unknown): TufReply {
   const ours = failure ?? (error instanceof AirgapError ? error : undefined)
-  if (ours) return { type: 'failed', code: ours.code, message: ours.message, hint: ours.hint }
+  if (ours) return { type: 'failed', code: ours.code, message: ours.message, hints: ours.hints }
   const cause = causeOf(error)
   const name = cause instanceof Error ? cause.constructor.name : ''
   return { type: 'unverified', name, message: messageOf(cause) }

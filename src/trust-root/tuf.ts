@@ -4,6 +4,7 @@ import { startThread } from '../threads.ts'
 import type { Run } from '../content/run.ts'
 import type { TransferEvent } from '../content/events.ts'
 import type { NetworkOptions, RegistryAccess } from '../registry/options.ts'
+import type { Hint } from '../hints.ts'
 
 /** What the thread is given that fetches from a TUF repository. */
 export interface TufTask {
@@ -20,7 +21,7 @@ export type TufReply =
   | { type: 'event'; event: TransferEvent }
   | { type: 'done' }
   /** Something that could not be had, or anything else that is an error of ours. */
-  | { type: 'failed'; code: ErrorCode; message: string; hint: string | undefined }
+  | { type: 'failed'; code: ErrorCode; message: string; hints: readonly Hint[] }
   /** What was had does not verify. */
   | { type: 'unverified'; name: string; message: string }
 
@@ -74,7 +75,7 @@ function asError(
   reply: Extract<TufReply, { type: 'failed' | 'unverified' }>,
   { mirror }: TufTask,
 ): AirgapError {
-  if (reply.type === 'failed') return new AirgapError(reply.code, reply.message, { hint: reply.hint })
+  if (reply.type === 'failed') return new AirgapError(reply.code, reply.message, { hint: reply.hints })
   const { name, message } = reply
   const hint =
     name === 'ExpiredMetadataError'

@@ -125,10 +125,7 @@ async function byPolicy(
     return verdictOf(image, 'policy', record)
   } catch (error) {
     if (!(error instanceof AirgapError) || error.code !== 'UPSTREAM_NOT_VERIFIED') throw error
-    const reason = error.message.startsWith(`${image.source}: `)
-      ? error.message.slice(image.source.length + 2)
-      : error.message
-    return { image: image.source, state: 'failed', basis: 'policy', reason: reasonOf(reason) }
+    return { image: image.source, state: 'failed', basis: 'policy', reason: reasonOf(error.reason) }
   }
 }
 

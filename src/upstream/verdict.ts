@@ -27,8 +27,9 @@ export function notVerified(image: ImageEntry, rule: UpstreamRule, reasons: read
   const by = rule.demand.kind === 'signature' ? describeSigners(rule.demand.by) : ''
   return new AirgapError(
     'UPSTREAM_NOT_VERIFIED',
-    `${image.source}: its upstream's signature was not verified: ${reasonText(image, reasons)}`,
+    `its upstream's signature was not verified: ${reasonText(image, reasons)}`,
     {
+      subject: image.source,
       hint: `The rule ${rule.pattern} (${rule.place}) wants one by ${by}. If that is no longer right, or the image is known to be unsigned, change the policy (a rule before it with skip: REASON); --skip-failed does not reach this.`,
     },
   )
@@ -36,13 +37,10 @@ export function notVerified(image: ImageEntry, rule: UpstreamRule, reasons: read
 
 /** The error of an image that a policy says nothing about. */
 export function noRule({ source }: ImageEntry): AirgapError {
-  return new AirgapError(
-    'UPSTREAM_NOT_VERIFIED',
-    `${source}: no rule of the upstream policy is for this image`,
-    {
-      hint: "Add a rule that says who signs it, or one with skip: REASON. A last rule with the pattern '*' and skip: REASON lets everything else pass, and that is recorded.",
-    },
-  )
+  return new AirgapError('UPSTREAM_NOT_VERIFIED', `no rule of the upstream policy is for this image`, {
+    subject: source,
+    hint: "Add a rule that says who signs it, or one with skip: REASON. A last rule with the pattern '*' and skip: REASON lets everything else pass, and that is recorded.",
+  })
 }
 
 /** What came of an image's upstream when a bundle was checked: without a network, from the bundle's content alone. */

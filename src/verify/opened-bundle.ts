@@ -2,7 +2,7 @@ import type { Checksums } from '../bundle/checksums.ts'
 import type { BundleDescription, ImageEntry } from '../bundle/description.ts'
 import { digestOfBlobName } from '../bundle/names.ts'
 import { isCutOff, type BundleEntry, type BundleReader } from '../bundle/reader.ts'
-import { AirgapError, withHint, type Problem } from '../errors.ts'
+import { AirgapError, problemOf, type Problem } from '../errors.ts'
 import { digestOf, type Digest } from '../oci/digest.ts'
 import { MAX_MANIFEST_SIZE, parseManifest, type ManifestOrIndex } from '../oci/manifest.ts'
 import { blobName } from '../bundle/names.ts'
@@ -155,7 +155,7 @@ export async function readDocument(
   const bytes = await reader.read(entry, MAX_MANIFEST_SIZE)
   const actual = digestOf(bytes)
   if (actual !== digest)
-    throw new AirgapError('INVALID_CONTENT', `${name}: ${alteredMessage(actual, digest)}`)
+    throw new AirgapError('INVALID_CONTENT', alteredMessage(actual, digest), { subject: name })
   return parseManifest(bytes, name, mediaType)
 }
 
@@ -169,7 +169,7 @@ export function asProblem(entry: string, error: unknown): Problem {
     error instanceof AirgapError &&
     (error.code === 'INVALID_CONTENT' || error.code === 'UNSUPPORTED_CONTENT')
   ) {
-    return { entry, message: withHint(error), ...(isCutOff(error) ? { kind: 'cut-off' } : {}) }
+    return { ...problemOf(entry, error), ...(isCutOff(error) ? { kind: 'cut-off' } : {}) }
   }
   throw error
 }

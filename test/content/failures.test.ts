@@ -5,51 +5,61 @@ import { allFailed, groupAlike, type ImageFailure } from '../../src/content/fail
 const digest = (n: number): string => `sha256:${String(n).padStart(64, '0')}`
 const target = 'r.example/m/team/app'
 
-function failures(message: (n: number) => string, hint?: string): ImageFailure[] {
+function failures(reason: (n: number) => string): ImageFailure[] {
   return Array.from({ length: 9 }, (_, i) => ({
     source: 's.example/team/app:1',
     part: `blob ${i}`,
-    error: new AirgapError('REGISTRY', message(i), { hint }),
+    error: new AirgapError('REGISTRY', reason(i), {
+      doing: `upload the blob ${digest(i)} to ${target}`,
+      subject: target,
+      origin: { host: 'r.example', registry: 'r.example', status: 500, isOfHost: false },
+    }),
   }))
 }
 
-test('parts that fail alike but for digests, sessions and moments are one problem, with a few of them named', () => {
+test('parts that fail by the same answer of a host are one problem, with a few of them named', () => {
   const session = (n: number): string => `a09038f2-f157-4668-a9a5-07155590b1${n}0`
-  const all = failures(
-    (n) =>
-      `cannot upload the blob ${digest(n)} to ${target}: no space left: write /${session(n)}/data; it was given up at 08:51:1${n}`,
-  )
+  const all = failures((n) => `no space left: write /${session(n)}/data`)
   const { problems } = allFailed(groupAlike(all), 'nothing')
   // A single kind of failure is the error itself.
   expect(problems).toEqual([])
   const other: ImageFailure = { ...all[0]!, source: 's.example/team/other:1' }
   const error = allFailed(groupAlike([...all, other]), 'nothing')
   expect(error.problems.map(({ message }) => message.split(': no space')[0])).toEqual([
-    `blob 0, blob 1, blob 2, blob 3, blob 4 and 4 more: cannot upload to ${target}`,
-    `blob 0: cannot upload to ${target}`,
+    `blob 0, blob 1, blob 2, blob 3, blob 4 and 4 more: ${target}`,
+    `blob 0: ${target}`,
   ])
 })
 
+test('parts that fail by another answer, or without a host by another reason, stay apart', () => {
+  const [first, second] = failures(() => 'no space left')
+  const error = second!.error.with({ origin: { ...second!.error.origin!, status: 403 } })
+  expect(groupAlike([first!, { ...second!, error }])).toHaveLength(2)
+  const local = (reason: string): ImageFailure => ({
+    source: 'a',
+    part: reason,
+    error: new AirgapError('NETWORK', reason),
+  })
+  expect(groupAlike([local('one'), local('two')])).toHaveLength(2)
+})
+
 test('a problem names its image once, and another place by its own name', () => {
-  const messageOf = (source: string, message: string, part?: string): string | undefined => {
-    const error = new AirgapError('NOT_FOUND', message)
+  const messageOf = (source: string, subject: string, part?: string): string | undefined => {
+    const doing = `fetch something of ${subject}`
+    const error = new AirgapError('NOT_FOUND', 'gone', { doing, subject })
     const one: ImageFailure = { source, error, ...(part === undefined ? {} : { part }) }
     return allFailed([one, one], 'all').problems[0]?.message
   }
   const image = 'r.example:5000/team/app:1.0'
-  expect(messageOf(image, `cannot fetch the manifest ${image}: not there`)).toBe('not there')
+  expect(messageOf(image, image)).toBe('gone')
   const pinned = `r.example:5000/team/app@${digest(1)}`
-  expect(messageOf(pinned, `cannot fetch the manifest ${pinned}: gone`)).toBe('gone')
+  expect(messageOf(pinned, pinned)).toBe('gone')
   // By another digest it may be one platform of it that is gone.
-  const part = `cannot fetch the manifest ${pinned}: gone`
-  expect(messageOf(image, part)).toBe(part)
-  expect(
-    messageOf(image, `cannot fetch the blob ${digest(1)} of r.example:5000/team/app: gone`, 'blob 1'),
-  ).toBe('blob 1: gone')
-  const elsewhere = 'cannot fetch the manifest mirror.example/team/app:1.0: not there'
-  expect(messageOf(image, elsewhere)).toBe(elsewhere)
-  const longer = 'cannot fetch the manifest r.example:5000/team/application:1.0: not there'
-  expect(messageOf(image, longer)).toBe(longer)
+  expect(messageOf(image, pinned)).toBe(`${pinned}: gone`)
+  expect(messageOf(image, 'r.example:5000/team/app', 'blob 1')).toBe('blob 1: gone')
+  expect(messageOf(image, 'mirror.example/team/app:1.0')).toBe('mirror.example/team/app:1.0: gone')
+  const longer = 'r.example:5000/team/application:1.0'
+  expect(messageOf(image, longer)).toBe(`${longer}: gone`)
 })
 
 test('where hints differ, each says which images it is for', () => {

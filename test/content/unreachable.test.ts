@@ -1,6 +1,6 @@
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { AirgapError } from '../../src/errors.ts'
-import { markTransient } from '../../src/registry/net/retry.ts'
+
 import { Unreachable } from '../../src/content/failures.ts'
 
 /** Things that cannot be had, one after the other, so many milliseconds apart. */
@@ -67,7 +67,7 @@ test('a short break, a success or another answer in between is no reason', async
 test('one whose every answer is a fault of its own is given up, too', async () => {
   const clock = world()
   const unreachable = new Unreachable()
-  const fault = markTransient(new AirgapError('REGISTRY', 'r.test answers 500'))
+  const fault = new AirgapError('REGISTRY', 'r.test answers 500').with({ transience: {} })
   let last: unknown
   for (let i = 0; i < 20; i++) {
     await unreachable

@@ -1,8 +1,7 @@
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { AirgapError } from '../../src/errors.ts'
+import { AirgapError, type Answer } from '../../src/errors.ts'
 import type { Digest } from '../../src/oci/digest.ts'
-import { noteAnswer } from '../../src/registry/faults/answer.ts'
 import type { TransferEvent } from '../../src/content/events.ts'
 import type { PushPlan } from '../../src/push/plan.ts'
 import { startRegistry, type EmbeddedRegistry } from '../support/registry/registry.ts'
@@ -109,15 +108,14 @@ test('a registry that complains though it has everything is not asked twice', as
     for (const { repository } of plan.manifests) {
       repository.putManifest = (ref) => {
         puts.push(`${repository.name}@${ref}`)
-        const answer = Buffer.from('{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN"}]}')
-        return Promise.reject(
-          noteAnswer(new AirgapError('REGISTRY', 'refused'), {
-            status: 400,
-            body: answer,
-            path: '/',
-            auth: 'none',
-          }),
-        )
+        const answer: Answer = {
+          status: 400,
+          errors: [{ code: 'MANIFEST_BLOB_UNKNOWN', message: '' }],
+          text: '',
+          path: '/',
+          auth: 'none',
+        }
+        return Promise.reject(new AirgapError('REGISTRY', 'refused', { answer }))
       }
     }
   }

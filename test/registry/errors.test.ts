@@ -1,7 +1,7 @@
 import { expect, test, vi } from 'vitest'
-import type { ErrorCode } from '../../src/errors.ts'
+import { type ErrorCode, transienceOf } from '../../src/errors.ts'
 import { transportError } from '../../src/registry/faults/transport.ts'
-import { transienceOf } from '../../src/registry/net/retry.ts'
+
 import {
   failureOf,
   json,

@@ -3,6 +3,7 @@ import { redacted } from '../../text.ts'
 import { escapeForeign, jsonLine } from './format.ts'
 import type { GlobalOptions, LogFormat } from '../input/global-flags.ts'
 import { formatError } from '../words/format-error.ts'
+import { hintOf, problemsOf } from '../words/hints.ts'
 import type { LogLine } from './shapes/log-line.ts'
 import { isTerminal, LiveLine, type Screen } from './terminal.ts'
 import { fitted } from './wrap.ts'
@@ -59,7 +60,9 @@ export class Log {
 
   /** Why the command failed. */
   error(error: AirgapError): void {
-    const { code, exitCode, message, hint, problems, cause } = error
+    const { code, exitCode, message, cause } = error
+    const hint = hintOf(error)
+    const problems = problemsOf(error)
     const stack = code === 'INTERNAL' && cause instanceof Error ? redacted(cause.stack ?? '') : undefined
     const entry: LogEntry = {
       level: 'error',

@@ -4,6 +4,7 @@ import { limitAdvice } from '../../registry/net/throttle/quota.ts'
 import { formatDuration } from '../../bytes.ts'
 import { escapeLine } from './format.ts'
 import type { LogEntry } from './log.ts'
+import { messageWith } from '../words/hints.ts'
 
 /**
  * What a registry client tells, as a line of the log and as text for people.
@@ -60,9 +61,9 @@ function describe(notice: RegistryNotice, now: number): LogEntry {
       return { level: 'info', event, message: wayText(notice), ...facts }
     }
     case 'note':
-      return { level: 'info', event: 'note', message: notice.message }
+      return { level: 'info', event: 'note', message: messageWith(notice.message, notice.hints) }
     case 'warning':
-      return { level: 'warning', event: 'warning', message: notice.message }
+      return { level: 'warning', event: 'warning', message: messageWith(notice.message, notice.hints) }
   }
 }
 

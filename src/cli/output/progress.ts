@@ -6,6 +6,7 @@ import { noticeLine } from './notices.ts'
 import { type Done, type ProgressSnapshot, ProgressState } from './progress-state.ts'
 import { mirrorLine } from './render-images.ts'
 import type { LiveLine } from './terminal.ts'
+import { messageWith } from '../words/hints.ts'
 
 const DOING: Record<Phase, string> = {
   resolve: 'Resolving',
@@ -129,7 +130,7 @@ export class Progress {
         this.#failed(event)
         break
       case 'warning':
-        this.#warning(event.message)
+        this.#warning(messageWith(event.message, event.hints))
         break
       case 'registry':
         this.#notice(event.notice)

@@ -146,10 +146,9 @@ export function withUnfinished(error: unknown, unfinished: UnfinishedPack | unde
   if (!unfinished || !(error instanceof AirgapError)) return error
   const { file, bytes, total } = unfinished
   const left = `${formatBytes(bytes)} of ${formatBytes(total)} are in ${file}; the same command goes on from there.`
-  const { code, message, hint, problems, cause } = error
   // What is said of an interruption in general is said better here.
-  const before = code === 'INTERRUPTED' || hint === undefined ? '' : `${hint}\n`
-  return new AirgapError(code, message, { hint: `${before}${left}`, problems, cause: cause ?? error })
+  const before = error.code === 'INTERRUPTED' ? [] : error.hints
+  return error.with({ hint: [...before, `\n${left}`], cause: error.cause ?? error })
 }
 
 /** Where credentials are kept, as `--json` prints it: exactly one of the two. */

@@ -68,10 +68,7 @@ export async function keepReport(
     throw new AirgapError(
       error.code,
       `${subject}, but the report of that was not written: ${error.message}`,
-      {
-        hint: error.hint,
-        cause: error,
-      },
+      { hint: error.hints, cause: error },
     )
   }
 }

@@ -4,6 +4,7 @@ import { redacted } from '../../text.ts'
 import { escapeForeign, escapeLine } from '../output/format.ts'
 import { styler } from '../output/terminal.ts'
 import { fitted } from '../output/wrap.ts'
+import { hintOf, problemsOf } from './hints.ts'
 
 /** So many problems are printed; `--json` has all of them. */
 const MAX_PRINTED = 50
@@ -16,7 +17,7 @@ export function formatError(error: AirgapError): string {
   const lines = [
     fit(`Error: ${escapeForeign(error.message)}`).replace('Error:', () => style(['red', 'bold'], 'Error:')),
   ]
-  for (const problem of error.problems.slice(0, MAX_PRINTED)) {
+  for (const problem of problemsOf(error).slice(0, MAX_PRINTED)) {
     // A blob's digest alone: with its folder it would not fit into a line.
     const entry = escapeLine(digestOfBlobName(problem.entry) ?? problem.entry)
     const text = fit(`${entry}: ${escapeLine(problem.message)}`, 4)
@@ -24,7 +25,8 @@ export function formatError(error: AirgapError): string {
   }
   const left = error.problems.length - MAX_PRINTED
   if (left > 0) lines.push(`  … and ${left} more; --json lists all`)
-  if (error.hint !== undefined) lines.push(fit(escapeForeign(error.hint)))
+  const hint = hintOf(error)
+  if (hint !== undefined) lines.push(fit(escapeForeign(hint)))
   if (error.code === 'INTERNAL' && error.cause instanceof Error && error.cause.stack) {
     lines.push(escapeForeign(redacted(error.cause.stack)))
   }

@@ -2,6 +2,7 @@ import { AirgapError, messageOf } from '../../errors.ts'
 import { jsonText } from '../output/format.ts'
 import { log } from '../output/log.ts'
 import type { ErrorDocument } from '../output/shapes/error.ts'
+import { hintOf, problemsOf } from './hints.ts'
 import { isParserError, usageError } from './usage-error.ts'
 
 /**
@@ -33,8 +34,8 @@ function errorDocument(error: AirgapError): ErrorDocument {
     error: {
       code: error.code,
       message: error.message,
-      ...(error.hint === undefined ? {} : { hint: error.hint }),
-      ...(error.problems.length === 0 ? {} : { problems: error.problems }),
+      hint: hintOf(error),
+      ...(error.problems.length === 0 ? {} : { problems: problemsOf(error) }),
     },
   }
 }

@@ -76,7 +76,7 @@ function placesOfAll(mirrors: Mirrors, images: readonly Reference[]) {
   if (last === undefined) return found
   if (problems.length === 1) throw last
   throw new AirgapError(last.code, `${problems.length} images must not be read`, {
-    hint: last.hint,
+    hint: last.hints,
     problems,
   })
 }

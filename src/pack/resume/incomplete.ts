@@ -1,5 +1,5 @@
 import type { ImageEntry } from '../../bundle/description.ts'
-import { AirgapError } from '../../errors.ts'
+import type { AirgapError } from '../../errors.ts'
 import { shortHex } from '../../oci/digest.ts'
 import {
   allFailed,
@@ -56,8 +56,7 @@ export function brokenOff(error: unknown, blob: BlobToFetch, images: readonly Im
     'What was written is not a whole bundle. To go on without the images that need this blob, add to the command:',
     ...excludeFlags(blob.images.map(({ source }) => source)),
   ]
-  const hint = [...(error.hint === undefined ? [] : [error.hint]), ...ways].join('\n')
-  return new AirgapError(error.code, error.message, { hint, problems: error.problems, cause: error })
+  return error.with({ hint: [...error.hints, ...ways.map((way) => `\n${way}`)], cause: error })
 }
 
 /** A blob of an image, for messages. */

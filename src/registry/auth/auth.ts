@@ -8,7 +8,7 @@ import { authorityOf } from '../net/hosts.ts'
 import type { AuthState } from '../faults/answer.ts'
 import type { Context } from '../notices.ts'
 import type { RealmRules } from './realm.ts'
-import { markTransient, transienceOf } from '../net/retry.ts'
+
 import { type Actions, grantsIn, grantsOf, mergeScopes, takeIn } from './scopes.ts'
 import { basicHeader, fetchToken, type Token, type TokenRequest } from './token.ts'
 import { type TokenEntry, TokenGroup } from './token-group.ts'
@@ -242,7 +242,7 @@ export class Authenticator {
         return { entry: askFor(to, scopes, asked, group), fresh: true }
       })
       const { value, issuedAt } = await entry.token.catch((error: unknown) => {
-        throw inWordsOf(request.context, entry.context, error)
+        throw inWordsOf(request.context, error)
       })
       if (fresh || turn === MOST_TURNS || takeIn(entry.grants, scopes)) {
         const state: AuthState =
@@ -267,18 +267,9 @@ export class Authenticator {
 }
 
 /** Several wait for one token; each is told of its failure in terms of what it was for. */
-function inWordsOf({ operation }: Context, { operation: first }: Context, error: unknown): unknown {
-  const prefix = `cannot ${first}: `
-  if (!(error instanceof AirgapError) || first === operation || !error.message.startsWith(prefix))
-    return error
-  const { code, message, hint, problems } = error
-  const own = new AirgapError(code, `cannot ${operation}: ${message.slice(prefix.length)}`, {
-    hint,
-    problems,
-    cause: error,
-  })
-  const transience = transienceOf(error)
-  return transience ? markTransient(own, transience) : own
+function inWordsOf({ operation }: Context, error: unknown): unknown {
+  if (!(error instanceof AirgapError) || error.doing === undefined || error.doing === operation) return error
+  return error.with({ doing: operation, cause: error })
 }
 
 /** Refusals, and what is answered before anybody has looked at a token. */

@@ -2,7 +2,7 @@ import { AirgapError } from '../../errors.ts'
 import { shellWord } from '../../text.ts'
 import type { Endpoint } from '../endpoint.ts'
 import { isListed, isLoopbackHost, printableUrl } from '../net/hosts.ts'
-import type { Context } from '../notices.ts'
+import { during, type Context } from '../notices.ts'
 import { leadsInside, type ReachRules } from '../net/reach.ts'
 
 export interface RealmRules extends ReachRules {
@@ -31,8 +31,8 @@ export async function checkRealm(
   const refuse = (reason: string, hint?: string): never => {
     throw new AirgapError(
       'CREDENTIALS',
-      `cannot ${context.operation}: ${endpoint.registry} names the token service ${printableUrl(realm)}, ${reason}`,
-      { hint },
+      `${endpoint.registry} names the token service ${printableUrl(realm)}, ${reason}`,
+      { ...during(context), hint },
     )
   }
   if (realm.protocol !== 'https:' && realm.protocol !== 'http:') refuse('which is not a web address')

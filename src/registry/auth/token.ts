@@ -3,7 +3,7 @@ import { AirgapError } from '../../errors.ts'
 import { accountOf, type Credentials } from './credentials.ts'
 import type { Endpoint } from '../endpoint.ts'
 import type { AuthState } from '../faults/answer.ts'
-import type { Context } from '../notices.ts'
+import { during, type Context } from '../notices.ts'
 import { issuedAtOf } from '../faults/clock.ts'
 import { TOKEN_SERVICE } from '../faults/quote.ts'
 import { parseHttpDate } from '../net/throttle/retry-after.ts'
@@ -65,11 +65,10 @@ export async function fetchToken(
   try {
     realm = new URL(request.realm, endpoint.url)
   } catch {
-    throw new AirgapError(
-      'REGISTRY',
-      `cannot ${context.operation}: ${endpoint.registry} names an unreadable token realm`,
-      { hint: TOKEN_SERVICE },
-    )
+    throw new AirgapError('REGISTRY', `${endpoint.registry} names an unreadable token realm`, {
+      ...during(context),
+      hint: TOKEN_SERVICE,
+    })
   }
   await checkRealm(realm, endpoint, rules, context)
   const [first = [], ...others] = request.choices
@@ -144,11 +143,10 @@ async function readToken(request: TokenRequest, response: HttpResponse): Promise
     )
   }
   const fail = (reason: string): never => {
-    throw new AirgapError(
-      'REGISTRY',
-      `cannot ${context.operation}: the token service of ${endpoint.registry} ${reason}`,
-      { hint: TOKEN_SERVICE },
-    )
+    throw new AirgapError('REGISTRY', `the token service of ${endpoint.registry} ${reason}`, {
+      ...during(context),
+      hint: TOKEN_SERVICE,
+    })
   }
   const bytes = await readCapped(response, MAX_TOKEN_ANSWER, context)
   if (bytes === undefined) return fail(`answers with more than ${MAX_TOKEN_ANSWER} bytes`)

@@ -1,6 +1,6 @@
 import { AirgapError } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
-import type { Context } from '../notices.ts'
+import { during, type Context } from '../notices.ts'
 import type { Location } from '../net/location.ts'
 import {
   contentEncodingOf,
@@ -20,6 +20,8 @@ export interface BlobStream {
   /** Content-Encoding, where the server states one. */
   encoding: string | undefined
   body: AsyncIterable<Uint8Array>
+  /** Says of an error made of its end where it came from. */
+  blame: (error: AirgapError) => AirgapError
   /** Gives it up. */
   cancel(): void
 }
@@ -109,7 +111,8 @@ export async function openRanged(
   discard(response)
   throw new AirgapError(
     'REGISTRY',
-    `cannot ${context.operation}: ${response.url.host} answers ${response.status} to a request for the whole`,
+    `${response.url.host} answers ${response.status} to a request for the whole`,
+    { ...during(context) },
   )
 }
 
@@ -130,7 +133,7 @@ function whole(response: HttpResponse): BlobStream {
 }
 
 function streamOf(response: HttpResponse, start: number, total: number | undefined): BlobStream {
-  const { body, chunks } = response
+  const { body, chunks, blame } = response
   const encoding = contentEncodingOf(response)
-  return { start, total, encoding, body: chunks, cancel: () => void body.destroy() }
+  return { start, total, encoding, body: chunks, blame, cancel: () => void body.destroy() }
 }

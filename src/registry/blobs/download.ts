@@ -5,10 +5,10 @@ import type { Shared } from '../net/connection.ts'
 import { encodingHint, encodingText, failure, type HttpResponse } from '../net/http.ts'
 import { damagedHint } from '../faults/quote.ts'
 import { transportError } from '../faults/transport.ts'
-import type { Context } from '../notices.ts'
+import { during, type Context } from '../notices.ts'
 import { type Repository, slowLast } from '../repository.ts'
 import { LEAST_RATE_AMONG_OTHERS } from '../net/throttle/slowness.ts'
-import { isStall, markTransient, throwIfAborted, withRetry } from '../net/retry.ts'
+import { isStall, throwIfAborted, withRetry } from '../net/retry.ts'
 import { type Begun, type BlobSink, Intake } from './intake.ts'
 import { hostOf, printableUrl } from '../net/hosts.ts'
 import { leadsInside } from '../net/reach.ts'
@@ -107,7 +107,7 @@ function summary(failures: { problem: Problem; error: AirgapError }[], descripto
   }
   if (failures.length === 1) return last
   return new AirgapError(last.code, `${last.message} (the last of ${failures.length} sources tried)`, {
-    hint: last.hint,
+    hint: last.hints,
     problems: failures.map(({ problem }) => problem),
     cause: last,
   })
@@ -178,12 +178,9 @@ class Download {
       stream.cancel()
     }
     if (this.#position < size) {
-      throw markTransient(
-        new AirgapError(
-          'NETWORK',
-          `cannot ${origin.context.operation}: ${origin.host} ended after ${this.#position} of ${size} bytes`,
-        ),
-      )
+      throw new AirgapError('NETWORK', `${origin.host} ended after ${this.#position} of ${size} bytes`, {
+        ...during(origin.context),
+      }).with({ transience: {} })
     }
   }
 
@@ -194,7 +191,8 @@ class Download {
     } catch (error) {
       if (this.#position === this.#descriptor.size && this.#options.signal?.aborted !== true) return
       const { stallTimeoutMs: stallMs } = this.#options.client.shared.transport
-      throw transportError(error, origin.context, origin.host, this.#options.signal, { stallMs })
+      const fault = transportError(error, origin.context, origin.host, this.#options.signal, { stallMs })
+      throw stream.blame(fault)
     }
   }
 
@@ -221,12 +219,12 @@ class Download {
       const message = `cannot ${operation}: with what was there of it, its bytes have the digest ${actual}`
       const error = new AirgapError('CONTENT_MISMATCH', message)
       await this.#restart(error)
-      throw markTransient(error)
+      throw error.with({ transience: {} })
     }
     const error = this.#mismatch(origin, `its bytes have the digest ${actual}`)
     await this.#restart(error)
     this.#wrongDigests++
-    throw this.#wrongDigests < WRONG_DIGESTS_PER_SOURCE ? markTransient(error) : error
+    throw this.#wrongDigests < WRONG_DIGESTS_PER_SOURCE ? error.with({ transience: {} }) : error
   }
 
   async #write(written: Promise<void>): Promise<void> {
@@ -252,13 +250,13 @@ class Download {
 
   #mismatch(origin: Origin, reason: string): AirgapError {
     if (this.#encoding !== undefined) {
-      return new AirgapError(
-        'CONTENT_MISMATCH',
-        `cannot ${origin.context.operation}: ${reason}; it ${encodingText(this.#encoding)}`,
-        { hint: encodingHint(origin.host) },
-      )
+      return new AirgapError('CONTENT_MISMATCH', `${reason}; it ${encodingText(this.#encoding)}`, {
+        ...during(origin.context),
+        hint: encodingHint(origin.host),
+      })
     }
-    return new AirgapError('CONTENT_MISMATCH', `cannot ${origin.context.operation}: ${reason}`, {
+    return new AirgapError('CONTENT_MISMATCH', reason, {
+      ...during(origin.context),
       hint: damagedHint(origin.host),
     })
   }
@@ -268,7 +266,11 @@ function fromRepository(source: Repository, { digest }: Pick<Descriptor, 'digest
   return {
     name: source.name,
     host: source.registry,
-    context: { registry: source.registry, operation: `fetch the blob ${digest} of ${source.name}` },
+    context: {
+      registry: source.registry,
+      operation: `fetch the blob ${digest} of ${source.name}`,
+      subject: source.name,
+    },
     open: (offset, signal, leastRate) => source.openBlob(digest, offset, signal, leastRate),
     onPassedOver: source.onPassedOver,
   }

@@ -1,40 +1,14 @@
-import type { ErrorCode, Refusal } from '../../errors.ts'
+import { AirgapError, type Answer, type ErrorCode, type Refusal } from '../../errors.ts'
 import { entriesIn } from './quote.ts'
 
-/** What a registry has answered that became an error: for those who can make more of it than its text. */
-export interface RefusedAnswer {
-  status: number
-  /** The registry's codes and messages, at most ten (distribution-spec § Error Codes). */
-  errors: { code: string; message: string }[]
-  /** The body as text, as far as it was read. Foreign: not to be shown as it is. */
-  text: string
-  /** Of the URL that was asked for. */
-  path: string
-  /** With what the request went out. */
-  auth: AuthState['kind']
+/** @param body of the answer, as far as it was read. */
+export function answerFrom(body: Uint8Array, about: Pick<Answer, 'status' | 'path' | 'auth'>): Answer {
+  return { ...about, errors: errorsIn(body), text: Buffer.from(body).toString('utf8') }
 }
 
-const answers = new WeakMap<Error, RefusedAnswer>()
-const MAX_CAUSES = 5
-
-/** Remembers the answer behind an error. Returns the error. */
-export function noteAnswer<E extends Error>(
-  error: E,
-  { body, ...answer }: Omit<RefusedAnswer, 'errors' | 'text'> & { body: Uint8Array },
-): E {
-  answers.set(error, { ...answer, errors: errorsIn(body), text: Buffer.from(body).toString('utf8') })
-  return error
-}
-
-/** What {@link noteAnswer} remembered of an error or of one that has caused it. */
-export function answerOf(error: unknown): RefusedAnswer | undefined {
-  let current = error
-  for (let depth = 0; depth < MAX_CAUSES && current instanceof Error; depth++) {
-    const found = answers.get(current)
-    if (found) return found
-    current = current.cause
-  }
-  return undefined
+/** What a registry has answered that became this error or its cause. */
+export function answerOf(error: unknown): Answer | undefined {
+  return error instanceof AirgapError ? error.answer : undefined
 }
 
 /** The codes of the answer behind an error. */
@@ -107,6 +81,8 @@ export interface Meaning {
   /** In plain words; the message goes on with who answered what. Empty when there is nothing to say. */
   cause: string
   hint?: string | undefined
+  /** There is no such tag or digest. */
+  isTagMissing?: boolean
   /** Asking again changes nothing, though the status may look as if it could. */
   refusal?: Refusal
 }

@@ -233,6 +233,7 @@ function notFound({ isWrite, redirectedTo }: FailedAnswer, { codes, isPage, word
     return {
       code: 'NOT_FOUND',
       cause: NO_SUCH_TAG,
+      isTagMissing: true,
       hint: 'Look at the spelling of name and tag; what a lock has pinned may have been deleted since.',
     }
   }

@@ -1,8 +1,8 @@
 import { STATUS_CODES } from 'node:http'
 import { AirgapError } from '../../errors.ts'
-import type { Context } from '../notices.ts'
+import { during, type Context } from '../notices.ts'
 import { parseRetryAfter } from '../net/throttle/retry-after.ts'
-import { markTransient } from '../net/retry.ts'
+
 import type { FailedAnswer } from './answer.ts'
 import { meaningOf } from './meaning.ts'
 import { readSaid } from './quote.ts'
@@ -16,22 +16,25 @@ import { readSaid } from './quote.ts'
 export function statusError(answer: FailedAnswer, context: Context): AirgapError {
   const { status, redirectedTo } = answer
   const said = readSaid(answer.body, answer.contentType)
-  const { code, cause, hint, refusal } = meaningOf(answer, said, context)
+  const { code, cause, hint, refusal, isTagMissing } = meaningOf(answer, said, context)
   const name = STATUS_CODES[status]
-  const parts = [
-    cause === '' ? '' : `${cause}: `,
-    answeredBy(answer, context.registry),
-    ` answers ${status}${name === undefined ? '' : ` ${name}`}`,
-    said.text === '' ? '' : ` (${said.text})`,
-  ]
-  const error = new AirgapError(code, `cannot ${context.operation}: ${parts.join('')}`, { hint, refusal })
+  const quote = said.text === '' ? '' : ` (${said.text})`
+  const told = `${answeredBy(answer, context.registry)} answers ${status}${name === undefined ? '' : ` ${name}`}${quote}`
+  const error = new AirgapError(code, cause === '' ? told : `${cause}: ${told}`, {
+    ...during(context),
+    hint,
+    refusal,
+    missing: isTagMissing ? { told } : undefined,
+  })
   const mayPass = status === 408 || status === 425 || status === 429 || status >= 500
   if (mayPass && refusal === undefined) {
-    return markTransient(error, { retryAfterMs: parseRetryAfter(answer.retryAfter, { date: answer.date }) })
+    return error.with({
+      transience: { retryAfterMs: parseRetryAfter(answer.retryAfter, { date: answer.date }) },
+    })
   }
   // A signed link may have run out; asking the registry again gives a new one.
   if (redirectedTo !== undefined && (status === 401 || status === 403))
-    return markTransient(error, { attempts: 2 })
+    return error.with({ transience: { attempts: 2 } })
   return error
 }
 

@@ -1,10 +1,10 @@
 import { AirgapError, messageOf, systemCode } from '../../errors.ts'
 import { shellWord } from '../../text.ts'
 import { formatDuration } from '../../bytes.ts'
-import type { Context } from '../notices.ts'
+import { during, type Context } from '../notices.ts'
 import { LinkLocalFault } from '../net/name-guard.ts'
 import { SlowPeerFault } from '../net/throttle/slowness.ts'
-import { markTransient, throwIfAborted } from '../net/retry.ts'
+import { throwIfAborted } from '../net/retry.ts'
 import { type PresentedCertificates, tlsFault } from './tls.ts'
 import { oneLine } from './quote.ts'
 
@@ -43,13 +43,14 @@ export function transportError(
   if (error instanceof AirgapError) return error
   throwIfAborted(signal, context)
   const code = systemCode(error) ?? ''
-  const begin = `cannot ${context.operation}: ${host === context.registry ? host : `${host} (for ${context.registry})`}`
+  const begin = host === context.registry ? host : `${host} (for ${context.registry})`
   if (error instanceof LinkLocalFault) {
     const what = error.address === undefined ? 'it is' : `its name leads to ${error.address},`
     return new AirgapError(
       'REGISTRY',
       `${begin}: ${what} a link-local address, where clouds keep the secrets of this machine`,
       {
+        ...during(context),
         hint: 'Nothing was sent there. No registry has a reason to send anybody there: tell whoever runs this one, the proxy in front of it, or the name service.',
         cause: error,
       },
@@ -59,15 +60,27 @@ export function transportError(
     unreachable(code, error, host) ?? stalled(code, error, facts) ?? broken(code, error, host, facts)
   if (network) {
     const { reason, hint, attempts, isStall } = network
-    return markTransient(new AirgapError('NETWORK', `${begin}: ${reason}`, { hint, cause: error }), {
-      attempts,
-      isStall,
+    return new AirgapError('NETWORK', `${begin}: ${reason}`, {
+      ...during(context),
+      hint,
+      cause: error,
+    }).with({
+      transience: {
+        attempts,
+        isStall,
+      },
     })
   }
   const tls = tlsFault(code, error, host, facts.presented)
-  if (tls) return new AirgapError('TLS', `${begin}: ${tls.cause}`, { hint: tls.hint, cause: error })
+  if (tls)
+    return new AirgapError('TLS', `${begin}: ${tls.cause}`, {
+      ...during(context),
+      hint: tls.hint,
+      cause: error,
+    })
   if (code.startsWith('HPE_') || code === 'UND_ERR_HEADERS_OVERFLOW' || isParserError(error)) {
     return new AirgapError('REGISTRY', `${begin}: it does not answer with proper HTTP${inBrackets(code)}`, {
+      ...during(context),
       hint:
         facts.scheme === 'http:'
           ? `If it expects TLS, leave --plain-http out for ${host}; otherwise look at the port.`
@@ -76,17 +89,18 @@ export function transportError(
     })
   }
   if (code === 'UND_ERR_DESTROYED' || code === 'UND_ERR_CLOSED') {
-    return new AirgapError('INTERRUPTED', `${begin}: the connection was given up`, { cause: error })
+    return new AirgapError('INTERRUPTED', `${begin}: the connection was given up`, {
+      ...during(context),
+      cause: error,
+    })
   }
   const reason = oneLine(messageOf(error))
   const other = new AirgapError(
     'NETWORK',
     `${begin}: ${reason}${/^E[A-Z]+$/.test(code) ? ` (${code})` : ''}`,
-    {
-      cause: error,
-    },
+    { ...during(context), cause: error },
   )
-  return /^E[A-Z]+$/.test(code) ? markTransient(other) : other
+  return /^E[A-Z]+$/.test(code) ? other.with({ transience: {} }) : other
 }
 
 function inBrackets(code: string): string {

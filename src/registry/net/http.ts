@@ -3,13 +3,13 @@ import type { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import { AirgapError } from '../../errors.ts'
 import { withoutSecrets } from '../../text.ts'
-import { noteAnswer } from '../faults/answer.ts'
+import { answerFrom } from '../faults/answer.ts'
 import { NO_REGISTRY } from '../faults/quote.ts'
 import { type AuthState, MAX_ERROR_BODY } from '../faults/answer.ts'
 import { oneLine } from '../faults/quote.ts'
 import { statusError } from '../faults/status.ts'
 import { transportError } from '../faults/transport.ts'
-import type { Context } from '../notices.ts'
+import { during, type Context } from '../notices.ts'
 
 export interface HttpRequest {
   method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
@@ -40,7 +40,7 @@ export interface HttpResponse {
   /** The body's bytes, as fast as they may come. */
   chunks: AsyncIterable<Uint8Array>
   /** Notes of an error made of this answer which host it is from. Returns the error. */
-  blame: <E extends Error>(error: E) => E
+  blame: (error: AirgapError) => AirgapError
   /** Where the answer came from, after redirects. */
   url: URL
   requested: URL
@@ -55,7 +55,8 @@ export interface HttpResponse {
 export function locationOf(response: HttpResponse, context: Context): URL {
   const { location } = response.headers
   const fail = (reason: string): never => {
-    throw new AirgapError('REGISTRY', `cannot ${context.operation}: ${context.registry} ${reason}`, {
+    throw new AirgapError('REGISTRY', `${context.registry} ${reason}`, {
+      ...during(context),
       hint: NO_REGISTRY,
     })
   }
@@ -124,7 +125,9 @@ export async function readCapped(
       chunks.push(chunk)
     }
   } catch (error) {
-    throw transportError(error, context, response.url.host, signal, { scheme: response.url.protocol })
+    throw response.blame(
+      transportError(error, context, response.url.host, signal, { scheme: response.url.protocol }),
+    )
   }
   return Buffer.concat(chunks)
 }
@@ -170,13 +173,12 @@ export async function failure(
     },
     context,
   )
-  noteAnswer(error, {
+  const answer = answerFrom(body, {
     status: response.status,
-    body,
     path: response.requested.pathname,
     auth: auth.kind,
   })
-  return response.blame(error)
+  return response.blame(error.with({ answer }))
 }
 
 // Bytes are taken as they come, whatever Content-Encoding says: web servers put it on layers that are gzip files

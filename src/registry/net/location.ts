@@ -40,8 +40,8 @@ export class Location {
   }
 
   /** The context for errors of an operation on this repository. */
-  context(operation: string): Context {
-    return { registry: this.registry, operation }
+  context(operation: string, subject = this.name): Context {
+    return { registry: this.registry, operation, subject }
   }
 
   get pull(): string {

@@ -1,7 +1,7 @@
-import { AirgapError, systemCode } from '../../errors.ts'
+import { AirgapError, systemCode, transienceOf } from '../../errors.ts'
 import { transportError } from '../faults/transport.ts'
-import type { Context } from '../notices.ts'
-import { markTransient, throwIfAborted, transienceOf } from './retry.ts'
+import { during, type Context } from '../notices.ts'
+import { throwIfAborted } from './retry.ts'
 import type { Proxy } from './proxies.ts'
 import { existsSync } from 'node:fs'
 import { isUnknownAuthority, presentedCertificates } from '../faults/tls.ts'
@@ -33,12 +33,12 @@ export async function wayError(
   const presented = way.proxy ? undefined : await presentedCertificates(error, url, way.lookup)
   const failure = transportError(error, context, url.host, signal, { ...facts, presented })
   const code = systemCode(failure.cause) ?? ''
-  if (isUnknownAuthority(code)) return withHint(failure, trustHint(failure.hint, way))
+  if (isUnknownAuthority(code)) return failure.with({ hint: [...failure.hints, trusted(way)] })
   if (CERTIFICATE_ALERT.test(code) && way.trust.clientCertificate !== undefined) {
     return refusedCertificate(failure, way.trust.clientCertificate, url, context)
   }
-  if (failure.code === 'NETWORK' && failure.hint !== undefined && way.whyDirect !== undefined) {
-    return withHint(failure, `${failure.hint} ${way.whyDirect}`)
+  if (failure.code === 'NETWORK' && failure.hints.length > 0 && way.whyDirect !== undefined) {
+    return failure.with({ hint: [...failure.hints, way.whyDirect] })
   }
   return failure
 }
@@ -47,27 +47,18 @@ export async function wayError(
 const CERTIFICATE_ALERT = /ALERT_(?:BAD_CERTIFICATE|UNSUPPORTED_CERTIFICATE|CERTIFICATE_\w+|UNKNOWN_CA)$/
 
 function refusedCertificate(failure: AirgapError, file: string, url: URL, context: Context): AirgapError {
-  return new AirgapError(
-    'TLS',
-    `cannot ${context.operation}: ${url.host} does not accept the client certificate ${file}`,
-    {
-      hint: 'See whether it has expired, and whether the authority that has signed it is the one that the server asks for.',
-      cause: failure.cause,
-    },
-  )
+  return new AirgapError('TLS', `${url.host} does not accept the client certificate ${file}`, {
+    ...during(context),
+    hint: 'See whether it has expired, and whether the authority that has signed it is the one that the server asks for.',
+    cause: failure.cause,
+  })
 }
 
-function trustHint(hint: string | undefined, { trust }: Way): string {
+/** Which authorities count, a line of its own. */
+function trusted({ trust }: Way): string {
   const system = SYSTEM_ROOTS.find((path) => existsSync(path) && !trust.caFiles.includes(path))
   const added = system === undefined ? '' : ` SSL_CERT_FILE=${system} adds what this machine trusts.`
-  return `${hint ?? ''}\nTrusted now: ${['the roots of Node.js', ...trust.caFiles].join(', ')}.${added}`
-}
-
-function withHint(error: AirgapError, hint: string, cause = error.cause): AirgapError {
-  const { code, message } = error
-  const replaced = new AirgapError(code, message, { hint, cause })
-  const transience = transienceOf(error)
-  return transience === undefined ? replaced : markTransient(replaced, transience)
+  return `\nTrusted now: ${['the roots of Node.js', ...trust.caFiles].join(', ')}.${added}`
 }
 
 /** How the proxy answered when it did not do as asked. */
@@ -124,17 +115,15 @@ export function proxyError(
     !/WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|TIMEOUT|ETIMEDOUT|ECONNRESET|UND_ERR_SOCKET/.test(code)
   ) {
     if (transienceOf(failure)?.attempts === undefined) return failure
-    return withHint(
-      failure,
-      `Look at host and port in ${proxy.from}, and whether the proxy runs and this machine may go there. Hosts that can be reached without it are named in NO_PROXY.`,
+    return failure.with({
+      hint: `Look at host and port in ${proxy.from}, and whether the proxy runs and this machine may go there. Hosts that can be reached without it are named in NO_PROXY.`,
       cause,
-    )
+    })
   }
-  return withHint(
-    failure,
-    `Most proxies are spoken to in plain HTTP: see whether ${proxy.from} should begin with http://.`,
+  return failure.with({
+    hint: `Most proxies are spoken to in plain HTTP: see whether ${proxy.from} should begin with http://.`,
     cause,
-  )
+  })
 }
 
 function refused(
@@ -144,25 +133,32 @@ function refused(
   context: Context,
   host: string,
 ): AirgapError {
-  const begin = `cannot ${context.operation}: ${name}`
+  const begin = name
   // tinyproxy answers 401 to a wrong password.
   if (status === 407 || status === 401) {
     const [reason, hint] = unauthorized(challenge, proxy)
-    return new AirgapError('CREDENTIALS', `${begin} ${reason} (${status})`, { hint })
+    return new AirgapError('CREDENTIALS', `${begin} ${reason} (${status})`, {
+      ...during(context),
+      hint,
+    })
   }
   const message = `${begin} does not connect to ${host}: it answers ${status}`
   if (status === 403) {
     return new AirgapError('NETWORK', message, {
+      ...during(context),
       hint: `Have ${host} allowed in the proxy; or name it in NO_PROXY, if it can be reached without.`,
     })
   }
   const error = new AirgapError('NETWORK', message, {
+    ...during(context),
     hint:
       status >= 500
         ? `It may not know or reach ${host}: look at the name, or name it in NO_PROXY if it can be reached without.`
         : `See whether ${proxy.from} names a forward proxy, and its port.`,
   })
-  return status >= 500 || status === 429 || status === 408 ? markTransient(error, { attempts: 3 }) : error
+  return status >= 500 || status === 429 || status === 408
+    ? error.with({ transience: { attempts: 3 } })
+    : error
 }
 
 function unauthorized(challenge: string | undefined, proxy: Proxy): [reason: string, hint: string] {

@@ -1,5 +1,5 @@
-import { AirgapError, messageOf } from '../../errors.ts'
-import type { Context, OnNotice } from '../notices.ts'
+import { AirgapError, messageOf, transienceOf, type Transience } from '../../errors.ts'
+import { during, type Context, type OnNotice } from '../notices.ts'
 import { sleep, SYSTEM_CLOCK, type Clock } from './throttle/clock.ts'
 import type { Mark } from './throttle/blame.ts'
 import type { Hosts } from './throttle/hosts.ts'
@@ -18,29 +18,6 @@ export const DEFAULT_RETRY: RetryPolicy = {
   baseDelayMs: 500,
   maxDelayMs: 30_000,
   patienceMs: 300_000,
-}
-
-/** Why an error may pass by itself. */
-export interface Transience {
-  /** What the registry asked for in Retry-After. */
-  retryAfterMs?: number | undefined
-  /** A lower bound on attempts than the policy's. */
-  attempts?: number | undefined
-  /** The peer is there, and nothing came of it for a long time, or too little. */
-  isStall?: true | undefined
-}
-
-const transient = new WeakMap<Error, Transience>()
-
-/** Notes that `error` may pass by itself, for {@link withRetry}. Returns the error. */
-export function markTransient<E extends Error>(error: E, transience: Transience = {}): E {
-  transient.set(error, transience)
-  return error
-}
-
-/** What {@link markTransient} noted, if anything. */
-export function transienceOf(error: unknown): Transience | undefined {
-  return error instanceof Error ? transient.get(error) : undefined
 }
 
 /** Whether a peer that is there let us wait, see {@link Transience}. */
@@ -70,6 +47,7 @@ export interface RetryOptions {
  */
 export async function withRetry<T>(options: RetryOptions, run: (attempt: number) => Promise<T>): Promise<T> {
   const { policy, context, signal, hosts } = options
+  const { registry, operation } = context
   const blames = hosts?.blames
   const clock = options.clock ?? hosts?.clock ?? SYSTEM_CLOCK
   let row: FailuresInRow | undefined
@@ -89,13 +67,13 @@ export async function withRetry<T>(options: RetryOptions, run: (attempt: number)
       row.count++
       if (ruling?.kind === 'again') {
         if (!isUnlucky(error, row, options, clock)) continue
-        throw blames?.exhausted(error, undefined, context) ?? error
+        throw blames?.exhausted(error, undefined) ?? error
       }
       if (row.count >= Math.min(policy.attempts, transience.attempts ?? policy.attempts)) {
-        throw blames?.exhausted(error, row.first, context) ?? error
+        throw blames?.exhausted(error, row.first) ?? error
       }
       const delayMs = delayAfter(row.count, transience, policy, () => clock.random())
-      options.onNotice({ type: 'retry', ...context, attempt, reason: messageOf(error), delayMs })
+      options.onNotice({ type: 'retry', registry, operation, attempt, reason: messageOf(error), delayMs })
       await pause(clock, delayMs, signal, context)
     }
   }
@@ -141,7 +119,8 @@ export function delayAfter(
 export function throwIfAborted(signal: AbortSignal | undefined, context: Context): void {
   if (signal?.aborted !== true) return
   if (signal.reason instanceof AirgapError) throw signal.reason
-  throw new AirgapError('INTERRUPTED', `cannot ${context.operation}: it was interrupted`, {
+  throw new AirgapError('INTERRUPTED', `it was interrupted`, {
+    ...during(context),
     cause: signal.reason,
   })
 }

@@ -6,7 +6,7 @@ import { LOST_SCHEME, REDIRECT_LOOP } from '../faults/quote.ts'
 import { isListed, isLoopbackHost, printableUrl } from './hosts.ts'
 import { transportError } from '../faults/transport.ts'
 import { LinkLocalFault, NameGuard } from './name-guard.ts'
-import type { Context } from '../notices.ts'
+import { during, type Context } from '../notices.ts'
 import { wayError } from './proxy-fault.ts'
 import type { Proxy } from './proxies.ts'
 import { Ways, type Way, type WayOptions } from './routes.ts'
@@ -75,7 +75,7 @@ export class Transport {
       if (!REDIRECTS.has(response.status) || !follows) return response
       discard(response)
       const fail = (reason: string, hint?: string): never => {
-        throw new AirgapError('REGISTRY', `cannot ${request.context.operation}: ${reason}`, { hint })
+        throw new AirgapError('REGISTRY', reason, { ...during(request.context), hint })
       }
       if (hops === MAX_REDIRECTS)
         fail(`more than ${MAX_REDIRECTS} redirects, the last from ${printableUrl(url)}`, REDIRECT_LOOP)

@@ -3,7 +3,7 @@ import { DOCKER_LIST, DOCKER_MANIFEST, isImageConfigType, OCI_INDEX } from '../.
 import { answerOf, codesOf } from '../faults/answer.ts'
 import type { Answer } from '../net/connection.ts'
 import type { Context } from '../notices.ts'
-import { markTransient } from '../net/retry.ts'
+
 import { failure } from '../net/http.ts'
 
 /** What most registries take at most, and what the specification has them take at least. Bytes. */
@@ -40,7 +40,7 @@ export async function manifestRefusal(
       error.message,
       'The manifest has layers with "urls" (foreign layers). docker-registry takes such manifests only if its configuration permits the addresses: validation.manifests.urls.allow',
     )
-    return status === 500 ? markTransient(foreign, { attempts: 2 }) : foreign
+    return status === 500 ? foreign.with({ transience: { attempts: 2 } }) : foreign
   }
   if (NOT_LIKED.has(status) && isVague && mediaType === undefined) {
     return explained(

@@ -141,7 +141,8 @@ export function fromOldCosignBundle(
   if (rekorBundle === undefined || rekorBundle === null) {
     throw new AirgapError(
       'INVALID_CONTENT',
-      `${what}: it holds a signature by a certificate, and no log entry (rekorBundle), which such a signature needs`,
+      `it holds a signature by a certificate, and no log entry (rekorBundle), which such a signature needs`,
+      { subject: what },
     )
   }
   const bundle = bundleOfCosignParts({ signature, certificatePem: pem, rekorBundle }, what)
@@ -151,7 +152,7 @@ export function fromOldCosignBundle(
 function certificateOf(pem: string, what: string): Buffer {
   const [block, ...others] = pemBlocks(Buffer.from(pem))
   if (block?.label === 'CERTIFICATE' && block.der && others.length === 0) return block.der
-  throw new AirgapError('INVALID_CONTENT', `${what}: its certificate is not one certificate in PEM`)
+  throw new AirgapError('INVALID_CONTENT', `its certificate is not one certificate in PEM`, { subject: what })
 }
 
 /** Go matches names in any case. */

@@ -94,7 +94,9 @@ async function writeToFirst(ask: AskService, base: URL, signed: ToLog): Promise<
   const entries = Object.values(checkShape(FirstAnswer, parseStrictJson(answer.body, what), what))
   const [entry] = entries
   if (!entry || entries.length !== 1) {
-    throw new AirgapError('INVALID_CONTENT', `${what}: it holds ${entries.length} entries, and not one`)
+    throw new AirgapError('INVALID_CONTENT', `it holds ${entries.length} entries, and not one`, {
+      subject: what,
+    })
   }
   return asMessage(entry, what)
 }
@@ -181,9 +183,9 @@ async function writeToSecond(ask: AskService, base: URL, signed: ToLog): Promise
     const { logId, kindVersion, ...entry } = EntryMessage.fromJSON(value)
     if (logId && kindVersion) return { ...entry, logId, kindVersion }
   } catch (error) {
-    throw new AirgapError('INVALID_CONTENT', `${what}: it is no entry of a log`, { cause: error })
+    throw new AirgapError('INVALID_CONTENT', `it is no entry of a log`, { subject: what, cause: error })
   }
-  throw new AirgapError('INVALID_CONTENT', `${what}: it is no entry of a log`)
+  throw new AirgapError('INVALID_CONTENT', `it is no entry of a log`, { subject: what })
 }
 
 const FirstBody = v.object({

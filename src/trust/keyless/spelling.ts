@@ -26,7 +26,8 @@ export function spellCertificateBundle(json: Uint8Array): Buffer {
   if (line.length >= CERTIFICATE_BUNDLE_SIZE) {
     throw new AirgapError(
       'INVALID_CONTENT',
-      `${what}: it has ${line.length} bytes, and its place in a bundle has room for ${CERTIFICATE_BUNDLE_SIZE - 1}`,
+      `it has ${line.length} bytes, and its place in a bundle has room for ${CERTIFICATE_BUNDLE_SIZE - 1}`,
+      { subject: what },
     )
   }
   const spelled = Buffer.alloc(CERTIFICATE_BUNDLE_SIZE, ' ')
@@ -41,8 +42,10 @@ function respelled(value: unknown, what: string): unknown {
     if (bundle.mediaType === BUNDLE_V03_MEDIA_TYPE) return bundleToJSON(bundle)
   } catch (error) {
     // The library says of foreign values whatever JavaScript says.
-    throw new AirgapError('INVALID_CONTENT', `${what}: its contents do not make one`, { cause: error })
+    throw new AirgapError('INVALID_CONTENT', `its contents do not make one`, { subject: what, cause: error })
   }
   // The version is not signed either, and older ones have room for what nobody looks at.
-  throw new AirgapError('INVALID_CONTENT', `${what}: it is not one of version 0.3, as its media type says`)
+  throw new AirgapError('INVALID_CONTENT', `it is not one of version 0.3, as its media type says`, {
+    subject: what,
+  })
 }

@@ -2,13 +2,13 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { AirgapError } from '../../../src/errors.ts'
 import type { RegistryNotice } from '../../../src/registry/notices.ts'
-import { DEFAULT_RETRY, delayAfter, markTransient, withRetry } from '../../../src/registry/net/retry.ts'
+import { DEFAULT_RETRY, delayAfter, withRetry } from '../../../src/registry/net/retry.ts'
 import { failureOf } from '../../support/client.ts'
 
 const context = { registry: 'r.example', operation: 'do it' }
 const policy = { attempts: 4, baseDelayMs: 1, maxDelayMs: 2, patienceMs: 3 }
 const passing = (attempts?: number): AirgapError =>
-  markTransient(new AirgapError('NETWORK', 'broken'), { attempts })
+  new AirgapError('NETWORK', 'broken').with({ transience: { attempts } })
 
 async function run(fail: (n: number) => unknown, extra: { progressed?: () => boolean } = {}) {
   const notices: RegistryNotice[] = []

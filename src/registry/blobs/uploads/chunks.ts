@@ -1,7 +1,7 @@
-import type { AirgapError } from '../../../errors.ts'
+import { type AirgapError, transienceOf } from '../../../errors.ts'
 import { shortHex } from '../../../oci/digest.ts'
 import type { Answer } from '../../net/connection.ts'
-import { markTransient, transienceOf } from '../../net/retry.ts'
+
 import { answerOf } from '../../faults/answer.ts'
 import { discard, failure, headerOf } from '../../net/http.ts'
 import {
@@ -201,7 +201,7 @@ export class ChunkedUpload {
   #takeLess(taken: number): void {
     const { habits, context } = this.#task
     if (taken < habits.floor) {
-      throw markTransient(tookTooLittle(context, taken))
+      throw tookTooLittle(context, taken).with({ transience: {} })
     }
     this.#ownSize = taken
   }
@@ -217,7 +217,7 @@ export class ChunkedUpload {
       // Once the registry is asked how far it is. If that is just where the chunk began, it does not want chunks.
       if (this.#misplacedAt === start) return error
       this.#misplacedAt = start
-      throw markTransient(error)
+      throw error.with({ transience: {} })
     }
     if (UNSUPPORTED.has(status)) return this.#turnedAway(error, start === 0)
     if (status >= 500 && status !== 503) this.#broke(start)
@@ -229,10 +229,10 @@ export class ChunkedUpload {
     // It may be the session that is lost, for instance because the registry was started anew.
     const isLost = isAboutUpload(error)
     this.#forget()
-    if (isLost && !isNew) throw markTransient(error)
+    if (isLost && !isNew) throw error.with({ transience: {} })
     this.#timesTurnedAway += 1
     if (this.#timesTurnedAway > 1 || (isNew && !isLost)) return error
-    throw markTransient(error)
+    throw error.with({ transience: {} })
   }
 
   #shrink(error: AirgapError, length: number): void {
@@ -263,7 +263,7 @@ export class ChunkedUpload {
     const error = await failure(answer, answer.auth, context)
     if (SESSION_GONE.has(answer.status) && error.refusal === undefined) {
       this.#forget()
-      throw markTransient(error, isWrongDigest(error) ? { attempts: WRONG_DIGESTS } : {})
+      throw error.with({ transience: isWrongDigest(error) ? { attempts: WRONG_DIGESTS } : {} })
     }
     throw error
   }

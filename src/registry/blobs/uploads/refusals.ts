@@ -1,5 +1,5 @@
 import { AirgapError } from '../../../errors.ts'
-import type { Context } from '../../notices.ts'
+import { during, type Context } from '../../notices.ts'
 import { answerOf, codesOf } from '../../faults/answer.ts'
 import { sizeText } from './habits.ts'
 
@@ -37,8 +37,9 @@ export function contradiction(
 ): AirgapError {
   return new AirgapError(
     'REGISTRY',
-    `cannot ${context.operation}: ${context.registry} wants chunks of at least ${sizeText(least)} (OCI-Chunk-Min-Length), and a chunk of ${sizeText(refused)} is refused as too large (${answerOf(cause)?.status})`,
+    `${context.registry} wants chunks of at least ${sizeText(least)} (OCI-Chunk-Min-Length), and a chunk of ${sizeText(refused)} is refused as too large (${answerOf(cause)?.status})`,
     {
+      ...during(context),
       hint: 'A proxy in front of the registry allows less than the registry asks for: have its limit raised (nginx: client_max_body_size 0).',
       cause,
     },
@@ -49,8 +50,12 @@ export function contradiction(
 export function chunkTooLarge(context: Context, length: number, cause: AirgapError): AirgapError {
   return new AirgapError(
     'REGISTRY',
-    `cannot ${context.operation}: even a request of ${sizeText(length)} is too large for ${context.registry}, or for a proxy in front of it (${answerOf(cause)?.status})`,
-    { hint: 'Have the limit for request bodies raised (nginx: client_max_body_size 0).', cause },
+    `even a request of ${sizeText(length)} is too large for ${context.registry}, or for a proxy in front of it (${answerOf(cause)?.status})`,
+    {
+      ...during(context),
+      hint: 'Have the limit for request bodies raised (nginx: client_max_body_size 0).',
+      cause,
+    },
   )
 }
 
@@ -61,14 +66,17 @@ export function chunkTooLarge(context: Context, length: number, cause: AirgapErr
 export function blobTooLarge(context: Context, taken: number, cause: AirgapError): AirgapError {
   return new AirgapError(
     'REGISTRY',
-    `cannot ${context.operation}: ${context.registry} refuses the rest as too large (${answerOf(cause)?.status}) after ${taken} bytes, in chunks of a size that it took before`,
-    { hint: 'The registry seems to limit whole blobs, or its space is used up: ask who runs it.', cause },
+    `${context.registry} refuses the rest as too large (${answerOf(cause)?.status}) after ${taken} bytes, in chunks of a size that it took before`,
+    {
+      ...during(context),
+      hint: 'The registry seems to limit whole blobs, or its space is used up: ask who runs it.',
+      cause,
+    },
   )
 }
 
 export function tookTooLittle(context: Context, bytes: number): AirgapError {
-  return new AirgapError(
-    'REGISTRY',
-    `cannot ${context.operation}: ${context.registry} took only ${bytes} bytes of a chunk`,
-  )
+  return new AirgapError('REGISTRY', `${context.registry} took only ${bytes} bytes of a chunk`, {
+    ...during(context),
+  })
 }

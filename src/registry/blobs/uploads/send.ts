@@ -1,6 +1,7 @@
+import { during } from '../../notices.ts'
 import { AirgapError } from '../../../errors.ts'
 import type { Answer } from '../../net/connection.ts'
-import { markTransient } from '../../net/retry.ts'
+
 import type { UploadTask } from './upload.ts'
 
 export interface UploadRequest {
@@ -46,12 +47,9 @@ export async function sendPart(task: UploadTask, request: UploadRequest): Promis
     // A fault of the bytes' source is told as such, not as one of the network.
     if (source.fault !== undefined) throw source.fault
     if (stalled.signal.aborted && signal?.aborted !== true) {
-      throw markTransient(
-        new AirgapError(
-          'NETWORK',
-          `cannot ${context.operation}: ${repository.registry} stopped taking bytes`,
-        ),
-      )
+      throw new AirgapError('NETWORK', `${repository.registry} stopped taking bytes`, {
+        ...during(context),
+      }).with({ transience: {} })
     }
     throw error
   } finally {

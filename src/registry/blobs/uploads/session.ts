@@ -2,7 +2,7 @@ import { AirgapError } from '../../../errors.ts'
 import type { Answer } from '../../net/connection.ts'
 import { printableUrl } from '../../net/hosts.ts'
 import type { Location } from '../../net/location.ts'
-import type { Context } from '../../notices.ts'
+import { during, type Context } from '../../notices.ts'
 import { discard, failure, headerOf, locationOf } from '../../net/http.ts'
 import { isAboutUpload } from './refusals.ts'
 import type { UploadTask } from './upload.ts'
@@ -86,7 +86,8 @@ export async function confirmStored(
   if (there !== undefined && (there.size === undefined || there.size === size)) return
   throw new AirgapError(
     'REGISTRY',
-    `cannot ${context.operation}: ${repository.registry} answers ${answer.status} but does not have the blob`,
+    `${repository.registry} answers ${answer.status} but does not have the blob`,
+    { ...during(context) },
   )
 }
 
@@ -96,7 +97,8 @@ export function checkStored(answer: Answer, digest: Digest, context: Context): v
   if (stored === undefined || stored === digest) return
   throw new AirgapError(
     'CONTENT_MISMATCH',
-    `cannot ${context.operation}: ${context.registry} stored it as ${JSON.stringify(stored.slice(0, 80))}`,
+    `${context.registry} stored it as ${JSON.stringify(stored.slice(0, 80))}`,
+    { ...during(context) },
   )
 }
 
@@ -154,8 +156,9 @@ export function sessionUrl(repository: Location, answer: Answer, context: Contex
   if (repository.connection.transport.isDowngrade(answer.url, url)) {
     throw new AirgapError(
       'REGISTRY',
-      `cannot ${context.operation}: ${repository.registry} sends the upload from HTTPS to plain HTTP (${printableUrl(url)})`,
+      `${repository.registry} sends the upload from HTTPS to plain HTTP (${printableUrl(url)})`,
       {
+        ...during(context),
         hint: 'A proxy in front of the registry probably hides that it was spoken to over HTTPS: have it send X-Forwarded-Proto, or set http.relativeurls in docker-registry.',
       },
     )

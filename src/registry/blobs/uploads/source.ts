@@ -1,10 +1,10 @@
 import { createHash, type Hash } from 'node:crypto'
 import { Readable } from 'node:stream'
-import { AirgapError } from '../../../errors.ts'
+import { AirgapError, transienceOf } from '../../../errors.ts'
 import type { Context } from '../../notices.ts'
 import type { UploadDescriptor, UploadTask } from './upload.ts'
 import { failure } from '../../net/http.ts'
-import { markTransient, transienceOf } from '../../net/retry.ts'
+
 import { commitTimeout, commitUrl, confirmStored } from './session.ts'
 import { sendPart } from './send.ts'
 import { isTooLarge, isWrongDigest, SESSION_GONE, UNSUPPORTED } from './refusals.ts'
@@ -185,7 +185,7 @@ export async function sendWhole(
   // A new session has not run out.
   if (isLeft && SESSION_GONE.has(status)) return { kind: 'gone', error }
   // What was sent had the right digest, so it was altered on the way.
-  if (status === 400 && isWrongDigest(error)) throw markTransient(error, { attempts: 3 })
+  if (status === 400 && isWrongDigest(error)) throw error.with({ transience: { attempts: 3 } })
   // No room is no room, in chunks as well; 413 is about this request.
   if (error.refusal?.kind === 'room' && status !== 413) throw error
   if (isTooLarge(error) || UNSUPPORTED.has(status)) return { kind: 'refused', error }

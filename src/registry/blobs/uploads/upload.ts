@@ -1,7 +1,7 @@
 import type { AirgapError } from '../../../errors.ts'
 import { statBlobOnce } from '../blobs.ts'
 import type { Location } from '../../net/location.ts'
-import { markTransient } from '../../net/retry.ts'
+
 import { ChunkedUpload } from './chunks.ts'
 import { habitsOf, type UploadHabits, type UploadMemory } from './habits.ts'
 import { isTooLarge } from './refusals.ts'
@@ -112,7 +112,7 @@ class BlobUpload {
       const end = await sendWhole(this.#task, session, left !== undefined, () => (this.#brokenStreams += 1))
       isOver = end.kind !== 'refused'
       if (end.kind === 'stored') return undefined
-      if (end.kind === 'gone') throw markTransient(end.error)
+      if (end.kind === 'gone') throw end.error.with({ transience: {} })
       if (isTooLarge(end.error)) habits.refuse(descriptor.size)
       return end.error
     } finally {

@@ -1,8 +1,8 @@
 import { STATUS_CODES, type IncomingHttpHeaders } from 'node:http'
-import { AirgapError } from '../../../errors.ts'
+import { AirgapError, transienceOf } from '../../../errors.ts'
 import { authorityOf } from '../hosts.ts'
 import type { Context, OnNotice } from '../../notices.ts'
-import { DEFAULT_RETRY, transienceOf, type RetryPolicy } from '../retry.ts'
+import { DEFAULT_RETRY, type RetryPolicy } from '../retry.ts'
 import { Blames, BUSY, GATEWAY, troubleOf } from './blame.ts'
 import { SYSTEM_CLOCK, type Clock } from './clock.ts'
 import { Host, type Pass } from './host.ts'
@@ -72,7 +72,10 @@ export class Hosts {
     this.#concurrency = options.concurrency ?? DEFAULT_TRANSFERS
     this.#onNotice = options.onNotice ?? (() => {})
     this.#quotas = new Quotas(this.#onNotice)
-    this.blames = new Blames((registry) => this.#quotas.advice(registry))
+    this.blames = new Blames(
+      (name) => this.#hosts.get(name),
+      (registry) => this.#quotas.advice(registry),
+    )
     if (options.maxRate !== undefined) this.rate = new RateLimit(options.maxRate, this.clock)
   }
 
@@ -85,7 +88,7 @@ export class Hosts {
   async send<R extends Answered>(
     to: Destination,
     request: () => Promise<R>,
-  ): Promise<{ response: R; chunks: AsyncIterable<Uint8Array>; blame: <E extends Error>(error: E) => E }> {
+  ): Promise<{ response: R; chunks: AsyncIterable<Uint8Array>; blame: (error: AirgapError) => AirgapError }> {
     const { context } = to
     const label = labelOf(to.host, context)
     const host = this.#host(to.host, label)
@@ -94,9 +97,9 @@ export class Hosts {
     try {
       response = await request()
     } catch (error) {
-      this.#failed(host, pass, error, context)
+      const told = this.#failed(to.host, host, pass, error, context)
       host.leave(pass)
-      throw error
+      throw told
     }
     const { statusCode: status, headers, body } = response
     this.#answered(host, pass, status, headers, context)
@@ -106,7 +109,8 @@ export class Hosts {
     return {
       response,
       chunks: this.#chunks(body, host, to),
-      blame: (error) => this.blames.note(error, { host, registry, status, isOfHost: BUSY.has(status) }),
+      blame: (error) =>
+        error.with({ origin: { host: to.host, registry, status, isOfHost: BUSY.has(status) } }),
     }
   }
 
@@ -144,8 +148,7 @@ export class Hosts {
       host.through(pass)
       return result
     } catch (error) {
-      this.#failed(host, pass, error, context)
-      throw error
+      throw this.#failed(name, host, pass, error, context)
     }
   }
 
@@ -179,16 +182,23 @@ export class Hosts {
     host.holdOff(pass, trouble, wait)
   }
 
-  #failed(host: Host, pass: Pass, error: unknown, context: Context): void {
+  /** @returns the error to throw: it knows its host where others meet the same there. */
+  #failed(name: string, host: Host, pass: Pass, error: unknown, context: Context): unknown {
     const transience = transienceOf(error)
-    if (error instanceof AirgapError && error.code === 'INTERRUPTED') return host.abandoned(pass)
+    if (error instanceof AirgapError && error.code === 'INTERRUPTED') {
+      host.abandoned(pass)
+      return error
+    }
     // Nothing that passes, such as a bad certificate: an answer of sorts, and no reason to hold anybody.
-    if (!(error instanceof AirgapError) || transience === undefined) return host.through(pass)
+    if (!(error instanceof AirgapError) || transience === undefined) {
+      host.through(pass)
+      return error
+    }
     // What has a bound of its own is a host that is not there at all.
     const isOfHost = error.code === 'NETWORK' && transience.attempts !== undefined
-    this.blames.note(error, { host, registry: context.registry, status: undefined, isOfHost })
-    if (!isOfHost) return host.broke(pass)
-    host.holdOff(pass, { ...troubleOf(error, context), attempts: transience.attempts }, undefined)
+    if (isOfHost) host.holdOff(pass, { ...troubleOf(error), attempts: transience.attempts }, undefined)
+    else host.broke(pass)
+    return error.with({ origin: { host: name, registry: context.registry, status: undefined, isOfHost } })
   }
 
   #watchBody(host: Host, pass: Pass, { statusCode: status, body }: Answered, to: Destination): void {
@@ -202,8 +212,6 @@ export class Hosts {
     body.on('error', (error) => {
       const isOurs = error instanceof Error && (error.name === 'AbortError' || error.name === 'AirgapError')
       if (!isOver && !isOurs) {
-        const { registry } = to.context
-        if (error instanceof Error) this.blames.note(error, { host, registry, status, isOfHost: false })
         host.broke(pass)
       }
       leave(false)

@@ -1,4 +1,5 @@
 import { AirgapError, type ErrorCode } from '../../../errors.ts'
+import type { Hint } from '../../../hints.ts'
 import type { Context } from '../../notices.ts'
 import { formatSpan, formatTime } from './words.ts'
 
@@ -13,7 +14,7 @@ export interface Trouble {
   status?: number | undefined
   /** Begins with the host: `registry.example is busy (429 Too Many Requests)`. */
   reason: string
-  hint?: string | undefined
+  hint?: Hint | readonly Hint[] | undefined
   /** A lower bound on attempts than the policy's. */
   attempts?: number | undefined
 }
@@ -75,11 +76,9 @@ export class Outage {
   /** For a request that is not sent. */
   refusal({ operation }: Context, now: number, patienceMs: number | undefined): AirgapError {
     const { code, reason, hint } = this.trouble
-    const hints = [this.limitText(now, patienceMs), hint].filter(Boolean).join(' ')
-    return new AirgapError(
-      code,
-      `cannot ${operation}: ${reason}; it was given up at ${formatTime(this.#since, now)}`,
-      { hint: hints || undefined },
-    )
+    return new AirgapError(code, `${reason}; it was given up at ${formatTime(this.#since, now)}`, {
+      doing: operation,
+      hint: [this.limitText(now, patienceMs) ?? [], hint ?? []].flat(),
+    })
   }
 }
