@@ -1,3 +1,4 @@
+import { hintText } from '../../src/hints.ts'
 import { describe, expect, it } from 'vitest'
 import { AirgapError } from '../../src/errors.ts'
 import { parseImageList } from '../../src/inputs/image-list.ts'
@@ -91,7 +92,7 @@ describe('image lists', () => {
   it('names every bad line', () => {
     const error = refusal(Buffer.from('a b\nnginx\nhttps://x.example/y\n'))
     expect(error.problems.map(({ entry }) => entry)).toEqual(['images.txt:1', 'images.txt:3'])
-    expect(error.problems[1]?.hints?.join()).toContain('Leave the scheme out')
+    expect(hintText(error.problems[1]?.hints ?? [])).toContain('Leave the scheme out')
   })
 
   it('says how to save a list that is UTF-16', () => {

@@ -75,6 +75,8 @@ describe('the name of a bundle after its file', () => {
               name,
             ),
           )
+          // A word such as `q0z` or `w3t1z` is a number itself.
+          fc.pre(!/(?:^|-)(?:v|ver|version|r|rev|w|kw|q)?\d+(?:q[1-4]|t\d+z?|z)?$/.test(name))
           expect(nameOfFile(`${name}${extension}`)).toBe(name)
           expect(nameOfFile(`${name}${sign}${number_}${extension}`)).toBe(name)
         },
