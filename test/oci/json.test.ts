@@ -217,7 +217,7 @@ test('canonical JSON has its keys in the order of their bytes, numbers and what 
     '{\n  "10": 1,\n  "9": 2,\n  "a": [],\n  "b": {},\n  "\ue000": [\n    {\n      "c": null\n    }\n  ],\n  "😀": 1\n}\n',
   )
   fc.assert(
-    fc.property(fc.string({ unit: 'binary' }), fc.string({ unit: 'binary' }), (a, b) => {
+    fc.property(anyText(), anyText(), (a, b) => {
       const bytes = Buffer.compare(Buffer.from(a), Buffer.from(b))
       expect(Math.sign(compareBytes(a, b))).toBe(bytes)
     }),

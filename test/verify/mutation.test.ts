@@ -4,6 +4,7 @@ import { open, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { singleManifest } from '../../fixtures/images/index.ts'
+import { BundleReader } from '../../src/bundle/reader.ts'
 import { BLOCK } from '../../src/bundle/tar.ts'
 import { verifyBundle } from '../../src/verify/content.ts'
 import {
@@ -49,6 +50,15 @@ function isPadding(bytes: Buffer, at: number): boolean {
   return bytes[at] === 0 && bytes[at - 1] === 0 && bytes[at + 1] === 0
 }
 
+/** Where the contents of the blobs are. */
+async function blobsIn(path: string): Promise<{ start: number; end: number }[]> {
+  await using reader = await BundleReader.open(path)
+  const { entries } = await reader.scan(100)
+  return entries
+    .filter(({ name }) => name.startsWith('blobs/'))
+    .map(({ contentOffset, size }) => ({ start: contentOffset, end: contentOffset + size }))
+}
+
 describe('an altered bundle never passes', () => {
   test('every byte that is not padding, and some that are, changed', async () => {
     const bytes = await smallBundle()
@@ -57,10 +67,13 @@ describe('an altered bundle never passes', () => {
     let tried = 0
     const path = join(await temporaryFolder(), 'bundle.tar')
     writeFileSync(path, bytes)
+    const blobs = await blobsIn(path)
     const fd = openSync(path, 'r+')
     for (const [at, original] of bytes.entries()) {
       // Most of so small a bundle is padding, which one rule checks: some of it does for all.
       if (isPadding(bytes, at) && at % 29 !== 0) continue
+      // A blob's bytes are all one to the hash over them.
+      if (at % 5 !== 0 && blobs.some(({ start, end }) => at > start && at < end - 1)) continue
       // Another bit at each place; white space and zero are the changes that parsers let through.
       for (const changed of new Set([original ^ (1 << (at % 8)), at % 16 === 0 ? 0x20 : original])) {
         if (changed === original) continue
@@ -72,7 +85,7 @@ describe('an altered bundle never passes', () => {
     }
     closeSync(fd)
     expect(await passes(path)).toBe(true)
-    expect(tried).toBeGreaterThan(5000)
+    expect(tried).toBeGreaterThan(3000)
     expect(passed).toEqual([])
   })
 
