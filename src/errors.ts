@@ -1,6 +1,6 @@
 import { statfsSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import { hintText, type Hint } from './hints.ts'
+import { hintText, type Hint, type Hints } from './hints.ts'
 import { redacted } from './text.ts'
 
 /**
@@ -140,7 +140,7 @@ export interface Facts {
 
 export interface AirgapErrorOptions extends Facts {
   /** What the reader can do about it. */
-  hint?: Hint | readonly Hint[] | undefined
+  hint?: Hints | undefined
   /** All the faults, where a run found more than one. */
   problems?: Problem[] | undefined
   cause?: unknown

@@ -119,7 +119,7 @@ export const ImageEntrySchema = v.looseObject({
           'must be sorted, each once',
         ),
       ),
-      "Attestations that the source's index lists for what is delivered and that could not be had (--allow-missing-attestations); absent where none is missing",
+      "Attestations that the source's index lists for what is delivered and that could not be had; absent where none is missing",
     ),
   ),
   referrers: v.optional(ReferrersSchema),
@@ -153,7 +153,7 @@ export const SkippedSchema = described(
     v.minLength(1, 'is there and names no image'),
     v.check((all) => isSorted(all), 'must be sorted by source, each once'),
   ),
-  'Images asked for that could not be resolved and were left out (--skip-failed); absent where nothing was',
+  'Images asked for that could not be resolved and were left out; absent where nothing was',
 )
 export type SkippedImage = Known<v.InferOutput<typeof SkippedSchema>>[number]
 

@@ -95,7 +95,7 @@ export const UpstreamSchema = described(
     v.looseObject({ state: v.literal('warned'), rule: upstreamRule, reason: upstreamReason }),
     v.looseObject({ state: v.literal('skipped'), rule: upstreamRule, reason: upstreamReason }),
   ]),
-  "What the packer has verified of the upstream's signatures (--verify-upstream); absent where nothing was asked for",
+  "What the packer has verified of the upstream's signatures; absent where nothing was asked for",
 )
 
 /** verified: as `signature` says; warned: it could not be, and the policy lets that pass; skipped: not looked at. */

@@ -1,6 +1,5 @@
 import { AirgapError, systemCode, type ErrorCode, type Problem } from '../errors.ts'
 import type { Hint } from '../hints.ts'
-import { shellWord } from '../text.ts'
 import type { OnEvent } from './events.ts'
 import { inParallel } from './parallel.ts'
 
@@ -223,7 +222,10 @@ export function groupAlike(failures: readonly ImageFailure[]): ImageFailure[] {
 /** Tells of a failure when it happens: what it means for the whole is known only at the end. */
 export function tellFailure(onEvent: OnEvent | undefined, { source, part, error }: ImageFailure): void {
   const name = part === undefined ? source : `${part} of ${source}`
-  onEvent?.({ type: 'failed', name, code: error.code, message: error.message })
+  const { code, doing, subject } = error
+  // What names nothing itself is said of the image.
+  const message = doing === undefined && subject === undefined ? `${name}: ${error.message}` : error.message
+  onEvent?.({ type: 'failed', name, code, message })
 }
 
 /**
@@ -292,12 +294,6 @@ function hintsOf(failures: readonly ImageFailure[]): Hint[] {
 function namesOf(failures: readonly ImageFailure[]): string {
   const [first = '', ...others] = new Set(failures.map(({ source }) => source))
   return others.length === 0 ? first : `${first} and ${others.length} more`
-}
-
-/** What to add to a command so that it goes on without images: a line each, to be pasted together. */
-export function excludeFlags(sources: Iterable<string>): string[] {
-  const all = [...new Set(sources)]
-  return all.map((source, i) => `  --exclude ${shellWord(source)}${i < all.length - 1 ? ' \\' : ''}`)
 }
 
 const UNUSABLE: readonly Hint[] = [

@@ -157,7 +157,7 @@ export function checkChildType(
     throw new AirgapError(
       'UNSUPPORTED_CONTENT',
       `it is no image, but a build cache of BuildKit: its index lists layers where an image's lists manifests`,
-      { subject: what, hint: 'Nothing can run it. Leave it out with --exclude.' },
+      { subject: what, hint: ['Nothing can run it.', { id: 'exclude-image' }] },
     )
   }
   throw new AirgapError(

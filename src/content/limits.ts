@@ -2,6 +2,7 @@ import { AirgapError, type ErrorCode } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { ManifestOrIndex } from '../oci/manifest.ts'
 import type { LoadDocument } from './graph.ts'
+import type { Hints } from '../hints.ts'
 
 const MIB = 1024 * 1024
 
@@ -15,19 +16,23 @@ export const MAX_LISTED = 100_000
 export const MAX_LISTED_OF_RUN = 2_000_000
 
 /** The way out for whoever packs. */
-export const LEAVE_OUT =
-  'No genuine image comes near that. Leave it out with --exclude, or find out who has made it.'
+export const LEAVE_OUT: Hints = [
+  'No genuine image comes near that: find out who has made it, or do without it.',
+  { id: 'exclude-image' },
+]
 
-export const WITHOUT_REFERRERS =
-  'No genuine image has so many or so large signatures, attestations and SBOMs: look at what the registry lists. To go without them: --referrers none.'
+export const WITHOUT_REFERRERS: Hints = [
+  'No genuine image has so many or so large signatures, attestations and SBOMs: look at what the registry lists.',
+  { id: 'no-referrers' },
+]
 
 /** What all images of a run or of a bundle list, counted together. */
 export class RunLimits {
-  readonly #hint: string | undefined
+  readonly #hint: Hints | undefined
   #listed = 0
 
   /** @param hint what whoever gives the images can do. */
-  constructor(hint?: string) {
+  constructor(hint?: Hints) {
     this.#hint = hint
   }
 
@@ -50,7 +55,7 @@ interface LimitsOptions {
   of?: 'image' | 'referrers'
   code?: ErrorCode
   /** What can be done about it. */
-  hint?: string | undefined
+  hint?: Hints | undefined
 }
 
 /**

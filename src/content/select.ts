@@ -258,13 +258,13 @@ function missingPlatforms(
       'PLATFORM_MISSING',
       `${what} has none of the platforms asked for (${names}); it has ${has}`,
       {
-        hint: 'Ask for a platform that it has, or leave the image out with --exclude. --allow-missing-platform is for images that have at least one of those asked for.',
+        hint: ['Ask for a platform that it has, or do without the image.', { id: 'exclude-image' }],
       },
     )
   }
   if (!allowMissing) {
     throw new AirgapError('PLATFORM_MISSING', `${what} does not have ${names}; it has ${has}`, {
-      hint: 'Use --allow-missing-platform to take what there is.',
+      hint: { id: 'allow-missing-platform' },
     })
   }
   return missing

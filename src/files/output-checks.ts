@@ -13,7 +13,7 @@ export async function checkOutput(path: string, force: boolean, canForce = true)
   if (!existing) return
   if (existing.isSymbolicLink() && !force) {
     throw new AirgapError('OUTPUT_UNSAFE', `cannot write ${path}: it is a symbolic link`, {
-      hint: 'Name the file itself. With --force the link is replaced, never what it points to.',
+      hint: ['Name the file itself.', { id: 'force-link' }],
     })
   }
   if (!existing.isFile() && !existing.isSymbolicLink()) {
@@ -23,7 +23,7 @@ export async function checkOutput(path: string, force: boolean, canForce = true)
   }
   if (!force) {
     throw new AirgapError('OUTPUT_EXISTS', `cannot write ${path}: it exists already`, {
-      hint: canForce ? 'Choose another name, or replace it with --force.' : 'Choose another name.',
+      hint: ['Choose another name.', ...(canForce ? [{ id: 'force' } as const] : [])],
     })
   }
 }

@@ -1,5 +1,6 @@
 import { AirgapError, withHint, type Problem } from '../errors.ts'
 import type { YamlPath } from './yaml-places.ts'
+import type { Hints } from '../hints.ts'
 
 /** What is wrong in a document. */
 export interface Fault {
@@ -40,10 +41,11 @@ const MAX_MESSAGE = 500
 export function unusableDocument(
   code: 'INVALID_CONFIG' | 'INVALID_POLICY',
   found: readonly Problem[],
-  words: { one: string; several: string; hint: string },
+  words: { one: string; several: string; hint: Hints },
 ): AirgapError {
-  const problems = found.map(({ entry, message }) => ({
+  const problems = found.map(({ entry, message, hints = [] }) => ({
     entry,
+    hints,
     message: message.length > MAX_MESSAGE ? `${message.slice(0, MAX_MESSAGE)}…` : message,
   }))
   const [first] = problems
@@ -51,6 +53,6 @@ export function unusableDocument(
   return new AirgapError(
     code,
     isOne ? `${words.one}${first.entry}: ${first.message}` : `${words.several}: ${problems.length} mistakes`,
-    { problems: isOne ? [] : problems, hint: words.hint },
+    { problems: isOne ? [] : problems, hint: [...(isOne ? first.hints : []), words.hint].flat() },
   )
 }

@@ -2,6 +2,7 @@ import * as v from 'valibot'
 import { AirgapError, problemOf } from '../errors.ts'
 import { parseStrictJson } from '../oci/json.ts'
 import { parseReference, type Reference } from '../oci/reference.ts'
+import type { Hint } from '../hints.ts'
 
 /** Bytes. */
 export const MAX_LIST_SIZE = 16 * 1024 * 1024
@@ -35,7 +36,7 @@ export function parseImageList(bytes: Uint8Array, where: string): Reference[] {
   const entries = /^\s*\{/.test(text) ? entriesOfKubeadm(text, where) : entriesOfLines(text, where)
   const references: Reference[] = []
   const problems = []
-  const forms = new Set<string>()
+  const forms = new Set<readonly Hint[]>()
   for (const { place, content } of entries) {
     try {
       references.push(parseReference(content))
@@ -53,23 +54,33 @@ export function parseImageList(bytes: Uint8Array, where: string): Reference[] {
         : `${where}: ${problems.length} entries are not image references`
     throw new AirgapError('INVALID_LIST', message, {
       problems: problems.length === 1 ? [] : problems,
-      hint: ['A list has one reference a line, and nothing else; comments begin with #.', ...forms].join(' '),
+      hint: [
+        'A list has one reference a line, and nothing else; comments begin with #.',
+        ...[...forms].flat(),
+      ],
     })
   }
   return references
 }
 
 /** Lines of other files that people take for a list, and the way out. */
-const OTHER_FORMS: readonly [line: RegExp, hint: string][] = [
+const OTHER_FORMS: readonly [line: RegExp, hint: readonly Hint[]][] = [
   [
     /^(?:---$|-\s|["']?[\w./-]+["']?:\s)/,
-    'This looks like YAML: airgap.yaml is given with --config; out of other files take the references alone, as with `grep -oP "image: *\\K\\S+"`.',
+    [
+      'This looks like YAML. Take the references alone out of other files, as with `grep -oP "image: *\\K\\S+"`.',
+      { id: 'config-flag' },
+    ],
   ],
   [
     /^(?:--?[a-z]|[^\s-]\S*\s+--?[a-z])/i,
-    'Flags do not stand in a list. --platform is given to the command, and holds for all images; images for other platforms go into another bundle.',
+    [
+      'Flags do not stand in a list.',
+      { id: 'platform-flag' },
+      'Images for other platforms go into another bundle.',
+    ],
   ],
-  [/^FROM\s/i, 'This looks like a Dockerfile: take what stands behind FROM and its flags.'],
+  [/^FROM\s/i, ['This looks like a Dockerfile: take what stands behind FROM and its flags.']],
 ]
 
 interface Entry {
@@ -99,7 +110,10 @@ function entriesOfKubeadm(text: string, where: string): Entry[] {
     return read.output.images.map((content, i) => ({ place: `${where}: images[${i}]`, content }))
   }
   throw new AirgapError('INVALID_LIST', `${where}: it is JSON, not a list of image references`, {
-    hint: 'Of JSON, only the output of `kubeadm config images list -o json` is a list. A lock that `airgap resolve -o` has written is given with --lock.',
+    hint: [
+      'Of JSON, only the output of `kubeadm config images list -o json` is a list.',
+      { id: 'lock-flag' },
+    ],
   })
 }
 

@@ -51,7 +51,7 @@ export async function collectImages(
   for (const text of inputs.images ?? []) named.push({ reference: parseReference(text), from })
   const lists = inputs.imagesFrom ?? []
   if (lists.filter((file) => file === '-').length > 1) {
-    throw new AirgapError('USAGE', 'standard input can be read once only, and --images-from - is given twice')
+    throw new AirgapError('USAGE', 'standard input can be read once only, and two lists are to come from it')
   }
   for (const [i, file] of lists.entries()) {
     const isStandardInput = file === '-'
@@ -68,13 +68,13 @@ export async function collectImages(
     throw new AirgapError(
       'USAGE',
       places.kubeadmRepository === undefined
-        ? '--kubeadm-repository says where kubeadm images are, and no --kubeadm VERSION is given'
+        ? 'a repository of kubeadm images is given, and no release of kubeadm'
         : `${places.kubeadmRepository}: kubeadmRepository says where kubeadm images are, and there is no release under kubeadm`,
     )
   }
   if (named.length === 0) {
     throw new AirgapError('USAGE', 'no image is named', {
-      hint: 'Name images as arguments, by --images-from FILE, or by --kubeadm VERSION.',
+      hint: { id: 'name-images' },
     })
   }
   return excludeAndSort(named, inputs, warn)
@@ -105,7 +105,7 @@ function excludeAndSort(
     const excluded = [...unique].filter(([, { reference }]) => pattern(reference))
     if (excluded.length === 0) {
       const place = places?.exclude?.[i]
-      warn(`${place === undefined ? '--exclude' : `${place}: exclude`} ${text} leaves nothing out`)
+      warn(`${place === undefined ? 'the pattern' : `${place}: exclude`} ${text} leaves nothing out`)
     }
     for (const [key] of excluded) unique.delete(key)
   }

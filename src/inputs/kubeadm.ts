@@ -1,6 +1,7 @@
 import { AirgapError } from '../errors.ts'
 import { parseReference, type Reference } from '../oci/reference.ts'
 import table from './kubeadm-images.json' with { type: 'json' }
+import type { Hint } from '../hints.ts'
 
 /** One row of the table: holds from `fromPatch` up to the next row's. */
 export interface KubeadmRow {
@@ -41,7 +42,7 @@ export function kubeadmImages(
       'UNKNOWN_KUBEADM_RELEASE',
       `${JSON.stringify(version)} is not a Kubernetes release`,
       {
-        hint: `Write it like v1.36.3. ${wayOut('VERSION')}`,
+        hint: ['Write it like v1.36.3.', ...wayOut('VERSION')],
       },
     )
   }
@@ -73,11 +74,12 @@ export function newestReleases(known: KubeadmTable = table): string[] {
 }
 
 /** kubeadm lists the etcd, CoreDNS and pause that it was built with, whatever release it is asked for. */
-function wayOut(release: string): string {
-  return (
-    `For another release, ask kubeadm of that very release: \`kubeadm config images list --kubernetes-version ${release} | airgap list --images-from -\`. ` +
-    'Any other kubeadm lists an etcd, CoreDNS and pause that do not belong to it.'
-  )
+function wayOut(release: string): Hint[] {
+  return [
+    'For another release, ask kubeadm of that very release:',
+    { id: 'kubeadm-list', release },
+    'Any other kubeadm lists an etcd, CoreDNS and pause that do not belong to it.',
+  ]
 }
 
 function defaultRepository(minor: number, patch: number): string {

@@ -4,6 +4,7 @@ import { type Digest, digestFault, digestOf, isDigest, isOtherAlgorithm } from '
 import { checkKeyCase, checkShape, parseStrictJson, withoutNulls } from './json.ts'
 import { isImageConfigType, isIndexType, isManifestType, OCI_INDEX, OCI_MANIFEST } from './media-types.ts'
 import type { Platform } from './platform.ts'
+import type { Hints } from '../hints.ts'
 
 /** What of all that refers to an image travels along with it. */
 export const REFERRER_CHOICES = ['all', 'signatures', 'none'] as const
@@ -267,8 +268,10 @@ function checkDescriptors(
   return descriptors.map((descriptor, i) => checkDescriptor(descriptor, raw?.[i], `${what}[${i}]`))
 }
 
-const OTHER_ALGORITHM =
-  'Digests of that kind are newer than what airgap carries: a bundle names everything by sha256. Take a build of the image with sha256 digests, or leave it out with --exclude.'
+const OTHER_ALGORITHM: Hints = [
+  'Digests of that kind are newer than what airgap carries: a bundle names everything by sha256. Take a build of the image with sha256 digests, or do without the image.',
+  { id: 'exclude-image' },
+]
 
 /** @param raw the same descriptor, with members that are `null`. */
 function checkDescriptor(descriptor: Shaped, raw: object = descriptor, what: string): Descriptor {

@@ -14,7 +14,7 @@ export type ReferencePattern = (reference: Reference) => boolean
 export function parsePattern(text: string): ReferencePattern {
   if (text === '' || /\s/.test(text)) {
     throw new AirgapError('USAGE', `${JSON.stringify(text)} is not a pattern`, {
-      hint: 'Write a reference as `airgap list` prints it, with * for any characters: docker.io/library/*, *-alpine.',
+      hint: 'Write a whole reference, with * for any characters: docker.io/library/*, *-alpine.',
     })
   }
   return (reference) => matches(text, formatReference(reference)) || matches(text, nameOf(reference))

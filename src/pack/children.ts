@@ -11,6 +11,7 @@ import { inParallel } from '../content/parallel.ts'
 import { statedPlatform } from '../content/platforms.ts'
 import { isNotServed } from '../content/select.ts'
 import type { DocumentCache } from './sources.ts'
+import type { Hint } from '../hints.ts'
 
 /** So many children are asked for, to say which can be had. */
 const MOST_ASKED = 100
@@ -44,10 +45,10 @@ interface Child {
 
 /** What to tell of the way out of children that cannot be had. */
 interface WayOut {
-  /** Stands in front of it. */
-  before?: string
-  /** The flag that has to be given besides, where the reference names a digest; begins with a space. */
-  pinned: string
+  /** A lock says what to take: it has to be made again. */
+  isLocked?: boolean
+  /** The image is named by its digest, which another selection changes. */
+  isPinned: boolean
 }
 
 /**
@@ -91,9 +92,12 @@ export class Children {
       if (!child || !(error instanceof AirgapError) || isAbort(error)) throw error
       if (isNotServed(error)) throw await this.#notServed(child, error, wayOut)
       if (!OF_A_CHILD.has(error.code)) throw error
-      const { code, message, hint, problems } = error
-      const about = `${this.#options.what}: ${this.roleOf(child.digest)} (${child.digest})`
-      throw new AirgapError(code, `${about}: ${message}`, { hint, problems, cause: error })
+      throw error.with({
+        doing: undefined,
+        subject: this.#options.what,
+        reason: `${this.roleOf(child.digest)} (${child.digest}): ${error.message}`,
+        cause: error,
+      })
     }
   }
 
@@ -147,22 +151,31 @@ export class Children {
     )
   }
 
-  #hint(missing: readonly Digest[], there: readonly Digest[], { before = '', pinned }: WayOut): string {
+  #hint(
+    missing: readonly Digest[],
+    there: readonly Digest[],
+    { isLocked = false, isPinned }: WayOut,
+  ): Hint[] {
     const isAttestation = (digest: Digest): boolean => {
       const child = this.#listed.get(digest)
       return child?.attests !== undefined
     }
+    const before: Hint[] = isLocked ? [{ id: 'new-lock' }] : []
     const platforms = [...new Set(there.flatMap((digest) => this.#platformOf(digest)))]
     if (missing.every(isAttestation)) {
       const all = platforms.length === 0 ? 'Everything else' : `All platforms (${platforms.join(', ')})`
-      return `${before}${all} can be had. To leave out the attestations that cannot: --allow-missing-attestations${pinned}`
+      return [...before, `${all} can be had.`, { id: 'allow-missing-attestations', isPinned }]
     }
     if (platforms.length === 0) {
-      return `${before}None of its platforms can be had. Take the image from another place (--mirror), have it pushed there again, or leave it out with --exclude.`
+      return [
+        ...before,
+        'None of its platforms can be had.',
+        { id: 'take-elsewhere' },
+        { id: 'exclude-image' },
+      ]
     }
-    const flags = platforms.map((platform) => ` --platform '${platform}'`).join('')
-    const lost = platforms.length > 1 && missing.some(isAttestation) ? ' --allow-missing-attestations' : ''
-    return `${before}These platforms can be had:${flags}${lost}${pinned}`
+    const isAnyLost = platforms.length > 1 && missing.some(isAttestation)
+    return [...before, { id: 'platforms', platforms, isAnyLost, isPinned }]
   }
 
   #platformOf(digest: Digest): string[] {

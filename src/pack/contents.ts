@@ -11,7 +11,7 @@ import type { RegistryClient } from '../registry/client.ts'
 import type { Mirrors } from '../registry/mirrors/mirrors.ts'
 import { sourcesFor } from '../registry/mirrors/sources.ts'
 import type { Repository } from '../registry/repository.ts'
-import { allFailed, asRegistryFault, excludeFlags, forEachImage, incomplete } from '../content/failures.ts'
+import { allFailed, asRegistryFault, forEachImage, incomplete } from '../content/failures.ts'
 import {
   type BlobNode,
   type Closure,
@@ -93,8 +93,8 @@ export async function gatherContents(options: ContentsOptions): Promise<BundleCo
   if (wrong.length > 0) throw allFailed(wrong, countOf(wrong.length))
   if (failed.length > 0) {
     throw incomplete(countOf(failed.length), failed, [
-      'Nothing was written. Mend it and run the same command again, or go on without these:',
-      ...excludeFlags(failed.map(({ source }) => source)),
+      'Nothing was written. Mend it and run the same command again.',
+      { id: 'go-on-without', images: failed.map(({ source }) => source), canSkip: false },
     ])
   }
 
@@ -182,15 +182,14 @@ function requireReadable(name: string, size: number, most: number): void {
 
 /** What does not come out as the lock says is told with the way out of it. */
 function asLockFault(error: unknown, image: string): unknown {
-  return asRegistryFault(
-    error,
-    image,
-    'If the lock was edited or made by another release, make it again with `airgap resolve`.',
-  )
+  return asRegistryFault(error, image, [
+    'If the lock was edited or made by another release, make it again.',
+    { id: 'new-lock' },
+  ])
 }
 
 /** The way out where a lock names what its registry has no more. */
-const LOCKED = { before: 'Make the lock again with `airgap resolve`. ', pinned: '' }
+const LOCKED = { isLocked: true, isPinned: false }
 
 interface GatheredImage {
   image: ImageEntry
@@ -243,7 +242,7 @@ async function gatherImage(
   if (JSON.stringify(found) !== JSON.stringify(listed)) {
     throw new AirgapError('INVALID_LOCK', `the lock describes it otherwise than the registry does`, {
       subject: what,
-      hint: `The registry gives ${JSON.stringify(found)}. Make the lock again with \`airgap resolve\`.`,
+      hint: [`The registry gives ${JSON.stringify(found)}.`, { id: 'new-lock' }],
     })
   }
   const referrers = await gatherReferrers(image, closure, { ...options, cache, repositories, sizes, run })
@@ -320,7 +319,7 @@ async function gather(
     const { message, problems } = error
     throw new AirgapError('NOT_FOUND', `${what(entry)} is not to be had any more: ${message}`, {
       subject: source,
-      hint: 'Make the lock again with `airgap resolve`: it then has what refers to the image now.',
+      hint: [{ id: 'new-lock' }, 'It then has what refers to the image now.'],
       problems,
       cause: error,
     })
@@ -330,7 +329,7 @@ async function gather(
 function wrong(source: string, entry: ReferrerEntry, why: string): AirgapError {
   return new AirgapError('INVALID_LOCK', `${what(entry)}: ${why}`, {
     subject: source,
-    hint: 'Make the lock again with `airgap resolve`.',
+    hint: { id: 'new-lock' },
   })
 }
 

@@ -56,7 +56,7 @@ export function parseLock(bytes: Uint8Array, what: string): Lock {
     return { ...lock, images: sortImages(lock.images) }
   } catch (error) {
     throw new AirgapError('INVALID_LOCK', messageOf(error), {
-      hint: 'Make the lock again with `airgap resolve … -o FILE`.',
+      hint: { id: 'new-lock' },
       cause: error,
     })
   }

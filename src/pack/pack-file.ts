@@ -331,7 +331,8 @@ async function startOf(
   try {
     const { reuse, isNamed } = await withoutFile(options.reuse, unfinished.file.identity)
     if (fresh) {
-      if (isNamed) throw new AirgapError('USAGE', '--fresh throws away what --reuse names')
+      if (isNamed)
+        throw new AirgapError('USAGE', 'starting fresh would throw away what blobs are to be taken from')
       return { how: 'fresh', unfinished, reuse }
     }
     const name = `${output}${PARTIAL_SUFFIX}`

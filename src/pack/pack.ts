@@ -28,6 +28,7 @@ import { AirgapError } from '../errors.ts'
 import { checkOutput, checkRoom } from '../files/output-checks.ts'
 import { PARTIAL_SUFFIX } from '../files/output-file.ts'
 import { TOLERANCE_MS } from '../registry/faults/clock.ts'
+import type { Hint } from '../hints.ts'
 
 /** Exactly one of `images` and `lock` is needed; what else there is to say about images goes with `images`. */
 export interface PackOptions extends SourceOptions, DescriptionOptions, Partial<SelectionOptions> {
@@ -212,13 +213,15 @@ function packedOf({ plan, summary }: { plan: PackPlan; summary: PackSummary }, m
  * @param name what it is called, which a former run of an unfinished one has decided.
  */
 function tellName(name: string, { name: chosen, from, reused }: ChosenName, onEvent: OnEvent): void {
-  const note = (message: string): void => onEvent({ type: 'registry', notice: { type: 'note', message } })
+  const note = (message: string, ...hints: Hint[]): void =>
+    onEvent({ type: 'registry', notice: { type: 'note', message, hints } })
   const shown = JSON.stringify(name)
   if (from !== 'given') {
     const origin = from === 'reuse' ? 'as the one that it takes blobs from' : 'after its file'
     const why = name === chosen ? origin : 'as it was begun'
     note(
-      `The bundle is called ${shown}, ${why}: push remembers it under this name, and refuses an older one. --name gives another.`,
+      `The bundle is called ${shown}, ${why}: push remembers it under this name, and refuses an older one`,
+      { id: 'name' },
     )
   }
   const others = reused.filter((other) => other !== name).map((other) => JSON.stringify(other))
@@ -284,7 +287,7 @@ function tellSequence(
   if (behind && isByClock && Date.parse(created) - (Date.now() - behind.ms) > TOLERANCE_MS) {
     const theirs = formatMoment(Date.now() - behind.ms)
     warn(
-      `the clock of this machine may be in the future: the bundle is created ${created}, and ${behind.host} says that it is ${theirs}. Its sequence, ${sequence}, is that time: until then, push refuses as older whatever is packed with a right clock under the same name. Have the clock set and pack again, or give --sequence`,
+      `the clock of this machine may be in the future: the bundle is created ${created}, and ${behind.host} says that it is ${theirs}. Its sequence, ${sequence}, is that time: until then, push refuses as older whatever is packed with a right clock under the same name. Have the clock set and pack again, or give a sequence`,
     )
   }
   if (
@@ -303,6 +306,6 @@ function tellSequence(
     ? `. That one was created ${last.created}, in the future of this machine's clock, ${formatMoment(Date.now())}: one of the two clocks was wrong`
     : ''
   warn(
-    `the sequence of this bundle, ${sequence}, ${relation} that of the one it takes blobs from, ${JSON.stringify(name)} ${last.sequence}: where that was pushed, push refuses this one, ${refusal}${why}. A higher one is given with --sequence`,
+    `the sequence of this bundle, ${sequence}, ${relation} that of the one it takes blobs from, ${JSON.stringify(name)} ${last.sequence}: where that was pushed, push refuses this one, ${refusal}${why}. Give a higher one`,
   )
 }

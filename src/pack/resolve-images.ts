@@ -194,7 +194,7 @@ async function resolveOne(
   const { signal, rewriteDigests = false } = options
   const isPinned = reference.digest !== undefined
   const children = new Children(document, { what: name, cache, repositories, signal })
-  const wayOut = { pinned: isPinned && !rewriteDigests ? ' --rewrite-digests' : '' }
+  const wayOut = { isPinned: isPinned && !rewriteDigests }
   const limits = new Limits(run, { image: name, hint: LEAVE_OUT })
   limits.read(document)
   const { closure, ...selection } = await children.telling(wayOut, async () => {
@@ -316,7 +316,10 @@ function nobodyMayName(
     `${movedBy} has it read elsewhere than from ${registry}, and only ${registry} may turn its tag into a digest`,
     {
       subject: name,
-      hint: 'With --resolve-from mirror the place that is read may do so, and the bundle records that; or name the image with its digest.',
+      hint: [
+        'Name the image with its digest, or let mirrors resolve tags: the bundle records that.',
+        { id: 'resolve-from-mirror' },
+      ],
     },
   )
 }

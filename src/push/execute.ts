@@ -221,7 +221,10 @@ function setBySomebody(name: string, before: Digest, wanted: Digest): AirgapErro
     'TAG_WOULD_MOVE',
     `${name} has been set to ${before} while this push was under way; it would move to ${wanted}`,
     {
-      hint: 'Find out who else pushes there. If the tag is to move, push again with --move-tags; what has arrived is not sent again.',
+      hint: [
+        'Find out who else pushes there. If the tag is to move, allow that and push again; what has arrived is not sent again.',
+        { id: 'move-tags' },
+      ],
     },
   )
 }

@@ -103,8 +103,8 @@ export function parseNameMap(text: string): NameMap {
   const from = match?.[1]?.replace(/\/$/, '')
   const to = match?.[2]?.replace(/\/$/, '')
   if (from === undefined || to === undefined || (to !== '' && !isRepository(to))) {
-    throw new AirgapError('USAGE', `--map ${text}: it has to be FROM=TO, and TO a path of lower-case names`, {
-      hint: 'For example --map registry.k8s.io/coredns=k8s: what begins with FROM begins with TO in the target.',
+    throw new AirgapError('USAGE', `the map ${text} has to be FROM=TO, and TO a path of lower-case names`, {
+      hint: 'For example registry.k8s.io/coredns=k8s: what begins with FROM begins with TO in the target.',
     })
   }
   return { from, to }
@@ -130,7 +130,7 @@ export function nameImages(
   if (invalid.length > 0) {
     throw new AirgapError('INVALID_TARGET_NAME', 'not every image can have its name in the target', {
       problems: invalid,
-      hint: 'Use a shorter prefix, --path strip-host, --path flat, or --map FROM=TO.',
+      hint: ['Use a shorter prefix.', { id: 'shorter-names' }],
     })
   }
   const conflicts = conflictsAmong(names)
@@ -140,7 +140,7 @@ export function nameImages(
       'two images with different digests would get one name in the target',
       {
         problems: conflicts,
-        hint: 'Use --path full, another --map, or leave one out with --exclude.',
+        hint: { id: 'different-names' },
       },
     )
   }

@@ -98,7 +98,7 @@ export async function planPush(opened: OpenedBundle, options: PlanPushOptions): 
   const graphs = opened.images.filter(({ image }) => options.select?.(image) ?? true)
   if (graphs.length === 0) {
     throw new AirgapError('USAGE', 'no image of the bundle is left to push', {
-      hint: 'Look at --include and --exclude; `airgap inspect` shows the names that they are compared with.',
+      hint: { id: 'include-and-exclude' },
     })
   }
   const names = nameImages(
@@ -197,7 +197,10 @@ function refuseMovedTags(images: readonly PlannedImage[], indexes: readonly Plan
     `${problems.length === 1 ? 'a tag' : `${problems.length} tags`} in the target would move to another digest`,
     {
       problems,
-      hint: 'Nothing was sent. If the tags are to move, use --move-tags; the receipt then records the old digests.',
+      hint: [
+        'Nothing was sent. If the tags are to move, allow that; the receipt then records the old digests.',
+        { id: 'move-tags' },
+      ],
     },
   )
 }

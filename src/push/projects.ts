@@ -1,5 +1,4 @@
 import { AirgapError, type Problem } from '../errors.ts'
-import { shellWord } from '../text.ts'
 import type { RegistryClient } from '../registry/client.ts'
 import {
   isProjectName,
@@ -47,8 +46,8 @@ export async function planProjects(
   const { client, registry, signal } = options
   const harbor = await client.harbor(registry, { isAsked: true, signal })
   if (!harbor) {
-    throw new AirgapError('USAGE', `--create-projects: ${registry} is not a Harbor`, {
-      hint: 'Only Harbor has projects that have to be there before a push. Leave the flag out.',
+    throw new AirgapError('USAGE', `projects cannot be created: ${registry} is not a Harbor`, {
+      hint: 'Only Harbor has projects that have to be there before a push. Do not ask for it here.',
     })
   }
   const outside = outsideProjects(registry, repositories)
@@ -61,7 +60,10 @@ export async function planProjects(
         entry: name,
         message: `of ${repository}: lower-case letters and digits, joined by one ".", "_" or "-" each, are what it takes`,
       })),
-      hint: `Put a project of your own in front (${registry}/PROJECT), or use --map FROM=TO.`,
+      hint: [
+        `Put a project of your own in front (${registry}/PROJECT), or choose names.`,
+        { id: 'map-names' },
+      ],
     })
   }
   const states = await inParallel(names, options, ([name, repository], either) =>
@@ -86,7 +88,7 @@ export function outsideProjects(registry: string, repositories: readonly string[
   return new AirgapError(
     'INVALID_TARGET_NAME',
     `${registry} is a Harbor, where every image is in a project: names have at least two parts`,
-    { problems, hint: `Name a project for them: airgap push BUNDLE ${shellWord(`${registry}/PROJECT`)}` },
+    { problems, hint: `Name a project for them: push to ${registry}/PROJECT.` },
   )
 }
 
@@ -100,7 +102,7 @@ export function proxyCache(registry: string, projects: readonly string[]): Airga
     {
       problems:
         projects.length === 1 ? [] : projects.map((entry) => ({ entry, message: 'is a proxy cache' })),
-      hint: `Harbor fills it from another registry. Push into another project: airgap push BUNDLE ${shellWord(`${registry}/PROJECT`)}`,
+      hint: `Harbor fills it from another registry. Push into another project: ${registry}/PROJECT.`,
     },
   )
 }

@@ -6,7 +6,6 @@ import type { Repository } from '../registry/repository.ts'
 import type { OnEvent } from '../content/events.ts'
 import {
   allFailed,
-  excludeFlags,
   groupAlike,
   type ImageFailure,
   incomplete,
@@ -73,7 +72,8 @@ class LostReferrers {
       `${what} to images (signatures, attestations, SBOMs) could not be put or would not be found; all images are in place, and all tags are set`,
       failures,
       [
-        'Mend it and push again with the same command. Where the registry takes no such things, leave them out: --referrers none, or --referrers signatures.',
+        'Mend it and push again with the same command. Where the registry takes no such things, leave them out.',
+        { id: 'no-referrers' },
       ],
     )
   }
@@ -399,10 +399,10 @@ export class PushFailures {
       code: error.code,
     }))
     const isOne = problems.length === 0 && others.length === 0 && broken === count
-    const { code, message, hint } = first
-    return new AirgapError(isOne ? code : 'INCOMPLETE', message, {
+    return first.with({
+      code: isOne ? first.code : 'INCOMPLETE',
       problems: [...problems, ...problemsOf(others)],
-      hint: [state, hint, first.refusal?.kind === 'room' ? undefined : AGAIN].filter(Boolean).join('\n'),
+      hint: [`${state}\n`, ...first.hints, ...(first.refusal?.kind === 'room' ? [] : [`\n${AGAIN}`])],
       cause: first,
     })
   }
@@ -477,8 +477,8 @@ export function throwIfUnplanned(images: readonly PlannedImage[]): void {
   const failures = unplanned(images)
   if (failures.length === 0) return
   throw incomplete(`${failures.length} of ${images.length} images cannot be pushed`, failures, [
-    'The push would send the others all the same. To plan it without these:',
-    ...excludeFlags(failures.map(({ source }) => source)),
+    'The push would send the others all the same.',
+    { id: 'go-on-without', images: failures.map(({ source }) => source), canSkip: false },
   ])
 }
 
@@ -492,6 +492,8 @@ function ofAll(failures: readonly ImageFailure[], images: number, summary: strin
   if (!isRefusal && !failures.every(({ error }) => OF_THE_REGISTRY.has(error.code))) {
     return allFailed(failures, summary)
   }
-  const { code, message, hint } = first.error
-  return new AirgapError(code, `${message} (and so for all ${images} images)`, { hint, cause: first.error })
+  return first.error.with({
+    reason: `${first.error.reason} (and so for all ${images} images)`,
+    cause: first.error,
+  })
 }

@@ -61,7 +61,7 @@ const SparseIndexSchema = v.object({
 /** What the images were signed with. */
 export const ImageSigningSchema = described(
   v.object({ keyFingerprint, formats: v.array(v.picklist(['cosign', 'sigstore-bundle'])) }),
-  'With --sign-images: the key that the images are signed with in the target, and the layouts of the signatures',
+  'The key that the images are signed with in the target, if they are, and the layouts of the signatures',
 )
 
 /** One signature of an image. */
@@ -96,7 +96,7 @@ const ReferrersSchema = v.array(
         'not-delivered',
         'left-out',
       ]),
-      'uploaded: put; present-*: was there, and was or was not read back and hashed; refused: it could not be put, or would not be found; not-sent: the push broke off before; not-delivered: what it refers to is not in the target; left-out: by --referrers',
+      'uploaded: put; present-*: was there, and was or was not read back and hashed; refused: it could not be put, or would not be found; not-sent: the push broke off before; not-delivered: what it refers to is not in the target; left-out: nobody wanted it',
     ),
     foundBy: v.optional(
       described(
@@ -152,7 +152,7 @@ export const ReceiptSchema = v.object({
       sparseIndex: v.optional(
         described(
           SparseIndexSchema,
-          "With --sparse-index: the source's own index, where only a part is delivered",
+          "The source's own index, where only a part is delivered and it was asked for",
         ),
       ),
       imageSignatures: v.optional(
@@ -166,7 +166,7 @@ export const ReceiptSchema = v.object({
               ),
             }),
           ),
-          'With --sign-images: the signatures of the image, one for each manifest and layout',
+          'The signatures made of the image, one for each manifest and layout',
         ),
       ),
       content: described(

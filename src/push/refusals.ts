@@ -1,5 +1,4 @@
 import { AirgapError, type ErrorCode, type Answer } from '../errors.ts'
-import { shellWord } from '../text.ts'
 import { parseCosignTag } from '../oci/cosign.ts'
 import { answerOf } from '../registry/faults/answer.ts'
 import type { RegistryClient } from '../registry/client.ts'
@@ -8,7 +7,7 @@ import { oneLine } from '../registry/faults/quote.ts'
 import { inParallel } from '../content/parallel.ts'
 import type { PathStyle } from './names.ts'
 import { outsideProjects, projectsOf, proxyCache } from './projects.ts'
-import type { Hint } from '../hints.ts'
+import type { Hint, Hints } from '../hints.ts'
 
 /** A push that a registry has refused something to. */
 export interface RefusedPush {
@@ -62,7 +61,7 @@ async function explainHarbor(
   const said = oneLine(answer.errors.map(({ message }) => message).join('; '))
   const project = projectIn(answer) ?? onlyProject(repositories)
   const named = project === undefined ? `a project on ${registry}` : `the project ${project} on ${registry}`
-  const because = (code: ErrorCode, message: string, hint: string): AirgapError =>
+  const because = (code: ErrorCode, message: string, hint: Hints): AirgapError =>
     new AirgapError(code, message, { hint, cause: error })
 
   if (error.refusal?.kind === 'room' && error.refusal.of === 'project') {
@@ -78,21 +77,22 @@ async function explainHarbor(
       return because(
         'REGISTRY',
         `${named} does not let a signature be added to what has one: the tags of signatures are immutable`,
-        'A rule of the project holds these tags, too (Policy, Tag Immutability). Have sha256-* excluded from it, or sign with --image-signature-format sigstore-bundle, which needs no tag.',
+        [
+          'A rule of the project holds these tags, too (Policy, Tag Immutability). Have sha256-* excluded from it, or sign in the format sigstore-bundle, which needs no tag.',
+          { id: 'signature-format' },
+        ],
       )
     }
-    return because(
-      'REGISTRY',
-      `${named} does not let a tag be set again: Harbor says: ${said}`,
-      'A rule of the project makes such tags immutable (Policy, Tag Immutability). Have the rule changed for this push, or leave the image out with --exclude.',
-    )
+    return because('REGISTRY', `${named} does not let a tag be set again: Harbor says: ${said}`, [
+      'A rule of the project makes such tags immutable (Policy, Tag Immutability). Have the rule changed for this push, or do without the image.',
+      { id: 'exclude-image' },
+    ])
   }
   if (answer.errors.some(({ code }) => code === 'PROJECTPOLICYVIOLATION')) {
-    return because(
-      'REGISTRY',
-      `${named} does not let the image be read: Harbor says: ${said}`,
-      'The project gives out only images that are signed, or have no known vulnerabilities (Configuration of the project), and nobody can pull this one. Push again with --sign-images KEY, if a signature is what it lacks; or have the policy changed, or use another project.',
-    )
+    return because('REGISTRY', `${named} does not let the image be read: Harbor says: ${said}`, [
+      'The project gives out only images that are signed, or have no known vulnerabilities (Configuration of the project), and nobody can pull this one. Have the policy changed, use another project, or sign the image in the target, if a signature is what it lacks.',
+      { id: 'sign-images' },
+    ])
   }
   if (![400, 401, 403, 404].includes(answer.status)) return undefined
   const outside = outsideProjects(registry, repositories)
@@ -133,11 +133,11 @@ function noProject(registry: string, missing: readonly string[]): AirgapError {
       : `${registry} lacks ${missing.length} projects that images would go to`,
     {
       problems: one ? [] : missing.map((entry) => ({ entry, message: 'there is no such project' })),
-      hint: `Create ${one ? 'it' : 'them'} in Harbor (Projects, New Project), or add --create-projects, with an account that may.${
-        one
-          ? ''
-          : ` To put all images into one project, name it: airgap push BUNDLE ${shellWord(`${registry}/PROJECT`)}`
-      }`,
+      hint: [
+        `Create ${one ? 'it' : 'them'} in Harbor (Projects, New Project), or have this push do so, with an account that may.`,
+        { id: 'create-projects' },
+        ...(one ? [] : [`To put all images into one project, push to ${registry}/PROJECT.`]),
+      ],
     },
   )
 }
@@ -172,14 +172,11 @@ function explainName(error: AirgapError, answer: Answer, { path }: RefusedPush):
   const withHints = (...hints: (Hint | undefined)[]): AirgapError =>
     error.with({ hint: hints.filter((hint) => hint !== undefined), cause: error })
   const codes = new Set(answer.errors.map(({ code }) => code))
-  const flat =
-    path === 'flat' ? undefined : '--path flat makes one part of each name (docker.io_library_nginx).'
+  const flat = path === 'flat' ? undefined : ({ id: 'flat-names' } as const)
   if (isBadName(answer)) {
-    return withHints(
-      'The registry does not take this name: most likely it allows fewer path parts.',
-      flat,
-      '--map FROM=TO chooses names.',
-    )
+    return withHints('The registry does not take this name: most likely it allows fewer path parts.', flat, {
+      id: 'map-names',
+    })
   }
   const parts = repositoryIn(answer)?.split('/').length ?? 0
   const isDenied = error.code === 'DENIED' || error.code === 'NOT_FOUND'
@@ -189,7 +186,9 @@ function explainName(error: AirgapError, answer: Answer, { path }: RefusedPush):
     : undefined
   const depth =
     flat !== undefined && parts > 2
-      ? `Registries that allow only few path parts answer so, too (Docker Hub: two; GitLab: two below the project): ${flat}`
+      ? 'Registries that allow only few path parts answer so, too (Docker Hub: two; GitLab: two below the project).'
       : undefined
-  return created === undefined && depth === undefined ? error : withHints(...error.hints, created, depth)
+  return created === undefined && depth === undefined
+    ? error
+    : withHints(...error.hints, created, depth, depth === undefined ? undefined : flat)
 }

@@ -157,7 +157,10 @@ export function refusedIndexes({ images, target }: Receipt): AirgapError | undef
         entry: `${image.target.slice(0, image.target.lastIndexOf(':'))}@${digest}`,
         message: `of ${image.source}: the registry answers ${reason ?? 'with a refusal'}`,
       })),
-      hint: 'Workloads that pin these digests do not find them; those that name the tags do. Distribution 3 takes such indexes when its configuration says validation.manifests.indexes.platforms: none, olareg with --api-sparse-index; docker-registry 2, Harbor, zot and Gitea want every platform. Otherwise deliver all platforms (pack without --platform), or leave --sparse-index out.',
+      hint: [
+        'Workloads that pin these digests do not find them; those that name the tags do. Distribution 3 takes such indexes when its configuration says validation.manifests.indexes.platforms: none, olareg with its setting for sparse indexes; docker-registry 2, Harbor, zot and Gitea want every platform. Otherwise deliver all platforms, or do without the source index.',
+        { id: 'no-sparse-index' },
+      ],
     },
   )
 }

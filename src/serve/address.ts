@@ -24,9 +24,13 @@ export function parseListen(text: string): ListenAddress {
   const port = Number(match?.[2])
   const isHost = isRegistryHost(host) || /^\[[0-9a-fA-F:.]+\]$/.test(host)
   if (!match || !isHost || port > 65535) {
-    throw new AirgapError('USAGE', `--listen ${JSON.stringify(text)}: it has to be HOST:PORT`, {
-      hint: 'For example 127.0.0.1:5000, 0.0.0.0:5000 for every address of this machine, or [::1]:5000.',
-    })
+    throw new AirgapError(
+      'USAGE',
+      `${JSON.stringify(text)} is no address to listen on: it has to be HOST:PORT`,
+      {
+        hint: 'For example 127.0.0.1:5000, 0.0.0.0:5000 for every address of this machine, or [::1]:5000.',
+      },
+    )
   }
   return { host: bareHost(host), port }
 }
@@ -38,7 +42,7 @@ export function requireSafe({ host }: ListenAddress, { isTls, isPlainAllowed }: 
     'USAGE',
     `plain HTTP on ${host} would be open to the network: anybody on the way could read it and change tags`,
     {
-      hint: 'Use TLS with --tls-cert and --tls-key; or, in a network where that is all right, say so with --plain-http.',
+      hint: ['Use TLS; or, in a network where that is all right, allow plain HTTP.', { id: 'serve-tls' }],
     },
   )
 }

@@ -68,7 +68,7 @@ export class HostsFolder {
         'OUTPUT_UNSAFE',
         `cannot write below ${path}: it is not a folder, or it is a link`,
         {
-          hint: 'Name the folder itself with --hosts-dir.',
+          hint: 'Name the folder itself.',
         },
       )
     }

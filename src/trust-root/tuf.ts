@@ -4,7 +4,7 @@ import { startThread } from '../threads.ts'
 import type { Run } from '../content/run.ts'
 import type { TransferEvent } from '../content/events.ts'
 import type { NetworkOptions, RegistryAccess } from '../registry/options.ts'
-import type { Hint } from '../hints.ts'
+import type { Hint, Hints } from '../hints.ts'
 
 /** What the thread is given that fetches from a TUF repository. */
 export interface TufTask {
@@ -77,10 +77,13 @@ function asError(
 ): AirgapError {
   if (reply.type === 'failed') return new AirgapError(reply.code, reply.message, { hint: reply.hints })
   const { name, message } = reply
-  const hint =
+  const hint: Hints =
     name === 'ExpiredMetadataError'
       ? 'The repository has not been renewed, or something in between keeps an old copy. Is this machine’s clock right?'
-      : 'A private instance needs its own initial root (--root). Otherwise something in between answers in the place of the repository.'
+      : [
+          'A private instance needs its own initial root. Otherwise something in between answers in the place of the repository.',
+          { id: 'initial-root' },
+        ]
   return new AirgapError('VERIFICATION_FAILED', `what ${mirror} gives does not verify: ${oneLine(message)}`, {
     hint,
   })

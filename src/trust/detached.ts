@@ -18,7 +18,7 @@ const OldCosignBundle = v.object({
 })
 
 const ACCEPTED =
-  'Accepted: a Sigstore bundle (cosign sign-blob --bundle), a raw signature (openssl dgst -sign), ' +
+  'Accepted: a Sigstore bundle (as cosign sign-blob makes it), a raw signature (openssl dgst -sign), ' +
   'the same in base64 (cosign 2, .sig), and the JSON bundle of cosign 2.'
 
 /**

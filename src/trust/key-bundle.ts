@@ -100,7 +100,7 @@ export function readKeyBundle(json: Uint8Array): KeyBundle | NoKeyBundle {
   } catch (error) {
     // Everything in the try block is a parser at work on foreign bytes; the libraries among them throw
     // plain errors and TypeErrors too, whose texts are not for operators.
-    if (error instanceof AirgapError) return malformed(error.message.replace(/^Sigstore bundle: /, ''))
+    if (error instanceof AirgapError) return malformed(error.reason)
     return malformed('its contents do not make a Sigstore bundle')
   }
 }
@@ -142,7 +142,7 @@ function certificate(): NoKeyBundle {
     fault: 'certificate',
     reason:
       'it was made with a certificate (keyless signing) where a signature by a key is required; ' +
-      '--key does not accept keyless signatures, whoever made them',
+      'a key checks no keyless signature, whoever made it',
   }
 }
 

@@ -134,7 +134,7 @@ export function acceptedKind(key: KeyObject, source: string): KeyKind {
     throw new AirgapError(
       'INVALID_KEY',
       `${source} holds an RSA key with the public exponent ${shortNumber(publicExponent)}; only ${RSA_EXPONENT} is accepted`,
-      { hint: NEW_KEY },
+      { hint: { id: 'new-key' } },
     )
   }
   if (kind) return kind
@@ -142,11 +142,9 @@ export function acceptedKind(key: KeyObject, source: string): KeyKind {
   throw new AirgapError(
     'INVALID_KEY',
     `${source} holds a key of the kind ${describeKey(key)}${reason === '' ? '' : `, ${reason}`}; accepted: ${acceptedNames()}`,
-    { hint: NEW_KEY },
+    { hint: { id: 'new-key' } },
   )
 }
-
-const NEW_KEY = 'Make a key pair with `airgap keygen`, or with `cosign generate-key-pair`.'
 
 function whyRefused(key: KeyObject): string {
   const { modulusLength = 0 } = key.asymmetricKeyDetails ?? {}

@@ -17,13 +17,9 @@ import {
   wrongPassword,
 } from './encrypted-key.ts'
 import { acceptedKind, acceptedNames, checkEncoding, describeKey } from './key-kinds.ts'
-import {
-  COSIGN_PASSWORD_VARIABLE,
-  MAX_SECRET_FILE,
-  PASSWORD_VARIABLE,
-  type PasswordSource,
-} from './password.ts'
+import { MAX_SECRET_FILE, type PasswordSource } from './password.ts'
 import { type PemBlock, pemBlocks, toPem } from './pem.ts'
+import type { Hint } from '../hints.ts'
 
 type Half = 'public' | 'private'
 
@@ -81,7 +77,7 @@ function wrongBlock(label: string, source: string, half: Half): AirgapError {
   const isPrivate = label.endsWith('PRIVATE KEY')
   const found = OTHER_BLOCKS[label] ?? (isPrivate ? 'a private key' : `a PEM block "${label}"`)
   const needed = `a ${half} key (${acceptedNames()})`
-  let hint = 'Make a key pair with `airgap keygen`, or with `cosign generate-key-pair`.'
+  let hint: Hint = { id: 'new-key' }
   if (half === 'public' && isPrivate) {
     hint = 'Give the .pub file. A private key has no business where bundles are only checked.'
   } else if (half === 'private' && label === 'PUBLIC KEY') {
@@ -234,7 +230,7 @@ async function askPassword(path: string, getPassword: PasswordSource): Promise<B
   const password = await getPassword()
   if (password === undefined) {
     throw new AirgapError('PASSWORD', `${path} is encrypted and no password was given`, {
-      hint: `Set ${PASSWORD_VARIABLE} or ${COSIGN_PASSWORD_VARIABLE}, name a file with --password-file, or run this on a terminal.`,
+      hint: { id: 'password' },
     })
   }
   return Buffer.from(password)

@@ -14,6 +14,7 @@ import { readChecked, readDocument } from '../verify/opened-bundle.ts'
 import type { OnEvent } from '../content/events.ts'
 import { applyPolicy, type ImageDemand, type SignatureSource, verifyImage } from './verify-image.ts'
 import { OUTCOMES, reasonText, type UpstreamVerdict } from './verdict.ts'
+import type { Hint } from '../hints.ts'
 
 /** Who says by whom images have to be signed; without a policy, the packer's records do. */
 export interface UpstreamCheck {
@@ -75,13 +76,18 @@ export function upstreamError(path: string, verdicts: readonly UpstreamVerdict[]
     code: 'UPSTREAM_NOT_VERIFIED',
   }))
   const isByPolicy = failed.some(({ basis }) => basis === 'policy')
-  const hint = isByPolicy
-    ? 'The bundle itself is sound. Do not use these images, unless the policy asks for more than their upstreams do.'
-    : "The bundle itself is sound. What its packer has recorded of the upstreams' signatures does not hold, or cannot be checked without a policy: --upstream-policy FILE or the name of a preset."
+  const hint: Hint[] = isByPolicy
+    ? [
+        'The bundle itself is sound. Do not use these images, unless the policy asks for more than their upstreams do.',
+      ]
+    : [
+        "The bundle itself is sound. What its packer has recorded of the upstreams' signatures does not hold, or cannot be checked without a policy.",
+        { id: 'upstream-policy' },
+      ]
   return new AirgapError(
     'VERIFICATION_FAILED',
     `${path}: ${failed.length} of ${verdicts.length} images are not verified by their upstream's signatures`,
-    { problems, hint: [hint, ...otherImages(verdicts)].join('\n') },
+    { problems, hint: [...hint, ...otherImages(verdicts).map((line) => `\n${line}`)] },
   )
 }
 

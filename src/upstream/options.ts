@@ -69,7 +69,7 @@ export async function readUpstreamCheck(
   throw new AirgapError(
     'USAGE',
     "upstreams' signatures are checked with a trusted root, with a policy, or with both, and none is given",
-    { hint: `${ROOT_HINT} Signatures by keys need --upstream-policy.` },
+    { hint: [{ id: 'trusted-root' }, { id: 'upstream-policy' }] },
   )
 }
 
@@ -81,12 +81,9 @@ async function upstreamWith(policies: readonly string[], root: Root | undefined)
   throw new AirgapError(
     'USAGE',
     'the upstream policy names identities, which are checked with a trusted root, and none is given',
-    { hint: ROOT_HINT },
+    { hint: { id: 'trusted-root' } },
   )
 }
-
-const ROOT_HINT =
-  'Give --trusted-root FILE. `airgap trust-root fetch` brings the one of the public Sigstore; it has to come another way than the bundle.'
 
 /**
  * Applies what was demanded to what a pack has resolved. What was recorded before, in a lock or by an interrupted run,

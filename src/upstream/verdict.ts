@@ -30,7 +30,7 @@ export function notVerified(image: ImageEntry, rule: UpstreamRule, reasons: read
     `its upstream's signature was not verified: ${reasonText(image, reasons)}`,
     {
       subject: image.source,
-      hint: `The rule ${rule.pattern} (${rule.place}) wants one by ${by}. If that is no longer right, or the image is known to be unsigned, change the policy (a rule before it with skip: REASON); --skip-failed does not reach this.`,
+      hint: `The rule ${rule.pattern} (${rule.place}) wants one by ${by}. If that is no longer right, or the image is known to be unsigned, change the policy (a rule before it with skip: REASON). What is not verified is never skipped as what cannot be resolved.`,
     },
   )
 }

@@ -22,6 +22,7 @@ import { type Identity, strangerReason } from '../trust/identity/identity.ts'
 import { revealed } from '../trust/identity/revealed.ts'
 import type { Root } from '../trust/identity/trusted-root.ts'
 import { type GivenSignature, verifySignature } from '../trust/verify.ts'
+import type { Hints } from '../hints.ts'
 
 /**
  * What the caller trusts and expects. Nothing in a bundle adds to it. A signature by any one of the keys and identities
@@ -59,7 +60,7 @@ export type Authentication =
    * `isUnsigned`: no signature was there to be checked. `says`: what is to be said of the bundle, and `hint`: the way out,
    * where the signatures are at fault.
    */
-  | { state: 'failed'; isUnsigned?: boolean; says?: string; hint?: string; signers?: SignersVerdict }
+  | { state: 'failed'; isUnsigned?: boolean; says?: string; hint?: Hints; signers?: SignersVerdict }
 
 /**
  * Step 1: checks the bytes of `SHA256SUMS` against the caller's keys and the digest that the caller expects,
@@ -181,15 +182,21 @@ function whoseInstead(
 function wayOut(
   failed: readonly Extract<SignatureCheck, { ok: false }>[],
   { keys, identities }: Signers,
-): string {
+): Hints {
   if (keys.length > 0 && failed.length > 0 && failed.every(({ stranger }) => stranger?.kind === 'key')) {
     return 'Nothing in it was looked at further. If the other key is that of whoever packs for you, check with its public key, which has to come by another way than the bundle. If nobody knows it, do not use the bundle.'
   }
   if (failed.some(({ instead }) => instead === 'certificate')) {
-    return 'Nothing in it was looked at further. It is signed with a certificate, which a key cannot check: say whom the certificate has to name, with --certificate-identity, --certificate-oidc-issuer and --trusted-root.'
+    return [
+      'Nothing in it was looked at further. It is signed with a certificate, which a key cannot check: say whom the certificate has to name.',
+      { id: 'certificate-identity' },
+    ]
   }
   if (failed.some(({ instead }) => instead === 'key')) {
-    return 'Nothing in it was looked at further. It is signed with a key: check it with the public key of the one who signs, --key.'
+    return [
+      'Nothing in it was looked at further. It is signed with a key: check it with the public key of the one who signs.',
+      { id: 'key' },
+    ]
   }
   const given = [
     ...(keys.length > 0 ? ['the key is the right one'] : []),

@@ -10,6 +10,7 @@ import { hashRanges } from '../hashing/range-threads.ts'
 import { hashWhole } from '../hashing/whole-file.ts'
 import { openBundle } from './open.ts'
 import { alteredMessage, type CutOff, type OpenedBundle } from './opened-bundle.ts'
+import type { Hints } from '../hints.ts'
 
 export interface VerifyOptions {
   signal?: AbortSignal
@@ -165,18 +166,20 @@ export function verificationError(path: string, opened: OpenedBundle): AirgapErr
   const problems = namedProblems(opened)
   const count = plural(problems.length, 'problem')
   let says = `is not a good bundle: ${count}`
-  let hint = 'Do not use it. Compare its SHA-256 with the one on the other side, and bring it across again.'
+  let hint: Hints =
+    'Do not use it. Compare its SHA-256 with the one on the other side, and bring it across again.'
   if (opened.cutOff) {
     says = cutOffText(opened.cutOff, problems)
     hint = cutOffHint(opened.cutOff, problems)
   } else if (authentication.state === 'failed' && authentication.isUnsigned) {
     says = 'is not signed'
-    hint =
-      'Ask for a signed one. To do without a signature, say so: verify --integrity-only, push or serve --allow-unsigned.'
+    hint = ['Ask for a signed one. To do without a signature, say so.', { id: 'allow-unsigned' }]
   } else if (authentication.state === 'failed' && authentication.signers) {
     says = `is not signed as the policy asks for: ${count}`
-    hint =
-      'Nothing in it was looked at further. Have those sign who are missing, and give their signatures with --signature FILE; a signature that is refused helps nobody. The policy itself is changed only by those who answer for it.'
+    hint = [
+      'Nothing in it was looked at further. Have those sign who are missing, and give their signatures; a signature that is refused helps nobody. The policy itself is changed only by those who answer for it.',
+      { id: 'signature-files' },
+    ]
   } else if (authentication.state === 'failed' && authentication.hint !== undefined) {
     hint = authentication.hint
     if (authentication.says !== undefined) says = authentication.says

@@ -38,7 +38,7 @@ export const policySchemas = {
         digest: described(digest, "SHA-256 of the policy file's bytes"),
         signatures: described(v.array(SignatureSchema), 'Every signature that was offered'),
       }),
-      'The policy (--policy) that the bundle was checked with',
+      'The policy that the bundle was checked with',
     ),
   ),
   rules: v.optional(described(v.array(RuleSchema), 'Every rule of the policy, with what was found')),

@@ -137,7 +137,7 @@ async function readPolicyTrust(
     throw new AirgapError(
       'USAGE',
       `the policy ${policy.source} names identities, which are checked with a trusted root, and none is given`,
-      { hint: 'Write trustedRoot: FILE into the policy, or give --trusted-root FILE.' },
+      { hint: ['Write trustedRoot: FILE into the policy, or name the file.', { id: 'trusted-root' }] },
     )
   }
   return {

@@ -21,6 +21,7 @@ import {
   type Seen,
   type TestServer,
 } from '../support/client.ts'
+import { hintOf } from '../../src/cli/words/hints.ts'
 
 /** Nobody has these: documentation's own networks (RFC 5737, 3849), so a request that is sent after all goes nowhere. */
 const PUBLIC = '203.0.113.5'
@@ -136,7 +137,7 @@ describe('a foreign layer', () => {
     const descriptor = { ...blob, urls: [`${inside.origin}/layer`] }
     const error = await failureOf(downloadBlob([posing], descriptor, sink, { client }), 'UNSUPPORTED_CONTENT')
     expect(error.message).toContain(`from ${inside.origin}/layer, which is inside a private network`)
-    expect(error.hint).toContain('--mirror')
+    expect(hintOf(error)).toContain('--mirror')
     expect([registry.seen.length, inside.seen.length]).toEqual([1, 0])
     // The same layer of a registry that is inside, too, is taken from there.
     await downloadBlob([repository], descriptor, sink, { client })
@@ -199,7 +200,7 @@ describe('where clouds keep secrets', () => {
       expect(error.message).toContain(
         `${host} (for ${registry}): ${address === undefined ? 'it is' : `its name leads to ${address},`} a link-local address`,
       )
-      expect(error.hint).toContain('Nothing was sent there')
+      expect(hintOf(error)).toContain('Nothing was sent there')
     }
   })
 

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { AirgapError } from '../../src/errors.ts'
 import { parseImageList } from '../../src/inputs/image-list.ts'
 import { formatReference } from '../../src/oci/reference.ts'
+import { hintOf } from '../../src/cli/words/hints.ts'
 
 const list = (text: string): string[] => parseImageList(Buffer.from(text), 'images.txt').map(formatReference)
 
@@ -57,7 +58,7 @@ describe('image lists', () => {
   })
 
   it.each([
-    ['images:\n- nginx:1.27\n', 3, /This looks like YAML: airgap\.yaml is given with --config/],
+    ['images:\n- nginx:1.27\n', 3, /This looks like YAML\. .*airgap\.yaml is given with --config/],
     ['apiVersion: v1\nkind: Pod\n', 2, /YAML/],
     ['- name: web\n  image: nginx\n', 2, /YAML/],
     ['---\n', 1, /YAML/],
@@ -71,8 +72,8 @@ describe('image lists', () => {
   ])('gives a hint about the form of %j', (text, lines, hint) => {
     const error = refusal(Buffer.from(text))
     expect(error.code).toBe('INVALID_LIST')
-    expect(error.hint).toMatch(/^A list has one reference a line, and nothing else/)
-    expect(error.hint).toMatch(hint)
+    expect(hintOf(error)).toMatch(/^A list has one reference a line, and nothing else/)
+    expect(hintOf(error)).toMatch(hint)
     expect(Math.max(error.problems.length, 1)).toBeLessThanOrEqual(lines)
   })
 
@@ -98,6 +99,6 @@ describe('image lists', () => {
   it('says how to save a list that is UTF-16', () => {
     const error = refusal(Buffer.from('\uFEFFnginx\n', 'utf16le'))
     expect(error.message).toContain('not UTF-8')
-    expect(error.hint).toContain('UTF-16')
+    expect(hintOf(error)).toContain('UTF-16')
   })
 })

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { AirgapError } from '../../src/errors.ts'
 import { kubeadmImages, type KubeadmTable } from '../../src/inputs/kubeadm.ts'
 import { formatReference } from '../../src/oci/reference.ts'
+import { hintOf } from '../../src/cli/words/hints.ts'
 
 const images = (version: string, repository?: string): string[] =>
   kubeadmImages(version, repository).map(formatReference)
@@ -88,11 +89,11 @@ describe("kubeadm's images", () => {
     expect(error.code).toBe('UNKNOWN_KUBEADM_RELEASE')
     expect(error.message).toContain(`v${version}`)
     expect(error.message).toMatch(new RegExp(`nearest known are ${nearest.replaceAll('.', '\\.')}$`))
-    expect(error.hint).toMatch(/^For another release, ask kubeadm of that very release: /)
-    expect(error.hint).toContain(
+    expect(hintOf(error)).toMatch(/^For another release, ask kubeadm of that very release: /)
+    expect(hintOf(error)).toContain(
       `\`kubeadm config images list --kubernetes-version v${version} | airgap list --images-from -\``,
     )
-    expect(error.hint).toContain(
+    expect(hintOf(error)).toContain(
       'Any other kubeadm lists an etcd, CoreDNS and pause that do not belong to it',
     )
   })

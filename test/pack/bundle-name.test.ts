@@ -141,7 +141,7 @@ describe('the name of a bundle that is packed', () => {
     const { packed: made, notes } = await packed('first-1.tar')
     expect(made.description.name).toBe('first')
     expect(notes).toContainEqual(
-      expect.stringMatching(/^The bundle is called "first", after its file: .*--name/),
+      expect.stringMatching(/^The bundle is called "first", after its file: .* refuses an older one$/),
     )
     const plan = await packed(undefined, { fileName: 'first-2.tar' })
     expect(plan.packed.description.name).toBe('first')
@@ -185,7 +185,7 @@ describe('a sequence that push will not take as it is meant', () => {
     const older = await packed('r2.tar', { reuse: [path('r1.tar')], sequence: 8 })
     expect(older.warnings).toEqual([
       expect.stringMatching(
-        /^the sequence of this bundle, 8, is lower than that of the one it takes blobs from, "r" 9: .* as an older bundle\. A higher one is given with --sequence$/,
+        /^the sequence of this bundle, 8, is lower than that of the one it takes blobs from, "r" 9: .* as an older bundle\. Give a higher one$/,
       ),
     ])
     const same = await packed('r3.tar', { reuse: [path('r1.tar')], sequence: 9, version: '2' })

@@ -20,6 +20,7 @@ import { shortHex } from '../../src/oci/digest.ts'
 import { startRegistry } from '../support/registry/registry.ts'
 import { signer, temporaryFolder } from '../support/build-bundle.ts'
 import { failureOf, inFrontOf, registryForTest, seedImage } from '../push/refusing.ts'
+import { hintOf } from '../../src/cli/words/hints.ts'
 
 /** One image that is as it should be, one that nobody may have, and one that is not there. */
 async function threeImages(): Promise<{ good: string; denied: string; missing: string; images: string[] }> {
@@ -46,15 +47,15 @@ describe('images that cannot be resolved', () => {
       [missing, 'NOT_FOUND'],
       [denied, 'DENIED'],
     ])
-    expect(error.hint).toContain(`  --exclude ${missing} \\\n  --exclude ${denied}`)
-    expect(error.hint).toContain('--skip-failed')
-    expect(error.hint).toContain('Look at the spelling of name and tag')
-    expect(error.hint).toContain('Check that the account may do this')
+    expect(hintOf(error)).toContain(`  --exclude ${missing} \\\n  --exclude ${denied}`)
+    expect(hintOf(error)).toContain('--skip-failed')
+    expect(hintOf(error)).toContain('Look at the spelling of name and tag')
+    expect(hintOf(error)).toContain('Check that the account may do this')
     // The image stands before its cause and its hint, and is not named again.
     for (const { entry, message } of error.problems) {
       expect(message).not.toContain(entry)
       expect(message).toMatch(/^(?:the registry has no repository of this name|permission denied)/)
-      expect(error.hint).toContain(`${entry}: `)
+      expect(hintOf(error)).toContain(`${entry}: `)
     }
     const told = events.flatMap((event) => (event.type === 'failed' ? [event] : []))
     expect(told.map(({ name }) => name).toSorted()).toEqual([denied, missing].toSorted())
@@ -127,9 +128,9 @@ describe('images that cannot be resolved', () => {
       [missing, 'NOT_FOUND'],
       [denied, 'DENIED'],
     ])
-    expect(error.hint).toContain('What was fetched is kept')
-    expect(error.hint).toContain(`--skip-failed`)
-    expect(error.hint).toContain(`--exclude ${missing}`)
+    expect(hintOf(error)).toContain('What was fetched is kept')
+    expect(hintOf(error)).toContain(`--skip-failed`)
+    expect(hintOf(error)).toContain(`--exclude ${missing}`)
     expect(await readdir(folder)).not.toContain('x.tar')
   })
 
@@ -141,7 +142,7 @@ describe('images that cannot be resolved', () => {
       pack({ images, output, key: signer, onEvent: (event) => events.push(event) }),
     )
     expect(error).toMatchObject({ code: 'INCOMPLETE' })
-    expect(error.hint).toContain('Nothing was written')
+    expect(hintOf(error)).toContain('Nothing was written')
     expect(output?.read() ?? null).toBeNull()
     expect(events.some((event) => event.type === 'phase' && event.phase === 'fetch')).toBe(false)
   })
@@ -156,7 +157,7 @@ describe('images that cannot be resolved', () => {
     const folder = await temporaryFolder()
     const error = await failureOf(pack({ lock, output: join(folder, 'x.tar'), key: signer }))
     expect(error).toMatchObject({ code: 'INCOMPLETE', problems: [{ entry: images[0], code: 'NOT_FOUND' }] })
-    expect(error.hint).toContain(`--exclude ${images[0]}`)
+    expect(hintOf(error)).toContain(`--exclude ${images[0]}`)
     expect(await readdir(folder)).toEqual([])
   })
 })
@@ -191,9 +192,9 @@ describe('blobs that cannot be fetched', () => {
     ])
     for (const part of parts) expect(error.problems[0]?.message.split(': ')[0]).toContain(part)
     expect(error.problems[0]?.message).not.toContain('cannot fetch')
-    expect(error.hint).toContain(`\n  --exclude ${images[0]}`)
-    expect(error.hint).not.toContain(`'${images[1]}'`)
-    expect(error.hint).not.toContain('--skip-failed')
+    expect(hintOf(error)).toContain(`\n  --exclude ${images[0]}`)
+    expect(hintOf(error)).not.toContain(`'${images[1]}'`)
+    expect(hintOf(error)).not.toContain('--skip-failed')
   })
 
   test('are named for every image that needs them', async () => {
@@ -207,7 +208,7 @@ describe('blobs that cannot be fetched', () => {
     const folder = await temporaryFolder()
     const error = await failureOf(pack({ images, output: join(folder, 'x.tar'), key: signer }))
     expect(error.problems.map(({ entry }) => entry)).toEqual(images.slice(0, 2))
-    expect(error.hint).toContain(`--exclude ${images[0]} \\\n  --exclude ${images[1]}`)
+    expect(hintOf(error)).toContain(`--exclude ${images[0]} \\\n  --exclude ${images[1]}`)
   })
 
   test('where none can be had, the cause has its own code', async () => {
@@ -229,7 +230,7 @@ describe('blobs that cannot be fetched', () => {
     const output = new PassThrough().resume()
     const error = await failureOf(pack({ images, output, key: signer }))
     expect(error.code).toBe('NOT_FOUND')
-    expect(error.hint).toContain(`--exclude ${images[0]}`)
+    expect(hintOf(error)).toContain(`--exclude ${images[0]}`)
   })
 
   test('a fault of the disk stops everything at once', async () => {
@@ -258,7 +259,7 @@ describe('blobs that cannot be fetched', () => {
 
 test('what a hint says to exclude is excluded by it, and nothing else', async () => {
   const { good, images } = await threeImages()
-  const { hint = '' } = await failureOf(resolve({ images }))
+  const hint = hintOf(await failureOf(resolve({ images }))) ?? ''
   const exclude = [...hint.matchAll(/--exclude (\S+)/g)].map(([, pattern = '']) => pattern)
   const noInput = (): Promise<Uint8Array> => Promise.reject(new Error('nothing is read'))
   const left = await collectImages({ images, exclude }, noInput)

@@ -50,6 +50,7 @@ import {
   type TestServer,
 } from '../support/client.ts'
 import { selfSigned } from '../support/self-signed.ts'
+import { hintOf } from '../../src/cli/words/hints.ts'
 
 /** Images that are read over mirrors, from the reading of the configuration to the last byte. */
 
@@ -264,7 +265,7 @@ describe('a mirror that', () => {
       mirrors: [`${source.host}=${mirror.host}`],
       client: { plainHttp: [source.host] },
     })
-    expect(warnings).toEqual([expect.stringContaining('--ca-file')])
+    expect(warnings).toEqual([expect.stringContaining('an authority that is not trusted here')])
   })
 
   test('refuses, when nobody has it: the error says it, and no more', async () => {
@@ -275,7 +276,7 @@ describe('a mirror that', () => {
       pack([`${source.host}/app@${digest}`], { mirrors: [`${source.host}=${mirror.host}`] }),
       'NOT_FOUND',
     )
-    expect(error.hint).toContain(`${mirror.host}/app`)
+    expect(hintOf(error)).toContain(`${mirror.host}/app`)
   })
 })
 
@@ -383,7 +384,7 @@ describe('the name stays the source', () => {
     expect(told).toMatchObject([
       { prefix: source.host, registryItself: kind !== 'registries.conf, location' },
     ])
-    expect(told?.[0]?.places[0]?.origin).toMatch(/^--mirror$|hosts\.toml$|\.conf$/)
+    expect(told?.[0]?.places[0]?.origin).toMatch(/^the mirror$|hosts\.toml$|\.conf$/)
   })
 
   test.each(Object.keys(KINDS).slice(0, 4))('with %s, and the source names the digest', async (kind) => {
@@ -405,7 +406,7 @@ describe('the name stays the source', () => {
     const options = await KINDS['registries.conf, location']!(source.host, mirror.host)
     const error = await failureOf(pack([`${source.host}/app:1`], options), 'USAGE')
     expect(error.message).toContain('x.conf')
-    expect(error.hint).toContain('--resolve-from mirror')
+    expect(hintOf(error)).toContain('--resolve-from mirror')
     expect([...source.requests, ...mirror.requests]).toEqual([])
     // With a digest nobody has to be trusted.
     const { lock } = await pack([`${source.host}/app@${app.descriptor.digest}`], options)

@@ -11,6 +11,7 @@ import { newSigner, signer } from '../support/build-bundle.ts'
 import { expectShape } from '../support/schemas.ts'
 import { seedSigned, signedImage, type Signed } from '../support/attached.ts'
 import { startHarbor, type FakeHarbor, type HarborOptions } from '../support/harbor.ts'
+import { hintOf } from '../../src/cli/words/hints.ts'
 
 const ROBOT = 'robot$ci'
 
@@ -77,7 +78,7 @@ describe('a push into a Harbor', () => {
     const target = await harbor({ projects: { library: {} } })
     const error = await failure(to(`${target.host}/mirror`), 'NOT_FOUND')
     expect(error.message).toBe(`${target.host} has no project mirror`)
-    expect(error.hint).toContain('--create-projects')
+    expect(hintOf(error)).toContain('--create-projects')
     expect(writes(target)).toEqual([])
   })
 
@@ -86,7 +87,7 @@ describe('a push into a Harbor', () => {
     const maps = ['@/library=docker.io/library', '@/other=quay.io/other']
     const error = await failure(to(target.host, { maps }), 'NOT_FOUND')
     expect(error.problems.map(({ entry }) => entry)).toEqual(['docker.io', 'quay.io'])
-    expect(error.hint).toContain(`${target.host}/PROJECT`)
+    expect(hintOf(error)).toContain(`${target.host}/PROJECT`)
   })
 
   it.each<[string, HarborOptions]>([
@@ -109,7 +110,7 @@ describe('a push into a Harbor', () => {
     const target = await harbor({ projects: { mirror: {} }, users })
     const error = await failure(to(`${target.host}/mirror`, { registries: login(ROBOT) }), 'DENIED')
     expect(error.message).toContain(`the account may not push into the project mirror on ${target.host}`)
-    expect(error.hint).toContain('Push and Pull Repository')
+    expect(hintOf(error)).toContain('Push and Pull Repository')
   })
 
   it('says that names need a project', async () => {
@@ -117,7 +118,7 @@ describe('a push into a Harbor', () => {
     const error = await failure(to(target.host, { path: 'flat' }), 'INVALID_TARGET_NAME')
     expect(error.message).toContain('at least two parts')
     expect(error.problems).toHaveLength(2)
-    expect(error.hint).toContain(`${target.host}/PROJECT`)
+    expect(hintOf(error)).toContain(`${target.host}/PROJECT`)
   })
 
   it('says that a proxy cache takes no pushes', async () => {
@@ -139,7 +140,7 @@ describe('a push into a Harbor', () => {
     const error = await failure(to(`${target.host}/mirror`), 'REGISTRY')
     expect(error.message).toContain(`the project mirror on ${target.host} has no room left`)
     expect(error.message).toContain('will exceed the configured upper limit of 300 B.')
-    expect(error.hint).toContain('Project Quotas')
+    expect(hintOf(error)).toContain('Project Quotas')
     const names = target.store.repositories()
     expect(names.flatMap((name) => target.store.tags(name) ?? [])).toEqual([])
   })
@@ -155,8 +156,8 @@ describe('a push into a Harbor', () => {
       )
       expect(error.exitCode).toBe(4)
       expect(error.message).toContain('the registry is read-only here')
-      expect(error.hint).toContain('end the read-only mode (Harbor: Configuration, System Settings)')
-      expect(error.hint).not.toContain('permission')
+      expect(hintOf(error)).toContain('end the read-only mode (Harbor: Configuration, System Settings)')
+      expect(hintOf(error)).not.toContain('permission')
       expect([warnings, writes(target).length]).toEqual([[], 1])
     }
   })
@@ -224,7 +225,7 @@ describe('a pack from a Harbor', () => {
       'NOT_FOUND',
     )
     expect(error.message).toContain('the registry has no project "libary"')
-    expect(error.hint).toContain('the first part of the path')
+    expect(hintOf(error)).toContain('the first part of the path')
   })
 })
 
@@ -278,8 +279,8 @@ describe('a project that gives out only what cosign has signed', () => {
       'REGISTRY',
     )
     expect(error.message).toContain('does not let a signature be added')
-    expect(error.hint).toContain('--image-signature-format sigstore-bundle')
-    expect(error.hint).toContain('sha256-*')
+    expect(hintOf(error)).toContain('--image-signature-format sigstore-bundle')
+    expect(hintOf(error)).toContain('sha256-*')
     const bundles = { key, formats: ['sigstore-bundle'] as const }
     const receipt = await push(signed, `${target.host}/mirror`, { ...options, signImages: bundles })
     expect(receipt.complete).toBe(true)
@@ -294,7 +295,7 @@ describe('a project that gives out only what cosign has signed', () => {
       for (const { images } of receipts)
         expect(images.map(({ tag }) => tag.unconfirmed)).toEqual([true, true])
       expect(error.message).toContain(`the project mirror on ${target.host} does not let the image be read`)
-      expect(error.hint).toContain('--sign-images')
+      expect(hintOf(error)).toContain('--sign-images')
     }
     const receipt = await to(`${target.host}/mirror`, { signImages: { key: newSigner() } })
     expect(receipt.images.map(({ tag }) => tag.state)).toEqual(['unchanged', 'unchanged'])
@@ -318,7 +319,7 @@ describe('a project that gives out only what cosign has signed', () => {
     const plain = { output: join(folder, 'plain.tar'), images: [`${target.host}/library/plain:1`] }
     const error = await failure(pack({ ...into, ...plain }), 'REGISTRY')
     expect(error.message).toContain('a policy of the project forbids that it is read')
-    expect(error.hint).toContain('cosign sign')
+    expect(hintOf(error)).toContain('cosign sign')
   })
 })
 
@@ -393,7 +394,7 @@ describe('--create-projects', () => {
     )
     expect(error.message).toContain(`cannot create the project mirror on ${target.host}`)
     expect(error.message).toContain(said)
-    expect(error.hint).toContain('Project: Create')
+    expect(hintOf(error)).toContain('Project: Create')
     expect(writes(target)).toEqual(['POST /api/v2.0/projects'])
   })
 
@@ -407,7 +408,7 @@ describe('--create-projects', () => {
       to(`${target.host}/mirror`, { registries: login(ROBOT), createProjects: 'private', onEvent }),
       'DENIED',
     )
-    expect(error.hint).toContain('covers all projects')
+    expect(hintOf(error)).toContain('covers all projects')
     // There is one explanation, and no other beside it.
     expect(warnings).toEqual([])
   })
@@ -467,15 +468,16 @@ describe('a registry that is no Harbor', () => {
       },
     })
     onTestFinished(() => target.close())
-    const { hint } = await failure(
+    const error = await failure(
       to(`${target.host}/group/project`),
       status === 400 ? 'REGISTRY' : status === 403 ? 'DENIED' : 'NOT_FOUND',
     )
+    const hint = hintOf(error)
     expect(hint).toContain('--path flat')
     expect(hint).toContain(words)
     const flat = await to(`${target.host}/group/project`, { path: 'flat' }).catch(
       (error: unknown) => error as AirgapError,
     )
-    expect((flat as AirgapError).hint ?? '').not.toContain('--path flat')
+    expect(hintOf(flat as AirgapError) ?? '').not.toContain('--path flat')
   })
 })

@@ -7,6 +7,7 @@ import { startRegistry, type EmbeddedRegistry } from '../support/registry/regist
 import type { Reply } from '../../src/serve/registry/reply.ts'
 import { signer, temporaryFolder } from '../support/build-bundle.ts'
 import { failureOf, inFrontOf, registryForTest, seedImage } from './refusing.ts'
+import { hintOf } from '../../src/cli/words/hints.ts'
 
 const trust = { keys: [signer.publicKey] }
 
@@ -80,7 +81,7 @@ describe('what cannot be sent for one image does not stop the others', () => {
       expect(problem.message).toMatch(part)
     }
     expect(error.problems.length).toBeGreaterThan(0)
-    expect(error.hint).toContain('push again with the same command')
+    expect(hintOf(error)).toContain('push again with the same command')
     expect(events.some((event) => event.type === 'failed' && event.code === code)).toBe(true)
     expect(tagsOf(target)).toEqual(['fine:1', 'good:1'])
     expect(receipts).toHaveLength(1)
@@ -121,7 +122,7 @@ describe('what cannot be sent for one image does not stop the others', () => {
     const host = await inFrontOf(target, (_, path) => (path.includes('/bad/') ? 403 : undefined))
     const error = await failureOf(planPush(bundle, host, trust))
     expect(error).toMatchObject({ code: 'INCOMPLETE', problems: [{ entry: images[0], code: 'DENIED' }] })
-    expect(error.hint).toContain(`--exclude ${images[0]}`)
+    expect(hintOf(error)).toContain(`--exclude ${images[0]}`)
     expect(target.store.repositories()).toEqual([])
   })
 })
@@ -201,10 +202,10 @@ describe('after an answer that is the same for everything else', () => {
     )
     expect([error.code, error.exitCode, error.problems, isHanging]).toEqual(['REGISTRY', 4, [], 1])
     expect(error.message).toContain('the disk of the registry is full')
-    expect(error.hint).toContain(
+    expect(hintOf(error)).toContain(
       `Nothing more was sent to ${target.host}. In place: 0 of 8 images; 3 of 24 blobs (`,
     )
-    expect(error.hint).toContain('Have room made there')
+    expect(hintOf(error)).toContain('Have room made there')
     expect(puts).toBe(5)
     expect(events.filter(({ type }) => type === 'failed' || type === 'warning')).toEqual([])
   })
@@ -223,7 +224,7 @@ describe('after an answer that is the same for everything else', () => {
     const error = await failureOf(push(bundle, target.host, { ...trust, concurrency: 1 }))
     expect([error.code, error.problems]).toEqual(['INCOMPLETE', []])
     expect(error.message).toContain('the disk of the registry is full')
-    expect(error.hint).toContain('In place: 2 of 8 images; 6 of 24 blobs')
+    expect(hintOf(error)).toContain('In place: 2 of 8 images; 6 of 24 blobs')
     expect(target.requests.filter(({ method }) => isWrite(method))).toHaveLength(1)
     isFull = false
     expect((await push(bundle, target.host, trust)).complete).toBe(true)
@@ -240,7 +241,7 @@ describe('after an answer that is the same for everything else', () => {
     onTestFinished(() => target.close())
     const error = await failureOf(push(bundle, target.host, { ...trust, concurrency: 1, path: 'strip-host' }))
     expect([error.code, error.exitCode]).toEqual(['INCOMPLETE', 6])
-    expect(error.hint).toContain(`Nothing more was sent to ${target.host}/full. In place: 1 of 3 images`)
+    expect(hintOf(error)).toContain(`Nothing more was sent to ${target.host}/full. In place: 1 of 3 images`)
     expect(tagsOf(target)).toEqual(['a:1'])
     const refused = target.requests.filter(({ method, path }) => method === 'PUT' && path.includes('/full/'))
     expect(refused).toHaveLength(1)

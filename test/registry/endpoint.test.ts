@@ -8,6 +8,7 @@ import { Endpoints, speaksTls } from '../../src/registry/endpoint.ts'
 import { authorityOf, isListed, isLoopbackHost, isPrivateAddress } from '../../src/registry/net/hosts.ts'
 import { makeCertificate } from '../support/certificates.ts'
 import { failureOf, makeClient, memoryRegistry, sampleManifest, scratch, serve } from '../support/client.ts'
+import { hintOf } from '../../src/cli/words/hints.ts'
 
 const ca = makeCertificate({ name: 'test authority' })
 const own = makeCertificate({ name: 'registry', names: ['127.0.0.1', 'localhost'], issuer: ca })
@@ -156,7 +157,7 @@ test.each([
   const client = makeClient({ plainHttp: [], ...(withCa ? { caFile: caFile() } : {}) })
   const error = await failureOf(client.repository(server.host, 'app').resolveManifest('1.0'), 'TLS')
   expect(error.message).toMatch(message)
-  expect(error.hint).toMatch(hint)
+  expect(hintOf(error)).toMatch(hint)
   expect(server.seen).toEqual([])
   expect(client.notices).toEqual([])
 })

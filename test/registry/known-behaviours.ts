@@ -12,6 +12,7 @@ import {
   type Built,
 } from '../../fixtures/images/index.ts'
 import { AirgapError, pack, push, verify, type ErrorCode, type PackOptions } from '../../src/index.ts'
+import { hintOf } from '../../src/cli/words/hints.ts'
 import { DEFAULT_RETRY } from '../../src/registry/net/retry.ts'
 import type { Quirk } from '../support/registry/quirks.ts'
 import {
@@ -150,7 +151,8 @@ async function expectFailure(
     (reason: unknown) => reason,
   )
   expect(error).toBeInstanceOf(AirgapError)
-  const { code: actual, message, hint = '', problems } = error as AirgapError
+  const { code: actual, message, problems } = error as AirgapError
+  const hint = hintOf(error as AirgapError) ?? ''
   const all = [message, ...problems.map(({ entry, message: each }) => `${entry}: ${each}`), hint].join('\n')
   expect({ code: actual, message }).toMatchObject({ code })
   expect(all).toMatch(words)

@@ -15,6 +15,7 @@ import {
   serve,
   type Handler,
 } from '../support/client.ts'
+import { hintOf } from '../../src/cli/words/hints.ts'
 
 const context = { registry: 'r.example', operation: 'look' }
 const blob = sampleBytes(1000)
@@ -172,6 +173,6 @@ test('TLS asked of a port without it names --plain-http', async () => {
   const transport = new Transport({ insecureSkipTlsVerify: [], plainHttp: [] })
   const url = new URL(server.origin.replace('http:', 'https:'))
   const error = await failureOf(transport.request({ method: 'GET', url, context }), 'TLS')
-  expect(error.hint).toContain(`--plain-http ${server.host}`)
+  expect(hintOf(error)).toContain(`--plain-http ${server.host}`)
   await transport.close()
 })

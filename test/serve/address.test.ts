@@ -51,7 +51,10 @@ describe('plain HTTP', () => {
       requireSafe({ host, port: 1 }, { isTls, isPlainAllowed })
       return true
     } catch (error) {
-      expect(error).toMatchObject({ code: 'USAGE', hint: expect.stringContaining('--tls-cert') as string })
+      expect(error).toMatchObject({
+        code: 'USAGE',
+        hints: expect.arrayContaining([{ id: 'serve-tls' }]) as unknown,
+      })
       return false
     }
   }

@@ -211,7 +211,7 @@ describe('a certificate', () => {
       expect(reasonOf(verdict)).toMatch(
         /certificate \(keyless signing\) where a signature by a key is required/,
       )
-      expect(reasonOf(verdict)).toContain('--key does not accept keyless signatures')
+      expect(reasonOf(verdict)).toContain('a key checks no keyless signature')
     }
   })
 

@@ -25,6 +25,7 @@ import {
   statementOf,
 } from '../trust/upstream/signing.ts'
 import { attach, BY_KEY, openWorld, tagSignatures } from './world.ts'
+import { hintOf } from '../../src/cli/words/hints.ts'
 
 type Options = Partial<PackOptions> & { images?: string[] }
 
@@ -128,7 +129,7 @@ test('a signature by a certificate passes with the root given, in both forms, an
   const without = await failureOf(packed(policies, { images }))
   expect(without).toMatchObject({
     code: 'USAGE',
-    hint: expect.stringContaining('trust-root fetch') as string,
+    hints: [{ id: 'trusted-root' }],
   })
   const file = join(world.folder, 'bundle.tar')
   const { description } = await packed(policies, {
@@ -220,8 +221,8 @@ describe('an image that does not pass', () => {
     expect(error.problems).toMatchObject([{ entry: bad.source, code: 'UPSTREAM_NOT_VERIFIED' }])
     expect(error.problems[0]?.message).toContain('there is none')
     expect(error.problems[0]?.message).not.toContain(bad.source)
-    expect(error.hint).toContain('skip: REASON')
-    expect(error.hint).not.toContain('add --skip-failed')
+    expect(hintOf(error)).toContain('skip: REASON')
+    expect(hintOf(error)).not.toContain('add --skip-failed')
     expect(events).toContainEqual(expect.objectContaining({ type: 'failed', name: bad.source }))
     expect(events).toContainEqual(
       expect.objectContaining({ type: 'image', name: good.source, outcome: 'fetched' }),

@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, test } from 'vitest'
 import { singleManifest } from '../../fixtures/images/index.ts'
+import { wordsOf } from '../../src/cli/words/hints.ts'
 import { CHECKSUMS, RAW_SIGNATURE, SIGSTORE_SIGNATURE } from '../../src/bundle/names.ts'
 import { verificationError, verifyBundle } from '../../src/verify/content.ts'
 import type { TrustOptions } from '../../src/verify/authenticate.ts'
@@ -354,5 +355,5 @@ async function hintOf(bytes: Uint8Array, more: Partial<TrustOptions>): Promise<s
   const path = await temporaryBundle(bytes)
   const opened = await verifyBundle(path, { ...TRUST, ...more })
   await opened.reader.close()
-  return verificationError(path, opened).hint
+  return wordsOf(verificationError(path, opened).hints)
 }

@@ -118,7 +118,7 @@ describe('who has to have signed', () => {
     expect(verificationError('k8s.tar', opened)).toMatchObject({
       code: 'VERIFICATION_FAILED',
       exitCode: 3,
-      hint: expect.stringContaining('--signature FILE'),
+      hints: expect.arrayContaining([{ id: 'signature-files' }]),
     })
   })
 

@@ -124,7 +124,7 @@ export function sourcesFrom(flags: ResolvingFlagValues): SourceOptions & Omit<Se
     skipFailed: flags['skip-failed'],
     referrers: flags.referrers,
     mirrors: flags.mirror,
-    mirrorsOrigin: flags.mirrorsOrigin,
+    mirrorsOrigin: flags.mirrorsOrigin ?? '--mirror',
     mirrorsFrom: flags['mirrors-from'],
     resolveFrom: flags['resolve-from'],
     registries: registryOptions(flags),

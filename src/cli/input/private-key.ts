@@ -91,10 +91,12 @@ export function publicHalfOf(path: string): string | undefined {
 }
 
 function withPlace(error: AirgapError, { flag, variable }: PasswordPlace): AirgapError {
-  const hint = error.hint
-    ?.replace('--password-file', flag)
-    .replace('Set AIRGAP_PASSWORD', `Set ${variable}, AIRGAP_PASSWORD`)
-  return new AirgapError(error.code, error.message, { hint, cause: error })
+  const hint = error.hints.map((one) =>
+    typeof one !== 'string' && one.id === 'password'
+      ? `Set ${variable}, AIRGAP_PASSWORD or COSIGN_PASSWORD, name a file with ${flag}, or run this on a terminal.`
+      : one,
+  )
+  return error.with({ hint, cause: error })
 }
 
 /**

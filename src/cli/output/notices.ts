@@ -93,7 +93,8 @@ function describeQuota(notice: Extract<RegistryNotice, { type: 'quota' }>): LogE
     ...(windowSeconds === undefined ? [] : [`in ${formatSpan(windowSeconds * 1000)}`]),
     ...(source === undefined ? [] : [`counted for ${source}`]),
   ]
-  const message = `${registry}: ${left}${terms.length === 0 ? '' : ` (${terms.join(', ')})`}. ${limitAdvice(registry, source)}`
+  const said = `${registry}: ${left}${terms.length === 0 ? '' : ` (${terms.join(', ')})`}`
+  const message = messageWith(said, [limitAdvice(registry, source)])
   return {
     level: 'warning',
     event,

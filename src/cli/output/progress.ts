@@ -248,8 +248,7 @@ export class Progress {
   }
 
   #failed({ name, code, message }: Extract<TransferEvent, { type: 'failed' }>): void {
-    const text = warningText(message.includes(name) ? message : `${name}: ${message}`)
-    this.#log.write({ level: 'warning', event: 'failed', message, name, code }, text)
+    this.#log.write({ level: 'warning', event: 'failed', message, name, code }, warningText(message))
   }
 
   #warning(message: string): void {

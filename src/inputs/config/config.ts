@@ -4,55 +4,53 @@ import type { AirgapError, Problem } from '../../errors.ts'
 import { readSmallFile } from '../../files/small-file.ts'
 import { describeNode, MAX_YAML_SIZE, quote, readYaml, type YamlText } from '../../files/yaml.ts'
 import { unusableDocument } from '../../files/yaml-faults.ts'
+import type { Hint, RunOption } from '../../hints.ts'
 import { type Config, CONFIG_KEYS, CONFIG_VERSION, type ConfigKey, ConfigSchema } from './schema.ts'
 import { nearest } from '../../nearest.ts'
 
 /** Keys that people may look for here, why a config does not have them, and what does it instead. */
-const ELSEWHERE: readonly (readonly [keys: RegExp, why: string])[] = [
+const ELSEWHERE: readonly (readonly [keys: RegExp, why: string, option?: RunOption])[] = [
   [
     /^(?:no|allow)?(?:un)?sign(?:ed|ing|ature)?s?$|^(?:private|public|sign(?:ing)?|cosign)?keys?(?:file|path|ref)?$/,
-    'with which key a bundle is signed, if with any, is said by whoever runs the command: --key FILE or --no-sign',
+    'whoever runs the command says with which key a bundle is signed, if with any',
+    'key',
   ],
-  [
-    /^pass(?:word|phrase)(?:file)?s?$/,
-    'secrets do not belong into a file that others read: --password-file FILE or AIRGAP_PASSWORD',
-  ],
+  [/^pass(?:word|phrase)(?:file)?s?$/, 'secrets do not belong into a file that others read', 'password'],
   [
     /^(?:registry)?(?:cred(?:ential)?s?|credentialhelpers?|user(?:name)?|token|auths?|authfile|login|secrets?)$/,
-    'credentials do not belong into a file that others read: they come from airgap login or docker login, or from --auth-file FILE',
+    'credentials do not belong into a file that others read',
+    'credentials',
   ],
   [
     /^plainhttp$|^http$/,
-    'whether a registry may be spoken to without TLS is said by whoever runs the command: --plain-http HOST',
+    'whoever runs the command says whether a registry may be spoken to without TLS',
+    'plainHttp',
   ],
   [
     /^insecure|^(?:skip)?tls|^verifytls$|^allowinsecure/,
-    'exceptions from TLS are made by whoever runs the command: --insecure-skip-tls-verify HOST',
+    'whoever runs the command makes exceptions from TLS',
+    'insecureSkipTlsVerify',
   ],
   [
     /^ca(?:s|file|cert|certs|certfile|bundle)?$|^certs?$/,
-    'whose certificates are trusted is said by whoever runs the command: --ca-file FILE',
+    'whoever runs the command says whose certificates are trusted',
+    'caFile',
   ],
-  [
-    /^allowtokenrealms?$/,
-    'who may see credentials is said by whoever runs the command: --allow-token-realm HOST',
-  ],
+  [/^allowtokenrealms?$/, 'whoever runs the command says who may see credentials', 'allowTokenRealm'],
   [
     /^mirrors?(?:from|files?)$|^(?:certsd|hoststoml|registriesconf)$/,
-    'such files can allow connections without TLS, and are named by whoever runs the command: --mirrors-from FILE',
+    'such files can allow connections without TLS, so whoever runs the command names them',
+    'mirrorsFrom',
   ],
   [
     /^(?:pre|post|sign|signing)?(?:commands?|exec|hooks?|run|scripts?|shell|args|entrypoint)$/,
     'a config runs nothing',
   ],
-  [
-    /^out(?:put)?(?:file)?$|^file$|^force$/,
-    'where a bundle is written is said with each run: -o FILE, --force',
-  ],
-  [/^lock(?:file)?$/, 'a lock is made from a config, and named with each run: --lock FILE'],
-  [/^sequence$/, 'it is another with every bundle: --sequence NUMBER, or the time'],
-  [/^expir(?:es|y|ation)$/, 'it is another with every bundle: --expires DATE'],
-  [/^(?:concurrency|dryrun|reuse|quiet|json)$/, 'it belongs to a single run: give the flag of that name'],
+  [/^out(?:put)?(?:file)?$|^file$|^force$/, 'where a bundle is written is said with each run', 'output'],
+  [/^lock(?:file)?$/, 'a lock is made from a config, and named with each run', 'lock'],
+  [/^sequence$/, 'each bundle has another one', 'sequence'],
+  [/^expir(?:es|y|ation)$/, 'each bundle has another one', 'expires'],
+  [/^(?:concurrency|dryrun|reuse|quiet|json)$/, 'it belongs to a single run', 'other'],
 ]
 
 /** Words for a known key that are further from it than a slip of the pen. */
@@ -77,9 +75,9 @@ const SYNONYMS: ReadonlyMap<string, string> = new Map([
 const MAX_COMPARED = 64
 
 /** Why a config cannot have this key, and what to give instead; undefined for keys that are merely unknown. */
-export function elsewhere(key: string): string | undefined {
+export function elsewhere(key: string): (typeof ELSEWHERE)[number] | undefined {
   const folded = fold(key)
-  return folded.length > MAX_COMPARED ? undefined : ELSEWHERE.find(([keys]) => keys.test(folded))?.[1]
+  return folded.length > MAX_COMPARED ? undefined : ELSEWHERE.find(([keys]) => keys.test(folded))
 }
 
 /** The known key that `key` was probably meant to be. */
@@ -142,7 +140,7 @@ export function parseConfig(bytes: Uint8Array, path: string): ConfigFile {
     const inOrder = faults.toSorted((a, b) => a.offset - b.offset)
     throw invalid(
       path,
-      inOrder.map(({ offset, message }) => ({ entry: yaml.place(offset), message })),
+      inOrder.map(({ offset, message, hints = [] }) => ({ entry: yaml.place(offset), message, hints })),
     )
   }
   return { path, config: result.output, place: (key, index) => yaml.place(offsetOf(key, index)) }
@@ -151,6 +149,7 @@ export function parseConfig(bytes: Uint8Array, path: string): ConfigFile {
 interface Fault {
   offset: number
   message: string
+  hints?: readonly Hint[]
 }
 
 type TopLevel = Map<ConfigKey, { value: ParsedNode | null; offset: number }>
@@ -176,7 +175,7 @@ function topLevel({ root, place }: YamlText, faults: Fault[]): TopLevel | undefi
     }
     seen.set(key, place(offset))
     if (isConfigKey(key)) nodes.set(key, { value, offset })
-    else faults.push({ offset, message: describeUnknown(key, faults.length < MAX_EXPLAINED) })
+    else faults.push({ offset, ...describeUnknown(key, faults.length < MAX_EXPLAINED) })
   }
   return nodes
 }
@@ -188,15 +187,22 @@ function isConfigKey(key: string): key is ConfigKey {
 /** Looking for what was meant has its price, and nobody reads the hundredth explanation. */
 const MAX_EXPLAINED = 100
 
-function describeUnknown(key: string, isExplained: boolean): string {
-  if (!isExplained) return `there is no key ${quote(key)}`
-  if (key === '<<') return 'merge keys (<<) are not read here'
-  const why = elsewhere(key)
-  if (why !== undefined) return `${quote(key)} cannot be set in a config: ${why}`
+function describeUnknown(key: string, isExplained: boolean): Omit<Fault, 'offset'> {
+  if (!isExplained) return { message: `there is no key ${quote(key)}` }
+  if (key === '<<') return { message: 'merge keys (<<) are not read here' }
+  const found = elsewhere(key)
+  if (found) {
+    const [, why, option] = found
+    const message = `${quote(key)} cannot be set in a config: ${why}`
+    return option === undefined ? { message } : { message, hints: [{ id: 'said-with-each-run', option }] }
+  }
   const nearest = nearestKey(key)
-  return nearest === undefined
-    ? `there is no key ${quote(key)}`
-    : `there is no key ${quote(key)}; did you mean ${nearest}?`
+  return {
+    message:
+      nearest === undefined
+        ? `there is no key ${quote(key)}`
+        : `there is no key ${quote(key)}; did you mean ${nearest}?`,
+  }
 }
 
 /** A node as the schema is to see it. No key holds a mapping, so what is in one does not matter. */
@@ -278,6 +284,6 @@ function invalid(path: string, found: readonly Problem[]): AirgapError {
   return unusableDocument('INVALID_CONFIG', found, {
     one: '',
     several: path,
-    hint: '`airgap init -o -` prints a config with every key explained.',
+    hint: { id: 'config-keys' },
   })
 }

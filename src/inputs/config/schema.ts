@@ -17,7 +17,7 @@ const listOf = (parse: (text: string) => unknown) =>
 function parseListName(text: string): void {
   if (text !== '-') return
   throw new AirgapError('INVALID_CONFIG', 'a config cannot read standard input', {
-    hint: 'Give --images-from - on the command line.',
+    hint: 'Name it with each run.',
   })
 }
 
@@ -40,17 +40,13 @@ export const ConfigSchema = v.strictObject({
     v.pipe(
       text,
       v.description(
-        "The bundle's name, by which those inside tell its successors. Without it, that of the bundle in --reuse, else the output file's without extension and trailing number, version or date. (--name)",
+        "The bundle's name, by which those inside tell its successors. Without it, that of the bundle that blobs are taken from, else the output file's without extension and trailing number, version or date.",
       ),
       v.examples(['platform-images']),
     ),
   ),
   bundleVersion: v.optional(
-    v.pipe(
-      text,
-      v.description("The bundle's version, free text, only shown. (--bundle-version)"),
-      v.examples(['2026.1']),
-    ),
+    v.pipe(text, v.description("The bundle's version, free text, only shown."), v.examples(['2026.1'])),
   ),
   images: v.optional(
     v.pipe(
@@ -63,7 +59,7 @@ export const ConfigSchema = v.strictObject({
     v.pipe(
       listOf(parseListName),
       v.description(
-        'Files with one image reference a line; relative paths start from the folder of this file. (--images-from)',
+        'Files with one image reference a line; relative paths start from the folder of this file.',
       ),
       v.examples([['images.txt']]),
     ),
@@ -71,7 +67,7 @@ export const ConfigSchema = v.strictObject({
   kubeadm: v.optional(
     v.pipe(
       listOf((text) => kubeadmImages(text)),
-      v.description('Kubernetes releases whose own images, those that kubeadm pulls, are taken. (--kubeadm)'),
+      v.description('Kubernetes releases whose own images, those that kubeadm pulls, are taken.'),
       v.examples([['v1.36.3']]),
     ),
   ),
@@ -80,9 +76,7 @@ export const ConfigSchema = v.strictObject({
       v.string(),
       v.minLength(1, 'is empty'),
       readableBy((text) => parseReference(`${text}/pause:1`)),
-      v.description(
-        "Registry and path of kubeadm's images, where they are not the release's own. (--kubeadm-repository)",
-      ),
+      v.description("Registry and path of kubeadm's images, where they are not the release's own."),
       v.examples(['registry.example/kubernetes']),
     ),
   ),
@@ -90,7 +84,7 @@ export const ConfigSchema = v.strictObject({
     v.pipe(
       listOf(parsePattern),
       v.description(
-        'Leave out the references that match one of these patterns; * stands for any characters, and a pattern that begins with it needs quotes. (--exclude)',
+        'Leave out the references that match one of these patterns; * stands for any characters, and a pattern that begins with it needs quotes.',
       ),
       v.examples([['docker.io/library/busybox', '*-debug']]),
     ),
@@ -103,23 +97,21 @@ export const ConfigSchema = v.strictObject({
         (platforms) => platforms.length === 1 || !platforms.includes('all'),
         'names "all" and others; take the key out to have all',
       ),
-      v.description('Platforms to take, OS/ARCH[/VARIANT]. Without this key, all platforms. (--platform)'),
+      v.description('Platforms to take, OS/ARCH[/VARIANT]. Without this key, all platforms.'),
       v.examples([['linux/amd64', 'linux/arm64']]),
     ),
   ),
   rewriteDigests: v.optional(
     v.pipe(
       v.boolean(),
-      v.description(
-        'Take only these platforms of references with a digest too, which changes their digest. (--rewrite-digests)',
-      ),
+      v.description('Take only these platforms of references with a digest too, which changes their digest.'),
       v.examples([true]),
     ),
   ),
   allowMissingPlatform: v.optional(
     v.pipe(
       v.boolean(),
-      v.description('Take what there is where an image lacks a platform. (--allow-missing-platform)'),
+      v.description('Take what there is where an image lacks a platform.'),
       v.examples([true]),
     ),
   ),
@@ -127,7 +119,7 @@ export const ConfigSchema = v.strictObject({
     v.pipe(
       v.boolean(),
       v.description(
-        "Leave out attestations that an image's index lists and that cannot be had, which changes its digest. (--allow-missing-attestations)",
+        "Leave out attestations that an image's index lists and that cannot be had, which changes its digest.",
       ),
       v.examples([true]),
     ),
@@ -136,7 +128,7 @@ export const ConfigSchema = v.strictObject({
     v.pipe(
       v.picklist(REFERRER_CHOICES),
       v.description(
-        'What travels along of all that refers to the images: all signatures, attestations and SBOMs, signatures alone, or none; all unless given. (--referrers)',
+        'What travels along of all that refers to the images: all signatures, attestations and SBOMs, signatures alone, or none; all unless given.',
       ),
       v.examples(['signatures']),
     ),
@@ -145,7 +137,7 @@ export const ConfigSchema = v.strictObject({
     v.pipe(
       listOf((text) => parseMirror(text)),
       v.description(
-        'FROM=TO: what begins with FROM is read from TO; several are tried in order, a longer FROM first, then the source. (--mirror)',
+        'FROM=TO: what begins with FROM is read from TO; several are tried in order, a longer FROM first, then the source.',
       ),
       v.examples([['docker.io=mirror.example:5000/hub']]),
     ),
@@ -153,7 +145,7 @@ export const ConfigSchema = v.strictObject({
   resolveFrom: v.optional(
     v.pipe(
       v.picklist(['source', 'mirror']),
-      v.description('Who may turn a tag into a digest; source unless given. (--resolve-from)'),
+      v.description('Who may turn a tag into a digest; source unless given.'),
       v.examples(['mirror']),
     ),
   ),

@@ -4,7 +4,7 @@ import { CONFIG_KEYS, CONFIG_VERSION, descriptionOf, exampleOf, type Config } fr
 const WIDTH = 100
 
 const HEAD = [
-  'What `airgap list`, `resolve` and `pack` take with --config FILE. Made to be kept in git.',
+  'What to list, resolve and pack. Made to be kept in git.',
   'A flag on the command line replaces the key of its name. Keys to sign with, passwords, credentials and exceptions from TLS cannot stand here: they are flags of each run.',
   'Lines with # and no space behind it are examples: take the # away to use them.',
 ]

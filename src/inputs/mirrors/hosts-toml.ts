@@ -1,5 +1,4 @@
 import { dirname, isAbsolute, join } from 'node:path'
-import { shellWord } from '../../text.ts'
 import { isRegistryHost, isRepository } from '../../oci/reference.ts'
 import type { HostAccess, Place, Rule, Scope } from '../../registry/mirrors/rule.ts'
 import { readTomlFile, type TomlSection } from './toml-file.ts'
@@ -70,7 +69,7 @@ function readHost(section: TomlSection, text: string, key: string | undefined, c
     section.fail(
       key,
       `the address of ${url.host} holds credentials, which do not belong here`,
-      `Leave them out, and log in with airgap login ${shellWord(url.host)}.`,
+      `Leave them out, and log in to ${url.host}.`,
     )
   }
   if (url.search !== '' || url.hash !== '') fail('it holds a query or a fragment')

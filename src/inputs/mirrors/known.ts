@@ -12,7 +12,7 @@ export interface MirrorOptions {
    * given; then what `mirrorsFrom` says, then the source.
    */
   mirrors?: readonly string[] | undefined
-  /** Where `mirrors` were said, for messages; `--mirror` where left out. */
+  /** Where `mirrors` were said, for messages; `the mirror` where left out. */
   mirrorsOrigin?: string | undefined
   /**
    * Mirror configurations of containerd (`hosts.toml`, or a folder like `/etc/containerd/certs.d`) and of Podman
@@ -69,7 +69,7 @@ function placesOfAll(mirrors: Mirrors, images: readonly Reference[]) {
       if (!(error instanceof AirgapError)) throw error
       last = error
       const entry = formatReference(image)
-      problems.push({ entry, message: error.message.replace(`${entry} `, '') })
+      problems.push({ entry, message: error.reason })
       return []
     }
   })

@@ -80,13 +80,7 @@ const OF_THE_LIST: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 function withWayOut(error: unknown, image: string): unknown {
   const fault = asRegistryFault(error, image)
   if (!(fault instanceof AirgapError) || !OF_THE_LIST.has(fault.code)) return fault
-  const { code, message, hint, problems } = fault
-  const way = 'To go without signatures, attestations and SBOMs: --referrers none.'
-  return new AirgapError(code, message, {
-    hint: [hint, way].filter(Boolean).join(' '),
-    problems,
-    cause: fault,
-  })
+  return fault.with({ hint: [...fault.hints, { id: 'no-referrers' }], cause: error })
 }
 
 /** A signature of an SBOM of a signature is deep already. */

@@ -1,15 +1,9 @@
 import type { ImageEntry } from '../../bundle/description.ts'
 import type { AirgapError } from '../../errors.ts'
 import { shortHex } from '../../oci/digest.ts'
-import {
-  allFailed,
-  excludeFlags,
-  groupAlike,
-  incomplete,
-  isOfOneImage,
-  type ImageFailure,
-} from '../../content/failures.ts'
+import { allFailed, groupAlike, incomplete, isOfOneImage, type ImageFailure } from '../../content/failures.ts'
 import type { BlobToFetch } from '../contents.ts'
+import type { Hint } from '../../hints.ts'
 
 /** A blob that no source had. */
 export interface MissingBlob {
@@ -20,12 +14,9 @@ export interface MissingBlob {
 /** @param images how many there are, those that failed included. */
 export function unresolved(failed: readonly ImageFailure[], images: number): AirgapError {
   const isResolving = !failed.some(isUnverified)
-  const skipping = isResolving
-    ? ' To leave out what cannot be resolved, and have that recorded, add --skip-failed; or name each:'
-    : ' To go on without them, name each:'
   return incomplete(factsOf(failed, images).join(', and '), failed, [
-    `Nothing was written. Mend it and run the same command again.${skipping}`,
-    ...excludeFlags(failed.map(({ source }) => source)),
+    'Nothing was written. Mend it and run the same command again.',
+    { id: 'go-on-without', images: namesOf(failed), canSkip: isResolving },
   ])
 }
 
@@ -52,11 +43,11 @@ function factsOf(failed: readonly ImageFailure[], images: number): string[] {
  */
 export function brokenOff(error: unknown, blob: BlobToFetch, images: readonly ImageEntry[]): unknown {
   if (!isOfOneImage(error) || blob.images.length === images.length) return error
-  const ways = [
-    'What was written is not a whole bundle. To go on without the images that need this blob, add to the command:',
-    ...excludeFlags(blob.images.map(({ source }) => source)),
+  const ways: Hint[] = [
+    '\nWhat was written is not a whole bundle.',
+    { id: 'go-on-without', images: blob.images.map(({ source }) => source), canSkip: false },
   ]
-  return error.with({ hint: [...error.hints, ...ways.map((way) => `\n${way}`)], cause: error })
+  return error.with({ hint: [...error.hints, ...ways], cause: error })
 }
 
 /** A blob of an image, for messages. */
@@ -101,13 +92,13 @@ export function unfinished(
   ])
 }
 
-function waysWithout(failed: readonly ImageFailure[], all: readonly ImageFailure[]): string[] {
+function waysWithout(failed: readonly ImageFailure[], all: readonly ImageFailure[]): Hint[] {
   const isResolving = failed.length === all.length && !failed.some(isUnverified)
-  const skipping = isResolving ? ' --skip-failed, which records them in the bundle; or' : ''
-  return [
-    `To finish it without what failed, add to the command${skipping}:`,
-    ...excludeFlags(all.map(({ source }) => source)),
-  ]
+  return [{ id: 'go-on-without', images: namesOf(all), canSkip: isResolving }]
+}
+
+function namesOf(failures: readonly ImageFailure[]): string[] {
+  return [...new Set(failures.map(({ source }) => source))]
 }
 
 /** Image by image. */

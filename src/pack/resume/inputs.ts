@@ -94,7 +94,7 @@ const NAMES: Record<keyof PackInputs, string> = {
   allowMissingPlatform: 'allowing missing platforms',
   allowMissingAttestations: 'allowing missing attestations',
   resolveFrom: 'who names digests',
-  referrers: 'what travels along (--referrers)',
+  referrers: 'what travels along',
   mirrors: 'mirrors',
   name: 'name',
   version: 'version',
@@ -249,6 +249,6 @@ export async function requirePinned(
     ? 'the signature in its journal is not by this key'
     : 'what its journal says does not come to the bundle that it names'
   throw new AirgapError('OUTPUT_UNFINISHED', `${partial} cannot be gone on with: ${reason}`, {
-    hint: 'Start over from nothing with --fresh.',
+    hint: { id: 'fresh' },
   })
 }

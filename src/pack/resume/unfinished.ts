@@ -2,7 +2,6 @@ import { constants } from 'node:fs'
 import { lstat, rename, unlink, type FileHandle } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { AirgapError, fileError, messageOf, systemCode, type Problem } from '../../errors.ts'
-import { shellWord } from '../../text.ts'
 import { formatMoment } from '../../bundle/fields.ts'
 import { CHECKSUMS, MAX_CHECKSUMS } from '../../bundle/names.ts'
 import { BLOCK, decodeHeader } from '../../bundle/tar.ts'
@@ -141,7 +140,12 @@ export async function setAside(path: string, unfinished: Unfinished): Promise<vo
       throw new AirgapError(
         'OUTPUT_UNFINISHED',
         `${target} and ${partial} are both unfinished, and nothing says which has what`,
-        { hint: 'Give one of them another name, and name it with --reuse, too.' },
+        {
+          hint: [
+            'Give one of them another name, and take blobs from it, too.',
+            { id: 'reuse', file: undefined },
+          ],
+        },
       )
     }
     if (!unfinished.journal.held.isCopied) {
@@ -219,10 +223,10 @@ export function cannotGoOn(unfinished: Unfinished, name: string, problems: Probl
   const message = journal
     ? `${partial} is an unfinished bundle of other inputs, begun ${formatMoment(Date.parse(journal.header.begun))}: ${counted(journal.held.bytes)} of ${counted(journal.header.blobBytes)} bytes are there`
     : `${partial} is an unfinished bundle that cannot be gone on with: ${unfinished.reason}`
-  const former = journal ? 'The former command goes on with it. ' : ''
+  const former = journal ? ['The former command goes on with it.'] : []
   return new AirgapError('OUTPUT_UNFINISHED', message, {
     problems,
-    hint: `${former}With --reuse ${shellWord(name)} this command takes from it what fits, and fetches the rest. With --fresh it starts over from nothing.`,
+    hint: [...former, { id: 'reuse', file: name }, { id: 'fresh' }],
   })
 }
 
@@ -232,7 +236,7 @@ function counted(bytes: number): string {
 
 function orphan(journal: string, partial: string): AirgapError {
   return new AirgapError('OUTPUT_UNFINISHED', `${journal} is there, and the file that it is about is not`, {
-    hint: `Put ${basename(partial)} back where it was, or start over from nothing with --fresh.`,
+    hint: [`Put ${basename(partial)} back where it was, or start over.`, { id: 'fresh' }],
   })
 }
 

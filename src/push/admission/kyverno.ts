@@ -46,8 +46,8 @@ export function kyvernoPolicies({ targets, keys }: PolicyInputs): PolicyFile {
 }
 
 const SIGNED_HEAD = [
-  'Kyverno: images of the private registry run only with a signature by the key that push --sign-images has.',
-  'It does not say which image is meant by a tag: a signed image passes under any name. The nodes can be held to names, too (airgap policy containers).',
+  'Kyverno: images of the private registry run only with a signature by the key that a push signs images with.',
+  'It does not say which image is meant by a tag: a signed image passes under any name. The nodes can be held to names, too (the policy of containers-image).',
 ]
 
 const REFERENCES_HEAD = ['Kyverno: images come from the private registry, and are named by digest.']

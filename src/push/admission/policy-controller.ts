@@ -34,8 +34,8 @@ export function policyControllerPolicy({ targets, keys }: PolicyInputs): PolicyF
 }
 
 const HEAD = [
-  "Sigstore's policy-controller: images of the private registry run only with a signature by the key that push --sign-images has. It resolves tags to the digests that it has checked.",
+  "Sigstore's policy-controller: images of the private registry run only with a signature by the key that a push signs images with. It resolves tags to the digests that it has checked.",
   'It looks at namespaces that ask for it alone: kubectl label namespace NAME policy.sigstore.dev/include=true',
   'In these, images that no policy matches are refused, unless the ConfigMap config-policy-controller sets no-match-policy to something else than deny.',
-  'It does not say which image is meant by a tag: a signed image passes under any name. The nodes can be held to names, too (airgap policy containers).',
+  'It does not say which image is meant by a tag: a signed image passes under any name. The nodes can be held to names, too (the policy of containers-image).',
 ]

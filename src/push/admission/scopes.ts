@@ -61,7 +61,7 @@ export function checkSource(text: string): string {
     'USAGE',
     `${JSON.stringify(text)} is not a registry that images come from, with a path or without`,
     {
-      hint: 'Write it as `airgap list` and the receipt have it, without tag and digest: docker.io, quay.io/prometheus.',
+      hint: 'Write it as lists and receipts have it, without tag and digest: docker.io, quay.io/prometheus.',
     },
   )
 }
@@ -87,18 +87,22 @@ function refuseConflicts(scopes: readonly Scope[]): void {
   if (problems.length === 0) return
   throw new AirgapError('USAGE', 'several sources have one place in the target', {
     problems,
-    hint: 'Name the repositories instead of the registries: --source docker.io/library --source quay.io/prometheus, or --images-from with the list that is packed.',
+    hint: [
+      'Name the repositories instead of the registries (docker.io/library, quay.io/prometheus).',
+      { id: 'admission-images' },
+    ],
   })
 }
 
 function noSources(path: string): AirgapError {
   return new AirgapError(
     'USAGE',
-    `with --path ${path} a name in the target does not say which registry its image is from`,
+    `with names of the rule ${path}, a name in the target does not say which registry its image is from`,
     {
-      hint: `Name the images: --images-from with the list that is packed (airgap inspect k8s.tar --json | jq -r '.images[].source')${
-        path === 'flat' ? '' : ', or --source docker.io for all that comes from one registry'
-      }.`,
+      hint: [
+        path === 'flat' ? 'Name the images.' : 'Name the images, or the one registry that all come from.',
+        { id: 'admission-images' },
+      ],
     },
   )
 }

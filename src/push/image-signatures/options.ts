@@ -45,8 +45,8 @@ export async function imageSigning(
   const hasBundles = bringsBundles(images, referrers)
   if (hasBundles && formats && !formats.includes('sigstore-bundle')) {
     const message =
-      'images bring Sigstore bundles along, and where there are such cosign 3 does not look at the signatures of the format cosign: leave --image-signature-format out, or add sigstore-bundle'
-    onEvent({ type: 'warning', message })
+      'images bring Sigstore bundles along, and where there are such cosign 3 does not look at the signatures of the format cosign'
+    onEvent({ type: 'warning', message, hints: [{ id: 'signature-format' }] })
   }
   return { key, formats: formats ?? (hasBundles ? ['cosign', 'sigstore-bundle'] : ['cosign']) }
 }
@@ -71,7 +71,10 @@ function checkImageSigner(
     'USAGE',
     `the images would be signed with the bundle's own key: ${signer.source} and ${same.source} are the same key, ${signer.fingerprint}`,
     {
-      hint: 'The key for images is held inside and says that the bundle was checked here; who packs bundles must not be able to say that. Make one for it: airgap keygen --output-key-prefix cluster',
+      hint: [
+        'The key for images is held inside and says that the bundle was checked here; who packs bundles must not be able to say that. Make one for it.',
+        { id: 'new-key' },
+      ],
     },
   )
 }
@@ -79,6 +82,6 @@ function checkImageSigner(
 /** A signature over what nobody vouches for would vouch for it. */
 function refuseUnchecked(): AirgapError {
   return new AirgapError('USAGE', 'images of a bundle that was not authenticated cannot be signed', {
-    hint: 'A signature tells the cluster that the bundle was checked. Give the key to check it with (--key) instead of --allow-unsigned, or push without --sign-images.',
+    hint: 'A signature tells the cluster that the bundle was checked. Give the key to check it with, or do not sign the images.',
   })
 }

@@ -303,7 +303,7 @@ async function targetOf(path: string): Promise<string> {
       throw new AirgapError(
         'OUTPUT_UNSAFE',
         `cannot write ${path}: ${what} belongs to user ${info.uid}, and this runs as user ${uid}`,
-        { hint: 'Run the command as that user (without sudo), or name a file of your own with --auth-file.' },
+        { hint: ['Run this as that user (without sudo), or use a file of your own.', { id: 'auth-file' }] },
       )
     }
     if (info.isFile()) return current

@@ -171,6 +171,6 @@ function decodeAuth(auth: string): { username: string; password: string } | unde
 /** The error for a credentials file that is of no use. */
 export function damaged(path: string, reason: string): AirgapError {
   return new AirgapError('CREDENTIALS', `cannot use the credentials file ${path}: ${reason}`, {
-    hint: 'Mend it, or move it away and log in again. Another one can be named with --auth-file.',
+    hint: ['Mend it, or move it away and log in again.', { id: 'auth-file' }],
   })
 }

@@ -1,6 +1,7 @@
 import { AirgapError } from '../../errors.ts'
 import { findProgram, runProgram } from '../../programs.ts'
 import { oneLine } from '../faults/quote.ts'
+import type { Hints } from '../../hints.ts'
 
 const NAME = /^[A-Za-z0-9._-]+$/
 const MAX_OUTPUT = 64 * 1024
@@ -99,10 +100,12 @@ export async function eraseFromHelper(
   await runHelper({ name, action: 'erase', purpose, input: server, env, timeoutMs })
 }
 
-const BY_ITSELF =
-  'Look whether the helper works by itself (docker-credential-NAME list): its store may be locked, or want a session that there is none of. A credentials file without helpers can be named with --auth-file.'
+const BY_ITSELF: Hints = [
+  'See whether the helper works by itself (docker-credential-NAME list): its store may be locked, or may need a desktop session. A credentials file without helpers needs no store.',
+  { id: 'auth-file' },
+]
 
-function failed(purpose: string, reason: string, hint?: string): AirgapError {
+function failed(purpose: string, reason: string, hint?: Hints): AirgapError {
   return new AirgapError('CREDENTIALS', `cannot ${purpose}: ${reason}`, { hint: hint ?? BY_ITSELF })
 }
 

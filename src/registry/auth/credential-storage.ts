@@ -57,7 +57,7 @@ export async function findStorage(target: LoginTarget, options: StorageOptions):
     throw new AirgapError(
       'CREDENTIALS',
       `${path} keeps the credentials for ${target.registry} in the credential helper ${helper}, which has no place for those of ${target.name} alone`,
-      { hint: `Log in to all of ${target.registry}, or name another file with --auth-file.` },
+      { hint: [`Log in to all of ${target.registry}, or use another file.`, { id: 'auth-file' }] },
     )
   }
   await findCredentialHelper(helper, options.env, `store the credentials for ${target.name}`)
@@ -151,7 +151,7 @@ function placeOf({ authFile, env }: StorageOptions): { path: string; createFolde
   const path = env['REGISTRY_AUTH_FILE'] || dockerConfigFile(env)
   if (path !== undefined) return { path, createFolder: true }
   throw new AirgapError('CREDENTIALS', 'there is no home folder to keep credentials in', {
-    hint: 'Name a file with --auth-file.',
+    hint: { id: 'auth-file' },
   })
 }
 

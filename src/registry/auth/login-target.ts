@@ -1,8 +1,8 @@
 import { AirgapError } from '../../errors.ts'
-import { shellWord } from '../../text.ts'
 import { isRegistryHost, isRepository } from '../../oci/reference.ts'
 import { DOCKER_HUB_KEY } from './auth-file.ts'
 import { isDockerHub } from '../net/hosts.ts'
+import type { Hint } from '../../hints.ts'
 
 /** What credentials are for. */
 export interface LoginTarget {
@@ -22,16 +22,13 @@ export interface LoginTarget {
  * @throws AirgapError `INVALID_REFERENCE`, which quotes nothing that could be a password.
  */
 export function parseLoginTarget(text: string): LoginTarget {
-  const fail = (reason: string, hint?: string): never => {
+  const fail = (reason: string, hint?: Hint): never => {
     throw new AirgapError('INVALID_REFERENCE', reason, {
       hint: hint ?? 'Name the host, and the port where it is not 443: registry.internal:5000.',
     })
   }
   if (text.includes('@')) {
-    return fail(
-      'the registry is given with an "@" in it',
-      'The user name goes into --username; the password is asked for, or read with --password-stdin.',
-    )
+    return fail('the registry is given with an "@" in it', { id: 'login-names' })
   }
   const quoted = JSON.stringify(text)
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text)?.[1]?.toLowerCase()
@@ -43,16 +40,10 @@ export function parseLoginTarget(text: string): LoginTarget {
   // What Docker's files call the API; it is no part of a name.
   const path = /^v[12]$/.test(rest) ? '' : rest
   if (scheme === 'http') {
-    return fail(
-      `${quoted}: http:// does not make the connection unencrypted`,
-      `If the registry has no TLS, say so for it: airgap login ${shellWord(host)} --plain-http ${shellWord(host)}`,
-    )
+    return fail(`${quoted}: http:// does not make the connection unencrypted`, { id: 'plain-http', host })
   }
   if (scheme !== undefined && (scheme !== 'https' || path !== '')) {
-    return fail(
-      `${quoted} is a web address, and not a registry`,
-      `Name the host alone: airgap login ${shellWord(host)}`,
-    )
+    return fail(`${quoted} is a web address, and not a registry`, `Name the host alone: ${host}`)
   }
   if (path !== '' && !(isRepository(path) && /[.:]|^localhost$/.test(host))) {
     return fail(`${quoted} is not a registry, with or without a path`)

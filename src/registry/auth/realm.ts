@@ -1,9 +1,9 @@
 import { AirgapError } from '../../errors.ts'
-import { shellWord } from '../../text.ts'
 import type { Endpoint } from '../endpoint.ts'
 import { isListed, isLoopbackHost, printableUrl } from '../net/hosts.ts'
 import { during, type Context } from '../notices.ts'
 import { leadsInside, type ReachRules } from '../net/reach.ts'
+import type { Hint } from '../../hints.ts'
 
 export interface RealmRules extends ReachRules {
   /** Hosts that may be a token realm although they are private. */
@@ -28,7 +28,7 @@ export async function checkRealm(
   rules: RealmRules,
   context: Context,
 ): Promise<void> {
-  const refuse = (reason: string, hint?: string): never => {
+  const refuse = (reason: string, hint?: Hint): never => {
     throw new AirgapError(
       'CREDENTIALS',
       `${endpoint.registry} names the token service ${printableUrl(realm)}, ${reason}`,
@@ -39,16 +39,13 @@ export async function checkRealm(
   if (realm.protocol === 'http:') {
     const local = isLoopbackHost(realm.hostname) && isLoopbackHost(endpoint.url.hostname)
     if (!local && !endpoint.plainAllowed && !isListed(rules.plainHttp, realm)) {
-      refuse(
-        'where credentials would be sent without encryption',
-        `If that is meant to be, allow it with --plain-http ${shellWord(realm.host)}`,
-      )
+      refuse('where credentials would be sent without encryption', { id: 'plain-http', host: realm.host })
     }
   }
   if (realm.hostname === endpoint.url.hostname || isListed(rules.allowed, realm)) return
   if (!(await leadsInside(realm.hostname, [endpoint.url.hostname], rules))) return
-  refuse(
-    'which is inside a private network while the registry is not',
-    `If that is meant to be, allow it with --allow-token-realm ${shellWord(realm.host)}`,
-  )
+  refuse('which is inside a private network while the registry is not', {
+    id: 'token-realm',
+    host: realm.host,
+  })
 }

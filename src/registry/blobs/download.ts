@@ -305,7 +305,10 @@ export function foreignOrigins(
         'UNSUPPORTED_CONTENT',
         `cannot ${operation}, ${named} is inside a private network while ${others}`,
         {
-          hint: 'Whoever made the image could point at anything here, so it is not asked. If the layer is wanted from there, put it into a registry of yours and name that with --mirror.',
+          hint: [
+            'Whoever made the image could point at anything here, so it is not asked. If the layer is wanted from there, put it into a registry of yours and use that as a mirror.',
+            { id: 'mirror', registry: undefined },
+          ],
         },
       )
     }

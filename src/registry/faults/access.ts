@@ -1,4 +1,3 @@
-import { shellWord } from '../../text.ts'
 import {
   isAccount,
   type Account,
@@ -9,6 +8,7 @@ import {
 } from './answer.ts'
 import { skewOf, tokenText, clockText } from './clock.ts'
 import { quoted, type Said } from './quote.ts'
+import type { Hint } from '../../hints.ts'
 
 const NAME_OR_RIGHT =
   'Check that the account may do this, and that the name is right: some registries answer so for what does not exist.'
@@ -26,7 +26,7 @@ export function unauthorized(answer: FailedAnswer, said: Said, registry: string)
       code: 'UNAUTHORIZED',
       cause: 'credentials are needed',
       hint: lines(
-        `Log in with \`airgap login ${shellWord(registry)}\` (what docker login and podman login have stored is found too), or name a credentials file with --auth-file.`,
+        { id: 'log-in', registry },
         placesText(auth),
         'If the image should be public, check its name: some registries answer so for what does not exist.',
         clockHint(answer, auth),
@@ -44,10 +44,7 @@ export function unauthorized(answer: FailedAnswer, said: Said, registry: string)
   return {
     code: 'UNAUTHORIZED',
     cause: `the credentials${auth.username === undefined || auth.username === '<token>' ? '' : ` of${whose(auth)}`} from ${auth.source} are not accepted`,
-    hint: lines(
-      `Log in again with \`airgap login ${shellWord(registry)}\`, or name another credentials file with --auth-file. Tokens of cloud registries end after hours (ECR: 12).`,
-      clockHint(answer, auth),
-    ),
+    hint: lines({ id: 'log-in-again', registry }, clockHint(answer, auth)),
   }
 }
 
@@ -126,6 +123,8 @@ function clockHint({ date }: FailedAnswer, { issuedAt }: AuthState): string | un
   return skew?.isLarge === true ? `${clockText('the registry', now + skew.ms, now)}.` : undefined
 }
 
-function lines(...texts: (string | undefined)[]): string {
-  return texts.filter((text) => text !== undefined).join('\n')
+/** Each on a line of its own. */
+function lines(...hints: (Hint | undefined)[]): Hint[] {
+  const given = hints.filter((hint) => hint !== undefined)
+  return given.map((hint, i) => (i > 0 && typeof hint === 'string' ? `\n${hint}` : hint))
 }

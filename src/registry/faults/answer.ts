@@ -1,5 +1,6 @@
 import { AirgapError, type Answer, type ErrorCode, type Refusal } from '../../errors.ts'
 import { entriesIn } from './quote.ts'
+import type { Hints } from '../../hints.ts'
 
 /** @param body of the answer, as far as it was read. */
 export function answerFrom(body: Uint8Array, about: Pick<Answer, 'status' | 'path' | 'auth'>): Answer {
@@ -80,7 +81,7 @@ export interface Meaning {
   code: ErrorCode
   /** In plain words; the message goes on with who answered what. Empty when there is nothing to say. */
   cause: string
-  hint?: string | undefined
+  hint?: Hints | undefined
   /** There is no such tag or digest. */
   isTagMissing?: boolean
   /** Asking again changes nothing, though the status may look as if it could. */

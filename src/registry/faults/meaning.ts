@@ -3,7 +3,6 @@ import { forbidden, unauthorized } from './access.ts'
 import { type FailedAnswer, isAccount, type Meaning } from './answer.ts'
 import { NO_REGISTRY, NO_SUCH_REPOSITORY, NO_SUCH_TAG, quoted, type Said } from './quote.ts'
 import { CLIENT_CERTIFICATE, clientCertificateHint } from './tls.ts'
-import { shellWord } from '../../text.ts'
 import { parseAmount } from '../net/throttle/quota.ts'
 import { parseRetryAfter } from '../net/throttle/retry-after.ts'
 import { formatSpan } from '../net/throttle/words.ts'
@@ -108,7 +107,10 @@ function refusedContent({ status, isWrite }: FailedAnswer, { codes, words }: Sai
       cause: 'the registry does not take this name',
       hint:
         isWrite === true
-          ? 'Many registries limit how deep or how long a path may be (Docker Hub: two parts). Shorten it with --path strip-host or --map FROM=TO.'
+          ? [
+              'Many registries limit how deep or how long a path may be (Docker Hub: two parts).',
+              { id: 'shorter-names' },
+            ]
           : 'Look at the spelling of name and tag. In a Harbor every image is in a project: HOST/PROJECT/NAME.',
     }
   }
@@ -194,7 +196,7 @@ function badRequest({ words, isPage }: Said, registry: string): Meaning {
     return {
       code: 'REGISTRY',
       cause: 'it expects TLS',
-      hint: `Leave --plain-http out for ${registry}.`,
+      hint: { id: 'no-plain-http', host: registry },
     }
   }
   if (/no required SSL certificate was sent|SSL certificate error/i.test(start)) {
@@ -216,7 +218,7 @@ function notFound({ isWrite, redirectedTo }: FailedAnswer, { codes, isPage, word
     return {
       code: 'NOT_FOUND',
       cause: 'the storage behind the registry does not have it',
-      hint: 'The registry knows of it and has lost its bytes. Take it from another place (--mirror), or have it pushed there again.',
+      hint: ['The registry knows of it and has lost its bytes.', { id: 'take-elsewhere' }],
     }
   }
   if (isWrite === true) {
@@ -241,7 +243,7 @@ function notFound({ isWrite, redirectedTo }: FailedAnswer, { codes, isPage, word
     return {
       code: 'NOT_FOUND',
       cause: 'the registry has lost this part of the image',
-      hint: 'Its manifest is there, and this blob is not. Take the image from another place (--mirror), or have it pushed there again.',
+      hint: ['Its manifest is there, and this blob is not.', { id: 'take-elsewhere' }],
     }
   }
   const isStranger = isPage || (codes.size === 0 && words.trim() !== '')
@@ -260,13 +262,20 @@ function notFound({ isWrite, redirectedTo }: FailedAnswer, { codes, isPage, word
 function rateLimited(answer: FailedAnswer, registry: string, now: number = Date.now()): Meaning {
   const wait = parseRetryAfter(answer.retryAfter, { date: answer.date, now })
   const { auth } = answer
-  const rest = `use a mirror (--mirror ${shellWord(registry)}=HOST), or send fewer at a time (--concurrency 1)`
   return {
     code: 'RATE_LIMITED',
     cause: `too many requests${wait === undefined ? limitText(answer.rateLimit) : `, until ${aheadText(now + wait, now)}`}`,
     hint: isAccount(auth)
-      ? `The limit of the account${auth.username === undefined ? '' : ` ${quoted(auth.username, 80)}`} is used up. Wait, ${rest}.`
-      : `Wait, log in for a higher limit (airgap login ${shellWord(registry)}), ${rest}. Without a login everybody behind the same address is counted together.`,
+      ? [
+          `The limit of the account${auth.username === undefined ? '' : ` ${quoted(auth.username, 80)}`} is used up.`,
+          { id: 'other-account', registry },
+          { id: 'fewer-transfers' },
+        ]
+      : [
+          { id: 'higher-limit', registry },
+          { id: 'fewer-transfers' },
+          'Without a login everybody behind the same address is counted together.',
+        ],
   }
 }
 

@@ -6,6 +6,7 @@ import type { X509Certificate } from 'node:crypto'
 import { isIP, type LookupFunction } from 'node:net'
 import { connect } from 'node:tls'
 import { systemCode } from '../../errors.ts'
+import type { Hint, Hints } from '../../hints.ts'
 
 /** What a peer shows as its certificates: its own first, then those that it says have signed it. */
 export type PresentedCertificates = readonly X509Certificate[]
@@ -91,7 +92,7 @@ export function issuerText(presented: PresentedCertificates): string {
 
 interface TlsFault {
   cause: string
-  hint?: string
+  hint?: Hints
 }
 
 /**
@@ -133,24 +134,24 @@ function unknownAuthority(
   presented: PresentedCertificates | undefined,
 ): TlsFault {
   const leaf = presented?.[0]
-  const hint = [
-    `If you trust it, give its certificate as a PEM file with --ca-file FILE; if one was given, it is another one. For every tool on this machine: /etc/docker/certs.d/${host}/ca.crt, /etc/containers/certs.d/${host}/ca.crt, or a file named by SSL_CERT_FILE.`,
-  ]
+  const hint: Hint[] = [{ id: 'ca-file', host }]
   if (presented && leaf) {
     hint.push(
-      `Compare the SHA-256 fingerprint of what ${host} shows with what whoever runs it says:`,
-      `  ${leaf.fingerprint256.slice(0, HALF)}`,
-      `  ${leaf.fingerprint256.slice(HALF)}`,
+      `\nCompare the SHA-256 fingerprint of what ${host} shows with what whoever runs it says:`,
+      `\n  ${leaf.fingerprint256.slice(0, HALF)}`,
+      `\n  ${leaf.fingerprint256.slice(HALF)}`,
     )
   }
   const isAlone = presented?.length === 1 && leaf?.issuer !== leaf?.subject
   if (isAlone || code === 'UNABLE_TO_VERIFY_LEAF_SIGNATURE') {
-    hint.push('It shows its own certificate only: the one between it and the authority may be missing there.')
+    hint.push(
+      '\nIt shows its own certificate only: the one between it and the authority may be missing there.',
+    )
   }
   const issuer = presented && leaf ? `, ${issuerText(presented)}` : ''
   return {
     cause: `its certificate is signed by an authority that is not trusted here${issuer} (${code})`,
-    hint: hint.join('\n'),
+    hint,
   }
 }
 
@@ -211,11 +212,11 @@ export function clientCertificateHint(host: string): string {
 }
 
 /** OpenSSL's reasons, which become Node's codes; the names have changed between its releases. */
-const HANDSHAKE: readonly { codes: RegExp; cause: string; hint: (host: string) => string }[] = [
+const HANDSHAKE: readonly { codes: RegExp; cause: string; hint: (host: string) => Hint }[] = [
   {
     codes: /^ERR_SSL_(?:WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|HTTP_REQUEST|RECORD_LAYER_FAILURE)$/,
     cause: 'it does not speak TLS on this port',
-    hint: (host) => `If it is meant to speak plain HTTP, allow that with --plain-http ${shellWord(host)}`,
+    hint: (host) => ({ id: 'plain-http', host }),
   },
   {
     codes: /^ERR_SSL_.*ALERT_(?:BAD_CERTIFICATE|UNSUPPORTED_CERTIFICATE|CERTIFICATE_\w+|UNKNOWN_CA)$/,

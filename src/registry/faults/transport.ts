@@ -7,6 +7,7 @@ import { SlowPeerFault } from '../net/throttle/slowness.ts'
 import { throwIfAborted } from '../net/retry.ts'
 import { type PresentedCertificates, tlsFault } from './tls.ts'
 import { oneLine } from './quote.ts'
+import type { Hint, Hints } from '../../hints.ts'
 
 /** How often a peer is asked that is not there at all: an unreachable host should be reported soon. */
 const UNREACHABLE_ATTEMPTS = 3
@@ -22,7 +23,7 @@ export interface ConnectionFacts {
 
 interface Fault {
   reason: string
-  hint?: string | undefined
+  hint?: Hints | undefined
   /** A lower bound on attempts than the policy's. */
   attempts?: number
   isStall?: true
@@ -83,7 +84,7 @@ export function transportError(
       ...during(context),
       hint:
         facts.scheme === 'http:'
-          ? `If it expects TLS, leave --plain-http out for ${host}; otherwise look at the port.`
+          ? [{ id: 'no-plain-http', host }, 'Otherwise look at the port.']
           : 'Look at host and port: something else than a registry listens there.',
       cause: error,
     })
@@ -125,7 +126,10 @@ function unreachable(code: string, error: unknown, host: string): Fault | undefi
     case 'ENOTFOUND':
       return {
         reason: `its host name is not known (DNS, ${code})`,
-        hint: `Check the spelling; \`getent hosts ${shellWord(name)}\` asks as this program does. Where there is no name service, put the name into /etc/hosts. Where only a proxy gets out, set HTTPS_PROXY; where nothing does, name a mirror inside (--mirror ${shellWord(name)}=HOST).`,
+        hint: [
+          `Check the spelling; \`getent hosts ${shellWord(name)}\` asks as this program does. Where there is no name service, put the name into /etc/hosts. Where only a proxy gets out, set HTTPS_PROXY; where nothing does, use a mirror inside.`,
+          { id: 'mirror', registry: name },
+        ],
         attempts,
       }
     case 'EAI_AGAIN':
@@ -138,14 +142,20 @@ function unreachable(code: string, error: unknown, host: string): Fault | undefi
     case 'ENETUNREACH':
       return {
         reason: `there is no way to it from here (${code})`,
-        hint: `Check this machine's network (\`ip route\`), and whether it should go through a proxy (HTTPS_PROXY) or a mirror (--mirror).`,
+        hint: [
+          "Check this machine's network (`ip route`), and whether it should go through a proxy (HTTPS_PROXY) or a mirror.",
+          { id: 'mirror', registry: host },
+        ],
         attempts,
       }
     case 'ETIMEDOUT':
     case 'UND_ERR_CONNECT_TIMEOUT':
       return {
         reason: `no connection came about${afterText(error)} (${code})`,
-        hint: `Something lets nothing through and says nothing, mostly a firewall: have ${host} opened for this machine, or go through a proxy (HTTPS_PROXY) or a mirror (--mirror). \`curl -v ${shellWord(`https://${host}/v2/`)}\` shows the same.`,
+        hint: [
+          `Something drops the packets, mostly a firewall: have ${host} opened for this machine, or go through a proxy (HTTPS_PROXY) or a mirror. \`curl -v ${shellWord(`https://${host}/v2/`)}\` shows the same.`,
+          { id: 'mirror', registry: host },
+        ],
         attempts,
       }
   }
@@ -163,20 +173,25 @@ function nameOf(host: string): string {
   return host.replace(/:[0-9]+$/, '')
 }
 
-const LATER =
-  'Run the same command again; if it comes back, look for a firewall, proxy or load balancer on the way that ends long connections, and try --concurrency 1.'
+const LATER: readonly Hint[] = [
+  'Run the same command again; if it comes back, look for a firewall, proxy or load balancer on the way that ends long connections.',
+  { id: 'fewer-transfers' },
+]
 
 function broken(code: string, error: unknown, host: string, facts: ConnectionFacts): Fault | undefined {
-  const plain = facts.scheme === 'http:' ? `If it expects TLS, leave --plain-http out for ${host}. ` : ''
+  const plain: Hint[] = facts.scheme === 'http:' ? [{ id: 'no-plain-http', host }] : []
   switch (code) {
     case 'ECONNRESET':
       if (/before secure TLS connection/.test(messageOf(error))) {
         return {
           reason: `the connection was closed before TLS was agreed on (${code})`,
-          hint: `Something on the way may not let TLS to ${host} through (a firewall, a proxy that should be used: HTTPS_PROXY), or what listens there speaks none. If it is meant to speak plain HTTP, allow that with --plain-http ${shellWord(host)}.`,
+          hint: [
+            `Something on the way may not let TLS to ${host} through (a firewall, a proxy that should be used: HTTPS_PROXY), or what listens there speaks none.`,
+            { id: 'plain-http', host },
+          ],
         }
       }
-      return { reason: `the connection was reset (${code})`, hint: `${plain}${LATER}` }
+      return { reason: `the connection was reset (${code})`, hint: [...plain, ...LATER] }
     case 'ECONNABORTED':
       return { reason: `the connection was aborted (${code})`, hint: LATER }
     case 'EPIPE':
@@ -184,7 +199,7 @@ function broken(code: string, error: unknown, host: string, facts: ConnectionFac
     case 'UND_ERR_SOCKET':
       return {
         reason: `the connection was closed before the answer was complete (${code})`,
-        hint: `${plain}${LATER}`,
+        hint: [...plain, ...LATER],
       }
     case 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH':
       return { reason: `the answer was not as long as announced (${code})`, hint: LATER }

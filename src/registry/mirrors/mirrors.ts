@@ -138,11 +138,10 @@ function isSource({ registry, repository, apiRoot }: ImagePlace, image: Referenc
 
 function blocked(image: Reference, place: Reference, { origin, scope }: Rule): AirgapError {
   const where = place === image ? '' : ` from ${formatReference(place)}`
-  return new AirgapError(
-    'DENIED',
-    `${formatReference(image)} must not be read${where}: ${origin} blocks ${textOf(scope)}`,
-    { hint: 'Leave the image out (--exclude), or use a file that allows it.' },
-  )
+  return new AirgapError('DENIED', `it must not be read${where}: ${origin} blocks ${textOf(scope)}`, {
+    subject: formatReference(image),
+    hint: ['Use a file that allows it, or do without the image.', { id: 'exclude-image' }],
+  })
 }
 
 /** Where the images of one registry, or those below one path of it, are read. */

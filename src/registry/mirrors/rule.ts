@@ -66,7 +66,7 @@ export interface RuleSet {
  * @param origin where it was said, for people.
  * @throws AirgapError `USAGE`
  */
-export function parseMirror(text: string, origin = '--mirror'): Rule {
+export function parseMirror(text: string, origin = 'the mirror'): Rule {
   const parts = text.split('=')
   const [from, to] = parts
   const fail = (reason: string): never => {

@@ -42,7 +42,7 @@ export function sourcesFor(client: RegistryClient, image: Reference, mirrors?: M
     throw new AirgapError(
       'USAGE',
       `${formatReference(image)} can be read nowhere: ${places?.movedBy} leaves out ${image.registry} and names no other place for it`,
-      { hint: 'Add a mirror (--mirror FROM=TO), or use a file that names a place.' },
+      { hint: ['Use a file that names a place, or add a mirror.', { id: 'mirror', registry: undefined }] },
     )
   }
   return {
@@ -61,13 +61,12 @@ function passedOver(
   client: RegistryClient,
   mirrors: Mirrors | undefined,
   { registry }: ImagePlace,
-  { code, message, hint }: AirgapError,
+  { code, message, hints }: AirgapError,
 ): void {
   if (code === 'NOT_FOUND' || !mirrors?.isNews(`${registry} ${code}`)) return
   client.shared.onNotice({
     type: 'warning',
-    message: [`the mirror ${registry} is passed over: ${message}`, hint?.split(/(?<=\.) /)[0]]
-      .filter(Boolean)
-      .join('. '),
+    message: `the mirror ${registry} is passed over: ${message}`,
+    hints: hints.slice(0, 1),
   })
 }

@@ -13,6 +13,7 @@ import { Ways, type Way, type WayOptions } from './routes.ts'
 import { Hosts } from './throttle/hosts.ts'
 import { SlowPeerFault } from './throttle/slowness.ts'
 import { discard, locationOf, type HttpRequest, type HttpResponse } from './http.ts'
+import type { Hints } from '../../hints.ts'
 
 const MAX_REDIRECTS = 5
 const CONNECT_TIMEOUT_MS = 10_000
@@ -74,7 +75,7 @@ export class Transport {
       const follows = request.method === 'GET' || request.method === 'HEAD'
       if (!REDIRECTS.has(response.status) || !follows) return response
       discard(response)
-      const fail = (reason: string, hint?: string): never => {
+      const fail = (reason: string, hint?: Hints): never => {
         throw new AirgapError('REGISTRY', reason, { ...during(request.context), hint })
       }
       if (hops === MAX_REDIRECTS)

@@ -1,6 +1,4 @@
 import * as v from 'valibot'
-import { AirgapError } from '../../errors.ts'
-import { shellWord } from '../../text.ts'
 import { isRepository } from '../../oci/reference.ts'
 import { errorsIn } from '../faults/answer.ts'
 import type { Answer, Call, Connection } from '../net/connection.ts'
@@ -157,11 +155,13 @@ export class Harbor {
     }
     const error = await failure(answer, answer.auth, context)
     if ((answer.status !== 401 && answer.status !== 403) || error.refusal?.kind === 'read-only') throw error
-    throw new AirgapError(error.code, error.message, {
+    throw error.with({
       hint:
         answer.auth.kind === 'none'
-          ? `Log in with airgap login ${shellWord(registry)}, as somebody who may create projects.`
-          : 'It takes a system administrator, or any user where Harbor lets everyone create projects (Configuration, System Settings, Project Creation), or a system robot account with the permission Project: Create; robot accounts of a project cannot. Or have the project created, and push without --create-projects.',
+          ? ['This needs an account that may create projects.', { id: 'log-in', registry }]
+          : [
+              'It takes a system administrator, or any user where Harbor lets everyone create projects (Configuration, System Settings, Project Creation), or a system robot account with the permission Project: Create; robot accounts of a project cannot. Or have the project created, and do not ask for it here.',
+            ],
       cause: error,
     })
   }

@@ -5,6 +5,7 @@ import type { Answer } from '../net/connection.ts'
 import type { Context } from '../notices.ts'
 
 import { failure } from '../net/http.ts'
+import type { Hints } from '../../hints.ts'
 
 /** What most registries take at most, and what the specification has them take at least. Bytes. */
 const USUAL_LIMIT = 4 * 1024 * 1024
@@ -22,13 +23,13 @@ export async function manifestRefusal(
 ): Promise<AirgapError> {
   const error = await failure(answer, answer.auth, context)
   const { status } = answer
-  const explained = (message: string, hint: string): AirgapError =>
+  const explained = (message: string, hint: Hints): AirgapError =>
     new AirgapError(error.code, message, { hint, cause: error })
   if (status === 413 || (status === 400 && bytes.length > USUAL_LIMIT)) {
-    return explained(
-      `${error.message}; the manifest has ${bytes.length} bytes`,
-      'Registries take 4 MiB as a rule, and a proxy in front may take less (nginx: client_max_body_size 0). A manifest cannot be sent in parts: have the limit raised, or leave the image out with --exclude.',
-    )
+    return explained(`${error.message}; the manifest has ${bytes.length} bytes`, [
+      'Registries take 4 MiB as a rule, and a proxy in front may take less (nginx: client_max_body_size 0). A manifest cannot be sent in parts: have the limit raised, or do without the image.',
+      { id: 'exclude-image' },
+    ])
   }
   const isVague = codesOf(error).every((code) => VAGUE.has(code))
   const members = membersOf(bytes)
@@ -45,7 +46,10 @@ export async function manifestRefusal(
   if (NOT_LIKED.has(status) && isVague && mediaType === undefined) {
     return explained(
       `${error.message}; the manifest does not state its own mediaType, and some registries refuse such ones`,
-      'The OCI specification lets a manifest do so; Amazon ECR, among others, does not take it. It cannot be added here: with other bytes the manifest would have another digest. Have the image built again with a tool that writes mediaType, use another registry, or leave the image out with --exclude.',
+      [
+        'The OCI specification allows that, and Amazon ECR, among others, refuses it. It cannot be added here: with other bytes the manifest would have another digest. Build the image again with a tool that writes mediaType, use another registry, or do without the image.',
+        { id: 'exclude-image' },
+      ],
     )
   }
   const hint = NOT_LIKED.has(status) && isVague ? kindHint(members) : undefined
@@ -59,17 +63,22 @@ export async function manifestRefusal(
 /** By these words registries refuse types that they do not know: GitLab's, and Amazon ECR's. */
 const TYPES = /unknown media ?type|'ImageManifest'/i
 
-const CERTAIN_KINDS =
-  'Some registries take only certain kinds of artifacts (Amazon ECR, GitLab): signatures, attestations and charts of kinds that they do not know are refused. Have the kind allowed there, use another registry, or leave the image out with --exclude.'
+const CERTAIN_KINDS: Hints = [
+  'Some registries take only certain kinds of artifacts (Amazon ECR, GitLab) and refuse signatures, attestations and charts of other kinds. Have the kind allowed there, use another registry, or do without the image.',
+  { id: 'exclude-image' },
+]
 
 /** What helps where a registry refuses a manifest for what it is; undefined for images and indexes as all know them. */
-function kindHint({ mediaType, manifests, config, artifactType, subject }: Members): string | undefined {
+function kindHint({ mediaType, manifests, config, artifactType, subject }: Members): Hints | undefined {
   if (mediaType === DOCKER_MANIFEST || mediaType === DOCKER_LIST) {
     return 'It is a Docker manifest (schema 2), and the registry seems to take OCI manifests only. zot takes both when its configuration has "http": {"compat": ["docker2s2"]}. It cannot be converted here: with other bytes it would have another digest.'
   }
   const children = Array.isArray(manifests) ? (manifests as ({ mediaType?: unknown } | null)[]) : []
   if (children.some((child) => child?.mediaType === OCI_INDEX || child?.mediaType === DOCKER_LIST)) {
-    return 'It is an index that lists another index, which some registries do not take (Gitea). Use another registry, or leave the image out with --exclude.'
+    return [
+      'It is an index that lists another index, which some registries refuse (Gitea). Use another registry, or do without the image.',
+      { id: 'exclude-image' },
+    ]
   }
   const configType = (config as { mediaType?: unknown } | null | undefined)?.mediaType
   const isArtifact =

@@ -154,7 +154,7 @@ function misdirected(named: string): Reply {
   return fault(
     421,
     'DENIED',
-    `this registry does not go by the name ${JSON.stringify(named.slice(0, 255))}; airgap serve --advertise gives it one`,
+    `this registry does not go by the name ${JSON.stringify(named.slice(0, 255))}; whoever runs it can give it one`,
   )
 }
 

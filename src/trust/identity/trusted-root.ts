@@ -97,7 +97,7 @@ export function parseTrustedRoot(bytes: Uint8Array, source: string): Root {
     typeof value === 'object' && value !== null && 'mediaType' in value ? value.mediaType : undefined
   if (typeof mediaType !== 'string' || !MEDIA_TYPES.has(mediaType)) {
     throw new AirgapError('INVALID_CONTENT', `${source} is no trusted root of Sigstore`, {
-      hint: 'A trusted root is the trusted_root.json of Sigstore; `airgap trust-root fetch` brings it.',
+      hint: ['A trusted root is the trusted_root.json of Sigstore.', { id: 'fetch-trusted-root' }],
     })
   }
   const noKey = (): never => {

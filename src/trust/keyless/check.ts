@@ -89,7 +89,7 @@ export const CLOCKS_DIFFER =
 
 function failed(
   reason: string,
-  hint = 'The services and the trusted root have to belong together: look at --signing-config and --trusted-root, and whether this machine’s clock is right.',
+  hint = 'The services and the trusted root have to belong together: look at the signing config and the trusted root, and whether this machine’s clock is right.',
 ): AirgapError {
   return new AirgapError('VERIFICATION_FAILED', `the signature that was made does not hold: ${reason}`, {
     hint,

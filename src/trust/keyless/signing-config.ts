@@ -2,6 +2,7 @@ import * as v from 'valibot'
 import { AirgapError } from '../../errors.ts'
 import { checkShape, parseStrictJson } from '../../oci/json.ts'
 import { MEMBERS, text, TimeRange } from '../protobuf-json.ts'
+import type { Hint } from '../../hints.ts'
 
 /** The most that a signing config may have. Bytes. */
 export const MAX_SIGNING_CONFIG = 1024 * 1024
@@ -184,15 +185,14 @@ function checkedUrl(text: string, source: string, plainHttp: (url: URL) => boole
     throw invalid(source, `${url.origin}${url.pathname}: a URL with user, query or fragment is not accepted`)
   }
   if (url.protocol !== 'https:' && !(url.protocol === 'http:' && plainHttp(url))) {
-    throw invalid(
-      source,
-      `${url.origin}${url.pathname}: it is not https`,
-      'For a host that is meant so: --plain-http HOST.',
-    )
+    throw invalid(source, `${url.origin}${url.pathname}: it is not https`, {
+      id: 'plain-http',
+      host: url.host,
+    })
   }
   return url
 }
 
-function invalid(source: string, reason: string, hint?: string): AirgapError {
+function invalid(source: string, reason: string, hint?: Hint): AirgapError {
   return new AirgapError('INVALID_CONFIG', `${source} cannot be signed with: ${reason}`, { hint })
 }

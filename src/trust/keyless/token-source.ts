@@ -4,6 +4,7 @@ import { readSmallFileAndMode } from '../../files/small-file.ts'
 import { checkShape, parseStrictJson } from '../../oci/json.ts'
 import { MAX_TOKEN } from './identity-token.ts'
 import type { AskService } from './service.ts'
+import type { Hints } from '../../hints.ts'
 
 /** Where an identity token comes from. */
 export interface TokenSource {
@@ -90,12 +91,15 @@ async function fromGitHub(url: URL, authority: string, ask: AskService): Promise
   return checkShape(GitHubAnswer, parseStrictJson(body, what), what).value
 }
 
-function howToGet(env: Readonly<Record<string, string | undefined>>): string {
+function howToGet(env: Readonly<Record<string, string | undefined>>): Hints {
   if (env['GITHUB_ACTIONS'] === 'true') {
     return 'GitHub Actions gives tokens to jobs that have `permissions: id-token: write`.'
   }
   if (env['GITLAB_CI'] === 'true') {
     return `GitLab gives one to a job that has \`id_tokens: SIGSTORE_ID_TOKEN: aud: ${AUDIENCE}\`.`
   }
-  return 'It comes from the CI system that this runs in: GitHub Actions (permissions: id-token: write), GitLab (id_tokens: SIGSTORE_ID_TOKEN), or a file (--identity-token-file). Nobody is sent to a browser: where there is no CI system, sign with --key.'
+  return [
+    'It comes from the CI system that this runs in, GitHub Actions (permissions: id-token: write) or GitLab (id_tokens: SIGSTORE_ID_TOKEN), or from a file. No browser is opened: where there is no CI system, sign with a key.',
+    { id: 'identity-token' },
+  ]
 }

@@ -109,7 +109,7 @@ const BundleSchema = v.strictObject({
 const ImagesSchema = v.strictObject({
   sources: described(
     listOf(textBy(parsePattern)),
-    'Every image has to match one of these patterns, as --include takes them; * stands for any characters, and a pattern that begins with it needs quotes.',
+    'Every image has to match one of these patterns; * stands for any characters, and a pattern that begins with it needs quotes.',
   ),
   platforms: described(
     listOf(textBy(parsePlatform)),
@@ -138,7 +138,7 @@ export const PolicySchema = v.strictObject({
   ),
   trustedRoot: described(
     text,
-    "Sigstore's trusted root (trusted_root.json), which certificates are checked with, relative to the folder of the policy; instead of --trusted-root.",
+    "Sigstore's trusted root (trusted_root.json), which certificates are checked with, relative to the folder of the policy; instead of one that is named beside the policy.",
   ),
   signers: v.pipe(
     v.record(names, SignerSchema),

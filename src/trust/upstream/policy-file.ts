@@ -52,7 +52,7 @@ const RuleSchema = v.pipe(
     pattern: v.pipe(
       pattern,
       v.description(
-        'Which images the rule is for, as --include takes it: compared with the whole reference and with the name alone; * stands for any characters, and a pattern that begins with it needs quotes.',
+        'Which images the rule is for: compared with the whole reference and with the name alone; * stands for any characters, and a pattern that begins with it needs quotes.',
       ),
     ),
     keys: described(listOf(KeySchema), 'Whose signatures count: the holders of these public keys.'),

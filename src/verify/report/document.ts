@@ -149,7 +149,7 @@ export const ReportSchema = v.object({
   upstream: v.optional(
     described(
       v.array(UpstreamVerdictSchema),
-      "What came of the upstreams' signatures (--upstream), one for each image",
+      "What came of the upstreams' signatures, where they were checked, one for each image",
     ),
   ),
   blobs: v.optional(

@@ -60,7 +60,7 @@ function parseSequences(bytes: Uint8Array, file: string): SequenceRecord[] {
     if (!(error instanceof AirgapError)) throw error
     throw new AirgapError(
       'FILE',
-      `${file}, which remembers the sequences of bundles, is damaged: ${error.message.replace(/^it: /, '')}`,
+      `${file}, which remembers the sequences of bundles, is damaged: ${error.reason}`,
       {
         hint: `Without it an older bundle would pass unnoticed, so nothing was done. Bring it back from a backup; or find out what happened to it, move it away, and run the command again: the memory then begins anew.`,
         cause: error,
@@ -153,7 +153,7 @@ export class SequenceFile {
       const bytes = serializeSequences(change((await this.read()) ?? []))
       if (bytes.length > MAX_SEQUENCES) {
         throw new AirgapError('FILE', `${this.path} would be larger than ${MAX_SEQUENCES} bytes`, {
-          hint: 'Take out of it what is no longer needed, or begin another file with --state.',
+          hint: ['Take out of it what is no longer needed, or begin another file.', { id: 'state-file' }],
         })
       }
       const output = await OutputFile.reserve(this.path, { force: true, mode: 0o600 })
@@ -207,13 +207,19 @@ export class SequenceFile {
     const isOurs = info.isDirectory() && info.uid === process.getuid?.()
     if (isOurs && (info.mode & OTHERS_MAY_WRITE) === 0) return
     throw new AirgapError('OUTPUT_UNSAFE', `${folder} is not a folder of yours alone`, {
-      hint: 'It remembers which bundles were pushed, which nobody else may change. Make it yours with mode 0700, or name another file with --state.',
+      hint: [
+        'It remembers which bundles were pushed, which nobody else may change. Make it yours with mode 0700, or name another file.',
+        { id: 'state-file' },
+      ],
     })
   }
 
   #unsafe(reason: string): AirgapError {
     return new AirgapError('OUTPUT_UNSAFE', `cannot use ${this.path}, which remembers sequences: ${reason}`, {
-      hint: 'Whoever can write to it decides which old bundle passes. Look at it, and put there an ordinary file of your own with mode 0600 (chown, chmod); or name another one with --state.',
+      hint: [
+        'Whoever can write to it decides which old bundle passes. Look at it, and put there an ordinary file of your own with mode 0600 (chown, chmod); or name another one.',
+        { id: 'state-file' },
+      ],
     })
   }
 }

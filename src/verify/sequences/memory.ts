@@ -8,6 +8,7 @@ import type { SignedBy } from '../../trust/verified.ts'
 import { signerName, type TrustOptions } from '../authenticate.ts'
 import type { OpenedBundle } from '../opened-bundle.ts'
 import { keyOf, type SequenceFile, type SequenceRecord } from './file.ts'
+import type { Hint } from '../../hints.ts'
 
 /** What receipts say of the memory. */
 export interface SequenceEvidence {
@@ -69,7 +70,7 @@ export class SequenceMemory {
     const records = await file.read()
     if (!records && mustExist) {
       throw new AirgapError('FILE', `cannot read ${file.path}: there is no such file`, {
-        hint: 'It is the file in which push remembers sequences: airgap/sequences.json in the state folder of whoever pushes, or what push --state names.',
+        hint: 'It is the file in which push remembers sequences: airgap/sequences.json in the state folder of whoever pushes, or one that was named.',
       })
     }
     return new SequenceMemory(file, subject, records ?? [])
@@ -147,7 +148,8 @@ function conflict(records: readonly SequenceRecord[], subject: Subject): Problem
   const when = `pushed ${last.pushed} to ${last.target}, signed by ${shownSigner(signedBy(last), subject.trust)}`
   if (sequence < last.sequence) {
     return expectation(
-      `its sequence is ${sequence}, and the last one of this name and signer that was accepted is ${last.sequence} (${when}): it is an older bundle. To go back to it all the same: push --allow-rollback`,
+      `its sequence is ${sequence}, and the last one of this name and signer that was accepted is ${last.sequence} (${when}): it is an older bundle`,
+      { id: 'allow-rollback' },
     )
   }
   const other = records.find(
@@ -155,7 +157,8 @@ function conflict(records: readonly SequenceRecord[], subject: Subject): Problem
   )
   if (!other) return undefined
   return expectation(
-    `its sequence is ${sequence}, and so is that of another bundle of this name and signer, ${other.digest} (${when}): two bundles claim one sequence. Pack it again with a higher one; to take it all the same: push --allow-rollback`,
+    `its sequence is ${sequence}, and so is that of another bundle of this name and signer, ${other.digest} (${when}): two bundles claim one sequence. Pack it again with a higher one`,
+    { id: 'allow-rollback' },
   )
 }
 
@@ -166,8 +169,8 @@ function shownSigner(by: SignedByName, { policy }: TrustOptions): string {
   return by.kind === 'key' ? `the key ${by.key.fingerprint.slice(0, 16)}…` : nameOf(by)
 }
 
-function expectation(message: string): Problem {
-  return { entry: DESCRIPTION, message, kind: 'expectation' }
+function expectation(message: string, hint: Hint): Problem {
+  return { entry: DESCRIPTION, message, kind: 'expectation', hints: [hint] }
 }
 
 /** Whether a record is about bundles of this name by any of these signers. */

@@ -3,6 +3,7 @@ import type { TrustOptions } from '../authenticate.ts'
 import type { OpenedBundle } from '../opened-bundle.ts'
 import type { SequenceEvidence, SequenceMemory } from './memory.ts'
 import type { Run } from '../../content/run.ts'
+import type { Hint } from '../../hints.ts'
 
 /** The memory of the last sequences. */
 export interface SequenceOptions {
@@ -30,7 +31,10 @@ export interface RecalledSequences {
 export function requireRemembered({ sequences }: SequenceOptions, { unauthenticated }: TrustOptions): void {
   if (sequences === undefined || !unauthenticated) return
   throw new AirgapError('USAGE', 'sequences are remembered by signer, and nobody is asked who has signed', {
-    hint: 'Say who has to have signed (--key), or leave --state out; --min-sequence NUMBER needs no signer.',
+    hint: [
+      'Say who has to have signed, or do not name the file. A least sequence needs no signer.',
+      { id: 'min-sequence' },
+    ],
   })
 }
 
@@ -58,8 +62,9 @@ export async function recallSequences(
   if (sequences === undefined) return off
   const { SequenceFile } = await import('./file.ts')
   const { SequenceMemory } = await import('./memory.ts')
-  const note = (message: string): void => onEvent({ type: 'registry', notice: { type: 'note', message } })
-  const warn = (message: string): void => onEvent({ type: 'warning', message })
+  const note = (message: string, ...hints: Hint[]): void =>
+    onEvent({ type: 'registry', notice: { type: 'note', message, hints } })
+  const warn: Tell = (message, ...hints) => onEvent({ type: 'warning', message, hints })
 
   if (trust.unauthenticated && sequences !== true)
     warn(
@@ -67,7 +72,7 @@ export async function recallSequences(
     )
   const file = sequences === true ? SequenceFile.ofUser(process.env) : SequenceFile.at(sequences)
   if (!file) {
-    note('Nothing is remembered of this push, for there is no home folder: --state FILE names a file for it.')
+    note('Nothing is remembered of this push, for there is no home folder', { id: 'state-file' })
     return off
   }
   const memory = await SequenceMemory.recall(file, opened, { trust, mustExist })
@@ -76,9 +81,7 @@ export async function recallSequences(
   if (problem && !allowRollback) opened.problems.push(problem)
   if (problem && allowRollback) {
     const { previousSequence } = memory.evidence
-    warn(
-      `sequence ${opened.description?.sequence} is taken after ${previousSequence}, as you have said (--allow-rollback)`,
-    )
+    warn(`sequence ${opened.description?.sequence} is taken after ${previousSequence}, as you have allowed`)
   }
   const canRecord = willRecord && (await isWritable(memory, sequences === true, warn))
   tellIfNew(memory, opened, { willRecord, canRecord, note })
@@ -99,18 +102,17 @@ export async function recallSequences(
   }
 }
 
+/** Tells a person something, with what to do about it. */
+type Tell = (message: string, ...hints: Hint[]) => void
+
 /** The user's own folder may be one that cannot be written, as a service's; a file that was named has to be right. */
-async function isWritable(
-  { file }: SequenceMemory,
-  isOwn: boolean,
-  warn: (message: string) => void,
-): Promise<boolean> {
+async function isWritable({ file }: SequenceMemory, isOwn: boolean, warn: Tell): Promise<boolean> {
   try {
     await file.prepare()
     return true
   } catch (error) {
     if (!isOwn || !(error instanceof AirgapError) || error.code === 'OUTPUT_UNSAFE') throw error
-    warn(`this push cannot be remembered: ${error.message}. Name a file that can be written: --state FILE`)
+    warn(`this push cannot be remembered: ${error.message}`, { id: 'state-file' })
     return false
   }
 }
@@ -136,7 +138,7 @@ const MOST_NAMES = 3
 function tellOtherNames(
   memory: SequenceMemory,
   { description }: OpenedBundle,
-  { target, warn }: { target: string; warn: (message: string) => void },
+  { target, warn }: { target: string; warn: Tell },
 ): void {
   if (memory.evidence.sequenceMemory !== 'none') return
   const names = memory.otherNames(target)
@@ -145,6 +147,7 @@ function tellOtherNames(
   const more = names.length > MOST_NAMES ? ` and ${names.length - MOST_NAMES} more` : ''
   const name = JSON.stringify(description?.name ?? '')
   warn(
-    `the name ${name} is new, and ${memory.signers} has pushed ${shown.join(', ')}${more} to ${target}: if this is a release of one of them, whether it is an older one was not checked. Releases of one bundle need one name: pack --name`,
+    `the name ${name} is new, and ${memory.signers} has pushed ${shown.join(', ')}${more} to ${target}: if this is a release of one of them, whether it is an older one was not checked. Releases of one bundle need one name`,
+    { id: 'name' },
   )
 }

@@ -110,8 +110,8 @@ describe('list --config', () => {
       'Error: airgap.yaml: 3 mistakes',
       '  - airgap.yaml:2:1: there is no key "platfroms"; did you mean platforms?',
       '  - airgap.yaml:4:5: images: "Nginx" is not an image reference: repository names are lower case, and "Nginx" is not',
-      '  - airgap.yaml:5:1: "password" cannot be set in a config: secrets do not belong into a file that others read: --password-file FILE or AIRGAP_PASSWORD',
-      '`airgap init -o -` prints a config with every key explained.',
+      '  - airgap.yaml:5:1: "password" cannot be set in a config: secrets do not belong into a file that others read. Use --password-file FILE or AIRGAP_PASSWORD.',
+      '`airgap init -o -` prints a config with every key explained; what is said with each run is a flag (`airgap pack --help`).',
       '',
     ])
     const { json } = await run([...LIST, '--json'])

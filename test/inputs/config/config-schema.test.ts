@@ -17,7 +17,7 @@ const schema = {
 it.each(['docs/schemas/airgap-config.schema.json', 'src/inputs/config/airgap-config.schema.json'])(
   '%s is the schema in the code (vitest -u renews it)',
   async (file) => {
-    await expect(`${JSON.stringify(schema, null, 2)}\n`).toMatchFileSnapshot(`../../${file}`)
+    await expect(`${JSON.stringify(schema, null, 2)}\n`).toMatchFileSnapshot(`../../../${file}`)
   },
 )
 

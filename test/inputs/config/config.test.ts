@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { AirgapError } from '../../../src/errors.ts'
+import { messageWith } from '../../../src/cli/words/hints.ts'
 import { checkConfig, nearestKey, parseConfig, readConfig } from '../../../src/inputs/config/config.ts'
 import { CONFIG_KEYS } from '../../../src/inputs/config/schema.ts'
 
@@ -19,11 +20,19 @@ function errorOf(text: string | Uint8Array): AirgapError {
 
 /** Every fault as `LINE:COLUMN: message`. */
 function faults(text: string | Uint8Array): string[] {
-  const { code, exitCode, message, problems } = errorOf(text)
+  const error = errorOf(text)
+  const { code, exitCode, message, problems } = error
   expect(code).toBe('INVALID_CONFIG')
   expect(exitCode).toBe(2)
   const lines =
-    problems.length === 0 ? [message] : problems.map(({ entry, message }) => `${entry}: ${message}`)
+    problems.length === 0
+      ? [
+          messageWith(
+            message,
+            error.hints.filter((hint) => typeof hint === 'string' || hint.id !== 'config-keys'),
+          ),
+        ]
+      : problems.map(({ entry, message, hints }) => `${entry}: ${messageWith(message, hints)}`)
   return lines.map((line) => line.replace(/^airgap\.yaml:(?= |\d)/, '').trim())
 }
 
@@ -156,7 +165,7 @@ describe('mistakes', () => {
     ],
     [
       'configVersion: 1\nimagesFrom: ["-"]\n',
-      ['2:14: imagesFrom: a config cannot read standard input. Give --images-from - on the command line.'],
+      ['2:14: imagesFrom: a config cannot read standard input. Name it with each run.'],
     ],
     [
       'configVersion: 1\nplatforms: []\n',
@@ -197,7 +206,7 @@ describe('mistakes', () => {
   })
 
   it('are all reported together, in the order of the file', () => {
-    const { message, problems, hint } = errorOf(
+    const { message, problems, hints } = errorOf(
       'imgaes: [nginx]\nresolveFrom: x\nkey: airgap.key\nplatforms: linux/amd64\n',
     )
     expect(message).toBe('airgap.yaml: 5 mistakes')
@@ -208,7 +217,7 @@ describe('mistakes', () => {
       'airgap.yaml:3:1',
       'airgap.yaml:4:12',
     ])
-    expect(hint).toContain('airgap init -o -')
+    expect(hints).toEqual([{ id: 'config-keys' }])
   })
 
   it('are found in the line where they stand, whatever is before them', () => {

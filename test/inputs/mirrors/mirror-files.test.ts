@@ -10,6 +10,7 @@ import { MAX_MIRROR_FILE, TomlPlaces } from '../../../src/inputs/mirrors/toml-fi
 import { parseReference } from '../../../src/oci/reference.ts'
 import { Mirrors, type ImagePlaces } from '../../../src/registry/mirrors/mirrors.ts'
 import type { Rule } from '../../../src/registry/mirrors/rule.ts'
+import { hintOf } from '../../../src/cli/words/hints.ts'
 
 let root: string
 let count = 0
@@ -215,7 +216,7 @@ describe('hosts.toml', () => {
   test('its folder has to tell the registry', async () => {
     const error = await refusal(join(await tree({ 'my mirrors/hosts.toml': '' }), 'my mirrors', 'hosts.toml'))
     expect(error.message).toContain('"my mirrors"')
-    expect(error.hint).toContain('docker.io/hosts.toml')
+    expect(hintOf(error)).toContain('docker.io/hosts.toml')
   })
 })
 
@@ -423,7 +424,7 @@ insecrue = true
     const error = await refusal(join(await tree({ 'registries.conf': content }), 'registries.conf'))
     expect(error.code).toBe('INVALID_CONFIG')
     expect(error.message).toContain(`registries.conf${place}`)
-    expect(`${error.message} ${error.hint}`).toContain(reason)
+    expect(`${error.message} ${hintOf(error)}`).toContain(reason)
   })
 
   test('drop-ins replace what comes before them, in the order of their names', async () => {
@@ -541,7 +542,7 @@ describe('other things', () => {
 
 test('a config cannot name such files, and says why', () => {
   for (const key of ['mirrorsFrom', 'mirrors-from', 'certs.d'])
-    expect(elsewhere(key)).toContain('--mirrors-from')
+    expect(elsewhere(key)?.[2]).toBe('mirrorsFrom')
 })
 
 test('places of keys', () => {

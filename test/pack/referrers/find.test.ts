@@ -26,6 +26,7 @@ import {
   started,
   type Signed,
 } from '../../support/attached.ts'
+import { hintOf } from '../../../src/cli/words/hints.ts'
 
 let all: Signed
 beforeAll(async () => {
@@ -285,7 +286,7 @@ describe('what cannot be found out is an error of that image', () => {
     expect(error.code).toBe('INCOMPLETE')
     expect(error.message).toContain('1 of 2 images could not be resolved')
     expect(error.problems).toEqual([expect.objectContaining({ entry: images[0], code: 'DENIED' })])
-    expect(error.hint).toContain('--referrers none')
+    expect(hintOf(error)).toContain('--referrers none')
     const lock = await resolve({ images, skipFailed: true })
     expect(lock.images.map(({ source: name }) => name)).toEqual([images[1]])
     expect(lock.skipped?.[0]).toMatchObject({ source: images[0], code: 'DENIED' })

@@ -100,7 +100,7 @@ describe('with a mirror, what refers to an image', () => {
     await expect(pack).rejects.toMatchObject({
       code: 'REGISTRY',
       message: expect.stringContaining(source.host) as string,
-      hint: expect.stringContaining('--referrers none') as string,
+      hints: expect.arrayContaining([{ id: 'no-referrers' }]) as unknown,
     })
   })
 })

@@ -2,6 +2,8 @@ import { link, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/pr
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { pack, resolve, verify, type TransferEvent } from '../../../src/index.ts'
+import { hintOf } from '../../../src/cli/words/hints.ts'
+import type { AirgapError } from '../../../src/errors.ts'
 import { blobName } from '../../../src/bundle/names.ts'
 import { BundleReader } from '../../../src/bundle/reader.ts'
 import { lockOutput } from '../../../src/files/file-lock.ts'
@@ -229,8 +231,7 @@ describe('other inputs', () => {
     })
     const error = await attempt.then(
       () => undefined,
-      (reason: unknown) =>
-        reason as { code: string; problems: { entry: string; message: string }[]; hint: string },
+      (reason: unknown) => reason as AirgapError,
     )
     expect(error).toMatchObject({ code: 'OUTPUT_UNFINISHED' })
     expect(error!.problems).toEqual([
@@ -246,7 +247,7 @@ describe('other inputs', () => {
         message: `${signer.publicKey.fingerprint} → ${other.publicKey.fingerprint}`,
       },
     ])
-    expect(error!.hint).toMatch(/The former command goes on.*--reuse .*out\.tar\.partial.*--fresh/)
+    expect(hintOf(error!)).toMatch(/The former command goes on.*--reuse .*out\.tar\.partial.*--fresh/)
     expect((await readFile(shop.journal)).equals(before)).toBe(true)
     expect((await shop.pack({ key: signer })).resumed.bytes).toBeGreaterThan(2_500_000)
   })

@@ -287,7 +287,7 @@ describe('for containers/image', () => {
     })
     const error = await refusal('containers', { path, sources: ['docker.io', 'quay.io'] })
     expect(error.problems).toEqual([{ entry: 'harbor.internal/mirror', message: 'docker.io, quay.io' }])
-    expect((await refusal('containers', { path })).hint).toContain('--images-from')
+    expect((await refusal('containers', { path })).hints).toContainEqual({ id: 'admission-images' })
   })
 
   it('with --path flat: by repository alone', async () => {

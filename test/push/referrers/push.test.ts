@@ -21,6 +21,7 @@ import { signer } from '../../support/build-bundle.ts'
 import { expectShape } from '../../support/schemas.ts'
 import { makeClient } from '../../support/client.ts'
 import { EVERYTHING, named, seedSigned, signedImage, started, type Signed } from '../../support/attached.ts'
+import { hintOf } from '../../../src/cli/words/hints.ts'
 
 let all: Signed
 let folder: string
@@ -216,7 +217,7 @@ describe('a tag of cosign’s that is taken', () => {
       }),
     ])
     expect(error.problems[0]?.message).toContain('cannot be added to: it is ')
-    expect(error.hint).toContain('--referrers none')
+    expect(hintOf(error)).toContain('--referrers none')
     expect(stored(registry, sigTag())).toBe(built().descriptor.digest)
     expect(receipt).toMatchObject({ complete: false })
     expect(receipt?.images.map(({ tag }) => tag.state)).toEqual(['created', 'created'])

@@ -16,6 +16,7 @@ import {
   type Seen,
   type TestServer,
 } from '../../support/client.ts'
+import { hintOf } from '../../../src/cli/words/hints.ts'
 
 const manifest = sampleManifest()
 
@@ -90,10 +91,10 @@ test('a credential helper that is missing keeps nobody from what is public, and 
       digest: manifest.digest,
     })
     const error = await failureOf(client.repository(closed.host, 'app').fetchManifest('1'), 'UNAUTHORIZED')
-    expect(error.hint).toContain(
+    expect(hintOf(error)).toContain(
       `Asked without credentials: cannot get credentials for ${closed.host}: there is no docker-credential-nowhere in the PATH. Install the helper, or take it out of the credentials file (credsStore, credHelpers).`,
     )
-    expect(error.hint).not.toContain(registry.host)
+    expect(hintOf(error)).not.toContain(registry.host)
   }
 })
 
@@ -109,11 +110,11 @@ test('Basic: no credentials, and wrong ones, are told apart; a secret is never q
   expect(none.message).toBe(
     `cannot fetch the manifest ${registry.host}/app:1: credentials are needed: ${registry.host} answers 401 Unauthorized ("UNAUTHORIZED: authentication required")`,
   )
-  expect(none.hint).toContain(`airgap login ${registry.host}`)
+  expect(hintOf(none)).toContain(`airgap login ${registry.host}`)
   const client = clientWith(registry.host, basicEntry('user', 'hunter2'))
   const wrong = await failureOf(client.repository(registry.host, 'app').fetchManifest('1'), 'UNAUTHORIZED')
   expect(wrong.message).toMatch(/the credentials of "[^"]+" from .*auth\.json are not accepted/)
-  expect(`${wrong.message}${wrong.hint}${JSON.stringify(wrong)}`).not.toMatch(/hunter2|dXNlc/)
+  expect(`${wrong.message}${hintOf(wrong)}${JSON.stringify(wrong)}`).not.toMatch(/hunter2|dXNlc/)
   // Once without, once with; then once without.
   expect(registry.seen).toHaveLength(3)
 })

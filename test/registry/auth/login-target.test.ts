@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { parseLoginTarget } from '../../../src/registry/auth/login-target.ts'
 import { failureOf } from '../../support/client.ts'
+import { hintOf } from '../../../src/cli/words/hints.ts'
 
 const HUB = 'https://index.docker.io/v1/'
 
@@ -39,15 +40,15 @@ test.each([
   ['harbor.internal?x=1', 'not a registry host'],
   ['\u001b[31m', 'not a registry host'],
   ['http://harbor.internal', '--plain-http harbor.internal'],
-  ['ftp://harbor.internal', 'airgap login harbor.internal'],
-  ['https://harbor.internal/harbor/projects', 'airgap login harbor.internal'],
+  ['ftp://harbor.internal', 'Name the host alone: harbor.internal'],
+  ['https://harbor.internal/harbor/projects', 'Name the host alone: harbor.internal'],
   ['harbor.internal/Team', 'with or without a path'],
   ['harbor.internal/team:tag', 'with or without a path'],
   ['harbor.internal/../x', 'with or without a path'],
   ['team/app', 'with or without a path'],
 ])('%j is refused', async (text, words) => {
-  const { message, hint } = await failureOf(() => parseLoginTarget(text), 'INVALID_REFERENCE')
-  expect(`${message} ${hint}`).toContain(words)
+  const error = await failureOf(() => parseLoginTarget(text), 'INVALID_REFERENCE')
+  expect(`${error.message} ${hintOf(error)}`).toContain(words)
 })
 
 test('a password in a URL is not repeated', async () => {

@@ -10,6 +10,7 @@ import {
   registryError,
   serve,
 } from '../../support/client.ts'
+import { hintOf } from '../../../src/cli/words/hints.ts'
 
 const context = { registry: 'r', operation: 'look' }
 const ADDRESSES: Record<string, string[]> = {
@@ -64,7 +65,7 @@ test.each([
 ])('[duty: token-realm] %s may not name %s: credentials would go unencrypted', async (registry, realm) => {
   const error = await failureOf(check(registry, realm), 'CREDENTIALS')
   expect(error.message).toContain('without encryption')
-  expect(error.hint).toContain('--plain-http')
+  expect(hintOf(error)).toContain('--plain-http')
 })
 
 test.each([
@@ -81,12 +82,12 @@ test.each([
 ])('[duty: token-realm] %s may not name %s, which is inside', async (registry, realm) => {
   const error = await failureOf(check(registry, realm), 'CREDENTIALS')
   expect(error.message).toContain('inside a private network')
-  expect(error.hint).toContain('--allow-token-realm')
+  expect(hintOf(error)).toContain('--allow-token-realm')
 })
 
 test('[duty: token-realm] a name that would be a command is quoted in the hint', async () => {
   const error = await failureOf(check('https://public.example', 'http://a;touch$(x)/token'), 'CREDENTIALS')
-  expect(error.hint).toMatch(/--plain-http 'a;touch\$\(x\)'$/)
+  expect(hintOf(error)).toMatch(/--plain-http 'a;touch\$\(x\)'$/)
 })
 
 test('what the user allows is allowed', async () => {

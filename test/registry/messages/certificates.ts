@@ -41,9 +41,9 @@ async function refusal(entries: readonly Entry[], trust: Partial<TrustOptions> =
     ...trust,
   })
   await opened.reader.close()
-  const { problems, hint } = verificationError(path, opened)
+  const { problems, hints: hint } = verificationError(path, opened)
   const said = problems.map(({ message }) => message).join('; ')
-  throw new AirgapError('VERIFICATION_FAILED', said, hint === undefined ? {} : { hint })
+  throw new AirgapError('VERIFICATION_FAILED', said, { hint })
 }
 
 const signedWith =
@@ -72,7 +72,7 @@ export const CERTIFICATE_CASES: Case[] = [
     name: 'a signature by a key where a certificate is wanted',
     provoke: async () => refusal(entriesOf((await world()).draft)),
     says: /^it was made with a key, and one by a certificate is required$/,
-    hints: [/public key of the one who signs, --key/],
+    hints: [/public key of the one who signs. It is given with --key/],
   },
   {
     name: 'a signature by a certificate where a key is wanted',

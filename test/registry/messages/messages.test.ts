@@ -11,6 +11,7 @@ import { REFERRER_CASES } from './referrers.ts'
 import { STATUS_CASES } from './status.ts'
 import { TLS_CASES } from './tls.ts'
 import { UPSTREAM_CASES } from './upstream.ts'
+import { hintOf } from '../../../src/cli/words/hints.ts'
 
 /** The headings of the page that are messages: in backticks, `…` standing for what differs, or for nothing. */
 const page = readFileSync(new URL('../../../docs/troubleshooting.md', import.meta.url), 'utf8')
@@ -36,7 +37,9 @@ const CASES: Case[] = [
 ]
 
 async function check({ provoke, says, hints }: Case): Promise<void> {
-  const { message, hint } = await errorOf(provoke)
+  const error = await errorOf(provoke)
+  const { message } = error
+  const hint = hintOf(error)
   expect(message).toMatch(says)
   for (const part of hints) expect(hint).toMatch(part)
   expect(`${message} ${hint}`).not.toMatch(/s3cret|[^\P{Cc}\n]|undefined|\[object/u)

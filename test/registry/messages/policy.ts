@@ -35,7 +35,12 @@ async function verifying(
   const [file, sequences] = [join(folder, 'policy.yaml'), join(folder, 'sequences.json')]
   if (document) await writeFile(file, JSON.stringify(document))
   if (state !== undefined) await writeFile(sequences, state)
-  const { code, message, problems, hint } = await errorOf(async () =>
+  const {
+    code,
+    message,
+    problems,
+    hints: hint,
+  } = await errorOf(async () =>
     verify(await temporaryBundle(archiveOf(entriesOf(draft))), {
       ...(document ? { policy: file } : { keys: [signer.publicKey] }),
       ...(state === undefined ? {} : { sequences }),

@@ -54,7 +54,7 @@ export const STATUS_CASES: Case[] = [
       pull,
     ),
     says: /: it expects TLS: /,
-    hints: [/Leave --plain-http out for 127/],
+    hints: [/leave --plain-http out for 127/],
   },
   {
     name: 'a client certificate wanted by nginx',

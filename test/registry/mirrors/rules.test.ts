@@ -5,6 +5,7 @@ import { Mirrors, mirrorsInUse } from '../../../src/registry/mirrors/mirrors.ts'
 import { parseMirror, type Place, type Rule, type RuleSet } from '../../../src/registry/mirrors/rule.ts'
 import { sourcesFor } from '../../../src/registry/mirrors/sources.ts'
 import { failureOf, makeClient } from '../../support/client.ts'
+import { hintOf } from '../../../src/cli/words/hints.ts'
 
 const flags = (...mirrors: string[]): RuleSet => ({
   counts: 'all',
@@ -83,7 +84,7 @@ describe('--mirror', () => {
     'a b=c',
   ])('%j is refused', async (text) => {
     const error = await failureOf(() => parseMirror(text), 'USAGE')
-    expect(error.hint).toContain('FROM=TO')
+    expect(hintOf(error)).toContain('FROM=TO')
   })
 })
 
@@ -241,7 +242,7 @@ describe('what is in use', () => {
     expect(use(['nginx', 'redis', 'quay.io/a'], flags('docker.io=m.example/hub'))).toEqual([
       {
         prefix: 'docker.io',
-        places: [{ location: 'm.example/hub', origin: '--mirror' }],
+        places: [{ location: 'm.example/hub', origin: 'the mirror' }],
         registryItself: true,
       },
     ])
@@ -256,12 +257,12 @@ describe('what is in use', () => {
     expect(
       use(['r.io/a', 'r.io/team/b', 'x.example/c'], flags('r.io=m.test', 'r.io/team=t.test'), file(wildcard)),
     ).toEqual([
-      { prefix: 'r.io', places: [{ location: 'm.test', origin: '--mirror' }], registryItself: true },
+      { prefix: 'r.io', places: [{ location: 'm.test', origin: 'the mirror' }], registryItself: true },
       {
         prefix: 'r.io/team',
         places: [
-          { location: 't.test', origin: '--mirror' },
-          { location: 'm.test', origin: '--mirror' },
+          { location: 't.test', origin: 'the mirror' },
+          { location: 'm.test', origin: 'the mirror' },
         ],
         registryItself: true,
       },

@@ -18,6 +18,7 @@ import {
   type Handler,
 } from '../../support/client.ts'
 import { startForwardProxy } from '../../support/forward-proxy.ts'
+import { hintOf } from '../../../src/cli/words/hints.ts'
 
 const ca = makeCertificate({ name: 'test authority' })
 const proxyCertificate = makeCertificate({ name: 'proxy', names: ['127.0.0.1', 'localhost'], issuer: ca })
@@ -87,7 +88,7 @@ test('a proxy that is spoken to in TLS, by a private authority', async () => {
   expect(error.message).toBe(
     `cannot resolve registry.example/app:1.0: the proxy localhost:${proxy.port} from HTTPS_PROXY (for registry.example): its certificate is signed by an authority that is not trusted here (UNABLE_TO_VERIFY_LEAF_SIGNATURE)`,
   )
-  expect(error.hint).toContain('--ca-file')
+  expect(hintOf(error)).toContain('--ca-file')
 })
 
 test('plain HTTP is forwarded, by a plain proxy and by one in TLS', async () => {
@@ -145,7 +146,7 @@ test('every hop goes its own way: realm, redirect, and what NO_PROXY names', asy
   expect(storage.seen[0]?.headers.authorization).toBeUndefined()
   const direct = client({ HTTPS_PROXY: `http://127.0.0.1:${proxy.port}`, NO_PROXY: 'nowhere.invalid' })
   const error = await failureOf(direct.repository('nowhere.invalid', 'app').resolveManifest('1.0'), 'NETWORK')
-  expect(error.hint).toContain('NO_PROXY')
+  expect(hintOf(error)).toContain('NO_PROXY')
   expect(proxy.lines).toHaveLength(2)
 })
 
@@ -173,8 +174,8 @@ test.each([
     const error = await failureOf(our.repository('registry.example', 'app').resolveManifest('1.0'), code)
     expect(error.message).toMatch(message)
     expect(error.message).toContain(`the proxy 127.0.0.1:${proxy.port} from HTTPS_PROXY`)
-    expect(error.hint).toMatch(hint)
-    expect(`${error.message} ${error.hint} ${JSON.stringify(our.notices)}`).not.toContain('hunter2')
+    expect(hintOf(error)).toMatch(hint)
+    expect(`${error.message} ${hintOf(error)} ${JSON.stringify(our.notices)}`).not.toContain('hunter2')
     // What may pass by itself is tried again.
     expect(proxy.lines).toHaveLength(status === 503 ? 2 : 1)
   },
@@ -220,7 +221,7 @@ test('a proxy that speaks no TLS though https:// is said, and one for another na
       .repository('registry.example', 'app')
       .resolveManifest('1.0')
   const noTls = await failureOf(attempt(plain.port), 'TLS')
-  expect(noTls.hint).toContain('HTTPS_PROXY should begin with http://')
+  expect(hintOf(noTls)).toContain('HTTPS_PROXY should begin with http://')
   const wrongName = await failureOf(attempt(other.port), 'TLS')
   expect(wrongName.message).toMatch(/the proxy localhost:\d+ .*for another name: it holds "other\.example"/)
 })

@@ -1,6 +1,7 @@
 import { AirgapError, type Origin } from '../../../errors.ts'
 import type { Host } from './host.ts'
 import type { Trouble } from './outage.ts'
+import type { Hint } from '../../../hints.ts'
 
 /** The answers of a host that is too busy, and those of a proxy whose registry does not answer. */
 export const BUSY: ReadonlySet<number> = new Set([429, 503])
@@ -21,10 +22,10 @@ type Blame = Omit<Origin, 'host'> & { host: Host }
 /** What follows from where errors came from. */
 export class Blames {
   readonly #hostOf: (name: string) => Host | undefined
-  readonly #advice: (registry: string) => string | undefined
+  readonly #advice: (registry: string) => Hint[] | undefined
 
   /** @param advice what somebody can do whom a registry has limited. */
-  constructor(hostOf: (name: string) => Host | undefined, advice: (registry: string) => string | undefined) {
+  constructor(hostOf: (name: string) => Host | undefined, advice: (registry: string) => Hint[] | undefined) {
     this.#hostOf = hostOf
     this.#advice = advice
   }

@@ -1,9 +1,9 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { isIP } from 'node:net'
-import { shellWord } from '../../../text.ts'
 import { isDockerHub } from '../hosts.ts'
 import type { OnNotice } from '../../notices.ts'
 import { formatSpan } from './words.ts'
+import type { Hint } from '../../../hints.ts'
 
 /** A registry's word on how much of its limit is left, as Docker Hub gives it. */
 export interface Quota {
@@ -85,14 +85,14 @@ export class Quotas {
   }
 
   /** What somebody can do whom a registry has limited; undefined where it has said nothing of the limit before. */
-  advice(registry: string): string | undefined {
+  advice(registry: string): Hint[] | undefined {
     const quota = this.#known.get(registry)?.last
     if (!quota) return undefined
     const limit =
       quota.limit === undefined || quota.window === undefined
         ? isDockerHub(registry) && 'Docker Hub counts pulls over six hours.'
         : `The limit is ${quota.limit} pulls in ${formatSpan(quota.window * 1000)}, and frees up bit by bit.`
-    return [limit, limitAdvice(registry, quota.source)].filter(Boolean).join(' ')
+    return [...(limit === false ? [] : [limit]), limitAdvice(registry, quota.source)]
   }
 }
 
@@ -100,9 +100,6 @@ export class Quotas {
  * What to do about a limit.
  * @param source whom the registry counts it for: an account has logged in already.
  */
-export function limitAdvice(registry: string, source: string | undefined): string {
-  const mirror = `use a mirror (--mirror ${shellWord(registry)}=HOST)`
-  if (source !== undefined && isIP(source) === 0)
-    return `Wait, use an account with a higher limit, or ${mirror}.`
-  return `Wait, log in for a higher limit (airgap login ${shellWord(registry)}), or ${mirror}.`
+export function limitAdvice(registry: string, source: string | undefined): Hint {
+  return { id: source !== undefined && isIP(source) === 0 ? 'other-account' : 'higher-limit', registry }
 }

@@ -9,6 +9,7 @@ import { Hosts } from '../../../../src/registry/net/throttle/hosts.ts'
 import { formatTime } from '../../../../src/registry/net/throttle/words.ts'
 import { DEFAULT_RETRY, withRetry, type RetryPolicy } from '../../../../src/registry/net/retry.ts'
 import { FakeClock } from './fake-clock.ts'
+import { hintOf } from '../../../../src/cli/words/hints.ts'
 
 /** What a host does with a request: a status with headers, or an error's code instead of an answer. */
 type Answer = { status: number; headers?: Record<string, string>; body?: Readable } | { error: string }
@@ -191,7 +192,7 @@ test('a limit beyond all patience ends the waiting at once, with the time by the
     /^cannot get 1: too many requests, until .*: r\.example answers 429 Too Many Requests$/,
   )
   const ends = formatTime(began + 3_720_000, began)
-  expect(first.hint).toContain(
+  expect(hintOf(first)).toContain(
     `The limit ends at ${ends}, in 1 h 2 min; no more than 5 min are waited for. Wait, log in for a higher limit (airgap login r.example)`,
   )
   // What comes later is not sent at all, and is told the same.
@@ -199,7 +200,7 @@ test('a limit beyond all patience ends the waiting at once, with the time by the
   expect(later.message).toContain(
     'cannot get 3: r.example is busy (429 Too Many Requests); it was given up at',
   )
-  expect(later.hint).toContain(`The limit ends at ${ends}`)
+  expect(hintOf(later)).toContain(`The limit ends at ${ends}`)
   expect(sent).toHaveLength(2)
   // When the limit has ended, it is asked again.
   await clock.pass(3_720_000)
@@ -215,7 +216,7 @@ test('short waits that follow each other are counted together', async () => {
   await clock.pass(299_000)
   expect(sent).toHaveLength(5)
   await clock.pass(10_000)
-  expect(((await failed) as AirgapError).hint).toContain('no more than 5 min are waited for')
+  expect(hintOf((await failed) as AirgapError)).toContain('no more than 5 min are waited for')
   expect(sent).toHaveLength(6)
 })
 
@@ -524,7 +525,7 @@ test('the limit of Docker Hub is named where it is used up', async () => {
   }))
   const failed = outcome(get('docker.io'))
   await clock.pass(60_000)
-  expect(((await failed) as AirgapError).hint).toBe(
+  expect(hintOf((await failed) as AirgapError)).toBe(
     'The limit is 100 pulls in 6 h, and frees up bit by bit. Wait, use an account with a higher limit, or use a mirror (--mirror docker.io=HOST).',
   )
 })
