@@ -31,7 +31,7 @@ export type { MirrorUse } from './registry/mirrors/mirrors.ts'
 export type { NetworkOptions, RegistryAccess, RegistryLogin } from './registry/options.ts'
 export type { RunOptions } from './content/run.ts'
 export type { SequenceOptions } from './verify/sequences/recall.ts'
-export type { Trust } from './verify/trust.ts'
+export type { TrustOptions } from './verify/trust.ts'
 
 export { AirgapError, EXIT_CODES, type AirgapErrorOptions, type ErrorCode, type Problem } from './errors.ts'
 export type { TransferEvent, OnEvent, Phase, ItemOutcome } from './content/events.ts'
@@ -61,9 +61,13 @@ export type { Closure } from './content/graph.ts'
 export type { ReferrerGraph } from './content/referrers.ts'
 export type { Authentication } from './verify/authenticate.ts'
 export type { Signer } from './verify/signers.ts'
-export type { ClockFault } from './verify/clock.ts'
-export type { SequenceEvidence } from './verify/sequences/memory.ts'
-export type { ImageGraph, OpenedBundle, VerifiedBundle } from './verify/opened-bundle.ts'
+export type {
+  ClockFault,
+  ImageGraph,
+  OpenedBundle,
+  SequenceEvidence,
+  VerifiedBundle,
+} from './verify/opened-bundle.ts'
 export type { ImageSignatureFormat } from './push/image-signatures/plan.ts'
 export type { Enforcer, PolicyFile } from './push/admission/policy.ts'
 export type { UpstreamVerdict } from './upstream/verdict.ts'

@@ -1,6 +1,7 @@
 import { Command, Flags } from '@oclif/core'
 import { AirgapError } from '../errors.ts'
-import { escapeForeign, jsonText } from './output/format.ts'
+import { escapeForeign } from '../text.ts'
+import { jsonText } from './output/format.ts'
 import { globalOptions, LOG_FORMATS } from './input/global-flags.ts'
 import { log } from './output/log.ts'
 import { classify, reportFailure } from './words/report-error.ts'

@@ -1,6 +1,6 @@
 import { Args } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
-import { shellWord } from '../cli/output/format.ts'
+import { shellWord } from '../text.ts'
 import { evidenceOf, highlightOf, renderEvidence } from '../cli/output/render-evidence.ts'
 import type { Evidence } from '../cli/output/shapes/evidence.ts'
 

@@ -10,7 +10,7 @@ import {
   stateFlag,
   trustFlags,
 } from '../cli/input/flags.ts'
-import { shellWord } from '../cli/output/format.ts'
+import { shellWord } from '../text.ts'
 import { imageSigningFrom, publicKeyFile } from '../cli/input/signer.ts'
 import { Progress } from '../cli/output/progress.ts'
 import { PushRecords } from '../cli/output/receipts.ts'

@@ -13,7 +13,7 @@ import {
 import type { SignResult } from '../cli/output/shapes/results.ts'
 import { givenIdentityFlags, trustFrom } from '../cli/input/trust.ts'
 import { openSigner, publicKeyFile } from '../cli/input/signer.ts'
-import { escapeForeign } from '../cli/output/format.ts'
+import { escapeForeign } from '../text.ts'
 import { log } from '../cli/output/log.ts'
 import { AirgapError } from '../errors.ts'
 import type { VerifiedBundle } from '../verify/opened-bundle.ts'

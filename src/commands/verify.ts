@@ -1,7 +1,7 @@
 import { Args, Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
 import { imagesFlag, reportFlag, stateFlag, trustFlags } from '../cli/input/flags.ts'
-import { shellWord } from '../cli/output/format.ts'
+import { shellWord } from '../text.ts'
 import { Progress } from '../cli/output/progress.ts'
 import {
   keepFailureReport,

@@ -17,12 +17,12 @@ import { Reporting, type ReportOptions } from '../verify/report/report.ts'
 import { type Run, running } from '../content/run.ts'
 import { type RecalledSequences, recallSequences, type SequenceOptions } from '../verify/sequences/recall.ts'
 import { tellClock } from '../verify/clock.ts'
-import { readTrust, type Trust } from '../verify/trust.ts'
+import { readTrust, type TrustOptions } from '../verify/trust.ts'
 import { readUpstreamCheck, type UpstreamCheckOptions } from '../upstream/options.ts'
 import { resolve } from 'node:path'
 import type { UploadState } from '../registry/blobs/uploads/state/state.ts'
 
-export interface PushOptions extends Trust, NetworkOptions, ReportOptions, SequenceOptions {
+export interface PushOptions extends TrustOptions, NetworkOptions, ReportOptions, SequenceOptions {
   /** Keep the source's registry as a part of the path, leave it out, or make one part of all; `full` where left out. */
   path?: PathStyle | undefined
   /** `FROM=TO`: names that begin with FROM begin with TO in the target; the longest FROM wins. */

@@ -4,10 +4,10 @@ import type { ServedImage } from './names.ts'
 import type { ServedBundles } from './start.ts'
 import { running, type RunOptions } from '../content/run.ts'
 import { tellClock } from '../verify/clock.ts'
-import { readTrust, type Trust } from '../verify/trust.ts'
+import { readTrust, type TrustOptions } from '../verify/trust.ts'
 
 /** How to serve, and what to trust. */
-export interface ServeOptions extends Trust, Omit<RunOptions, 'signal'> {
+export interface ServeOptions extends TrustOptions, Omit<RunOptions, 'signal'> {
   /** Calls the preparation off; once it listens, ends it as {@link ServedBundles.stop} does. */
   signal?: AbortSignal | undefined
   /** 127.0.0.1:5000 where left out; port 0 is any free one. */

@@ -6,7 +6,7 @@ import { AirgapError, fileError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { StoredBlob } from './registry/store.ts'
 import type { OpenedBundle } from '../verify/opened-bundle.ts'
-import { contentEntries, hashContent, requireContent, type VerifyOptions } from '../verify/content.ts'
+import { contentEntries, hashContent, requireContent, type CheckOptions } from '../verify/content.ts'
 
 /** Bytes read at a time: what a client that does not read keeps in memory is about twice as much. */
 const CHUNK = 64 * 1024
@@ -23,12 +23,12 @@ type State = Pick<BigIntStats, 'size' | 'mtimeNs' | 'ctimeNs'>
  */
 export class ServedFile {
   readonly opened: OpenedBundle
-  readonly #options: VerifyOptions
+  readonly #options: CheckOptions
   #state: State
   #checking: Promise<void> | undefined
   #fault: AirgapError | undefined
 
-  private constructor(opened: OpenedBundle, state: State, options: VerifyOptions) {
+  private constructor(opened: OpenedBundle, state: State, options: CheckOptions) {
     this.opened = opened
     this.#state = state
     this.#options = options
@@ -38,7 +38,7 @@ export class ServedFile {
    * Hashes all of the content. The state is taken first, so that a change during the hashing counts.
    * @throws AirgapError `VERIFICATION_FAILED`, `FILE`; the signal's reason.
    */
-  static async check(opened: OpenedBundle, options: VerifyOptions): Promise<ServedFile> {
+  static async check(opened: OpenedBundle, options: CheckOptions): Promise<ServedFile> {
     const state = await stateOf(opened)
     await requireContent(opened, contentEntries(opened), options)
     const { onEvent: _, ...quiet } = options

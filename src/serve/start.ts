@@ -3,7 +3,7 @@ import { compareBytes } from '../oci/json.ts'
 import type { RequestLogEntry } from './registry/request.ts'
 import { serve, type RunningServer } from './registry/registry.ts'
 import type { ConnectionLimits } from './registry/http-server.ts'
-import type { TrustOptions } from '../verify/authenticate.ts'
+import type { Trust } from '../verify/authenticate.ts'
 import { openBundle } from '../verify/open.ts'
 import type { OpenedBundle, VerifiedBundle } from '../verify/opened-bundle.ts'
 import { verificationError } from '../verify/content.ts'
@@ -15,7 +15,7 @@ import { sourceRepositories, type FindBlob, type SourceRepository } from './repo
 import { ServedFile } from './served-file.ts'
 
 export interface ServeOptions {
-  trust: TrustOptions
+  trust: Trust
   /** 127.0.0.1:5000 where left out; port 0 is any free one. */
   listen?: ListenAddress
   /** PEM. Without it, plain HTTP. */

@@ -16,8 +16,7 @@ import { countSigners } from '../trust/policy/count.ts'
 import type { Policy } from '../trust/policy/policy.ts'
 import type { SignersVerdict } from '../trust/policy/requirement.ts'
 import { signatureOf } from '../trust/signature.ts'
-import type { SignedBy, VerifiedSignature } from '../trust/verified.ts'
-import { type Signer, signersOf } from './signers.ts'
+import type { VerifiedSignature } from '../trust/verified.ts'
 import { type Identity, strangerReason } from '../trust/identity/identity.ts'
 import { revealed } from '../trust/identity/revealed.ts'
 import type { Root } from '../trust/identity/trusted-root.ts'
@@ -28,7 +27,7 @@ import type { Hints } from '../hints.ts'
  * What the caller trusts and expects. Nothing in a bundle adds to it. A signature by any one of the keys and identities
  * suffices; there are none at all only together with `unauthenticated`.
  */
-export interface TrustOptions extends Signers {
+export interface Trust extends Signers {
   /** Who of them has to have signed, and what the bundle has to be; `keys` and `identities` are all that it names. */
   policy?: Policy | undefined
   /** Check integrity alone: whoever made the file could have written anything into it. */
@@ -69,7 +68,7 @@ export type Authentication =
 export function authenticate(
   head: BundleHead,
   bundleDigest: Digest,
-  trust: TrustOptions,
+  trust: Trust,
   problems: Problem[],
 ): Authentication {
   let result: Authentication
@@ -89,7 +88,7 @@ export function authenticate(
   return result
 }
 
-function checkSignatures(head: BundleHead, trust: TrustOptions, problems: Problem[]): Authentication {
+function checkSignatures(head: BundleHead, trust: Trust, problems: Problem[]): Authentication {
   const reasons: Problem[] = []
   const failed: Extract<SignatureCheck, { ok: false }>[] = []
   const good: VerifiedSignature[] = []
@@ -144,7 +143,7 @@ function underPolicy(
     reasons,
     ownFaults,
   }: { good: readonly VerifiedSignature[]; reasons: readonly Problem[]; ownFaults: readonly Problem[] },
-  { now }: TrustOptions,
+  { now }: Trust,
   problems: Problem[],
 ): Authentication {
   const refused = reasons.map(({ entry, message }) => ({ name: entry, reason: message }))
@@ -279,28 +278,6 @@ function checkCertificateAgreement(head: BundleHead, sigstore: Buffer, problems:
   checkCertificateForm(head, problems)
   if (found.content === 'message' && isOver(found, head.checksums)) return
   problems.push({ entry: SIGSTORE_SIGNATURE, message: `it is not over this ${CHECKSUMS}` })
-}
-
-/** Who has signed, as documents name them: by a key, or by a certificate. */
-type SignerName = { keyFingerprint: string } | { identity: string; issuer: string }
-
-/** The fields of one signer. */
-export function signerName(by: SignedBy): SignerName {
-  return by.kind === 'key'
-    ? { keyFingerprint: by.key.fingerprint }
-    : { identity: by.identity, issuer: by.issuer }
-}
-
-/**
- * Who answers for the bundle, as documents have it. By itself, since showing a bundle needs nothing else of what checks
- * or pushes it.
- */
-export function authenticationOf(
-  authentication: Authentication,
-): ({ state: 'signed'; signers: Signer[] } & SignerName) | { state: 'not-checked' } {
-  return authentication.state === 'signed'
-    ? { state: 'signed', ...signerName(authentication.signatures[0].by), signers: signersOf(authentication) }
-    : { state: 'not-checked' }
 }
 
 /** Whose signatures the caller accepts. */

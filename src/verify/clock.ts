@@ -1,17 +1,9 @@
 import type { BundleDescription } from '../bundle/description.ts'
 import { formatMoment } from '../bundle/fields.ts'
 import { DESCRIPTION } from '../bundle/names.ts'
-import type { TrustOptions } from './authenticate.ts'
-import type { OpenedBundle } from './opened-bundle.ts'
+import type { Trust } from './authenticate.ts'
+import type { ClockFault, OpenedBundle } from './opened-bundle.ts'
 import type { OnEvent } from '../content/events.ts'
-
-/** A clock that is earlier than the bundle which it is to judge. RFC 3339. */
-export interface ClockFault {
-  /** What this machine's clock said. */
-  now: string
-  /** When the bundle says that it was created. */
-  created: string
-}
 
 /** Clocks may differ by this much before anybody needs to know. Milliseconds. */
 const TOLERANCE = 5 * 60_000
@@ -21,7 +13,7 @@ const TOLERANCE = 5 * 60_000
  * anything was judged by it (expiry, greatest age, a key that ends), the bundle is refused: a clock that is behind finds
  * nothing too old. Otherwise it is only noted.
  */
-export function checkClock(opened: OpenedBundle, description: BundleDescription, trust: TrustOptions): void {
+export function checkClock(opened: OpenedBundle, description: BundleDescription, trust: Trust): void {
   const { created, expires } = description
   const isBehind = Date.parse(created) - trust.now > TOLERANCE
   if (!isBehind) return

@@ -5,14 +5,15 @@ import { AirgapError, type Problem } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { OnEvent } from '../content/events.ts'
 import { ImageProgress, imageByImage, type WaitingImage } from '../content/image-progress.ts'
-import type { TrustOptions } from './authenticate.ts'
+import type { Trust } from './authenticate.ts'
 import { hashRanges } from '../hashing/range-threads.ts'
 import { hashWhole } from '../hashing/whole-file.ts'
 import { openBundle } from './open.ts'
 import { alteredMessage, type CutOff, type OpenedBundle } from './opened-bundle.ts'
 import type { Hints } from '../hints.ts'
 
-export interface VerifyOptions {
+/** How to check a bundle's content; `VerifyOptions` are what a caller of the library gives. */
+export interface CheckOptions {
   signal?: AbortSignal
   onEvent?: OnEvent
   /** Hashing threads; default one a core. */
@@ -34,8 +35,8 @@ export interface VerifyOptions {
  */
 export async function verifyBundle(
   path: string,
-  trust: TrustOptions,
-  options: VerifyOptions = {},
+  trust: Trust,
+  options: CheckOptions = {},
 ): Promise<OpenedBundle> {
   const opened = await openBundle(path, trust, options.signal)
   try {
@@ -81,7 +82,7 @@ export function contentEntries(opened: OpenedBundle): BundleEntry[] {
 export async function hashContent(
   opened: OpenedBundle,
   entries: readonly BundleEntry[],
-  { onEvent, signal, threads, wholeFile }: VerifyOptions,
+  { onEvent, signal, threads, wholeFile }: CheckOptions,
 ): Promise<Problem[]> {
   const { reader } = opened
   const problems: Problem[] = []
@@ -147,7 +148,7 @@ function inOrder(entries: readonly BundleEntry[], images: readonly WaitingImage[
 export async function requireContent(
   opened: OpenedBundle,
   entries: readonly BundleEntry[],
-  options: VerifyOptions,
+  options: CheckOptions,
 ): Promise<void> {
   refuse(opened, await hashContent(opened, entries, options))
 }

@@ -4,7 +4,7 @@ import { checkDeliveredNames, sortImages } from '../bundle/layout.ts'
 import { DESCRIPTION, MAX_JSON_ENTRY } from '../bundle/names.ts'
 import { alsoThere } from '../bundle/skipped.ts'
 import { AirgapError, type Problem } from '../errors.ts'
-import type { TrustOptions } from './authenticate.ts'
+import type { Trust } from './authenticate.ts'
 import { asProblem, readChecked, type OpenedBundle } from './opened-bundle.ts'
 
 /** Step 3 for `airgap.json`. */
@@ -20,11 +20,7 @@ export async function readDescription(opened: OpenedBundle): Promise<BundleDescr
 }
 
 /** Step 4: what the caller expects of name, sequence and expiry, and that the images' names are in order. */
-export function checkDescription(
-  description: BundleDescription,
-  trust: TrustOptions,
-  problems: Problem[],
-): void {
+export function checkDescription(description: BundleDescription, trust: Trust, problems: Problem[]): void {
   const report = (message: string): void => {
     problems.push({ entry: DESCRIPTION, message })
   }

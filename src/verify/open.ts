@@ -12,7 +12,7 @@ import { BundleReader, isCutOff, type BundleEntry } from '../bundle/reader.ts'
 import { END_SIZE, entryLength } from '../bundle/tar.ts'
 import type { Problem } from '../errors.ts'
 import { digestOf, type Digest } from '../oci/digest.ts'
-import { authenticate, type TrustOptions } from './authenticate.ts'
+import { authenticate, type Trust } from './authenticate.ts'
 import { checkClock } from './clock.ts'
 import { checkDescription, readDescription } from './description.ts'
 import { walkImages, type Walk } from './images.ts'
@@ -28,11 +28,7 @@ import { checkRules, signerVerdicts } from './policy-rules.ts'
  * @throws AirgapError `FILE` when the file cannot be read; the signal's reason. Everything else is a problem in the
  *   result.
  */
-export async function openBundle(
-  path: string,
-  trust: TrustOptions,
-  signal?: AbortSignal,
-): Promise<OpenedBundle> {
+export async function openBundle(path: string, trust: Trust, signal?: AbortSignal): Promise<OpenedBundle> {
   const reader = await BundleReader.open(path)
   try {
     return await check(reader, trust, signal)
@@ -44,7 +40,7 @@ export async function openBundle(
 
 async function check(
   reader: BundleReader,
-  trust: TrustOptions,
+  trust: Trust,
   signal: AbortSignal | undefined,
 ): Promise<OpenedBundle> {
   const opened: OpenedBundle = {

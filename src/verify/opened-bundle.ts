@@ -1,19 +1,32 @@
 import type { Checksums } from '../bundle/checksums.ts'
 import type { BundleDescription, ImageEntry } from '../bundle/description.ts'
-import { digestOfBlobName } from '../bundle/names.ts'
+import { digestOfBlobName, blobName } from '../bundle/names.ts'
 import { isCutOff, type BundleEntry, type BundleReader } from '../bundle/reader.ts'
 import { AirgapError, problemOf, type Problem } from '../errors.ts'
 import { digestOf, type Digest } from '../oci/digest.ts'
 import { MAX_MANIFEST_SIZE, parseManifest, type ManifestOrIndex } from '../oci/manifest.ts'
-import { blobName } from '../bundle/names.ts'
 import type { Amount } from '../content/events.ts'
 import type { Closure, DocumentNode } from '../content/graph.ts'
 import type { ReferrerGraph } from '../content/referrers.ts'
-import type { SequenceEvidence } from './sequences/memory.ts'
 import type { UpstreamVerdict } from '../upstream/verdict.ts'
 import type { RuleVerdict } from '../trust/policy/requirement.ts'
 import type { Authentication } from './authenticate.ts'
-import type { ClockFault } from './clock.ts'
+
+/** A clock that is earlier than the bundle which it is to judge. RFC 3339. */
+export interface ClockFault {
+  /** What this machine's clock said. */
+  now: string
+  /** When the bundle says that it was created. */
+  created: string
+}
+
+/** What receipts say of remembered sequences. */
+export interface SequenceEvidence {
+  /** found: an earlier push is remembered; none: there was none; off: nothing is remembered. */
+  sequenceMemory: 'found' | 'none' | 'off'
+  /** The last sequence of this name and signer that was accepted before. */
+  previousSequence?: number | undefined
+}
 
 /** One image of an opened bundle, with everything that its delivered digest reaches. */
 export interface ImageGraph {

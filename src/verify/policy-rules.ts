@@ -7,7 +7,8 @@ import { parseReference } from '../oci/reference.ts'
 import type { BundleRules } from '../trust/policy/policy.ts'
 import { formatAge, formatMoment } from '../trust/policy/times.ts'
 import type { CountedSignature, RuleVerdict } from '../trust/policy/requirement.ts'
-import { type Authentication, signerName, type TrustOptions } from './authenticate.ts'
+import { signerName } from './signers.ts'
+import type { Authentication, Trust } from './authenticate.ts'
 import type { OpenedBundle } from './opened-bundle.ts'
 import * as v from 'valibot'
 import { described, digest, keyFingerprint, type Known, moment, wholeNumber } from '../bundle/fields.ts'
@@ -107,7 +108,7 @@ export function signerVerdicts(authentication: Authentication): readonly RuleVer
 }
 
 /** Step 4 for a policy: what it asks of the description, beside the rules about who has signed. */
-export function checkRules(opened: OpenedBundle, description: BundleDescription, trust: TrustOptions): void {
+export function checkRules(opened: OpenedBundle, description: BundleDescription, trust: Trust): void {
   if (!trust.policy) return
   const verdicts = measureRules(description, trust.policy.bundle, trust.now)
   opened.rules = [...(opened.rules ?? []), ...verdicts]

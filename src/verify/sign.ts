@@ -4,9 +4,9 @@ import { digestOf } from '../oci/digest.ts'
 import type { VerifiedBundle } from './opened-bundle.ts'
 import type { SigningKey } from '../trust/keys.ts'
 import { running, type RunOptions } from '../content/run.ts'
-import { readTrust, type Trust } from './trust.ts'
+import { readTrust, type TrustOptions } from './trust.ts'
 
-export interface SignOptions extends Trust, RunOptions {
+export interface SignOptions extends TrustOptions, RunOptions {
   /** Whose signature it is going to be. */
   key: SigningKey
   /** The new file that gets the signature: a Sigstore bundle over `SHA256SUMS`. */

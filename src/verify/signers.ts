@@ -1,6 +1,6 @@
 import * as v from 'valibot'
 import { described, digest, instant, keyFingerprint, type Known } from '../bundle/fields.ts'
-import type { VerifiedSignature } from '../trust/verified.ts'
+import type { SignedBy, VerifiedSignature } from '../trust/verified.ts'
 import type { Authentication } from './authenticate.ts'
 
 export const identityName = described(
@@ -54,4 +54,25 @@ function signerOf({ by, name }: VerifiedSignature): Signer {
     ...(entry ? { logId: entry.logId, logIndex: entry.logIndex } : {}),
     trustedRoot: { file: root.source, digest: root.digest },
   }
+}
+
+/** Who has signed, as documents name them: by a key, or by a certificate. */
+type SignerName = { keyFingerprint: string } | { identity: string; issuer: string }
+
+/** The fields of one signer. */
+export function signerName(by: SignedBy): SignerName {
+  return by.kind === 'key'
+    ? { keyFingerprint: by.key.fingerprint }
+    : { identity: by.identity, issuer: by.issuer }
+}
+
+/**
+ * Who answers for the bundle, as documents have it. Showing a bundle loads this file, and none of what checks signatures.
+ */
+export function authenticationOf(
+  authentication: Authentication,
+): ({ state: 'signed'; signers: Signer[] } & SignerName) | { state: 'not-checked' } {
+  return authentication.state === 'signed'
+    ? { state: 'signed', ...signerName(authentication.signatures[0].by), signers: signersOf(authentication) }
+    : { state: 'not-checked' }
 }

@@ -1,14 +1,14 @@
 import { AirgapError } from '../errors.ts'
 import { readSmallFile } from '../files/small-file.ts'
 import { type Digest, digestFault, isDigest } from '../oci/digest.ts'
-import type { TrustOptions } from './authenticate.ts'
+import type { Trust } from './authenticate.ts'
 import type { IdentityOptions } from '../trust/identity/identity.ts'
 import type { Root } from '../trust/identity/trusted-root.ts'
 import type { PublicKey } from '../trust/keys.ts'
 import type { Policy, SignerRule } from '../trust/policy/policy.ts'
 
 /** What the caller trusts and expects of a bundle. Nothing in the bundle adds to it. */
-export interface Trust {
+export interface TrustOptions {
   /** Public keys, or the PEM files that hold them. A signature by any one of them suffices. */
   keys?: readonly (PublicKey | string)[] | undefined
   /** Whom a certificate may name, and who may have vouched for it. A signature by any one of them suffices, too. */
@@ -43,7 +43,7 @@ const MAX_SIGNATURE_FILE = 1024 * 1024
  *   identities are given without a trusted root, and for a least sequence that is no whole number; `FILE`, `INVALID_KEY`,
  *   `INVALID_DIGEST`, `INVALID_CONTENT`, `INVALID_POLICY`
  */
-export async function readTrust(trust: Trust): Promise<TrustOptions> {
+export async function readTrust(trust: TrustOptions): Promise<Trust> {
   const { keys = [], identities = [], signatures = [], unauthenticated = false } = trust
   const hasSigners = keys.length > 0 || identities.length > 0 || trust.policy !== undefined
   // From JavaScript it may be anything, and must never take the place of keys.
@@ -84,7 +84,7 @@ export async function readTrust(trust: Trust): Promise<TrustOptions> {
 async function readIdentities(
   identities: readonly IdentityOptions[],
   trustedRoot: string | Root,
-): Promise<Pick<TrustOptions, 'identities' | 'root'>> {
+): Promise<Pick<Trust, 'identities' | 'root'>> {
   const { identityFrom } = await import('../trust/identity/identity.ts')
   const { readTrustedRoot } = await import('../trust/identity/trusted-root.ts')
   return {
@@ -114,8 +114,8 @@ function parseExpectedDigest(text: string | undefined): Digest | undefined {
  */
 async function readPolicyTrust(
   given: Policy | string,
-  { keys = [], identities = [], trustedRoot }: Trust,
-): Promise<Pick<TrustOptions, 'policy' | 'keys' | 'identities' | 'root'>> {
+  { keys = [], identities = [], trustedRoot }: TrustOptions,
+): Promise<Pick<Trust, 'policy' | 'keys' | 'identities' | 'root'>> {
   if (keys.length > 0 || identities.length > 0) {
     throw new AirgapError('USAGE', 'a policy names its signers, and keys or identities are given beside it', {
       hint: 'Give one or the other: write who signs into the policy.',

@@ -2,13 +2,13 @@ import type { AirgapError } from '../errors.ts'
 import type { VerifiedBundle } from './opened-bundle.ts'
 import { tellClock } from './clock.ts'
 import { Reporting, type ReportOptions } from './report/report.ts'
-import { readTrust, type Trust } from './trust.ts'
+import { readTrust, type TrustOptions } from './trust.ts'
 import { running, type RunOptions } from '../content/run.ts'
 import { recallSequences, requireRemembered } from './sequences/recall.ts'
 import { readUpstreamCheck, type UpstreamCheckOptions } from '../upstream/options.ts'
 
 /** How to verify. */
-export interface VerifyOptions extends Trust, RunOptions, ReportOptions {
+export interface VerifyOptions extends TrustOptions, RunOptions, ReportOptions {
   /** A file in which `push` remembers sequences: an older bundle is refused. It is read, and never written. */
   sequences?: string | undefined
   /** Verify upstreams' signatures again, too, from what the bundle holds. */

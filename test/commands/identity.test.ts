@@ -16,7 +16,7 @@ import {
   serve,
   sign as signBundle,
   verify,
-  type Trust,
+  type TrustOptions,
 } from '../../src/index.ts'
 import { startRegistry } from '../support/registry/registry.ts'
 import { archiveOf, draftOf } from '../support/build-bundle.ts'
@@ -38,7 +38,7 @@ const FLAGS = [
 
 let folder: Awaited<ReturnType<typeof scratch>>
 let bundle: string
-let trust: Trust
+let trust: TrustOptions
 let key: PublicKey
 
 beforeAll(async () => {

@@ -3,7 +3,7 @@ import { singleManifest } from '../../fixtures/images/index.ts'
 import { wordsOf } from '../../src/cli/words/hints.ts'
 import { CHECKSUMS, RAW_SIGNATURE, SIGSTORE_SIGNATURE } from '../../src/bundle/names.ts'
 import { verificationError, verifyBundle } from '../../src/verify/content.ts'
-import type { TrustOptions } from '../../src/verify/authenticate.ts'
+import type { Trust } from '../../src/verify/authenticate.ts'
 import { parseDetachedSignature } from '../../src/trust/detached.ts'
 import { identityFrom } from '../../src/trust/identity/identity.ts'
 import { parseTrustedRoot } from '../../src/trust/identity/trusted-root.ts'
@@ -24,7 +24,7 @@ import { expectRefusal, problemsOf, TRUST } from './check-bundle.ts'
 
 let sigstore: Sigstore
 let stranger: Sigstore
-let trust: Partial<TrustOptions>
+let trust: Partial<Trust>
 let draft: Draft
 
 beforeAll(async () => {
@@ -351,7 +351,7 @@ describe('is refused', () => {
   })
 })
 
-async function hintOf(bytes: Uint8Array, more: Partial<TrustOptions>): Promise<string | undefined> {
+async function hintOf(bytes: Uint8Array, more: Partial<Trust>): Promise<string | undefined> {
   const path = await temporaryBundle(bytes)
   const opened = await verifyBundle(path, { ...TRUST, ...more })
   await opened.reader.close()

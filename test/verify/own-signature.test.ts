@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, test } from 'vitest'
 import { singleManifest } from '../../fixtures/images/index.ts'
 import { CHECKSUMS, RAW_SIGNATURE, SIGSTORE_SIGNATURE } from '../../src/bundle/names.ts'
-import type { TrustOptions } from '../../src/verify/authenticate.ts'
+import type { Trust } from '../../src/verify/authenticate.ts'
 import { parseDetachedSignature } from '../../src/trust/detached.ts'
 import { identityFrom } from '../../src/trust/identity/identity.ts'
 import { parseTrustedRoot } from '../../src/trust/identity/trusted-root.ts'
@@ -17,7 +17,7 @@ const PEM = approver.publicKey.keyObject.export({ type: 'spki', format: 'pem' })
 
 let draft: Awaited<ReturnType<typeof draftOf>>
 let all: Entry[]
-let trusts: Partial<TrustOptions>[]
+let trusts: Partial<Trust>[]
 beforeAll(async () => {
   draft = await draftOf([{ source: 'example.test/app:1.0', built: await singleManifest() }])
   all = entriesOf(draft, packer)

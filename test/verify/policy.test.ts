@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { AMD64, ARM64, buildkitIndex, singleManifest } from '../../fixtures/images/index.ts'
 import type { BundleDescription } from '../../src/bundle/description.ts'
 import { CHECKSUMS, DESCRIPTION, SIGSTORE_SIGNATURE } from '../../src/bundle/names.ts'
-import type { TrustOptions } from '../../src/verify/authenticate.ts'
+import type { Trust } from '../../src/verify/authenticate.ts'
 import type { OpenedBundle } from '../../src/verify/opened-bundle.ts'
 import { measureRules } from '../../src/verify/policy-rules.ts'
 import { verificationError, verifyBundle } from '../../src/verify/content.ts'
@@ -54,7 +54,7 @@ async function verified(
   entries: readonly Entry[],
   policy: Policy,
   beside: Record<string, Uint8Array> = {},
-  more: Partial<TrustOptions> = {},
+  more: Partial<Trust> = {},
 ): Promise<OpenedBundle> {
   const opened = await verifyBundle(await temporaryBundle(archiveOf(entries)), {
     keys: keysOf(policy),

@@ -1,6 +1,6 @@
 import { AirgapError } from '../../errors.ts'
-import type { Trust } from '../../verify/trust.ts'
-import { shellWord } from '../output/format.ts'
+import type { TrustOptions } from '../../verify/trust.ts'
+import { shellWord } from '../../text.ts'
 
 /** The values of `identityFlags`. */
 interface IdentityFlagValues {
@@ -34,7 +34,7 @@ export function givenIdentityFlags(flags: IdentityFlagValues): string[] {
  */
 function identitiesFrom(
   flags: IdentityFlagValues,
-): Required<Pick<Trust, 'identities' | 'trustedRoot'>> | undefined {
+): Required<Pick<TrustOptions, 'identities' | 'trustedRoot'>> | undefined {
   const given = givenIdentityFlags(flags)
   if (given.length === 0) return undefined
   const identity = flags['certificate-identity']
@@ -101,7 +101,10 @@ export interface TrustFlagValues extends IdentityFlagValues {
  * @param unauthenticated the command's flag for doing without a signature.
  * @throws AirgapError `USAGE` when nobody is named whose signature counts, or somebody together with that flag.
  */
-export function trustFrom(flags: TrustFlagValues, unauthenticated: { flag: string; isSet: boolean }): Trust {
+export function trustFrom(
+  flags: TrustFlagValues,
+  unauthenticated: { flag: string; isSet: boolean },
+): TrustOptions {
   const keys = flags.key ?? []
   if (flags.policy !== undefined) return trustOfPolicy({ ...flags, policy: flags.policy }, unauthenticated)
   // Upstreams' certificates are checked with the same root.
@@ -159,7 +162,7 @@ export function trustWords(flags: TrustFlagValues): string | undefined {
 
 function expectations(
   flags: TrustFlagValues,
-): Pick<Trust, 'signatures' | 'expectDigest' | 'expectName' | 'minSequence'> {
+): Pick<TrustOptions, 'signatures' | 'expectDigest' | 'expectName' | 'minSequence'> {
   return {
     signatures: flags.signature,
     expectDigest: flags['expect-digest'],
@@ -172,7 +175,7 @@ function expectations(
 function trustOfPolicy(
   flags: TrustFlagValues & { policy: string },
   unauthenticated: { flag: string; isSet: boolean },
-): Trust {
+): TrustOptions {
   if (unauthenticated.isSet) {
     throw new AirgapError('USAGE', `--policy and ${unauthenticated.flag} exclude each other`)
   }

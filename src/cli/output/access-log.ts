@@ -1,5 +1,5 @@
 import type { RequestLogEntry } from '../../serve/registry/request.ts'
-import { escapeLine } from './format.ts'
+import { escapeLine } from '../../text.ts'
 import { log as standardError, type Log, type LogEntry } from './log.ts'
 
 /** Longer foreign text says nothing more, and fills disks. */

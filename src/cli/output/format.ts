@@ -1,9 +1,5 @@
 import { harmlessJson } from '../../text.ts'
 
-export { formatBytes } from '../../bytes.ts'
-export { formatDuration } from '../../bytes.ts'
-export { escapeForeign, escapeLine, shellWord } from '../../text.ts'
-
 /** JSON for standard output, with what could harm a terminal written as escapes. */
 export function jsonText(value: unknown): string {
   return `${harmlessJson(JSON.stringify(value, null, 2))}\n`

@@ -1,6 +1,6 @@
 import type { AirgapError } from '../../errors.ts'
-import { redacted } from '../../text.ts'
-import { escapeForeign, jsonLine } from './format.ts'
+import { redacted, escapeForeign } from '../../text.ts'
+import { jsonLine } from './format.ts'
 import type { GlobalOptions, LogFormat } from '../input/global-flags.ts'
 import { formatError } from '../words/format-error.ts'
 import { hintOf, problemsOf } from '../words/hints.ts'

@@ -2,7 +2,7 @@ import type { RegistryNotice } from '../../registry/notices.ts'
 import { formatSpan, formatTime } from '../../registry/net/throttle/words.ts'
 import { limitAdvice } from '../../registry/net/throttle/quota.ts'
 import { formatDuration } from '../../bytes.ts'
-import { escapeLine } from './format.ts'
+import { escapeLine } from '../../text.ts'
 import type { LogEntry } from './log.ts'
 import { messageWith } from '../words/hints.ts'
 

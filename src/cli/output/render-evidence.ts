@@ -1,19 +1,13 @@
-import { authenticationOf } from '../../verify/authenticate.ts'
+import { authenticationOf } from '../../verify/signers.ts'
 import { contentSums, type OpenedBundle } from '../../verify/opened-bundle.ts'
 import { policyFields } from '../../verify/policy-rules.ts'
 import type { VerifiedSignature } from '../../trust/verified.ts'
 import { bundleIdentity } from '../../bundle/identity.ts'
 import type { BundleDescription, BundleIdentity } from '../../bundle/description.ts'
 import { SIGSTORE_SIGNATURE } from '../../bundle/names.ts'
-import {
-  escapeLine,
-  formatBytes,
-  formatCount,
-  formatEnd,
-  formatFields,
-  paragraphs,
-  plural,
-} from './format.ts'
+import { formatCount, formatEnd, formatFields, paragraphs, plural } from './format.ts'
+import { formatBytes } from '../../bytes.ts'
+import { escapeLine } from '../../text.ts'
 import { countAttached, countImages, listImages, renderImages, renderSkipped } from './render-images.ts'
 import { countedSigners, policyFieldLines, renderPolicy } from './render-policy.ts'
 import { renderUpstream, upstreamField, upstreamMarks } from './render-upstream.ts'

@@ -1,5 +1,7 @@
 import type { ImageEntry, SkippedImage } from '../../bundle/description.ts'
-import { escapeLine, formatBytes, labelled, plural } from './format.ts'
+import { labelled, plural } from './format.ts'
+import { formatBytes } from '../../bytes.ts'
+import { escapeLine } from '../../text.ts'
 import { upstreamRemark } from './render-upstream.ts'
 import type { MirrorUse } from '../../registry/mirrors/mirrors.ts'
 import { EXIT_CODES } from '../../errors.ts'

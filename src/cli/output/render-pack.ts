@@ -3,7 +3,9 @@ import { AirgapError } from '../../errors.ts'
 import type { UnfinishedPack } from '../../pack/pack-file.ts'
 import type { Packed } from '../../pack/pack.ts'
 import type { SigningKey } from '../../trust/keys.ts'
-import { escapeLine, formatBytes, formatEnd, formatFields, paragraphs, plural, shellWord } from './format.ts'
+import { formatEnd, formatFields, paragraphs, plural } from './format.ts'
+import { formatBytes } from '../../bytes.ts'
+import { escapeLine, shellWord } from '../../text.ts'
 import { contentField, digestField, identityFields, sizeField } from './render-evidence.ts'
 import {
   countAttached,

@@ -1,4 +1,5 @@
-import { escapeLine, plural } from './format.ts'
+import { plural } from './format.ts'
+import { escapeLine } from '../../text.ts'
 import { fitted } from './wrap.ts'
 import type { Evidence } from './shapes/evidence.ts'
 

@@ -1,6 +1,7 @@
 import type { SigningKey } from '../../trust/keys.ts'
 import type { VerifiedBundle } from '../../verify/opened-bundle.ts'
-import { escapeLine, formatEnd, formatFields, paragraphs, shellWord } from './format.ts'
+import { formatEnd, formatFields, paragraphs } from './format.ts'
+import { escapeLine, shellWord } from '../../text.ts'
 import {
   digestField,
   identityFields,

@@ -1,7 +1,8 @@
 import type { ImageEntry } from '../../bundle/description.ts'
 import type { UpstreamRecord, UpstreamSignature } from '../../bundle/upstream.ts'
 import type { UpstreamVerdict } from '../../upstream/verdict.ts'
-import { escapeLine, labelled } from './format.ts'
+import { labelled } from './format.ts'
+import { escapeLine } from '../../text.ts'
 import { fitted } from './wrap.ts'
 
 type State = UpstreamVerdict['state']

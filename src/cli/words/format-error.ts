@@ -1,7 +1,6 @@
 import { digestOfBlobName } from '../../bundle/names.ts'
 import type { AirgapError } from '../../errors.ts'
-import { redacted } from '../../text.ts'
-import { escapeForeign, escapeLine } from '../output/format.ts'
+import { redacted, escapeForeign, escapeLine } from '../../text.ts'
 import { styler } from '../output/terminal.ts'
 import { fitted } from '../output/wrap.ts'
 import { hintOf, problemsOf } from './hints.ts'

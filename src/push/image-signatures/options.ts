@@ -1,6 +1,6 @@
 import { AirgapError } from '../../errors.ts'
 import type { ReferrerChoice } from '../../oci/manifest.ts'
-import type { Authentication, TrustOptions } from '../../verify/authenticate.ts'
+import type { Authentication, Trust } from '../../verify/authenticate.ts'
 import type { ImageGraph, OpenedBundle } from '../../verify/opened-bundle.ts'
 import type { ImageSignatureFormat, ImageSigning } from './plan.ts'
 import type { PublicKey, SigningKey } from '../../trust/keys.ts'
@@ -34,7 +34,7 @@ export function checkFormats({ signImages }: ImageSigningChoice): void {
 export async function imageSigning(
   { signImages, referrers = 'all' }: ImageSigningChoice,
   images: readonly ImageGraph[],
-  trust: TrustOptions,
+  trust: Trust,
   { authentication }: OpenedBundle,
   onEvent: Run['onEvent'],
 ): Promise<ImageSigning | undefined> {

@@ -10,12 +10,6 @@ import { plannedSignatures, sourceIndexSignatures, type ImageSigning, type Plann
 import type { SignatureRecord } from './record.ts'
 import { addBundleSignature, findBundleSignature } from './sigstore-bundle.ts'
 
-interface SignOptions {
-  concurrency?: number
-  signal?: AbortSignal
-  onEvent?: OnEvent
-}
-
 /**
  * Signs the images of a push that lack nothing, before they get their tags: nobody finds a tag without a signature.
  * Where a signature by the key is there already, none is added. An image that cannot be signed counts as one that lacks
@@ -24,7 +18,7 @@ interface SignOptions {
 export async function signImages(
   plan: PushPlan,
   signing: ImageSigning,
-  options: SignOptions,
+  options: { concurrency?: number; signal?: AbortSignal; onEvent?: OnEvent },
   record: SignatureRecord,
   failures: PushFailures,
 ): Promise<void> {

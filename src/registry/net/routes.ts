@@ -4,7 +4,7 @@ import { Agent, type buildConnector, type Dispatcher, Pool, ProxyAgent } from 'u
 import { bareHost, isListed, isLoopbackHost } from './hosts.ts'
 import type { OnNotice } from '../notices.ts'
 import { certsRoots } from './certs-folders.ts'
-import { type HostTlsTable, type Trust, Trusts } from './trust.ts'
+import { type HostTlsTable, type HostTrust, Trusts } from './trust.ts'
 import { Proxies, type Proxy, type ProxySettings } from './proxies.ts'
 import type { SecureContext } from 'node:tls'
 import { systemCode } from '../../errors.ts'
@@ -21,7 +21,7 @@ interface Timeouts {
  * Connections to hosts themselves.
  * @param lookup finds the addresses of their names.
  */
-function directly(trust: Trust, timeouts: Timeouts, lookup: LookupFunction): Dispatcher {
+function directly(trust: HostTrust, timeouts: Timeouts, lookup: LookupFunction): Dispatcher {
   return new Agent({ ...common(timeouts), connect: { timeout: timeouts.connectMs, lookup, ...tlsOf(trust) } })
 }
 
@@ -29,7 +29,7 @@ function directly(trust: Trust, timeouts: Timeouts, lookup: LookupFunction): Dis
  * Connections through a proxy: a tunnel to each host in HTTPS (CONNECT, RFC 9110 § 9.3.6), and forwarded requests for
  * plain HTTP (absolute form, RFC 9112 § 3.2.2). What goes wrong at the proxy is a {@link ProxyFault}.
  */
-function through(proxy: Proxy, proxyTrust: Trust, trust: Trust, timeouts: Timeouts): Dispatcher {
+function through(proxy: Proxy, proxyTrust: HostTrust, trust: HostTrust, timeouts: Timeouts): Dispatcher {
   const origin = proxy.url.origin
   return new ProxyAgent({
     ...common(timeouts),
@@ -104,7 +104,7 @@ function withTimeouts(options: object, timeouts: Timeouts): Pool.Options {
   return { ...options, ...common(timeouts) }
 }
 
-function tlsOf({ secureContext, isVerified }: Trust): {
+function tlsOf({ secureContext, isVerified }: HostTrust): {
   checkServerIdentity: typeof checkServerName
   secureContext?: SecureContext
   rejectUnauthorized?: false
@@ -138,7 +138,7 @@ export interface WayOptions {
 /** How one origin is reached. */
 export interface Way {
   dispatcher: Dispatcher
-  trust: Trust
+  trust: HostTrust
   /** Finds the addresses of hosts that are contacted directly. */
   lookup: LookupFunction
   proxy: Proxy | undefined
@@ -219,11 +219,11 @@ export class Ways {
   }
 
   /** Files are not looked for where there is no TLS. */
-  async #trustIn(url: URL): Promise<Trust> {
+  async #trustIn(url: URL): Promise<HostTrust> {
     return url.protocol === 'https:' ? this.#trusts.for(url) : NO_TLS
   }
 
-  #tell(url: URL, trust: Trust, proxy: Proxy | undefined): void {
+  #tell(url: URL, trust: HostTrust, proxy: Proxy | undefined): void {
     const { plainHttp = [], onNotice } = this.#options
     if (!trust.isVerified) this.#tellInsecure(url, 'unverified')
     if (url.protocol === 'http:' && isListed(plainHttp, url) && !isLoopbackHost(url.hostname)) {
@@ -249,7 +249,7 @@ export class Ways {
   }
 }
 
-const NO_TLS: Trust = {
+const NO_TLS: HostTrust = {
   key: 'no TLS',
   secureContext: undefined,
   isVerified: true,

@@ -4,7 +4,7 @@ import { isListed } from './hosts.ts'
 import { readCaFile } from './tls.ts'
 import { checkKeyPair, readCertsFolder } from './certs-folders.ts'
 
-export interface TrustOptions {
+export interface HostTrustOptions {
   /** PEM file of certificates to trust besides the default roots, for all hosts. */
   caFile?: string | undefined
   /** `HOST` or `HOST:PORT` whose certificate is not checked. */
@@ -18,7 +18,7 @@ export interface TrustOptions {
 }
 
 /** Who is believed to be a host, and who one is to it. */
-export interface Trust {
+export interface HostTrust {
   /** Equal for what can share connections' settings. */
   key: string
   /** Undefined for Node's own roots and nothing else. */
@@ -36,19 +36,19 @@ export interface Trust {
  * is given is an authority, as for curl, Docker and containerd: also one that another authority has issued.
  */
 export class Trusts {
-  readonly #options: TrustOptions
+  readonly #options: HostTrustOptions
   readonly #given: string[]
   #fromVariable: string[] | undefined
   readonly #contexts = new Map<string, SecureContext>()
 
   /** @throws AirgapError `FILE` when `caFile` is of no use. */
-  constructor(options: TrustOptions) {
+  constructor(options: HostTrustOptions) {
     this.#options = options
     this.#given = options.caFile === undefined ? [] : readCaFile(options.caFile)
   }
 
   /** @throws AirgapError `FILE` for a file that concerns this host and is of no use. */
-  async for(url: URL): Promise<Trust> {
+  async for(url: URL): Promise<HostTrust> {
     const own = await this.#ownOf(url)
     const isVerified = !isListed(this.#options.insecureSkipTlsVerify, url) && own.skipVerify !== true
     const { caFile, env } = this.#options

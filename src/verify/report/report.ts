@@ -3,7 +3,8 @@ import { bundleIdentity } from '../../bundle/identity.ts'
 import { type Digest, digestOf } from '../../oci/digest.ts'
 import { redacted } from '../../text.ts'
 import { TOOL } from '../../own-files.ts'
-import { signerName, type TrustOptions } from '../authenticate.ts'
+import { signerName } from '../signers.ts'
+import type { Trust } from '../authenticate.ts'
 import { type CheckedPart, contentSums, type OpenedBundle } from '../opened-bundle.ts'
 import { policyFields } from '../policy-rules.ts'
 import { namedProblems } from '../content.ts'
@@ -28,7 +29,7 @@ export interface ReportOptions {
 export class Reporting {
   readonly #options: ReportOptions
   readonly #start = { time: Date.now(), steady: performance.now() }
-  #subject: { opened: OpenedBundle; trust: TrustOptions } | undefined
+  #subject: { opened: OpenedBundle; trust: Trust } | undefined
 
   constructor(options: ReportOptions) {
     this.#options = options
@@ -39,7 +40,7 @@ export class Reporting {
   }
 
   /** The bundle that is being verified; from here on there is something to report. */
-  of(opened: OpenedBundle, trust: TrustOptions): void {
+  of(opened: OpenedBundle, trust: Trust): void {
     this.#subject = { opened, trust }
   }
 
@@ -67,7 +68,7 @@ export class Reporting {
 }
 
 /** Every rule that a verification goes by, and what came of it. */
-function rulesOf(opened: OpenedBundle, trust: TrustOptions): ReportedRule[] {
+function rulesOf(opened: OpenedBundle, trust: Trust): ReportedRule[] {
   return [
     signatureRule(opened, trust),
     ...expectations(opened, trust),
@@ -75,7 +76,7 @@ function rulesOf(opened: OpenedBundle, trust: TrustOptions): ReportedRule[] {
   ]
 }
 
-function signatureRule(opened: OpenedBundle, trust: TrustOptions): ReportedRule {
+function signatureRule(opened: OpenedBundle, trust: Trust): ReportedRule {
   const { authentication, checked } = opened
   // The approved digest is judged together with the signatures, and has a rule of its own.
   const faults = (checked.get('signature') ?? 0) - (isOtherDigest(opened, trust) ? 1 : 0)
@@ -87,7 +88,7 @@ function signatureRule(opened: OpenedBundle, trust: TrustOptions): ReportedRule 
   return { ...rule, ok: true, found: authentication.signatures.map(signerInWords).join('; ') }
 }
 
-function expectedSigners({ keys, identities = [], policy, unauthenticated }: TrustOptions): string {
+function expectedSigners({ keys, identities = [], policy, unauthenticated }: Trust): string {
   if (unauthenticated) return 'none: the caller did without a signature'
   if (policy) return `signatures as the policy ${policy.source} asks for`
   const signers = [
@@ -103,12 +104,12 @@ function signerInWords({ name, by }: VerifiedSignature): string {
     : `${name}, by ${by.identity}, vouched for by ${by.issuer}`
 }
 
-function isOtherDigest({ bundleDigest }: OpenedBundle, { expectDigest }: TrustOptions): boolean {
+function isOtherDigest({ bundleDigest }: OpenedBundle, { expectDigest }: Trust): boolean {
   return expectDigest !== undefined && expectDigest !== bundleDigest
 }
 
 /** What the caller expects of the bundle, each judged by itself. */
-function expectations(opened: OpenedBundle, trust: TrustOptions): ReportedRule[] {
+function expectations(opened: OpenedBundle, trust: Trust): ReportedRule[] {
   const { expectDigest, expectName, minSequence, now } = trust
   const { checked, bundleDigest, description } = opened
   const rules: ReportedRule[] = []
@@ -171,7 +172,7 @@ export interface ReportStart {
 
 export interface ReportContext {
   start: ReportStart
-  trust: TrustOptions
+  trust: Trust
   command?: ReportedCommand | undefined
   receipt?: { digest: Digest; complete: boolean } | undefined
 }

@@ -5,18 +5,11 @@ import type { Digest } from '../../oci/digest.ts'
 import { compareBytes } from '../../oci/json.ts'
 import { isBy, nameOf, signersOf, type SignedByName } from '../../trust/policy/count.ts'
 import type { SignedBy } from '../../trust/verified.ts'
-import { signerName, type TrustOptions } from '../authenticate.ts'
-import type { OpenedBundle } from '../opened-bundle.ts'
+import { signerName } from '../signers.ts'
+import type { Trust } from '../authenticate.ts'
+import type { OpenedBundle, SequenceEvidence } from '../opened-bundle.ts'
 import { keyOf, type SequenceFile, type SequenceRecord } from './file.ts'
 import type { Hint } from '../../hints.ts'
-
-/** What receipts say of the memory. */
-export interface SequenceEvidence {
-  /** found: an earlier push is remembered; none: there was none; off: nothing is remembered. */
-  sequenceMemory: 'found' | 'none' | 'off'
-  /** The last sequence of this name and signer that was accepted before. */
-  previousSequence?: number | undefined
-}
 
 export const NO_MEMORY: SequenceEvidence = { sequenceMemory: 'off' }
 
@@ -26,7 +19,7 @@ interface Subject {
   sequence: number
   digest: Digest
   signers: readonly SignedBy[]
-  trust: TrustOptions
+  trust: Trust
 }
 
 /**
@@ -61,7 +54,7 @@ export class SequenceMemory {
   static async recall(
     file: SequenceFile,
     opened: OpenedBundle,
-    { trust, mustExist }: { trust: TrustOptions; mustExist: boolean },
+    { trust, mustExist }: { trust: Trust; mustExist: boolean },
   ): Promise<SequenceMemory | undefined> {
     const { authentication, description, bundleDigest } = opened
     if (authentication.state !== 'signed' || !description) return undefined
@@ -163,7 +156,7 @@ function conflict(records: readonly SequenceRecord[], subject: Subject): Problem
 }
 
 /** By the policy's name for whoever that is; else by the key or the identity. */
-function shownSigner(by: SignedByName, { policy }: TrustOptions): string {
+function shownSigner(by: SignedByName, { policy }: Trust): string {
   const [signer] = policy ? signersOf(policy, by) : []
   if (signer) return signer.name
   return by.kind === 'key' ? `the key ${by.key.fingerprint.slice(0, 16)}…` : nameOf(by)
@@ -180,11 +173,7 @@ function concerns(record: SequenceRecord, { name, signers, trust }: Subject): bo
   return signers.some((signer) => isSame(by, signer, trust))
 }
 
-function isSame(
-  remembered: SignedByName,
-  signer: SignedBy,
-  { policy, identities = [] }: TrustOptions,
-): boolean {
+function isSame(remembered: SignedByName, signer: SignedBy, { policy, identities = [] }: Trust): boolean {
   if (isNamedAlike(remembered, signer)) return true
   if (policy) {
     return signersOf(policy, signer).some(({ credentials }) =>

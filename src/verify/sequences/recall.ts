@@ -1,7 +1,8 @@
 import { AirgapError } from '../../errors.ts'
-import type { TrustOptions } from '../authenticate.ts'
+import type { Trust } from '../authenticate.ts'
 import type { OpenedBundle } from '../opened-bundle.ts'
-import type { SequenceEvidence, SequenceMemory } from './memory.ts'
+import type { SequenceEvidence } from '../opened-bundle.ts'
+import type { SequenceMemory } from './memory.ts'
 import type { Run } from '../../content/run.ts'
 import type { Hint } from '../../hints.ts'
 
@@ -28,7 +29,7 @@ export interface RecalledSequences {
  * A file that was named for a check has to be looked into.
  * @throws AirgapError `USAGE` where nobody is asked who has signed, by whom it remembers.
  */
-export function requireRemembered({ sequences }: SequenceOptions, { unauthenticated }: TrustOptions): void {
+export function requireRemembered({ sequences }: SequenceOptions, { unauthenticated }: Trust): void {
   if (sequences === undefined || !unauthenticated) return
   throw new AirgapError('USAGE', 'sequences are remembered by signer, and nobody is asked who has signed', {
     hint: [
@@ -49,7 +50,7 @@ export function requireRemembered({ sequences }: SequenceOptions, { unauthentica
  */
 export async function recallSequences(
   opened: OpenedBundle,
-  trust: TrustOptions,
+  trust: Trust,
   { sequences, allowRollback = false }: SequenceOptions,
   {
     willRecord,

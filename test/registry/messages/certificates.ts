@@ -1,6 +1,6 @@
 import { singleManifest } from '../../../fixtures/images/index.ts'
 import { AirgapError } from '../../../src/errors.ts'
-import type { TrustOptions } from '../../../src/verify/authenticate.ts'
+import type { Trust } from '../../../src/verify/authenticate.ts'
 import { verificationError, verifyBundle } from '../../../src/verify/content.ts'
 import { fully, identityFrom } from '../../../src/trust/identity/identity.ts'
 import { parseTrustedRoot } from '../../../src/trust/identity/trusted-root.ts'
@@ -30,7 +30,7 @@ function world(): NonNullable<typeof shared> {
 }
 
 /** What is said of the signature in `airgap verify b.tar --certificate-identity …`, and the way out. */
-async function refusal(entries: readonly Entry[], trust: Partial<TrustOptions> = {}): Promise<never> {
+async function refusal(entries: readonly Entry[], trust: Partial<Trust> = {}): Promise<never> {
   const { sigstore } = await world()
   const path = await temporaryBundle(archiveOf(entries))
   const opened = await verifyBundle(path, {
@@ -47,7 +47,7 @@ async function refusal(entries: readonly Entry[], trust: Partial<TrustOptions> =
 }
 
 const signedWith =
-  (options: SignOptions, trust: Partial<TrustOptions> = {}, spell?: (json: Uint8Array) => Uint8Array) =>
+  (options: SignOptions, trust: Partial<Trust> = {}, spell?: (json: Uint8Array) => Uint8Array) =>
   async (): Promise<never> => {
     const { sigstore, draft } = await world()
     return refusal(await certifiedEntries(draft, (sums) => sigstore.sign(sums, options), spell), trust)
