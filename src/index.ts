@@ -3,12 +3,10 @@
  * airgap as a library: the engines behind the commands, and their types. Engines print nothing; they tell what
  * they do by events, can be called off by a signal, and throw {@link AirgapError}.
  */
-export { resolve } from './pack/resolve.ts'
 export type { ResolveOptions, SelectionOptions, SourceOptions } from './pack/resolve.ts'
-export { pack, type Packed, type PackOptions } from './pack/pack.ts'
+export type { Packed, PackOptions } from './pack/pack.ts'
 export type { UnfinishedPack } from './pack/pack-file.ts'
 export type { KeylessOptions } from './pack/keyless.ts'
-export { fetchTrustRoot } from './trust-root/trust-root.ts'
 export type {
   FetchedTrustRoot,
   TrustedInstance,
@@ -17,12 +15,13 @@ export type {
 } from './trust-root/trust-root.ts'
 export type { CertifiedIdentity } from './trust/keyless/certificate.ts'
 export type { LogEntryPlace } from './trust/keyless/sign.ts'
-export { verify, type VerifyOptions } from './verify/verify.ts'
-export { sign, type SignOptions } from './verify/sign.ts'
-export { planPush, push, type PushOptions } from './push/push.ts'
+export type { VerifyOptions } from './verify/verify.ts'
+export type { SignOptions } from './verify/sign.ts'
+export type { PushOptions } from './push/push.ts'
+export type { NameMap } from './push/names.ts'
 export type { ImageSigningOptions } from './push/image-signatures/options.ts'
-export { clusterPolicy, type ClusterPolicy, type ClusterPolicyOptions } from './push/admission/admission.ts'
-export { serve, type ServeOptions } from './serve/serve.ts'
+export type { ClusterPolicy, ClusterPolicyOptions } from './push/admission/admission.ts'
+export type { ServeOptions } from './serve/serve.ts'
 export type { ReportOptions } from './verify/report/report.ts'
 export type { UpstreamCheckOptions, UpstreamOptions } from './upstream/options.ts'
 export type { DescriptionOptions } from './pack/describe.ts'
@@ -39,19 +38,27 @@ export type { RegistryNotice } from './registry/notices.ts'
 export type { HostTls, HostTlsTable } from './registry/net/trust.ts'
 export type { ProxySettings } from './registry/net/proxies.ts'
 
-export { collectImages, type InputPlaces, type Inputs, type NamedImage } from './inputs/inputs.ts'
-export { readConfig, type ConfigFile } from './inputs/config/config.ts'
+export type { InputPlaces, Inputs, NamedImage } from './inputs/inputs.ts'
+export type { ConfigFile } from './inputs/config/config.ts'
 export type { Config, ConfigKey } from './inputs/config/schema.ts'
-export { kubeadmImages } from './inputs/kubeadm.ts'
-export { parseImageList } from './inputs/image-list.ts'
+export { kubeadmImages, newestReleases } from './inputs/kubeadm.ts'
+export { MAX_LIST_SIZE, parseImageList } from './inputs/image-list.ts'
 export { parseReference, formatReference, type Reference } from './oci/reference.ts'
-export { parsePlatform, formatPlatform, type Platform } from './oci/platform.ts'
+export { parsePlatform, parsePlatforms, formatPlatform, type Platform } from './oci/platform.ts'
 export { parsePattern, type ReferencePattern } from './oci/pattern.ts'
 export type { Digest } from './oci/digest.ts'
 export type { Descriptor, Index, Manifest, ManifestOrIndex } from './oci/manifest.ts'
 
 export { parseLock, serializeLock, type Lock } from './pack/lock.ts'
-export type { BundleDescription, ImageEntry, ImagePlatform, SkippedImage } from './bundle/description.ts'
+export type {
+  BundleDescription,
+  BundleIdentity,
+  ImageEntry,
+  ImagePlatform,
+  SkippedImage,
+} from './bundle/description.ts'
+export { bundleIdentity } from './bundle/identity.ts'
+export { SIGSTORE_SIGNATURE } from './bundle/names.ts'
 export type { ReferrerEntry } from './bundle/referrers.ts'
 export type { ReferrerChoice } from './oci/manifest.ts'
 export type { BundleEntry, BundleReader } from './bundle/reader.ts'
@@ -60,37 +67,40 @@ export type { Amount } from './content/events.ts'
 export type { Closure } from './content/graph.ts'
 export type { ReferrerGraph } from './content/referrers.ts'
 export type { Authentication } from './verify/authenticate.ts'
-export type { Signer } from './verify/signers.ts'
-export type {
-  ClockFault,
-  ImageGraph,
-  OpenedBundle,
-  SequenceEvidence,
-  VerifiedBundle,
+export { authenticationOf, type Signer } from './verify/signers.ts'
+export { policyFields } from './verify/policy-rules.ts'
+export {
+  contentSums,
+  type ClockFault,
+  type ImageGraph,
+  type OpenedBundle,
+  type SequenceEvidence,
+  type VerifiedBundle,
 } from './verify/opened-bundle.ts'
 export type { ImageSignatureFormat } from './push/image-signatures/plan.ts'
-export type { Enforcer, PolicyFile } from './push/admission/policy.ts'
+export { ENFORCERS, type Enforcer, type PolicyFile } from './push/admission/policy.ts'
 export type { UpstreamVerdict } from './upstream/verdict.ts'
 export type { UpstreamRecord, UpstreamSignature } from './bundle/upstream.ts'
 export type { PlannedPush } from './push/planned-push.ts'
-export { serializeReceipt, type Receipt } from './push/receipt.ts'
+export { isAllTagged, serializeReceipt, type Receipt } from './push/receipt.ts'
+export { kubeadmSettings, registryMirrors } from './push/next-steps.ts'
 export {
   serializeReport,
   type Report,
   type ReportedCommand,
   type ReportedRule,
 } from './verify/report/document.ts'
-export type { ListenAddress } from './serve/address.ts'
-export type { ServedImage } from './serve/names.ts'
+export { parseListen, reachableHost, readCertificate, type ListenAddress } from './serve/address.ts'
+export { registriesOf, type ServedImage } from './serve/names.ts'
+export { HostsFolder, hostsFile, registriesConf, type ReachableAt } from './serve/node-config.ts'
 export type { ServedBundles } from './serve/start.ts'
 export type { RequestLogEntry } from './serve/registry/request.ts'
 
-export { readPrivateKey, readPublicKey, type PublicKey, type SigningKey } from './trust/keys.ts'
-export { signBytes, type Signature } from './trust/signature.ts'
-export { openSignCommand, type SignCommandOptions } from './trust/sign-command.ts'
+export type { PublicKey, SigningKey } from './trust/keys.ts'
+export type { Signature } from './trust/signature.ts'
+export type { SignCommandOptions } from './trust/sign-command.ts'
 export type { IdentityOptions } from './trust/identity/identity.ts'
-export { readTrustedRoot, type Root as TrustedRoot } from './trust/identity/trusted-root.ts'
-export { readPolicy } from './trust/policy/read.ts'
+export type { Root as TrustedRoot } from './trust/identity/trusted-root.ts'
 export type { Policy } from './trust/policy/policy.ts'
 export type { CountedSignature, RuleVerdict, SignersVerdict } from './trust/policy/requirement.ts'
 export type {
@@ -100,5 +110,92 @@ export type {
   SignedByKey,
   VerifiedSignature,
 } from './trust/verified.ts'
-export type { PasswordSource } from './trust/password.ts'
-export { writeKeyPair, type KeyPairFiles } from './trust/key-files.ts'
+export { passwordSource, PASSWORD_VARIABLE, type PasswordSource } from './trust/password.ts'
+export type { KeyPairFiles } from './trust/key-files.ts'
+
+export { parseLoginTarget, type LoginTarget } from './registry/auth/login-target.ts'
+export type {
+  Removal,
+  Storage as CredentialStorage,
+  StorageOptions,
+} from './registry/auth/credential-storage.ts'
+export { isLoopbackHost } from './registry/net/hosts.ts'
+export { userStateFolder } from './registry/blobs/uploads/state/folder.ts'
+
+// Functions that do the work load their engine when they are called: whoever reads a lock loads no HTTP and no Sigstore.
+
+/** Loads a function when it is first called. */
+function lazy<A extends readonly unknown[], R>(
+  load: () => Promise<(...args: A) => R | Promise<R>>,
+): (...args: A) => Promise<R> {
+  return async (...args) => (await load())(...args)
+}
+
+/** Pins images to digests. */
+export const resolve = lazy(async () => (await import('./pack/resolve.ts')).resolve)
+/** Packs images into a bundle. */
+export const pack = lazy(async () => (await import('./pack/pack.ts')).pack)
+/** Verifies a bundle completely, offline. */
+export const verify = lazy(async () => (await import('./verify/verify.ts')).verify)
+/** Reads what a bundle says, without trusting it. */
+export const inspect = lazy(async () => (await import('./verify/inspect.ts')).inspect)
+/** Verifies a bundle and signs it: an approval. */
+export const sign = lazy(async () => (await import('./verify/sign.ts')).sign)
+/** Verifies a bundle and pushes it into a registry. */
+export const push = lazy(async () => (await import('./push/push.ts')).push)
+/** Says what {@link push} would do. */
+export const planPush = lazy(async () => (await import('./push/push.ts')).planPush)
+/** Makes the policy for a cluster that admits only what a push has signed. */
+export const clusterPolicy = lazy(async () => (await import('./push/admission/admission.ts')).clusterPolicy)
+/** Serves bundles as a registry that is only read. */
+export const serve = lazy(async () => (await import('./serve/serve.ts')).serve)
+/** Fetches the trusted root of a Sigstore instance. */
+export const fetchTrustRoot = lazy(async () => (await import('./trust-root/trust-root.ts')).fetchTrustRoot)
+/** Collects the images that inputs name. */
+export const collectImages = lazy(async () => (await import('./inputs/inputs.ts')).collectImages)
+/** Reads a config file. */
+export const readConfig = lazy(async () => (await import('./inputs/config/config.ts')).readConfig)
+/** Reads a config. */
+export const parseConfig = lazy(async () => (await import('./inputs/config/config.ts')).parseConfig)
+/** Says what is wrong with the values of a config. */
+export const checkConfig = lazy(async () => (await import('./inputs/config/config.ts')).checkConfig)
+/** Writes a config as commented YAML. */
+export const formatConfig = lazy(async () => (await import('./inputs/config/template.ts')).formatConfig)
+/** Reads `OLD=NEW`, a rule for names in the target. */
+export const parseNameMap = lazy(async () => (await import('./push/names.ts')).parseNameMap)
+/** Opens a private key. */
+export const readPrivateKey = lazy(async () => (await import('./trust/keys.ts')).readPrivateKey)
+/** Reads the file of a public key. */
+export const readPublicKey = lazy(async () => (await import('./trust/keys.ts')).readPublicKey)
+/** Reads a public key. */
+export const parsePublicKey = lazy(async () => (await import('./trust/keys.ts')).parsePublicKey)
+/** Makes a key pair. */
+export const writeKeyPair = lazy(async () => (await import('./trust/key-files.ts')).writeKeyPair)
+/** Signs bytes, and checks the signature. */
+export const signBytes = lazy(async () => (await import('./trust/signature.ts')).signBytes)
+/** Signs by a program, for keys in an HSM or a KMS. */
+export const openSignCommand = lazy(async () => (await import('./trust/sign-command.ts')).openSignCommand)
+/** Reads a trusted root, `trusted_root.json`. */
+export const readTrustedRoot = lazy(
+  async () => (await import('./trust/identity/trusted-root.ts')).readTrustedRoot,
+)
+/** Reads a policy file. */
+export const readPolicy = lazy(async () => (await import('./trust/policy/read.ts')).readPolicy)
+/** Asks a registry whether it accepts a user name and a password. */
+export const checkLogin = lazy(async () => (await import('./registry/login.ts')).checkLogin)
+/** Finds out where credentials for a registry are stored. */
+export const findStorage = lazy(
+  async () => (await import('./registry/auth/credential-storage.ts')).findStorage,
+)
+/** Stores credentials for a registry. */
+export const storeCredentials = lazy(
+  async () => (await import('./registry/auth/credential-storage.ts')).storeCredentials,
+)
+/** Removes credentials for a registry. */
+export const removeCredentials = lazy(
+  async () => (await import('./registry/auth/credential-storage.ts')).removeCredentials,
+)
+/** Finds out which credentials there are for a registry. */
+export const findCredentials = lazy(
+  async () => (await import('./registry/auth/credential-storage.ts')).findCredentials,
+)

@@ -2,7 +2,7 @@ import * as v from 'valibot'
 import { cosignTag, COSIGN_KINDS, isSignatureType, parseCosignTag } from '../oci/cosign.ts'
 import type { Digest } from '../oci/digest.ts'
 import { compareBytes } from '../oci/json.ts'
-import { isManifestOrIndexType } from '../oci/media-types.ts'
+import { isManifestOrIndexType, MAX_ARTIFACT_TYPE } from '../oci/media-types.ts'
 import type { ReferrerChoice } from '../oci/manifest.ts'
 import { described, digest, wholeNumber, type Known } from './fields.ts'
 
@@ -11,9 +11,6 @@ export const REFERRERS_FEATURE = 'referrers'
 
 /** More signatures, attestations and SBOMs than any real image has; beyond it, somebody fills the bundle. */
 export const MAX_REFERRERS_OF_IMAGE = 1000
-
-/** RFC 6838 § 4.2 knows no longer media type, with room for parameters. Characters. */
-export const MAX_ARTIFACT_TYPE = 1024
 
 export const ReferrerSchema = v.looseObject({
   subject: described(

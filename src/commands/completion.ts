@@ -36,7 +36,7 @@ export default class Completion extends BaseCommand {
   async run(): Promise<CompletionResult> {
     const { args } = await this.parse(Completion)
     const { describeProgram } = await import('../cli/manual/program.ts')
-    const { newestReleases } = await import('../inputs/kubeadm.ts')
+    const { newestReleases } = await import('../index.ts')
     const { shell } = args
     const generator =
       shell === 'bash'

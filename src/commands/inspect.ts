@@ -1,5 +1,6 @@
 import { Args } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
+import type { BundleDescription } from '../index.ts'
 import { shellWord } from '../text.ts'
 import { evidenceOf, highlightOf, renderEvidence } from '../cli/output/render-evidence.ts'
 import type { Evidence } from '../cli/output/shapes/evidence.ts'
@@ -21,19 +22,19 @@ export default class Inspect extends BaseCommand {
 
   async run(): Promise<Evidence> {
     const { args } = await this.parse(Inspect)
-    const { openBundle } = await import('../verify/open.ts')
-    const opened = await openBundle(args.bundle, { keys: [], unauthenticated: true, now: Number.NaN })
-    try {
-      const evidence = opened.description && evidenceOf(opened, opened.description, false)
-      if (evidence) this.print(renderEvidence(evidence, { details: true }), highlightOf(evidence))
-      if (opened.problems.length > 0 || !evidence) {
-        const { verificationError } = await import('../verify/content.ts')
-        throw verificationError(args.bundle, opened)
-      }
-      this.printNext(`airgap verify ${shellWord(args.bundle)} --key PUB`)
+    const { inspect } = await import('../index.ts')
+    const { opened, error } = await inspect(args.bundle)
+    const show = (description: BundleDescription): Evidence => {
+      const evidence = evidenceOf(opened, description, false)
+      this.print(renderEvidence(evidence, { details: true }), highlightOf(evidence))
       return evidence
-    } finally {
-      await opened.reader.close()
     }
+    if (error) {
+      if (opened.description) show(opened.description)
+      throw error
+    }
+    const evidence = show(opened.description)
+    this.printNext(`airgap verify ${shellWord(args.bundle)} --key PUB`)
+    return evidence
   }
 }

@@ -32,7 +32,7 @@ export default class Keygen extends BaseCommand {
     const { flags } = await this.parse(Keygen)
     const password = await newPassword(flags['password-file'])
     if (password === '') this.warning('the password is empty: whoever gets the private key file can sign')
-    const { writeKeyPair } = await import('../trust/key-files.ts')
+    const { writeKeyPair } = await import('../index.ts')
     const {
       privateKeyFile,
       publicKeyFile,

@@ -4,7 +4,7 @@ import { registryFlags } from '../cli/input/flags.ts'
 import { formatFields } from '../cli/output/format.ts'
 import { checkLoginInput, readLoginInput } from '../cli/input/login-input.ts'
 import { Progress } from '../cli/output/progress.ts'
-import { openClient } from '../cli/input/registries.ts'
+import { pressureOptions, registryOptions } from '../cli/input/registries.ts'
 import { describeStorage, storedIn } from '../cli/output/render-pack.ts'
 import type { LoginResult } from '../cli/output/shapes/results.ts'
 
@@ -40,9 +40,7 @@ export default class Login extends BaseCommand {
   async run(): Promise<LoginResult> {
     const { args, flags } = await this.parse(Login)
     checkLoginInput(flags)
-    const { parseLoginTarget } = await import('../registry/auth/login-target.ts')
-    const { findStorage, storeCredentials } = await import('../registry/auth/credential-storage.ts')
-    const { givenCredentials } = await import('../registry/auth/credentials.ts')
+    const { checkLogin, findStorage, parseLoginTarget, storeCredentials } = await import('../index.ts')
     const target = parseLoginTarget(args.registry)
     const options = { authFile: flags['auth-file'], env: process.env }
     const storage = await findStorage(target, options)
@@ -51,14 +49,17 @@ export default class Login extends BaseCommand {
     // From here on there is something to clean up.
     const { signal } = this
     const progress = new Progress()
-    const credentials = givenCredentials(target.registry, username, password)
-    const client = await openClient(flags, progress.onEvent, credentials)
+    const network = {
+      ...pressureOptions(flags),
+      registries: registryOptions(flags),
+      signal,
+      onEvent: progress.onEvent,
+    }
     let wantsCredentials: boolean
     try {
-      ;({ wantsCredentials } = await client.ping(target.registry, `log in to ${target.name}`, signal))
+      ;({ wantsCredentials } = await checkLogin(target, { username, password }, network))
     } finally {
       progress.stop()
-      await client.close()
     }
     const { shadowedBy } = await storeCredentials(target, { username, password }, storage, {
       ...options,

@@ -26,8 +26,7 @@ export default class Logout extends BaseCommand {
 
   async run(): Promise<LogoutResult> {
     const { args, flags } = await this.parse(Logout)
-    const { parseLoginTarget } = await import('../registry/auth/login-target.ts')
-    const { removeCredentials } = await import('../registry/auth/credential-storage.ts')
+    const { parseLoginTarget, removeCredentials } = await import('../index.ts')
     const target = parseLoginTarget(args.registry)
     const options = { authFile: flags['auth-file'], env: process.env }
     // From here on there is something to clean up.
@@ -39,10 +38,10 @@ export default class Logout extends BaseCommand {
         ? `Removed the credentials for ${target.name} from ${where}`
         : `There are no credentials for ${target.name} in ${where}: nothing to remove`,
     )
-    const { CredentialStore } = await import('../registry/auth/credentials.ts')
+    const { findCredentials } = await import('../index.ts')
     let stillFoundIn: string | undefined
     try {
-      stillFoundIn = (await new CredentialStore(options).find(target.registry, target.path))?.source
+      stillFoundIn = (await findCredentials(target, options))?.source
     } catch (error) {
       // The removal is done; another place that cannot be read is no failure of it.
       if (!(error instanceof AirgapError)) throw error

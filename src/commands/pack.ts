@@ -19,10 +19,9 @@ import { compareLock } from '../cli/words/stale-lock.ts'
 import { verifyUpstreamFlags, verifyUpstreamFrom } from '../cli/input/upstream.ts'
 import { AirgapError } from '../errors.ts'
 import { readSmallFile } from '../files/small-file.ts'
-import type { UnfinishedPack } from '../pack/pack-file.ts'
+import type { UnfinishedPack, Lock } from '../index.ts'
 import { parsePattern } from '../oci/pattern.ts'
 import { parseReference } from '../oci/reference.ts'
-import type { Lock } from '../pack/lock.ts'
 
 const MAX_LOCK_SIZE = 64 * 1024 * 1024
 
@@ -153,7 +152,7 @@ export default class Pack extends BaseCommand {
         ? { images: await imagesOf(args.image ?? [], flags, warn) }
         : { lock: await this.#readLock(flags.lock, flags.exclude ?? []) }
     if (what.lock) await compareLock(what.lock, flags, warn)
-    const { pack } = await import('../pack/pack.ts')
+    const { pack } = await import('../index.ts')
 
     const progress = new Progress()
     let unfinished: UnfinishedPack | undefined
@@ -262,7 +261,7 @@ export default class Pack extends BaseCommand {
   }
 
   async #readLock(file: string, exclude: readonly string[]): Promise<Lock> {
-    const { parseLock } = await import('../pack/lock.ts')
+    const { parseLock } = await import('../index.ts')
     const lock = parseLock(await readSmallFile(file, MAX_LOCK_SIZE), file)
     const patterns = exclude.map((text) => parsePattern(text))
     const isWanted = ({ source }: { source: string }): boolean =>

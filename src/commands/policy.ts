@@ -3,7 +3,7 @@ import { Args, Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
 import { outputForceFlag } from '../cli/input/flags.ts'
 import type { PolicyResult } from '../cli/output/shapes/results.ts'
-import { ENFORCERS, type PolicyFile } from '../push/admission/policy.ts'
+import { ENFORCERS, type PolicyFile } from '../index.ts'
 
 export default class Policy extends BaseCommand {
   static override description =
@@ -97,7 +97,7 @@ export default class Policy extends BaseCommand {
 
   async run(): Promise<PolicyResult> {
     const { args, flags } = await this.parse(Policy)
-    const { clusterPolicy } = await import('../push/admission/admission.ts')
+    const { clusterPolicy } = await import('../index.ts')
     const { policyNotes, readImages } = await import('../cli/input/policy.ts')
     const enforcer = ENFORCERS.find((one) => one === args.enforcer) ?? 'kyverno'
     const { registries, keys, files } = await clusterPolicy(enforcer, {

@@ -25,11 +25,7 @@ import { AirgapError } from '../errors.ts'
 import { parsePattern } from '../oci/pattern.ts'
 import { nameOf, parseReference } from '../oci/reference.ts'
 import { REFERRER_CHOICES } from '../oci/manifest.ts'
-import type { ImageEntry } from '../bundle/description.ts'
-import type { PushOptions } from '../push/push.ts'
-import type { NameMap } from '../push/names.ts'
-import { isAllTagged } from '../push/receipt.ts'
-import type { OpenedBundle } from '../verify/opened-bundle.ts'
+import { isAllTagged, type ImageEntry, type PushOptions, type NameMap, type OpenedBundle } from '../index.ts'
 
 export default class Push extends BaseCommand {
   static override description =
@@ -164,9 +160,8 @@ export default class Push extends BaseCommand {
         `${args.registry} is a file, and ${args.bundle} is none: the bundle comes first, then the registry`,
       )
     }
-    const { parseNameMap } = await import('../push/names.ts')
-    const { planPush, push } = await import('../push/push.ts')
-    const maps = (flags.map ?? []).map((text) => parseNameMap(text))
+    const { parseNameMap, planPush, push } = await import('../index.ts')
+    const maps = await Promise.all((flags.map ?? []).map((text) => parseNameMap(text)))
     const trust = trustFrom(flags, { flag: '--allow-unsigned', isSet: flags['allow-unsigned'] })
 
     const warn = (message: string): void => this.warning(message)

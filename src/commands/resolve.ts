@@ -15,7 +15,7 @@ import {
 } from '../cli/output/render-images.ts'
 import { AirgapError } from '../errors.ts'
 import { OutputFile } from '../files/output-file.ts'
-import type { Lock } from '../pack/lock.ts'
+import type { Lock } from '../index.ts'
 
 export default class Resolve extends BaseCommand {
   static override description =
@@ -60,8 +60,7 @@ export default class Resolve extends BaseCommand {
       })
     }
     const images = await imagesOf(args.image ?? [], flags, (message) => this.warning(message))
-    const { resolve } = await import('../pack/resolve.ts')
-    const { serializeLock } = await import('../pack/lock.ts')
+    const { resolve, serializeLock } = await import('../index.ts')
 
     const progress = new Progress()
     const onEvent = progress.onEvent

@@ -9,7 +9,7 @@ import { trustFrom } from '../cli/input/trust.ts'
 import { AirgapError } from '../errors.ts'
 import { readSmallFile } from '../files/small-file.ts'
 import { isRegistryHost } from '../oci/reference.ts'
-import type { HostsFolder } from '../serve/node-config.ts'
+import type { HostsFolder } from '../index.ts'
 
 const MAX_PEM = 1024 * 1024
 /** Milliseconds that transfers under way get when the command is told to end. */
@@ -86,15 +86,13 @@ export default class Serve extends BaseCommand {
         `--advertise ${JSON.stringify(flags.advertise)}: it has to be HOST or HOST:PORT`,
       )
     }
-    const { parseListen, reachableHost, readCertificate } = await import('../serve/address.ts')
+    const { parseListen, reachableHost, readCertificate } = await import('../index.ts')
     const listen = parseListen(flags.listen)
     const tls = await readTls(flags['tls-cert'], flags['tls-key'])
     const certificate = tls && readCertificate(tls.cert, flags['tls-cert'] ?? '', Date.now())
     const trust = trustFrom(flags, { flag: '--allow-unsigned', isSet: flags['allow-unsigned'] })
 
-    const { serve } = await import('../serve/serve.ts')
-    const { registriesOf } = await import('../serve/start.ts')
-    const { HostsFolder } = await import('../serve/node-config.ts')
+    const { serve, registriesOf, HostsFolder } = await import('../index.ts')
     const { renderServe, serveResult } = await import('../cli/output/render-serve.ts')
     if (flags['allow-unsigned']) {
       this.warning('the bundles are not authenticated (--allow-unsigned): nobody is asked who made them')

@@ -16,7 +16,7 @@ import { openSigner, publicKeyFile } from '../cli/input/signer.ts'
 import { escapeForeign } from '../text.ts'
 import { log } from '../cli/output/log.ts'
 import { AirgapError } from '../errors.ts'
-import type { VerifiedBundle } from '../verify/opened-bundle.ts'
+import type { VerifiedBundle } from '../index.ts'
 
 const { key: trustedKey, ...otherTrustFlags } = trustFlags
 
@@ -105,7 +105,7 @@ export default class Sign extends BaseCommand {
         'who made the bundle is not checked. --verify-key PUB has it checked; --integrity-only says that it need not be',
       )
     }
-    const { sign } = await import('../verify/sign.ts')
+    const { sign } = await import('../index.ts')
     let progress = new Progress()
     try {
       const opened = await sign(args.bundle, {

@@ -75,7 +75,7 @@ export default class TrustRoot extends BaseCommand {
       throw new AirgapError('USAGE', '-o - and --json both want standard output')
     }
     const { OutputFile } = await import('../files/output-file.ts')
-    const { fetchTrustRoot } = await import('../trust-root/trust-root.ts')
+    const { fetchTrustRoot } = await import('../index.ts')
     // Whatever stands in the way is known before anything is asked.
     const file = toStandardOutput ? undefined : await OutputFile.reserve(output, { force: flags.force })
     const progress = new Progress()

@@ -92,7 +92,7 @@ export default class Verify extends BaseCommand {
     const { signal } = this
     // Whatever stands in the way of a report is known before anything is hashed.
     const output = flags.report === undefined ? undefined : await reserveReport(flags.report, key)
-    const { verify } = await import('../verify/verify.ts')
+    const { verify } = await import('../index.ts')
     const progress = new Progress()
     try {
       let report: ReportFile | undefined

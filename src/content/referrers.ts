@@ -1,4 +1,5 @@
-import { MAX_ARTIFACT_TYPE, type ReferrerEntry } from '../bundle/referrers.ts'
+import type { ReferrerEntry } from '../bundle/referrers.ts'
+import { MAX_ARTIFACT_TYPE } from '../oci/media-types.ts'
 import { cosignFault, parseCosignTag } from '../oci/cosign.ts'
 import type { Digest } from '../oci/digest.ts'
 import { type ManifestOrIndex, referrerOf } from '../oci/manifest.ts'

@@ -30,3 +30,6 @@ export function isManifestOrIndexType(mediaType: string): boolean {
 export function isImageConfigType(mediaType: string): boolean {
   return IMAGE_CONFIG_TYPES.has(mediaType)
 }
+
+/** RFC 6838 § 4.2 knows no longer media type, with room for parameters. Characters. */
+export const MAX_ARTIFACT_TYPE = 1024

@@ -86,3 +86,14 @@ export function matchesPlatform(wanted: Platform, actual: Platform): boolean {
   if (version === undefined) return true
   return a['os.version'] === version || (a['os.version'] ?? '').startsWith(`${version}.`)
 }
+
+/**
+ * Platforms as options name them; all where none is named.
+ * @throws AirgapError `INVALID_PLATFORM`
+ */
+export function parsePlatforms(platforms: 'all' | readonly string[] = 'all'): 'all' | Platform[] {
+  if (platforms === 'all' || platforms.length === 0) return 'all'
+  if (platforms.length === 1 && platforms[0] === 'all') return 'all'
+  // Each once, however often and in whatever spelling it was given.
+  return [...new Map(platforms.map(parsePlatform).map((one) => [formatPlatform(one), one])).values()]
+}

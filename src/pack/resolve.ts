@@ -7,7 +7,7 @@ import { type Run, running } from '../content/run.ts'
 import type { ReferrerChoice } from '../oci/manifest.ts'
 import { AirgapError } from '../errors.ts'
 import type { NamedImage } from '../inputs/inputs.ts'
-import { formatPlatform, parsePlatform, type Platform } from '../oci/platform.ts'
+import { parsePlatforms, type Platform } from '../oci/platform.ts'
 import { parseReference } from '../oci/reference.ts'
 import type { Mirrors } from '../registry/mirrors/mirrors.ts'
 import type { DocumentCache } from './sources.ts'
@@ -84,16 +84,8 @@ export function requestOf({ images, platforms }: SelectionOptions): ResolveReque
     images: images.map((image) =>
       typeof image === 'string' ? { reference: parseReference(image), from: 'argument' } : image,
     ),
-    platforms: platformsOf(platforms),
+    platforms: parsePlatforms(platforms),
   }
-}
-
-/** @throws AirgapError `INVALID_PLATFORM` */
-export function platformsOf(platforms: SelectionOptions['platforms'] = 'all'): 'all' | Platform[] {
-  if (platforms === 'all' || platforms.length === 0) return 'all'
-  if (platforms.length === 1 && platforms[0] === 'all') return 'all'
-  // Each once, however often and in whatever spelling it was given.
-  return [...new Map(platforms.map(parsePlatform).map((one) => [formatPlatform(one), one])).values()]
 }
 
 /**

@@ -1,5 +1,6 @@
 import { AirgapError, type Problem } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
+import { compareBytes } from '../oci/json.ts'
 import { isRepository, parseReference } from '../oci/reference.ts'
 import { isDockerHub } from '../registry/net/hosts.ts'
 import type { ImageGraph, OpenedBundle } from '../verify/opened-bundle.ts'
@@ -76,4 +77,10 @@ function keyOf({ registry, repository, tag }: ServedImage): string {
 /** A registry's name in the one spelling that `?ns=` is compared in. */
 export function namespaceOf(registry: string): string {
   return isDockerHub(registry) ? 'docker.io' : registry.toLowerCase()
+}
+
+/** The registries that the images come from, sorted, each in its first spelling. */
+export function registriesOf(images: readonly ServedImage[]): string[] {
+  const unique = new Map(images.map(({ registry }) => [registry.toLowerCase(), registry]))
+  return [...unique.values()].toSorted(compareBytes)
 }

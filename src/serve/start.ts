@@ -1,5 +1,4 @@
 import { X509Certificate } from 'node:crypto'
-import { compareBytes } from '../oci/json.ts'
 import type { RequestLogEntry } from './registry/request.ts'
 import { serve, type RunningServer } from './registry/registry.ts'
 import type { ConnectionLimits } from './registry/http-server.ts'
@@ -181,10 +180,4 @@ function served(
     stop,
     [Symbol.asyncDispose]: () => stop(0),
   }
-}
-
-/** The registries that the images come from, sorted, each in its first spelling. */
-export function registriesOf(images: readonly ServedImage[]): string[] {
-  const unique = new Map(images.map(({ registry }) => [registry.toLowerCase(), registry]))
-  return [...unique.values()].toSorted(compareBytes)
 }

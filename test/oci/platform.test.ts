@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { platformsOf } from '../../src/pack/resolve.ts'
+import { parsePlatforms } from '../../src/oci/platform.ts'
 import { formatPlatform, matchesPlatform, parsePlatform } from '../../src/oci/platform.ts'
 
 describe('platforms', () => {
@@ -65,7 +65,13 @@ describe('platforms', () => {
 })
 
 it('a platform that is asked for twice, in whatever spelling, is asked for once', () => {
-  const asked = platformsOf(['linux/arm64', 'linux/amd64', 'linux/aarch64', 'linux/arm64/v8', 'linux/amd64'])
+  const asked = parsePlatforms([
+    'linux/arm64',
+    'linux/amd64',
+    'linux/aarch64',
+    'linux/arm64/v8',
+    'linux/amd64',
+  ])
   expect(asked).toEqual([
     { os: 'linux', architecture: 'arm64' },
     { os: 'linux', architecture: 'amd64' },

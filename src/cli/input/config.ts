@@ -1,8 +1,6 @@
 import { existsSync } from 'node:fs'
 import { dirname, isAbsolute, join } from 'node:path'
-import type { ConfigFile } from '../../inputs/config/config.ts'
-import type { ConfigKey } from '../../inputs/config/schema.ts'
-import type { InputPlaces } from '../../inputs/inputs.ts'
+import type { ConfigFile, ConfigKey, InputPlaces } from '../../index.ts'
 import type { LockedByConfig } from '../words/stale-lock.ts'
 
 /** What a config is called where nothing else is said. */
@@ -66,7 +64,7 @@ export async function withConfig<P extends ParsedCommandLine>(
 ): Promise<P> {
   const { args, flags, metadata } = parsed
   if (flags.config === undefined) return parsed
-  const { readConfig } = await import('../../inputs/config/config.ts')
+  const { readConfig } = await import('../../index.ts')
   const file = await readConfig(flags.config)
   const { config } = file
   const values: Record<string, unknown> = { ...flags }

@@ -1,10 +1,14 @@
 import { dirname, isAbsolute, relative, resolve } from 'node:path'
 import { AirgapError } from '../../errors.ts'
 import { OutputFile } from '../../files/output-file.ts'
-import { checkConfig, parseConfig } from '../../inputs/config/config.ts'
-import { CONFIG_VERSION, type Config, type ConfigKey } from '../../inputs/config/schema.ts'
-import { formatConfig } from '../../inputs/config/template.ts'
-import { parseImageList } from '../../inputs/image-list.ts'
+import {
+  checkConfig,
+  parseConfig,
+  formatConfig,
+  parseImageList,
+  type Config,
+  type ConfigKey,
+} from '../../index.ts'
 import { formatReference } from '../../oci/reference.ts'
 import { FLAG_OF } from './config.ts'
 import { readStandardInput } from './inputs.ts'
@@ -32,7 +36,7 @@ export async function configOf({
   }
   const folder = flags.output === '-' ? process.cwd() : dirname(resolve(flags.output))
   const fromFolder = (path: string): string => (isAbsolute(path) ? path : relative(folder, resolve(path)))
-  const values: Record<string, unknown> = { configVersion: CONFIG_VERSION }
+  const values: Record<string, unknown> = { configVersion: 1 satisfies Config['configVersion'] }
   for (const [key, flag] of Object.entries(FLAG_OF)) {
     const value = (flags as Record<string, unknown>)[flag]
     if (value !== undefined && metadata.flags[flag]?.setFromDefault !== true) values[key] = value
@@ -44,16 +48,16 @@ export async function configOf({
   if (images.length > 0) values.images = images
   if (files.length > 0) values.imagesFrom = files
 
-  const problems = checkConfig(values).map(({ key, message }) => ({ entry: flagOf(key), message }))
+  const problems = (await checkConfig(values)).map(({ key, message }) => ({ entry: flagOf(key), message }))
   const [first] = problems
   if (first && problems.length === 1) throw new AirgapError('USAGE', `${first.entry}: ${first.message}`)
   if (first) throw new AirgapError('USAGE', `${problems.length} values are not usable`, { problems })
 
-  const text = formatConfig(values, {
+  const text = await formatConfig(values, {
     schema: flags.schema === undefined ? undefined : schemaPath(fromFolder(flags.schema)),
   })
   // What is written is what will be read.
-  return { text, config: parseConfig(Buffer.from(text), flags.output).config }
+  return { text, config: (await parseConfig(Buffer.from(text), flags.output)).config }
 }
 
 async function listed(): Promise<string[]> {

@@ -1,10 +1,13 @@
 import { buffer } from 'node:stream/consumers'
 import { AirgapError } from '../../errors.ts'
-import { MAX_LIST_SIZE } from '../../inputs/image-list.ts'
-import { collectImages, type InputPlaces, type NamedImage } from '../../inputs/inputs.ts'
+import type {
+  InputPlaces,
+  NamedImage,
+  DescriptionOptions,
+  SelectionOptions,
+  SourceOptions,
+} from '../../index.ts'
 import { configHere } from './config.ts'
-import type { DescriptionOptions } from '../../pack/describe.ts'
-import type { SelectionOptions, SourceOptions } from '../../pack/resolve.ts'
 import type { ReferrerChoice } from '../../oci/manifest.ts'
 import { pressureOptions, type RegistryFlagValues, registryOptions } from './registries.ts'
 
@@ -34,6 +37,7 @@ export async function imagesOf(
     if (hint !== undefined)
       throw new AirgapError('USAGE', `${flags.config ?? 'the command line'} names no image`, { hint })
   }
+  const { collectImages } = await import('../../index.ts')
   return collectImages(
     {
       images,
@@ -52,6 +56,7 @@ export async function readStandardInput(): Promise<Uint8Array> {
   if (process.stdin.isTTY) {
     throw new AirgapError('USAGE', '--images-from - reads standard input, and nothing is piped into it')
   }
+  const { MAX_LIST_SIZE } = await import('../../index.ts')
   let size = 0
   return buffer(
     process.stdin.map((chunk: Buffer) => {

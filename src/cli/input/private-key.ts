@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { AirgapError } from '../../errors.ts'
-import type { SigningKey } from '../../trust/keys.ts'
+import type { SigningKey } from '../../index.ts'
 import { canPrompt, promptPassword } from './prompt.ts'
 
 const ATTEMPTS = 3
@@ -25,8 +25,7 @@ export async function openSigningKey(
   ask: ((question: string) => Promise<string>) | undefined = canPrompt() ? promptPassword : undefined,
   place?: PasswordPlace,
 ): Promise<SigningKey> {
-  const { readPrivateKey } = await import('../../trust/keys.ts')
-  const { passwordSource, PASSWORD_VARIABLE } = await import('../../trust/password.ts')
+  const { readPrivateKey, passwordSource, PASSWORD_VARIABLE } = await import('../../index.ts')
   const own = place && process.env[place.variable]
   const env = own === undefined ? process.env : { ...process.env, [PASSWORD_VARIABLE]: own }
   for (let attempt = 1; ; attempt++) {
@@ -77,7 +76,7 @@ export async function openKeyForPlan(
   }
   const file = publicHalfOf(path)
   if (file === undefined || !existsSync(file)) return undefined
-  const { readPublicKey } = await import('../../trust/keys.ts')
+  const { readPublicKey } = await import('../../index.ts')
   return {
     publicKey: await readPublicKey(file),
     sign: async () => Promise.reject(new AirgapError('INTERNAL', 'a key of a plan was to sign')),
@@ -104,7 +103,7 @@ function withPlace(error: AirgapError, { flag, variable }: PasswordPlace): Airga
  * @throws AirgapError `USAGE` where there is none and nobody can be asked.
  */
 export async function newPassword(passwordFile: string | undefined): Promise<string> {
-  const { passwordSource } = await import('../../trust/password.ts')
+  const { passwordSource } = await import('../../index.ts')
   const given = await passwordSource({
     env: process.env,
     file: passwordFile,

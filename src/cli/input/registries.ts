@@ -1,7 +1,4 @@
-import { type NetworkOptions, pressureOf, type RegistryAccess } from '../../registry/options.ts'
-import type { RegistryClient } from '../../registry/client.ts'
-import type { CredentialSource } from '../../registry/auth/credentials.ts'
-import type { OnEvent } from '../../content/events.ts'
+import type { NetworkOptions, RegistryAccess } from '../../index.ts'
 import { AirgapError } from '../../errors.ts'
 
 const SECONDS: Record<string, number> = { '': 1, s: 1, m: 60, h: 3600 }
@@ -75,8 +72,8 @@ export function pressureOptions(
 ): Pick<NetworkOptions, 'retries' | 'timeout' | 'maxRate'> {
   return {
     retries: flags.retries,
-    ...(flags.timeout === undefined ? {} : { timeout: parseTimeout(flags.timeout) }),
-    ...(flags['max-rate'] === undefined ? {} : { maxRate: parseRate(flags['max-rate']) }),
+    timeout: flags.timeout === undefined ? undefined : parseTimeout(flags.timeout),
+    maxRate: flags['max-rate'] === undefined ? undefined : parseRate(flags['max-rate']),
   }
 }
 
@@ -86,26 +83,7 @@ export function registryOptions(flags: RegistryFlagValues): RegistryAccess {
     plainHttp: flags['plain-http'] ?? [],
     insecureSkipTlsVerify: flags['insecure-skip-tls-verify'] ?? [],
     allowTokenRealm: flags['allow-token-realm'] ?? [],
-    ...(flags['ca-file'] === undefined ? {} : { caFile: flags['ca-file'] }),
-    ...(flags['auth-file'] === undefined ? {} : { authFile: flags['auth-file'] }),
+    caFile: flags['ca-file'],
+    authFile: flags['auth-file'],
   }
-}
-
-/**
- * A client as the flags say. Loads the HTTP stack only now, because most of a command line is checked before.
- * @param credentials in place of those that are stored.
- */
-export async function openClient(
-  flags: RegistryFlagValues,
-  onEvent: OnEvent,
-  credentials: CredentialSource,
-): Promise<RegistryClient> {
-  const pressure = pressureOf(pressureOptions(flags))
-  const { RegistryClient } = await import('../../registry/client.ts')
-  return new RegistryClient({
-    ...registryOptions(flags),
-    ...pressure,
-    credentials,
-    onNotice: (notice) => onEvent({ type: 'registry', notice }),
-  })
 }

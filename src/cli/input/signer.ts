@@ -1,10 +1,7 @@
-import type { SigningKey } from '../../trust/keys.ts'
+import type { SigningKey, KeylessOptions, ImageSigningOptions, ImageSignatureFormat } from '../../index.ts'
 import { AirgapError } from '../../errors.ts'
 import { openKeyForPlan, openSigningKey, publicHalfOf } from './private-key.ts'
 import { Flags } from '@oclif/core'
-import type { KeylessOptions } from '../../pack/keyless.ts'
-import type { ImageSigningOptions } from '../../push/image-signatures/options.ts'
-import type { ImageSignatureFormat } from '../../push/image-signatures/plan.ts'
 
 /** Comes before the variables of all keys, so that two keys of one command can have two passwords. */
 const OWN_PASSWORD_VARIABLE = 'AIRGAP_SIGN_IMAGES_PASSWORD'
@@ -116,8 +113,7 @@ export async function openSigner(flags: SigningFlagValues): Promise<SigningKey |
   const { key, 'sign-command': command, 'public-key': publicKey } = flags
   if (key !== undefined) return openSigningKey(key, flags['password-file'])
   if (command === undefined || publicKey === undefined) return undefined
-  const { readPublicKey } = await import('../../trust/keys.ts')
-  const { openSignCommand } = await import('../../trust/sign-command.ts')
+  const { readPublicKey, openSignCommand } = await import('../../index.ts')
   return openSignCommand({ command, publicKey: await readPublicKey(publicKey) })
 }
 
@@ -133,11 +129,14 @@ export async function openPlannedSigner(
   const key = await openKeyForPlan(path, passwordFile)
   if (key) return { key, isUnopened: false }
   const { generateKeyPairSync } = await import('node:crypto')
-  const { parsePublicKey } = await import('../../trust/keys.ts')
+  const { parsePublicKey } = await import('../../index.ts')
   const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const pem = publicKey.export({ type: 'spki', format: 'pem' })
   const sign = (): Promise<Buffer> => Promise.reject(new AirgapError('INTERNAL', 'a stand-in was to sign'))
-  return { key: { publicKey: parsePublicKey(Buffer.from(pem), path), sign, warnings: [] }, isUnopened: true }
+  return {
+    key: { publicKey: await parsePublicKey(Buffer.from(pem), path), sign, warnings: [] },
+    isUnopened: true,
+  }
 }
 
 /** The public key's file, as far as the flags say. */

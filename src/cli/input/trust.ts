@@ -1,5 +1,5 @@
 import { AirgapError } from '../../errors.ts'
-import type { TrustOptions } from '../../verify/trust.ts'
+import type { TrustOptions } from '../../index.ts'
 import { shellWord } from '../../text.ts'
 
 /** The values of `identityFlags`. */

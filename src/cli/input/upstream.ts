@@ -1,5 +1,5 @@
 import { Flags } from '@oclif/core'
-import type { UpstreamCheckOptions, UpstreamOptions } from '../../upstream/options.ts'
+import type { UpstreamCheckOptions, UpstreamOptions } from '../../index.ts'
 
 const POLICY = {
   multiple: true,

@@ -1,4 +1,4 @@
-import type { RequestLogEntry } from '../../serve/registry/request.ts'
+import type { RequestLogEntry } from '../../index.ts'
 import { escapeLine } from '../../text.ts'
 import { log as standardError, type Log, type LogEntry } from './log.ts'
 

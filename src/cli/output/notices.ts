@@ -1,6 +1,6 @@
-import type { RegistryNotice } from '../../registry/notices.ts'
-import { formatSpan, formatTime } from '../../registry/net/throttle/words.ts'
+import type { RegistryNotice } from '../../index.ts'
 import { limitAdvice } from '../../registry/net/throttle/quota.ts'
+import { formatSpan, formatTime } from '../../bytes.ts'
 import { formatDuration } from '../../bytes.ts'
 import { escapeLine } from '../../text.ts'
 import type { LogEntry } from './log.ts'

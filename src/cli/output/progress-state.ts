@@ -1,4 +1,4 @@
-import type { Phase, TransferEvent } from '../../content/events.ts'
+import type { Phase, TransferEvent } from '../../index.ts'
 
 /** The rate is what came in during this time. */
 const WINDOW_MS = 10_000

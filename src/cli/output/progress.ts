@@ -1,5 +1,4 @@
-import type { RegistryNotice } from '../../registry/notices.ts'
-import type { OnEvent, Phase, TransferEvent } from '../../content/events.ts'
+import type { RegistryNotice, OnEvent, Phase, TransferEvent } from '../../index.ts'
 import { formatCount, plural } from './format.ts'
 import { formatBytes, formatDuration } from '../../bytes.ts'
 import { escapeLine } from '../../text.ts'

@@ -1,13 +1,17 @@
 import { AirgapError, messageOf } from '../../errors.ts'
-import { isAllTagged, type Receipt, serializeReceipt } from '../../push/receipt.ts'
-import type { SigningKey } from '../../trust/keys.ts'
+import {
+  isAllTagged,
+  serializeReceipt,
+  userStateFolder,
+  type Receipt,
+  type SigningKey,
+  type Report,
+} from '../../index.ts'
 import { jsonText } from './format.ts'
 import { log } from './log.ts'
 import { SignedDocument } from './signed-document.ts'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { userStateFolder } from '../../registry/blobs/uploads/state/folder.ts'
-import type { Report } from '../../verify/report/document.ts'
 import { keepFailureReport, keepReport, type ReportFile, reserveReport } from './reports.ts'
 
 /** What a push leaves behind in files: its receipt, and the report of the verification that went before. */

@@ -1,10 +1,16 @@
-import { authenticationOf } from '../../verify/signers.ts'
-import { contentSums, type OpenedBundle } from '../../verify/opened-bundle.ts'
-import { policyFields } from '../../verify/policy-rules.ts'
-import type { VerifiedSignature } from '../../trust/verified.ts'
-import { bundleIdentity } from '../../bundle/identity.ts'
-import type { BundleDescription, BundleIdentity } from '../../bundle/description.ts'
-import { SIGSTORE_SIGNATURE } from '../../bundle/names.ts'
+import {
+  authenticationOf,
+  contentSums,
+  policyFields,
+  bundleIdentity,
+  SIGSTORE_SIGNATURE,
+  type OpenedBundle,
+  type VerifiedSignature,
+  type BundleDescription,
+  type BundleIdentity,
+  type Signer,
+  type Amount,
+} from '../../index.ts'
 import { formatCount, formatEnd, formatFields, paragraphs, plural } from './format.ts'
 import { formatBytes } from '../../bytes.ts'
 import { escapeLine } from '../../text.ts'
@@ -13,8 +19,6 @@ import { countedSigners, policyFieldLines, renderPolicy } from './render-policy.
 import { renderUpstream, upstreamField, upstreamMarks } from './render-upstream.ts'
 import type { Evidence } from './shapes/evidence.ts'
 import type { Highlight } from './terminal.ts'
-import type { Signer } from '../../verify/signers.ts'
-import type { Amount } from '../../content/events.ts'
 
 /** What is known of a bundle whose description could be read. */
 export function evidenceOf(

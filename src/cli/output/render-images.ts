@@ -1,12 +1,10 @@
-import type { ImageEntry, SkippedImage } from '../../bundle/description.ts'
+import type { ImageEntry, SkippedImage, MirrorUse, ReferrerEntry } from '../../index.ts'
 import { labelled, plural } from './format.ts'
 import { formatBytes } from '../../bytes.ts'
 import { escapeLine } from '../../text.ts'
 import { upstreamRemark } from './render-upstream.ts'
-import type { MirrorUse } from '../../registry/mirrors/mirrors.ts'
 import { EXIT_CODES } from '../../errors.ts'
 import { fitted } from './wrap.ts'
-import type { ReferrerEntry } from '../../bundle/referrers.ts'
 import { isSignatureType, parseCosignTag } from '../../oci/cosign.ts'
 
 type Kind = readonly [one: string, many: string]

@@ -1,8 +1,6 @@
 import { bundleIdentity } from '../../bundle/identity.ts'
+import type { UnfinishedPack, Packed, SigningKey, CredentialStorage } from '../../index.ts'
 import { AirgapError } from '../../errors.ts'
-import type { UnfinishedPack } from '../../pack/pack-file.ts'
-import type { Packed } from '../../pack/pack.ts'
-import type { SigningKey } from '../../trust/keys.ts'
 import { formatEnd, formatFields, paragraphs, plural } from './format.ts'
 import { formatBytes } from '../../bytes.ts'
 import { escapeLine, shellWord } from '../../text.ts'
@@ -17,7 +15,6 @@ import {
 } from './render-images.ts'
 import { renderUnverified, upstreamField } from './render-upstream.ts'
 import type { PackResult } from './shapes/pack.ts'
-import type { Storage } from '../../registry/auth/credential-storage.ts'
 import type { StoredIn } from './shapes/results.ts'
 
 export function packResult(
@@ -154,10 +151,10 @@ export function withUnfinished(error: unknown, unfinished: UnfinishedPack | unde
 }
 
 /** Where credentials are kept, as `--json` prints it: exactly one of the two. */
-export function storedIn({ file, helper }: Storage): StoredIn {
+export function storedIn({ file, helper }: CredentialStorage): StoredIn {
   return helper === undefined ? { file } : { helper }
 }
 
-export function describeStorage({ file, helper }: Storage): string {
+export function describeStorage({ file, helper }: CredentialStorage): string {
   return helper === undefined ? file : `the credential helper docker-credential-${helper} (named in ${file})`
 }

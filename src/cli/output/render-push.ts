@@ -1,8 +1,11 @@
-import type { Amount } from '../../content/events.ts'
-import type { PlannedPush } from '../../push/planned-push.ts'
-import type { Receipt } from '../../push/receipt.ts'
-import type { UpstreamVerdict } from '../../upstream/verdict.ts'
-import { kubeadmSettings, registryMirrors } from '../../push/next-steps.ts'
+import {
+  kubeadmSettings,
+  registryMirrors,
+  type Amount,
+  type PlannedPush,
+  type Receipt,
+  type UpstreamVerdict,
+} from '../../index.ts'
 import { formatEnd, formatFields, labelled, paragraphs, plural } from './format.ts'
 import { formatBytes } from '../../bytes.ts'
 import { shellWord } from '../../text.ts'

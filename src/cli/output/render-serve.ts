@@ -1,7 +1,12 @@
-import { isLoopbackHost } from '../../registry/net/hosts.ts'
-import { hostsFile, registriesConf, type ReachableAt } from '../../serve/node-config.ts'
-import { registriesOf, type ServedBundles } from '../../serve/start.ts'
-import type { VerifiedBundle } from '../../verify/opened-bundle.ts'
+import {
+  isLoopbackHost,
+  hostsFile,
+  registriesConf,
+  registriesOf,
+  type ReachableAt,
+  type ServedBundles,
+  type VerifiedBundle,
+} from '../../index.ts'
 import { plural } from './format.ts'
 import { formatBytes } from '../../bytes.ts'
 import { escapeLine } from '../../text.ts'

@@ -1,5 +1,4 @@
-import type { SigningKey } from '../../trust/keys.ts'
-import type { VerifiedBundle } from '../../verify/opened-bundle.ts'
+import type { SigningKey, VerifiedBundle } from '../../index.ts'
 import { formatEnd, formatFields, paragraphs } from './format.ts'
 import { escapeLine, shellWord } from '../../text.ts'
 import {

@@ -1,6 +1,4 @@
-import type { ImageEntry } from '../../bundle/description.ts'
-import type { UpstreamRecord, UpstreamSignature } from '../../bundle/upstream.ts'
-import type { UpstreamVerdict } from '../../upstream/verdict.ts'
+import type { ImageEntry, UpstreamRecord, UpstreamSignature, UpstreamVerdict } from '../../index.ts'
 import { labelled } from './format.ts'
 import { escapeLine } from '../../text.ts'
 import { fitted } from './wrap.ts'

@@ -1,7 +1,6 @@
 import { AirgapError } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
-import { serializeReport, type Report, type ReportedCommand } from '../../verify/report/document.ts'
-import type { SigningKey } from '../../trust/keys.ts'
+import type { Report, ReportedCommand, SigningKey } from '../../index.ts'
 import { log } from './log.ts'
 import { SignedDocument } from './signed-document.ts'
 
@@ -60,6 +59,7 @@ export async function keepReport(
   subject: string = SUBJECTS[report.verdict],
 ): Promise<ReportFile> {
   try {
+    const { serializeReport } = await import('../../index.ts')
     const digest = await output.write(serializeReport(report))
     const { path: file, keyFingerprint } = output
     return { file, digest, ...(keyFingerprint === undefined ? {} : { keyFingerprint }) }
@@ -91,6 +91,7 @@ export async function keepFailureReport(
 ): Promise<void> {
   try {
     const output = await reserve()
+    const { serializeReport } = await import('../../index.ts')
     const digest = await output.write(serializeReport(report))
     log.note(`The report of the verification is in ${output.path} (${digest})`)
   } catch (error) {

@@ -1,6 +1,6 @@
 import { DocumentFile } from '../../files/document-file.ts'
 import { digestOf, type Digest } from '../../oci/digest.ts'
-import type { SigningKey } from '../../trust/keys.ts'
+import type { SigningKey } from '../../index.ts'
 import { openSigningKey } from '../input/private-key.ts'
 
 const SIGSTORE = '.sigstore.json'
@@ -42,7 +42,7 @@ export class SignedDocument {
   async write(bytes: Uint8Array): Promise<Digest> {
     const parts = new Map([['', bytes]])
     if (this.#key) {
-      const { signBytes } = await import('../../trust/signature.ts')
+      const { signBytes } = await import('../../index.ts')
       const { bundleJson, der } = await signBytes(bytes, this.#key)
       parts.set(SIGSTORE, bundleJson).set(RAW, der)
     }

@@ -1,11 +1,8 @@
 import { AirgapError } from '../../errors.ts'
 import { shellWord } from '../../text.ts'
-import type { Config } from '../../inputs/config/schema.ts'
-import { collectImages, type Inputs } from '../../inputs/inputs.ts'
-import { formatPlatform } from '../../oci/platform.ts'
+import type { Config, Inputs, Lock } from '../../index.ts'
+import { formatPlatform, parsePlatforms } from '../../oci/platform.ts'
 import { formatReference } from '../../oci/reference.ts'
-import { platformsOf } from '../../pack/resolve.ts'
-import type { Lock } from '../../pack/lock.ts'
 
 /** What a config says of things that a lock says too. */
 export interface LockedByConfig {
@@ -53,7 +50,7 @@ export async function compareLock(
     warn(`${flags.lock} cannot be compared with ${flags.config}: ${error.message}`)
     return
   }
-  const wanted = platformsOf(platforms)
+  const wanted = parsePlatforms(platforms)
   const [asked, locked] = [wanted === 'all' ? wanted : wanted.map(formatPlatform), lock.platforms].map(
     (all) => (typeof all === 'string' ? all : all?.toSorted().join(', ')),
   )
@@ -67,6 +64,7 @@ export async function compareLock(
 async function namesOf(inputs: Inputs, exclude: readonly string[]): Promise<Set<string>> {
   const all = { ...inputs, exclude: [...(inputs.exclude ?? []), ...exclude] }
   const noStandardInput = (): Promise<Uint8Array> => Promise.resolve(new Uint8Array())
+  const { collectImages } = await import('../../index.ts')
   const images = await collectImages(all, noStandardInput)
   return new Set(images.map(({ reference }) => formatReference(reference)))
 }

@@ -106,6 +106,19 @@ export async function storeCredentials(
 }
 
 /**
+ * Finds the credentials that every command finds for a registry.
+ * @returns where they are from; undefined where there are none.
+ * @throws AirgapError `CREDENTIALS`, `FILE`
+ */
+export async function findCredentials(
+  { registry, path }: LoginTarget,
+  options: StorageOptions,
+): Promise<{ source: string | undefined } | undefined> {
+  const found = await new CredentialStore(options).find(registry, path)
+  return found && { source: found.source }
+}
+
+/**
  * Removes the credentials for a registry from where {@link storeCredentials} puts them: from the helper, and every
  * spelling of the registry from the file.
  * @throws AirgapError as {@link storeCredentials}

@@ -5,7 +5,7 @@ import { NO_REGISTRY, NO_SUCH_REPOSITORY, NO_SUCH_TAG, quoted, type Said } from 
 import { CLIENT_CERTIFICATE, clientCertificateHint } from './tls.ts'
 import { parseAmount } from '../net/throttle/quota.ts'
 import { parseRetryAfter } from '../net/throttle/retry-after.ts'
-import { formatSpan } from '../net/throttle/words.ts'
+import { formatSpan } from '../../bytes.ts'
 import { aheadText } from './clock.ts'
 
 // docker-registry 2.8 gives the system's number for it (ENOSPC, EDQUOT), and no words.

@@ -1,7 +1,7 @@
 import { AirgapError, type ErrorCode } from '../../../errors.ts'
 import type { Hint } from '../../../hints.ts'
 import type { Context } from '../../notices.ts'
-import { formatSpan, formatTime } from './words.ts'
+import { formatSpan, formatTime } from '../../../bytes.ts'
 
 /** A host that was given up is asked again after this time, later up to the other. */
 const FIRST_PAUSE_MS = 10_000

@@ -2,8 +2,8 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { isIP } from 'node:net'
 import { isDockerHub } from '../hosts.ts'
 import type { OnNotice } from '../../notices.ts'
-import { formatSpan } from './words.ts'
 import type { Hint } from '../../../hints.ts'
+import { formatSpan } from '../../../bytes.ts'
 
 /** A registry's word on how much of its limit is left, as Docker Hub gives it. */
 export interface Quota {

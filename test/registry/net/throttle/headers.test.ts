@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { parseQuota } from '../../../../src/registry/net/throttle/quota.ts'
 import { parseRetryAfter } from '../../../../src/registry/net/throttle/retry-after.ts'
-import { formatSpan, formatTime } from '../../../../src/registry/net/throttle/words.ts'
+import { formatSpan, formatTime } from '../../../../src/bytes.ts'
 
 const now = Date.parse('Wed, 21 Oct 2015 07:28:00 GMT')
 
