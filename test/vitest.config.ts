@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
 /** They look at what their process holds open, or takes of memory, and so need one of their own. */
@@ -16,8 +17,8 @@ const PATIENCE = {
 export default defineConfig({
   root: new URL('..', import.meta.url).pathname,
   test: {
-    // Half of the work is processes that the tests start; a core kept free is a core unused.
-    maxWorkers: '100%',
+    // Two fifths of a worker's time is waiting: for processes that it has started, and for timers.
+    maxWorkers: availableParallelism() + 1,
     projects: [
       {
         test: {
