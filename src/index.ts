@@ -3,7 +3,7 @@
  * airgap as a library: the engines behind the commands, and their types. Engines print nothing; they tell what
  * they do by events, can be called off by a signal, and throw {@link AirgapError}.
  */
-export type { ResolveOptions, SelectionOptions, SourceOptions } from './pack/resolve.ts'
+export type { ResolveOptions, SelectionOptions, SourceOptions } from './pack/resolve-images.ts'
 export type { Packed, PackOptions } from './pack/pack.ts'
 export type { UnfinishedPack } from './pack/pack-file.ts'
 export type { KeylessOptions } from './pack/keyless.ts'

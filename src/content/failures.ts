@@ -114,8 +114,8 @@ export function isAbort(error: unknown): boolean {
 export async function tryEach<T, R>(
   items: readonly T[],
   options: {
-    concurrency?: number
-    signal?: AbortSignal
+    concurrency?: number | undefined
+    signal?: AbortSignal | undefined
     /** Told of each failure when it happens. */
     onFailed?: (item: T, error: AirgapError) => void
   },
@@ -147,7 +147,12 @@ export async function tryEach<T, R>(
  */
 export async function forEachImage<T, R>(
   images: readonly T[],
-  options: { concurrency?: number; signal?: AbortSignal; onEvent?: OnEvent; mayAllFail?: boolean },
+  options: {
+    concurrency?: number | undefined
+    signal?: AbortSignal | undefined
+    onEvent?: OnEvent | undefined
+    mayAllFail?: boolean | undefined
+  },
   words: {
     nameOf: (image: T) => string
     faultOf: (error: unknown, name: string) => unknown

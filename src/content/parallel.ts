@@ -12,7 +12,7 @@ export const DEFAULT_CONCURRENCY = 6
  */
 export async function inParallel<T, R>(
   items: readonly T[],
-  { concurrency, signal }: { concurrency?: number; signal?: AbortSignal },
+  { concurrency, signal }: { concurrency?: number | undefined; signal?: AbortSignal | undefined },
   work: (item: T, signal: AbortSignal) => Promise<R>,
 ): Promise<R[]> {
   const stop = new AbortController()

@@ -39,7 +39,7 @@ export interface RangeSource<T extends Range> {
 
 export interface HashRangesOptions<T extends Range> {
   onProgress?: (bytes: number) => void
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
   threads?: number
   /** Writes what was hashed, the very same bytes, to a place in another file. */
   copyTo?: { output: OutputFile; offsetOf: (range: T) => number }

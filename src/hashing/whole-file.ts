@@ -16,7 +16,7 @@ export interface WholeSource {
 export interface HashWholeOptions {
   /** Is told of all bytes of the file. */
   onProgress?: (bytes: number) => void
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
 }
 
 /** Blocks that are read ahead of the hashing. */

@@ -62,10 +62,10 @@ export interface ContentsOptions {
   description: Omit<BundleDescription, 'images' | 'platforms' | 'skipped'>
   client: RegistryClient
   mirrors?: Mirrors
-  concurrency?: number
+  concurrency?: number | undefined
   cache?: DocumentCache
-  signal?: AbortSignal
-  onEvent?: OnEvent
+  signal?: AbortSignal | undefined
+  onEvent?: OnEvent | undefined
 }
 
 /**
@@ -273,7 +273,7 @@ interface Options {
   repositories: readonly Repository[]
   sizes: KnownSizes
   run: RunLimits
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
 }
 
 /**

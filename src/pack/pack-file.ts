@@ -15,7 +15,7 @@ import { DocumentCache } from './sources.ts'
 import { type PackTarget, packToFile } from './to-file.ts'
 import { cannotGoOn, placesOf, removeEarlier, setAside, tidy, Unfinished } from './resume/unfinished.ts'
 import type { PackSummary } from './wanted.ts'
-import { shared, withClient } from '../registry/with-client.ts'
+import { withClient } from '../registry/with-client.ts'
 import type { PackOptions } from './pack.ts'
 import { lockGoingOn, lockOf, type PackWork } from './pack-work.ts'
 import type { Run } from '../content/run.ts'
@@ -162,7 +162,13 @@ class FilePack implements AsyncDisposable {
     const offer = await offerOf([...own, ...aside], signal)
     const everything = await this.#reusable([...offer.files, ...reuse])
     const cache = new DocumentCache(everything)
-    const common = { ...shared(this.#options, this.#run), client, mirrors: this.#work.known.mirrors, cache }
+    const common = {
+      ...this.#run,
+      concurrency: this.#options.concurrency,
+      client,
+      mirrors: this.#work.known.mirrors,
+      cache,
+    }
     const { key, late } = this.#work.signing
     const before = start.how === 'go-on' ? start.journal.header : undefined
     const again = before !== undefined

@@ -12,12 +12,12 @@ import type { CertificateSignature } from '../trust/keyless/sign.ts'
 import type { SigningKey } from '../trust/keys.ts'
 import { chooseName, type ChosenName } from './bundle-name.ts'
 import type { DescriptionOptions } from './describe.ts'
-import { shared, withClient } from '../registry/with-client.ts'
+import { withClient } from '../registry/with-client.ts'
 import type { KeylessOptions } from './keyless.ts'
 import type { UnfinishedPack } from './pack-file.ts'
 import { knownMirrors } from '../inputs/mirrors/known.ts'
 import { lockOf, packRequestOf, type PackWork, referencesOf, signingOf } from './pack-work.ts'
-import type { SelectionOptions, SourceOptions } from './resolve.ts'
+import type { SelectionOptions, SourceOptions } from './resolve-images.ts'
 import { readUpstream, type UpstreamOptions, withUpstream } from '../upstream/options.ts'
 import { type Run, running } from '../content/run.ts'
 import { lstat } from 'node:fs/promises'
@@ -164,7 +164,7 @@ function packElsewhere(
     const { planPack } = await import('./plan.ts')
     const cache = new DocumentCache(reuse)
     const { description } = work
-    const common = { ...shared(options, run), client, mirrors, cache }
+    const common = { ...run, concurrency: options.concurrency, client, mirrors, cache }
     const resolved = await lockOf(work, client, options, run, cache)
     const { lock, failed } = await withUpstream(resolved, work, { client, cache, options, run })
     // What can be fetched for later is fetched only if there is a file to keep it in.

@@ -9,6 +9,8 @@ import type { ImageFailure } from '../content/failures.ts'
 import type { LateSigner } from './keyless.ts'
 import { gatherContents, type BlobToFetch, type BundleContents, type ContentsOptions } from './contents.ts'
 import type { ReusableBlobs } from './reuse.ts'
+import type { Run } from '../content/run.ts'
+import type { NetworkOptions } from '../registry/options.ts'
 
 /** The whole work before its first large byte: what will be written where, and what has to be fetched for it. */
 export interface PackPlan {
@@ -28,12 +30,8 @@ export interface PackPlan {
 }
 
 /** For both ways to execute a plan. */
-export interface PackOptions {
+export interface FetchRun extends Partial<Run>, Pick<NetworkOptions, 'concurrency'> {
   client: RegistryClient
-  /** Blobs fetched at a time. */
-  concurrency?: number
-  signal?: AbortSignal
-  onEvent?: OnEvent
   /**
    * Images that ought to be in the bundle and could not be resolved: what is planned is fetched, and the bundle is not
    * finished.
@@ -81,7 +79,11 @@ export async function planPack(
 async function signContents(
   { checksums }: BundleContents,
   key: SigningKey,
-  { isForShow = false, signal, onEvent }: { isForShow?: boolean; signal?: AbortSignal; onEvent?: OnEvent },
+  {
+    isForShow = false,
+    signal,
+    onEvent,
+  }: { isForShow?: boolean; signal?: AbortSignal | undefined; onEvent?: OnEvent | undefined },
 ): Promise<BundleSignature> {
   if (!isForShow && key.heldBy !== undefined) onEvent?.({ type: 'signing', by: key.heldBy })
   const { bundleJson, der } = isForShow

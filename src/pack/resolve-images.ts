@@ -12,7 +12,6 @@ import { NO_SUCH_REPOSITORY, NO_SUCH_TAG } from '../registry/faults/quote.ts'
 import type { Mirrors } from '../registry/mirrors/mirrors.ts'
 import { type Sources, sourcesFor } from '../registry/mirrors/sources.ts'
 import type { Repository } from '../registry/repository.ts'
-import type { OnEvent } from '../content/events.ts'
 import { allFailed, asRegistryFault, forEachImage, type ImageFailure } from '../content/failures.ts'
 import { closureOf, closureSize, kindOf, withDelivered } from '../content/graph.ts'
 import { LEAVE_OUT, Limits, RunLimits } from '../content/limits.ts'
@@ -23,6 +22,10 @@ import { Children } from './children.ts'
 import { expectSources } from './wanted.ts'
 import { DocumentCache, firstThatHas } from './sources.ts'
 import { editDistance } from '../nearest.ts'
+import type { Run } from '../content/run.ts'
+import type { NamedImage } from '../inputs/inputs.ts'
+import type { MirrorOptions } from '../inputs/mirrors/known.ts'
+import type { NetworkOptions } from '../registry/options.ts'
 
 const MOST_NAMED = 5
 /** Nobody waits for a better message longer than this. Milliseconds. */
@@ -82,27 +85,54 @@ export interface RequestedImage {
   from: ImageEntry['from']
 }
 
-export interface ResolveOptions {
+/** Where images are read, and who may name their digests. */
+export interface SourceOptions extends NetworkOptions, MirrorOptions {
+  /** Who may turn a tag into a digest; `source` where left out. */
+  resolveFrom?: 'source' | 'mirror' | undefined
+}
+
+/** What to take of which images. */
+export interface SelectionOptions {
+  /** References as people write them (`nginx:1.27`), or what `collectImages` has collected. */
+  images: readonly (string | NamedImage)[]
+  /** `OS/ARCH[/VARIANT]`; all platforms where left out. */
+  platforms?: 'all' | readonly string[] | undefined
+  /** Take only these platforms of references with a digest too, which changes their digest. */
+  rewriteDigests?: boolean | undefined
+  /** Take what there is where an image lacks a platform. */
+  allowMissingPlatform?: boolean | undefined
+  /**
+   * Leave out attestations that an image's index lists and that cannot be had, which changes its digest; recorded as
+   * `missingAttestations`.
+   */
+  allowMissingAttestations?: boolean | undefined
+  /** Leave out images that cannot be resolved, and record them as `skipped`. */
+  skipFailed?: boolean | undefined
+  /**
+   * What of all that refers to the images travels along: signatures, attestations, SBOMs. `all` where left out;
+   * `signatures` are cosign's, Sigstore bundles and Notation's.
+   */
+  referrers?: ReferrerChoice | undefined
+}
+
+export type ResolveOptions = SourceOptions & SelectionOptions
+
+/** What {@link resolveImages} needs: the same options, with what was read and made of them. */
+export interface ResolveRun
+  extends
+    Partial<Run>,
+    Pick<SourceOptions, 'resolveFrom' | 'concurrency'>,
+    Pick<
+      SelectionOptions,
+      'rewriteDigests' | 'allowMissingPlatform' | 'allowMissingAttestations' | 'referrers'
+    > {
   images: readonly RequestedImage[]
   platforms: 'all' | Platform[]
-  /** Allow a subset of platforms for references that carry a digest too. */
-  rewriteDigests?: boolean
-  allowMissingPlatform?: boolean
-  /** Leave out attestations that are listed and cannot be had. */
-  allowMissingAttestations?: boolean
   client: RegistryClient
-  mirrors?: Mirrors
-  /** Who may turn a tag into a digest. Default `source`. */
-  resolveFrom?: 'source' | 'mirror'
-  /** What of all that refers to the images is pinned with them. Default `all`. */
-  referrers?: ReferrerChoice
-  /** Images resolved at a time. */
-  concurrency?: number
+  mirrors?: Mirrors | undefined
   /** There are others already: it is no error of its own when none of these can be resolved. */
-  mayAllFail?: boolean
-  cache?: DocumentCache
-  signal?: AbortSignal
-  onEvent?: OnEvent
+  mayAllFail?: boolean | undefined
+  cache?: DocumentCache | undefined
 }
 
 /** What came of resolving: the images that could be, pinned, and those that could not. */
@@ -119,7 +149,7 @@ export interface Resolved {
  * @throws AirgapError when no image can be resolved (with several, `problems` names each), and for what concerns all
  *   of them: `NAME_CONFLICT`, `INVALID_REFERENCE`.
  */
-export async function resolveImages(options: ResolveOptions): Promise<Resolved> {
+export async function resolveImages(options: ResolveRun): Promise<Resolved> {
   const { images, onEvent } = options
   const cache = options.cache ?? new DocumentCache()
   onEvent?.({ type: 'phase', phase: 'resolve', items: images.length, bytes: 0 })
@@ -174,7 +204,7 @@ export function skipFailed({ lock, failed }: Resolved): Lock {
 
 async function resolveOne(
   { reference, from }: RequestedImage,
-  options: ResolveOptions,
+  options: ResolveRun,
   cache: DocumentCache,
   run: RunLimits,
 ): Promise<PinnedImage> {
@@ -243,7 +273,7 @@ async function resolveOne(
 async function readSource(
   reference: Reference,
   { all, source, naming, movedBy }: Sources,
-  options: ResolveOptions,
+  options: ResolveRun,
   cache: DocumentCache,
 ): Promise<{ document: ManifestOrIndex; resolvedFrom: string }> {
   const { signal } = options
@@ -301,7 +331,7 @@ function leadsNowhere(error: unknown, name: string, digest: Digest): unknown {
 function nobodyMayName(
   reference: Reference,
   movedBy: string,
-  resolveFrom: ResolveOptions['resolveFrom'],
+  resolveFrom: ResolveRun['resolveFrom'],
 ): AirgapError {
   const name = formatReference(reference)
   const { registry } = reference

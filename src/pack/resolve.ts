@@ -1,17 +1,15 @@
-import type { Resolved } from './resolve-images.ts'
+import type { Resolved, ResolveOptions, SelectionOptions } from './resolve-images.ts'
 import type { Lock } from './lock.ts'
 import type { RegistryClient } from '../registry/client.ts'
-import { shared, withClient } from '../registry/with-client.ts'
-import { knownMirrors, type MirrorOptions } from '../inputs/mirrors/known.ts'
+import { withClient } from '../registry/with-client.ts'
+import { knownMirrors } from '../inputs/mirrors/known.ts'
 import { type Run, running } from '../content/run.ts'
-import type { ReferrerChoice } from '../oci/manifest.ts'
 import { AirgapError } from '../errors.ts'
 import type { NamedImage } from '../inputs/inputs.ts'
 import { parsePlatforms, type Platform } from '../oci/platform.ts'
 import { parseReference } from '../oci/reference.ts'
 import type { Mirrors } from '../registry/mirrors/mirrors.ts'
 import type { DocumentCache } from './sources.ts'
-import type { NetworkOptions } from '../registry/options.ts'
 
 /**
  * Pins images to digests. Nothing but manifests, and configs of images that are not in an index, is read.
@@ -35,38 +33,6 @@ export async function resolve(options: ResolveOptions): Promise<Lock> {
     throw unresolved(failed, request.images.length)
   })
 }
-
-/** Where images are read, and who may name their digests. */
-export interface SourceOptions extends NetworkOptions, MirrorOptions {
-  /** Who may turn a tag into a digest; `source` where left out. */
-  resolveFrom?: 'source' | 'mirror' | undefined
-}
-
-/** What to take of which images. */
-export interface SelectionOptions {
-  /** References as people write them (`nginx:1.27`), or what `collectImages` has collected. */
-  images: readonly (string | NamedImage)[]
-  /** `OS/ARCH[/VARIANT]`; all platforms where left out. */
-  platforms?: 'all' | readonly string[] | undefined
-  /** Take only these platforms of references with a digest too, which changes their digest. */
-  rewriteDigests?: boolean | undefined
-  /** Take what there is where an image lacks a platform. */
-  allowMissingPlatform?: boolean | undefined
-  /**
-   * Leave out attestations that an image's index lists and that cannot be had, which changes its digest; recorded as
-   * `missingAttestations`.
-   */
-  allowMissingAttestations?: boolean | undefined
-  /** Leave out images that cannot be resolved, and record them as `skipped`. */
-  skipFailed?: boolean | undefined
-  /**
-   * What of all that refers to the images travels along: signatures, attestations, SBOMs. `all` where left out;
-   * `signatures` are cosign's, Sigstore bundles and Notation's.
-   */
-  referrers?: ReferrerChoice | undefined
-}
-
-export type ResolveOptions = SourceOptions & SelectionOptions
 
 /** What a caller asked for, in the engines' terms. */
 export interface ResolveRequest {
@@ -95,23 +61,24 @@ export function requestOf({ images, platforms }: SelectionOptions): ResolveReque
  */
 export async function resolveWith(
   client: RegistryClient,
-  options: ResolveOptions & { mayAllFail?: boolean },
+  options: ResolveOptions & { mayAllFail?: boolean | undefined },
   run: Run,
   request: ResolveRequest & { mirrors: Mirrors },
   cache?: DocumentCache,
 ): Promise<Resolved> {
   const { resolveImages, skipFailed } = await import('./resolve-images.ts')
   const resolved = await resolveImages({
-    ...shared(options, run),
+    ...run,
+    concurrency: options.concurrency,
     ...request,
     client,
-    rewriteDigests: options.rewriteDigests ?? false,
-    allowMissingPlatform: options.allowMissingPlatform ?? false,
-    allowMissingAttestations: options.allowMissingAttestations ?? false,
-    resolveFrom: options.resolveFrom ?? 'source',
-    mayAllFail: options.mayAllFail ?? false,
-    referrers: options.referrers ?? 'all',
-    ...(cache ? { cache } : {}),
+    rewriteDigests: options.rewriteDigests,
+    allowMissingPlatform: options.allowMissingPlatform,
+    allowMissingAttestations: options.allowMissingAttestations,
+    resolveFrom: options.resolveFrom,
+    mayAllFail: options.mayAllFail,
+    referrers: options.referrers,
+    cache,
   })
   return options.skipFailed === true ? { lock: skipFailed(resolved), failed: [] } : resolved
 }

@@ -8,7 +8,7 @@ import { likeness, tellFailure, tryEach, Unreachable } from '../content/failures
 import { imageByImage } from '../content/image-progress.ts'
 import { partOf, unfinished } from './resume/incomplete.ts'
 import type { Journal } from './resume/journal.ts'
-import type { PackOptions, PackPlan } from './plan.ts'
+import type { FetchRun, PackPlan } from './plan.ts'
 import { signLate } from './keyless.ts'
 import { takeUp, type FindBeginning } from './resume/resume.ts'
 import {
@@ -39,7 +39,7 @@ export interface PackTarget {
 export async function packToFile(
   pack: PackPlan,
   target: PackTarget,
-  options: PackOptions,
+  options: FetchRun,
 ): Promise<PackSummary> {
   const { onEvent, unresolved = [] } = options
   const { output, journal } = target
@@ -117,7 +117,7 @@ async function copyReused(
   missing: readonly WantedBlob[],
   { begun }: TakenUp,
   { output, journal }: PackTarget,
-  options: PackOptions,
+  options: FetchRun,
 ): Promise<ReadonlySet<Digest>> {
   const wanted = missing.filter(
     ({ blob: { descriptor } }) => reuse?.has(descriptor) && !begun.has(descriptor.digest),

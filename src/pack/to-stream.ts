@@ -6,7 +6,7 @@ import { downloadBlob } from '../registry/blobs/download.ts'
 import { blobProgress } from '../content/events.ts'
 import type { BlobToFetch } from './contents.ts'
 import { brokenOff } from './resume/incomplete.ts'
-import type { PackOptions, PackPlan } from './plan.ts'
+import type { FetchRun, PackPlan } from './plan.ts'
 import { FetchProgress, summaryOf, wantedBlobs, type PackSummary } from './wanted.ts'
 
 /**
@@ -16,7 +16,7 @@ import { FetchProgress, summaryOf, wantedBlobs, type PackSummary } from './wante
 export async function packToStream(
   pack: PackPlan,
   stream: Writable,
-  options: PackOptions,
+  options: FetchRun,
 ): Promise<PackSummary> {
   const { signal } = options
   const writer = new StreamWriter(stream, signal)
@@ -48,7 +48,7 @@ async function writeFetched(
   pack: PackPlan,
   blob: BlobToFetch,
   writer: StreamWriter,
-  { client, signal, onEvent }: PackOptions,
+  { client, signal, onEvent }: FetchRun,
 ): Promise<void> {
   const { sources, descriptor } = blob
   // A stream may keep what it is given for longer than its write takes.
@@ -69,7 +69,7 @@ async function writeReused(
   pack: PackPlan,
   { descriptor }: BlobToFetch,
   writer: StreamWriter,
-  { onEvent, signal }: PackOptions,
+  { onEvent, signal }: FetchRun,
 ): Promise<boolean> {
   const content = await pack.reuse?.locate(descriptor, signal)
   if (!content) return false

@@ -10,7 +10,7 @@ import { imageByImage } from '../content/image-progress.ts'
 import { inParallel } from '../content/parallel.ts'
 import { imagesIn } from './image-parts.ts'
 import { mountsOf, uploadsOf, type PlannedBlobTransfer, type PushPlan } from './plan.ts'
-import type { PushOptions, PushWork } from './work.ts'
+import type { PushRun, PushWork } from './work.ts'
 
 /** Larger pieces of the bundle in memory cost more time than the system calls that they save. Bytes. */
 const READ_SIZE = 256 * 1024
@@ -134,7 +134,7 @@ async function mount(
   { digest, size }: PlannedBlobTransfer,
   from: Repository,
   repository: Repository,
-  { onEvent }: PushOptions,
+  { onEvent }: PushRun,
   signal: AbortSignal,
 ): Promise<boolean> {
   if (!(await repository.mountBlob(digest, from.repository, signal))) return false
@@ -148,7 +148,7 @@ export async function upload(
   opened: OpenedBundle,
   blob: { digest: Digest; size: number },
   repository: Repository,
-  { onEvent, uploads }: PushOptions,
+  { onEvent, uploads }: PushRun,
   signal: AbortSignal,
 ): Promise<void> {
   const entry = opened.entries.get(blobName(blob.digest))

@@ -9,12 +9,12 @@ import type { PushRecord } from './record.ts'
 import type { Receipt } from './receipt.ts'
 import { ensureReferrers, listReferrers, readReferrersBack, sendReferrers } from './referrers/send.ts'
 import { putSourceIndexes } from './source-index.ts'
-import type { PushOptions, PushWork } from './work.ts'
+import type { PushRun, PushWork } from './work.ts'
 import { inParallel } from '../content/parallel.ts'
 import { type Digest, shortHex } from '../oci/digest.ts'
 import { downloadBlob } from '../registry/blobs/download.ts'
 import type { Repository } from '../registry/repository.ts'
-import { blobProgress, type OnEvent } from '../content/events.ts'
+import { blobProgress } from '../content/events.ts'
 import { imagesIn } from './image-parts.ts'
 import { AirgapError } from '../errors.ts'
 import type { DocumentNode } from '../content/graph.ts'
@@ -37,7 +37,7 @@ export async function executePush(
   opened: OpenedBundle,
   plan: PushPlan,
   record: PushRecord,
-  options: PushOptions,
+  options: PushRun,
 ): Promise<Receipt> {
   const failures = new PushFailures(plan, options)
   const work = { opened, plan, options, record, failures }
@@ -140,15 +140,7 @@ async function readBack({ plan, options, record, failures }: PushWork): Promise<
 
 type PutContent = ReturnType<typeof contentFor>
 
-interface TagOptions {
-  /** Let tags move that point to another digest. */
-  moveTags?: boolean
-  /** Called once, before the first tag is set; where it fails, none is. */
-  beforeTags?: () => Promise<void>
-  concurrency?: number
-  signal?: AbortSignal
-  onEvent?: OnEvent
-}
+type TagOptions = Pick<PushRun, 'moveTags' | 'beforeTags' | 'concurrency' | 'signal' | 'onEvent'>
 
 /**
  * Sets the tags of the images that lack nothing, and confirms each by reading the manifest back under it and hashing

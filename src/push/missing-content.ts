@@ -7,7 +7,7 @@ import { readDocument, type OpenedBundle } from '../verify/opened-bundle.ts'
 import { isHeldBack } from '../content/failures.ts'
 import type { DocumentNode } from '../content/graph.ts'
 import type { PushPlan } from './plan.ts'
-import type { PushOptions } from './work.ts'
+import type { PushRun } from './work.ts'
 import type { PushRecord } from './record.ts'
 
 /** Where the content of manifests comes from. */
@@ -24,13 +24,13 @@ interface ManifestContent {
 export interface PushParts {
   opened: OpenedBundle
   plan: PushPlan
-  options: PushOptions
+  options: PushRun
   record: PushRecord
   upload(
     opened: OpenedBundle,
     blob: { digest: Digest; size: number },
     repository: Repository,
-    options: PushOptions,
+    options: PushRun,
     signal: AbortSignal,
   ): Promise<void>
 }

@@ -74,17 +74,17 @@ export interface PlanPushOptions extends NamingOptions {
   client: RegistryClient
   /** Which of the bundle's images to push. */
   select?: (image: ImageEntry) => boolean
-  moveTags?: boolean
+  moveTags?: boolean | undefined
   /** Create a Harbor's projects that are missing. */
   createProjects?: ProjectVisibility | undefined
   /** Also put the indexes of sources of which only some platforms are delivered. */
-  sparseIndex?: boolean
+  sparseIndex?: boolean | undefined
   /** What of all that travels along with the images is put, too. Default `all`. */
   referrers?: ReferrerChoice | undefined
   /** Makes of a refusal what it means, for images that are left while others go on. */
   explain?: (error: AirgapError) => Promise<AirgapError>
-  concurrency?: number
-  signal?: AbortSignal
+  concurrency?: number | undefined
+  signal?: AbortSignal | undefined
 }
 
 /**

@@ -17,8 +17,8 @@ export interface PlannedProject {
 export interface ProjectOptions {
   client: RegistryClient
   registry: string
-  concurrency?: number
-  signal?: AbortSignal
+  concurrency?: number | undefined
+  signal?: AbortSignal | undefined
 }
 
 /** The projects that repositories belong to, each with one of its repositories. */

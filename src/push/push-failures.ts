@@ -19,7 +19,7 @@ import {
 } from '../content/failures.ts'
 import type { PlannedImage, PushPlan } from './plan.ts'
 import type { PlannedReferrer } from './referrers/plan.ts'
-import type { PushOptions } from './work.ts'
+import type { PushRun } from './work.ts'
 import { parseCosignTag } from '../oci/cosign.ts'
 
 /** What refers to images and does not get into the target, or would not be found there, and why. */
@@ -153,7 +153,7 @@ export class PushFailures {
 
   constructor(
     plan: PushPlan,
-    { onEvent, explain = async (error) => error }: Pick<PushOptions, 'onEvent' | 'explain'>,
+    { onEvent, explain = async (error) => error }: Pick<PushRun, 'onEvent' | 'explain'>,
   ) {
     this.#plan = plan
     this.#onEvent = onEvent

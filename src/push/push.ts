@@ -7,22 +7,23 @@ import type { OpenedBundle } from '../verify/opened-bundle.ts'
 import type { PathStyle } from './names.ts'
 import type { PlannedPush } from './planned-push.ts'
 import type { PushPlan } from './plan.ts'
-import type { PushOptions as EngineOptions } from './work.ts'
 import type { Receipt } from './receipt.ts'
 import type { PushRecord } from './record.ts'
-import { shared, withClient } from '../registry/with-client.ts'
+import { withClient } from '../registry/with-client.ts'
 import { checkFormats, imageSigning, type ImageSigningOptions } from './image-signatures/options.ts'
 import type { NetworkOptions } from '../registry/options.ts'
 import { Reporting, type ReportOptions } from '../verify/report/report.ts'
 import { type Run, running } from '../content/run.ts'
 import { type RecalledSequences, recallSequences, type SequenceOptions } from '../verify/sequences/recall.ts'
 import { tellClock } from '../verify/clock.ts'
+import type { PushRun, TargetOptions } from './work.ts'
 import { readTrust, type TrustOptions } from '../verify/trust.ts'
 import { readUpstreamCheck, type UpstreamCheckOptions } from '../upstream/options.ts'
 import { resolve } from 'node:path'
 import type { UploadState } from '../registry/blobs/uploads/state/state.ts'
 
-export interface PushOptions extends TrustOptions, NetworkOptions, ReportOptions, SequenceOptions {
+export interface PushOptions
+  extends TrustOptions, NetworkOptions, ReportOptions, SequenceOptions, TargetOptions {
   /** Keep the source's registry as a part of the path, leave it out, or make one part of all; `full` where left out. */
   path?: PathStyle | undefined
   /** `FROM=TO`: names that begin with FROM begin with TO in the target; the longest FROM wins. */
@@ -31,10 +32,6 @@ export interface PushOptions extends TrustOptions, NetworkOptions, ReportOptions
   include?: readonly string[] | undefined
   /** Patterns of images not to push. */
   exclude?: readonly string[] | undefined
-  /** Let tags move that point to another digest now. */
-  moveTags?: boolean | undefined
-  /** Read the target's blobs back and hash them before tags are set. */
-  verifyTarget?: boolean | undefined
   /** Create projects that are missing in a Harbor, so or so visible, before anything is sent. */
   createProjects?: 'private' | 'public' | undefined
   /**
@@ -112,9 +109,9 @@ export async function push(path: string, target: string, options: PushOptions): 
             (uploads) =>
               executePush(opened, plan, made, {
                 ...engine,
-                ...(uploads ? { uploads } : {}),
-                moveTags: options.moveTags ?? false,
-                verifyTarget: options.verifyTarget ?? false,
+                uploads,
+                moveTags: options.moveTags,
+                verifyTarget: options.verifyTarget,
                 beforeTags: () => memory.record(rememberedTarget(reached), run.signal),
               }),
           )
@@ -173,7 +170,7 @@ async function planned<T>(
   target: string,
   options: PushOptions & { isPlan?: boolean },
   run: Run & { reporting?: Reporting },
-  work: (plan: Plan, engine: EngineOptions) => Promise<T>,
+  work: (plan: Plan, engine: PushRun) => Promise<T>,
 ): Promise<T> {
   const { nameImages, parseNameMap, parseTarget } = await import('./names.ts')
   const parsed = parseTarget(target)
@@ -207,7 +204,7 @@ async function planned<T>(
     }
     await options.onOpened?.(opened)
     return await withClient(options, run, async (client) => {
-      const engine = { ...shared(options, run), client, ...(signing ? { signImages: signing } : {}) }
+      const engine = { ...run, concurrency: options.concurrency, client, signImages: signing }
       const naming = { target: parsed, path: options.path ?? 'full', maps }
       const repositories = (): string[] =>
         [
@@ -237,9 +234,9 @@ async function planned<T>(
           ...engine,
           ...naming,
           select,
-          moveTags: options.moveTags ?? false,
+          moveTags: options.moveTags,
           createProjects: options.createProjects,
-          sparseIndex: options.sparseIndex ?? false,
+          sparseIndex: options.sparseIndex,
           referrers: options.referrers,
           explain: (error) => explain(error, { projects: [] }),
         })
@@ -278,7 +275,7 @@ async function remembering<T>(
   directory: string | false | undefined,
   { bundleDigest }: OpenedBundle,
   origin: string,
-  { onEvent }: EngineOptions,
+  { onEvent }: PushRun,
   work: (uploads: UploadState | undefined) => Promise<T>,
 ): Promise<T> {
   const { defaultStateFolder } = await import('../registry/blobs/uploads/state/folder.ts')

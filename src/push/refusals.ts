@@ -18,8 +18,8 @@ export interface RefusedPush {
   path: PathStyle
   /** Projects that this push has planned to create. */
   plannedProjects: readonly string[]
-  concurrency?: number
-  signal?: AbortSignal
+  concurrency?: number | undefined
+  signal?: AbortSignal | undefined
 }
 
 /**

@@ -25,9 +25,9 @@ export interface PlannedIndex {
 }
 
 interface Options {
-  concurrency?: number
-  signal?: AbortSignal
-  onEvent?: OnEvent
+  concurrency?: number | undefined
+  signal?: AbortSignal | undefined
+  onEvent?: OnEvent | undefined
   /** Has to be done when an index is there by its digest, before it is tagged. */
   beforeTag?: ((index: PlannedIndex, signal: AbortSignal) => Promise<void>) | undefined
 }

@@ -61,7 +61,7 @@ export function pressureOf({
   timeout,
   maxRate,
 }: Pick<NetworkOptions, 'concurrency' | 'retries' | 'timeout' | 'maxRate'>): {
-  concurrency?: number
+  concurrency?: number | undefined
   retry?: { attempts: number }
   timeoutMs?: number
   maxRate?: number

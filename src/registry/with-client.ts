@@ -3,14 +3,6 @@ import type { AccessOptions } from './mirrors/access.ts'
 import { pressureOf, type NetworkOptions } from './options.ts'
 import type { Run } from '../content/run.ts'
 
-/** What the engines below take of it: an option that is left out is not there at all. */
-export function shared(
-  { concurrency }: NetworkOptions,
-  { signal, onEvent }: Run,
-): Run & { concurrency?: number } {
-  return { signal, onEvent, ...(concurrency === undefined ? {} : { concurrency }) }
-}
-
 /**
  * Works with a client, and closes it however that ends. The HTTP stack is loaded only now: much goes wrong before it
  * is needed.

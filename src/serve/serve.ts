@@ -1,32 +1,12 @@
-import type { RequestLogEntry } from './registry/request.ts'
-import type { ListenAddress } from './address.ts'
-import type { ServedImage } from './names.ts'
-import type { ServedBundles } from './start.ts'
+import type { ListenOptions, ServedBundles } from './start.ts'
 import { running, type RunOptions } from '../content/run.ts'
 import { tellClock } from '../verify/clock.ts'
 import { readTrust, type TrustOptions } from '../verify/trust.ts'
 
 /** How to serve, and what to trust. */
-export interface ServeOptions extends TrustOptions, Omit<RunOptions, 'signal'> {
-  /** Calls the preparation off; once it listens, ends it as {@link ServedBundles.stop} does. */
+export interface ServeOptions extends TrustOptions, ListenOptions, Omit<RunOptions, 'signal'> {
+  /** Aborts the preparation; once it listens, ends it as {@link ServedBundles.stop} does. */
   signal?: AbortSignal | undefined
-  /** 127.0.0.1:5000 where left out; port 0 is any free one. */
-  listen?: ListenAddress | undefined
-  /** PEM. Without it, plain HTTP. */
-  tls?: { key: Buffer; cert: Buffer } | undefined
-  /** Speak plain HTTP where other machines can listen in, too. */
-  allowPlainHttp?: boolean | undefined
-  /**
-   * `HOST` or `HOST:PORT` by which clients reach it, where that is neither the address that it listens on nor in its
-   * certificate: requests that name another host are refused.
-   */
-  advertise?: string | undefined
-  /** Everything is known, nothing hashed: the last moment to refuse cheaply, by throwing. */
-  onNamed?: ((images: readonly ServedImage[]) => void | Promise<void>) | undefined
-  /** Called once for each request, when it is over. Must not throw: nobody is there to catch it. */
-  onRequest?: ((entry: RequestLogEntry) => void) | undefined
-  /** A TLS handshake that came to nothing. Must not throw. */
-  onHandshakeFault?: ((remote: string | undefined, message: string) => void) | undefined
 }
 
 /**
@@ -41,18 +21,7 @@ export async function serve(paths: readonly string[], options: ServeOptions): Pr
   return running(options, async (run) => {
     const trust = await readTrust(options)
     const { serveBundles } = await import('./start.ts')
-    const { listen, tls, allowPlainHttp, advertise, onNamed, onRequest, onHandshakeFault } = options
-    const served = await serveBundles(paths, {
-      ...run,
-      trust,
-      ...(listen ? { listen } : {}),
-      ...(tls ? { tls } : {}),
-      ...(allowPlainHttp === undefined ? {} : { allowPlainHttp }),
-      ...(advertise === undefined ? {} : { advertise }),
-      ...(onNamed ? { onNamed: async (images) => onNamed(images) } : {}),
-      ...(onRequest ? { onRequest } : {}),
-      ...(onHandshakeFault ? { onHandshakeFault } : {}),
-    })
+    const served = await serveBundles(paths, { ...options, ...run, trust })
     for (const opened of served.bundles) tellClock(opened, run.onEvent)
     if (run.signal.aborted) await served.stop(0)
     run.signal.throwIfAborted()

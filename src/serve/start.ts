@@ -6,32 +6,38 @@ import type { Trust } from '../verify/authenticate.ts'
 import { openBundle } from '../verify/open.ts'
 import type { OpenedBundle, VerifiedBundle } from '../verify/opened-bundle.ts'
 import { verificationError } from '../verify/content.ts'
-import type { OnEvent } from '../content/events.ts'
+import type { Run } from '../content/run.ts'
 import { ownNames, requireSafe, type ListenAddress } from './address.ts'
 import { ambiguousNames, BundleStore } from './bundle-store.ts'
 import { nameServedImages, type ServedImage } from './names.ts'
 import { sourceRepositories, type FindBlob, type SourceRepository } from './repositories.ts'
 import { ServedFile } from './served-file.ts'
 
-export interface ServeOptions {
-  trust: Trust
+/** How bundles are served. */
+export interface ListenOptions {
   /** 127.0.0.1:5000 where left out; port 0 is any free one. */
-  listen?: ListenAddress
+  listen?: ListenAddress | undefined
   /** PEM. Without it, plain HTTP. */
-  tls?: { key: Buffer; cert: Buffer }
+  tls?: { key: Buffer; cert: Buffer } | undefined
   /** Speak plain HTTP where other machines can listen in, too. */
-  allowPlainHttp?: boolean
-  /** `HOST` or `HOST:PORT` by which clients reach it, where that is not the address that it listens on. */
-  advertise?: string
+  allowPlainHttp?: boolean | undefined
+  /**
+   * `HOST` or `HOST:PORT` by which clients reach it, where that is neither the address that it listens on nor in its
+   * certificate: requests that name another host are refused.
+   */
+  advertise?: string | undefined
+  /** Everything is known, nothing hashed: the last moment to refuse cheaply, by throwing. */
+  onNamed?: ((images: readonly ServedImage[]) => void | Promise<void>) | undefined
+  /** Called once for each request, when it is over. Must not throw: nobody is there to catch it. */
+  onRequest?: ((entry: RequestLogEntry) => void) | undefined
+  /** A TLS handshake failed. Must not throw. */
+  onHandshakeFault?: ((remote: string | undefined, message: string) => void) | undefined
+}
+
+/** What {@link serveBundles} needs besides. The signal aborts the preparation; {@link ServedBundles.stop} ends the server. */
+interface ServeRun extends ListenOptions, Partial<Run> {
+  trust: Trust
   limits?: Partial<ConnectionLimits>
-  /** Calls the preparation off. Once it listens, {@link ServedBundles.stop} ends it. */
-  signal?: AbortSignal
-  onEvent?: OnEvent
-  /** Everything is known, nothing hashed: the last moment to refuse cheaply. */
-  onNamed?: (images: readonly ServedImage[]) => Promise<void>
-  /** Called once for each request, when it is over. */
-  onRequest?: (entry: RequestLogEntry) => void
-  onHandshakeFault?: (remote: string | undefined, message: string) => void
 }
 
 /** Bundles that are being served. */
@@ -72,7 +78,7 @@ const LIMITS: ConnectionLimits = {
  *
  * @throws AirgapError `USAGE`, `VERIFICATION_FAILED`, `NAME_CONFLICT`, `TLS`, `NETWORK`, `FILE`; the signal's reason.
  */
-export async function serveBundles(paths: readonly string[], options: ServeOptions): Promise<ServedBundles> {
+export async function serveBundles(paths: readonly string[], options: ServeRun): Promise<ServedBundles> {
   const listen = options.listen ?? { host: '127.0.0.1', port: 5000 }
   requireSafe(listen, { isTls: options.tls !== undefined, isPlainAllowed: options.allowPlainHttp ?? false })
   const bundles: OpenedBundle[] = []
@@ -100,9 +106,9 @@ export async function serveBundles(paths: readonly string[], options: ServeOptio
       isOwnName: ownNames(listen, options.advertise, options.tls && certificateIn(options.tls)),
       ignoreAccept: true,
       limits: { ...LIMITS, ...options.limits },
-      ...(options.tls ? { tls: options.tls } : {}),
-      ...(options.onRequest ? { onRequest: options.onRequest } : {}),
-      ...(options.onHandshakeFault ? { onHandshakeFault: options.onHandshakeFault } : {}),
+      tls: options.tls,
+      onRequest: options.onRequest,
+      onHandshakeFault: options.onHandshakeFault,
     })
     return served(server, { bundles: verified, images, sources, store, closeFiles })
   } catch (error) {
@@ -121,7 +127,7 @@ function certificateIn({ cert }: { cert: Buffer }): X509Certificate | undefined 
 }
 
 /** Every blob of every bundle. */
-async function checkContent(bundles: readonly OpenedBundle[], options: ServeOptions): Promise<ServedFile[]> {
+async function checkContent(bundles: readonly OpenedBundle[], options: ServeRun): Promise<ServedFile[]> {
   const files: ServedFile[] = []
   for (const opened of bundles) {
     files.push(await ServedFile.check(opened, options))

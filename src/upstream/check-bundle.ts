@@ -34,7 +34,7 @@ export interface UpstreamCheck {
 export async function checkUpstream(
   opened: OpenedBundle,
   check: UpstreamCheck,
-  { signal, onEvent }: { signal?: AbortSignal; onEvent?: OnEvent } = {},
+  { signal, onEvent }: { signal?: AbortSignal | undefined; onEvent?: OnEvent | undefined } = {},
 ): Promise<UpstreamVerdict[]> {
   onEvent?.({ type: 'phase', phase: 'upstream', items: opened.images.length, bytes: 0 })
   const verdicts: UpstreamVerdict[] = []

@@ -8,7 +8,6 @@ import type { DocumentCache } from '../pack/sources.ts'
 import type { UpstreamCheck } from './check-bundle.ts'
 import type { Root } from '../trust/identity/trusted-root.ts'
 import type { UpstreamPolicy } from '../trust/upstream/rule.ts'
-import { shared } from '../registry/with-client.ts'
 import type { PackOptions } from '../pack/pack.ts'
 import type { PackWork } from '../pack/pack-work.ts'
 import type { Run } from '../content/run.ts'
@@ -121,7 +120,8 @@ export async function withUpstream(
   const verified = await verifyLock(
     { ...lock, images: bare },
     {
-      ...shared(options, run),
+      ...run,
+      concurrency: options.concurrency,
       ...upstream,
       client,
       mirrors: work.known.mirrors,

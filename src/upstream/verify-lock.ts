@@ -30,9 +30,9 @@ export interface VerifyLockOptions {
   isListed: (image: ImageEntry) => boolean
   /** It is no error of its own when none of the images can be verified. */
   mayAllFail: boolean
-  concurrency?: number
-  signal?: AbortSignal
-  onEvent?: OnEvent
+  concurrency?: number | undefined
+  signal?: AbortSignal | undefined
+  onEvent?: OnEvent | undefined
 }
 
 /**

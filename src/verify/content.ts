@@ -14,8 +14,8 @@ import type { Hints } from '../hints.ts'
 
 /** How to check a bundle's content; `VerifyOptions` are what a caller of the library gives. */
 export interface CheckOptions {
-  signal?: AbortSignal
-  onEvent?: OnEvent
+  signal?: AbortSignal | undefined
+  onEvent?: OnEvent | undefined
   /** Hashing threads; default one a core. */
   threads?: number
   /**

@@ -8,7 +8,7 @@ import { openBundle } from '../../src/verify/open.ts'
 import type { TransferEvent } from '../../src/content/events.ts'
 import { planPush, type PushPlan } from '../../src/push/plan.ts'
 import { executePush } from '../../src/push/execute.ts'
-import type { PushOptions } from '../../src/push/work.ts'
+import type { PushRun } from '../../src/push/work.ts'
 import type { Receipt } from '../../src/push/receipt.ts'
 import { PushRecord } from '../../src/push/record.ts'
 import { packBundle } from '../support/build-bundle.ts'
@@ -32,7 +32,7 @@ export async function pushTo(
     attempts?: number
     planned?: (plan: PushPlan) => void | Promise<void>
     onEvent?: (event: TransferEvent) => void
-    uploads?: PushOptions['uploads']
+    uploads?: PushRun['uploads']
   } = {},
 ): Promise<Receipt> {
   const client = new RegistryClient({

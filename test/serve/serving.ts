@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 import type { RequestLogEntry } from '../../src/serve/registry/request.ts'
-import { serveBundles, type ServedBundles, type ServeOptions } from '../../src/serve/start.ts'
+import { serveBundles, type ServedBundles } from '../../src/serve/start.ts'
 import { bundleOf, draftOf, temporaryFolder, type DraftImage } from '../support/build-bundle.ts'
 import { TRUST } from '../verify/check-bundle.ts'
 
@@ -30,7 +30,10 @@ export async function writeBundles(...bundles: DraftImage[][]): Promise<string[]
 }
 
 /** Serves files on a free port until the test is over. */
-export async function serveFiles(files: string[], options: Partial<ServeOptions> = {}): Promise<Serving> {
+export async function serveFiles(
+  files: string[],
+  options: Partial<Parameters<typeof serveBundles>[1]> = {},
+): Promise<Serving> {
   const log: RequestLogEntry[] = []
   const served = await serveBundles(files, {
     trust: TRUST,

@@ -5,7 +5,7 @@ import { shortHex, type Digest } from '../../oci/digest.ts'
 import type { Begun } from '../../registry/blobs/download.ts'
 import { inParallel } from '../../content/parallel.ts'
 import type { Journal } from './journal.ts'
-import type { PackOptions, PackPlan } from '../plan.ts'
+import type { FetchRun, PackPlan } from '../plan.ts'
 import type { PackTarget } from '../to-file.ts'
 import { wantedBlobs, type TakenUp, type WantedBlob } from '../wanted.ts'
 
@@ -33,7 +33,7 @@ export type FindBeginning = (digest: Digest) => Omit<Beginning, 'wanted'> | unde
 export async function takeUp(
   pack: PackPlan,
   { output, journal, findBeginning }: PackTarget,
-  options: PackOptions,
+  options: FetchRun,
 ): Promise<TakenUp> {
   const { onEvent, signal } = options
   const { whole, beginnings } = whatIsThere(pack, output, journal, findBeginning)
@@ -113,7 +113,7 @@ function whatIsThere(
 async function hashBeginning(
   { wanted: { entry }, position, file, offset }: Beginning,
   output: OutputFile,
-  { client, signal, progress }: PackOptions & { progress: (bytes: number) => void },
+  { client, signal, progress }: FetchRun & { progress: (bytes: number) => void },
 ): Promise<Begun> {
   const { blocks, threads } = client.shared
   const hash = threads.open(entry.size)

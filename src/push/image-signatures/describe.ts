@@ -7,8 +7,8 @@ import { signatureFields, signaturesOf, signingFields } from './record.ts'
 import { presentSignatures } from './sign.ts'
 
 interface DescribeOptions {
-  concurrency?: number
-  signal?: AbortSignal
+  concurrency?: number | undefined
+  signal?: AbortSignal | undefined
 }
 
 /** What will be signed, image by image, in the terms of the receipt. */

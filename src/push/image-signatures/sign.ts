@@ -18,7 +18,11 @@ import { addBundleSignature, findBundleSignature } from './sigstore-bundle.ts'
 export async function signImages(
   plan: PushPlan,
   signing: ImageSigning,
-  options: { concurrency?: number; signal?: AbortSignal; onEvent?: OnEvent },
+  options: {
+    concurrency?: number | undefined
+    signal?: AbortSignal | undefined
+    onEvent?: OnEvent | undefined
+  },
   record: SignatureRecord,
   failures: PushFailures,
 ): Promise<void> {

@@ -43,9 +43,9 @@ export interface PlannedReferrer {
 
 interface Options {
   referrers?: ReferrerChoice | undefined
-  sparseIndex?: boolean
-  concurrency?: number
-  signal?: AbortSignal
+  sparseIndex?: boolean | undefined
+  concurrency?: number | undefined
+  signal?: AbortSignal | undefined
 }
 
 /** What becomes of all that travels along with an image; what others refer to stands before them. */

@@ -11,9 +11,9 @@ import { documentOf, type PlannedReferrer } from './plan.ts'
 import type { Repository } from '../../registry/repository.ts'
 
 interface Options {
-  concurrency?: number
-  signal?: AbortSignal
-  onEvent?: OnEvent
+  concurrency?: number | undefined
+  signal?: AbortSignal | undefined
+  onEvent?: OnEvent | undefined
 }
 
 /**
@@ -64,9 +64,9 @@ function notFound({ name }: Repository, count: number, { message }: AirgapError)
 }
 
 interface Options {
-  concurrency?: number
-  signal?: AbortSignal
-  onEvent?: OnEvent
+  concurrency?: number | undefined
+  signal?: AbortSignal | undefined
+  onEvent?: OnEvent | undefined
 }
 
 interface Push {

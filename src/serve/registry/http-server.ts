@@ -32,9 +32,9 @@ const CIPHERS = [
 
 interface HttpServerOptions {
   /** PEM. */
-  tls?: { key: string | Buffer; cert: string | Buffer }
+  tls?: { key: string | Buffer; cert: string | Buffer } | undefined
   limits?: ConnectionLimits
-  onHandshakeFault?: (remote: string | undefined, message: string) => void
+  onHandshakeFault?: ((remote: string | undefined, message: string) => void) | undefined
 }
 
 /** @throws AirgapError `TLS` where key or certificate cannot be used, or do not belong together. */

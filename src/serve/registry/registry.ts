@@ -9,7 +9,7 @@ import type { ContentStore } from './store.ts'
 
 export interface ServerOptions {
   /** PEM. Without it the server speaks plain HTTP. */
-  tls?: { key: string | Buffer; cert: string | Buffer }
+  tls?: { key: string | Buffer; cert: string | Buffer } | undefined
   /** 127.0.0.1 and any free port where left out. */
   listen?: { host?: string; port?: number }
   /** Send a manifest as it is, whatever the Accept header says; without it, one that the header leaves out is a 404. */
@@ -23,9 +23,9 @@ export interface ServerOptions {
   /** Called with each request's log entry as it begins; the entry is filled in as the request goes on. */
   onArrival?: (entry: RequestLogEntry) => void
   /** Called once for each request, when it is over. */
-  onRequest?: (entry: RequestLogEntry) => void
+  onRequest?: ((entry: RequestLogEntry) => void) | undefined
   /** A TLS handshake failed, for instance because the client does not know our authority. A client that is gone has no address. */
-  onHandshakeFault?: (remote: string | undefined, message: string) => void
+  onHandshakeFault?: ((remote: string | undefined, message: string) => void) | undefined
 }
 
 export interface RunningServer {
