@@ -139,7 +139,7 @@ export async function tryEach<T, R>(
 }
 
 /**
- * Works on every image, as {@link tryEach} does. Each of several that fails is told of at once.
+ * Works on every image, as {@link tryEach} does. Of several that fail alike, the first is told of at once.
  *
  * @param faultOf makes of what was thrown the error that the user gets.
  * @param summary the message when all of several have failed, behind `20 of 20 images`.
@@ -161,8 +161,12 @@ export async function forEachImage<T, R>(
   work: (image: T) => Promise<R>,
 ): Promise<{ results: R[]; failed: ImageFailure[] }> {
   const { onEvent, mayAllFail = false, ...others } = options
+  const told = new Set<string>()
   const onFailed = (image: T, error: AirgapError): void => {
-    if (images.length > 1 || mayAllFail) tellFailure(onEvent, { source: words.nameOf(image), error })
+    const cause = likeness(error)
+    if ((images.length === 1 && !mayAllFail) || told.has(cause)) return
+    told.add(cause)
+    tellFailure(onEvent, { source: words.nameOf(image), error })
   }
   const { results, failed } = await tryEach(images, { ...others, onFailed }, async (image) => {
     try {

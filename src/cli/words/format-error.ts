@@ -16,11 +16,20 @@ export function formatError(error: AirgapError): string {
   const lines = [
     fit(`Error: ${escapeForeign(error.message)}`).replace('Error:', () => style(['red', 'bold'], 'Error:')),
   ]
-  for (const problem of problemsOf(error).slice(0, MAX_PRINTED)) {
+  const printed = problemsOf(error).slice(0, MAX_PRINTED)
+  for (const [message, group] of Map.groupBy(printed, (problem) => problem.message)) {
     // A blob's digest alone: with its folder it would not fit into a line.
-    const entry = escapeLine(digestOfBlobName(problem.entry) ?? problem.entry)
-    const text = fit(`${entry}: ${escapeLine(problem.message)}`, 4)
-    lines.push(`  - ${text.startsWith(entry) ? style('bold', entry) + text.slice(entry.length) : text}`)
+    const entries = group.map(({ entry }) => escapeLine(digestOfBlobName(entry) ?? entry))
+    const [entry = ''] = entries
+    if (entries.length === 1) {
+      const text = fit(`${entry}: ${escapeLine(message)}`, 4)
+      lines.push(`  - ${text.startsWith(entry) ? style('bold', entry) + text.slice(entry.length) : text}`)
+    } else {
+      lines.push(
+        `  - ${fit(`${escapeLine(message)}:`, 4)}`,
+        ...entries.map((one) => `      ${style('bold', one)}`),
+      )
+    }
   }
   const left = error.problems.length - MAX_PRINTED
   if (left > 0) lines.push(`  … and ${left} more; --json lists all`)

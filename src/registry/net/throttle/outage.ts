@@ -1,6 +1,6 @@
 import { AirgapError, type ErrorCode } from '../../../errors.ts'
 import type { Hint } from '../../../hints.ts'
-import type { Context } from '../../notices.ts'
+import { during, type Context } from '../../notices.ts'
 import { formatSpan, formatTime } from '../../../bytes.ts'
 
 /** A host that was given up is asked again after this time, later up to the other. */
@@ -22,7 +22,6 @@ export interface Trouble {
 /** The time in which a host is not asked, but for one request now and then that finds out whether it is back. */
 export class Outage {
   readonly trouble: Trouble
-  readonly #since: number
   /** When the host's own limit ends, where it said so. */
   readonly #ends: number | undefined
   #nextTry: number
@@ -34,7 +33,6 @@ export class Outage {
   /** @param after the number of the last request that went before. */
   constructor(trouble: Trouble, after: number, now: number, ends: number | undefined) {
     this.trouble = trouble
-    this.#since = now
     this.#ends = ends
     this.#nextTry = Math.max(ends ?? 0, now + FIRST_PAUSE_MS)
     this.#after = after
@@ -74,10 +72,10 @@ export class Outage {
   }
 
   /** For a request that is not sent. */
-  refusal({ operation }: Context, now: number, patienceMs: number | undefined): AirgapError {
+  refusal(context: Context, now: number, patienceMs: number | undefined): AirgapError {
     const { code, reason, hint } = this.trouble
-    return new AirgapError(code, `${reason}; it was given up at ${formatTime(this.#since, now)}`, {
-      doing: operation,
+    return new AirgapError(code, reason, {
+      ...during(context),
       hint: [this.limitText(now, patienceMs) ?? [], hint ?? []].flat(),
     })
   }

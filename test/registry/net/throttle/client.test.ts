@@ -53,9 +53,7 @@ test('the only source tells why it is not asked any more', async () => {
   await failureOf(repository.fetchManifest('1'), 'NETWORK')
   const abort = new AbortController()
   const first = failureOf(repository.fetchManifest('2', abort.signal), 'NETWORK')
-  expect((await first).message).toMatch(
-    /nothing listens there \(connection refused, ECONNREFUSED\); it was given up at \d\d:/,
-  )
+  expect((await first).message).toMatch(/nothing listens there \(connection refused, ECONNREFUSED\)$/)
 })
 
 test('a token service that is busy is held by itself, for all who want a token', async () => {

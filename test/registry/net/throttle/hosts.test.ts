@@ -197,9 +197,7 @@ test('a limit beyond all patience ends the waiting at once, with the time by the
   )
   // What comes later is not sent at all, and is told the same.
   const later = (await outcome(get())) as AirgapError
-  expect(later.message).toContain(
-    'cannot get 3: r.example is busy (429 Too Many Requests); it was given up at',
-  )
+  expect(later.message).toContain('cannot get 3: r.example is busy (429 Too Many Requests)')
   expect(hintOf(later)).toContain(`The limit ends at ${ends}`)
   expect(sent).toHaveLength(2)
   // When the limit has ended, it is asked again.
@@ -303,9 +301,7 @@ test('a host that is not there is found out once for all, and asked again a whil
   // Fails at once, and says why.
   for (let i = 0; i < 50; i++) {
     const error = (await outcome(get('mirror.example'))) as AirgapError
-    expect(error.message).toMatch(
-      /^cannot get \d+: mirror\.example: nothing listens there .*; it was given up at/,
-    )
+    expect(error.message).toMatch(/^cannot get \d+: mirror\.example: nothing listens there /)
   }
   expect(sent).toHaveLength(8)
   // A try now and then, at longer and longer intervals, one at a time.
@@ -363,9 +359,7 @@ test('a host that only breaks off is given up too, when nothing has come from it
   expect(told('unavailable')).toEqual([])
   const trial = outcome(get())
   const other = (await outcome(get())) as AirgapError
-  expect(other.message).toMatch(
-    /^cannot get 3: r\.example: the connection was reset \(\w+\); it was given up at/,
-  )
+  expect(other.message).toMatch(/^cannot get 3: r\.example: the connection was reset \(\w+\)$/)
   await trial
   expect(sent).toHaveLength(6)
   expect(told('unavailable')).toHaveLength(1)
