@@ -4,7 +4,7 @@ import type { OutputFile } from '../files/output-file.ts'
 import type { Digest } from '../oci/digest.ts'
 import { downloadBlob, type BlobSink } from '../registry/blobs/download.ts'
 import { blobProgress } from '../content/events.ts'
-import { likeness, tellFailure, tryEach, Unreachable } from '../content/failures.ts'
+import { likeness, tellFailure, tryEach } from '../content/failures.ts'
 import { imageByImage } from '../content/image-progress.ts'
 import { partOf, unfinished } from './resume/incomplete.ts'
 import type { Journal } from './resume/journal.ts'
@@ -59,11 +59,10 @@ export async function packToFile(
     ({ entry }) => entry.size,
     ({ blob }) => blob.images,
   )
-  const unreachable = new Unreachable()
   // Of several blobs that fail alike, one is told of; all are in the error.
   const told = new Set<string>()
   const onFailed = ({ blob }: WantedBlob, error: AirgapError): void => {
-    if (told.has(likeness(error)) || unreachable.isUntried(error)) return
+    if (told.has(likeness(error))) return
     told.add(likeness(error))
     const source = blob.sources.at(-1)?.name ?? 'its image'
     tellFailure(onEvent, { source, part: partOf(blob), error })
@@ -71,15 +70,12 @@ export async function packToFile(
   const { failed } = await tryEach(inOrder, { ...options, onFailed }, async ({ entry, blob }, signal) => {
     const begun = taken.begun.get(blob.descriptor.digest)
     using sink = new NotedSink({ entry, blob }, writer, journal, begun?.position ?? 0)
-    const registries = blob.sources.map(({ registry }) => registry)
-    await unreachable.ask(registries, () =>
-      downloadBlob(blob.sources, blob.descriptor, sink, {
-        client: options.client,
-        signal,
-        begun,
-        ...blobProgress(onEvent, begun?.position),
-      }),
-    )
+    await downloadBlob(blob.sources, blob.descriptor, sink, {
+      client: options.client,
+      signal,
+      begun,
+      ...blobProgress(onEvent, begun?.position),
+    })
     sink.finish()
     progress.done(blob, 'fetched')
   })

@@ -15,7 +15,6 @@ import {
   likeness,
   problemsOf,
   tellFailure,
-  Unreachable,
 } from '../content/failures.ts'
 import type { PlannedImage, PushPlan } from './plan.ts'
 import type { PlannedReferrer } from './referrers/plan.ts'
@@ -149,7 +148,6 @@ export class PushFailures {
   readonly #calls = new Map<string, AbortController>()
   readonly #explain: (error: AirgapError) => Promise<AirgapError>
   readonly #told = new Set<string>()
-  readonly #unreachable = new Unreachable()
 
   constructor(
     plan: PushPlan,
@@ -239,7 +237,7 @@ export class PushFailures {
     }
     const own = this.#signalFor(repository, signal)
     try {
-      await this.#unreachable.ask([repository.registry], () => work(own))
+      await work(own)
       return true
     } catch (error) {
       if (!signal.aborted && isHeldBack(error)) {
@@ -276,7 +274,7 @@ export class PushFailures {
     }
     const own = options.isRead ? signal : this.#signalFor(repository, signal)
     try {
-      await this.#unreachable.ask([repository.registry], () => work(own))
+      await work(own)
       return true
     } catch (error) {
       // What is called off because of another one has no fault of its own.
@@ -419,7 +417,7 @@ export class PushFailures {
 
   #tell(images: readonly PlannedImage[], part: string, error: AirgapError): void {
     const [first] = images
-    if (!first || this.#unreachable.isUntried(error)) return
+    if (!first) return
     // What is the same for all is said once now, and in full at the end.
     const cause = OF_THE_REGISTRY.has(error.code) ? error.code : (error.refusal?.kind ?? likeness(error))
     if (this.#told.has(cause)) return

@@ -5,7 +5,8 @@ import { readSaid } from './faults/quote.ts'
 import { isListed, isLoopbackHost, printableUrl } from './net/hosts.ts'
 import { contentTypeOf, discard, headerOf, readCapped, type HttpResponse } from './net/http.ts'
 import { parseRetryAfter } from './net/throttle/retry-after.ts'
-import { DEFAULT_RETRY, withRetry } from './net/retry.ts'
+import { DEFAULT_RETRY } from './net/throttle/host.ts'
+import { withRetry } from './net/retry.ts'
 import type { Transport } from './net/transport.ts'
 import type { AskService, ServiceRequest } from '../trust/keyless/service.ts'
 import { pressureOf, type NetworkOptions } from './options.ts'
@@ -167,11 +168,11 @@ async function statusFault(response: HttpResponse, request: ServiceRequest): Pro
     status === 401 ? 'UNAUTHORIZED' : status === 403 ? 'DENIED' : 'REGISTRY',
   )
   const mayPass = status === 408 || status === 425 || status === 429 || status >= 500
-  if (!mayPass) return response.blame(error)
+  if (!mayPass) return response.withOrigin(error)
   const retryAfterMs = parseRetryAfter(headerOf(response, 'retry-after'), {
     date: headerOf(response, 'date'),
   })
-  return response.blame(error.with({ transience: { retryAfterMs } }))
+  return response.withOrigin(error.with({ transience: { retryAfterMs } }))
 }
 
 async function beginningOf({ chunks, secrets }: HttpResponse): Promise<Buffer> {

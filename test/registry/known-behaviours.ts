@@ -13,7 +13,7 @@ import {
 } from '../../fixtures/images/index.ts'
 import { AirgapError, pack, push, verify, type ErrorCode, type PackOptions } from '../../src/index.ts'
 import { hintOf } from '../../src/cli/words/hints.ts'
-import { DEFAULT_RETRY } from '../../src/registry/net/retry.ts'
+import { DEFAULT_RETRY } from '../../src/registry/net/throttle/host.ts'
 import type { Quirk } from '../support/registry/quirks.ts'
 import {
   startRegistry,

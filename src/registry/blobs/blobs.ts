@@ -21,7 +21,7 @@ export interface BlobStream {
   encoding: string | undefined
   body: AsyncIterable<Uint8Array>
   /** Says of an error made of its end where it came from. */
-  blame: (error: AirgapError) => AirgapError
+  withOrigin: (error: AirgapError) => AirgapError
   /** Gives it up. */
   cancel(): void
 }
@@ -133,7 +133,7 @@ function whole(response: HttpResponse): BlobStream {
 }
 
 function streamOf(response: HttpResponse, start: number, total: number | undefined): BlobStream {
-  const { body, chunks, blame } = response
+  const { body, chunks, withOrigin } = response
   const encoding = contentEncodingOf(response)
-  return { start, total, encoding, body: chunks, blame, cancel: () => void body.destroy() }
+  return { start, total, encoding, body: chunks, withOrigin, cancel: () => void body.destroy() }
 }

@@ -192,7 +192,7 @@ class Download {
       if (this.#position === this.#descriptor.size && this.#options.signal?.aborted !== true) return
       const { stallTimeoutMs: stallMs } = this.#options.client.shared.transport
       const fault = transportError(error, origin.context, origin.host, this.#options.signal, { stallMs })
-      throw stream.blame(fault)
+      throw stream.withOrigin(fault)
     }
   }
 

@@ -38,7 +38,7 @@ export interface HttpResponse {
   /** The body's bytes, as fast as they may come. */
   chunks: AsyncIterable<Uint8Array>
   /** Notes of an error made of this answer which host it is from. Returns the error. */
-  blame: (error: AirgapError) => AirgapError
+  withOrigin: (error: AirgapError) => AirgapError
   /** Where the answer came from, after redirects. */
   url: URL
   requested: URL
@@ -123,7 +123,7 @@ export async function readCapped(
       chunks.push(chunk)
     }
   } catch (error) {
-    throw response.blame(
+    throw response.withOrigin(
       transportError(error, context, response.url.host, signal, { scheme: response.url.protocol }),
     )
   }
@@ -176,7 +176,7 @@ export async function failure(
     path: response.requested.pathname,
     auth: auth.kind,
   })
-  return response.blame(error.with({ answer }))
+  return response.withOrigin(error.with({ answer }))
 }
 
 // Bytes are taken as they come, whatever Content-Encoding says: web servers put it on layers that are gzip files

@@ -1,24 +1,8 @@
 import { AirgapError, messageOf, transienceOf, type Transience } from '../../errors.ts'
 import { during, type Context, type OnNotice } from '../notices.ts'
 import { sleep, SYSTEM_CLOCK, type Clock } from './throttle/clock.ts'
-import type { Mark } from './throttle/blame.ts'
-import type { Hosts } from './throttle/hosts.ts'
-
-export interface RetryPolicy {
-  /** How often a request is made at most, the first time included. */
-  attempts: number
-  baseDelayMs: number
-  maxDelayMs: number
-  /** How long a registry that asks to be left alone (Retry-After) is waited for, over all of its answers in a row. */
-  patienceMs: number
-}
-
-export const DEFAULT_RETRY: RetryPolicy = {
-  attempts: 5,
-  baseDelayMs: 500,
-  maxDelayMs: 30_000,
-  patienceMs: 300_000,
-}
+import type { RetryPolicy } from './throttle/host.ts'
+import type { Hosts, Mark } from './throttle/hosts.ts'
 
 /** Whether a peer that is there let us wait, see {@link Transience}. */
 export function isStall(error: unknown): boolean {
@@ -48,7 +32,6 @@ export interface RetryOptions {
 export async function withRetry<T>(options: RetryOptions, run: (attempt: number) => Promise<T>): Promise<T> {
   const { policy, context, signal, hosts } = options
   const { registry, operation } = context
-  const blames = hosts?.blames
   const clock = options.clock ?? hosts?.clock ?? SYSTEM_CLOCK
   let row: FailuresInRow | undefined
   for (let attempt = 1; ; attempt++) {
@@ -57,20 +40,20 @@ export async function withRetry<T>(options: RetryOptions, run: (attempt: number)
       return await run(attempt)
     } catch (error) {
       throwIfAborted(signal, context)
-      const ruling = blames?.ruling(error)
+      const ruling = hosts?.ruling(error)
       if (ruling?.kind === 'give-up') throw ruling.error
       const transience = transienceOf(error)
       if (transience === undefined || !(error instanceof AirgapError)) throw error
       if (options.isFinal?.(error)) throw error
       const isNew = row === undefined || options.progressed?.() === true
-      if (isNew || row === undefined) row = { count: 0, since: clock.now(), first: blames?.mark(error) }
+      if (isNew || row === undefined) row = { count: 0, since: clock.now(), first: hosts?.mark(error) }
       row.count++
       if (ruling?.kind === 'again') {
         if (!isUnlucky(error, row, options, clock)) continue
-        throw blames?.exhausted(error, undefined) ?? error
+        throw hosts?.exhausted(error, undefined) ?? error
       }
       if (row.count >= Math.min(policy.attempts, transience.attempts ?? policy.attempts)) {
-        throw blames?.exhausted(error, row.first) ?? error
+        throw hosts?.exhausted(error, row.first) ?? error
       }
       const delayMs = delayAfter(row.count, transience, policy, () => clock.random())
       options.onNotice({ type: 'retry', registry, operation, attempt, reason: messageOf(error), delayMs })

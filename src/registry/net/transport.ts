@@ -108,11 +108,21 @@ export class Transport {
     const withinMs = this.stallTimeoutMs
     const hasBody = method !== 'HEAD'
     const to = { host: url.host, context, counts: !isAside, hasBody, withinMs, leastRate, signal }
-    const { response, chunks, blame } = await this.#hosts.send(to, () =>
+    const { response, chunks, withOrigin } = await this.#hosts.send(to, () =>
       this.#once(request, url, authorization, secrets),
     )
     const { statusCode, headers, body } = response
-    return { method, status: statusCode, headers, body, chunks, blame, url, requested: request.url, secrets }
+    return {
+      method,
+      status: statusCode,
+      headers,
+      body,
+      chunks,
+      withOrigin,
+      url,
+      requested: request.url,
+      secrets,
+    }
   }
 
   async #once(

@@ -2,7 +2,8 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { AirgapError } from '../../../src/errors.ts'
 import type { RegistryNotice } from '../../../src/registry/notices.ts'
-import { DEFAULT_RETRY, delayAfter, withRetry } from '../../../src/registry/net/retry.ts'
+import { DEFAULT_RETRY } from '../../../src/registry/net/throttle/host.ts'
+import { delayAfter, withRetry } from '../../../src/registry/net/retry.ts'
 import { failureOf } from '../../support/client.ts'
 
 const context = { registry: 'r.example', operation: 'do it' }

@@ -1,6 +1,5 @@
 import type { AirgapError } from '../../../errors.ts'
 import type { Context, OnNotice } from '../../notices.ts'
-import type { RetryPolicy } from '../retry.ts'
 import type { Clock } from './clock.ts'
 import { Outage, type Trouble } from './outage.ts'
 import { WaitingLine } from './waiting-line.ts'
@@ -64,6 +63,28 @@ class TransferWindow {
   }
 }
 
+/** How often and how long is tried. */
+export interface RetryPolicy {
+  /** How often a request is made at most, the first time included. */
+  attempts: number
+  baseDelayMs: number
+  maxDelayMs: number
+  /** How long a registry that asks to be left alone (Retry-After) is waited for, over all of its answers in a row. */
+  patienceMs: number
+}
+
+export const DEFAULT_RETRY: RetryPolicy = {
+  attempts: 5,
+  baseDelayMs: 500,
+  maxDelayMs: 30_000,
+  patienceMs: 300_000,
+}
+
+/** A host is given up when so many requests in a row have used up all their attempts, … */
+const FAILED_IN_A_ROW = 10
+/** … over so long a time, in milliseconds: a short break is no reason. */
+const FAILED_FOR_MS = 30_000
+
 /** After a hold one request goes first. Where nothing comes of it for so long, the next one goes too. Milliseconds. */
 const STAGGER_MS = 2000
 /** Shorter waits are told once. */
@@ -110,6 +131,8 @@ export class Host {
   #active = 0
   #hold: Hold | undefined
   #outage: Outage | undefined
+  /** Requests that used up their attempts, with no sign of life since the first of them. */
+  #failed = { count: 0, since: 0, signsOfLife: -1 }
   /** The pass that the last change of the window was for. */
   #shrunkAt = 0
   #hasToldShortHold = false
@@ -239,6 +262,21 @@ export class Host {
     const outage = new Outage(trouble, this.#passes, this.#now, ends)
     this.#outage = outage
     this.#line.fail(({ context }) => this.#refusal(outage, context))
+  }
+
+  /**
+   * A request has used up its attempts. The host is given up where nothing has come from it since `first`, or where this
+   * has happened to many in a row.
+   * @param first where the host stood when the request failed first; undefined for a fault that may be of one path alone.
+   * @returns whether the host is given up.
+   */
+  exhausted(trouble: Trouble, first: number | undefined): boolean {
+    const { signsOfLife } = this
+    if (this.#failed.signsOfLife !== signsOfLife) this.#failed = { count: 0, since: this.#now, signsOfLife }
+    this.#failed.count++
+    const isLasting = this.#failed.count >= FAILED_IN_A_ROW && this.#now - this.#failed.since >= FAILED_FOR_MS
+    if (first === signsOfLife || isLasting) this.giveUp(trouble)
+    return this.isGivenUp
   }
 
   get isGivenUp(): boolean {

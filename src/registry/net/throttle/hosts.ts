@@ -1,15 +1,27 @@
 import { STATUS_CODES, type IncomingHttpHeaders } from 'node:http'
-import { AirgapError, transienceOf } from '../../../errors.ts'
+import { AirgapError, transienceOf, type Origin } from '../../../errors.ts'
 import { authorityOf } from '../hosts.ts'
 import type { Context, OnNotice } from '../../notices.ts'
-import { DEFAULT_RETRY, type RetryPolicy } from '../retry.ts'
-import { Blames, BUSY, GATEWAY, troubleOf } from './blame.ts'
 import { SYSTEM_CLOCK, type Clock } from './clock.ts'
-import { Host, type Pass } from './host.ts'
+import { DEFAULT_RETRY, Host, type Pass, type RetryPolicy } from './host.ts'
+import type { Trouble } from './outage.ts'
 import { Quotas } from './quota.ts'
 import { RateLimit } from './rate-limit.ts'
 import { parseRetryAfter } from './retry-after.ts'
 import { notTooSlow, type SlowBody } from './slowness.ts'
+
+/** The answers of a host that is too busy, and those of a proxy whose registry does not answer. */
+const BUSY: ReadonlySet<number> = new Set([429, 503])
+const GATEWAY: ReadonlySet<number> = new Set([502, 504])
+
+/** What is to be done about an error. */
+type Ruling = { kind: 'again' } | { kind: 'give-up'; error: AirgapError } | undefined
+
+/** Where a host stood at some time. */
+export interface Mark {
+  host: Host
+  signsOfLife: number
+}
 
 /** Transfers at a time unless the caller says otherwise. */
 const DEFAULT_TRANSFERS = 6
@@ -59,7 +71,6 @@ export class Hosts {
   readonly policy: RetryPolicy
   readonly clock: Clock
   readonly rate: RateLimit | undefined
-  readonly blames: Blames
   readonly #concurrency: number
   readonly #onNotice: OnNotice
   readonly #quotas: Quotas
@@ -72,27 +83,27 @@ export class Hosts {
     this.#concurrency = options.concurrency ?? DEFAULT_TRANSFERS
     this.#onNotice = options.onNotice ?? (() => {})
     this.#quotas = new Quotas(this.#onNotice)
-    this.blames = new Blames(
-      (name) => this.#hosts.get(name),
-      (registry) => this.#quotas.advice(registry),
-    )
     if (options.maxRate !== undefined) this.rate = new RateLimit(options.maxRate, this.clock)
   }
 
   /**
    * Sends a request when its host is to be asked, and watches what becomes of it, its body's end included.
    *
-   * @returns the answer; its bytes as fast as they may come; and what says of an error made of it where it came from.
+   * @returns the answer; its bytes as fast as they may come; and what makes an error of it tell where it came from.
    * @throws AirgapError what `request` throws, the reason why the host is given up, the signal's reason.
    */
   async send<R extends Answered>(
     to: Destination,
     request: () => Promise<R>,
-  ): Promise<{ response: R; chunks: AsyncIterable<Uint8Array>; blame: (error: AirgapError) => AirgapError }> {
+  ): Promise<{
+    response: R
+    chunks: AsyncIterable<Uint8Array>
+    withOrigin: (error: AirgapError) => AirgapError
+  }> {
     const { context } = to
     const label = labelOf(to.host, context)
     const host = this.#host(to.host, label)
-    const pass = await host.enter(context, label, to.counts, to.signal)
+    const pass = await this.#enter(to.host, host, to)
     let response: R
     try {
       response = await request()
@@ -109,8 +120,70 @@ export class Hosts {
     return {
       response,
       chunks: this.#chunks(body, host, to),
-      blame: (error) =>
+      withOrigin: (error) =>
         error.with({ origin: { host: to.host, registry, status, isOfHost: BUSY.has(status) } }),
+    }
+  }
+
+  /** Whether an error concerns all requests to its host, and what follows from it for the one that got it. */
+  ruling(error: unknown): Ruling {
+    const found = this.#originOf(error)
+    if (!found || !(error instanceof AirgapError)) return undefined
+    const { host, origin } = found
+    if (host.isGivenUp) return { kind: 'give-up', error: this.#explained(error, host, origin) }
+    return origin.isOfHost ? { kind: 'again' } : undefined
+  }
+
+  /** Where the host of an error stands now. */
+  mark(error: unknown): Mark | undefined {
+    const host = this.#originOf(error)?.host
+    return host && { host, signsOfLife: host.signsOfLife }
+  }
+
+  /**
+   * All attempts are used up. This is the one place that decides whether the host is given up for that.
+   * @param first where the host stood when the request failed first.
+   * @returns the error to throw.
+   */
+  exhausted(error: AirgapError, first: Mark | undefined): AirgapError {
+    const found = this.#originOf(error)
+    if (!found) return error
+    const { host, origin } = found
+    if (error.code === 'RATE_LIMITED') return this.#explained(error, host, origin)
+    const isGone = error.code === 'NETWORK' || GATEWAY.has(origin.status ?? 0)
+    const since = isGone && first?.host === host ? first.signsOfLife : undefined
+    const isGivenUp = host.exhausted(troubleOf(error), since)
+    // Others are told the same.
+    const told = isGivenUp ? error.with({ origin: { ...origin, isOfHost: true } }) : error
+    return this.#explained(told, host, origin)
+  }
+
+  #originOf(error: unknown): { host: Host; origin: Origin } | undefined {
+    const origin = error instanceof AirgapError ? error.origin : undefined
+    const host = origin && this.#hosts.get(origin.host)
+    return host && { host, origin }
+  }
+
+  /** The error with what the host's limit means. */
+  #explained(error: AirgapError, host: Host, { status, registry }: Origin): AirgapError {
+    if (status === undefined || !BUSY.has(status)) return error
+    const advice = status === 429 ? this.#quotas.advice(registry) : undefined
+    const hints = [host.limitText ?? [], advice ?? error.hints].flat()
+    return error.with({ hint: hints, cause: error })
+  }
+
+  /** Waits for leave to ask a host. @throws AirgapError with the host as its origin, where it is given up. */
+  async #enter(
+    name: string,
+    host: Host,
+    { context, counts, signal }: Pick<Destination, 'context' | 'counts' | 'signal'>,
+  ): Promise<Pass> {
+    try {
+      return await host.enter(context, labelOf(name, context), counts, signal)
+    } catch (error) {
+      if (!(error instanceof AirgapError) || error.code === 'INTERRUPTED') throw error
+      const { registry } = context
+      throw error.with({ origin: { host: name, registry, status: undefined, isOfHost: true } })
     }
   }
 
@@ -142,7 +215,7 @@ export class Hosts {
   ): Promise<T> {
     const label = labelOf(name, context)
     const host = this.#host(name, label)
-    const pass = await host.enter(context, label, false, signal)
+    const pass = await this.#enter(name, host, { context, counts: false, signal })
     try {
       const result = await work()
       host.through(pass)
@@ -206,7 +279,8 @@ export class Hosts {
     const leave = (isComplete: boolean): void => {
       if (isOver) return
       isOver = true
-      if (isComplete && !BUSY.has(status) && !GATEWAY.has(status)) host.complete(pass)
+      // A server's own fault is no sign that it works.
+      if (isComplete && status < 500 && !BUSY.has(status)) host.complete(pass)
       host.leave(pass)
     }
     body.on('error', (error) => {
@@ -242,4 +316,9 @@ export class Hosts {
 /** A host under the name that the user knows. */
 function labelOf(host: string, { registry }: Context): string {
   return authorityOf(registry) === host ? registry : host
+}
+
+/** What an error says of its host. */
+function troubleOf({ code, reason, hints }: AirgapError): Trouble {
+  return { code, reason, hint: hints }
 }

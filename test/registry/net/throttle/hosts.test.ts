@@ -1,13 +1,15 @@
 import { Readable } from 'node:stream'
 import pLimit from 'p-limit'
 import { expect, test } from 'vitest'
+import { likeness } from '../../../../src/content/failures.ts'
 import { AirgapError } from '../../../../src/errors.ts'
 import { statusError } from '../../../../src/registry/faults/status.ts'
 import { transportError } from '../../../../src/registry/faults/transport.ts'
 import type { RegistryNotice } from '../../../../src/registry/notices.ts'
 import { Hosts } from '../../../../src/registry/net/throttle/hosts.ts'
 import { formatTime } from '../../../../src/bytes.ts'
-import { DEFAULT_RETRY, withRetry, type RetryPolicy } from '../../../../src/registry/net/retry.ts'
+import { DEFAULT_RETRY, type RetryPolicy } from '../../../../src/registry/net/throttle/host.ts'
+import { withRetry } from '../../../../src/registry/net/retry.ts'
 import { FakeClock } from './fake-clock.ts'
 import { hintOf } from '../../../../src/cli/words/hints.ts'
 
@@ -45,7 +47,7 @@ function network(
     const id = ++ids
     const context = { registry: host, operation: `get ${id}` }
     return withRetry({ policy, context, onNotice, hosts, signal }, async () => {
-      const { response, chunks, blame } = await hosts.send(
+      const { response, chunks, withOrigin } = await hosts.send(
         { host, context, counts, hasBody: true, withinMs: 60_000, signal },
         async () => {
           const one = { at: clock.now() - began, host, id }
@@ -66,7 +68,7 @@ function network(
       }
       if (response.statusCode === 200) return 'ok'
       const { 'retry-after': retryAfter } = response.headers
-      throw blame(
+      throw withOrigin(
         statusError(
           {
             status: response.statusCode,
@@ -164,7 +166,7 @@ function slowFirst(whenAsked: (release: () => void) => void) {
   const context = { registry: 'r.example', operation: 'get' }
   const get = (): Promise<string> =>
     withRetry({ policy: hosts.policy, context, onNotice: () => {}, hosts }, async () => {
-      const { response, chunks, blame } = await hosts.send(
+      const { response, chunks, withOrigin } = await hosts.send(
         { host: 'r.example', context, counts: false, hasBody: true, withinMs: 60_000 },
         async () => {
           const number = sent.push(clock.now())
@@ -177,7 +179,7 @@ function slowFirst(whenAsked: (release: () => void) => void) {
       for await (const chunk of chunks) void chunk
       if (response.statusCode === 200) return 'ok'
       const failed = { status: 503, contentType: '', body: Buffer.alloc(0), auth: { kind: 'none' } } as const
-      throw blame(statusError(failed, context))
+      throw withOrigin(statusError(failed, context))
     })
   return { clock, sent, get }
 }
@@ -378,6 +380,39 @@ test('one request that always breaks does not give up a host that serves others'
   expect(((await bad) as AirgapError).code).toBe('NETWORK')
   expect(told('unavailable')).toEqual([])
   expect(told('retry')).toHaveLength(4)
+})
+
+test('a host whose every answer is a fault of its own is given up after a while, and told alike to all', async () => {
+  const { clock, get, sent, told } = network(() => ({ status: 500 }), { policy: { attempts: 2 } })
+  clock.dice = 0.9
+  const faults: AirgapError[] = []
+  for (let i = 0; i < 9; i++) {
+    const failed = outcome(get())
+    await clock.pass(10_000)
+    faults.push((await failed) as AirgapError)
+  }
+  expect(sent).toHaveLength(18)
+  const last = outcome(get())
+  await clock.pass(10_000)
+  const refused = (await outcome(get())) as AirgapError
+  expect(sent).toHaveLength(20)
+  expect(told('unavailable')).toHaveLength(1)
+  expect(new Set([await last, refused].map((error) => likeness(error as AirgapError))).size).toBe(1)
+  expect(refused).toMatchObject({ code: 'REGISTRY', reason: faults[0]?.reason })
+})
+
+test.each([
+  ['another answer in between', ({ id }: Sent): Answer => ({ status: id % 9 === 0 ? 404 : 500 }), 10_000],
+  ['a short break', (): Answer => ({ status: 500 }), 2000],
+])('%s is no reason to give up a host', async (_, answer, everyMs) => {
+  const { clock, get, told } = network(answer, { policy: { attempts: 2 } })
+  clock.dice = 0.9
+  for (let i = 0; i < 14; i++) {
+    const failed = outcome(get())
+    await clock.pass(everyMs)
+    await failed
+  }
+  expect(told('unavailable')).toEqual([])
 })
 
 test('hosts are held one by one', async () => {
