@@ -169,8 +169,12 @@ export function groupAlike(failures: readonly ImageFailure[]): ImageFailure[] {
   })
 }
 
-/** Tells of a failure when it happens: what it means for the whole is known only at the end. */
+/**
+ * Reports a failure when it happens, before the result of the run is known. A failure of a whole host is not repeated for
+ * its images: the notices about the host have said it.
+ */
 export function tellFailure(onEvent: OnEvent | undefined, { source, part, error }: ImageFailure): void {
+  if (error.origin?.isOfHost === true) return
   const name = part === undefined ? source : `${part} of ${source}`
   const { code, doing, subject } = error
   // What names nothing itself is said of the image.

@@ -22,12 +22,12 @@ import type { Actions } from './auth/scopes.ts'
 import { contentTypeOf, discard, failure } from './net/http.ts'
 import { Transport } from './net/transport.ts'
 import { addressesBehind } from './net/addresses.ts'
-import type { WayOptions } from './net/routes.ts'
+import type { RouteOptions } from './net/routes.ts'
 
 export type { RegistryNotice } from './notices.ts'
 
-/** How registries are reached ({@link WayOptions}), and who one is there. */
-export interface RegistryOptions extends Omit<WayOptions, 'onNotice'> {
+/** How registries are reached ({@link RouteOptions}), and who one is there. */
+export interface RegistryOptions extends Omit<RouteOptions, 'onNotice'> {
   /** `HOST` or `HOST:PORT` that is spoken to by TLS with any certificate if it speaks TLS, and else in plain HTTP. */
   insecure?: readonly string[] | undefined
   /** Credentials file in Docker's or Podman's form, asked before all other sources. */
@@ -251,7 +251,7 @@ export class RegistryClient {
   }
 }
 
-function wayOptions(options: RegistryOptions): WayOptions {
+function wayOptions(options: RegistryOptions): RouteOptions {
   const { caFile, insecureSkipTlsVerify, plainHttp, hostTls, certsFolders, proxies } = options
   return { caFile, insecureSkipTlsVerify, plainHttp, hostTls, certsFolders, proxies }
 }

@@ -34,17 +34,17 @@ export interface AuthRequest {
   context: Context
 }
 
-type Way = { kind: 'basic' } | { kind: 'bearer'; realm: string; service: string | undefined }
+type Method = { kind: 'basic' } | { kind: 'bearer'; realm: string; service: string | undefined }
 
 /** A token that is shared may turn out to hold less than was asked for; so often it is looked for anew. */
 const MOST_TURNS = 3
 
-/** Answers registries' challenges; remembers each registry's way in, and tokens by registry, scope and credentials. */
+/** Answers registries' challenges; remembers how each registry wants it, and tokens by registry, scope and credentials. */
 export class Authenticator {
   readonly #transport: Transport
   readonly #credentials: CredentialSource
   readonly #rules: RealmRules
-  readonly #ways = new Map<string, Way>()
+  readonly #methods = new Map<string, Method>()
   readonly #groups = new Map<string, TokenGroup>()
   readonly #expected = new Map<string, Expected>()
   readonly #services = new Map<string, string>()
@@ -74,13 +74,13 @@ export class Authenticator {
 
   /**
    * What to send with a first try: nothing until the registry has asked for something.
-   * @param forced is the way to go whatever the registry has asked for.
+   * @param forced is the method to use, whatever the registry has asked for.
    */
   async grant(request: AuthRequest, forced?: 'basic' | 'anonymous'): Promise<Grant | undefined> {
     if (forced === 'anonymous') return undefined
-    const way = forced === 'basic' ? BASIC : this.#ways.get(request.endpoint.url.origin)
-    if (way === undefined) return undefined
-    return this.#follow(way, request, request.scopes)
+    const method = forced === 'basic' ? BASIC : this.#methods.get(request.endpoint.url.origin)
+    if (method === undefined) return undefined
+    return this.#follow(method, request, request.scopes)
   }
 
   /**
@@ -124,17 +124,17 @@ export class Authenticator {
     // Who has asked for tokens wants no others for having got one: Harbor answers each that it refuses with a challenge of
     // Basic. A shared one may be refused without any.
     const isKnown = refused?.kept !== undefined && (isBasic || refused.kept.entry.isShared)
-    const known = isKnown ? this.#ways.get(origin) : undefined
-    const way = bearer ? bearerWay(bearer) : (known ?? (isBasic ? BASIC : undefined))
-    if (way === undefined) return undefined
-    this.#ways.set(origin, way)
+    const known = isKnown ? this.#methods.get(origin) : undefined
+    const method = bearer ? bearerMethod(bearer) : (known ?? (isBasic ? BASIC : undefined))
+    if (method === undefined) return undefined
+    this.#methods.set(origin, method)
     if (refused && (await this.#isForNobody(refused, request))) return undefined
-    if (way.kind === 'bearer' && way.service !== undefined) this.#services.set(origin, way.service)
+    if (method.kind === 'bearer' && method.service !== undefined) this.#services.set(origin, method.service)
     // Who asks for nothing in particular only shows who he is; some registries name an example's scope then.
     const scopes = request.scopes.length === 0 ? [] : mergeScopes(request.scopes, bearer?.params.get('scope'))
     const fault = challenges.map(({ params }) => params.get('error')).find(Boolean)
     const isOwn = refused?.kept?.group.refused(refused.kept.entry, request.repository, fault, refused.fresh)
-    const grant = await this.#follow(way, request, scopes)
+    const grant = await this.#follow(method, request, scopes)
     if (grant === undefined) return undefined
     const again = refused !== undefined && refused.header === grant.header
     return again ? undefined : { ...grant, ...(isOwn ? { isOwn } : {}) }
@@ -153,20 +153,20 @@ export class Authenticator {
    * So it is asked that, once, where a token says that it lacks what was needed.
    */
   async #isForNobody({ kept, state }: Grant, request: AuthRequest): Promise<boolean> {
-    const way = this.#ways.get(request.endpoint.url.origin)
-    if (!kept || state.kind !== 'token' || way?.kind !== 'bearer') return false
+    const method = this.#methods.get(request.endpoint.url.origin)
+    if (!kept || state.kind !== 'token' || method?.kind !== 'bearer') return false
     const { value } = await kept.entry.token
     const granted = grantsIn(value)
     if (granted === undefined || takeIn(granted, request.scopes.slice(0, 1))) return false
-    kept.group.areUnknown ??= this.#areUnknown(way, request)
+    kept.group.areUnknown ??= this.#areUnknown(method, request)
     return kept.group.areUnknown
   }
 
-  async #areUnknown(way: Way & { kind: 'bearer' }, request: AuthRequest): Promise<boolean> {
+  async #areUnknown(method: Method & { kind: 'bearer' }, request: AuthRequest): Promise<boolean> {
     const credentials = await this.#credentials.find(request.endpoint.registry, request.repository)
     if (credentials === undefined) return false
     try {
-      await fetchToken({ ...this.#tokenRequest(way, request, credentials), choices: [[]] })
+      await fetchToken({ ...this.#tokenRequest(method, request, credentials), choices: [[]] })
       return false
     } catch (error) {
       return error instanceof AirgapError && error.code === 'UNAUTHORIZED'
@@ -174,7 +174,7 @@ export class Authenticator {
   }
 
   #tokenRequest(
-    { realm, service }: Way & { kind: 'bearer' },
+    { realm, service }: Method & { kind: 'bearer' },
     { endpoint, context }: AuthRequest,
     credentials: Credentials | undefined,
   ): Omit<TokenRequest, 'choices'> {
@@ -204,28 +204,28 @@ export class Authenticator {
     }
   }
 
-  async #follow(way: Way, request: AuthRequest, scopes: readonly string[]): Promise<Grant | undefined> {
+  async #follow(method: Method, request: AuthRequest, scopes: readonly string[]): Promise<Grant | undefined> {
     const { endpoint, repository } = request
     const credentials = await this.#credentials.find(endpoint.registry, repository)
     if (credentials?.kind === 'bearer') {
       const state: AuthState = { kind: 'token', ...accountOf(credentials) }
       return { header: `Bearer ${credentials.token}`, state, fresh: true }
     }
-    if (way.kind === 'basic') {
+    if (method.kind === 'basic') {
       const header = credentials && basicHeader(credentials)
       if (header === undefined || credentials === undefined) return undefined
       return { header, state: { kind: 'basic', ...accountOf(credentials) }, fresh: true }
     }
-    return this.#bearer(way, request, scopes, credentials)
+    return this.#bearer(method, request, scopes, credentials)
   }
 
   async #bearer(
-    way: Way & { kind: 'bearer' },
+    method: Method & { kind: 'bearer' },
     request: AuthRequest,
     scopes: readonly string[],
     credentials: Credentials | undefined,
   ): Promise<Grant> {
-    const key = JSON.stringify([request.endpoint.url.origin, way.realm, way.service, credentials?.id])
+    const key = JSON.stringify([request.endpoint.url.origin, method.realm, method.service, credentials?.id])
     const group = this.#groups.get(key) ?? new TokenGroup()
     this.#groups.set(key, group)
     for (let turn = 1; ; turn++) {
@@ -238,7 +238,7 @@ export class Authenticator {
           this.#expected.get(authorityOf(request.endpoint.registry)),
           (other) => this.#isSame(request.endpoint.registry, other, credentials),
         )
-        const to = this.#tokenRequest(way, request, credentials)
+        const to = this.#tokenRequest(method, request, credentials)
         return { entry: askFor(to, scopes, asked, group), fresh: true }
       })
       const { value, issuedAt } = await entry.token.catch((error: unknown) => {
@@ -275,9 +275,9 @@ function inWordsOf({ operation }: Context, error: unknown): unknown {
 /** Refusals, and what is answered before anybody has looked at a token. */
 const SAYS_NOTHING = new Set([401, 403, 408, 425, 429])
 
-const BASIC: Way = { kind: 'basic' }
+const BASIC: Method = { kind: 'basic' }
 
-function bearerWay({ params }: Challenge): Way {
+function bearerMethod({ params }: Challenge): Method {
   return { kind: 'bearer', realm: params.get('realm') ?? '', service: params.get('service') }
 }
 

@@ -270,3 +270,23 @@ function inList(list: BlockList): Entry['matches'] {
 function familyOf(host: string): 0 | 4 | 6 {
   return host.includes('%') ? 0 : (isIP(host) as 0 | 4 | 6)
 }
+
+/** How the proxy answered when it did not do as asked. */
+export interface Refusal {
+  status: number
+  /** Its Proxy-Authenticate, if there is one. */
+  challenge: string | undefined
+}
+
+/** What went wrong at the proxy; `proxy-fault.ts` words it. */
+export class ProxyFault extends Error {
+  readonly proxy: Proxy
+  readonly refusal: Refusal | undefined
+
+  constructor(proxy: Proxy, cause: Error | Refusal) {
+    const isError = cause instanceof Error
+    super('the proxy', isError ? { cause } : {})
+    this.proxy = proxy
+    this.refusal = isError ? undefined : cause
+  }
+}

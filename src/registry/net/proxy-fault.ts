@@ -2,11 +2,11 @@ import { AirgapError, systemCode, transienceOf } from '../../errors.ts'
 import { transportError } from '../faults/transport.ts'
 import { during, type Context } from '../notices.ts'
 import { throwIfAborted } from './retry.ts'
-import type { Proxy } from './proxies.ts'
+import { ProxyFault, type Proxy, type Refusal } from './proxies.ts'
 import { existsSync } from 'node:fs'
 import { isUnknownAuthority, presentedCertificates } from '../faults/tls.ts'
 import type { ConnectionFacts } from '../faults/transport.ts'
-import type { Way } from './routes.ts'
+import type { Route } from './routes.ts'
 
 /** Where distributions keep the authorities that the machine trusts. */
 const SYSTEM_ROOTS = [
@@ -16,29 +16,29 @@ const SYSTEM_ROOTS = [
 ]
 
 /**
- * What a failed request means, with what there is to know of the way there: the proxy's part in it, what was trusted,
+ * What a failed request means, with what is known of the route: the proxy's part, what was trusted,
  * and where certificates belong.
  */
-export async function wayError(
+export async function routeError(
   error: unknown,
-  way: Way,
+  route: Route,
   url: URL,
   context: Context,
   signal: AbortSignal | undefined,
   facts: ConnectionFacts,
 ): Promise<AirgapError> {
-  const atProxy = way.proxy && proxyError(error, way.proxy, context, url.host, signal)
+  const atProxy = route.proxy && proxyError(error, route.proxy, context, url.host, signal)
   if (atProxy) return atProxy
   // The second look goes directly, where a proxy may be the only way.
-  const presented = way.proxy ? undefined : await presentedCertificates(error, url, way.lookup)
+  const presented = route.proxy ? undefined : await presentedCertificates(error, url, route.lookup)
   const failure = transportError(error, context, url.host, signal, { ...facts, presented })
   const code = systemCode(failure.cause) ?? ''
-  if (isUnknownAuthority(code)) return failure.with({ hint: [...failure.hints, trusted(way)] })
-  if (CERTIFICATE_ALERT.test(code) && way.trust.clientCertificate !== undefined) {
-    return refusedCertificate(failure, way.trust.clientCertificate, url, context)
+  if (isUnknownAuthority(code)) return failure.with({ hint: [...failure.hints, trusted(route)] })
+  if (CERTIFICATE_ALERT.test(code) && route.trust.clientCertificate !== undefined) {
+    return refusedCertificate(failure, route.trust.clientCertificate, url, context)
   }
-  if (failure.code === 'NETWORK' && failure.hints.length > 0 && way.whyDirect !== undefined) {
-    return failure.with({ hint: [...failure.hints, way.whyDirect] })
+  if (failure.code === 'NETWORK' && failure.hints.length > 0 && route.whyDirect !== undefined) {
+    return failure.with({ hint: [...failure.hints, route.whyDirect] })
   }
   return failure
 }
@@ -55,30 +55,10 @@ function refusedCertificate(failure: AirgapError, file: string, url: URL, contex
 }
 
 /** Which authorities count, a line of its own. */
-function trusted({ trust }: Way): string {
+function trusted({ trust }: Route): string {
   const system = SYSTEM_ROOTS.find((path) => existsSync(path) && !trust.caFiles.includes(path))
   const added = system === undefined ? '' : ` SSL_CERT_FILE=${system} adds what this machine trusts.`
   return `\nTrusted now: ${['the roots of Node.js', ...trust.caFiles].join(', ')}.${added}`
-}
-
-/** How the proxy answered when it did not do as asked. */
-export interface Refusal {
-  status: number
-  /** Its Proxy-Authenticate, if there is one. */
-  challenge: string | undefined
-}
-
-/** What went wrong at the proxy, on the way from where it is seen to where it is put into words. */
-export class ProxyFault extends Error {
-  readonly proxy: Proxy
-  readonly refusal: Refusal | undefined
-
-  constructor(proxy: Proxy, cause: Error | Refusal) {
-    const isError = cause instanceof Error
-    super('the proxy', isError ? { cause } : {})
-    this.proxy = proxy
-    this.refusal = isError ? undefined : cause
-  }
 }
 
 /** Ours, undici's for a proxy that forwards, or neither. */

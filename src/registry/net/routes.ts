@@ -5,11 +5,10 @@ import { bareHost, isListed, isLoopbackHost } from './hosts.ts'
 import type { OnNotice } from '../notices.ts'
 import { certsRoots } from './certs-folders.ts'
 import { type HostTlsTable, type HostTrust, Trusts } from './trust.ts'
-import { Proxies, type Proxy, type ProxySettings } from './proxies.ts'
+import { Proxies, ProxyFault, type Proxy, type ProxySettings } from './proxies.ts'
 import type { SecureContext } from 'node:tls'
 import { systemCode } from '../../errors.ts'
 import { checkServerName } from './tls.ts'
-import { ProxyFault } from './proxy-fault.ts'
 
 interface Timeouts {
   connectMs: number
@@ -117,7 +116,7 @@ function tlsOf({ secureContext, isVerified }: HostTrust): {
 }
 
 /** How hosts are reached. All of it may be left out. */
-export interface WayOptions {
+export interface RouteOptions {
   /** PEM file of certificates to trust besides the default roots. */
   caFile?: string | undefined
   /** `HOST` or `HOST:PORT` whose certificate is not checked. */
@@ -136,7 +135,7 @@ export interface WayOptions {
 }
 
 /** How one origin is reached. */
-export interface Way {
+export interface Route {
   dispatcher: Dispatcher
   trust: HostTrust
   /** Finds the addresses of hosts that are contacted directly. */
@@ -146,14 +145,14 @@ export interface Way {
   whyDirect: string | undefined
 }
 
-/** Finds the way to each origin, and remembers it. One pool of connections for each trust and proxy. */
-export class Ways {
-  readonly #options: WayOptions
+/** Finds the route to each origin, and remembers it. One pool of connections for each trust and proxy. */
+export class Routes {
+  readonly #options: RouteOptions
   readonly #timeouts: Timeouts
   readonly #lookup: LookupFunction
   readonly #proxies: Proxies
   readonly #trusts: Trusts
-  readonly #ways = new Map<string, Promise<Way>>()
+  readonly #routes = new Map<string, Promise<Route>>()
   readonly #dispatchers = new Map<string, Dispatcher>()
   #isClosed = false
 
@@ -161,7 +160,7 @@ export class Ways {
    * @param lookup for hosts that are contacted directly.
    * @throws AirgapError `FILE` when `caFile` is of no use.
    */
-  constructor(options: WayOptions, timeouts: Timeouts, lookup: LookupFunction = systemLookup) {
+  constructor(options: RouteOptions, timeouts: Timeouts, lookup: LookupFunction = systemLookup) {
     const { caFile, insecureSkipTlsVerify = [], hostTls, certsFolders, proxies, env = {}, onNotice } = options
     this.#options = options
     this.#timeouts = timeouts
@@ -186,20 +185,20 @@ export class Ways {
   }
 
   /**
-   * The way to a URL's origin.
+   * The route to a URL's origin.
    * @throws AirgapError `USAGE` for the proxy's setting, `FILE` for certificates that concern this host or its proxy.
    */
-  to(url: URL): Promise<Way> {
-    const known = this.#ways.get(url.origin)
+  to(url: URL): Promise<Route> {
+    const known = this.#routes.get(url.origin)
     if (known) return known
     const found = this.#find(url)
-    this.#ways.set(url.origin, found)
+    this.#routes.set(url.origin, found)
     // A file may be mended before the next attempt.
-    found.catch(() => this.#ways.delete(url.origin))
+    found.catch(() => this.#routes.delete(url.origin))
     return found
   }
 
-  async #find(url: URL): Promise<Way> {
+  async #find(url: URL): Promise<Route> {
     const proxy = this.proxyFor(url)
     const proxyTrust = proxy && (await this.#trustIn(proxy.url))
     const trust = await this.#trustIn(url)

@@ -7,9 +7,9 @@ import { isListed, isLoopbackHost, printableUrl } from './hosts.ts'
 import { transportError } from '../faults/transport.ts'
 import { LinkLocalFault, NameGuard } from './name-guard.ts'
 import { during, type Context } from '../notices.ts'
-import { wayError } from './proxy-fault.ts'
+import { routeError } from './proxy-fault.ts'
 import type { Proxy } from './proxies.ts'
-import { Ways, type Way, type WayOptions } from './routes.ts'
+import { Routes, type Route, type RouteOptions } from './routes.ts'
 import { Hosts } from './throttle/hosts.ts'
 import { SlowPeerFault } from './throttle/slowness.ts'
 import { discard, locationOf, type HttpRequest, type HttpResponse } from './http.ts'
@@ -21,7 +21,7 @@ const CONNECT_TIMEOUT_MS = 10_000
 const STALL_TIMEOUT_MS = 60_000
 const REDIRECTS = new Set([301, 302, 303, 307, 308])
 
-export interface TransportOptions extends WayOptions {
+export interface TransportOptions extends RouteOptions {
   stallTimeoutMs?: number | undefined
   connectTimeoutMs?: number | undefined
   /** What is known of the hosts that are sent to; on its own where left out. */
@@ -34,12 +34,12 @@ function connectTimeout(timeoutMs: number): number {
   return Math.max(Math.min(timeoutMs, CONNECT_TIMEOUT_MS), timeoutMs / 6)
 }
 
-/** HTTP/1.1 over undici, with redirects followed by rules of our own. Each hop goes the way of its own host. */
+/** HTTP/1.1 over undici, with redirects followed by rules of our own. Each hop takes the route of its own host. */
 export class Transport {
   readonly stallTimeoutMs: number
   readonly names: NameGuard
   readonly #plainHttp: readonly string[]
-  readonly #ways: Ways
+  readonly #routes: Routes
   readonly #hosts: Hosts
 
   /** @throws AirgapError `FILE` when `caFile` is of no use. */
@@ -49,12 +49,12 @@ export class Transport {
     this.#hosts = options.hosts ?? new Hosts()
     this.stallTimeoutMs = this.#hosts.stallTimeout(options.stallTimeoutMs ?? STALL_TIMEOUT_MS)
     const connectMs = options.connectTimeoutMs ?? connectTimeout(this.stallTimeoutMs)
-    this.#ways = new Ways(options, { connectMs, stallMs: this.stallTimeoutMs }, this.names.lookup)
+    this.#routes = new Routes(options, { connectMs, stallMs: this.stallTimeoutMs }, this.names.lookup)
   }
 
-  /** See {@link Ways.proxyFor}. */
+  /** See {@link Routes.proxyFor}. */
   proxyFor(url: URL): Proxy | undefined {
-    return this.#ways.proxyFor(url)
+    return this.#routes.proxyFor(url)
   }
 
   /**
@@ -132,10 +132,10 @@ export class Transport {
     secrets: string[],
   ): Promise<Dispatcher.ResponseData> {
     const { method, body = null, signal, context } = request
-    const way = await this.#wayFor(url, body, context)
-    if (way.proxy?.authorization !== undefined) secrets.push(...secretsIn(way.proxy.authorization))
+    const route = await this.#routeFor(url, body, context)
+    if (route.proxy?.authorization !== undefined) secrets.push(...secretsIn(route.proxy.authorization))
     try {
-      const response = await way.dispatcher.request({
+      const response = await route.dispatcher.request({
         origin: url.origin,
         path: `${url.pathname}${url.search}`,
         method,
@@ -149,25 +149,25 @@ export class Transport {
         ...(signal === undefined ? {} : { signal }),
         ...(request.answerTimeoutMs === undefined ? {} : { headersTimeout: request.answerTimeoutMs }),
         onInfo: tooManyInterims(),
-        ...(keepsConnection(method, url, way) ? { reset: false } : {}),
+        ...(keepsConnection(method, url, route) ? { reset: false } : {}),
       })
       // A body that is given up early emits an error; whoever reads it gets that error from the reading.
       response.body.on('error', () => {})
       return response
     } catch (error) {
       const stallMs = request.answerTimeoutMs ?? this.stallTimeoutMs
-      throw await wayError(error, way, url, context, signal, { stallMs, scheme: url.protocol })
+      throw await routeError(error, route, url, context, signal, { stallMs, scheme: url.protocol })
     }
   }
 
-  /** The way to a host. A body that waits for it, and is not sent after all, is let go. */
-  async #wayFor(url: URL, body: HttpRequest['body'] | null, context: Context): Promise<Way> {
+  /** The route to a host. A body that waits for it, and is not sent after all, is let go. */
+  async #routeFor(url: URL, body: HttpRequest['body'] | null, context: Context): Promise<Route> {
     const stream = body instanceof Readable ? body : undefined
     // Until undici listens, a fault of the stream would be nobody's, and end the process.
     stream?.on('error', () => {})
     try {
       this.names.checkHost(url.hostname)
-      return await this.#ways.to(url)
+      return await this.#routes.to(url)
     } catch (error) {
       stream?.destroy()
       throw error instanceof LinkLocalFault ? transportError(error, context, url.host) : error
@@ -184,7 +184,7 @@ export class Transport {
   }
 
   async close(): Promise<void> {
-    await this.#ways.close()
+    await this.#routes.close()
   }
 }
 
@@ -204,6 +204,6 @@ function tooManyInterims(): () => void {
  * answer. A connection that no other host shares can only fool its own host's requests, whose answers are checked; and a
  * new one for each of many HEADs takes longer than they do.
  */
-function keepsConnection(method: string, { protocol }: URL, { proxy }: Way): boolean {
+function keepsConnection(method: string, { protocol }: URL, { proxy }: Route): boolean {
   return method === 'HEAD' && (proxy === undefined || protocol === 'https:')
 }

@@ -8,8 +8,8 @@ import type { TLSSocket } from 'node:tls'
 import { expect, onTestFinished, test } from 'vitest'
 import type { RegistryOptions } from '../../../src/registry/client.ts'
 import { Transport } from '../../../src/registry/net/transport.ts'
-import { wayError } from '../../../src/registry/net/proxy-fault.ts'
-import { Ways } from '../../../src/registry/net/routes.ts'
+import { routeError } from '../../../src/registry/net/proxy-fault.ts'
+import { Routes } from '../../../src/registry/net/routes.ts'
 import { makeCertificate } from '../../support/certificates.ts'
 import {
   failureOf,
@@ -59,7 +59,7 @@ test('an authority in certs.d/HOST:PORT is trusted for that host', async () => {
   const root = certsFolder({ [first.host]: { 'ca.crt': ca.cert } })
   const our = client({ certsFolders: [root] })
   expect(await resolve(our, first.host)).toBeDefined()
-  expect(our.ways).toEqual([{ type: 'way', host: first.host, caFiles: [join(root, first.host, 'ca.crt')] }])
+  expect(our.routes).toEqual([{ type: 'way', host: first.host, caFiles: [join(root, first.host, 'ca.crt')] }])
   const error = await failureOf(resolve(our, second.host), 'TLS')
   expect(error.hint).toContain(`/etc/docker/certs.d/${second.host}/ca.crt`)
   expect(error.hint).toContain('Trusted now: the roots of Node.js.')
@@ -178,7 +178,7 @@ test('a client certificate is shown to its host', async () => {
   const our = client({ certsFolders: [root] })
   expect(await resolve(our, first.host)).toBeDefined()
   expect(first.names).toEqual(['packer'])
-  expect(our.ways).toMatchObject([{ clientCertificate: join(root, first.host, 'client.cert') }])
+  expect(our.routes).toMatchObject([{ clientCertificate: join(root, first.host, 'client.cert') }])
 })
 
 test('a client certificate is shown to no other host, not even along a redirect', async () => {
@@ -213,12 +213,12 @@ const ALERTS = [
 
 test.each(ALERTS)('%s: a client certificate is missing, or not accepted', async (code) => {
   const root = certsFolder({ 'with.example': pair })
-  const ways = new Ways({ certsFolders: [root] }, TIMEOUTS)
-  onTestFinished(() => ways.close())
+  const routes = new Routes({ certsFolders: [root] }, TIMEOUTS)
+  onTestFinished(() => routes.close())
   const meaning = async (host: string) => {
     const url = new URL(`https://${host}`)
     const context = { registry: host, operation: 'look' }
-    return wayError(Object.assign(new Error('x'), { code }), await ways.to(url), url, context, undefined, {})
+    return routeError(Object.assign(new Error('x'), { code }), await routes.to(url), url, context, undefined, {})
   }
   const missing = await meaning('without.example')
   expect(missing.message).toBe(
@@ -265,9 +265,9 @@ test('hosts with the same trust share connections’ settings, others do not', a
     'c.example': { 'ca.crt': clients.cert },
     'd.example': pair,
   })
-  const ways = new Ways({ certsFolders: [root], insecureSkipTlsVerify: ['x.example'] }, TIMEOUTS)
-  onTestFinished(() => ways.close())
-  const to = (host: string) => ways.to(new URL(`https://${host}.example`))
+  const routes = new Routes({ certsFolders: [root], insecureSkipTlsVerify: ['x.example'] }, TIMEOUTS)
+  onTestFinished(() => routes.close())
+  const to = (host: string) => routes.to(new URL(`https://${host}.example`))
   const [a, b, c, d, e, f, x] = await Promise.all(['a', 'b', 'c', 'd', 'e', 'f', 'x'].map(to))
   expect(a?.dispatcher).toBe(b?.dispatcher)
   expect(a?.trust.secureContext).toBe(b?.trust.secureContext)
@@ -277,9 +277,9 @@ test('hosts with the same trust share connections’ settings, others do not', a
 })
 
 test('plain HTTP that was allowed is said once, and not for this machine', async () => {
-  const ways: unknown[] = []
-  const our = new Ways(
-    { plainHttp: ['plain.example', '127.0.0.1'], certsFolders: [], onNotice: (n) => ways.push(n) },
+  const routes: unknown[] = []
+  const our = new Routes(
+    { plainHttp: ['plain.example', '127.0.0.1'], certsFolders: [], onNotice: (n) => routes.push(n) },
     TIMEOUTS,
   )
   onTestFinished(() => our.close())
@@ -291,7 +291,7 @@ test('plain HTTP that was allowed is said once, and not for this machine', async
   ]) {
     await our.to(new URL(url))
   }
-  expect(ways.filter((notice) => (notice as { type: string }).type === 'insecure')).toEqual([
+  expect(routes.filter((notice) => (notice as { type: string }).type === 'insecure')).toEqual([
     { type: 'insecure', registry: 'plain.example', how: 'plain-http' },
   ])
 })

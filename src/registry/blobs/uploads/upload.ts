@@ -47,14 +47,14 @@ export async function uploadBlob(
   memory?.forget()
 }
 
-type Way = 'stream' | 'chunks'
+type Method = 'stream' | 'chunks'
 
-/** Which way a blob goes, from attempt to attempt: in one stream, unless something speaks for chunks. */
+/** How a blob is sent, attempt by attempt: in one stream, unless something speaks for chunks. */
 class BlobUpload {
   readonly #task: UploadTask
   readonly #chunks: ChunkedUpload
-  /** Each way is tried until it is refused, so neither can follow the other for ever. */
-  readonly #refusals = new Map<Way, AirgapError>()
+  /** Each method is tried until it is refused, so neither can follow the other for ever. */
+  readonly #refusals = new Map<Method, AirgapError>()
   #brokenStreams = 0
   #hasHistory = false
 
@@ -74,12 +74,12 @@ class BlobUpload {
     else if ((await statBlobOnce(repository, descriptor.digest, context, signal))?.size === descriptor.size)
       return
     for (;;) {
-      const way = this.#way()
-      const refusal = way === 'stream' ? await this.#sendWhole() : await this.#chunks.run()
-      if (refusal === undefined) return this.#learn(way)
+      const method = this.#method()
+      const refusal = method === 'stream' ? await this.#sendWhole() : await this.#chunks.run()
+      if (refusal === undefined) return this.#learn(method)
       const [first] = this.#refusals.values()
       if (first !== undefined) throw first
-      this.#refusals.set(way, refusal)
+      this.#refusals.set(method, refusal)
     }
   }
 
@@ -93,7 +93,7 @@ class BlobUpload {
     else this.#task.abandoned.push(known.location)
   }
 
-  #way(): Way {
+  #method(): Method {
     const { descriptor, habits } = this.#task
     if (this.#refusals.has('stream')) return 'chunks'
     if (this.#refusals.has('chunks') || descriptor.size === 0) return 'stream'
@@ -120,9 +120,9 @@ class BlobUpload {
     }
   }
 
-  #learn(way: Way): void {
+  #learn(method: Method): void {
     const refused = this.#refusals.get('stream')
-    if (way === 'chunks' && refused !== undefined && !isTooLarge(refused)) {
+    if (method === 'chunks' && refused !== undefined && !isTooLarge(refused)) {
       this.#task.habits.prefersChunks = true
     }
   }
