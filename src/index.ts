@@ -4,8 +4,9 @@
  * they do by events, can be called off by a signal, and throw {@link AirgapError}.
  */
 export type { ResolveOptions, SelectionOptions, SourceOptions } from './pack/resolve-images.ts'
-export type { Packed, PackOptions } from './pack/pack.ts'
-export type { UnfinishedPack } from './pack/pack-file.ts'
+export type { Packed } from './pack/pack.ts'
+export type { PackOptions } from './pack/options.ts'
+export type { UnfinishedPack } from './pack/options.ts'
 export type { KeylessOptions } from './pack/keyless.ts'
 export type {
   FetchedTrustRoot,
@@ -35,7 +36,8 @@ export type { TrustOptions } from './verify/trust.ts'
 export { AirgapError, EXIT_CODES, type AirgapErrorOptions, type ErrorCode, type Problem } from './errors.ts'
 export type { TransferEvent, OnEvent, Phase, ItemOutcome } from './content/events.ts'
 export type { RegistryNotice } from './registry/notices.ts'
-export type { HostTls, HostTlsTable } from './registry/net/trust.ts'
+export type { HostTls } from './registry/net/tls.ts'
+export type { HostTlsTable } from './registry/net/trust.ts'
 export type { ProxySettings } from './registry/net/proxies.ts'
 
 export type { InputPlaces, Inputs, NamedImage } from './inputs/inputs.ts'

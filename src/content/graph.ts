@@ -10,7 +10,6 @@ import {
   type ManifestOrIndex,
 } from '../oci/manifest.ts'
 import { isManifestOrIndexType } from '../oci/media-types.ts'
-import type { Limits } from './limits.ts'
 
 /** Deeper nesting of indexes than any real image has. */
 export const MAX_DEPTH = 8
@@ -70,7 +69,7 @@ export function nodeOf(document: ManifestOrIndex): DocumentNode {
  *
  * @param what names the image in errors.
  * @param sizes is filled with every size met, and may be shared by several walks.
- * @param limits counts what is listed; what `load` reads is counted by {@link Limits.counting}.
+ * @param limits counts what is listed; what `load` reads is counted by `Limits.counting`.
  * @throws AirgapError `INVALID_CONTENT`, `UNSUPPORTED_CONTENT`, and whatever `load` throws.
  */
 export async function closureOf(
@@ -78,7 +77,7 @@ export async function closureOf(
   load: LoadDocument,
   what: string,
   sizes: KnownSizes = new Map(),
-  limits?: Limits,
+  limits?: { list(count: number): void },
 ): Promise<Closure> {
   const closure: Closure = { documents: new Map(), blobs: new Map(), configs: new Set() }
   const visiting = new Set<Digest>()

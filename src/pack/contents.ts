@@ -33,8 +33,7 @@ import {
 import type { Lock } from './lock.ts'
 import { repeatSelection } from '../content/select.ts'
 import { Children } from './children.ts'
-import { expectSources } from './wanted.ts'
-import { DocumentCache } from './sources.ts'
+import { DocumentCache, expectSources } from './sources.ts'
 import { type ReferrerEntry, unrooted } from '../bundle/referrers.ts'
 
 /** A blob that has to be fetched, and the repositories that may have it, in the order to try. */

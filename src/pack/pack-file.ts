@@ -5,33 +5,37 @@ import { OutputFile, PARTIAL_SUFFIX } from '../files/output-file.ts'
 import { lockOutput } from '../files/file-lock.ts'
 import { type FileIdentity, identityOf, isSameFile, statOwnFile } from '../files/own-file.ts'
 import type { RegistryClient } from '../registry/client.ts'
-import { offerOf, ReusableBlobs } from './reuse.ts'
+import { ReusableBlobs } from './reuse.ts'
 import type { PackInputs, ReadJournal } from './resume/format.ts'
 import { compareInputs, headerFor, inputsOf, pinnedSignature, requirePinned } from './resume/inputs.ts'
 import { Journal } from './resume/journal.ts'
 import { type PackPlan, planPack } from './plan.ts'
 import type { Resolved } from './resolve-images.ts'
 import { DocumentCache } from './sources.ts'
-import { type PackTarget, packToFile } from './to-file.ts'
-import { cannotGoOn, placesOf, removeEarlier, setAside, tidy, Unfinished } from './resume/unfinished.ts'
+import { packToFile } from './to-file.ts'
+import {
+  cannotGoOn,
+  placesOf,
+  removeEarlier,
+  setAside,
+  tidy,
+  Unfinished,
+  offerOf,
+} from './resume/unfinished.ts'
 import type { PackSummary } from './wanted.ts'
 import { withClient } from '../registry/with-client.ts'
-import type { PackOptions } from './pack.ts'
-import { lockGoingOn, lockOf, type PackWork } from './pack-work.ts'
+import {
+  lockGoingOn,
+  lockOf,
+  type PackWork,
+  withUpstream,
+  type PackOptions,
+  type UnfinishedPack,
+} from './options.ts'
 import type { Run } from '../content/run.ts'
-import { withUpstream } from '../upstream/options.ts'
 import { stat } from 'node:fs/promises'
 import type { Lock } from './lock.ts'
-
-/** What a pack that broke off has left, for the same call to go on with. */
-export interface UnfinishedPack {
-  /** The unfinished file. */
-  file: string
-  /** Bytes of blobs that are there. */
-  bytes: number
-  /** Bytes of all blobs. */
-  total: number
-}
+import type { PackTarget } from './resume/resume.ts'
 
 /**
  * Packs into a file, or goes on with what an interrupted pack has left there.

@@ -4,21 +4,23 @@ import type { Digest } from '../oci/digest.ts'
 import type { RegistryClient } from '../registry/client.ts'
 import type { MirrorUse } from '../registry/mirrors/mirrors.ts'
 import type { Amount, OnEvent } from '../content/events.ts'
-import type { Lock } from './lock.ts'
 import type { PackPlan } from './plan.ts'
 import type { PackSummary } from './wanted.ts'
 import type { ReusableBlobs } from './reuse.ts'
 import type { CertificateSignature } from '../trust/keyless/sign.ts'
-import type { SigningKey } from '../trust/keys.ts'
 import { chooseName, type ChosenName } from './bundle-name.ts'
-import type { DescriptionOptions } from './describe.ts'
 import { withClient } from '../registry/with-client.ts'
-import type { KeylessOptions } from './keyless.ts'
-import type { UnfinishedPack } from './pack-file.ts'
 import { knownMirrors } from '../inputs/mirrors/known.ts'
-import { lockOf, packRequestOf, type PackWork, referencesOf, signingOf } from './pack-work.ts'
-import type { SelectionOptions, SourceOptions } from './resolve-images.ts'
-import { readUpstream, type UpstreamOptions, withUpstream } from '../upstream/options.ts'
+import {
+  lockOf,
+  packRequestOf,
+  type PackWork,
+  referencesOf,
+  signingOf,
+  withUpstream,
+  type PackOptions,
+} from './options.ts'
+import { readUpstream } from '../upstream/options.ts'
 import { type Run, running } from '../content/run.ts'
 import { lstat } from 'node:fs/promises'
 import { resolve } from 'node:path'
@@ -29,43 +31,6 @@ import { checkOutput, checkRoom } from '../files/output-checks.ts'
 import { PARTIAL_SUFFIX } from '../files/output-file.ts'
 import { TOLERANCE_MS } from '../registry/faults/clock.ts'
 import type { Hint } from '../hints.ts'
-
-/** Exactly one of `images` and `lock` is needed; what else there is to say about images goes with `images`. */
-export interface PackOptions extends SourceOptions, DescriptionOptions, Partial<SelectionOptions> {
-  /** What to pack, as {@link resolve} has pinned it. */
-  lock?: Lock | undefined
-  /**
-   * The file. Or a stream, which gets the same bytes in order and is not ended: after a failure it holds a beginning
-   * that no verification takes for a bundle. Undefined only plans: nothing but manifests is fetched.
-   */
-  output: string | Writable | undefined
-  /**
-   * The file of the bundle that is planned, where `output` is undefined: its default name follows from it, and a warning
-   * tells where it could not be written.
-   */
-  fileName?: string | undefined
-  /** Replace the file if it exists. */
-  force?: boolean | undefined
-  /** Start over from nothing, even if an interrupted pack could be gone on with. */
-  fresh?: boolean | undefined
-  /**
-   * Signs the bundle; `unsigned` leaves it so. `keyless` signs with a certificate for an identity token, when every blob is
-   * there; the identity and the SHA-256 of `SHA256SUMS` become public for ever then, unless the services are private ones.
-   */
-  key: SigningKey | 'unsigned' | { keyless: KeylessOptions }
-  /**
-   * Verify who has signed the images at their upstreams. One that does not pass fails, and is not left out by `skipFailed`;
-   * `upstream` of each image in the description says what was verified, and the signature travels along.
-   */
-  verifyUpstream?: UpstreamOptions | undefined
-  /** Earlier bundles, also unfinished ones, that blobs are taken from instead of the network. */
-  reuse?: readonly string[] | undefined
-  /**
-   * Is told what a pack that broke off has left for the same call to go on with; not where nothing is left. Waited
-   * for, also when the work is called off.
-   */
-  onIncomplete?: ((unfinished: UnfinishedPack) => void | Promise<void>) | undefined
-}
 
 /** A bundle that has been packed, or planned. Sizes are bytes. */
 export interface Packed {

@@ -7,8 +7,6 @@ import type { OutputFile } from '../files/output-file.ts'
 import { type Digest, digestOf, shortHex } from '../oci/digest.ts'
 import { hashRanges } from '../hashing/range-threads.ts'
 import type { OnEvent } from '../content/events.ts'
-import type { FindBeginning } from './resume/resume.ts'
-import type { Unfinished } from './resume/unfinished.ts'
 
 interface Place {
   reader: BundleReader
@@ -156,52 +154,4 @@ export class ReusableBlobs {
 
 function sumOf(entries: readonly { size: number }[]): number {
   return entries.reduce((sum, { size }) => sum + size, 0)
-}
-
-/** What unfinished files offer. */
-interface Offer {
-  /** Blobs that are whole. */
-  files: ReusableFile[]
-  findBeginning: FindBeginning
-}
-
-/**
- * Looks at what unfinished files of ours have. One that was killed before it had its first headers has nothing.
- * @throws AirgapError `FILE`; the signal's reason.
- */
-export async function offerOf(unfinished: readonly Unfinished[], signal?: AbortSignal): Promise<Offer> {
-  const files: ReusableFile[] = []
-  const places: { from: Unfinished; offsets: Map<Digest, number> }[] = []
-  for (const from of unfinished) {
-    const offsets = await offsetsIn(from.file.partial, signal)
-    if (offsets.size === 0) continue
-    const isWhole = (digest: Digest, size: number): boolean => (from.bytesOf(digest) ?? size) >= size
-    files.push({ path: from.file.partial, isWhole })
-    places.push({ from, offsets })
-  }
-  return {
-    files,
-    findBeginning: (digest) => {
-      const found = places.flatMap(({ from, offsets }) => {
-        const [position, offset] = [from.bytesOf(digest) ?? 0, offsets.get(digest)]
-        return offset === undefined ? [] : [{ position, offset, file: from.file }]
-      })
-      return found.toSorted((a, b) => b.position - a.position)[0]
-    },
-  }
-}
-
-/** Where each blob begins. */
-async function offsetsIn(path: string, signal?: AbortSignal): Promise<Map<Digest, number>> {
-  await using reader = await BundleReader.open(path)
-  const offsets = new Map<Digest, number>()
-  try {
-    for (const { name, contentOffset } of await findBlobs(reader, signal)) {
-      const digest = digestOfBlobName(name)
-      if (digest !== undefined) offsets.set(digest, contentOffset)
-    }
-  } catch (error) {
-    if (!(error instanceof AirgapError) || error.code !== 'INVALID_CONTENT') throw error
-  }
-  return offsets
 }

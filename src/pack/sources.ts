@@ -8,6 +8,10 @@ import { LruCache, ParsedDocuments } from '../content/documents.ts'
 import type { LoadDocument } from '../content/graph.ts'
 import { statedByConfig, type ConfigPlatform } from '../content/platforms.ts'
 import type { ReusableBlobs } from './reuse.ts'
+import type { RegistryClient } from '../registry/client.ts'
+import type { Mirrors } from '../registry/mirrors/mirrors.ts'
+import type { Reference } from '../oci/reference.ts'
+import { sourcesFor } from '../registry/mirrors/sources.ts'
 
 /**
  * Bytes of documents and small blobs that are kept for the length of a run: those of ten thousand images. What is more
@@ -187,4 +191,22 @@ export async function firstThatHas<T>(
   const others = failures.filter((error) => error !== chosen).map((error) => messageOf(error))
   if (others.length === 0 || !(chosen instanceof AirgapError)) throw chosen
   throw chosen.with({ hint: [...chosen.hints, `Tried too: ${others.join('; ')}`], cause: chosen })
+}
+
+/** Tells the client which repositories these references will be read from, so that it asks for tokens together. */
+export function expectSources(
+  client: RegistryClient,
+  references: readonly Reference[],
+  mirrors?: Mirrors,
+): void {
+  for (const reference of references) {
+    try {
+      for (const { registry, repository } of sourcesFor(client, reference, mirrors).all) {
+        client.expect(registry, [repository], 'pull')
+      }
+    } catch (error) {
+      // Told where this reference's turn comes, with its name.
+      if (!(error instanceof AirgapError)) throw error
+    }
+  }
 }

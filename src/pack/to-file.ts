@@ -1,6 +1,5 @@
 import { FileWriter } from '../bundle/writer.ts'
 import type { AirgapError } from '../errors.ts'
-import type { OutputFile } from '../files/output-file.ts'
 import type { Digest } from '../oci/digest.ts'
 import { downloadBlob, type BlobSink } from '../registry/blobs/download.ts'
 import { blobProgress } from '../content/events.ts'
@@ -10,7 +9,7 @@ import { partOf, unfinished } from './resume/incomplete.ts'
 import type { Journal } from './resume/journal.ts'
 import type { FetchRun, PackPlan } from './plan.ts'
 import { signLate } from './keyless.ts'
-import { takeUp, type FindBeginning } from './resume/resume.ts'
+import { takeUp, type PackTarget } from './resume/resume.ts'
 import {
   FetchProgress,
   summaryOf,
@@ -19,14 +18,6 @@ import {
   type TakenUp,
   type WantedBlob,
 } from './wanted.ts'
-
-/** Where a bundle is written to. Both are the caller's to keep or to remove when the run fails. */
-export interface PackTarget {
-  output: OutputFile
-  /** Knows what is in the output already, and is told of everything that gets there. */
-  journal: Journal
-  findBeginning?: FindBeginning | undefined
-}
 
 /**
  * Takes what the unfinished file and earlier bundles have and fetches the rest, each blob hashed as it arrives, and

@@ -6,11 +6,6 @@ import type { Amount, OnEvent } from '../content/events.ts'
 import { ImageProgress } from '../content/image-progress.ts'
 import type { BlobToFetch } from './contents.ts'
 import type { PackPlan } from './plan.ts'
-import { AirgapError } from '../errors.ts'
-import type { Reference } from '../oci/reference.ts'
-import type { RegistryClient } from '../registry/client.ts'
-import type { Mirrors } from '../registry/mirrors/mirrors.ts'
-import { sourcesFor } from '../registry/mirrors/sources.ts'
 
 /** A blob that is not known yet, and its place in the bundle. */
 export interface WantedBlob {
@@ -131,23 +126,5 @@ export class FetchProgress {
     const name = `${shortHex(digest)} of ${sources.at(-1)?.name ?? 'its image'}`
     this.#onEvent?.({ type: 'item', name, bytes: size, outcome, digest })
     this.#images.done(digest, outcome)
-  }
-}
-
-/** Tells the client which repositories these references will be read from, so that it asks for tokens together. */
-export function expectSources(
-  client: RegistryClient,
-  references: readonly Reference[],
-  mirrors?: Mirrors,
-): void {
-  for (const reference of references) {
-    try {
-      for (const { registry, repository } of sourcesFor(client, reference, mirrors).all) {
-        client.expect(registry, [repository], 'pull')
-      }
-    } catch (error) {
-      // Told where this reference's turn comes, with its name.
-      if (!(error instanceof AirgapError)) throw error
-    }
   }
 }

@@ -9,8 +9,8 @@ import { blobProgress, type ItemOutcome } from '../content/events.ts'
 import { imageByImage } from '../content/image-progress.ts'
 import { inParallel } from '../content/parallel.ts'
 import { imagesIn } from './image-parts.ts'
-import { mountsOf, uploadsOf, type PlannedBlobTransfer, type PushPlan } from './plan.ts'
 import type { PushRun, PushWork } from './work.ts'
+import { mountsOf, uploadsOf, type PlannedBlobTransfer, type PushPlan } from './planned.ts'
 
 /** Larger pieces of the bundle in memory cost more time than the system calls that they save. Bytes. */
 const READ_SIZE = 256 * 1024

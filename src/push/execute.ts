@@ -2,7 +2,6 @@ import type { OpenedBundle } from '../verify/opened-bundle.ts'
 import { checkWhatStays, sendBlobs, upload } from './blobs.ts'
 import { beforeSourceIndexes, signImages } from './image-signatures/sign.ts'
 import { contentFor, putWithContent } from './missing-content.ts'
-import { type PlannedImage, type PushPlan, tagName } from './plan.ts'
 import { createProjects } from './projects.ts'
 import { PushFailures } from './push-failures.ts'
 import type { PushRecord } from './record.ts'
@@ -18,6 +17,7 @@ import { blobProgress } from '../content/events.ts'
 import { imagesIn } from './image-parts.ts'
 import { AirgapError } from '../errors.ts'
 import type { DocumentNode } from '../content/graph.ts'
+import { type PlannedImage, type PushPlan, tagName } from './planned.ts'
 
 /**
  * Executes a plan: every entry of the bundle is hashed, whether it is sent or not; blobs go before manifests,

@@ -2,7 +2,7 @@ import type { Digest } from '../oci/digest.ts'
 import type { Repository } from '../registry/repository.ts'
 import type { OnEvent } from '../content/events.ts'
 import { ImageProgress } from '../content/image-progress.ts'
-import type { PushPlan } from './plan.ts'
+import type { PushPlan } from './planned.ts'
 
 /**
  * The images of a plan as a phase gets on with them, blob by blob.

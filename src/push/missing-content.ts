@@ -6,9 +6,9 @@ import { answerOf } from '../registry/faults/answer.ts'
 import { readDocument, type OpenedBundle } from '../verify/opened-bundle.ts'
 import { isHeldBack } from '../content/failures.ts'
 import type { DocumentNode } from '../content/graph.ts'
-import type { PushPlan } from './plan.ts'
 import type { PushRun } from './work.ts'
 import type { PushRecord } from './record.ts'
+import type { PushPlan } from './planned.ts'
 
 /** Where the content of manifests comes from. */
 interface ManifestContent {
@@ -52,23 +52,6 @@ export function contentFor(parts: PushParts): ManifestContent {
       record.set(repository, blob.digest, blob.size, 'uploaded')
     },
     onSentAgain: (message) => options.onEvent?.({ type: 'warning', message }),
-  }
-}
-
-/**
- * What a tag or digest of the target leads to, as far as it can be read. What is held back there is put again; what a tag
- * leads to is looked at once more when the image is signed, before it is set.
- */
-export async function digestAt(
-  repository: Repository,
-  ref: string,
-  signal: AbortSignal,
-): Promise<Digest | undefined> {
-  try {
-    return (await repository.resolveManifest(ref, signal))?.digest
-  } catch (error) {
-    if (isHeldBack(error)) return undefined
-    throw error
   }
 }
 

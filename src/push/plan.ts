@@ -4,68 +4,28 @@ import { AirgapError, type ErrorCode, type Problem } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { RegistryClient } from '../registry/client.ts'
 import { projectOf, type ProjectVisibility } from '../registry/vendors/harbor.ts'
-import type { Repository } from '../registry/repository.ts'
+import { type Repository, digestAt } from '../registry/repository.ts'
 import type { OpenedBundle } from '../verify/opened-bundle.ts'
-import type { ImageGraph } from '../verify/opened-bundle.ts'
 import { isOfOneImage } from '../content/failures.ts'
 import type { DocumentNode } from '../content/graph.ts'
 import { inParallel } from '../content/parallel.ts'
-import { digestAt } from './missing-content.ts'
 import { noneCanBe } from './push-failures.ts'
-import { nameImages, type NamingOptions, type TargetName } from './names.ts'
-import { planProjects, type PlannedProject } from './projects.ts'
-import { fatesOf, planReferrers, type PlannedReferrer, type ReferrerFate } from './referrers/plan.ts'
-import { planSourceIndexes, type PlannedIndex } from './source-index.ts'
-
-/** An image on its way to the target. */
-export interface PlannedImage {
-  image: ImageEntry
-  graph: ImageGraph
-  name: TargetName
-  repository: Repository
-  /** What the tag points to now; undefined when there is no such tag. */
-  tagNow: Digest | undefined
-  /** What becomes of all that travels along with it. */
-  fates: readonly ReferrerFate[]
-  /** Why the target cannot be asked about this image, which is then left; nothing of it is in the plan. */
-  fault?: AirgapError
-}
-
-/** A blob, and the target's repositories that need it. */
-export interface PlannedBlobTransfer {
-  digest: Digest
-  /** Bytes. */
-  size: number
-  present: Repository[]
-  missing: Repository[]
-  /** Repositories that claim to have it with another length: what they have is damaged. */
-  damaged: Repository[]
-}
-
-/** A manifest or index, and a repository that needs it. */
-export interface PlannedManifest {
-  document: DocumentNode
-  repository: Repository
-  isPresent: boolean
-}
-
-/** What a push will do, found out without sending anything. */
-export interface PushPlan {
-  images: PlannedImage[]
-  blobs: PlannedBlobTransfer[]
-  /** Children before parents. */
-  manifests: PlannedManifest[]
-  /** What refers to the images: signatures, attestations, SBOMs. */
-  referrers: PlannedReferrer[]
-  /** Sources' own indexes, put behind everything else; only where they are asked for. */
-  sourceIndexes: PlannedIndex[]
-  /** A Harbor's projects that are created before anything is sent; only where that is asked for. */
-  projects: PlannedProject[]
-  /** Bytes that will be uploaded; what can be mounted is not among them. */
-  uploadBytes: number
-  uploadCount: number
-  mountCount: number
-}
+import { nameImages, type NamingOptions } from './names.ts'
+import { planProjects } from './projects.ts'
+import { fatesOf, planReferrers } from './referrers/plan.ts'
+import { planSourceIndexes } from './source-index.ts'
+import {
+  type PlannedImage,
+  type PlannedBlobTransfer,
+  type PlannedManifest,
+  type PushPlan,
+  tagName,
+  tagChange,
+  uploadsOf,
+  mountsOf,
+  type PlannedReferrer,
+  type PlannedIndex,
+} from './planned.ts'
 
 /** After these there is no point in asking about the next image, and a wrong password must not be tried again and again. */
 const STOPS_PLANNING = new Set<ErrorCode>(['NETWORK', 'TLS', 'RATE_LIMITED', 'UNAUTHORIZED', 'CREDENTIALS'])
@@ -259,23 +219,6 @@ async function locateBlob(
   return found
 }
 
-/** The full name in the target, with the tag. */
-export function tagName({ repository, name }: Pick<PlannedImage, 'repository' | 'name'>): string {
-  return `${repository.name}:${name.tag}`
-}
-
-/** What becomes of a tag that points to `before` now, when it is set to `digest`. */
-export function tagChange(before: Digest | undefined, digest: Digest): 'created' | 'unchanged' | 'moved' {
-  if (before === undefined) return 'created'
-  return before === digest ? 'unchanged' : 'moved'
-}
-
-/** The repositories that get the bytes; the other missing ones mount them from there. */
-export function uploadsOf({ present, missing, damaged }: PlannedBlobTransfer): Repository[] {
-  if (damaged.length > 0) return damaged
-  return present.length > 0 ? [] : missing.slice(0, 1)
-}
-
 /** The repository of the target that the others mount a blob from. */
 function mountSource(blob: PlannedBlobTransfer): Repository | undefined {
   return blob.present[0] ?? uploadsOf(blob)[0]
@@ -290,10 +233,4 @@ function mountSources(blobs: readonly PlannedBlobTransfer[]): string[] {
     if (source !== undefined && count > 0) mounts.set(source, (mounts.get(source) ?? 0) + count)
   }
   return [...mounts].toSorted(([, a], [, b]) => b - a).map(([repository]) => repository)
-}
-
-/** The repositories that mount it from another one of the target. */
-export function mountsOf(blob: PlannedBlobTransfer): Repository[] {
-  const uploads = new Set(uploadsOf(blob))
-  return blob.missing.filter((repository) => !uploads.has(repository))
 }

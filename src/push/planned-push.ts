@@ -9,10 +9,16 @@ import type { OpenedBundle } from '../verify/opened-bundle.ts'
 import { policyFields } from '../verify/policy-rules.ts'
 import { NO_MEMORY } from '../verify/sequences/memory.ts'
 import type { SequenceEvidence } from '../verify/opened-bundle.ts'
-import type { DescribedSignatures } from './image-signatures/describe.ts'
-import { mountsOf, type PlannedImage, type PushPlan, tagChange, tagName } from './plan.ts'
-import { type PlannedReferrer, referrerKey } from './referrers/plan.ts'
+import { referrerKey } from './referrers/plan.ts'
 import { hasSourceIndex } from './source-index.ts'
+import {
+  mountsOf,
+  type PlannedImage,
+  type PushPlan,
+  tagChange,
+  tagName,
+  type PlannedReferrer,
+} from './planned.ts'
 
 /** What a push will do, in the terms of its receipt. */
 export interface PlannedPush extends Pick<
@@ -126,4 +132,10 @@ function describeReferrers(
       return { ...knownFields(entry), state: isThere ? 'present' : 'to-send' }
     }),
   }
+}
+
+/** What will be signed, image by image, in the terms of the receipt. */
+export interface DescribedSignatures {
+  summary: Pick<PlannedPush, 'imageSigning'>
+  of(planned: PlannedImage): Pick<PlannedPush['images'][number], 'imageSignatures'>
 }

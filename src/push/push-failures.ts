@@ -16,10 +16,8 @@ import {
   problemsOf,
   tellFailure,
 } from '../content/failures.ts'
-import type { PlannedImage, PushPlan } from './plan.ts'
-import type { PlannedReferrer } from './referrers/plan.ts'
-import type { PushRun } from './work.ts'
 import { parseCosignTag } from '../oci/cosign.ts'
+import type { PlannedImage, PushPlan, PlannedReferrer } from './planned.ts'
 
 /** What refers to images and does not get into the target, or would not be found there, and why. */
 class LostReferrers {
@@ -151,7 +149,13 @@ export class PushFailures {
 
   constructor(
     plan: PushPlan,
-    { onEvent, explain = async (error) => error }: Pick<PushRun, 'onEvent' | 'explain'>,
+    {
+      onEvent,
+      explain = async (error) => error,
+    }: {
+      onEvent?: OnEvent | undefined
+      explain?: (error: AirgapError) => Promise<AirgapError>
+    },
   ) {
     this.#plan = plan
     this.#onEvent = onEvent

@@ -6,7 +6,6 @@ import { parseReference } from '../oci/reference.ts'
 import type { OpenedBundle } from '../verify/opened-bundle.ts'
 import type { PathStyle } from './names.ts'
 import type { PlannedPush } from './planned-push.ts'
-import type { PushPlan } from './plan.ts'
 import type { Receipt } from './receipt.ts'
 import type { PushRecord } from './record.ts'
 import { withClient } from '../registry/with-client.ts'
@@ -21,6 +20,7 @@ import { readTrust, type TrustOptions } from '../verify/trust.ts'
 import { readUpstreamCheck, type UpstreamCheckOptions } from '../upstream/options.ts'
 import { resolve } from 'node:path'
 import type { UploadState } from '../registry/blobs/uploads/state/state.ts'
+import type { PushPlan } from './planned.ts'
 
 export interface PushOptions
   extends TrustOptions, NetworkOptions, ReportOptions, SequenceOptions, TargetOptions {

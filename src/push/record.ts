@@ -15,10 +15,18 @@ import type { ImageSigning } from './image-signatures/plan.ts'
 import { SignatureRecord } from './image-signatures/record.ts'
 import type { PlannedProject } from './projects.ts'
 import type { Arrived } from './push-failures.ts'
-import { tagChange, tagName, type PlannedImage, type PushPlan } from './plan.ts'
 import type { ContentOutcome, Receipt, TagState } from './receipt.ts'
-import { referrerKey, type PlannedReferrer, type ReferrerFate } from './referrers/plan.ts'
-import { hasSourceIndex, indexKey, type IndexOutcome, type PlannedIndex } from './source-index.ts'
+import { referrerKey } from './referrers/plan.ts'
+import { hasSourceIndex, indexKey, type IndexOutcome } from './source-index.ts'
+import {
+  tagChange,
+  tagName,
+  type PlannedImage,
+  type PushPlan,
+  type PlannedReferrer,
+  type ReferrerFate,
+  type PlannedIndex,
+} from './planned.ts'
 
 interface ContentRecord {
   outcome: ContentOutcome

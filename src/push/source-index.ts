@@ -2,27 +2,13 @@ import { AirgapError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import { answerOf } from '../registry/faults/answer.ts'
 import { oneLine } from '../registry/faults/quote.ts'
-import type { Repository } from '../registry/repository.ts'
+import { type Repository, digestAt } from '../registry/repository.ts'
 import { readDocument, type OpenedBundle } from '../verify/opened-bundle.ts'
 import type { OnEvent } from '../content/events.ts'
-import type { DocumentNode } from '../content/graph.ts'
 import { inParallel } from '../content/parallel.ts'
 import { tagFor } from './names.ts'
-import { digestAt } from './missing-content.ts'
-import type { PlannedImage } from './plan.ts'
 import type { Receipt } from './receipt.ts'
-
-/** The index of a source of which only a part is delivered, on its way to the target. */
-export interface PlannedIndex {
-  repository: Repository
-  digest: Digest
-  /** Keeps it from garbage collection. */
-  tag: string
-  tagNow: Digest | undefined
-  isPresent: boolean
-  /** The source's own index last, nested ones that lead to delivered platforms before it. */
-  documents: readonly DocumentNode[]
-}
+import type { PlannedImage, PlannedIndex } from './planned.ts'
 
 interface Options {
   concurrency?: number | undefined

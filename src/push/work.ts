@@ -5,9 +5,9 @@ import type { OpenedBundle } from '../verify/opened-bundle.ts'
 import type { Run } from '../content/run.ts'
 import type { NetworkOptions } from '../registry/options.ts'
 import type { ImageSigning } from './image-signatures/plan.ts'
-import type { PushPlan } from './plan.ts'
 import type { PushFailures } from './push-failures.ts'
 import type { PushRecord } from './record.ts'
+import type { PushPlan } from './planned.ts'
 
 /** How a push treats what is in the target already. */
 export interface TargetOptions {

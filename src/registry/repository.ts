@@ -4,6 +4,7 @@ import type { Descriptor, ManifestOrIndex } from '../oci/manifest.ts'
 import type { BlobStream } from './blobs/blobs.ts'
 import type { ManifestInfo } from './manifests.ts'
 import type { UploadMemory } from './blobs/uploads/habits.ts'
+import { isHeldBack } from '../content/failures.ts'
 
 /** One repository of one registry. Every error names it, the registry and the operation. */
 export interface Repository {
@@ -125,4 +126,21 @@ export interface Repository {
 /** In the same order, but for those that let us wait already: they go behind the others. */
 export function slowLast<T>(sources: readonly T[], isSlow: (source: T) => boolean): T[] {
   return [...sources.filter((source) => !isSlow(source)), ...sources.filter(isSlow)]
+}
+
+/**
+ * What a tag or digest of the target leads to, as far as it can be read. What is held back there is put again; what a tag
+ * leads to is looked at once more when the image is signed, before it is set.
+ */
+export async function digestAt(
+  repository: Repository,
+  ref: string,
+  signal: AbortSignal,
+): Promise<Digest | undefined> {
+  try {
+    return (await repository.resolveManifest(ref, signal))?.digest
+  } catch (error) {
+    if (isHeldBack(error)) return undefined
+    throw error
+  }
 }

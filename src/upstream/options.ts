@@ -1,16 +1,7 @@
-import { isDeepStrictEqual } from 'node:util'
 import { AirgapError } from '../errors.ts'
-import type { ImageEntry } from '../bundle/description.ts'
-import type { RegistryClient } from '../registry/client.ts'
-import type { Lock } from '../pack/lock.ts'
-import type { Resolved } from '../pack/resolve-images.ts'
-import type { DocumentCache } from '../pack/sources.ts'
 import type { UpstreamCheck } from './check-bundle.ts'
 import type { Root } from '../trust/identity/trusted-root.ts'
 import type { UpstreamPolicy } from '../trust/upstream/rule.ts'
-import type { PackOptions } from '../pack/pack.ts'
-import type { PackWork } from '../pack/pack-work.ts'
-import type { Run } from '../content/run.ts'
 
 /** Whose signatures images have to have from their upstreams. */
 export interface UpstreamOptions {
@@ -82,70 +73,4 @@ async function upstreamWith(policies: readonly string[], root: Root | undefined)
     'the upstream policy names identities, which are checked with a trusted root, and none is given',
     { hint: { id: 'trusted-root' } },
   )
-}
-
-/**
- * Applies what was demanded to what a pack has resolved. What was recorded before, in a lock or by an interrupted run,
- * does not count: records are made by whoever packs.
- *
- * @param before the lock of an interrupted run; given back where nothing has changed.
- * @returns the images that pass, and with those that could not be resolved those that do not pass.
- * @throws AirgapError as `verifyLock`, when none passes.
- */
-export async function withUpstream(
-  { lock, failed }: Resolved,
-  work: PackWork,
-  context: {
-    client: RegistryClient
-    cache: DocumentCache
-    options: PackOptions
-    run: Run
-    before?: Lock | undefined
-  },
-): Promise<Resolved> {
-  const { client, cache, options, run, before } = context
-  const { upstream } = work
-  const listed = work.what.lock ? 'none' : (options.referrers ?? 'all')
-  const asked = new Map(work.what.lock?.images.map(({ source, referrers }) => [source, referrers]))
-  const bare = lock.images.map((image) =>
-    withoutRecord(image, listed === 'none' ? asked.get(image.source) : image.referrers),
-  )
-  if (!upstream) {
-    const isBare = lock.images.every((image, i) => image === bare[i])
-    return { lock: isBare ? lock : { ...lock, images: bare }, failed }
-  }
-  const { verifyLock } = await import('./verify-lock.ts')
-  const { allFailed } = await import('../content/failures.ts')
-  const { serializeLock } = await import('../pack/lock.ts')
-  const verified = await verifyLock(
-    { ...lock, images: bare },
-    {
-      ...run,
-      concurrency: options.concurrency,
-      ...upstream,
-      client,
-      mirrors: work.known.mirrors,
-      cache,
-      resolveFrom: options.resolveFrom ?? 'source',
-      isListed: () => listed !== 'none',
-      mayAllFail: failed.length > 0,
-    },
-  )
-  const all = [...failed, ...verified.failed]
-  if (verified.images.length === 0) {
-    throw allFailed(all, `${all.length} of ${bare.length + failed.length} images cannot be packed`)
-  }
-  const now: Lock = { ...lock, images: verified.images }
-  const isSame = before !== undefined && serializeLock(now).equals(serializeLock(before))
-  return { lock: isSame ? before : now, failed: all }
-}
-
-/**
- * @param referrers what travels along with it in any case. What was found for a policy alone is a part of the record: an
- *   interrupted run may have had another policy, or none.
- */
-function withoutRecord(image: ImageEntry, referrers: ImageEntry['referrers']): ImageEntry {
-  const { upstream, referrers: before, ...rest } = image
-  if (upstream === undefined && isDeepStrictEqual(before, referrers)) return image
-  return { ...rest, ...(referrers ? { referrers } : {}) }
 }

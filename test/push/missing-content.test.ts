@@ -3,10 +3,10 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import { AirgapError, type Answer } from '../../src/errors.ts'
 import type { Digest } from '../../src/oci/digest.ts'
 import type { TransferEvent } from '../../src/content/events.ts'
-import type { PushPlan } from '../../src/push/plan.ts'
 import { startRegistry, type EmbeddedRegistry } from '../support/registry/registry.ts'
 import { temporaryFolder } from '../support/build-bundle.ts'
 import { incompleteTags, packSample, pushTo } from './pushing.ts'
+import type { PushPlan } from '../../src/push/planned.ts'
 
 async function prepared(): Promise<{ bundle: string; registry: EmbeddedRegistry }> {
   const bundle = join(await temporaryFolder(), 'bundle.tar')

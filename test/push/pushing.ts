@@ -6,13 +6,14 @@ import { RegistryClient } from '../../src/registry/client.ts'
 import type { MemoryStore } from '../support/registry/memory-store.ts'
 import { openBundle } from '../../src/verify/open.ts'
 import type { TransferEvent } from '../../src/content/events.ts'
-import { planPush, type PushPlan } from '../../src/push/plan.ts'
+import { planPush } from '../../src/push/plan.ts'
 import { executePush } from '../../src/push/execute.ts'
 import type { PushRun } from '../../src/push/work.ts'
 import type { Receipt } from '../../src/push/receipt.ts'
 import { PushRecord } from '../../src/push/record.ts'
 import { packBundle } from '../support/build-bundle.ts'
 import { TRUST } from '../verify/check-bundle.ts'
+import type { PushPlan } from '../../src/push/planned.ts'
 
 /** A bundle of an index with two images, and of one image that shares a layer with it. */
 export async function packSample(path: string): Promise<void> {

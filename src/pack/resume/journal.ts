@@ -3,8 +3,14 @@ import { lstat, open, unlink, type FileHandle } from 'node:fs/promises'
 import { fileError } from '../../errors.ts'
 import { identityOf, isSameFile, type FileIdentity } from '../../files/own-file.ts'
 import type { Digest } from '../../oci/digest.ts'
-import { bootName, HeldBlobs } from './held.ts'
-import { encodeLine, type JournalHeader, type JournalRecord, type ReadJournal } from './format.ts'
+import {
+  bootName,
+  encodeLine,
+  HeldBlobs,
+  type JournalHeader,
+  type JournalRecord,
+  type ReadJournal,
+} from './format.ts'
 
 /** So many bytes of a blob make a record; more for large ones, so that no blob has more than a few thousand. */
 const STEP = 1024 * 1024

@@ -6,21 +6,8 @@ import type { Begun } from '../../registry/blobs/download.ts'
 import { inParallel } from '../../content/parallel.ts'
 import type { Journal } from './journal.ts'
 import type { FetchRun, PackPlan } from '../plan.ts'
-import type { PackTarget } from '../to-file.ts'
 import { wantedBlobs, type TakenUp, type WantedBlob } from '../wanted.ts'
-
-/** The beginning of a blob, in this file or in one that was set aside. */
-interface Beginning {
-  wanted: WantedBlob
-  /** Bytes that are said to be there. */
-  position: number
-  file: OutputFile
-  /** Where in the file the blob begins. */
-  offset: number
-}
-
-/** Looks among unfinished files that were set aside for the beginning of a blob. */
-export type FindBeginning = (digest: Digest) => Omit<Beginning, 'wanted'> | undefined
+import type { Beginning, FindBeginning } from './unfinished.ts'
 
 /**
  * Finds out what an unfinished file has of its blobs. The journal says where to look; what is there is hashed before
@@ -139,4 +126,12 @@ async function hashBeginning(
 
 function sumOf(numbers: readonly number[]): number {
   return numbers.reduce((sum, number) => sum + number, 0)
+}
+
+/** Where a bundle is written to. Both are the caller's to keep or to remove when the run fails. */
+export interface PackTarget {
+  output: OutputFile
+  /** Knows what is in the output already, and is told of everything that gets there. */
+  journal: Journal
+  findBeginning?: FindBeginning | undefined
 }

@@ -3,7 +3,7 @@ import { lstat, rename, unlink, type FileHandle } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { AirgapError, fileError, messageOf, systemCode, type Problem } from '../../errors.ts'
 import { formatMoment } from '../../bundle/fields.ts'
-import { CHECKSUMS, MAX_CHECKSUMS } from '../../bundle/names.ts'
+import { CHECKSUMS, MAX_CHECKSUMS, digestOfBlobName } from '../../bundle/names.ts'
 import { BLOCK, decodeHeader } from '../../bundle/tar.ts'
 import { JOURNAL_SUFFIX, OutputFile, PARTIAL_SUFFIX } from '../../files/output-file.ts'
 import {
@@ -15,9 +15,12 @@ import {
   statOwnFile,
 } from '../../files/own-file.ts'
 import { digestOf, type Digest } from '../../oci/digest.ts'
-import { bootName } from './held.ts'
-import { type JournalHeader, MAX_JOURNAL, parseJournal, type ReadJournal } from './format.ts'
+import { bootName, type JournalHeader, MAX_JOURNAL, parseJournal, type ReadJournal } from './format.ts'
 import { Journal } from './journal.ts'
+import { findBlobs } from '../../bundle/salvage.ts'
+import { BundleReader } from '../../bundle/reader.ts'
+import type { ReusableFile } from '../reuse.ts'
+import type { WantedBlob } from '../wanted.ts'
 
 /** What an unfinished file is called that another run makes use of: the output's name, this, and `.partial`. */
 const EARLIER = '.earlier'
@@ -263,3 +266,64 @@ async function beginsAs({ bundleDigest, totalSize }: JournalHeader, file: Output
     throw error
   }
 }
+
+/** What unfinished files offer. */
+interface Offer {
+  /** Blobs that are whole. */
+  files: ReusableFile[]
+  findBeginning: FindBeginning
+}
+
+/**
+ * Looks at what unfinished files of ours have. One that was killed before it had its first headers has nothing.
+ * @throws AirgapError `FILE`; the signal's reason.
+ */
+export async function offerOf(unfinished: readonly Unfinished[], signal?: AbortSignal): Promise<Offer> {
+  const files: ReusableFile[] = []
+  const places: { from: Unfinished; offsets: Map<Digest, number> }[] = []
+  for (const from of unfinished) {
+    const offsets = await offsetsIn(from.file.partial, signal)
+    if (offsets.size === 0) continue
+    const isWhole = (digest: Digest, size: number): boolean => (from.bytesOf(digest) ?? size) >= size
+    files.push({ path: from.file.partial, isWhole })
+    places.push({ from, offsets })
+  }
+  return {
+    files,
+    findBeginning: (digest) => {
+      const found = places.flatMap(({ from, offsets }) => {
+        const [position, offset] = [from.bytesOf(digest) ?? 0, offsets.get(digest)]
+        return offset === undefined ? [] : [{ position, offset, file: from.file }]
+      })
+      return found.toSorted((a, b) => b.position - a.position)[0]
+    },
+  }
+}
+
+/** Where each blob begins. */
+async function offsetsIn(path: string, signal?: AbortSignal): Promise<Map<Digest, number>> {
+  await using reader = await BundleReader.open(path)
+  const offsets = new Map<Digest, number>()
+  try {
+    for (const { name, contentOffset } of await findBlobs(reader, signal)) {
+      const digest = digestOfBlobName(name)
+      if (digest !== undefined) offsets.set(digest, contentOffset)
+    }
+  } catch (error) {
+    if (!(error instanceof AirgapError) || error.code !== 'INVALID_CONTENT') throw error
+  }
+  return offsets
+}
+
+/** The beginning of a blob, in this file or in one that was set aside. */
+export interface Beginning {
+  wanted: WantedBlob
+  /** Bytes that are said to be there. */
+  position: number
+  file: OutputFile
+  /** Where in the file the blob begins. */
+  offset: number
+}
+
+/** Looks among unfinished files that were set aside for the beginning of a blob. */
+export type FindBeginning = (digest: Digest) => Omit<Beginning, 'wanted'> | undefined

@@ -1,20 +1,14 @@
 import type { Digest } from '../../oci/digest.ts'
 import { inParallel } from '../../content/parallel.ts'
-import type { PlannedImage, PushPlan } from '../plan.ts'
-import type { PlannedPush } from '../planned-push.ts'
+import type { DescribedSignatures } from '../planned-push.ts'
 import { signatureKey, signedReference, type ImageSigning } from './plan.ts'
 import { signatureFields, signaturesOf, signingFields } from './record.ts'
 import { presentSignatures } from './sign.ts'
+import type { PushPlan } from '../planned.ts'
 
 interface DescribeOptions {
   concurrency?: number | undefined
   signal?: AbortSignal | undefined
-}
-
-/** What will be signed, image by image, in the terms of the receipt. */
-export interface DescribedSignatures {
-  summary: Pick<PlannedPush, 'imageSigning'>
-  of(planned: PlannedImage): Pick<PlannedPush['images'][number], 'imageSignatures'>
 }
 
 /**

@@ -6,8 +6,8 @@ import type { Repository } from '../../registry/repository.ts'
 import type { SigningKey } from '../../trust/keys.ts'
 import type { DocumentNode } from '../../content/graph.ts'
 import { tagFor } from '../names.ts'
-import type { PlannedImage } from '../plan.ts'
 import { hasSourceIndex } from '../source-index.ts'
+import type { PlannedImage } from '../planned.ts'
 
 /**
  * Where a signature goes: `cosign` under the tag `sha256-<hex>.sig`, which all tools read; `sigstore-bundle` as a

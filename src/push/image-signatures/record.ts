@@ -1,6 +1,5 @@
 import type { Digest } from '../../oci/digest.ts'
 import type { Repository } from '../../registry/repository.ts'
-import type { PlannedImage } from '../plan.ts'
 import type { Receipt } from '../receipt.ts'
 import {
   plannedSignatures,
@@ -11,6 +10,7 @@ import {
   type ImageSigning,
   type PlannedSignature,
 } from './plan.ts'
+import type { PlannedImage } from '../planned.ts'
 
 type SignatureState = 'signed' | 'present' | 'not-signed'
 

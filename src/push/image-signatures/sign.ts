@@ -2,13 +2,12 @@ import { shortHex } from '../../oci/digest.ts'
 import type { OnEvent } from '../../content/events.ts'
 import { ImageProgress } from '../../content/image-progress.ts'
 import { inParallel } from '../../content/parallel.ts'
-import type { PlannedImage, PushPlan } from '../plan.ts'
-import type { PlannedIndex } from '../source-index.ts'
 import type { PushFailures } from '../push-failures.ts'
 import { addCosignSignatures, findCosignSignatures } from './cosign.ts'
 import { plannedSignatures, sourceIndexSignatures, type ImageSigning, type PlannedSignature } from './plan.ts'
 import type { SignatureRecord } from './record.ts'
 import { addBundleSignature, findBundleSignature } from './sigstore-bundle.ts'
+import type { PlannedImage, PushPlan, PlannedIndex } from '../planned.ts'
 
 /**
  * Signs the images of a push that lack nothing, before they get their tags: nobody finds a tag without a signature.

@@ -2,44 +2,14 @@ import { isChosen, rooted, type ReferrerEntry } from '../../bundle/referrers.ts'
 import type { ReferrerChoice } from '../../oci/manifest.ts'
 import { AirgapError } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
-import type { Repository } from '../../registry/repository.ts'
+import { type Repository, digestAt } from '../../registry/repository.ts'
 import { readDocument, type OpenedBundle } from '../../verify/opened-bundle.ts'
 import { isHeldBack } from '../../content/failures.ts'
 import type { DocumentNode } from '../../content/graph.ts'
 import { inParallel } from '../../content/parallel.ts'
-import type { ReferrerGraph } from '../../content/referrers.ts'
 import { whatIsLacking } from '../cosign-tag.ts'
-import { digestAt } from '../missing-content.ts'
-import type { PlannedImage } from '../plan.ts'
 import { hasSourceIndex } from '../source-index.ts'
-
-/** What will become of something that travels along with an image. */
-export interface ReferrerFate {
-  graph: ReferrerGraph
-  /**
-   * `image`: it is put, because what it refers to is delivered. `source-index`: it is put when the source's own index
-   * is there. `not-delivered`: what it refers to does not get into the target; it stays in the bundle, as evidence.
-   * `left-out`: the caller does not want it there.
-   */
-  fate: 'image' | 'source-index' | 'not-delivered' | 'left-out'
-}
-
-/** Something that refers to images, on its way to a repository of the target. */
-export interface PlannedReferrer {
-  entry: ReferrerEntry
-  repository: Repository
-  /** Those that it came along with. */
-  images: PlannedImage[]
-  waitsFor: 'image' | 'source-index'
-  graph: ReferrerGraph
-  /** The digests among `graph.closure.documents` that are there already. */
-  present: ReadonlySet<Digest>
-  /**
-   * What stands under cosign's tag: nothing, all of it, other layers that it is added to, something that nothing can be
-   * added to, or something that nobody may read.
-   */
-  tag: 'free' | 'there' | 'to-merge' | 'taken' | 'held-back'
-}
+import type { PlannedImage, PlannedReferrer, ReferrerFate } from '../planned.ts'
 
 interface Options {
   referrers?: ReferrerChoice | undefined

@@ -4,11 +4,11 @@ import type { OnEvent } from '../../content/events.ts'
 import { inParallel } from '../../content/parallel.ts'
 import { addToCosignTag } from '../cosign-tag.ts'
 import { type contentFor, putWithContent } from '../missing-content.ts'
-import type { PlannedManifest, PushPlan } from '../plan.ts'
 import type { PushFailures } from '../push-failures.ts'
 import type { PushRecord, ReferrerRecord } from '../record.ts'
-import { documentOf, type PlannedReferrer } from './plan.ts'
+import { documentOf } from './plan.ts'
 import type { Repository } from '../../registry/repository.ts'
+import type { PlannedManifest, PushPlan, PlannedReferrer } from '../planned.ts'
 
 interface Options {
   concurrency?: number | undefined

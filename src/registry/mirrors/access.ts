@@ -2,8 +2,8 @@ import { createSecureContext } from 'node:tls'
 import { AirgapError, messageOf } from '../../errors.ts'
 import { readSmallFile } from '../../files/small-file.ts'
 import { authorityOf, portOf } from '../net/hosts.ts'
-import { readCaFile } from '../net/tls.ts'
-import type { HostTls, HostTlsTable } from '../net/trust.ts'
+import { readCaFile, type HostTls } from '../net/tls.ts'
+import type { HostTlsTable } from '../net/trust.ts'
 import type { ImagePlaces } from './mirrors.ts'
 
 const MAX_PEM = 1024 * 1024

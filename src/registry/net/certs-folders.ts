@@ -4,8 +4,7 @@ import { homedir } from 'node:os'
 import { isAbsolute, join } from 'node:path'
 import { AirgapError, fileError, systemCode } from '../../errors.ts'
 import { isDockerHub, portOf } from './hosts.ts'
-import { parseCertificates } from './tls.ts'
-import type { HostTls } from './trust.ts'
+import { parseCertificates, type HostTls } from './tls.ts'
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
 
 /** A folder of a registry has a handful of files. */

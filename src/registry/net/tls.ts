@@ -99,3 +99,17 @@ export function isFor(certificate: X509Certificate, host: string): boolean {
       : certificate.checkIP(name)
   return found !== undefined
 }
+
+/** What holds for TLS with one host, and for no other: not for where it redirects to, and not for its token service. */
+export interface HostTls {
+  /** Certificates of authorities to trust besides the usual ones, PEM, one a text. */
+  ca?: readonly string[] | undefined
+  /** The client certificate with its chain, PEM. Needs `key`. */
+  cert?: string | undefined
+  /** The client certificate's private key, PEM, not encrypted. */
+  key?: string | undefined
+  /** The host's certificate is not checked. */
+  skipVerify?: boolean | undefined
+  /** Where these come from, as people are told: paths of files. */
+  files?: { ca?: readonly string[] | undefined; cert?: string | undefined } | undefined
+}

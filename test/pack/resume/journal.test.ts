@@ -4,9 +4,9 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { AirgapError } from '../../../src/errors.ts'
 import type { Digest } from '../../../src/oci/digest.ts'
-import { HeldBlobs } from '../../../src/pack/resume/held.ts'
 import {
   encodeLine,
+  HeldBlobs,
   JOURNAL_TYPE,
   type JournalHeader,
   type JournalRecord,

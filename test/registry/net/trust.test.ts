@@ -59,7 +59,7 @@ test('an authority in certs.d/HOST:PORT is trusted for that host', async () => {
   const root = certsFolder({ [first.host]: { 'ca.crt': ca.cert } })
   const our = client({ certsFolders: [root] })
   expect(await resolve(our, first.host)).toBeDefined()
-  expect(our.routes).toEqual([{ type: 'way', host: first.host, caFiles: [join(root, first.host, 'ca.crt')] }])
+  expect(our.ways).toEqual([{ type: 'way', host: first.host, caFiles: [join(root, first.host, 'ca.crt')] }])
   const error = await failureOf(resolve(our, second.host), 'TLS')
   expect(error.hint).toContain(`/etc/docker/certs.d/${second.host}/ca.crt`)
   expect(error.hint).toContain('Trusted now: the roots of Node.js.')
@@ -178,7 +178,7 @@ test('a client certificate is shown to its host', async () => {
   const our = client({ certsFolders: [root] })
   expect(await resolve(our, first.host)).toBeDefined()
   expect(first.names).toEqual(['packer'])
-  expect(our.routes).toMatchObject([{ clientCertificate: join(root, first.host, 'client.cert') }])
+  expect(our.ways).toMatchObject([{ clientCertificate: join(root, first.host, 'client.cert') }])
 })
 
 test('a client certificate is shown to no other host, not even along a redirect', async () => {
@@ -218,7 +218,14 @@ test.each(ALERTS)('%s: a client certificate is missing, or not accepted', async 
   const meaning = async (host: string) => {
     const url = new URL(`https://${host}`)
     const context = { registry: host, operation: 'look' }
-    return routeError(Object.assign(new Error('x'), { code }), await routes.to(url), url, context, undefined, {})
+    return routeError(
+      Object.assign(new Error('x'), { code }),
+      await routes.to(url),
+      url,
+      context,
+      undefined,
+      {},
+    )
   }
   const missing = await meaning('without.example')
   expect(missing.message).toBe(

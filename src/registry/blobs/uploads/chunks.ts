@@ -14,6 +14,7 @@ import {
   startSession,
   type UploadSession,
   type UploadStatus,
+  type UploadTask,
 } from './session.ts'
 import {
   blobTooLarge,
@@ -27,7 +28,6 @@ import {
   UNSUPPORTED,
 } from './refusals.ts'
 import { sendPart } from './send.ts'
-import type { UploadTask } from './upload.ts'
 
 /** A session, and what is known of it. */
 interface OpenSession extends UploadSession {

@@ -1,8 +1,7 @@
 import { during } from '../../notices.ts'
 import { AirgapError } from '../../../errors.ts'
 import type { Answer } from '../../net/connection.ts'
-
-import type { UploadTask } from './upload.ts'
+import type { UploadTask } from './session.ts'
 
 export interface UploadRequest {
   method: 'PUT' | 'PATCH'

@@ -5,10 +5,11 @@ import type { Location } from '../../net/location.ts'
 import { during, type Context } from '../../notices.ts'
 import { discard, failure, headerOf, locationOf } from '../../net/http.ts'
 import { isAboutUpload } from './refusals.ts'
-import type { UploadTask } from './upload.ts'
 import type { Digest } from '../../../oci/digest.ts'
 import { statBlobOnce } from '../blobs.ts'
 import { isRepository } from '../../../oci/reference.ts'
+import type { BlobSource, UploadDescriptor } from './source.ts'
+import type { UploadHabits, UploadMemory } from './habits.ts'
 
 const REFUSALS = new Set(['UNAUTHORIZED', 'DENIED', 'NOT_FOUND'])
 
@@ -227,4 +228,19 @@ async function cancelSession({ repository, context, signal }: Task, url: URL): P
   } catch {
     // The registry drops old sessions by itself sooner or later. An interruption is heard at the next step.
   }
+}
+
+/** One blob's upload: what every step of it needs. */
+export interface UploadTask {
+  repository: Location
+  descriptor: UploadDescriptor
+  context: Context
+  source: BlobSource
+  habits: UploadHabits
+  memory: UploadMemory | undefined
+  /** Sessions that nobody needs any more. */
+  abandoned: URL[]
+  /** Gets the bytes of the blob that have been sent so far. */
+  onProgress: (bytes: number) => void
+  signal: AbortSignal | undefined
 }

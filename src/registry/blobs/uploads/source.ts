@@ -1,13 +1,9 @@
 import { createHash, type Hash } from 'node:crypto'
 import { Readable } from 'node:stream'
-import { AirgapError, transienceOf } from '../../../errors.ts'
+import { AirgapError } from '../../../errors.ts'
 import type { Context } from '../../notices.ts'
-import type { UploadDescriptor, UploadTask } from './upload.ts'
-import { failure } from '../../net/http.ts'
 
-import { commitTimeout, commitUrl, confirmStored } from './session.ts'
-import { sendPart } from './send.ts'
-import { isTooLarge, isWrongDigest, SESSION_GONE, UNSUPPORTED } from './refusals.ts'
+import type { Digest } from '../../../oci/digest.ts'
 
 /** How the bytes of one request are watched. */
 export interface BodyWatch {
@@ -143,51 +139,9 @@ export class BlobSource {
   }
 }
 
-/** How an upload in one stream ended, where that is not with an error. */
-type StreamEnd =
-  | { kind: 'stored' }
-  /** The registry, or a proxy in front of it, does not take the blob so; it may take it in chunks. */
-  | { kind: 'refused'; error: AirgapError }
-  /** There is no such session any more. */
-  | { kind: 'gone'; error: AirgapError }
-
-/**
- * Sends the whole blob in one PUT (distribution-spec § Pushing a blob monolithically).
- *
- * @param isLeft the session was left behind by a refused mount and may have run out.
- * @param onBroken is called when it broke off on the way.
- */
-export async function sendWhole(
-  task: UploadTask,
-  session: URL,
-  isLeft: boolean,
-  onBroken: () => void,
-): Promise<StreamEnd> {
-  const { descriptor, source, context } = task
-  if (descriptor.size === 0) await source.check()
-  const answer = await sendPart(task, {
-    method: 'PUT',
-    target: commitUrl(session, descriptor.digest),
-    start: 0,
-    end: descriptor.size,
-    answerTimeoutMs: commitTimeout(task),
-  }).catch((error: unknown) => {
-    if (transienceOf(error) !== undefined) onBroken()
-    throw error
-  })
-  const { status } = answer
-  if (status >= 200 && status < 300) {
-    await confirmStored(task, answer)
-    return { kind: 'stored' }
-  }
-  const error = await failure(answer, answer.auth, context)
-  if (status >= 500 && status !== 501 && status !== 503) onBroken()
-  // A new session has not run out.
-  if (isLeft && SESSION_GONE.has(status)) return { kind: 'gone', error }
-  // What was sent had the right digest, so it was altered on the way.
-  if (status === 400 && isWrongDigest(error)) throw error.with({ transience: { attempts: 3 } })
-  // No room is no room, in chunks as well; 413 is about this request.
-  if (error.refusal?.kind === 'room' && status !== 413) throw error
-  if (isTooLarge(error) || UNSUPPORTED.has(status)) return { kind: 'refused', error }
-  throw error
+/** What is uploaded. */
+export interface UploadDescriptor {
+  digest: Digest
+  /** Bytes. */
+  size: number
 }

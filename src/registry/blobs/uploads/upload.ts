@@ -1,14 +1,14 @@
-import type { AirgapError } from '../../../errors.ts'
+import { type AirgapError, transienceOf } from '../../../errors.ts'
 import { statBlobOnce } from '../blobs.ts'
 import type { Location } from '../../net/location.ts'
 
 import { ChunkedUpload } from './chunks.ts'
-import { habitsOf, type UploadHabits, type UploadMemory } from './habits.ts'
-import { isTooLarge } from './refusals.ts'
-import { startSession } from './session.ts'
-import { BlobSource, sendWhole } from './source.ts'
-import type { Digest } from '../../../oci/digest.ts'
-import type { Context } from '../../notices.ts'
+import { habitsOf, type UploadMemory } from './habits.ts'
+import { isTooLarge, UNSUPPORTED, isWrongDigest, SESSION_GONE } from './refusals.ts'
+import { startSession, commitTimeout, commitUrl, confirmStored, type UploadTask } from './session.ts'
+import { BlobSource, type UploadDescriptor } from './source.ts'
+import { failure } from '../../net/http.ts'
+import { sendPart } from './send.ts'
 
 export interface UploadOptions {
   signal?: AbortSignal | undefined
@@ -128,24 +128,51 @@ class BlobUpload {
   }
 }
 
-/** What is uploaded. */
-export interface UploadDescriptor {
-  digest: Digest
-  /** Bytes. */
-  size: number
-}
+/** How an upload in one stream ended, where that is not with an error. */
+type StreamEnd =
+  | { kind: 'stored' }
+  /** The registry, or a proxy in front of it, does not take the blob so; it may take it in chunks. */
+  | { kind: 'refused'; error: AirgapError }
+  /** There is no such session any more. */
+  | { kind: 'gone'; error: AirgapError }
 
-/** One blob's upload: what every step of it needs. */
-export interface UploadTask {
-  repository: Location
-  descriptor: UploadDescriptor
-  context: Context
-  source: BlobSource
-  habits: UploadHabits
-  memory: UploadMemory | undefined
-  /** Sessions that nobody needs any more. */
-  abandoned: URL[]
-  /** Gets the bytes of the blob that have been sent so far. */
-  onProgress: (bytes: number) => void
-  signal: AbortSignal | undefined
+/**
+ * Sends the whole blob in one PUT (distribution-spec § Pushing a blob monolithically).
+ *
+ * @param isLeft the session was left behind by a refused mount and may have run out.
+ * @param onBroken is called when it broke off on the way.
+ */
+export async function sendWhole(
+  task: UploadTask,
+  session: URL,
+  isLeft: boolean,
+  onBroken: () => void,
+): Promise<StreamEnd> {
+  const { descriptor, source, context } = task
+  if (descriptor.size === 0) await source.check()
+  const answer = await sendPart(task, {
+    method: 'PUT',
+    target: commitUrl(session, descriptor.digest),
+    start: 0,
+    end: descriptor.size,
+    answerTimeoutMs: commitTimeout(task),
+  }).catch((error: unknown) => {
+    if (transienceOf(error) !== undefined) onBroken()
+    throw error
+  })
+  const { status } = answer
+  if (status >= 200 && status < 300) {
+    await confirmStored(task, answer)
+    return { kind: 'stored' }
+  }
+  const error = await failure(answer, answer.auth, context)
+  if (status >= 500 && status !== 501 && status !== 503) onBroken()
+  // A new session has not run out.
+  if (isLeft && SESSION_GONE.has(status)) return { kind: 'gone', error }
+  // What was sent had the right digest, so it was altered on the way.
+  if (status === 400 && isWrongDigest(error)) throw error.with({ transience: { attempts: 3 } })
+  // No room is no room, in chunks as well; 413 is about this request.
+  if (error.refusal?.kind === 'room' && status !== 413) throw error
+  if (isTooLarge(error) || UNSUPPORTED.has(status)) return { kind: 'refused', error }
+  throw error
 }

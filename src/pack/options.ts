@@ -5,16 +5,18 @@ import { formatReference, parseReference, type Reference } from '../oci/referenc
 import type { RegistryClient } from '../registry/client.ts'
 import type { JournalHeader, PackInputs } from './resume/format.ts'
 import type { Lock } from './lock.ts'
-import type { Resolved } from './resolve-images.ts'
+import type { Resolved, SelectionOptions, SourceOptions } from './resolve-images.ts'
 import type { DocumentCache } from './sources.ts'
-import type { LateSigner } from './keyless.ts'
+import type { LateSigner, KeylessOptions } from './keyless.ts'
 import type { SigningKey } from '../trust/keys.ts'
-import { describeBundle } from './describe.ts'
-import type { PackOptions } from './pack.ts'
+import { describeBundle, type DescriptionOptions } from './describe.ts'
 import type { KnownMirrors } from '../inputs/mirrors/known.ts'
-import type { Upstream } from '../upstream/options.ts'
+import type { Upstream, UpstreamOptions } from '../upstream/options.ts'
 import { requestOf, resolveWith, type ResolveRequest } from './resolve.ts'
 import type { Run } from '../content/run.ts'
+import { isDeepStrictEqual } from 'node:util'
+import type { ImageEntry } from '../bundle/description.ts'
+import type { Writable } from 'node:stream'
 
 /** What the options of a pack come to by themselves. */
 export interface PackRequest {
@@ -129,4 +131,117 @@ export async function lockGoingOn(
   // What failed then and fails again changes nothing.
   const isOld = isSame && found?.lock.images.length === 0 && found.lock.skipped === undefined
   return { lock: isOld ? lock : now, failed: found?.failed ?? [] }
+}
+
+/**
+ * Applies what was demanded to what a pack has resolved. What was recorded before, in a lock or by an interrupted run,
+ * does not count: records are made by whoever packs.
+ *
+ * @param before the lock of an interrupted run; given back where nothing has changed.
+ * @returns the images that pass, and with those that could not be resolved those that do not pass.
+ * @throws AirgapError as `verifyLock`, when none passes.
+ */
+export async function withUpstream(
+  { lock, failed }: Resolved,
+  work: PackWork,
+  context: {
+    client: RegistryClient
+    cache: DocumentCache
+    options: PackOptions
+    run: Run
+    before?: Lock | undefined
+  },
+): Promise<Resolved> {
+  const { client, cache, options, run, before } = context
+  const { upstream } = work
+  const listed = work.what.lock ? 'none' : (options.referrers ?? 'all')
+  const asked = new Map(work.what.lock?.images.map(({ source, referrers }) => [source, referrers]))
+  const bare = lock.images.map((image) =>
+    withoutRecord(image, listed === 'none' ? asked.get(image.source) : image.referrers),
+  )
+  if (!upstream) {
+    const isBare = lock.images.every((image, i) => image === bare[i])
+    return { lock: isBare ? lock : { ...lock, images: bare }, failed }
+  }
+  const { verifyLock } = await import('../upstream/verify-lock.ts')
+  const { allFailed } = await import('../content/failures.ts')
+  const { serializeLock } = await import('../pack/lock.ts')
+  const verified = await verifyLock(
+    { ...lock, images: bare },
+    {
+      ...run,
+      concurrency: options.concurrency,
+      ...upstream,
+      client,
+      mirrors: work.known.mirrors,
+      cache,
+      resolveFrom: options.resolveFrom ?? 'source',
+      isListed: () => listed !== 'none',
+      mayAllFail: failed.length > 0,
+    },
+  )
+  const all = [...failed, ...verified.failed]
+  if (verified.images.length === 0) {
+    throw allFailed(all, `${all.length} of ${bare.length + failed.length} images cannot be packed`)
+  }
+  const now: Lock = { ...lock, images: verified.images }
+  const isSame = before !== undefined && serializeLock(now).equals(serializeLock(before))
+  return { lock: isSame ? before : now, failed: all }
+}
+
+/**
+ * @param referrers what travels along with it in any case. What was found for a policy alone is a part of the record: an
+ *   interrupted run may have had another policy, or none.
+ */
+function withoutRecord(image: ImageEntry, referrers: ImageEntry['referrers']): ImageEntry {
+  const { upstream, referrers: before, ...rest } = image
+  if (upstream === undefined && isDeepStrictEqual(before, referrers)) return image
+  return { ...rest, ...(referrers ? { referrers } : {}) }
+}
+
+/** Exactly one of `images` and `lock` is needed; what else there is to say about images goes with `images`. */
+export interface PackOptions extends SourceOptions, DescriptionOptions, Partial<SelectionOptions> {
+  /** What to pack, as {@link resolve} has pinned it. */
+  lock?: Lock | undefined
+  /**
+   * The file. Or a stream, which gets the same bytes in order and is not ended: after a failure it holds a beginning
+   * that no verification takes for a bundle. Undefined only plans: nothing but manifests is fetched.
+   */
+  output: string | Writable | undefined
+  /**
+   * The file of the bundle that is planned, where `output` is undefined: its default name follows from it, and a warning
+   * tells where it could not be written.
+   */
+  fileName?: string | undefined
+  /** Replace the file if it exists. */
+  force?: boolean | undefined
+  /** Start over from nothing, even if an interrupted pack could be gone on with. */
+  fresh?: boolean | undefined
+  /**
+   * Signs the bundle; `unsigned` leaves it so. `keyless` signs with a certificate for an identity token, when every blob is
+   * there; the identity and the SHA-256 of `SHA256SUMS` become public for ever then, unless the services are private ones.
+   */
+  key: SigningKey | 'unsigned' | { keyless: KeylessOptions }
+  /**
+   * Verify who has signed the images at their upstreams. One that does not pass fails, and is not left out by `skipFailed`;
+   * `upstream` of each image in the description says what was verified, and the signature travels along.
+   */
+  verifyUpstream?: UpstreamOptions | undefined
+  /** Earlier bundles, also unfinished ones, that blobs are taken from instead of the network. */
+  reuse?: readonly string[] | undefined
+  /**
+   * Is told what a pack that broke off has left for the same call to go on with; not where nothing is left. Waited
+   * for, also when the work is called off.
+   */
+  onIncomplete?: ((unfinished: UnfinishedPack) => void | Promise<void>) | undefined
+}
+
+/** What a pack that broke off has left, for the same call to go on with. */
+export interface UnfinishedPack {
+  /** The unfinished file. */
+  file: string
+  /** Bytes of blobs that are there. */
+  bytes: number
+  /** Bytes of all blobs. */
+  total: number
 }
