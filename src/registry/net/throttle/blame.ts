@@ -3,34 +3,34 @@ import type { Host } from './host.ts'
 import type { Trouble } from './outage.ts'
 import type { Hint } from '../../../hints.ts'
 
-/** The answers of a host that is too busy, and those of a proxy whose registry does not answer. */
+/** The statuses of a host that is too busy, and of a proxy whose registry does not answer. */
 export const BUSY: ReadonlySet<number> = new Set([429, 503])
 export const GATEWAY: ReadonlySet<number> = new Set([502, 504])
 
-/** What is to be done about an error. */
+/** What to do about an error. */
 export type Ruling = { kind: 'again' } | { kind: 'give-up'; error: AirgapError } | undefined
 
-/** Where a host stood at some time. */
+/** The state of a host at some time. */
 export interface Mark {
   host: Host
   signsOfLife: number
 }
 
-/** Where an error came from, with the host itself. */
+/** Where an error came from, with that host's state. */
 type Blame = Omit<Origin, 'host'> & { host: Host }
 
-/** What follows from where errors came from. */
+/** Decides by where errors came from what to do about them. */
 export class Blames {
   readonly #hostOf: (name: string) => Host | undefined
   readonly #advice: (registry: string) => Hint[] | undefined
 
-  /** @param advice what somebody can do whom a registry has limited. */
+  /** @param advice what to do about a registry's rate limit. */
   constructor(hostOf: (name: string) => Host | undefined, advice: (registry: string) => Hint[] | undefined) {
     this.#hostOf = hostOf
     this.#advice = advice
   }
 
-  /** Whether an error concerns all requests to its host, and what follows from it for the one that got it. */
+  /** What the request that met an error has to do, where the error concerns all requests to its host. */
   ruling(error: unknown): Ruling {
     const blame = this.#find(error)
     if (!blame || !(error instanceof AirgapError)) return undefined
@@ -38,14 +38,14 @@ export class Blames {
     return blame.isOfHost ? { kind: 'again' } : undefined
   }
 
-  /** Where the host of an error stands now. */
+  /** The state of an error's host now. */
   mark(error: unknown): Mark | undefined {
     const host = this.#find(error)?.host
     return host && { host, signsOfLife: host.signsOfLife }
   }
 
   /**
-   * All attempts are used up. A host that has not done anything well since the first of them is given up for all.
+   * All attempts are used up. A host that has shown no sign of life since the first one is given up for all requests.
    * @returns the error to throw.
    */
   exhausted(error: AirgapError, first: Mark | undefined): AirgapError {
@@ -65,7 +65,7 @@ export class Blames {
     return host && { ...origin, host }
   }
 
-  /** The error with what the host's limit means. */
+  /** The error, with the time and the advice for the host's limit. */
   #explained(error: AirgapError, { host, status, registry }: Blame): AirgapError {
     if (status === undefined || !BUSY.has(status)) return error
     const advice = status === 429 ? this.#advice(registry) : undefined
@@ -74,7 +74,7 @@ export class Blames {
   }
 }
 
-/** What an error says of its host. */
+/** The trouble of a host, from an error. */
 export function troubleOf({ code, reason, hints }: AirgapError): Trouble {
   return { code, reason, hint: hints }
 }
