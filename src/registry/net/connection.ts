@@ -30,8 +30,8 @@ export interface Call {
   leastRate?: number | undefined
   signal?: AbortSignal | undefined
   /**
-   * For requests outside the registry's API: credentials are sent as Basic, or not at all, and no challenge is
-   * answered.
+   * For requests outside the registry's API: credentials are sent without fetching a token, or not at all, and no
+   * challenge is answered.
    */
   way?: 'basic' | 'anonymous'
 }
