@@ -126,7 +126,7 @@ test('which steps give up encryption', async () => {
 })
 
 test.each([
-  ['ftp://x.example/', 'of the kind ftp:'],
+  ['ftp://x.example/', 'begins with ftp:'],
   ['http://[', 'unreadable'],
 ])('a redirect to %s is an error', async (location, message) => {
   const server = await serve((_, response) => void response.writeHead(302, { location }).end())

@@ -10,24 +10,24 @@ import { endOfString } from '../../oci/json.ts'
 /** One `"key": value` of an object, by its place in the text. */
 interface Member {
   key: string
-  /** Of the key's opening quote. */
+  /** Position of the key's opening quote. */
   start: number
   valueStart: number
-  /** Behind the value. */
+  /** Position after the value. */
   end: number
 }
 
 interface ObjectText {
-  /** Of the opening brace. */
+  /** Position of the opening brace. */
   open: number
-  /** Of the closing brace. */
+  /** Position of the closing brace. */
   close: number
   members: Member[]
 }
 
 /**
- * Finds the members of one object in JSON text, so that a part of it can be changed and all else stays as it is,
- * byte for byte.
+ * Finds the members of one object in JSON text, so that one part of the text can be changed and the rest stays the
+ * same, byte for byte.
  * @param text JSON that `JSON.parse` accepts.
  * @param at where the object begins; white space may stand before it.
  */
@@ -72,7 +72,7 @@ function endOfValue(text: string, at: number): number {
   return text.length
 }
 
-/** What an entry of `auths` says, as Docker writes it. Empty where a helper has the secret. */
+/** An entry of `auths`, as Docker writes it. Empty where a helper has the secret. */
 export interface AuthEntry {
   auth?: string
   identitytoken?: string
@@ -80,13 +80,13 @@ export interface AuthEntry {
 
 const NEW_FILE = '{\n\t\n}\n'
 
-/** Why a credentials file cannot be changed in one way only; undefined where it can. */
+/** Why a change to a credentials file would be ambiguous; undefined where it would not. */
 export function editFault(text: string): string | undefined {
   if (text.trim() === '') return undefined
   const top = membersOf(text, 0)
   const twice = firstTwin(top.members)
   if (twice !== undefined) return `it has the key ${JSON.stringify(twice)} twice`
-  // Docker's own reader takes "Auths" for "auths".
+  // Docker reads "Auths" as "auths".
   const other = top.members.find(({ key }) => key !== 'auths' && key.toLowerCase() === 'auths')
   if (other !== undefined) return `its key ${JSON.stringify(other.key)} differs only in case from "auths"`
   return undefined
@@ -99,7 +99,7 @@ export function authKeys(text: string): string[] {
 
 /**
  * Sets entries of `auths` in the text of a credentials file; everything else stays as it is, byte for byte.
- * @param text what {@link editFault} has no fault with; may be empty.
+ * @param text a text in which {@link editFault} finds nothing; may be empty.
  */
 export function setEntries(text: string, keys: readonly string[], entry: AuthEntry): string {
   let edited = /^\s*(?:\{\s*\})?\s*$/.test(text) ? NEW_FILE : text
@@ -136,7 +136,7 @@ function authsOf(text: string): ObjectText | undefined {
   return auths && text[auths.valueStart] === '{' ? membersOf(text, auths.valueStart) : undefined
 }
 
-/** How a file is laid out: the line end and the indentation of one level; nothing for one that is all one line. */
+/** A file's layout: its line end, and the indentation of one level. There is none for a file of one line. */
 interface Style {
   newline: string
   unit: string
@@ -158,7 +158,7 @@ function setMember(
   const written = write(value, style, depth)
   const existing = object.members.filter((member) => member.key === key)
   if (existing.length > 0) {
-    // From the end on, so that the places before stay right.
+    // From the end, so that earlier positions stay right.
     return existing.reduceRight(
       (edited, { valueStart, end }) => edited.slice(0, valueStart) + written + edited.slice(end),
       text,
@@ -183,7 +183,7 @@ function firstTwin(members: readonly Member[]): string | undefined {
 }
 
 const MAX_LINKS = 10
-/** How often the change is made anew because a program without our lock, such as Docker, has changed the file. */
+/** How often to try the change. A program that does not use our lock, such as Docker, may change the file meanwhile. */
 const ATTEMPTS = 5
 
 export interface UpdateOptions {
@@ -193,10 +193,10 @@ export interface UpdateOptions {
 }
 
 /**
- * Reads a credentials file that is going to be changed, and finds out whether it can be.
- * @returns undefined where there is none yet.
- * @throws AirgapError `CREDENTIALS` when it is damaged, `OUTPUT_UNSAFE` when it, or a link that leads to it, is
- *   somebody else's, `FILE` when it cannot be read or its folder cannot be written to.
+ * Reads a credentials file that is to be changed, and checks that it can be.
+ * @returns undefined where there is no file yet.
+ * @throws AirgapError `CREDENTIALS` when it is damaged, `OUTPUT_UNSAFE` when it, or a link to it, belongs to another
+ *   user, `FILE` when it cannot be read or its folder cannot be written to.
  */
 export async function readForUpdate(path: string, createFolder: boolean): Promise<AuthFile | undefined> {
   const target = await targetOf(path)
@@ -211,11 +211,10 @@ export async function readForUpdate(path: string, createFolder: boolean): Promis
 }
 
 /**
- * Changes the text of a credentials file: under a lock, atomically, with mode 0600. A symbolic link that is the
- * user's own, as those who keep their configuration under version control have it, stays one; what it points to is
- * changed.
- * @param edit from the file's text, empty where there is none, to the new text; called again when another program
- *   has changed the file in the meantime. The same text means that nothing is written.
+ * Changes the text of a credentials file: under a lock, atomically, with mode 0600. A symbolic link of the user's own
+ * stays a link, and its target is changed: some people keep their configuration under version control that way.
+ * @param edit from the file's text, empty where there is no file, to the new text. It is called again when another
+ *   program has changed the file meanwhile. If it returns the same text, nothing is written.
  * @throws AirgapError as {@link readForUpdate}; `DISK_FULL`, `INTERRUPTED`.
  */
 export async function updateAuthFile(
@@ -240,7 +239,7 @@ export async function updateAuthFile(
   })
 }
 
-/** @returns false when the file was changed by somebody else while we were at it; nothing is written then. */
+/** @returns false when another program changed the file meanwhile; nothing is written then. */
 async function changeOnce(target: string, edit: (text: string) => string): Promise<boolean> {
   const before = await versionOf(target)
   const text = (await readEditable(target))?.text ?? ''
@@ -268,7 +267,7 @@ async function readEditable(target: string): Promise<AuthFile | undefined> {
   return file
 }
 
-/** What tells one state of a file from another; undefined where there is none. */
+/** Identifies one state of a file; undefined where there is no file. */
 async function versionOf(path: string): Promise<string | undefined> {
   try {
     const { ino, size, mtimeNs, ctimeNs } = await lstat(path, { bigint: true })
@@ -279,7 +278,9 @@ async function versionOf(path: string): Promise<string | undefined> {
   }
 }
 
-/** The file itself, behind links of the user's own (or root's). It need not exist, unless a link says so. */
+/**
+ * The file itself, after following links of the user's own (or root's). It need not exist, unless a link points to it.
+ */
 async function targetOf(path: string): Promise<string> {
   let current = resolve(path)
   for (let links = 0; links <= MAX_LINKS; links++) {
@@ -290,7 +291,7 @@ async function targetOf(path: string): Promise<string> {
     if (info === undefined && links > 0) {
       throw new AirgapError(
         'OUTPUT_UNSAFE',
-        `cannot write ${path}: it is a link to ${current}, which is not there`,
+        `cannot write ${path}: it is a link to ${current}, which does not exist`,
         {
           hint: 'Create the file that the link points to (it may be empty), or remove the link.',
         },
@@ -303,7 +304,7 @@ async function targetOf(path: string): Promise<string> {
       throw new AirgapError(
         'OUTPUT_UNSAFE',
         `cannot write ${path}: ${what} belongs to user ${info.uid}, and this runs as user ${uid}`,
-        { hint: ['Run this as that user (without sudo), or use a file of your own.', { id: 'auth-file' }] },
+        { hint: ['Run this as that user (without sudo), or use your own file.', { id: 'auth-file' }] },
       )
     }
     if (info.isFile()) return current

@@ -10,13 +10,13 @@ export const DOCKER_HUB_KEY = 'https://index.docker.io/v1/'
 
 export type Secret =
   | { kind: 'basic'; username: string; password: string }
-  /** A refresh token, which buys access tokens from the token service. */
+  /** A refresh token, which the token service exchanges for access tokens. */
   | { kind: 'identity'; username: string; token: string }
   /** An access token ready to be used. */
   | { kind: 'bearer'; token: string }
 
 const text = v.optional(v.nullable(v.string()))
-// To a schema of an object a list is one too.
+// valibot's object schema accepts a list too.
 const noList = v.custom<object>((value) => !Array.isArray(value))
 const AuthEntrySchema = v.object({
   auth: text,
@@ -38,15 +38,15 @@ const AuthFileSchema = v.pipe(
 
 export type AuthFile = v.InferOutput<typeof AuthFileSchema> & {
   path: string
-  /** As it was read. */
+  /** The text as it was read. */
   text: string
 }
 
 /**
  * Reads a credentials file of Docker (`config.json`) or Podman (`auth.json`).
  * @returns undefined when it does not exist, unless it is `required`.
- * @throws AirgapError `FILE` when it cannot be read, `CREDENTIALS` when it is not of that form. Nothing of its
- *   content is quoted.
+ * @throws AirgapError `FILE` when it cannot be read, `CREDENTIALS` when it does not have that form. No content is
+ *   quoted.
  */
 export async function readAuthFile(path: string, required: boolean): Promise<AuthFile | undefined> {
   let bytes: Buffer
@@ -69,7 +69,7 @@ export async function readAuthFile(path: string, required: boolean): Promise<Aut
   try {
     value = JSON.parse(text)
   } catch {
-    // The parser's message quotes what it could not read, which may be a password.
+    // The parser's message quotes the part that it could not read, which may be a password.
     throw damaged(path, 'it is not JSON')
   }
   const result = v.safeParse(AuthFileSchema, value, { abortEarly: true })
@@ -86,7 +86,7 @@ function splitKey(key: string): { host: string; path: string } {
   const slash = bare.indexOf('/')
   const host = normalHost(slash < 0 ? bare : bare.slice(0, slash))
   const path = slash < 0 ? '' : bare.slice(slash + 1).replace(/\/+$/, '')
-  // With a scheme it is one of Docker's old keys, whose path is that of the API.
+  // A key with a scheme is one of Docker's old keys, with the path of the API.
   return { host, path: bare !== key || /^v[12]$/.test(path) ? '' : path }
 }
 
@@ -96,7 +96,7 @@ export function normalHost(host: string): string {
   return isDockerHub(plain) ? 'docker.io' : plain
 }
 
-/** What credential helpers know a registry by. */
+/** The name by which credential helpers know a registry. */
 export function serverOf(registry: string): string {
   const host = normalHost(registry)
   return host === 'docker.io' ? DOCKER_HUB_KEY : host
@@ -104,7 +104,7 @@ export function serverOf(registry: string): string {
 
 /** The credential helper that a file names for a repository, or for all (`repository` empty) of a registry. */
 export function helperOf(file: AuthFile, registry: string, repository: string): string | undefined {
-  // An empty name for one registry takes it out of the store for all.
+  // An empty name for one registry excludes it from the store for all.
   return (entryFor(file.credHelpers, registry, repository)?.value ?? file.credsStore) || undefined
 }
 
@@ -115,8 +115,8 @@ export function isKeyOf(key: string, registry: string, path: string): boolean {
 }
 
 /**
- * The entry for a repository: the one whose key names its host and the longest path that it lies below. What is null is
- * not there.
+ * The entry for a repository: the one whose key names its host and the longest path that is a prefix of the repository.
+ * A value of null counts as no entry.
  */
 export function entryFor<T>(
   entries: Record<string, T | null> | null | undefined,
@@ -168,9 +168,9 @@ function decodeAuth(auth: string): { username: string; password: string } | unde
   return { username: decoded.slice(0, colon), password: decoded.slice(colon + 1).replace(/\0+$/, '') }
 }
 
-/** The error for a credentials file that is of no use. */
+/** The error for a credentials file that cannot be used. */
 export function damaged(path: string, reason: string): AirgapError {
   return new AirgapError('CREDENTIALS', `cannot use the credentials file ${path}: ${reason}`, {
-    hint: ['Mend it, or move it away and log in again.', { id: 'auth-file' }],
+    hint: ['Fix it, or move it away and log in again.', { id: 'auth-file' }],
   })
 }

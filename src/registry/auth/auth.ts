@@ -14,32 +14,35 @@ import { basicHeader, fetchToken, type Token, type TokenRequest } from './token.
 import { type TokenEntry, TokenGroup } from './token-group.ts'
 import type { Transport } from '../net/transport.ts'
 
-/** What a request is sent with. */
+/** The authentication of a request. */
 export interface Grant {
   header: string
   state: AuthState
-  /** Got for this request, not taken from the cache: a 401 to it is a denial. */
+  /** Fetched for this request, not taken from the cache: a 401 to it is final. */
   fresh: boolean
   /** Where the token is kept; absent for Basic. */
   kept?: { group: TokenGroup; entry: TokenEntry }
-  /** In place of a shared token that was refused. */
+  /** Replaces a shared token that was refused. */
   isOwn?: boolean
 }
 
 export interface AuthRequest {
   endpoint: Endpoint
   repository: string
-  /** The needed scope first (`repository:NAME:pull`), others that would help after it. */
+  /** The needed scope first (`repository:NAME:pull`), then others that would help. */
   scopes: readonly string[]
   context: Context
 }
 
 type Method = { kind: 'basic' } | { kind: 'bearer'; realm: string; service: string | undefined }
 
-/** A token that is shared may turn out to hold less than was asked for; so often it is looked for anew. */
+/** A shared token may turn out to hold less than was asked for: look for one at most this often. */
 const MOST_TURNS = 3
 
-/** Answers registries' challenges; remembers how each registry wants it, and tokens by registry, scope and credentials. */
+/**
+ * Answers registries' challenges. Remembers how each registry authenticates, and tokens by registry, scope and
+ * credentials.
+ */
 export class Authenticator {
   readonly #transport: Transport
   readonly #credentials: CredentialSource
@@ -55,12 +58,12 @@ export class Authenticator {
     this.#rules = rules
   }
 
-  /** Says what will be used, so that one token can be asked for several repositories. */
+  /** Announces which repositories will be used, so that one token can be requested for several of them. */
   expect(registry: string, repositories: Iterable<string>, actions: Actions): void {
     this.#expectedOf(registry).add(repositories, actions)
   }
 
-  /** Says which repositories blobs will be mounted from. */
+  /** Announces which repositories blobs will be mounted from. */
   expectSources(registry: string, repositories: readonly string[]): void {
     this.#expectedOf(registry).addSources(repositories)
   }
@@ -73,8 +76,8 @@ export class Authenticator {
   }
 
   /**
-   * What to send with a first try: nothing until the registry has asked for something.
-   * @param forced is the method to use, whatever the registry has asked for.
+   * What to send with a first try: nothing until the registry has sent a challenge.
+   * @param forced what to use whatever the registry has asked for.
    */
   async grant(request: AuthRequest, forced?: 'basic' | 'anonymous'): Promise<Grant | undefined> {
     if (forced === 'anonymous') return undefined
@@ -84,8 +87,8 @@ export class Authenticator {
   }
 
   /**
-   * Whether an answer may be one to the token rather than to the account: the first 401; and 401 and 403 to a token that
-   * is shared and has not opened this repository yet.
+   * Whether a refusal may be about the token rather than the account: the first 401; or a 401 or 403 to a shared token
+   * that has not opened this repository yet.
    * @param refusals how often this request was refused, this time included.
    */
   mayBeMended(
@@ -100,7 +103,7 @@ export class Authenticator {
     return refusals === 1 ? status === 401 || isUnproven : refusals === 2 && isUnproven
   }
 
-  /** What came of a request: a grant that got it past the door was good for something. */
+  /** Records an answer's status: the grant worked if the answer is not a refusal. */
   heard(status: number, grant: Grant | undefined, { repository }: AuthRequest): void {
     if (status >= 500 || SAYS_NOTHING.has(status)) return
     grant?.kept?.entry.proven.add(repository)
@@ -108,9 +111,9 @@ export class Authenticator {
   }
 
   /**
-   * What to send after a 401, or what else {@link mayBeMended}.
-   * @param refused what the refused request was sent with.
-   * @returns undefined when there is nothing better: no usable challenge, no credentials, or fresh ones refused.
+   * What to send after a 401, or another refusal for which {@link mayBeMended} is true.
+   * @param refused the grant of the refused request.
+   * @returns undefined when there is nothing better: no usable challenge, no credentials, or a fresh grant was refused.
    */
   async answer(
     header: IncomingHttpHeaders['www-authenticate'],
@@ -121,8 +124,8 @@ export class Authenticator {
     const challenges = parseChallenges(header)
     const bearer = challenges.find(({ scheme, params }) => scheme === 'bearer' && params.get('realm'))
     const isBasic = challenges.some(({ scheme }) => scheme === 'basic')
-    // Who has asked for tokens wants no others for having got one: Harbor answers each that it refuses with a challenge of
-    // Basic. A shared one may be refused without any.
+    // A registry that has asked for tokens does not want Basic because it was sent one: Harbor answers every token that
+    // it refuses with a Basic challenge. A shared token may be refused without any challenge.
     const isKnown = refused?.kept !== undefined && (isBasic || refused.kept.entry.isShared)
     const known = isKnown ? this.#methods.get(origin) : undefined
     const method = bearer ? bearerMethod(bearer) : (known ?? (isBasic ? BASIC : undefined))
@@ -130,7 +133,7 @@ export class Authenticator {
     this.#methods.set(origin, method)
     if (refused && (await this.#isForNobody(refused, request))) return undefined
     if (method.kind === 'bearer' && method.service !== undefined) this.#services.set(origin, method.service)
-    // Who asks for nothing in particular only shows who he is; some registries name an example's scope then.
+    // A request without scopes only proves the account; some registries name an example scope in that case.
     const scopes = request.scopes.length === 0 ? [] : mergeScopes(request.scopes, bearer?.params.get('scope'))
     const fault = challenges.map(({ params }) => params.get('error')).find(Boolean)
     const isOwn = refused?.kept?.group.refused(refused.kept.entry, request.repository, fault, refused.fresh)
@@ -140,7 +143,7 @@ export class Authenticator {
     return again ? undefined : { ...grant, ...(isOwn ? { isOwn } : {}) }
   }
 
-  /** The state of a request that was refused: with a token, or for the credentials that it was got with. */
+  /** The state of a refused request: the token was refused, or the credentials that it was issued for. */
   async refusedState(grant: Grant, request: AuthRequest): Promise<AuthState> {
     const { state } = grant
     if (state.kind !== 'token' || !(await this.#isForNobody(grant, request))) return state
@@ -148,9 +151,10 @@ export class Authenticator {
   }
 
   /**
-   * Whether a token was given for credentials that the service does not know. It may answer these with a token that allows
-   * nothing, and refuse them only when it is asked for nothing in particular (Harbor: src/core/service/token/creator.go).
-   * So it is asked that, once, where a token says that it lacks what was needed.
+   * Whether a token was issued for credentials that the service does not know. A service may answer such credentials
+   * with a token that allows nothing, and refuse them only when no scope is requested (Harbor:
+   * src/core/service/token/creator.go). So it is asked without a scope, once, if a token does not grant what was
+   * needed.
    */
   async #isForNobody({ kept, state }: Grant, request: AuthRequest): Promise<boolean> {
     const method = this.#methods.get(request.endpoint.url.origin)
@@ -190,12 +194,12 @@ export class Authenticator {
     }
   }
 
-  /** The service that a registry has asked tokens for, at any time: it may have asked for something else since. */
+  /** The last `service` in a registry's Bearer challenge; it is kept when later challenges are others. */
   serviceOf({ url }: Endpoint): string | undefined {
     return this.#services.get(url.origin)
   }
 
-  /** The state of a request without credentials, with the places where they were looked for. */
+  /** The state of a request without credentials, with the places that were searched for them. */
   unauthenticated(kind: 'none' | 'anonymous', registry: string): AuthState {
     return {
       kind,
@@ -254,25 +258,25 @@ export class Authenticator {
     }
   }
 
-  /** Whether another repository of a registry is opened with the same credentials, or also without any. */
+  /** Whether another repository of a registry has the same credentials, or none either. */
   async #isSame(registry: string, other: string, credentials: Credentials | undefined): Promise<boolean> {
     if (this.#credentials.isPerRegistry) return true
     try {
       return (await this.#credentials.find(registry, other))?.id === credentials?.id
     } catch {
-      // Whoever needs that repository is told.
+      // The request that needs that repository reports it.
       return false
     }
   }
 }
 
-/** Several wait for one token; each is told of its failure in terms of what it was for. */
+/** Several requests wait for one token; each reports its failure with its own operation. */
 function inWordsOf({ operation }: Context, error: unknown): unknown {
   if (!(error instanceof AirgapError) || error.doing === undefined || error.doing === operation) return error
   return error.with({ doing: operation, cause: error })
 }
 
-/** Refusals, and what is answered before anybody has looked at a token. */
+/** Refusals, and statuses that are answered before the token is checked. */
 const SAYS_NOTHING = new Set([401, 403, 408, 425, 429])
 
 const BASIC: Method = { kind: 'basic' }
@@ -282,11 +286,11 @@ function bearerMethod({ params }: Challenge): Method {
 }
 
 /**
- * Asks for a token, and keeps it with its group while it is under way. What the service refuses together is asked for
- * with less: what is needed, and then that without what would only help. Each refusal costs one request more.
+ * Requests a token, and keeps it with its group while the request runs. If the service refuses the scopes together,
+ * fewer are requested: only those needed, then only the first of these. Each refusal costs one more request.
  *
- * @param scopes what is needed, the most needed first.
- * @param asked the same with what others will need.
+ * @param scopes what is needed, the most important first.
+ * @param asked the same, with what other requests will need.
  */
 function askFor(
   to: Omit<TokenRequest, 'choices'>,

@@ -1,8 +1,8 @@
-/** One way in that a registry offers with a 401. */
+/** One way to authenticate that a registry offers with a 401. */
 export interface Challenge {
   /** Lower case. */
   scheme: string
-  /** Names in lower case; of a name given twice the first counts. */
+  /** Names in lower case; of a repeated name, the first counts. */
   params: Map<string, string>
 }
 
@@ -15,9 +15,9 @@ const PARAM = /([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|
 const SEPARATORS = /[ \t,]*/y
 
 /**
- * Reads WWW-Authenticate (RFC 9110 § 11.6.1): several headers, several challenges a header, parameters as
- * tokens or quoted text. What does not follow the grammar is skipped; nothing is thrown, because a registry
- * that offers nothing usable is reported as such.
+ * Reads WWW-Authenticate (RFC 9110 § 11.6.1): several headers, several challenges in a header, parameters as tokens or
+ * quoted text. Anything outside the grammar is skipped. Nothing is thrown: a registry that offers nothing usable is
+ * reported as such.
  */
 export function parseChallenges(header: string | string[] | undefined): Challenge[] {
   const challenges: Challenge[] = []
@@ -48,7 +48,7 @@ function parseLine(text: string, challenges: Challenge[]): void {
     }
     const scheme = take(TOKEN)?.[0]
     if (scheme === undefined) {
-      // Not in the grammar: go on behind it.
+      // Not in the grammar: skip it.
       at++
       continue
     }
@@ -56,7 +56,7 @@ function parseLine(text: string, challenges: Challenge[]): void {
     challenges.push(current)
     const before = at
     take(SEPARATORS)
-    // `Negotiate abc==`: a bare value belongs to the scheme before it, unless a comma stands between.
+    // `Negotiate abc==`: a bare value belongs to the scheme before it, unless there is a comma between them.
     if (text.slice(before, at).includes(',') || take(TOKEN68) === undefined) at = before
   }
 }

@@ -6,7 +6,7 @@ import type { Hints } from '../../hints.ts'
 const NAME = /^[A-Za-z0-9._-]+$/
 const MAX_OUTPUT = 64 * 1024
 const TIMEOUT_MS = 30_000
-/** Somebody may have to type the passphrase of the helper's store. */
+/** The user may have to type the passphrase of the helper's store. */
 const CHANGE_TIMEOUT_MS = 120_000
 
 export interface HelperAnswer {
@@ -15,10 +15,10 @@ export interface HelperAnswer {
 }
 
 /**
- * The program of a credential helper. Its name comes from a configuration file, so it is held to letters, digits,
- * `.`, `_` and `-`, and the program is looked for in the absolute entries of PATH only.
+ * Finds the program of a credential helper. The name comes from a configuration file, so only letters, digits, `.`, `_`
+ * and `-` are allowed, and only the absolute entries of PATH are searched.
  * @param purpose completes "cannot …", for messages.
- * @throws AirgapError `CREDENTIALS` when there is none.
+ * @throws AirgapError `CREDENTIALS` when there is no such program.
  */
 export async function findCredentialHelper(
   name: string,
@@ -39,10 +39,10 @@ export async function findCredentialHelper(
 
 /**
  * Asks `docker-credential-NAME get` for the credentials of `server` (docker-credential-helpers' protocol: the
- * server on standard input, JSON on standard output). The program is run without a shell, and does not get our own
- * secrets in its environment.
+ * server on standard input, JSON on standard output). The program runs without a shell, and without our own secrets in
+ * its environment.
  *
- * @returns undefined when the helper has none for that server.
+ * @returns undefined when the helper has no credentials for that server.
  * @throws AirgapError `CREDENTIALS`
  */
 export async function askCredentialHelper(
@@ -70,7 +70,7 @@ export async function askCredentialHelper(
 }
 
 /**
- * Has `docker-credential-NAME store` keep credentials.
+ * Stores credentials by `docker-credential-NAME store`.
  * @throws AirgapError `CREDENTIALS`
  */
 export async function storeInHelper(
@@ -87,7 +87,7 @@ export async function storeInHelper(
 }
 
 /**
- * Has `docker-credential-NAME erase` forget the credentials of `server`; that there are none is no failure.
+ * Removes the credentials of `server` by `docker-credential-NAME erase`. It is no error if there are none.
  * @throws AirgapError `CREDENTIALS`
  */
 export async function eraseFromHelper(
@@ -101,7 +101,7 @@ export async function eraseFromHelper(
 }
 
 const BY_ITSELF: Hints = [
-  'See whether the helper works by itself (docker-credential-NAME list): its store may be locked, or may need a desktop session. A credentials file without helpers needs no store.',
+  'Check whether the helper works on its own (docker-credential-NAME list): its store may be locked, or may need a desktop session. A credentials file without helpers needs no store.',
   { id: 'auth-file' },
 ]
 
@@ -116,7 +116,7 @@ interface HelperRun {
   input: string
   env: NodeJS.ProcessEnv
   timeoutMs: number
-  /** Never quoted, should the helper print it. */
+  /** Never quoted, even if the helper prints it. */
   secret?: string
   /** Ends the helper. */
   signal?: AbortSignal | undefined
@@ -139,7 +139,7 @@ async function runHelper(helper: HelperRun): Promise<string | undefined> {
   const output = ended.stdout.toString('utf8')
   if (ended.status === 0) return output
   if (/credentials not found|no credentials/i.test(output)) return undefined
-  // Helpers print their complaint where the answer would stand; an answer is never quoted.
+  // Helpers print errors to standard output, where the answer would be. An answer is never quoted.
   const isQuotable = !output.includes('{') && (secret === undefined || !output.includes(secret))
   const complaint = isQuotable ? oneLine(output) : ''
   throw failed(purpose, `docker-credential-${name} failed${complaint === '' ? '' : `: ${complaint}`}`)

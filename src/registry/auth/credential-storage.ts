@@ -34,18 +34,18 @@ export interface Storage {
   helper?: string
 }
 
-/** Removing credentials. */
+/** The result of removing credentials. */
 export interface Removal extends Storage {
   /** Whether there was something to remove. */
   removed: boolean
 }
 
 /**
- * Finds out where credentials for a registry go, as `docker login` and `podman login` do: the file given, else
- * `$REGISTRY_AUTH_FILE`, else Docker's `config.json`; and in it the helper that `credHelpers` or `credsStore` name.
- * Whatever would be in the way of storing is found here, before anybody is asked for a password.
+ * Finds out where credentials for a registry go, as `docker login` and `podman login` do: the given file, else
+ * `$REGISTRY_AUTH_FILE`, else Docker's `config.json`; and there the helper named by `credHelpers` or `credsStore`.
+ * Problems with storing are found here, before the user is asked for a password.
  *
- * @throws AirgapError `CREDENTIALS` when the file is damaged or the helper is not there; `FILE` or `OUTPUT_UNSAFE`
+ * @throws AirgapError `CREDENTIALS` when the file is damaged or there is no such helper; `FILE` or `OUTPUT_UNSAFE`
  *   when the file cannot be changed.
  */
 export async function findStorage(target: LoginTarget, options: StorageOptions): Promise<Storage> {
@@ -56,7 +56,7 @@ export async function findStorage(target: LoginTarget, options: StorageOptions):
   if (target.path !== '') {
     throw new AirgapError(
       'CREDENTIALS',
-      `${path} keeps the credentials for ${target.registry} in the credential helper ${helper}, which has no place for those of ${target.name} alone`,
+      `${path} keeps the credentials for ${target.registry} in the credential helper ${helper}, which cannot keep separate ones for ${target.name}`,
       { hint: [`Log in to all of ${target.registry}, or use another file.`, { id: 'auth-file' }] },
     )
   }
@@ -65,13 +65,12 @@ export async function findStorage(target: LoginTarget, options: StorageOptions):
 }
 
 /**
- * Stores credentials where {@link findStorage} says. Every spelling of the registry that the file has gets the new
- * ones (`docker.io` beside `https://index.docker.io/v1/`), so that no program finds the old; nothing else in the
- * file is changed. They are looked up afterwards as every command would.
+ * Stores credentials where {@link findStorage} says. Every spelling of the registry in the file gets the new
+ * credentials (`docker.io` as well as `https://index.docker.io/v1/`), so that no program finds the old ones; the rest
+ * of the file stays the same. Afterwards they are looked up as every command would.
  *
- * @returns the source of other credentials, which commands find before the stored ones.
- * @throws AirgapError as {@link findStorage}; `CREDENTIALS` when a helper fails, or does not know afterwards what it
- *   was given.
+ * @returns the source of other credentials that commands find before the stored ones.
+ * @throws AirgapError as {@link findStorage}; `CREDENTIALS` when a helper fails, or does not return what it was given.
  */
 export async function storeCredentials(
   target: LoginTarget,
@@ -85,7 +84,7 @@ export async function storeCredentials(
     const server = serverOf(target.registry)
     await storeInHelper(helper, server, { username, secret: password }, env, helperTimeoutMs)
   }
-  // Docker too leaves an empty entry where a helper has the secret.
+  // Like Docker, leave an empty entry where a helper has the secret.
   const entry = helper === undefined ? entryOf(username, password) : {}
   await updateAuthFile(file, (text) => setEntries(text, [target.key, ...spellings(text, target)], entry), {
     createFolder: placeOf(options).createFolder,
@@ -106,8 +105,8 @@ export async function storeCredentials(
 }
 
 /**
- * Finds the credentials that every command finds for a registry.
- * @returns where they are from; undefined where there are none.
+ * Finds the credentials that every command uses for a registry.
+ * @returns where they come from; undefined where there are none.
  * @throws AirgapError `CREDENTIALS`, `FILE`
  */
 export async function findCredentials(
@@ -159,7 +158,7 @@ async function removeFromFile(
 }
 
 function placeOf({ authFile, env }: StorageOptions): { path: string; createFolder: boolean } {
-  // A folder that is missing on the way to a file that was typed is a mistyped one.
+  // If the folder of a file that the user named is missing, its name was mistyped.
   if (authFile !== undefined) return { path: authFile, createFolder: false }
   const path = env['REGISTRY_AUTH_FILE'] || dockerConfigFile(env)
   if (path !== undefined) return { path, createFolder: true }

@@ -19,30 +19,30 @@ import { askCredentialHelper, type HelperAnswer } from './credential-helper.ts'
 const MAX_PASSWORD_FILE = 64 * 1024
 
 export type Credentials = Secret & {
-  /** Where they were found, for messages; nothing where somebody has just given them. */
+  /** Where they were found, for messages; undefined where they were given by the caller. */
   source: string | undefined
-  /** Differs between different credentials; tells nothing about them. */
+  /** Differs between different credentials, and reveals nothing about them. */
   id: string
 }
 
-/** What finds credentials for a registry; each registry gets its own and never another's. */
+/** Finds credentials for a registry. Each registry gets its own and never another's. */
 export interface CredentialSource {
-  /** All repositories of a registry have the same credentials. */
+  /** Whether all repositories of a registry have the same credentials. */
   readonly isPerRegistry?: boolean
   find(registry: string, repository: string): Promise<Credentials | undefined>
-  /** The places that credentials are looked for in, and what is known of each, for messages. */
+  /** The places that are searched for credentials, with what is known about each, for messages. */
   places?(): string[]
-  /** What kept credential helpers from answering for a registry. */
+  /** The errors of credential helpers for a registry. */
   troubles?(registry: string): AirgapError[]
 }
 
-/** Whose credentials they are and where they were found, for messages. */
+/** The user name of credentials and where they were found, for messages. */
 export function accountOf(credentials: Credentials): { source: string | undefined; username?: string } {
   const { source } = credentials
   return credentials.kind === 'bearer' ? { source } : { source, username: credentials.username }
 }
 
-/** One user name and password for one registry, and nothing for any other. */
+/** One user name and password for one registry, and for no other. */
 export function givenCredentials(registry: string, username: string, password: string): CredentialSource {
   const given = identified(basicOrIdentity(username, password), undefined)
   return { find: async (host) => (normalHost(host) === normalHost(registry) ? given : undefined) }
@@ -51,18 +51,18 @@ export function givenCredentials(registry: string, username: string, password: s
 export interface CredentialOptions {
   authFile?: string | undefined
   env: NodeJS.ProcessEnv
-  /** Ends credential helpers that are at work. */
+  /** Ends running credential helpers. */
   signal?: AbortSignal | undefined
 }
 
 /**
- * Finds credentials for a registry, by the host that is contacted. The first source that has some is used:
- * the file that was given, `AIRGAP_REGISTRY` with its companions (for that one host), `$REGISTRY_AUTH_FILE`,
- * Docker's configuration (`$DOCKER_CONFIG/config.json` or `~/.docker/config.json`), Podman's
- * (`${XDG_RUNTIME_DIR}/containers/auth.json`, `~/.config/containers/auth.json`).
+ * Finds credentials for a registry, by the host that is contacted. The first source that has some is used: the given
+ * file, `AIRGAP_REGISTRY` with its companions (for that one host), `$REGISTRY_AUTH_FILE`, Docker's configuration
+ * (`$DOCKER_CONFIG/config.json` or `~/.docker/config.json`), Podman's (`${XDG_RUNTIME_DIR}/containers/auth.json`,
+ * `~/.config/containers/auth.json`).
  *
- * A credential helper that is missing or fails has none: what is public needs none, and who is refused without is told
- * of it ({@link troubles}).
+ * A credential helper that is missing or fails counts as having no credentials: public images need none. If the
+ * registry then refuses the request, the message tells of the helper ({@link troubles}).
  */
 export class CredentialStore implements CredentialSource {
   readonly #options: CredentialOptions
@@ -86,19 +86,19 @@ export class CredentialStore implements CredentialSource {
     if (!found) {
       found = this.#search(registry, repository)
       this.#found.set(key, found)
-      // A failure is not remembered: a file may be mended.
+      // A failure is not remembered: the file may be fixed.
       found.catch(() => this.#found.delete(key))
     }
     return found
   }
 
-  /** In the order in which they are asked. */
+  /** In the order in which they are searched. */
   places(): string[] {
     const { authFile, env } = this.#options
     const host = env['AIRGAP_REGISTRY']
     return [
       ...(authFile === undefined ? [] : [authFile]),
-      host ? `AIRGAP_REGISTRY (which is for ${host})` : 'AIRGAP_REGISTRY (not set)',
+      host ? `AIRGAP_REGISTRY (set for ${host})` : 'AIRGAP_REGISTRY (not set)',
       ...credentialFiles(env).map(([path]) => `${path}${this.#absent.has(path) ? ' (no such file)' : ''}`),
     ]
   }
@@ -167,7 +167,7 @@ export class CredentialStore implements CredentialSource {
   }
 }
 
-/** Docker's configuration file, or nothing where neither `$DOCKER_CONFIG` nor a home folder is known. */
+/** Docker's configuration file, or undefined where neither `$DOCKER_CONFIG` nor a home folder is known. */
 export function dockerConfigFile(env: NodeJS.ProcessEnv): string | undefined {
   if (env['DOCKER_CONFIG']) return join(env['DOCKER_CONFIG'], 'config.json')
   const home = homeOf(env)
@@ -197,8 +197,8 @@ async function fromEnvironment(registry: string, env: NodeJS.ProcessEnv): Promis
   if (!host || !username || !passwordFile) {
     throw new AirgapError(
       'CREDENTIALS',
-      'AIRGAP_REGISTRY, AIRGAP_REGISTRY_USERNAME and AIRGAP_REGISTRY_PASSWORD_FILE go together, and one is missing',
-      { hint: 'AIRGAP_REGISTRY names the one host that the user name and password are for.' },
+      'AIRGAP_REGISTRY, AIRGAP_REGISTRY_USERNAME and AIRGAP_REGISTRY_PASSWORD_FILE must be set together, and one is missing',
+      { hint: 'AIRGAP_REGISTRY names the only host that gets the user name and password.' },
     )
   }
   if (normalHost(host) !== normalHost(registry)) return undefined

@@ -8,18 +8,18 @@ import type { Hint } from '../../hints.ts'
 export interface LoginTarget {
   /** `HOST` or `HOST:PORT`, in lower case; `docker.io` for Docker Hub by any of its names. */
   registry: string
-  /** The repositories below which the credentials count, as Podman has it; empty for all of them. */
+  /** The path below which the credentials count, as in Podman; empty for the whole registry. */
   path: string
   /** The key in a credentials file. */
   key: string
-  /** As people write it: `registry` and `path`. */
+  /** `registry` and `path` as people write them. */
   name: string
 }
 
 /**
- * Reads the registry of a login: `HOST[:PORT]`, as `https://HOST/` too, or `HOST/PATH` for credentials that count
- * for a part of the registry only.
- * @throws AirgapError `INVALID_REFERENCE`, which quotes nothing that could be a password.
+ * Reads the registry of a login: `HOST[:PORT]`, also as `https://HOST/`, or `HOST/PATH` for credentials that only count
+ * for a part of the registry.
+ * @throws AirgapError `INVALID_REFERENCE`, without quoting anything that could be a password.
  */
 export function parseLoginTarget(text: string): LoginTarget {
   const fail = (reason: string, hint?: Hint): never => {
@@ -28,7 +28,7 @@ export function parseLoginTarget(text: string): LoginTarget {
     })
   }
   if (text.includes('@')) {
-    return fail('the registry is given with an "@" in it', { id: 'login-names' })
+    return fail('the registry contains an "@"', { id: 'login-names' })
   }
   const quoted = JSON.stringify(text)
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text)?.[1]?.toLowerCase()
@@ -37,13 +37,13 @@ export function parseLoginTarget(text: string): LoginTarget {
   const host = (slash < 0 ? bare : bare.slice(0, slash)).toLowerCase()
   const rest = slash < 0 ? '' : bare.slice(slash + 1)
   if (!isRegistryHost(host)) return fail(`${quoted} is not a registry host`)
-  // What Docker's files call the API; it is no part of a name.
+  // The path of the API in Docker's files; it is not part of a name.
   const path = /^v[12]$/.test(rest) ? '' : rest
   if (scheme === 'http') {
     return fail(`${quoted}: http:// does not make the connection unencrypted`, { id: 'plain-http', host })
   }
   if (scheme !== undefined && (scheme !== 'https' || path !== '')) {
-    return fail(`${quoted} is a web address, and not a registry`, `Name the host alone: ${host}`)
+    return fail(`${quoted} is a URL, not a registry`, `Name the host alone: ${host}`)
   }
   if (path !== '' && !(isRepository(path) && /[.:]|^localhost$/.test(host))) {
     return fail(`${quoted} is not a registry, with or without a path`)

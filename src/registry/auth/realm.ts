@@ -6,19 +6,19 @@ import { leadsInside, type ReachRules } from '../net/reach.ts'
 import type { Hint } from '../../hints.ts'
 
 export interface RealmRules extends ReachRules {
-  /** Hosts that may be a token realm although they are private. */
+  /** Hosts that may be token realms although they are private. */
   allowed: readonly string[]
   plainHttp: readonly string[]
 }
 
 /**
- * Decides whether a registry may send us, with its credentials, to `realm` for a token. Called for the realm
- * itself and for every redirect from it.
+ * Decides whether a registry may send us, with its credentials, to `realm` for a token. Called for the realm itself and
+ * for every redirect from it.
  *
- * - Plain HTTP only where nothing is lost by it: realm and registry are both on this machine, or the user
- *   allowed plain HTTP for the registry or the realm.
- * - A private address only when the registry is private too, the host is the registry's own, or the user
- *   allowed it: otherwise a registry on the internet could make us knock at doors inside (GHSA-xf85-363p-868w).
+ * - Plain HTTP only if it gives nothing away: realm and registry are both on this machine, or the user allowed plain
+ *   HTTP for the registry or the realm.
+ * - A private address only if the registry is private too, the host is the registry's own, or the user allowed it.
+ *   Otherwise a registry on the internet could make us contact hosts inside (GHSA-xf85-363p-868w).
  *
  * @throws AirgapError `CREDENTIALS`
  */
@@ -35,7 +35,7 @@ export async function checkRealm(
       { ...during(context), hint },
     )
   }
-  if (realm.protocol !== 'https:' && realm.protocol !== 'http:') refuse('which is not a web address')
+  if (realm.protocol !== 'https:' && realm.protocol !== 'http:') refuse('which is not an HTTP URL')
   if (realm.protocol === 'http:') {
     const local = isLoopbackHost(realm.hostname) && isLoopbackHost(endpoint.url.hostname)
     if (!local && !endpoint.plainAllowed && !isListed(rules.plainHttp, realm)) {

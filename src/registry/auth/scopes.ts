@@ -1,4 +1,6 @@
-/** What a token says of itself where it is a JWT (RFC 7519 § 7.2, unchecked); undefined for any other. */
+/**
+ * The payload of a token that is a JWT (RFC 7519 § 7.2), without checking its signature; undefined for any other token.
+ */
 export function jwtPayload(token: string): Record<string, unknown> | undefined {
   const payload = token.split('.')[1]
   if (payload === undefined) return undefined
@@ -6,15 +8,14 @@ export function jwtPayload(token: string): Record<string, unknown> | undefined {
     const claims: unknown = JSON.parse(Buffer.from(payload, 'base64url').toString('utf8'))
     return typeof claims === 'object' && claims !== null ? (claims as Record<string, unknown>) : undefined
   } catch {
-    // Most tokens that are no JWT come here.
+    // Most tokens that are not JWTs end here.
     return undefined
   }
 }
 
 /**
- * What a token says that it allows (distribution: docs/spec/auth/jwt.md, `access`). Good for explaining a refusal, and
- * for nothing else.
- * @returns undefined where it does not say so in a form that is known.
+ * What a token claims to allow (distribution: docs/spec/auth/jwt.md, `access`). Only used to explain a refusal.
+ * @returns undefined where it does not say so in a known form.
  */
 export function grantsIn(token: string): Grants | undefined {
   const access = jwtPayload(token)?.['access']
@@ -30,13 +31,13 @@ export function grantsIn(token: string): Grants | undefined {
   return grants
 }
 
-/** A scope of token authentication, `repository:NAME:pull,push`: what it is for, and which actions. */
+/** A scope of token authentication, `repository:NAME:pull,push`: its resource, and its actions. */
 export function splitScope(scope: string): [resource: string, actions: string[]] {
   const colon = scope.lastIndexOf(':')
   return [scope.slice(0, Math.max(colon, 0)), scope.slice(colon + 1).split(',')]
 }
 
-/** What is done in a repository. */
+/** The actions needed in a repository. */
 export type Actions = 'pull' | 'pull,push'
 
 export function scopeOf(repository: string, actions: Actions): string {
@@ -45,7 +46,7 @@ export function scopeOf(repository: string, actions: Actions): string {
 
 const MOST_MERGED = 8
 
-/** Our scopes, and behind them those of the challenge that they do not take in. */
+/** Our scopes, followed by those of the challenge that they do not include. */
 export function mergeScopes(ours: readonly string[], asked: string | undefined): string[] {
   const merged = [...ours]
   for (const scope of (asked ?? '').split(/ +/).filter(Boolean)) {
@@ -66,7 +67,7 @@ export function grantsOf(scopes: readonly string[]): Grants {
   return grants
 }
 
-/** Whether grants hold everything that scopes ask for. */
+/** Whether grants include everything that scopes ask for. */
 export function takeIn(grants: Grants, scopes: readonly string[]): boolean {
   return scopes.every((scope) => {
     const [resource, actions] = splitScope(scope)

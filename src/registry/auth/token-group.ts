@@ -3,42 +3,42 @@ import type { Expected } from '../expected.ts'
 import { grantsOf, splitScope, takeIn, type Grants } from './scopes.ts'
 import type { Token } from './token.ts'
 
-/** A token is renewed this long before it ends, so that it does not end on the way. */
+/** A token is renewed this long before it expires, so that it does not expire on its way. */
 const RENEW_BEFORE_MS = 10_000
 const MOST_TOKENS = 4096
 
-/** So many repositories share a token, as long as it fits a header. */
+/** The most repositories that share a token, if it fits into a header. */
 const MOST_SHARED = 40
-/** Common proxies take lines of 8 KiB. Characters of the token, and of the scopes in the URL that asks for it. */
+/** Common proxies accept lines of 8 KiB. Characters of the token, and of the scopes in the URL that requests it. */
 const MOST_TOKEN = 6 * 1024
 const MOST_QUERY = 6 * 1024
-/** After so many shared tokens that were of no use, none are asked for any more. */
+/** After so many useless shared tokens, no more are requested. */
 const MOST_USELESS = 2
 
-/** A token, or one that is under way. */
+/** A token, or one that is being fetched. */
 export interface TokenEntry {
-  /** What it is asked for; fewer once the service has refused some. */
+  /** The grants that it was requested for; fewer once the service has refused some. */
   grants: Grants
   token: Promise<Token>
-  /** Who asked for it first: errors name that. */
+  /** The context of the request that it was first needed for: errors name that. */
   context: Context
-  /** Asked for more than its first request needs. */
+  /** Whether it was requested for more than its first request needs. */
   isShared: boolean
-  /** Both are set once the token is there. Milliseconds of `Date.now()`. */
+  /** Set once the token has arrived, like `header`. Milliseconds of `Date.now()`. */
   expires?: number
   header?: string
   isDropped: boolean
-  /** The repositories where it was accepted. */
+  /** The repositories that have accepted it. */
   readonly proven: Set<string>
 }
 
 /**
- * The tokens for one registry, token service and set of credentials. Repositories that are expected share tokens, the
- * one that is needed standing first. Services differ: some read one scope alone, some refuse all for the sake of one.
- * So a repository that a shared token does not open gets one of its own, and where that has happened twice, all do.
+ * The tokens for one registry, token service and set of credentials. Expected repositories share tokens, with the
+ * needed one first. Services differ: some read only one scope, some refuse all scopes because of one. So a repository
+ * that a shared token does not open gets its own, and after two such cases all do.
  */
 export class TokenGroup {
-  /** Whether the service does not know the credentials, where it was asked. */
+  /** Whether the service does not know the credentials; undefined until it was asked. */
   areUnknown: Promise<boolean> | undefined
   readonly #entries = new Map<string, TokenEntry[]>()
   readonly #own = new Set<string>()
@@ -47,14 +47,14 @@ export class TokenGroup {
   #most = MOST_SHARED
   #turn: Promise<unknown> = Promise.resolve()
 
-  /** Runs one after the other what looks for tokens and asks for them: what one asks for, the next one finds. */
+  /** Runs lookups and requests of tokens one after the other, so that each finds the tokens of those before it. */
   inTurn<T>(work: () => Promise<T>): Promise<T> {
     const mine = this.#turn.then(work)
     this.#turn = mine.catch(() => {})
     return mine
   }
 
-  /** A token, or one under way, that holds all of `scopes` and that this repository may try. */
+  /** A token, or one being fetched, that holds all of `scopes` and that this repository may use. */
   find(repository: string, scopes: readonly string[]): TokenEntry | undefined {
     const [resource] = splitScope(scopes[0] ?? '')
     return this.#entries
@@ -71,7 +71,7 @@ export class TokenGroup {
   }
 
   /**
-   * What to ask for when `scopes` are needed: these first, then what others will need soon.
+   * What to request when `scopes` are needed: these first, then what other repositories will need soon.
    * @param isFit whether another repository has the same credentials.
    */
   async batch(
@@ -97,7 +97,7 @@ export class TokenGroup {
       batch.push(scope)
       return true
     }
-    // With a token that lacks them, each of the others would need another one for its first mount.
+    // Without these, each of the other repositories would need another token for its first mount.
     for (const source of expected.sources) if (!(await add(source))) break
     for (const other of expected.beside(repository)) {
       const scope = expected.scope(other)
@@ -107,7 +107,7 @@ export class TokenGroup {
     return batch
   }
 
-  /** Keeps a token that is under way, so that others wait for it instead of asking too. */
+  /** Keeps a token that is being fetched, so that others wait for it instead of requesting one too. */
   add(entry: TokenEntry): void {
     if (this.#count >= MOST_TOKENS) this.#clear()
     this.#count++
@@ -132,14 +132,14 @@ export class TokenGroup {
     this.#count = 0
   }
 
-  /** Whether a shared token has come out too long to be sent; fewer repositories share the next ones. */
+  /** Whether a shared token is too long to be sent. If so, fewer repositories share the next ones. */
   isTooLong({ value }: Token, asked: number): boolean {
     if (value.length <= MOST_TOKEN) return false
     this.#most = Math.min(this.#most, Math.floor((asked * MOST_TOKEN) / value.length))
     return true
   }
 
-  /** A shared token was refused by the service, or did not open what one of its own then did. */
+  /** The service refused a shared token, or it did not open a repository that a token of its own then opened. */
   wasUseless(): void {
     this.#useless++
   }
@@ -147,8 +147,8 @@ export class TokenGroup {
   /**
    * A token was refused by the registry.
    * @param fault the challenge's `error`.
-   * @param fresh it had just been got for this request.
-   * @returns whether the repository gets a token of its own because of that.
+   * @param fresh whether it had just been fetched for this request.
+   * @returns whether the repository gets its own token because of that.
    */
   refused(entry: TokenEntry, repository: string, fault: string | undefined, fresh: boolean): boolean {
     const isOver = fault === 'invalid_token' && entry.proven.size > 0 && !fresh

@@ -12,7 +12,7 @@ import { contentTypeOf, discard, failure, headerOf, readCapped, type HttpRespons
 import { type Transport } from '../net/transport.ts'
 
 const MAX_TOKEN_ANSWER = 256 * 1024
-/** Some services state less, or nothing, and clocks differ: a token is taken to last this long at least. */
+/** The minimum lifetime to assume: some services state less, or nothing, and clocks differ. */
 const MIN_LIFETIME_S = 60
 const MAX_LIFETIME_S = 24 * 60 * 60
 
@@ -20,20 +20,20 @@ export interface TokenRequest {
   transport: Transport
   endpoint: Endpoint
   rules: RealmRules
-  /** As the challenge has it; may be relative to the registry. */
+  /** As in the challenge; may be relative to the registry. */
   realm: string
   service: string | undefined
-  /** Scopes to ask for together, the needed one first. What is refused leads to the next choice. */
+  /** Sets of scopes to request, the needed scope first. If one set is refused, the next is tried. */
   choices: readonly (readonly string[])[]
   credentials: Credentials | undefined
-  /** Who asks without credentials: where they were looked for. */
+  /** The state for a request without credentials: where they were searched for. */
   stranger: AuthState
   context: Context
 }
 
 export interface Token {
   value: string
-  /** From when the answer arrived. */
+  /** From the arrival of the answer. */
   lifetimeMs: number
   /** When it was issued, by the service's clock. */
   issuedAt: number | undefined
@@ -42,20 +42,20 @@ export interface Token {
 const TokenAnswer = v.object({
   token: v.optional(v.nullable(v.string())),
   access_token: v.optional(v.nullable(v.string())),
-  // Some write it as text.
+  // Some services write it as text.
   expires_in: v.optional(
     v.nullable(v.union([v.number(), v.pipe(v.string(), v.regex(/^[0-9]{1,15}$/), v.transform(Number))])),
   ),
-  // Of no consequence but for explaining a refusal, so it may be anything.
+  // Only used to explain a refusal, so it may be anything.
   issued_at: v.optional(v.unknown()),
 })
 
 /**
- * Gets a Bearer token (distribution-spec's token authentication): GET with Basic credentials where there are
- * any; for an identity token POST, and GET where the service has no POST.
+ * Gets a Bearer token (distribution-spec's token authentication): by GET, with Basic credentials if there are any. For
+ * an identity token by POST, or by GET where the service has no POST.
  *
- * @returns the token, and which of the choices it is for.
- * @throws AirgapError `UNAUTHORIZED`, `DENIED`, `CREDENTIALS` (a realm that is refused), `REGISTRY`, `NETWORK`, `TLS`
+ * @returns the token, and the choice of scopes that it is for.
+ * @throws AirgapError `UNAUTHORIZED`, `DENIED`, `CREDENTIALS` (a refused realm), `REGISTRY`, `NETWORK`, `TLS`
  */
 export async function fetchToken(
   request: TokenRequest,
@@ -83,7 +83,7 @@ export async function fetchToken(
   return { token: await readToken(request, response), scopes }
 }
 
-/** Whether fewer scopes may do better: some services refuse all for the sake of one, some read but one or so many. */
+/** Whether fewer scopes may help: some services refuse all because of one, some accept only a few. */
 function isRefusal(status: number): boolean {
   return status >= 400 && status < 500 && status !== 408 && status !== 425 && status !== 429
 }
@@ -111,7 +111,7 @@ async function ask(request: TokenRequest, realm: URL, scopes: readonly string[])
   const query = new URLSearchParams()
   if (service !== undefined && !url.searchParams.has('service')) query.set('service', service)
   for (const scope of scopes) query.append('scope', scope)
-  // Appended as text: what the realm's own query holds stays as it is.
+  // Appended as text, so that the realm's own query stays unchanged.
   url.search = [url.search.slice(1), query.toString()].filter(Boolean).join('&')
   return transport.request({
     method: 'GET',
@@ -166,7 +166,7 @@ async function readToken(request: TokenRequest, response: HttpResponse): Promise
   return { value, lifetimeMs: seconds * 1000, issuedAt: issuedAtOf(value, answer.issued_at) }
 }
 
-/** Seconds from when a token was issued, by the service's own clock: one that was kept there has less time left. */
+/** Seconds since a token was issued, by the service's clock: a token that the service had cached has less time left. */
 function ageOf(issuedAt: unknown, date: string | undefined): number {
   const issued = typeof issuedAt === 'string' ? Date.parse(issuedAt) : Number.NaN
   const now = parseHttpDate(date)

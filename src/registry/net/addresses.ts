@@ -1,14 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** How long a name is looked up that the proxy will look up in any case. */
+/** How long to look up a name that the proxy will look up in any case. */
 const PATIENCE_MS = 2_000
 
 /**
- * Looks names up for the rules about private addresses, where some hosts are behind a proxy: the names of these may
- * well be unknown here, and a DNS that leads nowhere would take its time for each token. What is known here counts;
- * of what is not, the proxy alone knows the address, and has to decide.
+ * Looks names up for the rules about private addresses, where some hosts are behind a proxy. Their names may be unknown
+ * here, and a DNS server that does not answer would delay each token. An address known here counts; where none is, only
+ * the proxy knows the address, and has to decide.
  *
- * @param lookup all addresses of a name; none for one that is not known.
+ * @param lookup all addresses of a name; none for an unknown name.
  */
 export function addressesBehind(
   isProxied: (host: string) => boolean,

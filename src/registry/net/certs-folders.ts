@@ -7,11 +7,11 @@ import { isDockerHub, portOf } from './hosts.ts'
 import { parseCertificates, type HostTls } from './tls.ts'
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
 
-/** A folder of a registry has a handful of files. */
+/** A registry's folder normally holds a handful of files. */
 const MAX_ENTRIES = 1000
 const MAX_FILE = 1024 * 1024
 
-/** What a certs.d folder has for one host. */
+/** The contents of a certs.d folder for one host. */
 export interface CertsFolder {
   folder: string
   tls: HostTls
@@ -19,8 +19,8 @@ export interface CertsFolder {
 }
 
 /**
- * The folders that hold one folder for each registry, in the order in which they are looked into: the user's own of
- * Podman (containers-certs.d(5)) and of a rootless Docker, then the machine's of Podman and of Docker.
+ * The certs.d folders, in the order in which they are searched: the user's own for Podman (containers-certs.d(5)) and
+ * for rootless Docker, then the machine's for Podman and for Docker.
  */
 export function certsRoots(env: NodeJS.ProcessEnv): string[] {
   const home = env['HOME'] ?? (env === process.env ? homedir() : undefined)
@@ -39,12 +39,12 @@ export function certsRoots(env: NodeJS.ProcessEnv): string[] {
 const ETC = ['/etc/containers', '/etc/docker']
 
 /**
- * Reads the folder of a host: `*.crt` are authorities, and `NAME.cert` with `NAME.key` is a client certificate. As
- * with Podman the first folder that there is counts, and no other; its name is the registry's as references write it,
- * with the port where they have one.
+ * Reads a host's folder: `*.crt` are CAs, and `NAME.cert` with `NAME.key` is a client certificate. As with Podman, only
+ * the first folder found counts. It is named after the registry as references write it, with the port where they have
+ * one.
  *
- * @returns undefined when there is none.
- * @throws AirgapError `FILE`, which names the file: what is unreadable, damaged or incomplete is not passed over.
+ * @returns undefined when there is no folder.
+ * @throws AirgapError `FILE`, with the file's name, for anything unreadable, damaged or incomplete.
  */
 export async function readCertsFolder(roots: readonly string[], url: URL): Promise<CertsFolder | undefined> {
   for (const root of roots) {
@@ -57,17 +57,17 @@ export async function readCertsFolder(roots: readonly string[], url: URL): Promi
   return undefined
 }
 
-/** The names that a host's folder can have. None for what could lead out of the folder that holds it. */
+/** The names that a host's folder can have. None for a host that could lead out of the parent folder. */
 export function folderNames(url: URL): string[] {
   const host = url.hostname.toLowerCase()
   if (!/^(?:\[[0-9a-f:.]+\]|[a-z0-9_][a-z0-9_.-]*)$/.test(host)) return []
   const port = portOf(url)
   const names = url.port === '' ? [host, `${host}:${port}`] : [`${host}:${port}`]
-  // Where references say docker.io, docker.io is what users name a folder.
+  // References say docker.io, so users name the folder docker.io.
   return url.port === '' && isDockerHub(host) ? ['docker.io', ...names] : names
 }
 
-/** The names in a folder, sorted; undefined where there is no such folder, or none for us. */
+/** The names in a folder, sorted; undefined where there is no such folder, or we may not read it. */
 async function list(folder: string): Promise<string[] | undefined> {
   const names: string[] = []
   try {
@@ -83,7 +83,7 @@ async function list(folder: string): Promise<string[] | undefined> {
     }
   } catch (error) {
     const code = systemCode(error)
-    // Podman looks on, too: what only root may look into is not meant for other users.
+    // Podman also continues here: a folder that only root may read is not meant for other users.
     if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'EACCES') return undefined
     throw fileError(error, 'read the folder', folder)
   }
@@ -105,22 +105,22 @@ async function readFolder(
   const [pair] = pairs
   if (!pair) return { tls: { ca, files: { ca: caFiles } }, warnings }
   if (pairs.length > 1) {
-    warnings.push(`there are several client certificates in ${folder}: ${pair.cert} is used`)
+    warnings.push(`there are several client certificates in ${folder}: using ${pair.cert}`)
   }
   const { text: cert } = await readCertsFile(pair.cert, 'client certificate')
   const { text: key, mode } = await readCertsFile(pair.key, 'client key')
   checkKeyPair(cert, key, pair)
   if ((mode & 0o006) !== 0) {
-    warnings.push(`everybody on this machine can read or change the private key ${pair.key} (chmod 600)`)
+    warnings.push(`every user of this machine can read or change the private key ${pair.key} (chmod 600)`)
   }
   return { tls: { ca, cert, key, files: { ca: caFiles, cert: pair.cert } }, warnings }
 }
 
-/** @throws AirgapError `FILE` where one half is missing, which most often is a name with the wrong ending. */
+/** @throws AirgapError `FILE` where one half is missing, mostly because of a wrong file extension. */
 function pairsIn(folder: string, names: readonly string[]): { cert: string; key: string }[] {
   const has = new Set(names)
   const path = (name: string): string => join(folder, name)
-  const endings = 'What ends in .crt is an authority; a client certificate ends in .cert, its key in .key.'
+  const endings = 'A file named *.crt is a CA. A client certificate is named *.cert, and its key *.key.'
   for (const name of names) {
     if (name.endsWith('.key') && !has.has(name.replace(/key$/, 'cert'))) {
       const missing = path(name.replace(/key$/, 'cert'))
@@ -145,7 +145,7 @@ function pairsIn(folder: string, names: readonly string[]): { cert: string; key:
 }
 
 /**
- * Reads a file, through links as those of mounted secrets. A pipe or device is refused before it can make anybody wait.
+ * Reads a file, and follows links, which mounted secrets have. A pipe or device is refused before it can block.
  * @throws AirgapError `FILE`
  */
 async function readCertsFile(path: string, what: string): Promise<{ text: string; mode: number }> {
@@ -169,11 +169,11 @@ async function readCertsFile(path: string, what: string): Promise<{ text: string
   } catch (error) {
     const code = systemCode(error)
     if (code === 'ELOOP') {
-      throw new AirgapError('FILE', `cannot read the ${what} file ${path}: its links lead in a circle`)
+      throw new AirgapError('FILE', `cannot read the ${what} file ${path}: its symbolic links form a loop`)
     }
     if (code === 'EACCES') {
       throw new AirgapError('FILE', `cannot read the ${what} file ${path}: permission denied`, {
-        hint: 'Have it made readable for you, or put a folder of your own with all that is needed into ~/.config/containers/certs.d: it comes first.',
+        hint: 'Have it made readable for you, or put your own folder with all needed files into ~/.config/containers/certs.d, which takes precedence.',
         cause: error,
       })
     }
@@ -182,8 +182,8 @@ async function readCertsFile(path: string, what: string): Promise<{ text: string
 }
 
 /**
- * Checks that a client certificate and its private key are whole and belong together: the error at the connection
- * would name neither.
+ * Checks that a client certificate and its private key are valid and belong together: the error of a connection would
+ * name neither.
  * @param paths for messages.
  * @throws AirgapError `FILE`
  */
@@ -194,7 +194,7 @@ export function checkKeyPair(cert: string, key: string, paths: { cert: string; k
     throw new AirgapError(
       'FILE',
       `the client key ${paths.key} does not belong to the client certificate ${paths.cert}`,
-      { hint: 'In the .cert file, the own certificate comes first, and those of its authorities behind it.' },
+      { hint: 'In the .cert file, the own certificate must come first, followed by those of its CAs.' },
     )
   }
 }
@@ -213,7 +213,7 @@ function readCertificate(text: string, path: string): X509Certificate {
 function readKey(text: string, path: string): KeyObject {
   if (/-----BEGIN ENCRYPTED PRIVATE KEY-----|Proc-Type: 4,ENCRYPTED/.test(text)) {
     throw new AirgapError('FILE', `cannot use the client key ${path}: it is encrypted with a password`, {
-      hint: 'Write it without one, readable for you alone: openssl pkey -in FILE -out client.key && chmod 600 client.key',
+      hint: 'Save it without a password, readable only by you: openssl pkey -in FILE -out client.key && chmod 600 client.key',
     })
   }
   try {

@@ -25,23 +25,26 @@ export interface Call {
   scopes: readonly string[]
   context: Context
   headers?: Record<string, string>
-  /** Called once for each time the request is sent. */
+  /** Called each time the request is sent. */
   body?: (() => Readable | Uint8Array) | undefined
   answerTimeoutMs?: number | undefined
   leastRate?: number | undefined
   signal?: AbortSignal | undefined
-  /** For what lies beside the registry's own API: credentials go as they are, or not at all, and no challenge is answered. */
+  /**
+   * For requests outside the registry's API: credentials are sent without fetching a token, or not at all, and no
+   * challenge is answered.
+   */
   way?: 'basic' | 'anonymous'
 }
 
-/** An answer, and with what the request for it was sent. */
+/** An answer, with the authentication that its request was sent with. */
 export interface Answer extends HttpResponse {
   auth: AuthState
 }
 
 export interface Shared extends IntakeParts {
   transport: Transport
-  /** What foreign layers may lead to. */
+  /** Which hosts foreign layers may lead to. */
   reach: ReachRules
   endpoints: Endpoints
   authenticator: Authenticator
@@ -51,7 +54,7 @@ export interface Shared extends IntakeParts {
   clocks: ClockWatch
 }
 
-/** One registry: requests with authentication, each answered once, and a retry loop to put around them. */
+/** One registry: sends single requests with authentication, and has a retry loop to put around them. */
 export class Connection {
   readonly registry: string
   readonly #shared: Shared
@@ -86,10 +89,10 @@ export class Connection {
   }
 
   /**
-   * Sends a request, with credentials only if it goes to the registry's own origin. A 401 from there is answered
-   * with what the challenge asks for: once, and once more where that was a token that others share. A 401 to the last
-   * one is returned like any other status.
-   * @throws AirgapError for faults of the transport, of credentials and of the token service.
+   * Sends a request, with credentials only if it goes to the registry's own origin. A 401 from there is answered as its
+   * challenge asks: once, and once more where the first try was with a token that others share. A 401 to the last try
+   * is returned like any other status.
+   * @throws AirgapError for failures of the transport, of credentials and of the token service.
    */
   async send(call: Call): Promise<Answer> {
     const { context, repository, scopes } = call
@@ -101,7 +104,7 @@ export class Connection {
     let grant = isOwn ? await authenticator.grant(auth, call.way) : undefined
     let response = await this.#request(call, url, grant)
     for (let refusals = 1; ; refusals++) {
-      // A 401 from where a redirect led is not the registry's, and its challenge is nobody we give credentials to.
+      // A 401 after a redirect to another host is not the registry's: that host gets no credentials.
       const isOwnAnswer = isOwn && call.way === undefined && response.url.origin === endpoint.url.origin
       authenticator.heard(response.status, grant, auth)
       if (!isOwnAnswer || !authenticator.mayBeMended(response.status, grant, auth, refusals)) break
@@ -116,19 +119,19 @@ export class Connection {
     return this.#answer(response, state ?? authenticator.unauthenticated('none', this.registry))
   }
 
-  /** Like {@link send}, for one status only: any other becomes an error. */
+  /** Like {@link send}, but any other status than these becomes an error. */
   async expect(statuses: readonly number[], call: Call): Promise<Answer> {
     const answer = await this.send(call)
     if (statuses.includes(answer.status)) return answer
     throw await failure(answer, answer.auth, call.context)
   }
 
-  /** The service that the registry's challenge asks tokens for; undefined where it asks for none, or was not heard yet. */
+  /** The `service` in the registry's challenge; undefined where it has none, or no challenge has come yet. */
   async tokenService(context: Context): Promise<string | undefined> {
     return this.#shared.authenticator.serviceOf(await this.#findEndpoint(context, undefined))
   }
 
-  /** Finding out may take a connection, which the host has to be ready for as for a request. */
+  /** May take a connection, for which the host has to be ready as for a request. */
   async #findEndpoint(context: Context, signal: AbortSignal | undefined): Promise<Endpoint> {
     const { hosts, endpoints } = this.#shared
     this.#endpoint ??= await hosts.reach(authorityOf(this.registry), context, signal, async () => {
@@ -165,7 +168,7 @@ export class Connection {
     return { ...response, auth }
   }
 
-  /** Passes on what a registry wants its users to read (distribution-spec § Warnings), each text once. */
+  /** Passes on a registry's warnings to its users (distribution-spec § Warnings), each text once. */
   #showWarnings(response: HttpResponse): void {
     for (const line of [response.headers['warning'] ?? []].flat()) {
       const text = /^299 - "((?:[^"\\]|\\.)*)"/.exec(line)?.[1]

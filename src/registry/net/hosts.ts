@@ -2,12 +2,12 @@ import { BlockList, isIP } from 'node:net'
 
 const DOCKER_HUB = new Set(['docker.io', 'index.docker.io', 'registry-1.docker.io'])
 
-/** `docker.io` under each of the names that it goes by. */
+/** Whether a registry name is one of Docker Hub's names. */
 export function isDockerHub(registry: string): boolean {
   return DOCKER_HUB.has(registry.toLowerCase())
 }
 
-/** Host and port that are contacted for a registry: its own, except for `docker.io`. */
+/** The host and port to contact for a registry: the name itself, except for `docker.io`. */
 export function authorityOf(registry: string): string {
   return isDockerHub(registry) ? 'registry-1.docker.io' : registry.toLowerCase()
 }
@@ -17,12 +17,12 @@ export function bareHost(hostname: string): string {
   return hostname.replace(/^\[(.*)\]$/, '$1')
 }
 
-/** Host name or address of a registry, which may be written with a port. */
+/** The host name or address of a registry name, without its port. */
 export function hostOf(registry: string): string {
   return bareHost(authorityOf(registry).replace(/:[0-9]+$/, ''))
 }
 
-/** The port that a URL means, its scheme's default included. */
+/** The port of a URL; the default of its scheme where it names none. */
 export function portOf(url: URL): string {
   return url.port === '' ? (url.protocol === 'http:' ? '80' : '443') : url.port
 }
@@ -47,7 +47,7 @@ for (const [network, prefix] of [
   ['192.168.0.0', 16],
 ] as const) {
   PRIVATE.addSubnet(network, prefix, 'ipv4')
-  // The same behind a NAT64 gateway (RFC 6052).
+  // The same addresses behind a NAT64 gateway (RFC 6052).
   PRIVATE.addSubnet(`64:ff9b::${network}`, 96 + prefix, 'ipv6')
 }
 PRIVATE.addAddress('::', 'ipv6')
@@ -60,7 +60,7 @@ const LINK_LOCAL = new BlockList()
 LINK_LOCAL.addSubnet('169.254.0.0', 16, 'ipv4')
 LINK_LOCAL.addSubnet('64:ff9b::169.254.0.0', 112, 'ipv6')
 LINK_LOCAL.addSubnet('fe80::', 10, 'ipv6')
-// Where clouds answer a machine that asks about itself on other addresses: AWS, Google, Scaleway; Alibaba, Azure, Oracle.
+// The other addresses of cloud metadata services: AWS, Google, Scaleway; Alibaba, Azure, Oracle.
 for (const address of ['fd00:ec2::254', 'fd20:ce::254', 'fd00:42::42']) {
   LINK_LOCAL.addAddress(address, 'ipv6')
 }
@@ -73,15 +73,12 @@ export function isLoopbackHost(hostname: string): boolean {
   return hostname.toLowerCase() === 'localhost' || contains(LOOPBACK, bareHost(hostname))
 }
 
-/** Whether an IP address is one that only means something inside a network: private, link-local, loopback. */
+/** Whether an IP address only has a meaning inside a network: private, link-local, loopback. */
 export function isPrivateAddress(address: string): boolean {
   return contains(PRIVATE, address)
 }
 
-/**
- * Whether an IP address is one of the link alone, or another one where clouds keep what a machine may know of itself.
- * False for a name.
- */
+/** Whether an IP address is link-local, or another address of a cloud's metadata service. False for a name. */
 export function isLinkLocalAddress(address: string): boolean {
   return contains(LINK_LOCAL, address)
 }
@@ -89,7 +86,7 @@ export function isLinkLocalAddress(address: string): boolean {
 function contains(list: BlockList, address: string): boolean {
   const family = isIP(address)
   if (family === 0) return false
-  // BlockList sees through IPv4-mapped IPv6 addresses (::ffff:10.0.0.1) by itself.
+  // BlockList handles IPv4-mapped IPv6 addresses (::ffff:10.0.0.1) itself.
   return list.check(address, family === 6 ? 'ipv6' : 'ipv4')
 }
 

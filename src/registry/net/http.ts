@@ -14,17 +14,17 @@ export interface HttpRequest {
   url: URL
   context: Context
   headers?: Record<string, string>
-  /** Sent to the origin of `url` only, never along a redirect that leaves it. */
+  /** Sent to the origin of `url` only, never after a redirect that leaves it. */
   authorization?: string | undefined
   body?: Readable | Uint8Array | string | undefined
-  /** How long the answer may take after the request is sent, where that is longer than the stall timeout. */
+  /** Milliseconds that the answer may take after the request is sent; by default the stall timeout. */
   answerTimeoutMs?: number | undefined
-  /** Bytes a second that the answer's body has to come with, where that is not the usual least. */
+  /** The minimum rate of the answer's body, bytes a second; by default the usual one. */
   leastRate?: number | undefined
-  /** Another request waits for this one, so that it must not wait for others. */
+  /** Another request waits for this one, so this one must not queue. */
   isAside?: boolean | undefined
   signal?: AbortSignal | undefined
-  /** What is secret in the body: no error quotes it. What `authorization` holds is known to be. */
+  /** Secrets in the body, which no error may quote. Those in `authorization` need no mention. */
   secrets?: readonly string[] | undefined
   /** Called before a redirect is followed; throws to refuse it. */
   checkRedirect?: ((to: URL) => Promise<void>) | undefined
@@ -35,19 +35,19 @@ export interface HttpResponse {
   status: number
   headers: IncomingHttpHeaders
   body: Dispatcher.ResponseData['body']
-  /** The body's bytes, as fast as they may come. */
+  /** The body's bytes, at the limited rate. */
   chunks: AsyncIterable<Uint8Array>
-  /** Notes of an error made of this answer which host it is from. Returns the error. */
+  /** Adds to an error made from this answer which host it came from. Returns the error. */
   withOrigin: (error: AirgapError) => AirgapError
   /** Where the answer came from, after redirects. */
   url: URL
   requested: URL
-  /** What was sent with the request that an error must not quote, where the answer repeats it. */
+  /** Secrets sent with the request: an error must not quote them where the answer repeats them. */
   secrets: readonly string[]
 }
 
 /**
- * The Location of an answer, absolute. A user part is of no effect: requests use origin, path and query only.
+ * The Location of an answer, absolute. A user part has no effect: requests only use origin, path and query.
  * @throws AirgapError `REGISTRY` when it is missing, unreadable or not HTTP.
  */
 export function locationOf(response: HttpResponse, context: Context): URL {
@@ -66,12 +66,12 @@ export function locationOf(response: HttpResponse, context: Context): URL {
     return fail('answers with an unreadable Location')
   }
   if (url.protocol !== 'https:' && url.protocol !== 'http:') {
-    return fail(`answers with a Location of the kind ${url.protocol}`)
+    return fail(`answers with a Location that begins with ${url.protocol}`)
   }
   return url
 }
 
-/** One header as a single text. */
+/** A header's value; its first one where there are several. */
 export function headerOf(response: HttpResponse, name: string): string | undefined {
   const value = response.headers[name]
   return Array.isArray(value) ? value[0] : value
@@ -82,7 +82,7 @@ export function contentTypeOf(response: HttpResponse): string {
   return (headerOf(response, 'content-type') ?? '').replace(/;.*$/s, '').trim().toLowerCase()
 }
 
-/** What an answer's bytes are wrapped in although requests ask for nothing (`accept-encoding: identity`). */
+/** An answer's Content-Encoding, although requests ask for none (`accept-encoding: identity`). */
 export function contentEncodingOf(response: HttpResponse): string | undefined {
   const text = (headerOf(response, 'content-encoding') ?? '').trim().toLowerCase()
   return text === '' || text === 'identity' ? undefined : text
@@ -94,18 +94,18 @@ export function contentLengthOf(response: HttpResponse): number | undefined {
   return /^[0-9]{1,15}$/.test(text) ? Number(text) : undefined
 }
 
-/** An unwanted body that drips would keep its connection, and its place among the transfers. */
+/** An unwanted body that comes slowly would keep its connection and its transfer slot. */
 const DISCARD_MS = 10_000
 
-/** Gives up an answer's body; a short one is read to its end so that the connection can be used again. */
+/** Discards an answer's body. A short one is read to its end so that the connection can be reused. */
 export function discard(response: HttpResponse): void {
-  // dump() reads a bounded amount and then closes; a failure while nobody wants the bytes is of no interest.
+  // dump() reads a bounded amount and then closes; failures do not matter, because nobody wants the bytes.
   response.body.dump({ limit: 16 * 1024, signal: AbortSignal.timeout(DISCARD_MS) }).catch(() => {})
 }
 
 /**
  * Reads a body into memory, up to `limit` bytes.
- * @returns undefined when there is more than that.
+ * @returns undefined when there are more.
  * @throws AirgapError `NETWORK`
  */
 export async function readCapped(
@@ -130,7 +130,7 @@ export async function readCapped(
   return Buffer.concat(chunks)
 }
 
-/** Turns an answer into the error that it means; reads at most {@link MAX_ERROR_BODY} of it. */
+/** Turns an answer into an error; reads at most {@link MAX_ERROR_BODY} of its body. */
 export async function failure(
   response: HttpResponse,
   auth: AuthState,
@@ -146,7 +146,7 @@ export async function failure(
       if (length >= MAX_ERROR_BODY) break
     }
   } catch {
-    // The status tells enough; what was readable of the explanation is quoted.
+    // The status is enough; the part of the explanation that was read is quoted.
   }
   const elsewhere = response.url.origin !== response.requested.origin
   const said = Buffer.concat(chunks).subarray(0, MAX_ERROR_BODY)
@@ -179,15 +179,15 @@ export async function failure(
   return response.withOrigin(error.with({ answer }))
 }
 
-// Bytes are taken as they come, whatever Content-Encoding says: web servers put it on layers that are gzip files
-// themselves. Only where they are not what their digest says is it the likely reason.
+// Bytes are accepted whatever Content-Encoding says: web servers set it for layers that are gzip files themselves. It
+// is only reported, as the likely reason, where the bytes do not have the expected digest.
 
-/** Completes "what comes from there …". */
+/** Completes a sentence whose subject is the content. */
 export function encodingText(encoding: string): string {
   return `comes with Content-Encoding: ${oneLine(encoding)}, although it was asked for as it is`
 }
 
-/** The way out of content that is changed on its way. */
+/** What to do about content that was changed on its way. */
 export function encodingHint(host: string): string {
-  return `Most likely a proxy in front of ${host}, or on the way there, compresses what it passes on. Registries' content must not be changed: have compression turned off for it (nginx: gzip off), or use another way.`
+  return `Most likely a proxy in front of ${host}, or on the way there, compresses what it passes on. Content of registries must not be changed: have compression turned off for it (nginx: gzip off), or use another route.`
 }

@@ -4,15 +4,15 @@ import { isTag } from '../../oci/reference.ts'
 import type { Connection } from './connection.ts'
 import type { Context } from '../notices.ts'
 
-/** Where and how reading is done at a mirror that is not laid out as registries are. */
+/** The paths of a mirror that differ from a registry's. */
 export interface ApiPlace {
-  /** The root of the API, without a slash at the end; `/v2` where left out. */
+  /** The root of the API, without a slash at the end; `/v2` by default. */
   apiRoot?: string | undefined
-  /** The registry that is meant, told by `?ns=` as containerd does. */
+  /** The upstream registry, sent as `?ns=` like containerd does. */
   namespace?: string | undefined
 }
 
-/** Where a repository is: its connection, its paths and scopes, and the words for it in errors. */
+/** Where a repository is: its connection, its paths and scopes, and its name in errors. */
 export class Location {
   readonly #apiRoot: string
   readonly #query: string
@@ -21,13 +21,13 @@ export class Location {
   /** `registry/repository`. */
   readonly name: string
   readonly connection: Connection
-  /** Upload sessions that refused mounts have left behind, by digest; the upload that follows takes them. */
+  /** Upload sessions that refused mounts left behind, by digest. The upload that follows uses them. */
   readonly sessions = new Map<Digest, URL>()
-  /** Of manifests that were put: whose referrers the registry has taken them for, by OCI-Subject. */
+  /** For each manifest pushed: the OCI-Subject that the registry answered with. */
   readonly subjects = new Map<Digest, string | undefined>()
-  /** Whether a manifest could be read here, as far as that had to be found out. */
+  /** Whether a manifest could be read here, as far as known. */
   isReadable = false
-  /** Whether it was told that 403 is taken for "not there" here. */
+  /** Whether the user was told that 403 is taken for "not found" here. */
   isForbiddingTold = false
 
   constructor(connection: Connection, repository: string, { apiRoot = '/v2', namespace }: ApiPlace = {}) {
@@ -57,7 +57,7 @@ export class Location {
     return ref.includes(':') ? `${this.name}@${ref}` : `${this.name}:${ref}`
   }
 
-  /** Path of a manifest, for a tag or a digest by the strict grammar only. */
+  /** Path of a manifest, for a strictly valid tag or digest. */
   manifestPath(ref: string): string {
     if (!isDigest(ref) && !isTag(ref)) {
       if (ref.includes(':')) parseDigest(ref)

@@ -2,12 +2,12 @@ import { lookup, type LookupAddress, type LookupOptions } from 'node:dns'
 import type { LookupFunction } from 'node:net'
 import { bareHost, hostOf, isLinkLocalAddress, isPrivateAddress } from './hosts.ts'
 
-/** What a connection fails with whose host had another kind of address when it was checked. */
+/** The error code of a connection to a host whose name led outside when it was checked, and now leads inside. */
 const REBOUND = 'ERR_PRIVATE_ADDRESS'
 
-/** A connection that would lead to a link-local address, though nobody here has named its host. */
+/** A connection to a link-local address, by a host that the user has not named. */
 export class LinkLocalFault extends Error {
-  /** The address that the host's name leads to; undefined where the host is that address itself. */
+  /** The address that the host name leads to; undefined where the host is an address itself. */
   readonly address: string | undefined
 
   constructor(host: string, address: string | undefined) {
@@ -17,15 +17,15 @@ export class LinkLocalFault extends Error {
 }
 
 /**
- * Looks up the names of all connections of a client. A name is checked before it is contacted, and looked up again for
- * the connection; whoever runs its DNS could answer the first time with an address outside and then with one inside
- * (DNS rebinding). So what the connections were given counts in every check, and a name that was found to be outside
- * gets no connection to the inside any more.
+ * Looks up the names for all connections of a client. A name is checked before it is contacted, and looked up again for
+ * the connection. Whoever runs its DNS could answer first with an outside address and then with an inside one (DNS
+ * rebinding). So every check includes the addresses that connections were given, and a name that was found to be
+ * outside gets no more connections to the inside.
  *
- * No name leads to a link-local address, unless the user has named the host and it never had an address of another kind.
- * Where a name has other addresses besides, these are used.
+ * No name may lead to a link-local address, unless the user has named the host and it never had any other kind of
+ * address. Where a name also has other addresses, those are used.
  *
- * Where a proxy looks names up, nothing of this is seen, and the proxy has to decide.
+ * Where a proxy looks names up, none of this can be checked, and the proxy has to decide.
  */
 export class NameGuard {
   readonly #resolve: LookupFunction
@@ -50,36 +50,36 @@ export class NameGuard {
     })
   }
 
-  /** The user has named this host, with a port or without: as a registry, a mirror, a service. */
+  /** Records that the user has named this host, with or without a port: as a registry, a mirror or a service. */
   named(host: string): void {
     this.#named.add(hostOf(host))
   }
 
-  /** @throws LinkLocalFault for a host that is a link-local address, and that the user has not named. */
+  /** @throws LinkLocalFault for a link-local address that the user has not named. */
   checkHost(hostname: string): void {
     const host = bareHost(hostname).toLowerCase()
     if (isLinkLocalAddress(host) && !this.#named.has(host)) throw new LinkLocalFault(host, undefined)
   }
 
-  /** All addresses of a host as the name service has them now; none where it has none or cannot be looked up. */
+  /** All addresses that DNS has for a host now; none where it has none, or the lookup fails. */
   addressesOf(host: string): Promise<string[]> {
     return new Promise((resolve) => {
-      // A name without an address cannot be contacted either; that attempt reports it.
+      // A name without an address cannot be contacted either: the connection reports that.
       this.#resolve(host, { all: true }, (error, found) => resolve(error ? [] : addressesIn(found)))
     })
   }
 
-  /** All addresses that connections to a host were given so far. */
+  /** All addresses that connections to a host have been given so far. */
   givenTo(host: string): readonly string[] {
     return [...(this.#given.get(host.toLowerCase()) ?? [])]
   }
 
-  /** From now on, a connection to this host fails that would lead inside. */
+  /** From now on, connections to this host fail if they lead inside. */
   keepOutside(host: string): void {
     this.#outside.add(host.toLowerCase())
   }
 
-  /** What of an answer a connection may have. */
+  /** The addresses of a DNS answer that a connection may use. */
   #usable(host: string, found: string | LookupAddress[]): string | LookupAddress[] | LinkLocalFault {
     const addresses = addressesIn(found)
     const linkLocal = addresses.filter(isLinkLocalAddress)
@@ -95,7 +95,7 @@ export class NameGuard {
     const addresses = addressesIn(found)
     const inside = addresses.find(isPrivateAddress)
     if (inside !== undefined && this.#outside.has(host)) {
-      const reason = `its name now leads to ${inside}, inside a private network; when it was checked it led outside`
+      const reason = `its name now leads to ${inside}, inside a private network, but led outside when it was checked`
       return Object.assign(new Error(reason), { code: REBOUND })
     }
     const given = this.#given.get(host) ?? new Set()

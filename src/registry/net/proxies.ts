@@ -3,7 +3,7 @@ import { bareHost, isLoopbackHost, portOf } from './hosts.ts'
 import { BlockList, isIP } from 'node:net'
 import { domainToASCII } from 'node:url'
 
-/** Which proxies to use, as the environment variables of the same names say it. An empty text is as good as none. */
+/** Which proxies to use, as in the environment variables of the same names. An empty text counts as none. */
 export interface ProxySettings {
   /** For targets in plain HTTP: `http://[USER:PASSWORD@]HOST[:PORT]`, or https://. */
   http?: string | undefined
@@ -11,7 +11,7 @@ export interface ProxySettings {
   https?: string | undefined
   /** Hosts that are contacted directly, see {@link parseNoProxy}. */
   noProxy?: string | undefined
-  /** Loopback targets go through the proxy, too; they are meant as the proxy understands them then. */
+  /** Send loopback targets through the proxy, too. They then mean the proxy's own loopback. */
   loopback?: boolean | undefined
 }
 
@@ -21,9 +21,9 @@ export interface Proxy {
   name: string
   /** Scheme, host and port. */
   url: URL
-  /** What it was taken from, for messages: a variable's name. */
+  /** The setting it comes from, for messages: a variable's name. */
   from: string
-  /** The value of Proxy-Authorization. For this proxy only, and for no message. */
+  /** The value of Proxy-Authorization. For this proxy only; never shown. */
   authorization: string | undefined
 }
 
@@ -69,9 +69,9 @@ export class Proxies {
   }
 
   /**
-   * Reads `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` (for what the other two do not say) and `NO_PROXY`. The name in
-   * lower case comes first. `HTTP_PROXY` in capitals is left alone where `REQUEST_METHOD` is set: to a CGI program a
-   * web client can give such a variable as a header (httpoxy). `AIRGAP_PROXY_LOOPBACK=1` is {@link ProxySettings.loopback}.
+   * Reads `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` (the default for the other two) and `NO_PROXY`. The lower-case name
+   * takes precedence. `HTTP_PROXY` in capitals is ignored where `REQUEST_METHOD` is set: a web client can set that
+   * variable of a CGI program by a header (httpoxy). `AIRGAP_PROXY_LOOPBACK=1` is {@link ProxySettings.loopback}.
    */
   static fromEnvironment(env: NodeJS.ProcessEnv): Proxies {
     const isCgi = (env['REQUEST_METHOD'] ?? '') !== ''
@@ -88,8 +88,8 @@ export class Proxies {
   }
 
   /**
-   * The proxy for a target; undefined where it is contacted directly.
-   * @throws AirgapError `USAGE` when a setting that counts for it is no proxy's address.
+   * The proxy for a target; undefined for a direct connection.
+   * @throws AirgapError `USAGE` when the setting for it is not the address of a proxy.
    */
   for(url: URL): Proxy | undefined {
     const setting = this.#settingFor(url)
@@ -102,11 +102,11 @@ export class Proxies {
     return proxy
   }
 
-  /** Why a target has no proxy, where there is one that somebody could have meant for it: a sentence. */
+  /** Why a target has no proxy although one is set, as a sentence. */
   whyDirect(url: URL): string | undefined {
     if (isLoopbackHost(url.hostname)) return undefined
     if (this.#settingFor(url)) {
-      return this.#isExempt(url) ? 'It is contacted without the proxy, because NO_PROXY says so.' : undefined
+      return this.#isExempt(url) ? 'It is contacted without the proxy, because of NO_PROXY.' : undefined
     }
     const { http, https } = this.#settings
     const other = http ?? https
@@ -118,15 +118,15 @@ export class Proxies {
   }
 
   #isDirect(url: URL): boolean {
-    // Go has it so, and with it Docker and Podman: to a proxy its own loopback is another one than ours.
+    // As in Go, and so in Docker and Podman: a proxy's loopback is not ours.
     if (isLoopbackHost(url.hostname) && !this.#takesLoopback) return true
     return this.#isExempt(url)
   }
 }
 
 /**
- * Reads `[http://|https://][USER[:PASSWORD]@]HOST[:PORT]`. Nothing of the text is in an error: it can hold a password,
- * and one that is written wrong can look like any other part.
+ * Reads `[http://|https://][USER[:PASSWORD]@]HOST[:PORT]`. Errors quote nothing of the text: it can hold a password,
+ * and a password in a malformed text can look like any other part.
  */
 function parseProxy({ from, value }: Setting): Proxy {
   const fail = (reason: string, hint?: string): never => {
@@ -138,8 +138,8 @@ function parseProxy({ from, value }: Setting): Proxy {
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text)?.[1]?.toLowerCase()
   if (scheme?.startsWith('socks')) {
     return fail(
-      'it is a SOCKS proxy, which airgap does not speak to',
-      `Name an HTTP proxy (${from}=http://HOST:PORT), or the hosts that need none in NO_PROXY.`,
+      'it is a SOCKS proxy, which airgap does not support',
+      `Name an HTTP proxy (${from}=http://HOST:PORT), or list the hosts that need none in NO_PROXY.`,
     )
   }
   if (scheme !== undefined && scheme !== 'http' && scheme !== 'https') {
@@ -149,17 +149,17 @@ function parseProxy({ from, value }: Setting): Proxy {
   try {
     url = new URL(scheme === undefined ? `http://${text}` : text)
   } catch {
-    return fail('it is no web address')
+    return fail('it is not a valid URL')
   }
-  // An unencoded / ? or # in a password ends the host early: the wrong host would be asked, and be told of it.
+  // An unencoded / ? or # in a password ends the host early: part of the password would go to a wrong host.
   if (url.pathname !== '/' || url.search !== '' || url.hash !== '') {
-    return fail('there is more in it than user, password, host and port')
+    return fail('it holds more than user, password, host and port')
   }
   let authorization: string | undefined
   try {
     authorization = basic(url)
   } catch {
-    return fail('its user name or password holds a % that encodes nothing')
+    return fail('its user name or password holds a % that is not a percent-encoding')
   }
   const port = url.port || (url.protocol === 'https:' ? '443' : '80')
   return { name: `${url.hostname}:${port}`, url: new URL(url.origin), from, authorization }
@@ -180,17 +180,17 @@ interface Entry {
 }
 
 /**
- * Reads `NO_PROXY` as Go's `golang.org/x/net/http/httpproxy` does, so that it means here what it means to Docker,
- * Podman and kubectl. Entries stand between commas, or blanks as curl has it:
+ * Reads `NO_PROXY` as Go's `golang.org/x/net/http/httpproxy` does, so that it has the same meaning as for Docker,
+ * Podman and kubectl. Entries are separated by commas, or by blanks as in curl:
  *
  * - `*`: no host has a proxy
  * - `10.0.0.0/8`, `fd00::/8`: addresses in that network
  * - `10.1.2.3`, `::1`, and with a port `10.1.2.3:5000`, `[::1]:5000`: that address
- * - `example.com`, `example.com:5000`: that name and all below it
- * - `.example.com`, `*.example.com`: all names below it, and not itself
+ * - `example.com`, `example.com:5000`: that name and all names below it
+ * - `.example.com`, `*.example.com`: all names below it, but not the name itself
  *
- * Networks and addresses are compared with literal addresses only: no name is looked up. Entries that make no sense
- * are left out, as they are everywhere else.
+ * Networks and addresses only match literal addresses: no name is looked up. Entries that make no sense are ignored, as
+ * in other tools.
  *
  * @returns whether a URL's host is to be contacted directly.
  */
@@ -220,7 +220,7 @@ function parseEntry(entry: string): Entry | undefined {
   const isBelowOnly = name.startsWith('.')
   const bare = isBelowOnly ? name.slice(1) : name
   if (bare === '') return undefined
-  // What is no name in ASCII form stays as it is, and then matches nothing.
+  // A name without an ASCII form stays as it is, and matches nothing.
   const ascii = domainToASCII(bare) || bare
   return {
     port,
@@ -229,7 +229,7 @@ function parseEntry(entry: string): Entry | undefined {
   }
 }
 
-/** `ADDRESS/LENGTH`; bits of the address behind that length are of no account. */
+/** `ADDRESS/LENGTH`; address bits after that length are ignored. */
 function parseNetwork(entry: string): Entry | undefined {
   const slash = entry.indexOf('/')
   if (slash < 0) return undefined
@@ -241,7 +241,7 @@ function parseNetwork(entry: string): Entry | undefined {
   const list = new BlockList()
   list.addSubnet(address, Number(length), family === 4 ? 'ipv4' : 'ipv6')
   const inside = inList(list)
-  // BlockList sees all IPv4 addresses in ::ffff:0:0/96; a larger network is about IPv6 alone.
+  // BlockList takes all IPv4 addresses for members of ::ffff:0:0/96; a larger network only means IPv6.
   const takesIpv4 = family === 4 || Number(length) >= 96
   const isIpv4 = (host: string, other: number): boolean =>
     other === 4 || /^::ffff:[0-9a-f]*:[0-9a-f]*$/.test(host)

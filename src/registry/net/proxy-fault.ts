@@ -8,7 +8,7 @@ import { isUnknownAuthority, presentedCertificates } from '../faults/tls.ts'
 import type { ConnectionFacts } from '../faults/transport.ts'
 import type { Route } from './routes.ts'
 
-/** Where distributions keep the authorities that the machine trusts. */
+/** Where distributions keep the CAs that the machine trusts. */
 const SYSTEM_ROOTS = [
   '/etc/ssl/certs/ca-certificates.crt',
   '/etc/pki/tls/certs/ca-bundle.crt',
@@ -16,8 +16,8 @@ const SYSTEM_ROOTS = [
 ]
 
 /**
- * What a failed request means, with what is known of the route: the proxy's part, what was trusted,
- * and where certificates belong.
+ * The error for a failed request, with what is known of the route: the proxy's part in it, which CAs were trusted, and
+ * where certificates belong.
  */
 export async function routeError(
   error: unknown,
@@ -29,7 +29,7 @@ export async function routeError(
 ): Promise<AirgapError> {
   const atProxy = route.proxy && proxyError(error, route.proxy, context, url.host, signal)
   if (atProxy) return atProxy
-  // The second look goes directly, where a proxy may be the only way.
+  // The certificate is fetched again directly; behind a proxy that may be impossible.
   const presented = route.proxy ? undefined : await presentedCertificates(error, url, route.lookup)
   const failure = transportError(error, context, url.host, signal, { ...facts, presented })
   const code = systemCode(failure.cause) ?? ''
@@ -43,25 +43,25 @@ export async function routeError(
   return failure
 }
 
-/** What a server says that does not like our certificate, or misses it (RFC 8446 § 6.2). */
+/** A server's alert that it rejects or misses our certificate (RFC 8446 § 6.2). */
 const CERTIFICATE_ALERT = /ALERT_(?:BAD_CERTIFICATE|UNSUPPORTED_CERTIFICATE|CERTIFICATE_\w+|UNKNOWN_CA)$/
 
 function refusedCertificate(failure: AirgapError, file: string, url: URL, context: Context): AirgapError {
   return new AirgapError('TLS', `${url.host} does not accept the client certificate ${file}`, {
     ...during(context),
-    hint: 'See whether it has expired, and whether the authority that has signed it is the one that the server asks for.',
+    hint: 'Check whether it has expired, and whether the server trusts the CA that issued it.',
     cause: failure.cause,
   })
 }
 
-/** Which authorities count, a line of its own. */
+/** Which CAs are trusted, on a line of its own. */
 function trusted({ trust }: Route): string {
   const system = SYSTEM_ROOTS.find((path) => existsSync(path) && !trust.caFiles.includes(path))
-  const added = system === undefined ? '' : ` SSL_CERT_FILE=${system} adds what this machine trusts.`
+  const added = system === undefined ? '' : ` SSL_CERT_FILE=${system} adds the CAs that this machine trusts.`
   return `\nTrusted now: ${['the roots of Node.js', ...trust.caFiles].join(', ')}.${added}`
 }
 
-/** Ours, undici's for a proxy that forwards, or neither. */
+/** Our own error, or undici's for a proxy that forwards, or neither. */
 function faultOf(error: unknown, proxy: Proxy): ProxyFault | undefined {
   if (error instanceof ProxyFault) return error
   const isRefused = error instanceof Error && error.message.startsWith('Proxy Authentication Required')
@@ -69,9 +69,9 @@ function faultOf(error: unknown, proxy: Proxy): ProxyFault | undefined {
 }
 
 /**
- * Puts a fault of the proxy into words: `CREDENTIALS` for what it demands of the user, `TLS`, or `NETWORK`.
+ * Turns a failure at the proxy into an error: `CREDENTIALS` when it demands something of the user, `TLS`, or `NETWORK`.
  * @param host the target, `HOST[:PORT]`.
- * @returns undefined for what is no fault of the proxy's.
+ * @returns undefined where the proxy is not at fault.
  */
 export function proxyError(
   error: unknown,
@@ -89,19 +89,19 @@ export function proxyError(
   const failure = transportError(cause, context, name, signal)
   const isSecure = proxy.url.protocol === 'https:'
   const code = systemCode(cause) ?? ''
-  // A proxy that speaks no TLS waits for the end of what it takes for a request, or hangs up.
+  // A proxy that does not speak TLS waits for the end of what it takes for a request, or hangs up.
   if (
     !isSecure ||
     !/WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|TIMEOUT|ETIMEDOUT|ECONNRESET|UND_ERR_SOCKET/.test(code)
   ) {
     if (transienceOf(failure)?.attempts === undefined) return failure
     return failure.with({
-      hint: `Look at host and port in ${proxy.from}, and whether the proxy runs and this machine may go there. Hosts that can be reached without it are named in NO_PROXY.`,
+      hint: `Check host and port in ${proxy.from}, that the proxy runs, and that this machine may connect to it. Hosts that can be reached without it go into NO_PROXY.`,
       cause,
     })
   }
   return failure.with({
-    hint: `Most proxies are spoken to in plain HTTP: see whether ${proxy.from} should begin with http://.`,
+    hint: `Most proxies are reached by plain HTTP: check whether ${proxy.from} should begin with http://.`,
     cause,
   })
 }
@@ -126,15 +126,15 @@ function refused(
   if (status === 403) {
     return new AirgapError('NETWORK', message, {
       ...during(context),
-      hint: `Have ${host} allowed in the proxy; or name it in NO_PROXY, if it can be reached without.`,
+      hint: `Have ${host} allowed in the proxy, or name it in NO_PROXY if it can be reached without the proxy.`,
     })
   }
   const error = new AirgapError('NETWORK', message, {
     ...during(context),
     hint:
       status >= 500
-        ? `It may not know or reach ${host}: look at the name, or name it in NO_PROXY if it can be reached without.`
-        : `See whether ${proxy.from} names a forward proxy, and its port.`,
+        ? `The proxy may not know or reach ${host}: check the name, or put it into NO_PROXY if it can be reached without the proxy.`
+        : `Check that ${proxy.from} names a forward proxy, with the right port.`,
   })
   return status >= 500 || status === 429 || status === 408
     ? error.with({ transience: { attempts: 3 } })
@@ -145,23 +145,23 @@ function unauthorized(challenge: string | undefined, proxy: Proxy): [reason: str
   const schemes = schemesIn(challenge)
   if (schemes.length > 0 && !schemes.includes('basic')) {
     return [
-      `asks who you are by ${schemes.join(' or ')}, and airgap can answer by Basic alone`,
-      'Have this machine let through without, or run a local proxy that can do this and name that one.',
+      `asks for authentication by ${schemes.join(' or ')}, and airgap only supports Basic`,
+      'Have this machine allowed without authentication, or run a local proxy that can do this and name that one.',
     ]
   }
   if (proxy.authorization === undefined) {
     return [
       'wants a user name and a password',
-      `Write them into the variable: ${proxy.url.protocol}//USER:PASSWORD@${proxy.name}. Special characters are percent-encoded (@ is %40).`,
+      `Put them into the variable: ${proxy.url.protocol}//USER:PASSWORD@${proxy.name}. Special characters are percent-encoded (@ is %40).`,
     ]
   }
   return [
-    'does not accept the user name and password that are given for it',
-    `Look at both in ${proxy.from}; special characters are percent-encoded there (@ is %40, % is %25).`,
+    'does not accept the user name and password given for it',
+    `Check both in ${proxy.from}; special characters are percent-encoded there (@ is %40, % is %25).`,
   ]
 }
 
-/** The names of authentication schemes in a Proxy-Authenticate, as far as they look like names. */
+/** The authentication schemes in a Proxy-Authenticate header, where they look like scheme names. */
 function schemesIn(challenge: string | undefined): string[] {
   const found = (challenge ?? '').matchAll(/(?:^|,)\s*([a-z][a-z0-9-]{1,20})(?=\s|,|$)(?!\s*=)/gi)
   return [...new Set([...found].map(([, scheme = '']) => scheme.toLowerCase()))].slice(0, 5)

@@ -5,17 +5,17 @@ import type { NameGuard } from './name-guard.ts'
 export interface ReachRules {
   /** All addresses of a host name; empty when it has none. */
   addressesOf: (host: string) => Promise<string[]>
-  /** Looks up the names of the connections that follow. */
+  /** Looks up the names for later connections. */
   names?: NameGuard | undefined
 }
 
 /**
- * Whether `hostname` is inside a private network while somebody outside sends us there: a registry on the internet, or
- * whoever put an image into it, could make us knock at doors inside (GHSA-xf85-363p-868w). Where the answer is no
- * because the host is outside, the connections that follow are held to that.
+ * Whether `hostname` is inside a private network although somebody outside sent us there: a registry on the internet,
+ * or whoever put an image into it, could make us contact hosts inside (GHSA-xf85-363p-868w). Where the host is outside,
+ * later connections to it are held to that.
  *
- * @param from hosts of the registries that send us. Inside only where each of them has addresses and all are private:
- *   a public registry does not become a private one by listing a private address besides.
+ * @param from hosts of the registries that sent us. They count as inside only where each of them has addresses and all
+ *   of these are private: a public registry does not become private by listing a private address as well.
  */
 export async function leadsInside(
   hostname: string,

@@ -4,7 +4,7 @@ import { sleep, SYSTEM_CLOCK, type Clock } from './throttle/clock.ts'
 import type { RetryPolicy } from './throttle/host.ts'
 import type { Hosts, Mark } from './throttle/hosts.ts'
 
-/** Whether a peer that is there let us wait, see {@link Transience}. */
+/** Whether a peer that is there kept us waiting, see {@link Transience}. */
 export function isStall(error: unknown): boolean {
   return transienceOf(error)?.isStall === true
 }
@@ -14,20 +14,20 @@ export interface RetryOptions {
   context: Context
   onNotice: OnNotice
   signal?: AbortSignal | undefined
-  /** Asked after a failure: true starts the count of attempts anew, for transfers that got somewhere. */
+  /** Called after a failure. True starts the count of attempts again, for transfers that got somewhere. */
   progressed?: (() => boolean) | undefined
-  /** Whether an error ends it that may pass by itself. */
+  /** Whether an error that may pass by itself ends the attempts all the same. */
   isFinal?: ((error: AirgapError) => boolean) | undefined
-  /** Know which failures concern all requests to a host; the next attempt waits there for its turn. */
+  /** Knows which failures concern all requests to a host; the next attempt waits there for its turn. */
   hosts?: Hosts | undefined
   clock?: Clock | undefined
 }
 
 /**
- * Runs `run` until it succeeds, fails with something that will not pass by itself, or has been tried
- * `policy.attempts` times. Between attempts it waits a random time up to an exponentially growing bound ("full
- * jitter", so that many clients do not come back at once). What concerns the whole host (429, 503, nobody there) is
- * waited for by all requests to it together, in `hosts`, which also decide when that has lasted too long.
+ * Runs `run` until it succeeds, fails with an error that will not pass by itself, or has been tried `policy.attempts`
+ * times. Between attempts it waits a random time up to an exponentially growing bound ("full jitter", so that many
+ * clients do not come back at once). All requests to a host wait together, in `hosts`, for what concerns the whole host
+ * (429, 503, nothing listening); `hosts` also decides when that has lasted too long.
  */
 export async function withRetry<T>(options: RetryOptions, run: (attempt: number) => Promise<T>): Promise<T> {
   const { policy, context, signal, hosts } = options
@@ -69,8 +69,8 @@ interface FailuresInRow {
 }
 
 /**
- * Whether one request has been turned away for too long while the host serves others: a limit can have no end for
- * somebody, and 503 can be the answer to one path alone.
+ * Whether one request has been turned away for too long while the host serves others: a limit may never end for one
+ * client, and one path alone may answer 503.
  */
 function isUnlucky(
   { code }: AirgapError,
@@ -98,7 +98,7 @@ export function delayAfter(
   return Math.round(random() * bound)
 }
 
-/** @throws AirgapError `INTERRUPTED`, or the signal's own reason where that is one of ours. */
+/** @throws AirgapError `INTERRUPTED`, or the signal's own reason where that is an AirgapError. */
 export function throwIfAborted(signal: AbortSignal | undefined, context: Context): void {
   if (signal?.aborted !== true) return
   if (signal.reason instanceof AirgapError) throw signal.reason

@@ -12,21 +12,21 @@ import { checkServerName } from './tls.ts'
 
 interface Timeouts {
   connectMs: number
-  /** How long a peer may be silent. */
+  /** How long a peer may send nothing. */
   stallMs: number
 }
 
 /**
- * Connections to hosts themselves.
- * @param lookup finds the addresses of their names.
+ * Direct connections to hosts.
+ * @param lookup finds the addresses of host names.
  */
 function directly(trust: HostTrust, timeouts: Timeouts, lookup: LookupFunction): Dispatcher {
   return new Agent({ ...common(timeouts), connect: { timeout: timeouts.connectMs, lookup, ...tlsOf(trust) } })
 }
 
 /**
- * Connections through a proxy: a tunnel to each host in HTTPS (CONNECT, RFC 9110 § 9.3.6), and forwarded requests for
- * plain HTTP (absolute form, RFC 9112 § 3.2.2). What goes wrong at the proxy is a {@link ProxyFault}.
+ * Connections through a proxy: a tunnel to each host for HTTPS (CONNECT, RFC 9110 § 9.3.6), and forwarded requests for
+ * plain HTTP (absolute form, RFC 9112 § 3.2.2). Failures at the proxy are {@link ProxyFault}s.
  */
 function through(proxy: Proxy, proxyTrust: HostTrust, trust: HostTrust, timeouts: Timeouts): Dispatcher {
   const origin = proxy.url.origin
@@ -50,7 +50,7 @@ function through(proxy: Proxy, proxyTrust: HostTrust, trust: HostTrust, timeouts
 
 type Connector = buildConnector.connector
 
-/** To the proxy, for tunnels. */
+/** Connections to the proxy, for tunnels. */
 class TunnelPool extends Pool {
   readonly #proxy: Proxy
 
@@ -59,7 +59,7 @@ class TunnelPool extends Pool {
     this.#proxy = proxy
   }
 
-  // The overload with a callback is not called.
+  // Nothing calls the overload with a callback.
   override async connect(options: Dispatcher.ConnectOptions): Promise<Dispatcher.ConnectData> {
     const answer = await super.connect(options).catch((error: Error) => {
       throw asFault(error, this.#proxy)
@@ -71,7 +71,7 @@ class TunnelPool extends Pool {
   }
 }
 
-/** Connects to a proxy; what fails is the proxy's. */
+/** Connects to a proxy. Errors are {@link ProxyFault}s. */
 function proxyConnector(connect: Connector, proxy: Proxy): Connector {
   return (options, callback) => {
     const { servername, ...others } = options
@@ -88,7 +88,7 @@ function asFault(error: Error, proxy: Proxy): Error {
   const code = systemCode(error)
   const isOurs = error instanceof ProxyFault || code === 'UND_ERR_DESTROYED' || code === 'UND_ERR_CLOSED'
   if (isOurs) return error
-  // undici wraps what it would take for a fault of the target.
+  // undici wraps errors that it takes for the target's.
   return new ProxyFault(
     proxy,
     error.name.endsWith('ProxyConnectionError') && error.cause instanceof Error ? error.cause : error,
@@ -115,21 +115,21 @@ function tlsOf({ secureContext, isVerified }: HostTrust): {
   }
 }
 
-/** How hosts are reached. All of it may be left out. */
+/** How hosts are reached. All options may be left out. */
 export interface RouteOptions {
   /** PEM file of certificates to trust besides the default roots. */
   caFile?: string | undefined
   /** `HOST` or `HOST:PORT` whose certificate is not checked. */
   insecureSkipTlsVerify?: readonly string[] | undefined
-  /** `HOST` or `HOST:PORT` that may be spoken to in plain HTTP. */
+  /** `HOST` or `HOST:PORT` that may be reached over plain HTTP. */
   plainHttp?: readonly string[] | undefined
-  /** TLS with single hosts; a host that is in it has no certs.d folder. */
+  /** TLS settings for single hosts; for a host listed here, certs.d folders are not read. */
   hostTls?: HostTlsTable | undefined
-  /** Folders with one folder of certificates for each host; those of Docker and Podman where left out. */
+  /** Folders with one folder of certificates for each host; by default those of Docker and Podman. */
   certsFolders?: readonly string[] | undefined
-  /** In place of the environment's `HTTP_PROXY` and its like. */
+  /** Used in place of `HTTP_PROXY` and the other variables of the environment. */
   proxies?: ProxySettings | undefined
-  /** Nothing where left out. */
+  /** Empty by default. */
   env?: NodeJS.ProcessEnv | undefined
   onNotice?: OnNotice | undefined
 }
@@ -145,7 +145,7 @@ export interface Route {
   whyDirect: string | undefined
 }
 
-/** Finds the route to each origin, and remembers it. One pool of connections for each trust and proxy. */
+/** Finds the route to each origin, and remembers it. One connection pool for each trust and proxy. */
 export class Routes {
   readonly #options: RouteOptions
   readonly #timeouts: Timeouts
@@ -158,7 +158,7 @@ export class Routes {
 
   /**
    * @param lookup for hosts that are contacted directly.
-   * @throws AirgapError `FILE` when `caFile` is of no use.
+   * @throws AirgapError `FILE` when `caFile` cannot be used.
    */
   constructor(options: RouteOptions, timeouts: Timeouts, lookup: LookupFunction = systemLookup) {
     const { caFile, insecureSkipTlsVerify = [], hostTls, certsFolders, proxies, env = {}, onNotice } = options
@@ -177,8 +177,8 @@ export class Routes {
   }
 
   /**
-   * The proxy for a target; undefined where it is contacted directly.
-   * @throws AirgapError `USAGE` when what should name it does not.
+   * The proxy for a target; undefined for a direct connection.
+   * @throws AirgapError `USAGE` when the setting does not name a proxy.
    */
   proxyFor(url: URL): Proxy | undefined {
     return this.#proxies.for(url)
@@ -193,7 +193,7 @@ export class Routes {
     if (known) return known
     const found = this.#find(url)
     this.#routes.set(url.origin, found)
-    // A file may be mended before the next attempt.
+    // A file may be fixed before the next attempt.
     found.catch(() => this.#routes.delete(url.origin))
     return found
   }
@@ -217,7 +217,7 @@ export class Routes {
     return { dispatcher, trust, lookup: this.#lookup, proxy, whyDirect: this.#proxies.whyDirect(url) }
   }
 
-  /** Files are not looked for where there is no TLS. */
+  /** Reads no files where there is no TLS. */
   async #trustIn(url: URL): Promise<HostTrust> {
     return url.protocol === 'https:' ? this.#trusts.for(url) : NO_TLS
   }
@@ -241,7 +241,7 @@ export class Routes {
     this.#options.onNotice?.({ type: 'insecure', registry: url.host, how })
   }
 
-  /** Closes all connections; requests under way, and those that come later, fail. */
+  /** Closes all connections; current and later requests fail. */
   async close(): Promise<void> {
     this.#isClosed = true
     await Promise.all([...this.#dispatchers.values()].map((dispatcher) => dispatcher.destroy()))

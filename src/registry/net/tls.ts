@@ -23,7 +23,7 @@ export function readCaFile(path: string, variable?: string): string[] {
   return parseCertificates(text, name)
 }
 
-/** The size is found by reading: a pipe (`<(…)`) is as good as a file. */
+/** Counts while it reads, so that a pipe (`<(…)`) works as well as a file. */
 function readCapped(path: string, name: string): string {
   const file = openSync(path, 'r')
   try {
@@ -59,7 +59,7 @@ export function parseCertificates(text: string, name: string): string[] {
       hint: 'The file must hold lines "-----BEGIN CERTIFICATE-----". Convert DER with: openssl x509 -inform der -in FILE -out ca.pem',
     })
   }
-  // What is cut off in the middle of a certificate was meant to hold more.
+  // A file cut off in the middle of a certificate was meant to hold more.
   const begun = text.match(/-----BEGIN (?:TRUSTED )?CERTIFICATE-----/g) ?? []
   if (begun.length !== blocks.length) {
     throw new AirgapError('FILE', `cannot use the CA file ${name}: it ends within a certificate`)
@@ -77,12 +77,12 @@ export function parseCertificates(text: string, name: string): string[] {
 }
 
 /**
- * Whether a certificate is for a host, for Node's `checkServerIdentity`: by its subjectAltNames alone, and with `*` for a
- * whole label only (RFC 9525 § 6). Node would take a common name where there are no names, which Go refuses, and with it
- * containerd, CRI-O and Docker on every node.
+ * Whether a certificate is for a host, for Node's `checkServerIdentity`. Only subjectAltNames count, and `*` must be a
+ * whole label (RFC 9525 § 6). Node accepts a common name where there are no subjectAltNames. Go does not, and so
+ * neither do containerd, CRI-O and Docker on the nodes.
  */
 export function checkServerName(host: string, certificate: PeerCertificate): Error | undefined {
-  // A server may show none, where that is allowed.
+  // A server may present no certificate where that is allowed.
   if (certificate.raw !== undefined && isFor(new X509Certificate(certificate.raw), host)) return undefined
   return Object.assign(new Error(`the certificate is not for ${host}`), {
     code: 'ERR_TLS_CERT_ALTNAME_INVALID',

@@ -17,24 +17,24 @@ import type { Hints } from '../../hints.ts'
 
 const MAX_REDIRECTS = 5
 const CONNECT_TIMEOUT_MS = 10_000
-/** How long a peer may be silent. */
+/** How long a peer may send nothing. */
 const STALL_TIMEOUT_MS = 60_000
 const REDIRECTS = new Set([301, 302, 303, 307, 308])
 
 export interface TransportOptions extends RouteOptions {
   stallTimeoutMs?: number | undefined
   connectTimeoutMs?: number | undefined
-  /** What is known of the hosts that are sent to; on its own where left out. */
+  /** What is known about the hosts; a new record by default. */
   hosts?: Hosts | undefined
   names?: NameGuard | undefined
 }
 
-/** Connecting takes less time than answering: at most a sixth of a long timeout, and no more than a short one. */
+/** Ten seconds to connect; the whole timeout where that is shorter, or a sixth of it where that is longer. */
 function connectTimeout(timeoutMs: number): number {
   return Math.max(Math.min(timeoutMs, CONNECT_TIMEOUT_MS), timeoutMs / 6)
 }
 
-/** HTTP/1.1 over undici, with redirects followed by rules of our own. Each hop takes the route of its own host. */
+/** HTTP/1.1 over undici, with our own rules for redirects. Each hop takes the route of its own host. */
 export class Transport {
   readonly stallTimeoutMs: number
   readonly names: NameGuard
@@ -42,7 +42,7 @@ export class Transport {
   readonly #routes: Routes
   readonly #hosts: Hosts
 
-  /** @throws AirgapError `FILE` when `caFile` is of no use. */
+  /** @throws AirgapError `FILE` when `caFile` cannot be used. */
   constructor(options: TransportOptions) {
     this.names = options.names ?? new NameGuard()
     this.#plainHttp = options.plainHttp ?? []
@@ -58,11 +58,11 @@ export class Transport {
   }
 
   /**
-   * Makes one request and follows up to five redirects of GET and HEAD. Authorization is dropped for good where
-   * a redirect leaves the origin, and a redirect from HTTPS to plain HTTP is refused. Any other status is
-   * returned; the caller must consume or discard the body.
-   * @throws AirgapError `NETWORK`, `TLS`, `REGISTRY` (a bad redirect, a link-local address), `INTERRUPTED`; `USAGE` and `CREDENTIALS` for a
-   *   proxy, `FILE` for certificates that concern the host
+   * Makes one request, and follows up to five redirects of GET and HEAD. Once a redirect leaves the origin,
+   * Authorization is no longer sent. A redirect from HTTPS to plain HTTP is refused. Any other status is returned; the
+   * caller must consume or discard the body.
+   * @throws AirgapError `NETWORK`, `TLS`, `REGISTRY` (a bad redirect, a link-local address), `INTERRUPTED`; `USAGE` and
+   *   `CREDENTIALS` for a proxy, `FILE` for the host's certificates
    */
   async request(request: HttpRequest): Promise<HttpResponse> {
     let { url, authorization } = request
@@ -90,14 +90,14 @@ export class Transport {
     }
   }
 
-  /** Whether going on from one URL to another would give up encryption that the user did not give up. */
+  /** Whether going from one URL to another would lose encryption without the user's permission. */
   isDowngrade(from: URL, to: URL): boolean {
     if (from.protocol !== 'https:' || to.protocol === 'https:') return false
     const local = isLoopbackHost(from.hostname) && isLoopbackHost(to.hostname)
     return !local && !isListed(this.#plainHttp, to)
   }
 
-  /** One hop, when its host is to be asked. */
+  /** Sends one hop's request, once its host is ready for it. */
   async #watched(
     request: HttpRequest,
     url: URL,
@@ -151,7 +151,7 @@ export class Transport {
         onInfo: tooManyInterims(),
         ...(keepsConnection(method, url, route) ? { reset: false } : {}),
       })
-      // A body that is given up early emits an error; whoever reads it gets that error from the reading.
+      // A body given up early emits an error. Its reader gets that error anyway.
       response.body.on('error', () => {})
       return response
     } catch (error) {
@@ -160,10 +160,10 @@ export class Transport {
     }
   }
 
-  /** The route to a host. A body that waits for it, and is not sent after all, is let go. */
+  /** The route to a host. Where there is none, the body that was to be sent is destroyed. */
   async #routeFor(url: URL, body: HttpRequest['body'] | null, context: Context): Promise<Route> {
     const stream = body instanceof Readable ? body : undefined
-    // Until undici listens, a fault of the stream would be nobody's, and end the process.
+    // Until undici listens, an error of the stream would be uncaught and end the process.
     stream?.on('error', () => {})
     try {
       this.names.checkHost(url.hostname)
@@ -174,7 +174,7 @@ export class Transport {
     }
   }
 
-  /** A body that goes out as fast as it may. */
+  /** A request body, sent at the limited rate. */
   async #paced(body: HttpRequest['body'] | null): Promise<Readable | Uint8Array | string | null> {
     const { rate } = this.#hosts
     if (rate === undefined || body === null || body === undefined) return body ?? null
@@ -188,7 +188,7 @@ export class Transport {
   }
 }
 
-/** So many interim answers (RFC 9110 § 15.2) are waited through: each begins the wait for the real one anew. */
+/** The most interim answers (RFC 9110 § 15.2) to accept: each starts the wait for the final one again. */
 const MOST_INTERIMS = 8
 
 function tooManyInterims(): () => void {
@@ -200,9 +200,9 @@ function tooManyInterims(): () => void {
 }
 
 /**
- * undici gives up the connection after a HEAD, lest a server sends a body all the same, which would be taken for the next
- * answer. A connection that no other host shares can only fool its own host's requests, whose answers are checked; and a
- * new one for each of many HEADs takes longer than they do.
+ * undici closes the connection after a HEAD, because a server may send a body all the same, which would be taken for
+ * the next answer. On a connection that no other host shares, that can only spoil answers of the same host, and those
+ * are checked. A new connection for each of many HEADs would take longer than the HEADs do.
  */
 function keepsConnection(method: string, { protocol }: URL, { proxy }: Route): boolean {
   return method === 'HEAD' && (proxy === undefined || protocol === 'https:')

@@ -9,31 +9,31 @@ export interface HostTrustOptions {
   caFile?: string | undefined
   /** `HOST` or `HOST:PORT` whose certificate is not checked. */
   insecureSkipTlsVerify: readonly string[]
-  /** Comes before certs.d folders: a host that is in it has no folder. */
+  /** Takes precedence over certs.d folders: for a host listed here, no folder is read. */
   hostTls?: HostTlsTable | undefined
-  /** The folders with a folder for each host. */
+  /** The certs.d folders, which hold one folder for each host. */
   certsRoots: readonly string[]
   env: NodeJS.ProcessEnv
   onWarning: (message: string) => void
 }
 
-/** Who is believed to be a host, and who one is to it. */
+/** How a host's certificate is checked, and which client certificate it gets. */
 export interface HostTrust {
-  /** Equal for what can share connections' settings. */
+  /** Equal for hosts that can share a connection pool. */
   key: string
-  /** Undefined for Node's own roots and nothing else. */
+  /** Undefined where only Node's own roots count. */
   secureContext: SecureContext | undefined
   isVerified: boolean
-  /** Files of authorities besides the default roots. */
+  /** Files of CAs besides the default roots. */
   caFiles: string[]
-  /** The client certificate's file, or a word for it. */
+  /** The client certificate's file, or a description of it. */
   clientCertificate: string | undefined
 }
 
 /**
- * The trust in each host. Default roots are those of Node.js, `NODE_EXTRA_CA_CERTS` included; `SSL_CERT_FILE` and
- * `caFile` add to them for all hosts, certs.d folders and {@link HostTlsTable} for one host each. Each certificate that
- * is given is an authority, as for curl, Docker and containerd: also one that another authority has issued.
+ * The trust in each host. The default roots are those of Node.js, with `NODE_EXTRA_CA_CERTS`. `SSL_CERT_FILE` and
+ * `caFile` add to them for all hosts, certs.d folders and {@link HostTlsTable} for one host each. Every certificate
+ * given is a trust anchor, as for curl, Docker and containerd, even one that another CA has issued.
  */
 export class Trusts {
   readonly #options: HostTrustOptions
@@ -41,13 +41,13 @@ export class Trusts {
   #fromVariable: string[] | undefined
   readonly #contexts = new Map<string, SecureContext>()
 
-  /** @throws AirgapError `FILE` when `caFile` is of no use. */
+  /** @throws AirgapError `FILE` when `caFile` cannot be used. */
   constructor(options: HostTrustOptions) {
     this.#options = options
     this.#given = options.caFile === undefined ? [] : readCaFile(options.caFile)
   }
 
-  /** @throws AirgapError `FILE` for a file that concerns this host and is of no use. */
+  /** @throws AirgapError `FILE` for a file for this host that cannot be used. */
   async for(url: URL): Promise<HostTrust> {
     const own = await this.#ownOf(url)
     const isVerified = !isListed(this.#options.insecureSkipTlsVerify, url) && own.skipVerify !== true
@@ -81,24 +81,24 @@ export class Trusts {
     return found?.tls ?? {}
   }
 
-  /** What Node.js has read at its start, where it could. */
+  /** The extra CA file, if Node.js could read it at its start. */
   #extra(): string {
     const path = this.#options.env['NODE_EXTRA_CA_CERTS'] ?? ''
     return path === '' || getCACertificates('extra').length === 0 ? '' : path
   }
 
-  /** Only read when there is a host to speak TLS with: the variable may be about other programs. */
+  /** Read only when a host is contacted by TLS: the variable may be meant for other programs. */
   #fromSslCertFile(): string[] {
     if (this.#fromVariable) return this.#fromVariable
     const path = this.#options.env['SSL_CERT_FILE'] ?? ''
     const found = path === '' ? [] : readCaFile(path, 'SSL_CERT_FILE')
-    // Most of a machine's roots are Node's roots, too; where all are, nothing has to be made.
+    // Most of a machine's roots are also Node's. Where all are, no context has to be made.
     const known = new Set(found.length === 0 ? [] : getCACertificates('default').map(bodyOf))
     this.#fromVariable = found.filter((certificate) => !known.has(bodyOf(certificate)))
     return this.#fromVariable
   }
 
-  /** Made once for what is equal and shared: reading some 150 roots takes 15 ms. */
+  /** Made once for equal settings, and shared: reading some 150 roots takes 15 ms. */
   #context(
     ca: readonly string[],
     cert: string | undefined,
@@ -122,10 +122,10 @@ export class Trusts {
   }
 }
 
-/** The bytes of a PEM block, without its lines. */
+/** The base64 text of a PEM block. */
 function bodyOf(pem: string): string {
   return pem.replace(/-----[^-]*-----|\s/g, '')
 }
 
-/** {@link HostTls} by `HOST` (any port) or `HOST:PORT`; the one with the port comes first. */
+/** {@link HostTls} by `HOST` (any port) or `HOST:PORT`; an entry with the port takes precedence. */
 export type HostTlsTable = Readonly<Record<string, HostTls>>

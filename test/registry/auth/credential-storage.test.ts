@@ -202,7 +202,7 @@ test('links that lead nowhere, or round in circles', async () => {
   symlinkSync(join(folder, 'nothing'), dangling)
   symlinkSync(circle, circle)
   const error = await failureOf(login('r', { env: {}, authFile: dangling }), 'OUTPUT_UNSAFE')
-  expect(error.message).toContain('which is not there')
+  expect(error.message).toContain('which does not exist')
   await failureOf(login('r', { env: {}, authFile: circle }), 'OUTPUT_UNSAFE')
   expect(existsSync(join(folder, 'nothing'))).toBe(false)
 })

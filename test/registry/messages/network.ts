@@ -159,7 +159,7 @@ export const NETWORK_CASES: Case[] = [
   {
     name: 'a proxy that wants a password',
     provoke: proxied(407),
-    says: /the proxy 127\.0\.0\.1:\d+ from HTTPS_PROXY does not accept the user name and password that are given for it \(407\)$/,
+    says: /the proxy 127\.0\.0\.1:\d+ from HTTPS_PROXY does not accept the user name and password given for it \(407\)$/,
     hints: [/percent-encoded/],
   },
   {
@@ -172,7 +172,7 @@ export const NETWORK_CASES: Case[] = [
     name: 'a proxy that is not there',
     provoke: () => through('http://user:s3cret@127.0.0.1:1'),
     says: /the proxy 127\.0\.0\.1:1 from HTTPS_PROXY \(for registry\.example\): nothing listens there \(connection refused, ECONNREFUSED\)$/,
-    hints: [/^Look at host and port in HTTPS_PROXY/, /NO_PROXY/],
+    hints: [/^Check host and port in HTTPS_PROXY/, /NO_PROXY/],
   },
 ]
 

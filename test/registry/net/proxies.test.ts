@@ -67,17 +67,17 @@ test.each([
 
 test.each([
   // The beginning of an unencoded password must not be taken for the host, and asked for in the DNS.
-  ['http://user:1#ret@proxy:3128', /more in it/, /%23/],
-  ['http://user:1?ret@proxy:3128', /more in it/, /%3F/],
-  ['http://user:sec/ret@proxy:3128', /no web address/, /%2F/],
-  ['http://12:34/secret@proxy:3128', /more in it/, /%2F/],
-  ['http://user:secret%zz@proxy:3128', /encodes nothing/, /%25/],
-  ['http://proxy:3128/path', /more in it/, /HTTPS_PROXY=http/],
+  ['http://user:1#ret@proxy:3128', /more than user/, /%23/],
+  ['http://user:1?ret@proxy:3128', /more than user/, /%3F/],
+  ['http://user:sec/ret@proxy:3128', /not a valid URL/, /%2F/],
+  ['http://12:34/secret@proxy:3128', /more than user/, /%2F/],
+  ['http://user:secret%zz@proxy:3128', /not a percent-encoding/, /%25/],
+  ['http://proxy:3128/path', /more than user/, /HTTPS_PROXY=http/],
   ['socks5://user:secret@proxy:1080', /SOCKS/, /NO_PROXY/],
   ['socks5h://proxy:1080', /SOCKS/, /HTTP proxy/],
   ['ftp://proxy', /neither with http/, /HTTPS_PROXY=http/],
-  ['http://', /no web address/, /HTTPS_PROXY=http/],
-  ['http://secret proxy', /no web address/, /HTTPS_PROXY=http/],
+  ['http://', /not a valid URL/, /HTTPS_PROXY=http/],
+  ['http://secret proxy', /not a valid URL/, /HTTPS_PROXY=http/],
 ])('%s is refused, when it is needed', async (value, message, hint) => {
   const proxies = Proxies.fromEnvironment({ HTTPS_PROXY: value, NO_PROXY: 'inside.example' })
   expect(proxies.for(new URL('https://inside.example'))).toBeUndefined()

@@ -1,14 +1,14 @@
-/** What waiting depends on; tests give their own. */
+/** Time and randomness for waiting; tests use their own. */
 export interface Clock {
-  /** Milliseconds since 1970. Never falls, whatever is done to the machine's clock meanwhile. */
+  /** Milliseconds since 1970. Never goes back, even if the machine's clock is set. */
   now(): number
-  /** Calls `done` after so many milliseconds; what is returned calls that off. */
+  /** Calls `done` after so many milliseconds. The function returned cancels that. */
   after(ms: number, done: () => void): () => void
   /** From 0 to less than 1. */
   random(): number
 }
 
-/** The longest that a timer can be set for. */
+/** The longest time that a timer can be set for. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
 export const SYSTEM_CLOCK: Clock = {

@@ -4,18 +4,18 @@ import type { Clock } from './clock.ts'
 import { Outage, type Trouble } from './outage.ts'
 import { WaitingLine } from './waiting-line.ts'
 
-/** So many broken transfers, without as many times ten that went well in between, mean that there are too many. */
+/** After so many broken transfers, transfers are halved. Ten complete ones cancel one broken one. */
 const STRIKES = 2
 const FORGIVEN = 0.1
 
 /**
- * How many transfers at a time a host gets: fewer when it pushes back, and more again while it does not (additive
- * increase, multiplicative decrease; after a push-back from one on, as TCP's slow start).
+ * How many simultaneous transfers a host gets: fewer when it pushes back, then gradually more again (additive increase,
+ * multiplicative decrease; after a push-back it starts from one, like TCP's slow start).
  */
 class TransferWindow {
   readonly most: number
   #size: number
-  /** Up to here growth is fast. */
+  /** Growth is fast up to this size. */
   #threshold: number
   #strikes = 0
 
@@ -25,17 +25,17 @@ class TransferWindow {
     this.#threshold = this.most
   }
 
-  /** Transfers at a time; undefined as long as there is no reason to count. */
+  /** Simultaneous transfers; undefined while they need not be limited. */
   get size(): number | undefined {
     return this.#size >= this.most ? undefined : Math.floor(this.#size)
   }
 
-  /** Where it will grow to soon. */
+  /** The size that it will soon grow back to. */
   get threshold(): number {
     return Math.floor(this.#threshold)
   }
 
-  /** It said that it is too much: one at a time, then up to half of what there was. */
+  /** The host said that it is too much: one at a time, then up to half of the earlier size. */
   pushBack(): void {
     this.#threshold = Math.max(1, Math.floor(this.#size / 2))
     this.#size = 1
@@ -44,7 +44,7 @@ class TransferWindow {
 
   /**
    * A transfer broke.
-   * @returns whether this was one too many: half of what there was from now on.
+   * @returns whether the size was halved for it.
    */
   broke(): boolean {
     this.#strikes += 1
@@ -55,7 +55,7 @@ class TransferWindow {
     return true
   }
 
-  /** A transfer went through, to its end. */
+  /** A transfer was completed. */
   complete(): void {
     this.#strikes = Math.max(0, this.#strikes - FORGIVEN)
     const step = this.#size < this.#threshold ? 1 : 1 / this.#size
@@ -63,13 +63,13 @@ class TransferWindow {
   }
 }
 
-/** How often and how long is tried. */
+/** How often and how long a request is retried. */
 export interface RetryPolicy {
-  /** How often a request is made at most, the first time included. */
+  /** The most attempts for a request, the first one included. */
   attempts: number
   baseDelayMs: number
   maxDelayMs: number
-  /** How long a registry that asks to be left alone (Retry-After) is waited for, over all of its answers in a row. */
+  /** How long to wait in total while a registry asks for it (Retry-After) in one answer after another. */
   patienceMs: number
 }
 
@@ -85,20 +85,20 @@ const FAILED_IN_A_ROW = 10
 /** … over so long a time, in milliseconds: a short break is no reason. */
 const FAILED_FOR_MS = 30_000
 
-/** After a hold one request goes first. Where nothing comes of it for so long, the next one goes too. Milliseconds. */
+/** After a hold, one request goes first. If it has no result after this time, the next one goes too. Milliseconds. */
 const STAGGER_MS = 2000
-/** Shorter waits are told once. */
+/** Shorter waits are reported once. */
 const WORTH_TELLING_MS = 1000
 
 export interface HostSettings {
   policy: RetryPolicy
   clock: Clock
-  /** Transfers at a time. */
+  /** Simultaneous transfers. */
   concurrency: number
   onNotice: OnNotice
 }
 
-/** A request's leave to go, in the order that these were given. */
+/** The permission for one request, numbered in order. */
 export interface Pass {
   number: number
   counts: boolean
@@ -106,22 +106,22 @@ export interface Pass {
 }
 
 interface Hold {
-  /** Nobody goes before; then one goes first. */
+  /** No request goes before this time; then one goes first. */
   until: number
   since: number
   rounds: number
-  /** The last pass that was given before. */
+  /** The last pass given before the hold. */
   after: number
-  /** When the last one went to see how it is. */
+  /** When the last request was sent to try the host. */
   triedAt?: number
 }
 
 /**
- * What is known of one host, for all requests to it together: whether it asked to be left alone (a hold), whether it is
- * given up for a while (an outage), and how many transfers at a time it bears.
+ * The state of one host, for all requests to it together: whether it asked to be left alone (a hold), whether it is
+ * given up for a while (an outage), and how many simultaneous transfers it can bear.
  */
 export class Host {
-  /** Grows with everything that shows that the host works. */
+  /** Counts everything that shows that the host works. */
   signsOfLife = 0
   readonly #window: TransferWindow
   readonly #settings: HostSettings
@@ -133,7 +133,7 @@ export class Host {
   #outage: Outage | undefined
   /** Requests that used up their attempts, with no sign of life since the first of them. */
   #failed = { count: 0, since: 0, signsOfLife: -1 }
-  /** The pass that the last change of the window was for. */
+  /** The last pass given before the window last shrank. */
   #shrunkAt = 0
   #hasToldShortHold = false
   #hasToldWindow = false
@@ -147,9 +147,9 @@ export class Host {
   }
 
   /**
-   * Waits for leave to send a request.
+   * Waits until a request may be sent.
    * @param label the host as the user knows it.
-   * @param counts whether it counts as a transfer. What another request waits for must not.
+   * @param counts whether it counts as a transfer. A request that another one waits for must not.
    * @throws AirgapError the reason why the host is given up; the signal's reason.
    */
   async enter(context: Context, label: string, counts: boolean, signal?: AbortSignal): Promise<Pass> {
@@ -164,7 +164,9 @@ export class Host {
     return leave
   }
 
-  /** The host has answered, and it is not too busy: this ends a hold and an outage, unless it went before these. */
+  /**
+   * The host has answered and is not too busy. This ends a hold and an outage that began before the request was sent.
+   */
   through({ number }: Pass): void {
     if (this.#hold && number > this.#hold.after) this.#hold = undefined
     if (this.#outage?.isAnsweredBy(number)) {
@@ -174,28 +176,28 @@ export class Host {
     this.#pump()
   }
 
-  /** A transfer has ended well. */
+  /** A transfer was completed. */
   complete({ counts }: Pass): void {
     this.signsOfLife++
     if (counts) this.#window.complete()
     this.#pump()
   }
 
-  /** A transfer broke, for whatever reason other than ours. */
+  /** A transfer broke, for any reason other than our own. */
   broke({ number }: Pass): void {
     this.#outage?.failed(number, this.#passes, this.#now)
-    // One that is alone is not one of too many.
+    // A single transfer cannot be one too many.
     if (this.#active <= 1 || number <= this.#shrunkAt || !this.#window.broke()) return
     this.#shrunkAt = this.#passes
     this.#tellWindow()
   }
 
-  /** A request was given up by us: it has shown nothing. */
+  /** We gave up a request, so it has shown nothing. */
   abandoned({ number }: Pass): void {
     this.#outage?.abandoned(number)
   }
 
-  /** A transfer is over, however it went. */
+  /** A transfer is over, with any result. */
   leave({ counts }: Pass): void {
     if (!counts) return
     this.#active--
@@ -203,8 +205,8 @@ export class Host {
   }
 
   /**
-   * The host is to be left alone for a while: nobody goes there, until one has gone through.
-   * @param asked milliseconds that it asked for itself.
+   * Leaves the host alone for a while: no request is sent until one has succeeded.
+   * @param asked milliseconds that the host itself asked for.
    */
   holdOff(pass: Pass, trouble: Trouble, asked: number | undefined): void {
     const now = this.#now
@@ -214,7 +216,7 @@ export class Host {
     const rounds = (this.#hold?.rounds ?? 0) + 1
     const since = this.#hold?.since ?? now
     const backoff = clock.random() * Math.min(policy.maxDelayMs, policy.baseDelayMs * 2 ** (rounds - 1))
-    // Who asks for a little patience again and again is asked less often than that.
+    // A host that keeps asking for short waits gets longer ones.
     const wait =
       asked === undefined
         ? backoff
@@ -236,8 +238,8 @@ export class Host {
   }
 
   /**
-   * How often a trouble is met in a row before the host is given up. One that was there a moment ago gets the time that
-   * a registry takes to start anew: about a minute by the default policy.
+   * How many failures in a row make us give the host up. A host that worked earlier in the run gets the time that a
+   * registry takes to restart: about a minute by the default policy.
    */
   #attempts({ attempts }: Trouble): number {
     const { policy } = this.#settings
@@ -245,7 +247,7 @@ export class Host {
     return this.signsOfLife > 0 ? policy.attempts * 2 : Math.min(policy.attempts, attempts)
   }
 
-  /** What went before the hold began may only lengthen it. */
+  /** A request that was sent before the hold began can only lengthen it. */
   #lengthen(hold: Hold, trouble: Trouble, asked: number): void {
     const until = Math.max(hold.until, this.#now + asked)
     if (until - hold.since > this.#settings.policy.patienceMs) this.giveUp(trouble, until)
@@ -253,7 +255,7 @@ export class Host {
   }
 
   /**
-   * No request goes there until a trial some time later; who waits is told why.
+   * Sends no request until a trial some time later. Waiting requests fail with the reason.
    * @param ends when the host's own limit ends.
    */
   giveUp(trouble: Trouble, ends?: number): void {
@@ -297,7 +299,7 @@ export class Host {
     return this.#settings.clock.now()
   }
 
-  /** Undefined where the user wants nothing to be waited for. */
+  /** Undefined where the user does not want to wait at all. */
   get #patience(): number | undefined {
     const { attempts, patienceMs } = this.#settings.policy
     return attempts > 1 ? patienceMs : undefined
@@ -323,7 +325,7 @@ export class Host {
   }
 
   #refusal(outage: Outage, context: Context): AirgapError {
-    // The one that found out has an error of its own to tell.
+    // The request that found the outage reports its own error.
     if (!this.#hasToldOutage) {
       const { reason } = outage.trouble
       this.#settings.onNotice({ type: 'unavailable', registry: this.#label, reason })
@@ -347,7 +349,7 @@ export class Host {
   }
 }
 
-/** When the next one may go. */
+/** When the next request may go. */
 function opening({ until, triedAt }: Hold): number {
   return triedAt === undefined ? until : Math.max(until, triedAt + STAGGER_MS)
 }

@@ -23,24 +23,24 @@ export interface Mark {
   signsOfLife: number
 }
 
-/** Transfers at a time unless the caller says otherwise. */
+/** Simultaneous transfers by default. */
 const DEFAULT_TRANSFERS = 6
-/** So many bytes of one body show that a host works. */
+/** After so many bytes of one body, a host counts as working. */
 const SIGN_OF_LIFE = 1024 * 1024
-/** What an upload hands over at once, buffers included. Bytes. */
+/** The most that an upload hands over at once, buffers included. Bytes. */
 const LARGEST_CHUNK = 512 * 1024
 
 export interface HostsOptions {
   policy?: RetryPolicy
   clock?: Clock | undefined
-  /** Transfers at a time with one host. */
+  /** Simultaneous transfers with one host. */
   concurrency?: number | undefined
-  /** Bytes a second, over everything, both ways. */
+  /** Bytes a second, over all transfers, both ways. */
   maxRate?: number | undefined
   onNotice?: OnNotice
 }
 
-/** What of an answer is looked at. */
+/** The parts of an answer that are used. */
 interface Answered {
   statusCode: number
   headers: IncomingHttpHeaders
@@ -51,21 +51,21 @@ interface Answered {
 }
 
 interface Destination {
-  /** As URLs have it. */
+  /** As in URLs. */
   host: string
   context: Context
   /** Whether it counts as a transfer. */
   counts: boolean
   hasBody: boolean
-  /** How little of the body may come in which time, see {@link Patience}. */
+  /** The minimum of the body, and the time for it, see {@link Patience}. */
   withinMs: number
   leastRate?: number | undefined
   signal?: AbortSignal | undefined
 }
 
 /**
- * The hosts that a client sends to, each with what holds for all requests to it together: see {@link Host}. A host is
- * who answers: the registry, its token service, or where it redirects to.
+ * The hosts that a client sends to, each with the state that all requests to it share: see {@link Host}. A host is
+ * whoever answers: the registry, its token service, or a host that it redirects to.
  */
 export class Hosts {
   readonly policy: RetryPolicy
@@ -87,10 +87,11 @@ export class Hosts {
   }
 
   /**
-   * Sends a request when its host is to be asked, and watches what becomes of it, its body's end included.
+   * Sends a request once its host is ready for it, and watches the answer to the end of its body.
    *
-   * @returns the answer; its bytes as fast as they may come; and what makes an error of it tell where it came from.
-   * @throws AirgapError what `request` throws, the reason why the host is given up, the signal's reason.
+   * @returns the answer; its bytes, at the limited rate; and a function that adds to an error where the answer came
+   *   from.
+   * @throws AirgapError what `request` throws, or the reason why the host is given up; the signal's reason.
    */
   async send<R extends Answered>(
     to: Destination,
@@ -187,7 +188,7 @@ export class Hosts {
     }
   }
 
-  /** A registry let us wait, where others have the same: for the rest of the run it is asked behind them. */
+  /** Whether a registry was slow while others have the same content: it is asked after them for the rest of the run. */
   isSlow(registry: string): boolean {
     return this.#slow.has(authorityOf(registry))
   }
@@ -197,15 +198,15 @@ export class Hosts {
     this.#slow.add(authorityOf(registry))
   }
 
-  /** A stall timeout that what is slowed down here on purpose does not run into. Milliseconds. */
+  /** A stall timeout that is long enough for transfers slowed down by our own limit. Milliseconds. */
   stallTimeout(ms: number): number {
     if (this.rate === undefined) return ms
     return Math.max(ms, ((this.#concurrency * LARGEST_CHUNK) / this.rate.bytesPerSecond) * 1000)
   }
 
   /**
-   * Does something else than sending a request that shows whether a host can be reached, when it is to be asked.
-   * @throws AirgapError what `work` throws, the reason why the host is given up, the signal's reason.
+   * Does some other work that shows whether a host can be reached, once the host is ready for it.
+   * @throws AirgapError what `work` throws, or the reason why the host is given up; the signal's reason.
    */
   async reach<T>(
     name: string,
@@ -255,19 +256,19 @@ export class Hosts {
     host.holdOff(pass, trouble, wait)
   }
 
-  /** @returns the error to throw: it knows its host where others meet the same there. */
+  /** @returns the error to throw, which names the host. */
   #failed(name: string, host: Host, pass: Pass, error: unknown, context: Context): unknown {
     const transience = transienceOf(error)
     if (error instanceof AirgapError && error.code === 'INTERRUPTED') {
       host.abandoned(pass)
       return error
     }
-    // Nothing that passes, such as a bad certificate: an answer of sorts, and no reason to hold anybody.
+    // An error that will not pass, such as a bad certificate, is an answer too, and no reason to hold other requests.
     if (!(error instanceof AirgapError) || transience === undefined) {
       host.through(pass)
       return error
     }
-    // What has a bound of its own is a host that is not there at all.
+    // Errors with their own bound on attempts mean that the host cannot be reached at all.
     const isOfHost = error.code === 'NETWORK' && transience.attempts !== undefined
     if (isOfHost) host.holdOff(pass, { ...troubleOf(error), attempts: transience.attempts }, undefined)
     else host.broke(pass)
@@ -313,7 +314,7 @@ export class Hosts {
   }
 }
 
-/** A host under the name that the user knows. */
+/** The name by which the user knows a host. */
 function labelOf(host: string, { registry }: Context): string {
   return authorityOf(registry) === host ? registry : host
 }

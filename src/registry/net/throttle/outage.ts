@@ -3,11 +3,11 @@ import type { Hint } from '../../../hints.ts'
 import { during, type Context } from '../../notices.ts'
 import { formatSpan, formatTime } from '../../../bytes.ts'
 
-/** A host that was given up is asked again after this time, later up to the other. */
+/** How long until a host that was given up is tried again: first, and at most. */
 const FIRST_PAUSE_MS = 10_000
 const LONGEST_PAUSE_MS = 60_000
 
-/** Why a host is not to be asked just now. */
+/** Why a host is left alone. */
 export interface Trouble {
   code: ErrorCode
   /** The status that it answered with; undefined where it did not answer. */
@@ -15,11 +15,11 @@ export interface Trouble {
   /** Begins with the host: `registry.example is busy (429 Too Many Requests)`. */
   reason: string
   hint?: Hint | readonly Hint[] | undefined
-  /** A lower bound on attempts than the policy's. */
+  /** A lower limit of attempts than the policy's. */
   attempts?: number | undefined
 }
 
-/** The time in which a host is not asked, but for one request now and then that finds out whether it is back. */
+/** The time in which a host gets no requests, except for a trial now and then to find out whether it is back. */
 export class Outage {
   readonly trouble: Trouble
   /** When the host's own limit ends, where it said so. */
@@ -27,10 +27,10 @@ export class Outage {
   #nextTry: number
   #pause = FIRST_PAUSE_MS
   #trial: number | undefined
-  /** The last request that went before. */
+  /** The last request sent before. */
   #after: number
 
-  /** @param after the number of the last request that went before. */
+  /** @param after the number of the last request sent before. */
   constructor(trouble: Trouble, after: number, now: number, ends: number | undefined) {
     this.trouble = trouble
     this.#ends = ends
@@ -38,19 +38,19 @@ export class Outage {
     this.#after = after
   }
 
-  /** Takes a request for the one that finds out, if it is time for one. */
+  /** Makes a request the trial, if it is time for one. */
   tries(request: number, now: number): boolean {
     if (this.#trial !== undefined || now < this.#nextTry) return false
     this.#trial = request
     return true
   }
 
-  /** Whether this request went after the host was given up, so that its answer means something. */
+  /** Whether this request was sent after the host was given up, so that its answer counts. */
   isAnsweredBy(request: number): boolean {
     return request > this.#after
   }
 
-  /** The request that was to find out has found that nothing has changed. */
+  /** The trial has failed. */
   failed(request: number, last: number, now: number, until = 0): void {
     if (this.#trial !== request) return
     this.#trial = undefined
@@ -59,19 +59,19 @@ export class Outage {
     this.#after = last
   }
 
-  /** It has found out nothing. */
+  /** The trial had no result. */
   abandoned(request: number): void {
     if (this.#trial === request) this.#trial = undefined
   }
 
-  /** When the host's limit ends, as a sentence, where that is why it was given up. */
+  /** A sentence that says when the host's limit ends, if it was given up because of a limit. */
   limitText(now: number, patienceMs: number | undefined): string | undefined {
     if (this.#ends === undefined) return undefined
-    const most = patienceMs === undefined ? '' : `; no more than ${formatSpan(patienceMs)} are waited for`
+    const most = patienceMs === undefined ? '' : `; airgap waits for ${formatSpan(patienceMs)} at most`
     return `The limit ends at ${formatTime(this.#ends, now)}, in ${formatSpan(Math.max(0, this.#ends - now))}${most}.`
   }
 
-  /** For a request that is not sent. */
+  /** The error of a request that is not sent. */
   refusal(context: Context, now: number, patienceMs: number | undefined): AirgapError {
     const { code, reason, hint } = this.trouble
     return new AirgapError(code, reason, {

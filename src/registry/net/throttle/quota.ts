@@ -5,13 +5,13 @@ import type { OnNotice } from '../../notices.ts'
 import type { Hint } from '../../../hints.ts'
 import { formatSpan } from '../../../bytes.ts'
 
-/** A registry's word on how much of its limit is left, as Docker Hub gives it. */
+/** How much of a registry's pull limit is left, as Docker Hub reports it. */
 export interface Quota {
   limit: number | undefined
   remaining: number
   /** Seconds that the limit counts over. */
   window: number | undefined
-  /** Whom it is counted for: an address where nobody is logged in, else an account's number. */
+  /** Who the limit is counted for: an address for anonymous pulls, else an account's number. */
   source: string | undefined
 }
 
@@ -46,11 +46,11 @@ const LOW_SHARE = 0.2
 const LOW = 10
 const SINGLE_DIGITS = 9
 
-/** Says when there is something to tell: once when little is left, and once more when that is a single digit. */
+/** Decides when to report: once when little is left, and once more when less than ten are left. */
 class QuotaWatch {
   #told: 'nothing' | 'low' | 'last' = 'nothing'
 
-  /** @returns whether this is worth telling. */
+  /** @returns whether to report this. */
   isNews({ limit, remaining }: Quota): boolean {
     const level =
       remaining <= SINGLE_DIGITS
@@ -64,7 +64,7 @@ class QuotaWatch {
   }
 }
 
-/** What registries have said of their limits. */
+/** What registries have said about their limits. */
 export class Quotas {
   readonly #known = new Map<string, { watch: QuotaWatch; last: Quota }>()
   readonly #onNotice: OnNotice
@@ -73,7 +73,7 @@ export class Quotas {
     this.#onNotice = onNotice
   }
 
-  /** Looks at an answer's headers, and tells what is worth telling. */
+  /** Reads an answer's headers, and reports a quota that runs low. */
   see(headers: IncomingHttpHeaders, registry: string): void {
     const quota = parseQuota(headers)
     if (!quota) return
@@ -84,7 +84,7 @@ export class Quotas {
     this.#onNotice({ type: 'quota', registry, remaining, limit, windowSeconds: window, source })
   }
 
-  /** What somebody can do whom a registry has limited; undefined where it has said nothing of the limit before. */
+  /** What to do about a registry's rate limit; undefined where the registry has not said what the limit is. */
   advice(registry: string): Hint[] | undefined {
     const quota = this.#known.get(registry)?.last
     if (!quota) return undefined
@@ -98,7 +98,7 @@ export class Quotas {
 
 /**
  * What to do about a limit.
- * @param source whom the registry counts it for: an account has logged in already.
+ * @param source who the registry counts it for; an account's number means that the user has logged in already.
  */
 export function limitAdvice(registry: string, source: string | undefined): Hint {
   return { id: source !== undefined && isIP(source) === 0 ? 'other-account' : 'higher-limit', registry }

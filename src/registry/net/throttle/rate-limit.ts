@@ -1,21 +1,21 @@
 import type { Clock } from './clock.ts'
 
-/** What may go at once after a pause, and the length of one piece. Milliseconds of the rate. */
+/** How much may go at once after a pause, and the size of one piece. Both as milliseconds at the full rate. */
 const BURST_MS = 250
 const PIECE_MS = 100
 const LEAST_PIECE = 1024
 const LARGEST_PIECE = 64 * 1024
 
 /**
- * So many bytes a second over everything that asks: a token bucket whose tokens are reserved ahead, first come, first
- * served. Who waits holds what it has read and nothing more; what comes in behind it stays with the sender.
+ * A limit of bytes a second over all transfers: a token bucket whose tokens are reserved in advance, first come, first
+ * served. A transfer that waits holds only what it has read; the rest stays with the sender.
  */
 export class RateLimit {
   readonly bytesPerSecond: number
   readonly #perMs: number
   readonly #clock: Clock
   readonly #waiting = new Set<() => void>()
-  /** When everything that has been let through so far will have gone. */
+  /** When everything let through so far will have been sent. */
   #until = 0
   #isClosed = false
 
@@ -25,12 +25,12 @@ export class RateLimit {
     this.#clock = clock
   }
 
-  /** In pieces of this size what goes out stays smooth. Bytes. */
+  /** Bytes of one piece, small enough for a smooth flow. */
   get piece(): number {
     return Math.round(Math.min(Math.max(this.#perMs * PIECE_MS, LEAST_PIECE), LARGEST_PIECE))
   }
 
-  /** Waits until so many bytes more may have gone through; not at all once {@link close} was called. */
+  /** Waits until so many more bytes may pass. Does not wait once {@link close} was called. */
   take(bytes: number): Promise<void> {
     const now = this.#clock.now()
     const from = Math.max(this.#until, now - BURST_MS)
@@ -48,13 +48,13 @@ export class RateLimit {
     })
   }
 
-  /** Lets go of everybody who waits: what they wait with is given up. */
+  /** Ends all waiting: the transfers that wait are given up. */
   close(): void {
     this.#isClosed = true
     for (const go of this.#waiting) go()
   }
 
-  /** Passes on what comes, as slowly as it has to be, in small pieces. */
+  /** Passes on the bytes of `source` in small pieces, at the limited rate. */
   async *pace(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
     const { piece } = this
     for await (const chunk of source) {

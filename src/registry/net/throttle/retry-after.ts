@@ -1,13 +1,13 @@
-/** More is taken for a mistake; and no date can be reckoned with it. */
+/** Longer waits are taken for a mistake, and could overflow a date. */
 const MOST_MS = 366 * 24 * 3600 * 1000
 
 /**
- * Reads a Retry-After header (RFC 9110 § 10.2.3): a number of seconds or an HTTP date. A date is one of the
- * registry's clock, and is related to the answer's own Date where it has one: whose clock is wrong does not matter then.
+ * Reads a Retry-After header (RFC 9110 § 10.2.3): a number of seconds or an HTTP date. A date is compared
+ * with the answer's own Date where there is one, so that a wrong clock on either side does not matter.
  *
  * @param date the answer's Date header.
- * @param now for a date without that.
- * @returns milliseconds to wait, never negative; undefined when there is none or it makes no sense.
+ * @param now what a date is compared with where the answer has none.
+ * @returns milliseconds to wait, never negative; undefined when the header is missing or makes no sense.
  */
 export function parseRetryAfter(
   value: string | undefined,

@@ -1,14 +1,11 @@
 import type { Clock } from './clock.ts'
 
-/**
- * The least that a peer has to send while it is waited for, bytes a second: with six transfers at a time, a line of 1 KB/s
- * is enough.
- */
+/** The least that a peer has to send, bytes a second. With six transfers at a time, a line of 1 KB/s is fast enough. */
 const LEAST_RATE = 128
-/** The same where what is wanted can be had elsewhere, too. */
+/** The same, where the content can be had elsewhere, too. */
 export const LEAST_RATE_AMONG_OTHERS = 16 * 1024
 
-/** A peer that sends, but so little that it is not waited for. */
+/** A peer that sends too little to wait for. */
 export class SlowPeerFault extends Error {
   readonly bytes: number
   readonly waitedMs: number
@@ -22,21 +19,21 @@ export class SlowPeerFault extends Error {
 
 /** An answer's body. */
 export interface SlowBody extends AsyncIterable<Uint8Array> {
-  /** Whoever reads it gets the error. */
+  /** The reader gets the error. */
   destroy(error: Error): unknown
 }
 
 export interface Patience {
   clock: Clock
-  /** The time in which the least has to come. Milliseconds. */
+  /** The time in which the minimum has to arrive. Milliseconds. */
   withinMs: number
-  /** {@link LEAST_RATE} where left out. */
+  /** {@link LEAST_RATE} by default. */
   leastRate?: number | undefined
 }
 
 /**
- * Passes on what comes, as long as it is not too little. Only the time counts in which somebody waits for the peer: not
- * the one in which what has come is written, or held back by a limit of our own.
+ * Passes on a body's bytes, and fails where they come too slowly. Only the time spent waiting for the peer counts, not
+ * the time in which bytes are written or held back by our own limit.
  */
 export async function* notTooSlow(body: SlowBody, patience: Patience): AsyncGenerator<Uint8Array> {
   const { clock, withinMs, leastRate = LEAST_RATE } = patience
@@ -44,7 +41,7 @@ export async function* notTooSlow(body: SlowBody, patience: Patience): AsyncGene
   let bytes = 0
   let waitedMs = 0
   const judge = (): void => {
-    // Of a peer that is silent, undici says so.
+    // undici reports a peer that sends nothing.
     if (bytes > 0 && bytes < least) body.destroy(new SlowPeerFault(bytes, withinMs))
   }
   const iterator = body[Symbol.asyncIterator]()

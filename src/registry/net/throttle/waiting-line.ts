@@ -2,7 +2,7 @@ import type { AirgapError } from '../../../errors.ts'
 import type { Context } from '../../notices.ts'
 import type { Clock } from './clock.ts'
 
-/** A request that waits for leave to go. */
+/** A request that waits to be sent. */
 export interface Waiter {
   counts: boolean
   context: Context
@@ -25,9 +25,9 @@ export class WaitingLine {
   }
 
   /**
-   * Waits in the line.
-   * @param go called when it may go.
-   * @throws what the line is failed with; the signal's reason.
+   * Waits for a turn.
+   * @param go called when the request may be sent.
+   * @throws the error given to {@link fail}; the signal's reason.
    */
   wait<T>(
     { counts, context, signal }: { counts: boolean; context: Context; signal?: AbortSignal | undefined },
@@ -61,21 +61,21 @@ export class WaitingLine {
   }
 
   /**
-   * Lets go whoever may go. What others wait for does not stand in line behind transfers.
-   * @param wait milliseconds until somebody may go whatever happens; undefined where that depends on others alone.
+   * Sends every request that may go. Requests that others wait for do not queue behind transfers.
+   * @param wait milliseconds until the next request may go at the latest; undefined where that depends on others alone.
    */
   pump(mayGo: (waiter: Waiter) => boolean, wait: () => number | undefined): void {
     const before = wait() ?? 0
     for (const waiter of this.#line.slice()) if (mayGo(waiter)) waiter.go()
     this.#cancel()
     const ms = this.isEmpty ? undefined : wait()
-    // The wait may have ended between two looks at the clock: then nobody went, and nobody else would call again.
+    // The wait may end between two readings of the clock: then no request was sent, and nothing else would call this.
     if (ms !== undefined && (ms > 0 || before > 0)) {
       this.#cancelTimer = this.#clock.after(Math.max(Math.ceil(ms), 0), () => this.pump(mayGo, wait))
     }
   }
 
-  /** Sends everybody away. */
+  /** Fails all waiting requests. */
   fail(why: (waiter: Waiter) => AirgapError): void {
     for (const waiter of this.#line.slice()) waiter.fail(why(waiter))
   }

@@ -195,7 +195,7 @@ test('a limit beyond all patience ends the waiting at once, with the time by the
   )
   const ends = formatTime(began + 3_720_000, began)
   expect(hintOf(first)).toContain(
-    `The limit ends at ${ends}, in 1 h 2 min; no more than 5 min are waited for. Wait, log in for a higher limit (airgap login r.example)`,
+    `The limit ends at ${ends}, in 1 h 2 min; airgap waits for 5 min at most. Wait, log in for a higher limit (airgap login r.example)`,
   )
   // What comes later is not sent at all, and is told the same.
   const later = (await outcome(get())) as AirgapError
@@ -216,7 +216,7 @@ test('short waits that follow each other are counted together', async () => {
   await clock.pass(299_000)
   expect(sent).toHaveLength(5)
   await clock.pass(10_000)
-  expect(hintOf((await failed) as AirgapError)).toContain('no more than 5 min are waited for')
+  expect(hintOf((await failed) as AirgapError)).toContain('airgap waits for 5 min at most')
   expect(sent).toHaveLength(6)
 })
 
