@@ -433,12 +433,12 @@ describe('manifests', () => {
     [
       'of another media type',
       (draft) => changeManifest(draft, (one) => void (one.mediaType = OCI_INDEX)),
-      'does not go with its form',
+      'does not match its content',
     ],
     [
       'of an unknown media type',
       (draft) => changeManifest(draft, (one) => void (one.mediaType = 'text/html')),
-      'does not go with its form',
+      'does not match its content',
     ],
     [
       'with a key twice',
