@@ -13,13 +13,13 @@ import { checkUpstreamKeys, upstreamFault, UpstreamSchema } from './upstream.ts'
 export const BUNDLE_TYPE = 'dev.airgap.bundle'
 export const FORMAT_VERSION = '1.0'
 
-/** What a bundle requires of its reader when an image lacks attestations that its source lists. */
+/** The feature that a bundle requires of its reader if an image lacks attestations that its source lists. */
 const MISSING_ATTESTATIONS_FEATURE = 'missing-attestations'
 
-/** Features that a bundle may require of its reader, and that this reader knows. */
+/** The required features that this reader knows. */
 const KNOWN_FEATURES: ReadonlySet<string> = new Set([REFERRERS_FEATURE, MISSING_ATTESTATIONS_FEATURE])
 
-/** Features that a bundle of these images requires of its reader. */
+/** The features that a bundle of these images requires of its reader. */
 export function requiredFeatures(
   images: readonly Pick<ImageEntry, 'referrers' | 'missingAttestations'>[],
 ): string[] {
@@ -31,7 +31,7 @@ export function requiredFeatures(
   ]
 }
 
-/** The most characters that a text in the description may have. */
+/** The longest text in the description, in characters. */
 export const MAX_TEXT = 4096
 
 const text = v.pipe(v.string(), v.maxLength(MAX_TEXT, `longer than ${MAX_TEXT} characters`))
@@ -46,7 +46,6 @@ const platform = v.pipe(
   }, 'must be a platform like linux/amd64'),
 )
 
-/** The fully qualified reference, as asked. */
 export const source = described(
   v.pipe(
     text,
@@ -66,12 +65,12 @@ export const from = described(
   'The kind of input that named it; never a path',
 )
 
-/** A platform with its manifest that is listed twice. */
+/** A platform that is listed twice with the same manifest; undefined if there is none. */
 function twicePlatform(all: readonly { platform: string; digest: string }[]): string | undefined {
   return firstTwice(all.map((one) => `${one.platform} ${one.digest}`))
 }
 
-/** What the bundle holds under one name. Shared by `airgap.json` and the lock. */
+/** One image or artifact of a bundle. `airgap.json` and the lock share it. */
 export const ImageEntrySchema = v.looseObject({
   source,
   resolvedFrom: described(
@@ -91,7 +90,7 @@ export const ImageEntrySchema = v.looseObject({
     v.picklist(['image', 'artifact']),
     'An image can be run; an artifact (a chart, a signature) cannot',
   ),
-  // Whatever the image's own documents state, in the form of `formatPlatform`: compared with them later.
+  // Any text: it is compared later with what the image's documents state, in the form of `formatPlatform`.
   platforms: described(
     v.pipe(
       v.array(
@@ -113,10 +112,10 @@ export const ImageEntrySchema = v.looseObject({
     described(
       v.pipe(
         v.array(digest),
-        v.minLength(1, 'is there and names nothing'),
+        v.minLength(1, 'must not be empty'),
         v.check(
           (all) => all.every((one, i) => i === 0 || (all[i - 1] ?? '') < one),
-          'must be sorted, each once',
+          'must be sorted, without duplicates',
         ),
       ),
       "Attestations that the source's index lists for what is delivered and that could not be had; absent where none is missing",
@@ -126,16 +125,16 @@ export const ImageEntrySchema = v.looseObject({
   upstream: v.optional(UpstreamSchema),
 })
 export type ImageEntry = Known<v.InferOutput<typeof ImageEntrySchema>>
-/** One platform of an image, and the manifest that carries it. */
+/** One platform of an image, with its manifest. */
 export type ImagePlatform = ImageEntry['platforms'][number]
 
-/** Images that were asked for and are not there: they could not be resolved. Shared by `airgap.json` and the lock. */
+/** Images that are missing because they could not be resolved. `airgap.json` and the lock share it. */
 export const SkippedSchema = described(
   v.pipe(
     v.array(
       v.looseObject({
         source,
-        // A later release may know more codes than this one.
+        // Any code: later releases may have more.
         code: described(
           v.pipe(v.string(), v.regex(/^[A-Z][A-Z_]{0,63}$/, 'must be the code of an error')),
           'What kind of failure, like NOT_FOUND or DENIED',
@@ -150,14 +149,14 @@ export const SkippedSchema = described(
         ),
       }),
     ),
-    v.minLength(1, 'is there and names no image'),
-    v.check((all) => isSorted(all), 'must be sorted by source, each once'),
+    v.minLength(1, 'must not be empty'),
+    v.check((all) => isSorted(all), 'must be sorted by source, without duplicates'),
   ),
   'Images asked for that could not be resolved and were left out; absent where nothing was',
 )
 export type SkippedImage = Known<v.InferOutput<typeof SkippedSchema>>[number]
 
-/** A list in which each text stands once. */
+/** A list without duplicates. */
 const setOf = <S extends v.GenericSchema<string, string>>(item: S) =>
   v.pipe(
     v.array(item),
@@ -178,7 +177,7 @@ export const ToolSchema = described(
   'The program that made this document',
 )
 
-/** The fields by which a bundle is known, as its description has them. */
+/** The fields of the description that identify a bundle. */
 const identityFields = {
   name: described(v.pipe(text, v.minLength(1)), "The bundle's name; bundles of one name follow each other"),
   version: v.optional(described(text, 'A version to show, free text')),
@@ -187,7 +186,7 @@ const identityFields = {
   expires: v.optional(described(moment, 'After this the bundle is no longer accepted')),
 }
 
-/** A bundle, as receipts and results name it. */
+/** How receipts and results identify a bundle. */
 export const BundleIdentitySchema = v.object({
   digest: described(digest, 'The bundle digest: SHA-256 of its SHA256SUMS'),
   ...identityFields,
@@ -221,8 +220,8 @@ export function serializeDescription(description: BundleDescription): Buffer {
 }
 
 /**
- * Reads `airgap.json`. Unknown fields are kept and ignored; features that it requires and we do not know are an
- * error, as is any spelling that the writer would not have chosen (key order, indent).
+ * Parses `airgap.json`. Unknown fields are kept and ignored. A required feature that we do not know is an error, and so
+ * is any formatting that airgap would not write (key order, indent).
  * @throws AirgapError `INVALID_CONTENT`
  */
 export function parseDescription(bytes: Uint8Array): BundleDescription {
@@ -247,7 +246,7 @@ export function parseDescription(bytes: Uint8Array): BundleDescription {
       'INVALID_CONTENT',
       `${DESCRIPTION}: the bundle requires ${unknown.slice(0, 10).join(', ')}`,
       {
-        hint: 'It was made by a newer airgap; bring a release that knows these features.',
+        hint: 'It was made by a newer airgap. Use a release that knows these features.',
       },
     )
   }

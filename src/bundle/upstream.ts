@@ -3,7 +3,7 @@ import { checkKeyCase, compareBytes } from '../oci/json.ts'
 import { described, digest, isMoment, keyFingerprint, type Known } from './fields.ts'
 import { isReason, MAX_REASON } from './skipped.ts'
 
-/** Characters; an identity is an e-mail address or a URI. */
+/** The longest identity (an e-mail address or a URI), in characters. */
 const MAX_SIGNER = 2048
 
 const line = (what: string, most = MAX_SIGNER) =>
@@ -58,7 +58,7 @@ const signatureFields = {
         ),
         v.check(
           (all) => all.every((one, i) => i === 0 || compareEntries(all[i - 1] ?? one, one) < 0),
-          'must be sorted by log and place, each once',
+          'must be sorted by log and index, without duplicates',
         ),
       ),
       'The entries of transparency logs that were checked',
@@ -80,7 +80,7 @@ export const upstreamSignature = described(
   'The signature, and who has made it',
 )
 
-/** What whoever packed has verified of an image's upstream. Shared by `airgap.json` and results. */
+/** What was verified of an image's upstream signatures when packing. `airgap.json` and results share it. */
 export const UpstreamSchema = described(
   v.variant('state', [
     v.looseObject({
@@ -98,7 +98,7 @@ export const UpstreamSchema = described(
   "What the packer has verified of the upstream's signatures; absent where nothing was asked for",
 )
 
-/** verified: as `signature` says; warned: it could not be, and the policy lets that pass; skipped: not looked at. */
+/** verified: see `signature`; warned: verification failed, but the policy allows that; skipped: not checked. */
 export type UpstreamRecord = Known<v.InferOutput<typeof UpstreamSchema>>
 export type UpstreamSignature = (UpstreamRecord & { state: 'verified' })['signature']
 
@@ -119,7 +119,7 @@ export function checkUpstreamKeys(record: UpstreamRecord, what: string): void {
   for (const entry of record.signature.logEntries ?? []) checkKeyCase(entry, LOG_ENTRY_KEYS, what)
 }
 
-/** Why a record does not go with its image; undefined where it does. */
+/** Why a record does not match its image; undefined if it does. */
 export function upstreamFault({
   upstream,
   sourceDigest,
@@ -133,9 +133,9 @@ export function upstreamFault({
 }): string | undefined {
   if (upstream?.state !== 'verified') return undefined
   const { subject, signature: made } = upstream
-  if (subject !== sourceDigest && subject !== delivered) return `its subject is no digest of the image`
+  if (subject !== sourceDigest && subject !== delivered) return `its subject is not a digest of the image`
   const isThere = referrers.some((one) => one.digest === made.manifest && one.subject === subject)
-  return isThere ? undefined : `its signature ${made.manifest} is not among what refers to its subject`
+  return isThere ? undefined : `its signature ${made.manifest} is not among the referrers of its subject`
 }
 
 interface LogEntry {
@@ -143,7 +143,7 @@ interface LogEntry {
   logIndex: string
 }
 
-/** Log entries in the one order, each once. */
+/** Sorts log entries and removes duplicates. */
 export function sortLogEntries<T extends LogEntry>(entries: readonly T[]): T[] {
   return entries
     .toSorted(compareEntries)

@@ -294,7 +294,7 @@ describe('airgap.json', () => {
             logEntries: [LOG_ENTRY, LOG_ENTRY],
           },
         }),
-      'logEntries: must be sorted by log and place, each once',
+      'logEntries: must be sorted by log and index, without duplicates',
     ],
   ]
   test.each(twice)('with %s listed twice', async (_, change, words) => {
