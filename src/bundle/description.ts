@@ -57,12 +57,12 @@ export const source = described(
       }
     }, 'must be a fully qualified image reference'),
   ),
-  'The fully qualified reference, as asked for, like docker.io/library/nginx:1.29',
+  'The fully qualified reference as requested, like docker.io/library/nginx:1.29',
 )
 
 export const from = described(
   v.picklist(['argument', 'list', 'kubeadm', 'config']),
-  'The kind of input that named it; never a path',
+  'Which kind of input named it; never a path',
 )
 
 /** A platform that is listed twice with the same manifest; undefined if there is none. */
@@ -75,16 +75,16 @@ export const ImageEntrySchema = v.looseObject({
   source,
   resolvedFrom: described(
     text,
-    'Who turned the reference into a digest: `source`, or the registry/repository of a mirror',
+    'Where the reference was resolved: `source`, or the registry/repository of a mirror',
   ),
-  sourceDigest: described(digest, 'What the reference stood for at its source'),
+  sourceDigest: described(digest, 'The digest that the reference was resolved to'),
   digest: described(
     digest,
-    'What the bundle delivers and push tags: another than sourceDigest where only some platforms are taken',
+    'What the bundle holds and push tags; differs from sourceDigest if only some platforms are packed',
   ),
   mediaType: described(
     v.pipe(v.string(), v.check(isManifestOrIndexType, 'must be the media type of a manifest or an index')),
-    'The media type of the manifest or index delivered',
+    'The media type of that manifest or index',
   ),
   kind: described(
     v.picklist(['image', 'artifact']),
@@ -96,7 +96,7 @@ export const ImageEntrySchema = v.looseObject({
       v.array(
         v.looseObject({
           platform: described(text, 'os/architecture[/variant], like linux/arm64'),
-          digest: described(digest, 'The manifest for it'),
+          digest: described(digest, 'Its manifest'),
         }),
       ),
       v.check(
@@ -104,7 +104,7 @@ export const ImageEntrySchema = v.looseObject({
         ({ input }) => `names ${twicePlatform(input)} twice`,
       ),
     ),
-    'The platforms delivered; empty for artifacts',
+    'The platforms in the bundle; empty for artifacts',
   ),
   size: described(wholeNumber, 'Bytes of everything that `digest` reaches, each blob counted once'),
   from,
@@ -118,7 +118,7 @@ export const ImageEntrySchema = v.looseObject({
           'must be sorted, without duplicates',
         ),
       ),
-      "Attestations that the source's index lists for what is delivered and that could not be had; absent where none is missing",
+      "Attestations that the source's index lists for these manifests but that could not be fetched; absent if none is missing",
     ),
   ),
   referrers: v.optional(ReferrersSchema),
@@ -137,7 +137,7 @@ export const SkippedSchema = described(
         // Any code: later releases may have more.
         code: described(
           v.pipe(v.string(), v.regex(/^[A-Z][A-Z_]{0,63}$/, 'must be the code of an error')),
-          'What kind of failure, like NOT_FOUND or DENIED',
+          'The kind of failure, like NOT_FOUND or DENIED',
         ),
         message: described(
           v.pipe(
@@ -152,7 +152,7 @@ export const SkippedSchema = described(
     v.minLength(1, 'must not be empty'),
     v.check((all) => isSorted(all), 'must be sorted by source, without duplicates'),
   ),
-  'Images asked for that could not be resolved and were left out; absent where nothing was',
+  'Requested images that could not be resolved and were left out; absent if there are none',
 )
 export type SkippedImage = Known<v.InferOutput<typeof SkippedSchema>>[number]
 
@@ -169,7 +169,7 @@ const setOf = <S extends v.GenericSchema<string, string>>(item: S) =>
 
 export const PlatformsSchema = described(
   v.union([v.literal('all'), v.pipe(setOf(platform), v.minLength(1))]),
-  'The platforms as asked for, or `all`',
+  'The requested platforms, or `all`',
 )
 
 export const ToolSchema = described(
@@ -179,11 +179,11 @@ export const ToolSchema = described(
 
 /** The fields of the description that identify a bundle. */
 const identityFields = {
-  name: described(v.pipe(text, v.minLength(1)), "The bundle's name; bundles of one name follow each other"),
-  version: v.optional(described(text, 'A version to show, free text')),
+  name: described(v.pipe(text, v.minLength(1)), "The bundle's name; releases of a bundle share it"),
+  version: v.optional(described(text, 'A version to show, any text')),
   sequence: described(wholeNumber, 'Grows with every bundle of that name'),
-  created: described(moment, 'When the bundle was described'),
-  expires: v.optional(described(moment, 'After this the bundle is no longer accepted')),
+  created: described(moment, 'When the bundle was created'),
+  expires: v.optional(described(moment, 'The bundle is not accepted after this time')),
 }
 
 /** How receipts and results identify a bundle. */
@@ -200,7 +200,7 @@ export const DescriptionSchema = v.looseObject({
     v.pipe(v.string(), v.regex(/^1\.[0-9]+$/, 'this release reads format 1')),
     'The version of the format, MAJOR.MINOR',
   ),
-  requires: described(setOf(text), 'Features that a reader has to know to accept the bundle'),
+  requires: described(setOf(text), 'Features that a reader has to know to read the bundle'),
   ...identityFields,
   tool: ToolSchema,
   platforms: PlatformsSchema,

@@ -52,7 +52,7 @@ export const keyFingerprint = described(
 /** A number of blobs and their total size. */
 export const sum = v.object({
   count: described(wholeNumber, 'How many'),
-  bytes: described(wholeNumber, 'Their size together, in bytes'),
+  bytes: described(wholeNumber, 'Their total size, in bytes'),
 })
 
 /** Whether `value` is RFC 3339 in UTC with whole seconds, and a valid date and time. */

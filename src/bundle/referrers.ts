@@ -15,7 +15,7 @@ export const MAX_REFERRERS_OF_IMAGE = 1000
 export const ReferrerSchema = v.looseObject({
   subject: described(
     digest,
-    "What it refers to: the source's digest, a manifest or index of the image, or another one of this list",
+    'What it refers to: `sourceDigest`, a manifest or index of the image, or another entry of this list',
   ),
   digest: described(digest, 'Its own manifest or index'),
   mediaType: v.pipe(
@@ -25,7 +25,7 @@ export const ReferrerSchema = v.looseObject({
   artifactType: v.optional(
     described(
       v.pipe(v.string(), v.maxLength(MAX_ARTIFACT_TYPE, 'is too long')),
-      'What it is, as its own document says',
+      'What it is, according to its manifest',
     ),
   ),
   size: described(wholeNumber, 'Bytes of everything that `digest` reaches, each blob counted once'),
@@ -35,7 +35,7 @@ export const ReferrerSchema = v.looseObject({
         v.string(),
         v.check((tag) => parseCosignTag(tag) !== undefined, 'must be a cosign tag'),
       ),
-      "The tag of cosign's by which it was found: sha256-<hex of subject>.sig, .att or .sbom",
+      'The cosign tag under which it was found: sha256-<hex of subject>.sig, .att or .sbom',
     ),
   ),
 })
@@ -55,7 +55,7 @@ export const ReferrersSchema = described(
       'has a cosign tag of another digest than its subject',
     ),
   ),
-  'Signatures, attestations, SBOMs and whatever else refers to the image and travels along; absent where nothing does',
+  'Referrers of the image in the bundle: signatures, attestations, SBOMs and others; absent if there are none',
 )
 
 export const REFERRER_KEYS = Object.keys(ReferrerSchema.entries)

@@ -12,7 +12,7 @@ const line = (what: string, most = MAX_SIGNER) =>
 export const upstreamRule = described(
   v.looseObject({
     pattern: line("The rule's pattern"),
-    preset: v.optional(line('The preset that the rule belongs to; absent where it came from a file', 100)),
+    preset: v.optional(line('The preset that the rule belongs to; absent if it came from a file', 100)),
   }),
   'The rule of the policy that applied',
 )
@@ -33,12 +33,12 @@ const signatureFields = {
     "cosign's payload with annotations, or a Sigstore bundle",
   ),
   keyFingerprint: v.optional(keyFingerprint),
-  identity: v.optional(line('Whom the certificate names: an e-mail address or a URI')),
+  identity: v.optional(line('The identity in the certificate: an e-mail address or a URI')),
   issuer: v.optional(line('Who vouches for that identity')),
   signedAt: v.optional(
     described(
       v.pipe(v.string(), v.check(isMoment, 'must be a moment like 2026-01-31T12:00:00Z')),
-      'When, as a log or a timestamp authority witnesses',
+      'When it was made, according to a log or a timestamp authority',
     ),
   ),
   logEntries: v.optional(
@@ -52,7 +52,7 @@ const signatureFields = {
             ),
             logIndex: described(
               v.pipe(v.string(), v.regex(/^(?:0|[1-9][0-9]{0,19})$/, 'must be a decimal number')),
-              "The entry's place in the log",
+              "The entry's index in the log",
             ),
           }),
         ),
@@ -61,10 +61,10 @@ const signatureFields = {
           'must be sorted by log and index, without duplicates',
         ),
       ),
-      'The entries of transparency logs that were checked',
+      'The transparency log entries that were checked',
     ),
   ),
-  trustedRoot: v.optional(described(digest, 'SHA-256 of the trusted root that it was checked with')),
+  trustedRoot: v.optional(described(digest, 'SHA-256 of the trusted root used to check it')),
 }
 
 export const upstreamSignature = described(
@@ -77,7 +77,7 @@ export const upstreamSignature = described(
       'must name either a key, or an identity and its issuer',
     ),
   ),
-  'The signature, and who has made it',
+  'The signature, and who made it',
 )
 
 /** What was verified of an image's upstream signatures when packing. `airgap.json` and results share it. */
@@ -88,14 +88,14 @@ export const UpstreamSchema = described(
       rule: upstreamRule,
       subject: described(
         digest,
-        "What is signed: the image's `sourceDigest`; or its `digest`, where only that is signed",
+        "What is signed: the image's `sourceDigest`, or its `digest` if only that is signed",
       ),
       signature: upstreamSignature,
     }),
     v.looseObject({ state: v.literal('warned'), rule: upstreamRule, reason: upstreamReason }),
     v.looseObject({ state: v.literal('skipped'), rule: upstreamRule, reason: upstreamReason }),
   ]),
-  "What the packer has verified of the upstream's signatures; absent where nothing was asked for",
+  "The result of verifying the upstream's signatures when packing; absent if this was not requested",
 )
 
 /** verified: see `signature`; warned: verification failed, but the policy allows that; skipped: not checked. */
