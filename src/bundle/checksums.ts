@@ -6,7 +6,7 @@ import { CHECKSUMS, digestOfBlobName, FIXED_NAMES, MAX_CHECKSUMS } from './names
 /** `SHA256SUMS`: every entry's name with its digest, sorted by name. */
 export type Checksums = Map<string, Digest>
 
-/** The file that `sha256sum -c` reads: one line an entry, sorted bytewise by name. */
+/** The file that `sha256sum -c` reads: one line for each entry, sorted by the bytes of the names. */
 export function formatChecksums(entries: Iterable<readonly [name: string, digest: Digest]>): Buffer {
   const lines = [...entries]
     .toSorted(([a], [b]) => compareBytes(a, b))
@@ -17,9 +17,9 @@ export function formatChecksums(entries: Iterable<readonly [name: string, digest
 const LINE = /^([0-9a-f]{64}) {2}([A-Za-z0-9./-]+)$/
 
 /**
- * Reads `SHA256SUMS` by its strict grammar: sorted, each name once, only names that a bundle can have, and a
- * blob's line carrying the digest that its name says.
- * @throws AirgapError `INVALID_CONTENT` with the line number.
+ * Parses `SHA256SUMS` by a strict grammar: sorted, without duplicates, only names that a bundle can have, and for a blob
+ * the digest in its name.
+ * @throws AirgapError `INVALID_CONTENT`, with the line number.
  */
 export function parseChecksums(bytes: Uint8Array): Checksums {
   const fail = (line: number, reason: string): never => {
@@ -31,7 +31,7 @@ export function parseChecksums(bytes: Uint8Array): Checksums {
   const checksums: Checksums = new Map()
   let previous = ''
   let number = 0
-  // Line by line, and not split at once: 64 MiB of line ends would make a list of 64 million texts.
+  // Line by line, because splitting 64 MiB of line ends would give 64 million strings.
   for (let start = 0, end = 0; start < text.length; start = end + 1) {
     number += 1
     end = text.indexOf('\n', start)
@@ -43,8 +43,8 @@ export function parseChecksums(bytes: Uint8Array): Checksums {
     const blob = digestOfBlobName(name)
     if (blob === undefined && !FIXED_NAMES.includes(name)) fail(number, `${name} is not an entry of a bundle`)
     if (blob !== undefined && hexOf(blob) !== hex)
-      fail(number, `${name} is listed with another digest than its name`)
-    // All accepted names are ASCII, where comparing code units is comparing bytes.
+      fail(number, `${name} is listed with another digest than in its name`)
+    // All accepted names are ASCII, so comparing code units compares bytes.
     if (previous >= name)
       fail(number, previous === name ? `${name} is listed twice` : `${name} is out of order`)
     previous = name

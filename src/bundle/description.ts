@@ -13,13 +13,13 @@ import { checkUpstreamKeys, upstreamFault, UpstreamSchema } from './upstream.ts'
 export const BUNDLE_TYPE = 'dev.airgap.bundle'
 export const FORMAT_VERSION = '1.0'
 
-/** What a bundle requires of its reader when an image lacks attestations that its source lists. */
+/** The feature that a bundle requires of its reader if an image lacks attestations that its source lists. */
 const MISSING_ATTESTATIONS_FEATURE = 'missing-attestations'
 
-/** Features that a bundle may require of its reader, and that this reader knows. */
+/** The required features that this reader knows. */
 const KNOWN_FEATURES: ReadonlySet<string> = new Set([REFERRERS_FEATURE, MISSING_ATTESTATIONS_FEATURE])
 
-/** Features that a bundle of these images requires of its reader. */
+/** The features that a bundle of these images requires of its reader. */
 export function requiredFeatures(
   images: readonly Pick<ImageEntry, 'referrers' | 'missingAttestations'>[],
 ): string[] {
@@ -31,7 +31,7 @@ export function requiredFeatures(
   ]
 }
 
-/** The most characters that a text in the description may have. */
+/** The longest text in the description, in characters. */
 export const MAX_TEXT = 4096
 
 const text = v.pipe(v.string(), v.maxLength(MAX_TEXT, `longer than ${MAX_TEXT} characters`))
@@ -46,7 +46,6 @@ const platform = v.pipe(
   }, 'must be a platform like linux/amd64'),
 )
 
-/** The fully qualified reference, as asked. */
 export const source = described(
   v.pipe(
     text,
@@ -58,46 +57,46 @@ export const source = described(
       }
     }, 'must be a fully qualified image reference'),
   ),
-  'The fully qualified reference, as asked for, like docker.io/library/nginx:1.29',
+  'The fully qualified reference as requested, like docker.io/library/nginx:1.29',
 )
 
 export const from = described(
   v.picklist(['argument', 'list', 'kubeadm', 'config']),
-  'The kind of input that named it; never a path',
+  'Which kind of input named it; never a path',
 )
 
-/** A platform with its manifest that is listed twice. */
+/** A platform that is listed twice with the same manifest; undefined if there is none. */
 function twicePlatform(all: readonly { platform: string; digest: string }[]): string | undefined {
   return firstTwice(all.map((one) => `${one.platform} ${one.digest}`))
 }
 
-/** What the bundle holds under one name. Shared by `airgap.json` and the lock. */
+/** One image or artifact of a bundle. `airgap.json` and the lock share it. */
 export const ImageEntrySchema = v.looseObject({
   source,
   resolvedFrom: described(
     text,
-    'Who turned the reference into a digest: `source`, or the registry/repository of a mirror',
+    'Where the reference was resolved: `source`, or the registry/repository of a mirror',
   ),
-  sourceDigest: described(digest, 'What the reference stood for at its source'),
+  sourceDigest: described(digest, 'The digest that the reference was resolved to'),
   digest: described(
     digest,
-    'What the bundle delivers and push tags: another than sourceDigest where only some platforms are taken',
+    'What the bundle holds and push tags; differs from sourceDigest if only some platforms are packed',
   ),
   mediaType: described(
     v.pipe(v.string(), v.check(isManifestOrIndexType, 'must be the media type of a manifest or an index')),
-    'The media type of the manifest or index delivered',
+    'The media type of that manifest or index',
   ),
   kind: described(
     v.picklist(['image', 'artifact']),
     'An image can be run; an artifact (a chart, a signature) cannot',
   ),
-  // Whatever the image's own documents state, in the form of `formatPlatform`: compared with them later.
+  // Any text: it is compared later with what the image's documents state, in the form of `formatPlatform`.
   platforms: described(
     v.pipe(
       v.array(
         v.looseObject({
           platform: described(text, 'os/architecture[/variant], like linux/arm64'),
-          digest: described(digest, 'The manifest for it'),
+          digest: described(digest, 'Its manifest'),
         }),
       ),
       v.check(
@@ -105,7 +104,7 @@ export const ImageEntrySchema = v.looseObject({
         ({ input }) => `names ${twicePlatform(input)} twice`,
       ),
     ),
-    'The platforms delivered; empty for artifacts',
+    'The platforms in the bundle; empty for artifacts',
   ),
   size: described(wholeNumber, 'Bytes of everything that `digest` reaches, each blob counted once'),
   from,
@@ -113,32 +112,32 @@ export const ImageEntrySchema = v.looseObject({
     described(
       v.pipe(
         v.array(digest),
-        v.minLength(1, 'is there and names nothing'),
+        v.minLength(1, 'must not be empty'),
         v.check(
           (all) => all.every((one, i) => i === 0 || (all[i - 1] ?? '') < one),
-          'must be sorted, each once',
+          'must be sorted, without duplicates',
         ),
       ),
-      "Attestations that the source's index lists for what is delivered and that could not be had; absent where none is missing",
+      "Attestations that the source's index lists for these manifests but that could not be fetched; absent if none is missing",
     ),
   ),
   referrers: v.optional(ReferrersSchema),
   upstream: v.optional(UpstreamSchema),
 })
 export type ImageEntry = Known<v.InferOutput<typeof ImageEntrySchema>>
-/** One platform of an image, and the manifest that carries it. */
+/** One platform of an image, with its manifest. */
 export type ImagePlatform = ImageEntry['platforms'][number]
 
-/** Images that were asked for and are not there: they could not be resolved. Shared by `airgap.json` and the lock. */
+/** Images that are missing because they could not be resolved. `airgap.json` and the lock share it. */
 export const SkippedSchema = described(
   v.pipe(
     v.array(
       v.looseObject({
         source,
-        // A later release may know more codes than this one.
+        // Any code: later releases may have more.
         code: described(
           v.pipe(v.string(), v.regex(/^[A-Z][A-Z_]{0,63}$/, 'must be the code of an error')),
-          'What kind of failure, like NOT_FOUND or DENIED',
+          'The kind of failure, like NOT_FOUND or DENIED',
         ),
         message: described(
           v.pipe(
@@ -150,14 +149,14 @@ export const SkippedSchema = described(
         ),
       }),
     ),
-    v.minLength(1, 'is there and names no image'),
-    v.check((all) => isSorted(all), 'must be sorted by source, each once'),
+    v.minLength(1, 'must not be empty'),
+    v.check((all) => isSorted(all), 'must be sorted by source, without duplicates'),
   ),
-  'Images asked for that could not be resolved and were left out; absent where nothing was',
+  'Requested images that could not be resolved and were left out; absent if there are none',
 )
 export type SkippedImage = Known<v.InferOutput<typeof SkippedSchema>>[number]
 
-/** A list in which each text stands once. */
+/** A list without duplicates. */
 const setOf = <S extends v.GenericSchema<string, string>>(item: S) =>
   v.pipe(
     v.array(item),
@@ -170,7 +169,7 @@ const setOf = <S extends v.GenericSchema<string, string>>(item: S) =>
 
 export const PlatformsSchema = described(
   v.union([v.literal('all'), v.pipe(setOf(platform), v.minLength(1))]),
-  'The platforms as asked for, or `all`',
+  'The requested platforms, or `all`',
 )
 
 export const ToolSchema = described(
@@ -178,16 +177,16 @@ export const ToolSchema = described(
   'The program that made this document',
 )
 
-/** The fields by which a bundle is known, as its description has them. */
+/** The fields of the description that identify a bundle. */
 const identityFields = {
-  name: described(v.pipe(text, v.minLength(1)), "The bundle's name; bundles of one name follow each other"),
-  version: v.optional(described(text, 'A version to show, free text')),
+  name: described(v.pipe(text, v.minLength(1)), "The bundle's name; releases of a bundle share it"),
+  version: v.optional(described(text, 'A version to show, any text')),
   sequence: described(wholeNumber, 'Grows with every bundle of that name'),
-  created: described(moment, 'When the bundle was described'),
-  expires: v.optional(described(moment, 'After this the bundle is no longer accepted')),
+  created: described(moment, 'When the bundle was created'),
+  expires: v.optional(described(moment, 'The bundle is not accepted after this time')),
 }
 
-/** A bundle, as receipts and results name it. */
+/** How receipts and results identify a bundle. */
 export const BundleIdentitySchema = v.object({
   digest: described(digest, 'The bundle digest: SHA-256 of its SHA256SUMS'),
   ...identityFields,
@@ -201,7 +200,7 @@ export const DescriptionSchema = v.looseObject({
     v.pipe(v.string(), v.regex(/^1\.[0-9]+$/, 'this release reads format 1')),
     'The version of the format, MAJOR.MINOR',
   ),
-  requires: described(setOf(text), 'Features that a reader has to know to accept the bundle'),
+  requires: described(setOf(text), 'Features that a reader has to know to read the bundle'),
   ...identityFields,
   tool: ToolSchema,
   platforms: PlatformsSchema,
@@ -221,8 +220,8 @@ export function serializeDescription(description: BundleDescription): Buffer {
 }
 
 /**
- * Reads `airgap.json`. Unknown fields are kept and ignored; features that it requires and we do not know are an
- * error, as is any spelling that the writer would not have chosen (key order, indent).
+ * Parses `airgap.json`. Unknown fields are kept and ignored. A required feature that we do not know is an error, and so
+ * is any formatting that airgap would not write (key order, indent).
  * @throws AirgapError `INVALID_CONTENT`
  */
 export function parseDescription(bytes: Uint8Array): BundleDescription {
@@ -247,7 +246,7 @@ export function parseDescription(bytes: Uint8Array): BundleDescription {
       'INVALID_CONTENT',
       `${DESCRIPTION}: the bundle requires ${unknown.slice(0, 10).join(', ')}`,
       {
-        hint: 'It was made by a newer airgap; bring a release that knows these features.',
+        hint: 'It was made by a newer airgap. Use a release that knows these features.',
       },
     )
   }

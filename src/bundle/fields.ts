@@ -2,11 +2,11 @@ import * as v from 'valibot'
 import { isDigest, type Digest } from '../oci/digest.ts'
 
 /*
- * Fields that the documents share: airgap.json, lock, receipt, and what the commands give with --json. One name
- * means the same in all of them. Descriptions are published, as docs/schemas.
+ * Fields that several documents share: airgap.json, lock, receipt, and the JSON results of the commands. A name means
+ * the same in all of them. The descriptions are published in docs/schemas.
  */
 
-/** Adds what a field means to its schema. */
+/** Adds a description to a field's schema. */
 export function described<S extends v.GenericSchema>(
   schema: S,
   text: string,
@@ -14,7 +14,7 @@ export function described<S extends v.GenericSchema>(
   return v.pipe(schema, v.description<v.InferOutput<S>, string>(text))
 }
 
-/** What is known of a type, without the fields that a reader lets pass: for types of documents that may grow. */
+/** A type without the unknown fields that a loose schema lets pass. */
 export type Known<T> = T extends readonly (infer U)[]
   ? Known<U>[]
   : T extends string | number | boolean | undefined
@@ -33,7 +33,7 @@ export const wholeNumber = v.pipe(
   v.minValue(0, 'must not be negative'),
 )
 
-/** RFC 3339 in UTC with whole seconds: one spelling for one moment. */
+/** RFC 3339 in UTC with whole seconds, so that each moment has only one form. */
 export const moment = v.pipe(
   v.string(),
   v.check(isMoment, 'must be a moment like 2026-01-31T12:00:00Z'),
@@ -49,25 +49,25 @@ export const keyFingerprint = described(
   'SHA-256 of the public key in DER, as `openssl pkey -pubin -outform DER | sha256sum` prints it',
 )
 
-/** Number and bytes of blobs. */
+/** A number of blobs and their total size. */
 export const sum = v.object({
   count: described(wholeNumber, 'How many'),
-  bytes: described(wholeNumber, 'Their size together, in bytes'),
+  bytes: described(wholeNumber, 'Their total size, in bytes'),
 })
 
-/** Whether `value` is RFC 3339 in UTC with whole seconds, and a moment that exists. */
+/** Whether `value` is RFC 3339 in UTC with whole seconds, and a valid date and time. */
 export function isMoment(value: string): boolean {
   if (!/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$/.test(value)) return false
   const time = Date.parse(value)
   return !Number.isNaN(time) && formatMoment(time) === value
 }
 
-/** Milliseconds since 1970 as RFC 3339 in UTC, whole seconds. */
+/** Formats milliseconds since 1970 as RFC 3339 in UTC with whole seconds. */
 export function formatMoment(milliseconds: number): string {
   return new Date(milliseconds).toISOString().replace(/\.\d{3}Z$/, 'Z')
 }
 
-/** For lists in which each thing may stand once: what stands in it twice; undefined where nothing does. */
+/** The first duplicate in a list; undefined if there is none. */
 export function firstTwice(all: readonly string[]): string | undefined {
   const seen = new Set<string>()
   return all.find((one) => seen.size === seen.add(one).size)

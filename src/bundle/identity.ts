@@ -1,7 +1,7 @@
 import type { Digest } from '../oci/digest.ts'
 import type { BundleDescription, BundleIdentity } from './description.ts'
 
-/** Names a bundle by its digest and what its description says. */
+/** Takes a bundle's identity from its digest and its description. */
 export function bundleIdentity(
   bundleDigest: Digest,
   { name, version, sequence, created, expires }: BundleDescription,

@@ -8,13 +8,13 @@ import { serializeDescription, type BundleDescription, type ImageEntry } from '.
 import { blobName, DESCRIPTION, DOCKER_MANIFEST_LIST, INDEX, OCI_LAYOUT } from './names.ts'
 
 /**
- * The files that make the archive loadable by other tools: `oci-layout`, `index.json` (OCI image-spec
- * image-layout.md) and Docker's `manifest.json`. All three follow from the images and their manifests alone, so
- * a reader makes them again and compares the bytes.
+ * The files that let other tools load the archive: `oci-layout`, `index.json` (OCI image-spec image-layout.md) and
+ * Docker's `manifest.json`. All three are derived from the images and their manifests, so a reader builds them again
+ * and compares the bytes.
  */
 export const OCI_LAYOUT_BYTES: Buffer = Buffer.from('{"imageLayoutVersion":"1.0.0"}\n')
 
-/** What the describing files say of a manifest or index: its bytes; of one that can be run, what it consists of. */
+/** What the describing files need of a manifest or index: its size in bytes, and the config and layers of an image. */
 interface DescribedDocument {
   size: number
   runnable: { config: Digest; layers: readonly Digest[] } | undefined
@@ -24,8 +24,8 @@ interface DescribedDocument {
 export type DocumentLookup = (digest: Digest) => DescribedDocument | undefined
 
 /**
- * The names under which an image is delivered: with the tag, and with the delivered digest where the reference
- * carried a digest.
+ * The names under which an image is delivered: with the tag, if the reference has one, and with the delivered digest, if
+ * the reference has a digest.
  */
 export function deliveredNames(image: Pick<ImageEntry, 'source' | 'digest'>): string[] {
   const reference = parseReference(image.source)
@@ -36,7 +36,7 @@ export function deliveredNames(image: Pick<ImageEntry, 'source' | 'digest'>): st
   return names
 }
 
-/** Images first, artifacts last (ctr 1.6 stops at an artifact), each group by name. */
+/** Sorts images before artifacts (ctr 1.6 stops at an artifact), each group by name. */
 export function sortImages(images: readonly ImageEntry[]): ImageEntry[] {
   return images.toSorted((a, b) => {
     if (a.kind !== b.kind) return a.kind === 'image' ? -1 : 1
@@ -44,7 +44,7 @@ export function sortImages(images: readonly ImageEntry[]): ImageEntry[] {
   })
 }
 
-/** `index.json`: one descriptor a name, annotated so that ctr, podman and skopeo each find it. */
+/** `index.json`: one descriptor for each name, annotated so that ctr, podman and skopeo find it. */
 export function indexJson(images: readonly ImageEntry[], documentSize: (digest: Digest) => number): Buffer {
   const manifests: Descriptor[] = []
   const seen = new Set<string>()
@@ -64,10 +64,10 @@ export function indexJson(images: readonly ImageEntry[], documentSize: (digest: 
 }
 
 /**
- * Docker's load file: one platform an image (linux/amd64 where there is one, else the first), `RepoTags`
- * holding tags only, because one name with a digest fails the whole `docker load`.
+ * `manifest.json` for `docker load`: one platform of each image (linux/amd64 if it has it, else the first). `RepoTags`
+ * holds tags only, because a name with a digest makes the whole `docker load` fail.
  *
- * @returns undefined when nothing in the bundle is loadable.
+ * @returns undefined if Docker can load nothing in the bundle.
  */
 export function dockerManifestJson(
   images: readonly ImageEntry[],
@@ -93,8 +93,8 @@ function manifestToLoad(image: ImageEntry, lookup: DocumentLookup): DescribedDoc
 }
 
 /**
- * Checks that no two images want one name for different content.
- * @throws AirgapError `NAME_CONFLICT` listing every case.
+ * Checks that no two images use one name for different content, and that none is listed twice.
+ * @throws AirgapError `NAME_CONFLICT`, which lists every case.
  */
 export function checkDeliveredNames(images: readonly ImageEntry[]): void {
   const taken = new Map<string, { source: string; digest: Digest }>()
@@ -119,7 +119,7 @@ export function checkDeliveredNames(images: readonly ImageEntry[]): void {
   })
 }
 
-/** `airgap.json`, `oci-layout`, `index.json` and, where something can be loaded by Docker, `manifest.json`. */
+/** `airgap.json`, `oci-layout`, `index.json` and, if Docker can load anything, `manifest.json`. */
 export function describingFiles(
   description: BundleDescription,
   lookup: DocumentLookup,

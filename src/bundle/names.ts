@@ -9,7 +9,7 @@ export const OCI_LAYOUT = 'oci-layout'
 export const INDEX = 'index.json'
 export const DOCKER_MANIFEST_LIST = 'manifest.json'
 
-/** In the order in which they stand in the file, after the checksums and signatures and before the blobs. */
+/** In their order in the file, after the checksums and signatures and before the blobs. */
 export const FIXED_NAMES: readonly string[] = [DESCRIPTION, OCI_LAYOUT, INDEX, DOCKER_MANIFEST_LIST]
 
 const BLOB_PREFIX = 'blobs/sha256/'
@@ -24,9 +24,9 @@ export function digestOfBlobName(name: string): Digest | undefined {
   return /^[0-9a-f]{64}$/.test(hex) ? `sha256:${hex}` : undefined
 }
 
-/** Largest accepted sizes of what is read into memory, in bytes. */
+/** The largest accepted sizes of entries that are read into memory, in bytes. */
 export const MAX_CHECKSUMS = 64 * 1024 * 1024
 export const MAX_SIGSTORE_SIGNATURE = 1024 * 1024
 export const MAX_RAW_SIGNATURE = 4 * 1024
-/** airgap.json, index.json and manifest.json of some ten thousand images. */
+/** Enough for airgap.json, index.json and manifest.json of some ten thousand images. */
 export const MAX_JSON_ENTRY = 64 * 1024 * 1024

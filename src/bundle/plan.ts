@@ -4,15 +4,15 @@ import { formatChecksums } from './checksums.ts'
 import { blobName, CHECKSUMS, RAW_SIGNATURE, SIGSTORE_SIGNATURE } from './names.ts'
 import { encodeHeader, END_SIZE, entryLength, headerLength } from './tar.ts'
 
-/** A signature over `SHA256SUMS`, in the two forms that a bundle carries. */
+/** A signature over `SHA256SUMS`, in the two forms that a bundle holds. */
 export interface BundleSignature {
   /** Sigstore bundle v0.3, JSON. */
   sigstore: Buffer
-  /** The same signature, raw DER; only for a plain key. */
+  /** The same signature as raw DER; only if it was made with a plain key. */
   raw?: Buffer | undefined
 }
 
-/** The place of a signature that is made when everything else is there: then `SHA256SUMS.sigstore.json` has this size. */
+/** Space for a signature that is made after everything else: `SHA256SUMS.sigstore.json` will have `size` bytes. */
 export interface ReservedSignature {
   size: number
 }
@@ -22,13 +22,13 @@ export interface PlannedBlob {
   digest: Digest
   /** Bytes. */
   size: number
-  /** Manifests, indexes and configs stand in front of everything else. */
+  /** True for manifests, indexes and configs, which come before all other blobs. */
   first: boolean
-  /** For what was read before (manifests, configs): gives its bytes again, when they are written. */
+  /** Returns the bytes of a blob that was read while planning (manifests, configs). */
   read?: (() => Promise<Uint8Array>) | undefined
 }
 
-/** One entry of the archive, at its place. Offsets and sizes in bytes. */
+/** One entry of the archive with its place. Offsets and sizes in bytes. */
 export interface PlannedEntry {
   name: string
   size: number
@@ -36,25 +36,25 @@ export interface PlannedEntry {
   contentOffset: number
   /** The blob's digest; undefined for the files that describe the bundle. */
   digest: Digest | undefined
-  /** Gives content that is known when the plan is made; undefined for what is fetched, and for a signature. */
+  /** Returns content that is known when planning; undefined for fetched content and for signatures. */
   read: (() => Promise<Uint8Array>) | undefined
-  /** A signature that is known when the plan is made. */
+  /** A signature that is known when planning. */
   signature?: Uint8Array | undefined
-  /** Written last of all, so that an unfinished file is never a signed one. */
+  /** Signatures are written last, so that an unfinished file is never signed. */
   isSignature: boolean
 }
 
-/** The whole archive before its first byte is written. */
+/** The layout of the whole archive, made before its first byte is written. */
 export interface BundlePlan {
   entries: PlannedEntry[]
   /** Bytes of the finished file. */
   totalSize: number
-  /** SHA-256 of `SHA256SUMS`: the identity that people quote, approve and sign. */
+  /** SHA-256 of `SHA256SUMS`: the digest that people quote, approve and sign. */
   bundleDigest: Digest
   checksums: Buffer
 }
 
-/** Manifests and configs first, then the rest, each group sorted by digest. */
+/** Sorts manifests and configs before all other blobs, each group by digest. */
 export function orderBlobs<T extends { digest: Digest; first: boolean }>(blobs: readonly T[]): T[] {
   return blobs.toSorted((a, b) => {
     if (a.first !== b.first) return a.first ? -1 : 1
@@ -76,10 +76,10 @@ export function checksumsOf(
 /**
  * Lays out the archive: every entry's offset, the total size and the bundle digest.
  *
- * @param files `airgap.json`, `oci-layout`, `index.json` and, where there is one, `manifest.json`, in that order.
+ * @param files `airgap.json`, `oci-layout`, `index.json` and, if there is one, `manifest.json`, in that order.
  * @param blobs each digest once, in any order.
- * @param checksums what {@link checksumsOf} gave for the same arguments, and `signature` was made over.
- * @param signature or the place of one that is made later.
+ * @param checksums what {@link checksumsOf} returned for the same files and blobs, and what `signature` signs.
+ * @param signature a signature, or space for one that is made later.
  */
 export function planBundle(
   files: readonly { name: string; bytes: Uint8Array }[],
@@ -115,7 +115,6 @@ export function planBundle(
   return { entries, totalSize: offset + END_SIZE, bundleDigest: digestOf(checksums), checksums }
 }
 
-/** The header of a planned entry. */
 export function headerOf(entry: PlannedEntry): Buffer {
   return encodeHeader(entry.name, entry.size)
 }

@@ -11,14 +11,14 @@ import {
 } from './names.ts'
 import { BLOCK, decodeHeader, END_SIZE, isPartOfHeader, isZero, paddingLength } from './tar.ts'
 
-/** Where an entry's content lies. Bytes. */
+/** An entry of the archive, with the place of its content. Bytes. */
 export interface BundleEntry {
   name: string
   size: number
   contentOffset: number
 }
 
-/** The first entries: what is signed, and the signatures. */
+/** The first entries: the signed checksums, and the signatures. */
 export interface BundleHead {
   checksums: Buffer
   sigstore?: Buffer | undefined
@@ -27,14 +27,14 @@ export interface BundleHead {
 
 const LONGEST_HEADER = 3 * BLOCK
 const CHUNK = 1024 * 1024
-/** So many bytes at either end tell whether a file goes on with zeros. */
+/** How many bytes to look at, at either end, to see whether the rest of a file is zeros. */
 const ZEROS_READ = 4 * CHUNK
-/** A hostile archive can hold any number of wrong entries; these are enough to say what is wrong. */
+/** A hostile archive can hold any number of wrong entries; so many are enough to say what is wrong. */
 const MAX_PROBLEMS = 100
 
 /**
- * Reads a bundle where it lies: nothing is extracted. The file is opened once, and everything that is checked
- * and everything that is used comes through this one handle.
+ * Reads a bundle in place, without extracting anything. The file is opened once, and this one handle serves both
+ * the checks and the use of the content.
  */
 export class BundleReader {
   readonly path: string
@@ -53,7 +53,7 @@ export class BundleReader {
   static async open(path: string): Promise<BundleReader> {
     if (path === '-') {
       throw new AirgapError('FILE', 'a bundle cannot be read from standard input', {
-        hint: 'It is read at many places at once. Save the stream to a file first.',
+        hint: 'A bundle is read at several places at once. Save the stream to a file first.',
       })
     }
     try {
@@ -63,7 +63,7 @@ export class BundleReader {
       if (!info.isFile()) {
         await handle.close()
         throw new AirgapError('FILE', `cannot read ${path}: it is not an ordinary file`, {
-          hint: 'A bundle is read at many places at once. Save the stream to a file first.',
+          hint: 'A bundle is read at several places at once. Save the stream to a file first.',
         })
       }
       return new BundleReader(path, info, handle)
@@ -78,7 +78,7 @@ export class BundleReader {
   }
 
   /**
-   * Whether the file has been written to since it was opened, or something else about it was changed.
+   * Whether the file or its metadata has changed since it was opened.
    * @throws AirgapError `FILE`
    */
   async isChanged(): Promise<boolean> {
@@ -98,16 +98,16 @@ export class BundleReader {
   }
 
   /**
-   * Reads `SHA256SUMS` and the signature entries behind it, all capped, and nothing else: what has to be
-   * checked before any other byte is looked at.
-   * @throws AirgapError `INVALID_CONTENT`
+   * Reads `SHA256SUMS` and the signature entries after it, each up to its size limit, and nothing else: these have to be
+   * checked before any other byte is read.
+   * @throws AirgapError `INVALID_CONTENT`, `FILE`
    */
   async readHead(): Promise<BundleHead> {
     await this.#refuseOtherFormats()
     const first = await this.entryAt(0)
     if (first?.name !== CHECKSUMS) {
       throw new AirgapError('INVALID_CONTENT', `the first entry is not ${CHECKSUMS}`, {
-        hint: `Is ${this.path} an airgap bundle? Compressed archives have to be unpacked first.`,
+        hint: `Is ${this.path} an airgap bundle? Decompress a compressed archive first.`,
       })
     }
     const head: BundleHead = { checksums: await this.read(first, MAX_CHECKSUMS) }
@@ -120,13 +120,13 @@ export class BundleReader {
   }
 
   /**
-   * Walks all headers from the first to the end of the file and checks every byte that is not content: headers,
-   * padding, the two zero blocks, and that nothing follows. Goes on after a fault where that is possible.
+   * Walks through all headers up to the end of the file and checks every byte that is not content: headers, padding, the
+   * two zero blocks, and that nothing follows. Continues after a fault where possible.
    *
-   * @param listed how many entries there may be; some more are read, to name them, and no further ones.
-   * @returns the entries in file order, and the faults found; `zerosFrom` where only zeros follow from that byte on, and
-   *   entries should.
-   * @throws AirgapError `FILE`; the signal's reason.
+   * @param listed how many entries there should be. A limited number of further entries is read, to name them.
+   * @returns the entries in file order and the faults found; `zerosFrom` is the byte from which the file has only zeros
+   *   instead of the missing entries.
+   * @throws AirgapError `FILE`; the signal's reason if aborted.
    */
   async scan(
     listed: number,
@@ -152,7 +152,7 @@ export class BundleReader {
       if (!entry) {
         const isEarly = entries.length < listed && this.fileSize - offset > END_SIZE
         if (isEarly && (await this.#isZeroFrom(offset))) {
-          const message = `from byte ${offset} on the file holds zeros: what belongs there was never written`
+          const message = `the file has only zeros from byte ${offset} on: the rest was never written`
           problems.push({ entry: 'end of the archive', message, kind: 'cut-off' })
           return { entries, problems, zerosFrom: offset }
         }
@@ -171,28 +171,28 @@ export class BundleReader {
         return { entries, problems }
       }
       const padding = await this.#readAt(entry.contentOffset + entry.size, paddingLength(entry.size))
-      if (!isZero(padding)) problems.push({ entry: entry.name, message: 'the padding behind it is not zero' })
+      if (!isZero(padding)) problems.push({ entry: entry.name, message: 'the padding after it is not zero' })
       entries.push(entry)
       where = `the header after ${entry.name}`
       offset = end
     }
     problems.push({
       entry: 'the archive',
-      message: `too many faults; nothing from byte ${offset} on was looked at`,
+      message: `too many faults; nothing from byte ${offset} on was checked`,
     })
     return { entries, problems }
   }
 
   /**
    * Reads an entry's whole content into memory.
-   * @param limit the most that this entry may have, in bytes.
-   * @throws AirgapError `INVALID_CONTENT` when it is larger or cut off.
+   * @param limit its largest allowed size, in bytes.
+   * @throws AirgapError `INVALID_CONTENT` if it is larger or cut off, `FILE`
    */
   async read(entry: BundleEntry, limit: number): Promise<Buffer> {
     if (entry.size > limit) {
       throw new AirgapError(
         'INVALID_CONTENT',
-        `${entry.name} has ${entry.size} bytes, and ${limit} are the most`,
+        `${entry.name} has ${entry.size} bytes, but at most ${limit} are allowed`,
       )
     }
     if (entry.contentOffset + entry.size > this.fileSize) {
@@ -202,9 +202,9 @@ export class BundleReader {
   }
 
   /**
-   * An entry's content in chunks.
-   * @param most bytes of a chunk.
-   * @param from the byte of the content to begin with.
+   * Reads an entry's content in chunks.
+   * @param most the largest chunk, in bytes.
+   * @param from the byte of the content to start at.
    */
   async *stream(entry: BundleEntry, most: number = CHUNK, from = 0): AsyncGenerator<Buffer, void, undefined> {
     for (let done = from; done < entry.size; done += most) {
@@ -212,31 +212,35 @@ export class BundleReader {
     }
   }
 
-  /** Whether it is empty, or holds zeros alone, as far as looking is cheap: a copy that has only begun. */
+  /**
+   * Whether the file is empty or seems to hold only zeros, like a copy that has just begun. Looks only at both ends.
+   * @throws AirgapError `FILE`
+   */
   async holdsNothing(): Promise<boolean> {
     return this.#isZeroFrom(0)
   }
 
-  /** The mistakes that people make with files: another one, an empty one, one that was compressed on the way. */
+  /** Refuses what people pass by mistake: another file, an empty one, one that was compressed on the way. */
   async #refuseOtherFormats(): Promise<void> {
     const start = await this.#readAt(0, Math.min(this.fileSize, CHECKSUMS.length))
     if (start.toString('latin1') === CHECKSUMS) return
     const magic = start.toString('hex')
-    let reason = 'it does not begin as an airgap bundle does'
+    let reason = 'it does not begin like one'
     let hint = 'Is it the right file?'
     if (this.fileSize === 0) throw cutOff('the file is empty')
-    if (await this.holdsNothing()) throw cutOff('the file holds zeros and nothing else')
+    if (await this.holdsNothing()) throw cutOff('the file holds only zeros')
     const packed = magic.startsWith('1f8b') ? 'gzip' : magic.startsWith('28b52ffd') ? 'zstd' : undefined
     if (packed !== undefined) {
       reason = `it is compressed with ${packed}`
-      hint = 'Uncompress it first: a bundle is read where it lies.'
+      hint = 'Decompress it first: a bundle is read in place.'
     }
     throw new AirgapError('INVALID_CONTENT', `${this.path} is not an airgap bundle: ${reason}`, { hint })
   }
 
   /**
-   * The entry whose header begins at byte `offset`; undefined for a zero block.
-   * @throws AirgapError `INVALID_CONTENT` when it is no header that airgap writes.
+   * Reads the header at byte `offset`.
+   * @returns undefined for a zero block.
+   * @throws AirgapError `INVALID_CONTENT` if airgap would not write such a header, `FILE`
    */
   async entryAt(offset: number): Promise<BundleEntry | undefined> {
     const bytes = await this.#readAt(offset, Math.min(LONGEST_HEADER, Math.max(this.fileSize - offset, 0)))
@@ -266,7 +270,7 @@ export class BundleReader {
     return undefined
   }
 
-  /** Whether there are only zeros, as far as looking is cheap: a file can claim any size. */
+  /** Whether only zeros seem to follow. Looks only at both ends, because a file can claim any size. */
   async #isZeroFrom(offset: number): Promise<boolean> {
     const near = await this.#readAt(offset, Math.min(ZEROS_READ, this.fileSize - offset))
     const last = Math.max(offset, this.fileSize - ZEROS_READ)
@@ -291,24 +295,24 @@ export class BundleReader {
   }
 }
 
-/** A fault of a file that ends too early. */
+/** The error for a file that ends too early. */
 function cutOff(message: string): AirgapError {
   return new AirgapError('INVALID_CONTENT', message, {
     problems: [{ entry: 'the file', message, kind: 'cut-off' }],
   })
 }
 
-/** Whether an error says that the file ends too early. */
+/** Whether an error means that the file ends too early. */
 export function isCutOff(error: unknown): boolean {
   return error instanceof AirgapError && error.problems[0]?.kind === 'cut-off'
 }
 
-/** Where the entry behind this one begins. */
+/** Where the next entry begins. Bytes. */
 export function next(entry: BundleEntry): number {
   return entry.contentOffset + entry.size + paddingLength(entry.size)
 }
 
-/** The time of change is the system's own: whoever writes to a file cannot set it back. */
+/** Includes the ctime, because somebody who writes to a file cannot reset it. */
 function stateOf({ size, mtimeNs, ctimeNs }: BigIntStats): string {
   return `${size} ${mtimeNs} ${ctimeNs}`
 }

@@ -6,16 +6,16 @@ import { isManifestOrIndexType, MAX_ARTIFACT_TYPE } from '../oci/media-types.ts'
 import type { ReferrerChoice } from '../oci/manifest.ts'
 import { described, digest, wholeNumber, type Known } from './fields.ts'
 
-/** What a bundle requires of its reader when anything travels along with an image. */
+/** The feature that a bundle requires of its reader if it holds referrers. */
 export const REFERRERS_FEATURE = 'referrers'
 
-/** More signatures, attestations and SBOMs than any real image has; beyond it, somebody fills the bundle. */
+/** More signatures, attestations and SBOMs than any real image has. With more, somebody is trying to fill the bundle. */
 export const MAX_REFERRERS_OF_IMAGE = 1000
 
 export const ReferrerSchema = v.looseObject({
   subject: described(
     digest,
-    "What it refers to: the source's digest, a manifest or index of the image, or another one of this list",
+    'What it refers to: `sourceDigest`, a manifest or index of the image, or another entry of this list',
   ),
   digest: described(digest, 'Its own manifest or index'),
   mediaType: v.pipe(
@@ -25,7 +25,7 @@ export const ReferrerSchema = v.looseObject({
   artifactType: v.optional(
     described(
       v.pipe(v.string(), v.maxLength(MAX_ARTIFACT_TYPE, 'is too long')),
-      'What it is, as its own document says',
+      'What it is, according to its manifest',
     ),
   ),
   size: described(wholeNumber, 'Bytes of everything that `digest` reaches, each blob counted once'),
@@ -33,34 +33,34 @@ export const ReferrerSchema = v.looseObject({
     described(
       v.pipe(
         v.string(),
-        v.check((tag) => parseCosignTag(tag) !== undefined, "must be a tag of cosign's"),
+        v.check((tag) => parseCosignTag(tag) !== undefined, 'must be a cosign tag'),
       ),
-      "The tag of cosign's by which it was found: sha256-<hex of subject>.sig, .att or .sbom",
+      'The cosign tag under which it was found: sha256-<hex of subject>.sig, .att or .sbom',
     ),
   ),
 })
 
-/** One thing that refers to an image and travels along: a signature, an attestation, an SBOM. */
+/** A referrer in a bundle: a signature, an attestation, an SBOM. */
 export type ReferrerEntry = Known<v.InferOutput<typeof ReferrerSchema>>
 
-/** Shared by `airgap.json` and the lock. */
+/** `airgap.json` and the lock share it. */
 export const ReferrersSchema = described(
   v.pipe(
     v.array(ReferrerSchema),
-    v.minLength(1, 'is there and names nothing'),
-    v.maxLength(MAX_REFERRERS_OF_IMAGE, `names more than ${MAX_REFERRERS_OF_IMAGE}`),
-    v.check((all) => areSorted(all), 'must be sorted by subject, tag and digest, each once'),
+    v.minLength(1, 'must not be empty'),
+    v.maxLength(MAX_REFERRERS_OF_IMAGE, `has more than ${MAX_REFERRERS_OF_IMAGE} items`),
+    v.check((all) => areSorted(all), 'must be sorted by subject, tag and digest, without duplicates'),
     v.check(
       (all) => all.every(({ tag, subject }) => tag === undefined || parseCosignTag(tag)?.subject === subject),
-      "has a tag of cosign's that belongs to another digest than its subject",
+      'has a cosign tag of another digest than its subject',
     ),
   ),
-  'Signatures, attestations, SBOMs and whatever else refers to the image and travels along; absent where nothing does',
+  'Referrers of the image in the bundle: signatures, attestations, SBOMs and others; absent if there are none',
 )
 
 export const REFERRER_KEYS = Object.keys(ReferrerSchema.entries)
 
-/** An entry without what later releases may have put into it. */
+/** An entry without the fields that later releases may have added. */
 export function knownFields({
   subject,
   digest: own,
@@ -79,7 +79,7 @@ export function knownFields({
   }
 }
 
-/** In the one order: by subject, then tag (what has none first), then digest. */
+/** Sorts by subject, then tag (those without one first), then digest. */
 export function sortReferrers(all: readonly ReferrerEntry[]): ReferrerEntry[] {
   return all.toSorted(compare)
 }
@@ -96,7 +96,7 @@ function compare(a: ReferrerEntry, b: ReferrerEntry): number {
   )
 }
 
-/** Whether it belongs to a choice; `signatures` are those that are or may be signatures by what they say they are. */
+/** Whether a referrer belongs to a choice. `signatures` means those that, by their tag or type, can be signatures. */
 export function isChosen(
   { tag, artifactType }: Pick<ReferrerEntry, 'tag' | 'artifactType'>,
   choice: ReferrerChoice,
@@ -105,18 +105,18 @@ export function isChosen(
   return tag === undefined ? isSignatureType(artifactType) : parseCosignTag(tag)?.kind === 'sig'
 }
 
-/** The tags of cosign's that belong to a choice, for one digest. */
+/** The cosign tags of a digest that belong to a choice. */
 export function cosignTagsOf(subject: Digest, choice: ReferrerChoice): string[] {
   return COSIGN_KINDS.map((kind) => cosignTag(subject, kind)).filter((tag) => isChosen({ tag }, choice))
 }
 
-/** Those that lead, one from the other, to one of `roots`; what others refer to stands before them. */
+/** The referrers that refer to one of `roots`, directly or through other referrers. A subject comes before its referrers. */
 export function rooted(all: readonly ReferrerEntry[], roots: Iterable<Digest>): ReferrerEntry[] {
   const bySubject = Map.groupBy(all, ({ subject }) => subject)
   const reached = new Set<ReferrerEntry>()
   const open = [...roots]
   const seen = new Set<Digest>(open)
-  // It grows while it is gone through.
+  // The list grows during the loop.
   for (const subject of open) {
     for (const entry of bySubject.get(subject) ?? []) {
       reached.add(entry)
@@ -128,7 +128,7 @@ export function rooted(all: readonly ReferrerEntry[], roots: Iterable<Digest>): 
   return [...reached]
 }
 
-/** Those that lead to none of `roots`. */
+/** The referrers that refer to none of `roots`, not even through other referrers. */
 export function unrooted(all: readonly ReferrerEntry[], roots: Iterable<Digest>): ReferrerEntry[] {
   const reached = new Set(rooted(all, roots))
   return all.filter((entry) => !reached.has(entry))

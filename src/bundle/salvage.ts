@@ -11,17 +11,17 @@ import {
 import { next, type BundleEntry, type BundleReader } from './reader.ts'
 import { BLOCK } from './tar.ts'
 
-/** No bundle has more: its list of digests would be beyond its cap. */
+/** More entries than any bundle can have: its checksums would exceed their size limit. */
 const MAX_ENTRIES = 500_000
-/** The signature entries are written last; until then there is a hole of at most so many bytes in their place. */
+/** Signatures are written last. Until then there is a gap in their place, of at most so many bytes. */
 const LARGEST_HOLE = MAX_SIGSTORE_SIGNATURE + MAX_RAW_SIGNATURE + 8 * BLOCK
 
 /**
- * Finds the blobs of a bundle, finished or not, without believing anything that it says: what an entry holds is what
- * its digest says only when somebody has hashed it.
+ * Finds the blobs of a bundle, finished or not. Nothing in it is trusted: the caller has to hash the content of each
+ * entry.
  *
- * @returns the blob entries whose place is within the file, up to the first header that cannot be read.
- * @throws AirgapError `INVALID_CONTENT` when the file does not begin as a bundle, `FILE`; the signal's reason
+ * @returns the blob entries that lie within the file, up to the first header that cannot be read.
+ * @throws AirgapError `INVALID_CONTENT` if the file does not begin like a bundle, `FILE`; the signal's reason if aborted.
  */
 export async function findBlobs(reader: BundleReader, signal?: AbortSignal): Promise<BundleEntry[]> {
   const blobs: BundleEntry[] = []
@@ -32,10 +32,10 @@ export async function findBlobs(reader: BundleReader, signal?: AbortSignal): Pro
 }
 
 /**
- * What a bundle, finished or not, says of itself. Nobody has vouched for it: it is good for a suggestion, not for a check.
+ * The description in a bundle, finished or not. It is not verified: use it for suggestions, not for checks.
  *
- * @returns undefined where there is no `airgap.json` in it that can be read.
- * @throws AirgapError `FILE`; the signal's reason
+ * @returns undefined if it has no readable `airgap.json`.
+ * @throws AirgapError `FILE`; the signal's reason if aborted.
  */
 export async function findDescription(
   reader: BundleReader,
@@ -53,14 +53,14 @@ export async function findDescription(
   }
 }
 
-/** The entries whose place is within the file, up to the first header that cannot be read. */
+/** The entries that lie within the file, up to the first header that cannot be read. */
 async function* entriesOf(
   reader: BundleReader,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<BundleEntry, void, undefined> {
   const first = await reader.entryAt(0)
   if (first?.name !== CHECKSUMS) {
-    throw new AirgapError('INVALID_CONTENT', `${reader.path} does not begin as a bundle does`)
+    throw new AirgapError('INVALID_CONTENT', `${reader.path} does not begin like a bundle`)
   }
   const holeEnd = next(first) + LARGEST_HOLE
   let offset = next(first)

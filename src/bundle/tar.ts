@@ -1,8 +1,8 @@
 import { AirgapError } from '../errors.ts'
 
 /**
- * The tar archive, in the one form that a bundle has: POSIX ustar, regular files, and headers whose every byte
- * follows from name and size. Byte for byte what GNU tar writes with
+ * The only form of tar archive that a bundle has: POSIX ustar, regular files, and headers that depend on name and size
+ * alone. It equals, byte for byte, what GNU tar writes with
  * `--format=ustar --owner=0 --group=0 --numeric-owner --mode=0644 --mtime=@0 -b1`, so that an auditor can
  * rebuild the archive and compare. (IEEE Std 1003.1, pax § ustar Interchange Format.)
  */
@@ -11,15 +11,15 @@ export const BLOCK = 512
 /** Two zero blocks end an archive. */
 export const END_SIZE = 2 * BLOCK
 
-/** From this size on a ustar header cannot hold the size, and a pax record does. */
+/** From this size on, a pax record holds the size, because a ustar header cannot. Bytes. */
 const PAX_FROM = 8 ** 11
 
 const MAX_NAME = 100
-/** Where a header says what kind of entry it is, and what it says of a pax record. */
+/** The offset of an entry's type in its header, and the type of a pax record. */
 const TYPE = 156
 const PAX_TYPE = 0x78
 
-/** The bytes in front of an entry's content: one block, or three with a pax `size` record. */
+/** The header of an entry: one block, or three with a pax `size` record. */
 export function encodeHeader(name: string, size: number): Buffer {
   if (size < PAX_FROM) return block(name, size, '0')
   const record = sizeRecord(size)
@@ -28,7 +28,7 @@ export function encodeHeader(name: string, size: number): Buffer {
   return Buffer.concat([block(paxName(name), record.length, 'x'), body, block(name, 0, '0')])
 }
 
-/** What the pax header of an entry is called. */
+/** The name of an entry's pax header. */
 function paxName(name: string): string {
   return `PaxHeaders/${name.slice(name.lastIndexOf('/') + 1)}`
 }
@@ -76,7 +76,7 @@ function sizeRecord(size: number): string {
   return `${length}${rest}`
 }
 
-/** A header that a reader has found: what the writer would have called it, and how many bytes it took. */
+/** A header as read: the entry's name and size, and the length of the header itself, in bytes. */
 export interface DecodedHeader {
   name: string
   size: number
@@ -84,12 +84,11 @@ export interface DecodedHeader {
 }
 
 /**
- * Reads the header at the start of `bytes` (give up to 1,536) and accepts it only if {@link encodeHeader} makes
- * exactly the same bytes from its name and size: then no other tar program can see another name, size, type or
- * owner in it.
+ * Reads the header at the start of `bytes` (pass up to 1,536) and accepts it only if {@link encodeHeader} makes exactly
+ * the same bytes from its name and size. Then no other tar program can read another name, size, type or owner from it.
  *
  * @returns undefined for a zero block, which ends an archive.
- * @throws AirgapError `INVALID_CONTENT` saying what is wrong with it.
+ * @throws AirgapError `INVALID_CONTENT`, which says what is wrong with it.
  */
 export function decodeHeader(bytes: Uint8Array): DecodedHeader | undefined {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
@@ -115,7 +114,7 @@ export function decodeHeader(bytes: Uint8Array): DecodedHeader | undefined {
   return { name, size, headerLength: length }
 }
 
-/** Whether `bytes` end before the header does that begins there. */
+/** Whether `bytes` end before the header that begins there. */
 export function isPartOfHeader(bytes: Uint8Array): boolean {
   return bytes.length < BLOCK || (bytes[TYPE] === PAX_TYPE && bytes.length < 3 * BLOCK)
 }
@@ -136,7 +135,7 @@ function cString(field: Buffer): string {
   return field.subarray(0, end < 0 ? field.length : end).toString('utf8')
 }
 
-/** For the error message: which field another tar program would have understood differently. */
+/** For the error message: what is unusual about the header. */
 function whatIsOdd(header: Buffer, isPax: boolean): string {
   const types: Record<string, string> = {
     '1': 'a hard link',
@@ -153,8 +152,8 @@ function whatIsOdd(header: Buffer, isPax: boolean): string {
   }
   const type = String.fromCharCode(header[156] ?? 0)
   if (types[type]) return `it is ${types[type]}`
-  if (isPax) return 'its extended header holds more than a size of 8 GiB or more'
-  if (header.toString('latin1', 257, 265) !== 'ustar\x0000') return 'it is not in ustar form'
+  if (isPax) return 'its extended header holds something else than a size of at least 8 GiB'
+  if (header.toString('latin1', 257, 265) !== 'ustar\x0000') return 'it is not in ustar format'
   if (header.toString('latin1', 100, 108) !== '0000644\0') return 'its mode is not 0644'
   if (header.toString('latin1', 108, 124) !== '0000000\x000000000\0') return 'its owner is not 0'
   if (header.toString('latin1', 136, 148) !== '00000000000\0') return 'its time is not 0'

@@ -3,7 +3,7 @@ import { checkKeyCase, compareBytes } from '../oci/json.ts'
 import { described, digest, isMoment, keyFingerprint, type Known } from './fields.ts'
 import { isReason, MAX_REASON } from './skipped.ts'
 
-/** Characters; an identity is an e-mail address or a URI. */
+/** The longest identity (an e-mail address or a URI), in characters. */
 const MAX_SIGNER = 2048
 
 const line = (what: string, most = MAX_SIGNER) =>
@@ -12,7 +12,7 @@ const line = (what: string, most = MAX_SIGNER) =>
 export const upstreamRule = described(
   v.looseObject({
     pattern: line("The rule's pattern"),
-    preset: v.optional(line('The preset that the rule belongs to; absent where it came from a file', 100)),
+    preset: v.optional(line('The preset that the rule belongs to; absent if it came from a file', 100)),
   }),
   'The rule of the policy that applied',
 )
@@ -33,12 +33,12 @@ const signatureFields = {
     "cosign's payload with annotations, or a Sigstore bundle",
   ),
   keyFingerprint: v.optional(keyFingerprint),
-  identity: v.optional(line('Whom the certificate names: an e-mail address or a URI')),
+  identity: v.optional(line('The identity in the certificate: an e-mail address or a URI')),
   issuer: v.optional(line('Who vouches for that identity')),
   signedAt: v.optional(
     described(
       v.pipe(v.string(), v.check(isMoment, 'must be a moment like 2026-01-31T12:00:00Z')),
-      'When, as a log or a timestamp authority witnesses',
+      'When it was made, according to a log or a timestamp authority',
     ),
   ),
   logEntries: v.optional(
@@ -52,19 +52,19 @@ const signatureFields = {
             ),
             logIndex: described(
               v.pipe(v.string(), v.regex(/^(?:0|[1-9][0-9]{0,19})$/, 'must be a decimal number')),
-              "The entry's place in the log",
+              "The entry's index in the log",
             ),
           }),
         ),
         v.check(
           (all) => all.every((one, i) => i === 0 || compareEntries(all[i - 1] ?? one, one) < 0),
-          'must be sorted by log and place, each once',
+          'must be sorted by log and index, without duplicates',
         ),
       ),
-      'The entries of transparency logs that were checked',
+      'The transparency log entries that were checked',
     ),
   ),
-  trustedRoot: v.optional(described(digest, 'SHA-256 of the trusted root that it was checked with')),
+  trustedRoot: v.optional(described(digest, 'SHA-256 of the trusted root used to check it')),
 }
 
 export const upstreamSignature = described(
@@ -77,10 +77,10 @@ export const upstreamSignature = described(
       'must name either a key, or an identity and its issuer',
     ),
   ),
-  'The signature, and who has made it',
+  'The signature, and who made it',
 )
 
-/** What whoever packed has verified of an image's upstream. Shared by `airgap.json` and results. */
+/** What was verified of an image's upstream signatures when packing. `airgap.json` and results share it. */
 export const UpstreamSchema = described(
   v.variant('state', [
     v.looseObject({
@@ -88,17 +88,17 @@ export const UpstreamSchema = described(
       rule: upstreamRule,
       subject: described(
         digest,
-        "What is signed: the image's `sourceDigest`; or its `digest`, where only that is signed",
+        "What is signed: the image's `sourceDigest`, or its `digest` if only that is signed",
       ),
       signature: upstreamSignature,
     }),
     v.looseObject({ state: v.literal('warned'), rule: upstreamRule, reason: upstreamReason }),
     v.looseObject({ state: v.literal('skipped'), rule: upstreamRule, reason: upstreamReason }),
   ]),
-  "What the packer has verified of the upstream's signatures; absent where nothing was asked for",
+  "The result of verifying the upstream's signatures when packing; absent if this was not requested",
 )
 
-/** verified: as `signature` says; warned: it could not be, and the policy lets that pass; skipped: not looked at. */
+/** verified: see `signature`; warned: verification failed, but the policy allows that; skipped: not checked. */
 export type UpstreamRecord = Known<v.InferOutput<typeof UpstreamSchema>>
 export type UpstreamSignature = (UpstreamRecord & { state: 'verified' })['signature']
 
@@ -119,7 +119,7 @@ export function checkUpstreamKeys(record: UpstreamRecord, what: string): void {
   for (const entry of record.signature.logEntries ?? []) checkKeyCase(entry, LOG_ENTRY_KEYS, what)
 }
 
-/** Why a record does not go with its image; undefined where it does. */
+/** Why a record does not match its image; undefined if it does. */
 export function upstreamFault({
   upstream,
   sourceDigest,
@@ -133,9 +133,9 @@ export function upstreamFault({
 }): string | undefined {
   if (upstream?.state !== 'verified') return undefined
   const { subject, signature: made } = upstream
-  if (subject !== sourceDigest && subject !== delivered) return `its subject is no digest of the image`
+  if (subject !== sourceDigest && subject !== delivered) return `its subject is not a digest of the image`
   const isThere = referrers.some((one) => one.digest === made.manifest && one.subject === subject)
-  return isThere ? undefined : `its signature ${made.manifest} is not among what refers to its subject`
+  return isThere ? undefined : `its signature ${made.manifest} is not among the referrers of its subject`
 }
 
 interface LogEntry {
@@ -143,7 +143,7 @@ interface LogEntry {
   logIndex: string
 }
 
-/** Log entries in the one order, each once. */
+/** Sorts log entries and removes duplicates. */
 export function sortLogEntries<T extends LogEntry>(entries: readonly T[]): T[] {
   return entries
     .toSorted(compareEntries)

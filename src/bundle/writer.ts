@@ -6,8 +6,8 @@ import { headerOf, type BundlePlan, type PlannedEntry } from './plan.ts'
 import { END_SIZE, paddingLength } from './tar.ts'
 
 /**
- * Writes a plan to a file: each byte once, at its place, in any order. Headers and known content go first; the
- * caller then writes the fetched blobs by {@link writeContent} and ends with {@link finish}, which writes the
+ * Writes a planned bundle to a file: each byte once, at its place, in any order. {@link begin} writes headers and known
+ * content. The caller then writes the fetched blobs with {@link writeContent} and calls {@link finish}, which writes the
  * signatures and gives the file its name.
  */
 export class FileWriter {
@@ -20,8 +20,8 @@ export class FileWriter {
   }
 
   /**
-   * Checks free space, then writes all headers and what is known. Padding and end stay zero; in a file that an earlier
-   * run has left they are made so again, and so is the place of the signatures.
+   * Checks free space, then writes all headers and the known content. Padding and end mark are zero. In a file that an
+   * earlier run left, they and the place of the signatures are zeroed again.
    */
   async begin(): Promise<void> {
     const { entries, totalSize } = this.#plan
@@ -45,7 +45,7 @@ export class FileWriter {
     if (length > 0) await this.#output.write(Buffer.alloc(length), position)
   }
 
-  /** Writes a part of a blob; `position` counts from the blob's first byte. */
+  /** Writes part of a blob. `position` counts from the blob's first byte. */
   async writeContent(entry: PlannedEntry, bytes: Uint8Array, position: number): Promise<void> {
     if (position < 0 || position + bytes.length > entry.size) {
       throw new AirgapError('INTERNAL', `a write beyond the end of ${entry.name}`)
@@ -53,7 +53,7 @@ export class FileWriter {
     await this.#output.write(bytes, entry.contentOffset + position)
   }
 
-  /** Fills the place of the signatures with zeros, so that nothing is left for the disk to refuse. */
+  /** Fills the place of the signatures with zeros, so that the disk cannot run full when they are written. */
   async holdSignature(): Promise<void> {
     for (const { isSignature, headerOffset, contentOffset, size } of this.#plan.entries) {
       if (isSignature) await this.#clear(headerOffset, contentOffset + size - headerOffset)
@@ -61,9 +61,10 @@ export class FileWriter {
   }
 
   /**
-   * @param signal is heard until the file gets its name.
-   * @param options as {@link OutputFile.commit} takes them.
-   * @param late the signature that the plan has only a place for.
+   * Writes the signatures, syncs the file and gives it its name.
+   * @param signal can abort this until the file gets its name.
+   * @param options for {@link OutputFile.commit}.
+   * @param late the signature, if the plan only reserved space for it.
    */
   async finish(
     signal?: AbortSignal,
@@ -74,7 +75,7 @@ export class FileWriter {
       if (!entry.isSignature) continue
       const bytes = entry.signature ?? late
       if (bytes?.length !== entry.size) {
-        throw new AirgapError('INTERNAL', `there is nothing of the right size for ${entry.name}`)
+        throw new AirgapError('INTERNAL', `there is no signature of the right size for ${entry.name}`)
       }
       await this.#output.write(headerOf(entry), entry.headerOffset)
       await this.#output.write(bytes, entry.contentOffset)
@@ -83,7 +84,7 @@ export class FileWriter {
   }
 }
 
-/** Writes the same bytes in order, to a stream, which is not ended. */
+/** Writes the same bytes in order to a stream. Does not end the stream. */
 export class StreamWriter {
   readonly #stream: Writable
   readonly #signal: AbortSignal | undefined
@@ -98,8 +99,8 @@ export class StreamWriter {
   }
 
   /**
-   * Leaves the stream to its owner when all is written. After a failure this goes on listening: a write that is still
-   * under way may fail, too, and an error that nobody listens to would end the process.
+   * Stops listening to the stream's events when everything is written. Not for use after a failure: a pending write can
+   * fail later, and an error event without a listener would end the process.
    */
   release(): void {
     this.#stream.off('error', this.#fail)
@@ -110,7 +111,7 @@ export class StreamWriter {
     await this.write(headerOf(entry))
   }
 
-  /** Waits until the reader at the other end has taken enough for more to be written. */
+  /** Writes, and waits while the stream's buffer is full. */
   async write(bytes: Uint8Array): Promise<void> {
     this.#check()
     if (!this.#stream.write(bytes)) await this.#heard((signal) => once(this.#stream, 'drain', { signal }))
@@ -132,7 +133,7 @@ export class StreamWriter {
     )
   }
 
-  /** Waits for the stream, until it fails or the work is called off. */
+  /** Waits for the stream, but no longer than until it fails or the signal aborts. */
   async #heard(wait: (signal: AbortSignal) => Promise<unknown>): Promise<void> {
     const either = [this.#failed.signal, ...(this.#signal ? [this.#signal] : [])]
     try {
@@ -154,8 +155,8 @@ export class StreamWriter {
 function streamError(error: unknown, stream: Writable): AirgapError {
   const name = stream === process.stdout ? 'standard output' : 'the output stream'
   if (systemCode(error) === 'EPIPE') {
-    return new AirgapError('FILE', `the reader of ${name} has gone away before the bundle was complete`, {
-      hint: 'What it has received is not a whole bundle. Look at the other command of the pipe.',
+    return new AirgapError('FILE', `the reader of ${name} stopped reading before the bundle was complete`, {
+      hint: 'It has received only part of the bundle. Check the other command of the pipe.',
       cause: error,
     })
   }

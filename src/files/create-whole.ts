@@ -3,15 +3,15 @@ import { link, open, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { fileError, systemCode } from '../errors.ts'
 
-/** File systems without hard links answer one of these (FAT, some network file systems). */
+/** What file systems without hard links answer (FAT, some network file systems). */
 const NO_LINKS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'])
 
 /**
- * Creates `path` with its contents in one step: written beside it, then linked to its name, which unlike a
- * rename fails when the name is taken, be it by a link that points nowhere. Where there are no hard links
- * the file is created exclusively under its own name and removed again if writing fails.
+ * Creates `path` with its contents in one step: writes a temporary file beside it, then links that to the name.
+ * Unlike a rename, a link fails if the name is taken, even by a dangling symbolic link. Without hard links, the file
+ * is created exclusively under its own name and removed again if writing fails.
  *
- * @param makeLink as `link` of node:fs/promises.
+ * @param makeLink like `link` of node:fs/promises; tests replace it.
  * @throws AirgapError `OUTPUT_EXISTS`, `FILE`, `DISK_FULL`
  */
 export async function createWhole(

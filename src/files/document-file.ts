@@ -3,12 +3,12 @@ import { fileError, systemCode } from '../errors.ts'
 import { OutputFile } from './output-file.ts'
 import { identityOf, isSameFile } from './own-file.ts'
 
-/** Bytes, and under which name behind the document's own: `''` for the document itself. */
+/** The bytes of each file, by its suffix to the document's name: `''` is the document itself. */
 export type DocumentParts = ReadonlyMap<string, Uint8Array>
 
 /**
- * A document and what belongs beside it (its signatures): all of them appear, complete and synced, or none does. Nothing
- * that is there already is written over.
+ * A document and the files beside it (its signatures). Either all of them appear, complete and synced, or none does.
+ * Existing files are never overwritten.
  */
 export class DocumentFile {
   readonly path: string
@@ -20,8 +20,8 @@ export class DocumentFile {
   }
 
   /**
-   * Takes the names, so that whatever stands in the way is known before any work is done.
-   * @param suffixes what will stand beside it, like `.sig`.
+   * Reserves the names, so that a conflict is found before any work is done.
+   * @param suffixes of the files beside it, like `.sig`.
    * @throws AirgapError `OUTPUT_EXISTS`, `OUTPUT_UNSAFE`, `OUTPUT_UNFINISHED`, `FILE`, `DISK_FULL`
    */
   static async reserve(path: string, suffixes: readonly string[] = []): Promise<DocumentFile> {
@@ -38,16 +38,16 @@ export class DocumentFile {
   }
 
   /**
-   * Writes everything; the document gets its name last, so that one that is there is there with its signatures.
-   * @param parts one for each name that was taken.
-   * @throws AirgapError `FILE`, `DISK_FULL`, `OUTPUT_EXISTS`; then nothing is left.
+   * Writes everything. The document gets its name last, so it never appears without its signatures.
+   * @param parts one for each reserved name.
+   * @throws AirgapError `FILE`, `DISK_FULL`, `OUTPUT_EXISTS`; then no file is left behind.
    */
   async write(parts: DocumentParts): Promise<void> {
     const named: OutputFile[] = []
     try {
       for (const [suffix, output] of this.#outputs)
         await output.write(parts.get(suffix) ?? Buffer.alloc(0), 0)
-      // A disk may find out only now that it is full: before anything has a name.
+      // Sync before anything gets its name: a full disk may show only here.
       for (const output of this.#outputs.values()) await output.sync()
       for (const output of [...this.#outputs.values()].toReversed()) {
         named.push(output)
@@ -60,13 +60,13 @@ export class DocumentFile {
     }
   }
 
-  /** Gives the names back. Harmless after {@link write}. */
+  /** Releases the names. Harmless after {@link write}. */
   async discard(): Promise<void> {
     for (const output of this.#outputs.values()) await output.discard()
   }
 }
 
-/** Removes a file that has its name already, if it is still the one that was written here. */
+/** Removes a file that already got its name, unless somebody has replaced it since. */
 async function takeBack({ path, identity }: OutputFile): Promise<void> {
   try {
     if (isSameFile(identityOf(await lstat(path, { bigint: true })), identity)) await unlink(path)

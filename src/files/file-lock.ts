@@ -13,9 +13,9 @@ interface OutputLock {
 }
 
 /**
- * Sees to it that one run at a time writes to an output. The lock is a name among Linux's abstract sockets (unix(7)),
- * which the kernel takes back when the process ends, however it ends: nothing stale can stay behind. It holds for all
- * processes of this user that share a network namespace; where it cannot be had, the run goes on without it.
+ * Makes sure that only one run at a time writes to an output. The lock is the name of an abstract Unix socket (unix(7)).
+ * The kernel frees it when the process ends, however it ends, so no stale lock can remain. It works between processes
+ * of this user in the same network namespace. If the lock is not available, the run continues without it.
  *
  * @param path absolute.
  * @throws AirgapError `OUTPUT_BUSY`, `FILE`
@@ -26,7 +26,7 @@ export async function lockOutput(path: string): Promise<OutputLock> {
   })
   const key = [process.getuid?.(), folder.dev, folder.ino, basename(path)].join(':')
   const name = `\0airgap-${createHash('sha256').update(key).digest('hex').slice(0, 40)}`
-  // Who connects wants nothing of us.
+  // The socket only holds the name; nobody has a reason to connect.
   const server = createServer((socket) => socket.destroy())
   server.unref()
   if (process.platform !== 'linux') return NO_LOCK
@@ -35,8 +35,8 @@ export async function lockOutput(path: string): Promise<OutputLock> {
     await once(server, 'listening')
   } catch (error) {
     if (systemCode(error) === 'EADDRINUSE') {
-      throw new AirgapError('OUTPUT_BUSY', `another run is writing ${path} at this moment`, {
-        hint: 'Let it finish, or end it first: what it has fetched then stays, and is gone on with.',
+      throw new AirgapError('OUTPUT_BUSY', `another run is writing ${path} right now`, {
+        hint: 'Let it finish, or stop it first: what it has fetched is kept, and the next run resumes from it.',
       })
     }
     return NO_LOCK
@@ -56,8 +56,9 @@ const PAUSE_MS = 20
 const PATIENCE_MS = 15_000
 
 /**
- * Runs `action` while no other process of ours runs one for the same file. The lock is a file beside it.
- * @throws AirgapError `FILE` when another has it for more than a quarter of a minute, `INTERRUPTED`.
+ * Runs `action` while no other airgap process runs one for the same file. The lock is a file beside it.
+ * @param patienceMs how long to wait for the lock, in milliseconds.
+ * @throws AirgapError `FILE` if another process holds the lock for longer, `INTERRUPTED`.
  */
 export async function withFileLock<T>(
   path: string,
@@ -69,8 +70,8 @@ export async function withFileLock<T>(
   const until = performance.now() + patienceMs
   while (!(await create(lock))) {
     if (performance.now() > until) {
-      throw new AirgapError('FILE', `cannot change ${path}: another run is changing it, and does not end`, {
-        hint: `If none is running, one was killed and has left its lock behind. Remove it: rm ${shellWord(lock)}`,
+      throw new AirgapError('FILE', `cannot change ${path}: another run keeps it locked`, {
+        hint: `If no other run is active, one was killed and left its lock behind. Remove it: rm ${shellWord(lock)}`,
       })
     }
     if (signal?.aborted) throw interrupted(path, signal)

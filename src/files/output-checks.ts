@@ -3,7 +3,11 @@ import { lstat, open, realpath, stat, statfs } from 'node:fs/promises'
 import { dirname, join, parse, resolve, sep } from 'node:path'
 import { AirgapError, fileError, systemCode } from '../errors.ts'
 
-/** Refuses what must not be written over or through. */
+/**
+ * Refuses an output path that must not be overwritten or written through.
+ * @param canForce whether the user has a flag to overwrite; then an error mentions it.
+ * @throws AirgapError `OUTPUT_EXISTS`, `OUTPUT_UNSAFE`, `FILE`
+ */
 export async function checkOutput(path: string, force: boolean, canForce = true): Promise<void> {
   await checkFolder(path)
   const existing = await lstat(path).catch((error: unknown) => {
@@ -32,8 +36,9 @@ const STICKY = 0o1000
 const WORLD_WRITABLE = 0o002
 
 /**
- * Refuses a path that leads through a link which somebody else has put into a folder that everybody may write
- * to (`/tmp/x -> /etc`): it would send our output wherever they like.
+ * Refuses a path through a symbolic link that somebody else put into a world-writable folder (`/tmp/x -> /etc`):
+ * it could redirect our output anywhere.
+ * @throws AirgapError `OUTPUT_UNSAFE`, `FILE`
  */
 export async function checkFolder(path: string): Promise<void> {
   const folder = dirname(resolve(path))
@@ -47,7 +52,7 @@ export async function checkFolder(path: string): Promise<void> {
     const info = await lstat(current).catch((error: unknown) => {
       if (systemCode(error) !== 'ENOENT') throw fileError(error, 'write', path)
       throw new AirgapError('FILE', `cannot write ${path}: there is no folder ${current}`, {
-        hint: 'Create it first, or look at the spelling.',
+        hint: 'Create it first, or check the spelling.',
       })
     })
     if (!info.isSymbolicLink()) continue
@@ -56,35 +61,35 @@ export async function checkFolder(path: string): Promise<void> {
     if (isShared && !isOurs) {
       throw new AirgapError(
         'OUTPUT_UNSAFE',
-        `cannot write ${path}: ${current} is somebody else's link in a shared folder`,
+        `cannot write ${path}: ${current} is a symbolic link of another user in a shared folder`,
         { hint: `It points to ${await realpath(current).catch(() => 'nowhere')}. Name the folder itself.` },
       )
     }
     if (isShared && (parent.mode & STICKY) === 0) {
       throw new AirgapError(
         'OUTPUT_UNSAFE',
-        `cannot write ${path}: ${current} is a link in a folder where everybody can replace it`,
+        `cannot write ${path}: ${current} is a symbolic link in a folder where anybody can replace it`,
         { hint: 'Name the folder itself.' },
       )
     }
   }
 }
 
-/** What is asked of a file system. */
+/** What we need to know of a file system. */
 type FileSystem = Pick<StatsFs, 'type' | 'bsize' | 'blocks' | 'bavail'>
 
-/** What Linux calls FAT, of all sizes (MSDOS_SUPER_MAGIC); exFAT is another. */
+/** Linux's type for FAT12, FAT16 and FAT32 (MSDOS_SUPER_MAGIC), not exFAT. */
 const FAT = 0x4d44
-/** Its largest file is one byte less. */
+/** Files on FAT have to be smaller than this. Bytes. */
 const FAT_LIMIT = 2 ** 32
-/** In which `stat` counts what a file takes. */
+/** The unit of `blocks` in `stat`. Bytes. */
 const BLOCK_UNIT = 512
 
 /**
- * Checks that a file of so many bytes can be written: that its file system holds such a large one, and has room for what
- * is not there yet of it.
- * @param there what is there of it already.
- * @param given the file system, for tests; asked where left out.
+ * Checks that a file of `size` bytes can be written: that the file system allows such large files, and that the part
+ * that is still missing fits.
+ * @param there the unfinished file, if there is one.
+ * @param given the file system, for tests; by default it is looked up.
  * @throws AirgapError `DISK_FULL`, `FILE`
  */
 export async function checkRoom(
@@ -111,13 +116,13 @@ function checkFreeSpace(
   needed: number,
   isNew: boolean,
 ): void {
-  // Some network file systems do not say.
+  // Some network file systems report 0 blocks.
   if (blocks === 0) return
   const free = bavail * bsize
   if (free >= needed) return
   throw new AirgapError(
     'DISK_FULL',
-    `${folder} has ${grouped(free)} bytes free, and ${grouped(needed)} are needed: ${grouped(needed - free)} are missing`,
+    `${folder} has ${grouped(free)} bytes free, but ${grouped(needed)} are needed: ${grouped(needed - free)} bytes are missing`,
     {
       hint: isNew
         ? 'Free some space, or write to another disk with -o. Nothing has been fetched yet.'
@@ -126,13 +131,13 @@ function checkFreeSpace(
   )
 }
 
-/** Makes names that were given or taken away in a folder last. */
+/** Syncs a folder, so that names created or removed in it survive a crash. */
 export async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, constants.O_RDONLY)
   try {
     await handle.sync()
   } catch (error) {
-    // Some file systems (and Windows) cannot sync a folder; the file itself is synced.
+    // Some file systems (and Windows) cannot sync a folder. The file itself is synced already.
     if (!['EINVAL', 'EPERM', 'EISDIR', 'ENOTSUP'].includes(systemCode(error) ?? '')) throw error
   } finally {
     await handle.close()

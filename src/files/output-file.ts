@@ -6,47 +6,47 @@ import { shellWord } from '../text.ts'
 import { checkOutput, checkRoom, syncFolder } from './output-checks.ts'
 import { identityOf, isSameFile, openOwnFile, statOwnFile, type FileIdentity } from './own-file.ts'
 
-/** What an unfinished file is called: its final name and this. */
+/** An unfinished file has its final name with this suffix. */
 export const PARTIAL_SUFFIX = '.partial'
 
-/** A file beside an unfinished one that says how far it is. */
+/** The journal beside an unfinished file, which records how far it is, has this suffix. */
 export const JOURNAL_SUFFIX = '.journal'
 
 export interface OutputOptions {
-  /** Replace what stands there. */
+  /** Replace an existing file. */
   force?: boolean
-  /** Whether the user has a flag for that; then an error names it. */
+  /** Whether the user has a flag for that; then an error mentions it. */
   canForce?: boolean
   /** Permission bits, before the process's umask. */
   mode?: number
 }
 
 /**
- * So many bytes are given to the disk at a time, while more of them are written: a sync at the end has little left to
- * do, and a crash takes little away.
+ * Bytes after which a sync starts in the background, so that the sync at the end has little left to do and a crash
+ * loses little.
  */
 const SYNC_EVERY = 128 * 1024 * 1024
-/** On a slow line as often as the kernel does it by itself. */
+/** On a slow connection, sync as often as the kernel does by default. */
 const SYNC_AFTER_MS = 30_000
 
-/** The unfinished files that this process has open: what it writes is never what an interrupted run has left. */
+/** The unfinished files that this process has open, so that it does not take them for those of an interrupted run. */
 const inUse = new Set<string>()
 
-/** Bytes of a read. */
+/** Bytes to read at a time. */
 const CHUNK = 1024 * 1024
 
 /**
- * A file that appears under its name only when it is complete and synced. Until then its bytes stand beside it
- * under `NAME.partial`, which is created exclusively and never through a link.
+ * A file that appears under its name only when it is complete and synced. Until then it is `NAME.partial`, which is
+ * created exclusively and never through a link.
  */
 export class OutputFile {
   readonly path: string
   /** The unfinished file. */
   readonly partial: string
   readonly identity: FileIdentity
-  /** Bytes of an unfinished file that was there already. */
+  /** The size of the unfinished file that an earlier run left, in bytes; 0 for a new file. */
   readonly sizeBefore: number
-  /** Called when a sync begins, and what it returns when everything written before that is on the disk. */
+  /** Called when a sync begins. What it returns is called when everything written before that is on the disk. */
   onSync: (() => () => void) | undefined
   readonly #handle: FileHandle
   readonly #force: boolean
@@ -70,13 +70,13 @@ export class OutputFile {
   }
 
   /**
-   * Opens the partial file, so that whatever stands in the way is known before any work is done. What an
-   * interrupted run left under the partial name is removed first, unless a journal says that a pack can go on with it.
+   * Creates the partial file, so that a conflict is found before any work is done. A partial file of an interrupted run
+   * is removed first, unless it has a journal, which means that a pack can resume from it.
    *
    * @throws AirgapError `OUTPUT_EXISTS`, `OUTPUT_UNSAFE`, `OUTPUT_UNFINISHED`, `FILE`, `DISK_FULL`
    */
   static async reserve(name: string, options: OutputOptions = {}): Promise<OutputFile> {
-    // What is checked has to be what is opened: "link/../x" is not "x" to the file system.
+    // Check the same path that is opened: to the file system, "link/../x" is not "x".
     const path = resolve(name)
     const force = options.force ?? false
     const partial = `${path}${PARTIAL_SUFFIX}`
@@ -93,10 +93,10 @@ export class OutputFile {
   }
 
   /**
-   * Opens the partial file that an interrupted run has left, with all that is in it.
+   * Opens the partial file that an interrupted run left, with its contents.
    * @param path absolute.
-   * @returns undefined where there is none.
-   * @throws AirgapError `OUTPUT_UNSAFE` when it is not plainly ours, `FILE`
+   * @returns undefined if there is none.
+   * @throws AirgapError `OUTPUT_UNSAFE` if it is not clearly ours, `FILE`
    */
   static async reopen(path: string, { force }: { force: boolean }): Promise<OutputFile | undefined> {
     const found = await openOwnFile(`${path}${PARTIAL_SUFFIX}`, constants.O_RDWR)
@@ -106,8 +106,8 @@ export class OutputFile {
   }
 
   /**
-   * Makes room for `size` bytes: all zero, but for what is there already.
-   * @throws AirgapError `DISK_FULL` saying how much is missing.
+   * Sets the file's size to `size` bytes. What is written already stays, the rest is zeros.
+   * @throws AirgapError `DISK_FULL`, which says how much space is missing.
    */
   async allocate(size: number): Promise<void> {
     try {
@@ -123,7 +123,6 @@ export class OutputFile {
     return this.#handle.fd
   }
 
-  /** Writes all of `bytes` at `position`. */
   async write(bytes: Uint8Array, position: number): Promise<void> {
     let done = 0
     try {
@@ -154,7 +153,7 @@ export class OutputFile {
     }
   }
 
-  /** What has been written there, in chunks. */
+  /** Reads back what was written in that range, in chunks. */
   async *stream({
     contentOffset,
     size,
@@ -169,14 +168,14 @@ export class OutputFile {
     }
   }
 
-  /** Gives to the disk what has been written, and does not wait for it. */
+  /** Starts a sync without waiting for it. */
   syncSoon(): void {
     if (this.#syncing || this.#failure) return
-    // A failure is told at the end.
+    // `sync` and `commit` report the failure.
     this.#syncing = this.#sync().catch(() => {})
   }
 
-  /** Gives everything to the disk, and waits for it. */
+  /** Syncs everything to the disk and waits for it. */
   async sync(): Promise<void> {
     await this.#syncing
     await this.#sync().catch((error: unknown) => {
@@ -185,8 +184,8 @@ export class OutputFile {
   }
 
   /**
-   * Makes sure, as far as that can be done beforehand, that {@link commit} will not fail: everything is on the disk, and
-   * the name can be had.
+   * Checks what can be checked before {@link commit}: syncs everything to the disk, and checks that the name is still
+   * available.
    * @throws AirgapError as `commit`
    */
   async settle(): Promise<void> {
@@ -204,7 +203,7 @@ export class OutputFile {
       await this.#handle.datasync()
       isSynced?.()
     } catch (error) {
-      // Kept: the kernel tells of bytes that it could not write just once.
+      // Remember it: the kernel reports a failed write only once.
       this.#failure = { error }
       throw error
     } finally {
@@ -214,8 +213,8 @@ export class OutputFile {
 
   /**
    * Syncs everything to the disk and gives the file its name.
-   * @param signal is heard until the file gets its name.
-   * @param options `keep` leaves the unfinished file after a failure; `beforeNaming` is called when everything is on
+   * @param signal can abort this until the file gets its name.
+   * @param options `keep` leaves the unfinished file after a failure. `beforeNaming` is called when everything is on
    *   the disk.
    */
   async commit(
@@ -241,14 +240,14 @@ export class OutputFile {
     const now = await lstat(this.partial, { bigint: true })
     if (isSameFile(identityOf(now), this.identity)) return
     throw new AirgapError('FILE', `${this.partial} was replaced while it was written`, {
-      hint: 'Another run is writing to the same output. Run one at a time.',
+      hint: 'Another run is writing to the same output. Run only one at a time.',
     })
   }
 
   async #place(): Promise<void> {
     if (this.#force) return rename(this.partial, this.path)
     try {
-      // Unlike rename, link fails where the name has been taken in the meantime.
+      // Unlike rename, link fails if the name has been taken in the meantime.
       await link(this.partial, this.path)
     } catch (error) {
       if (systemCode(error) === 'EEXIST') throw error
@@ -260,12 +259,12 @@ export class OutputFile {
   }
 
   /**
-   * Closes the unfinished file and leaves it where it is, for a later run to go on with.
+   * Closes the unfinished file and leaves it in place, so that a later run can resume from it.
    * @returns whether everything that was written is on the disk.
    */
   async keep(): Promise<boolean> {
     await this.#syncing
-    // Why the disk fails is told by whatever has ended the run; here only the outcome counts.
+    // The error that ended the run is reported elsewhere; here only the outcome counts.
     const isSafe = await this.#sync().then(
       () => true,
       () => false,
@@ -274,7 +273,7 @@ export class OutputFile {
     return isSafe
   }
 
-  /** Closes the unfinished file, untouched. Harmless when it is closed. */
+  /** Closes the unfinished file without changing it. Harmless if it is closed already. */
   async close(): Promise<void> {
     await this.#syncing
     await this.#handle.close().catch(ignoreClosed)
@@ -303,22 +302,26 @@ function ignoreClosed(error: unknown): void {
   if (systemCode(error) !== 'EBADF') throw error
 }
 
-/** Removes what an interrupted run left behind, if it is plainly ours to remove. */
+/** Removes the partial file of an interrupted run, if it is clearly ours. */
 async function removeStale(path: string, partial: string): Promise<void> {
   const there = await statOwnFile(partial)
   if (!there) return
   if (inUse.has(nameOf(identityOf(there)))) {
-    throw new AirgapError('OUTPUT_EXISTS', `cannot write ${path}: something else is being written there`, {
-      hint: 'Give each file that is to be written a name of its own.',
-    })
+    throw new AirgapError(
+      'OUTPUT_EXISTS',
+      `cannot write ${path}: this run already writes another file there`,
+      {
+        hint: 'Give each output file its own name.',
+      },
+    )
   }
   const journal = await lstat(`${partial}${JOURNAL_SUFFIX}`).catch((error: unknown) => {
     if (systemCode(error) === 'ENOENT') return undefined
     throw error
   })
   if (journal) {
-    throw new AirgapError('OUTPUT_UNFINISHED', `${partial} is a bundle that was not finished`, {
-      hint: `Choose another name. If nobody wants it any more: rm ${shellWord(partial)} ${shellWord(`${partial}${JOURNAL_SUFFIX}`)}`,
+    throw new AirgapError('OUTPUT_UNFINISHED', `${partial} is an unfinished bundle`, {
+      hint: `Choose another name. If nobody needs the unfinished bundle: rm ${shellWord(partial)} ${shellWord(`${partial}${JOURNAL_SUFFIX}`)}`,
     })
   }
   await unlink(partial)

@@ -3,7 +3,7 @@ import { lstat, open, unlink, type FileHandle } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { AirgapError, fileError, systemCode } from '../errors.ts'
 
-/** Which file it is, however it is called. Decimal, because inodes may be beyond 2^53. */
+/** Identifies a file, whatever its name. Decimal text, because inodes can exceed 2^53. */
 export interface FileIdentity {
   device: string
   inode: string
@@ -23,9 +23,9 @@ export function isSameFile(a: FileIdentity, b: FileIdentity): boolean {
 }
 
 /**
- * What an earlier run of ours has left under a name: an ordinary file of this user, with no other name.
- * @returns undefined where nothing has that name.
- * @throws AirgapError `OUTPUT_UNSAFE` for anything else, `FILE`
+ * Looks for a file that an earlier run left: a regular file that belongs to this user and has no other hard link.
+ * @returns undefined if nothing has that name.
+ * @throws AirgapError `OUTPUT_UNSAFE` for any other kind of file, `FILE`
  */
 export async function statOwnFile(path: string): Promise<BigIntStats | undefined> {
   const info = await lstat(path, { bigint: true }).catch((error: unknown) => {
@@ -36,7 +36,7 @@ export async function statOwnFile(path: string): Promise<BigIntStats | undefined
   return info
 }
 
-/** Opens such a file. No link is followed, and what is opened is what was checked. */
+/** Opens a file as {@link statOwnFile} finds it. Follows no link, and opens the very file that was checked. */
 export async function openOwnFile(path: string, flags: number): Promise<OwnFile | undefined> {
   const found = await statOwnFile(path)
   if (!found) return undefined
@@ -54,16 +54,16 @@ export async function openOwnFile(path: string, flags: number): Promise<OwnFile 
 }
 
 /**
- * Reads a small or middling file of ours, whole.
- * @param limit the most that it may have, in bytes; no more is ever read.
- * @throws AirgapError `INVALID_CONTENT` when it is larger, or when others than its owner may write it; `FILE`
+ * Reads a whole file that {@link openOwnFile} opened.
+ * @param limit its largest allowed size, in bytes; never reads more.
+ * @throws AirgapError `INVALID_CONTENT` if it is larger or writable by others than its owner, `FILE`
  */
 export async function readOwnFile({ handle, info }: OwnFile, path: string, limit: number): Promise<Buffer> {
   if ((info.mode & GROUP_OR_OTHERS_WRITE) !== 0n) {
-    throw new AirgapError('INVALID_CONTENT', 'others than its owner may write to it')
+    throw new AirgapError('INVALID_CONTENT', 'users other than its owner can write to it')
   }
   if (info.size > BigInt(limit)) {
-    throw new AirgapError('INVALID_CONTENT', `it has ${info.size} bytes, and ${limit} are the most`)
+    throw new AirgapError('INVALID_CONTENT', `it has ${info.size} bytes, but at most ${limit} are allowed`)
   }
   const bytes = Buffer.alloc(Number(info.size))
   try {
@@ -78,7 +78,7 @@ export async function readOwnFile({ handle, info }: OwnFile, path: string, limit
   return bytes
 }
 
-/** Removes such a file, if it is there. */
+/** Removes a file that an earlier run left, if there is one. */
 export async function removeOwnFile(path: string): Promise<void> {
   if (!(await statOwnFile(path))) return
   await unlink(path).catch((error: unknown) => {
@@ -95,7 +95,7 @@ function isOurs(info: BigIntStats): boolean {
 function inTheWay(path: string): AirgapError {
   return new AirgapError(
     'OUTPUT_UNSAFE',
-    `${basename(path)} is in the way and is not an unfinished file of ours`,
+    `${basename(path)} is in the way, and is not an unfinished file of airgap`,
     { hint: `Look at ${path} and move it away.` },
   )
 }

@@ -3,22 +3,22 @@ import { AirgapError, fileError } from '../errors.ts'
 
 export interface SmallFile {
   bytes: Buffer
-  /** The permission bits, for a regular file on a system that has them. */
+  /** The permission bits of a regular file; undefined for other files and on Windows. */
   mode: number | undefined
 }
 
 /**
- * Reads a file that is known to be small, whole. Pipes (`<(…)`) and links (mounted secrets) are as good as files,
- * so the size is found by reading, never asked for.
- * @param limit the most that it may have, in bytes; no more is ever read.
- * @param what what it is meant to hold, for messages: `key`, `password`.
+ * Reads a whole file that should be small. It may be a pipe (`<(…)`) or a link (a mounted secret), so its size is only
+ * known after reading.
+ * @param limit its largest allowed size, in bytes; never reads much more.
+ * @param what what the file should hold, for messages: `key`, `password`.
  * @throws AirgapError `FILE`
  */
 export async function readSmallFile(path: string, limit: number, what?: string): Promise<Buffer> {
   return (await readSmallFileAndMode(path, limit, what)).bytes
 }
 
-/** As {@link readSmallFile}, with the permission bits of the very file that was read. */
+/** Like {@link readSmallFile}, with the permission bits of the very file that was read. */
 export async function readSmallFileAndMode(path: string, limit: number, what?: string): Promise<SmallFile> {
   try {
     await using handle = await open(path, 'r')
@@ -31,7 +31,7 @@ export async function readSmallFileAndMode(path: string, limit: number, what?: s
         throw new AirgapError(
           'FILE',
           what === undefined
-            ? `cannot read ${path}: it is larger than ${limit} bytes, the most that makes sense here`
+            ? `cannot read ${path}: it is larger than the allowed ${limit} bytes`
             : `${path} is larger than ${limit / 1024} KiB, so it is not a ${what} file`,
         )
       }

@@ -8,30 +8,30 @@ import { describeNode, quote, readYaml } from './yaml.ts'
 
 export type { YamlPath }
 
-/** A document that was read, with nothing wrong in it so far. */
+/** A document that was read and matches its schema. */
 export interface YamlDocument<T> {
   ok: true
   value: T
   /** `FILE:LINE:COLUMN` of a value. */
   place: (path: YamlPath) => string
-  /** Faults as problems, each with its place, in the order of the file. */
+  /** Turns faults into problems with their places, in the order of the file. */
   problemsOf: (faults: readonly Fault[]) => Problem[]
 }
 
 export interface YamlDocumentOptions<S extends v.GenericSchema> {
-  /** The file's name, for the problems. */
+  /** The file's name, for messages. */
   what: string
-  /** What the file is meant to be, for the problems: `policy`. */
+  /** What the file should be, for messages: `policy`. */
   kind: string
-  /** Mappings (`strictObject`, `record`), lists, unions that a value's kind decides, and what fits a scalar. */
+  /** Made of mappings (`strictObject`, `record`), lists, scalars, and unions of which the node's kind selects one option. */
   schema: S
-  /** Words for a known key that are further from it than a slip of the pen; in lower case, without `-`, `_` and `.`. */
+  /** Other words for known keys, to suggest the key for them. In lower case, without `-`, `_` and `.`. */
   synonyms?: ReadonlyMap<string, string>
 }
 
 /**
- * Reads a YAML document of nested mappings and lists, as strictly as {@link readYaml}, with known keys alone and each
- * once, and holds it to a schema. All faults are found, not only the first.
+ * Reads a YAML document as strictly as {@link readYaml} and checks it against a schema. Unknown and duplicate keys are
+ * faults. Finds all faults, not only the first.
  */
 export function readYamlDocument<S extends v.GenericSchema>(
   bytes: Uint8Array,
@@ -47,7 +47,7 @@ export function readYamlDocument<S extends v.GenericSchema>(
       .map(({ offset, message }) => ({ entry: place(offset), message }))
   if (!isMap(root)) {
     const is = root === null || (isScalar(root) && root.value === null) ? 'it is empty' : describeIs(root)
-    return { ok: false, problems: [{ entry: place(root?.range[0] ?? 0), message: `${is}, and no ${kind}` }] }
+    return { ok: false, problems: [{ entry: place(root?.range[0] ?? 0), message: `${is}, not a ${kind}` }] }
   }
   const walk = new Walk(synonyms)
   const value = walk.visit(schema, root, [], kind)
@@ -67,10 +67,10 @@ function describeIs(node: ParsedNode): string {
   return `this is ${describeNode(node)}`
 }
 
-/** Looking for what was meant has its price, and nobody reads the hundredth explanation. */
+/** After so many faults, suggest no keys any more: it takes time, and nobody reads the hundredth suggestion. */
 const MAX_EXPLAINED = 100
 
-/** Names that objects of JavaScript have something of their own under. */
+/** Names with a special meaning in JavaScript objects. */
 const RESERVED: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype'])
 
 interface AnySchema {
@@ -83,7 +83,7 @@ interface AnySchema {
   value?: AnySchema
 }
 
-/** Compares a document's nodes with a schema, kind by kind, and takes their values out. */
+/** Compares a document's nodes with a schema and extracts their values. */
 class Walk {
   readonly faults: Fault[] = []
   readonly #synonyms: ReadonlyMap<string, string>
@@ -95,7 +95,7 @@ class Walk {
   visit(given: unknown, node: ParsedNode | null, path: YamlPath, kind: string): unknown {
     const name = nameOf(path, kind)
     if (node === null || (isScalar(node) && node.value === null)) {
-      // A key without anything behind it has no node.
+      // The value of a key without one may have no node.
       const message = `${name} has no value; fill it in, or take the key out`
       if (node) this.#failAt(node.range[0], message)
       else this.faults.push({ path, message })
@@ -153,7 +153,7 @@ class Walk {
     return object
   }
 
-  /** A mapping's keys, each once, and what is behind them. */
+  /** A mapping's keys and their values. Other keys than text and duplicate keys become faults. */
   #pairs(node: YAMLMap.Parsed): Map<string, { value: ParsedNode | null; offset: number }> {
     const pairs = new Map<string, { value: ParsedNode | null; offset: number }>()
     for (const { key, value } of node.items as { key: ParsedNode; value: ParsedNode | null }[]) {
@@ -179,7 +179,7 @@ class Walk {
     const meant =
       known.find((one) => one === synonym) ?? folded.get(nearest(fold(key), [...folded.keys()]) ?? '')
     return meant === undefined
-      ? `${message}; there are ${known.join(', ')}`
+      ? `${message}; the keys are ${known.join(', ')}`
       : `${message}; did you mean ${meant}?`
   }
 
@@ -188,7 +188,7 @@ class Walk {
   }
 }
 
-/** `images-from`, `images_from` and `ImagesFrom` are all `imagesFrom`, misspelt. */
+/** Brings spellings of one key to one: `images-from`, `images_from` and `ImagesFrom` all mean `imagesFrom`. */
 function fold(key: string): string {
   return key
     .slice(0, 64)
@@ -196,7 +196,7 @@ function fold(key: string): string {
     .replaceAll(/[-_. ]/g, '')
 }
 
-/** The schema itself, without what makes it optional; of several, the one for a node of this kind. */
+/** Unwraps an optional schema, and picks the option of a union that fits the node's kind. */
 function choose(schema: AnySchema, node: ParsedNode): AnySchema | undefined {
   if (schema.wrapped) return choose(schema.wrapped, node)
   if (schema.options && schema.type === 'union') {
@@ -222,7 +222,7 @@ function expected(schema: AnySchema & { literal?: unknown; options?: readonly un
   return { string: 'text', number: 'a number', boolean: 'true or false' }[schema.type] ?? schema.type
 }
 
-/** A number that was to be text is shown how to become it. */
+/** The message for a value of the wrong kind. For a number that should be text, it shows the quoted form. */
 function mismatch(name: string, schema: AnySchema, node: ParsedNode): string {
   const wanted = expected(schema)
   const message = `${name} has to be ${wanted}, and is ${describeNode(node)}`

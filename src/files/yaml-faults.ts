@@ -2,19 +2,19 @@ import { AirgapError, withHint, type Problem } from '../errors.ts'
 import type { YamlPath } from './yaml-places.ts'
 import type { Hints } from '../hints.ts'
 
-/** What is wrong in a document. */
+/** A mistake in a document. */
 export interface Fault {
   path: YamlPath
   message: string
-  /** The key is meant, not its value. */
+  /** The fault is in the key, not in its value. */
   atKey?: boolean
-  /** Where that is, if it is known already: looking it up has its price. */
+  /** Where that is, if known: looking it up takes time. */
   offset?: number
 }
 
 /**
- * Does what a value of a document asks for. Where that is refused, it is one more fault, at the value's place.
- * @returns what the work returns; undefined where it was refused.
+ * Runs work that depends on a value of a document. If it throws an AirgapError, adds a fault at the value's place.
+ * @returns what the work returns; undefined if it failed.
  */
 export async function attempt<T>(
   path: YamlPath,
@@ -30,13 +30,13 @@ export async function attempt<T>(
   }
 }
 
-/** Characters of a message, which may quote as much of the file as there is. */
+/** Longest message, in characters: messages can quote any amount of the file. */
 const MAX_MESSAGE = 500
 
 /**
- * The error about a document that cannot be used: a single mistake is told in the message, several are a list.
+ * The error for a document that cannot be used. A single mistake goes into the message, several become a list.
  *
- * @param words the beginning of the message: `one` stands before a single mistake, `several` before their number.
+ * @param words the beginning of the message: `one` precedes a single mistake, `several` the number of mistakes.
  */
 export function unusableDocument(
   code: 'INVALID_CONFIG' | 'INVALID_POLICY',

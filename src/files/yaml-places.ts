@@ -1,9 +1,9 @@
 import { isMap, isScalar, isSeq, type ParsedNode } from 'yaml'
 
-/** Where something stands in a document: keys, and numbers in lists. */
+/** The path to a value in a document: keys, and indexes into lists. */
 export type YamlPath = readonly (string | number)[]
 
-/** `item 2 of keys`, `notAfter`, `the policy`. */
+/** A path in words: `item 2 of keys`, `notAfter`, `the policy`. */
 export function nameOf(path: YamlPath, kind: string): string {
   const last = path.at(-1)
   if (last === undefined) return `the ${kind}`
@@ -11,14 +11,14 @@ export function nameOf(path: YamlPath, kind: string): string {
   return `item ${last + 1} of ${nameOf(path.slice(0, -1), kind)}`
 }
 
-/** Where a value, or its key, begins; of what is not there, the nearest that is around it. */
+/** The offset of a value or its key. If the path does not exist, that of the nearest existing value around it. */
 export function offsetAt(root: ParsedNode | null, path: YamlPath, atKey: boolean): number {
   let node = root
   let offset = root?.range[0] ?? 0
   for (const [depth, part] of path.entries()) {
     const isLast = depth === path.length - 1
     if (isMap(node)) {
-      // The last of those with this name: a key given twice is reported at the second.
+      // The last pair with this key, so that a duplicate key is reported at its second place.
       const pair = node.items.findLast(({ key }) => isScalar(key) && key.value === part)
       if (!pair) return offset
       const { key, value } = pair as { key: ParsedNode; value: ParsedNode | null }

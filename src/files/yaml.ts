@@ -11,19 +11,19 @@ import {
 } from 'yaml'
 import type { Problem } from '../errors.ts'
 
-/** Bytes. A thousand times what people write by hand. */
+/** Bytes, far more than people write by hand. */
 export const MAX_YAML_SIZE = 1024 * 1024
 
-/** Levels of collections in collections. The library reads them by recursion, and the stack has an end. */
+/** Levels of nested collections. The library recurses into them, and the stack is limited. */
 const MAX_DEPTH = 16
 
-/** After a few, further syntax errors are echoes of the first. */
+/** Further syntax errors are usually consequences of the first. */
 const MAX_SYNTAX_ERRORS = 10
 
-/** Text quoted in a message, in characters. */
+/** Longest text quoted in a message, in characters. */
 const MAX_QUOTED = 80
 
-/** A YAML document, or what is wrong with it. */
+/** A YAML document, or its problems. */
 export interface YamlText {
   /** The document's content; undefined where there are problems, null where the file is empty. */
   root: ParsedNode | null | undefined
@@ -33,12 +33,12 @@ export interface YamlText {
 }
 
 /**
- * Reads one YAML 1.2 document of the core schema, and only what every reader of it takes for the same: UTF-8 (a
- * byte order mark is allowed), no aliases or anchors, no tags beyond the core ones, no control characters, not
- * deeper than 16 levels. Keys are left for the caller to compare.
+ * Reads one YAML 1.2 document of the core schema, and only what every reader understands in the same way: UTF-8 (a
+ * byte order mark is allowed), no aliases or anchors, only core tags, no control characters, at most 16 levels deep.
+ * The caller has to check for duplicate keys.
  *
- * @param what the file's name, for the problems.
- * @param kind what the file is meant to be, for the problems: `config`, `policy`.
+ * @param what the file's name, for messages.
+ * @param kind what the file should be, for messages: `config`, `policy`.
  */
 export function readYaml(bytes: Uint8Array, what: string, kind = 'config'): YamlText {
   const lines = new LineCounter()
@@ -53,15 +53,15 @@ export function readYaml(bytes: Uint8Array, what: string, kind = 'config'): Yaml
   }
 
   if (bytes.length > MAX_YAML_SIZE)
-    return fail(what, `it is larger than ${MAX_YAML_SIZE} bytes, which is no ${kind}`)
+    return fail(what, `it is larger than ${MAX_YAML_SIZE} bytes, too large for a ${kind}`)
   let text: string
   try {
-    // Drops a UTF-8 byte order mark by itself.
+    // Also drops a UTF-8 byte order mark.
     text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch {
     return fail(
       what,
-      'it is not UTF-8 text; save it as UTF-8 (PowerShell 5 writes UTF-16 by ">": use Out-File -Encoding utf8)',
+      'it is not UTF-8 text; save it as UTF-8 (in PowerShell 5, ">" writes UTF-16: use Out-File -Encoding utf8)',
     )
   }
 
@@ -70,7 +70,7 @@ export function readYaml(bytes: Uint8Array, what: string, kind = 'config'): Yaml
   const character = FORBIDDEN_CHARACTER.exec(text)
   if (character) {
     const code = (character[0].codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0')
-    return fail(place(character.index), `the character U+${code} does not belong into a ${kind}`)
+    return fail(place(character.index), `the character U+${code} does not belong in a ${kind}`)
   }
   const tokens = [...new Parser().parse(text)]
   const deep = tooDeep(tokens)
@@ -82,7 +82,7 @@ export function readYaml(bytes: Uint8Array, what: string, kind = 'config'): Yaml
     schema: 'core',
     merge: false,
     resolveKnownTags: false,
-    // Comparing every key with every other takes minutes for a file of the size allowed.
+    // The library compares every key with every other, which takes minutes for the largest files allowed.
     uniqueKeys: false,
   })
   const documents = [...composer.compose(tokens, true, text.length)]
@@ -91,24 +91,24 @@ export function readYaml(bytes: Uint8Array, what: string, kind = 'config'): Yaml
     problems.push({ entry: place(error.pos[0]), message: explain(error.code, error.message) })
   }
   if (second && problems.length === 0)
-    return fail(place(second.range[0]), `a second document begins here, and a ${kind} is one`)
+    return fail(place(second.range[0]), `a second document begins here, but a ${kind} is a single document`)
   if (!document || problems.length > 0) return { root: undefined, problems, place }
   checkFeatures(document, problems, place)
   return { root: problems.length > 0 ? undefined : document.contents, problems, place }
 }
 
-/** Text from the file for a message. */
+/** Quotes and shortens text of the file for a message. */
 export function quote(text: string): string {
   return JSON.stringify(text.length > MAX_QUOTED ? `${text.slice(0, MAX_QUOTED)}…` : text)
 }
 
-// What YAML 1.2 does not allow, line ends that only some editors show (a carriage return without a line feed is one),
-// and what turns the direction of a line: by these a reviewer would see another file than is read.
+// Characters that YAML 1.2 forbids, line ends that only some editors show (such as a carriage return without a line
+// feed), and characters that change the text direction. With the last two a reviewer would see something else than we read.
 const FORBIDDEN_CHARACTER =
   // oxlint-disable-next-line no-control-regex
   /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff]|\r(?!\n)/
 
-/** Where the first collection begins that is nested too deeply. Without recursion. */
+/** The offset of a collection that is nested too deeply. Without recursion. */
 function tooDeep(tokens: readonly CST.Token[]): number | undefined {
   const open = tokens.map((token) => ({ token, depth: 0 }))
   for (let next = open.pop(); next; next = open.pop()) {
@@ -126,13 +126,13 @@ function tooDeep(tokens: readonly CST.Token[]): number | undefined {
   return undefined
 }
 
-/** The library's words, with the way out where they leave one guessing. */
+/** The library's message, with advice where it is not enough. */
 function explain(code: string, message: string): string {
   switch (code) {
     case 'BLOCK_AS_IMPLICIT_KEY':
-      return `${message}; a text that holds ": " has to stand in quotes`
+      return `${message}; put text that contains ": " in quotes`
     case 'BAD_ALIAS':
-      return `${message}; a pattern that begins with * has to stand in quotes`
+      return `${message}; put a pattern that begins with * in quotes`
     case 'BAD_SCALAR_START':
       return `${message}; put the text in quotes`
     case 'TAB_AS_INDENT':
@@ -146,10 +146,13 @@ const CORE_TAG = /^!$|^tag:yaml\.org,2002:(?:str|int|float|bool|null|seq|map)$/
 
 function checkFeatures(document: Document, problems: Problem[], place: YamlText['place']): void {
   if (document.directives?.yaml.explicit && document.directives.yaml.version !== '1.2') {
-    problems.push({ entry: place(0), message: 'it asks for another YAML than 1.2; leave the line %YAML out' })
+    problems.push({
+      entry: place(0),
+      message: 'it asks for another YAML version than 1.2; remove the %YAML line',
+    })
   }
   for (const warning of document.warnings) {
-    // Unresolved tags are reported with their place below.
+    // Unresolved tags are reported below, with their place.
     if (warning.code !== 'TAG_RESOLVE_FAILED')
       problems.push({ entry: place(warning.pos[0]), message: warning.message })
   }
@@ -176,7 +179,7 @@ function checkFeatures(document: Document, problems: Problem[], place: YamlText[
   })
 }
 
-/** What a node is, in words. */
+/** Describes a node in words. */
 export function describeNode(node: unknown): string {
   if (!isScalar(node)) return isSeq(node) ? 'a list' : 'a mapping'
   const { value } = node

@@ -12,7 +12,7 @@ export interface RangeTask {
   fd: number
   offset: number
   length: number
-  /** Where the bytes that were hashed are written. */
+  /** Where to copy the hashed bytes. */
   copyTo?: { fd: number; offset: number } | undefined
 }
 
@@ -21,7 +21,7 @@ export type RangeReply =
   | { id: number; type: 'done'; digest: Digest }
   | { id: number; type: 'failed'; message: string; code: string | undefined; isWrite: boolean }
 
-/** Below this, starting threads takes longer than hashing here. Bytes. */
+/** Below this many bytes, starting threads takes longer than hashing in this thread. */
 export const WORTH_THREADS = 32 * 1024 * 1024
 
 /** A part of a file. Bytes. */
@@ -30,7 +30,7 @@ export interface Range {
   size: number
 }
 
-/** An open file that is read at many places at once. */
+/** An open file that is read at several places at once. */
 export interface RangeSource<T extends Range> {
   readonly path: string
   readonly fd: number
@@ -41,15 +41,15 @@ export interface HashRangesOptions<T extends Range> {
   onProgress?: (bytes: number) => void
   signal?: AbortSignal | undefined
   threads?: number
-  /** Writes what was hashed, the very same bytes, to a place in another file. */
+  /** Copies the very bytes that were hashed into another file. */
   copyTo?: { output: OutputFile; offsetOf: (range: T) => number }
 }
 
 /**
- * Hashes parts of a file on all cores, in the order given: the largest are best among the first.
+ * Hashes parts of a file on all cores. Starts them in the given order, so put the largest first.
  *
- * @param onRange is told of each part when its digest is known, in the order in which they finish.
- * @throws AirgapError `FILE` when the disk fails; the signal's reason when called off.
+ * @param onRange is called with each part's digest, in the order in which the parts finish.
+ * @throws AirgapError `FILE` if the disk fails; the signal's reason if aborted.
  */
 export async function hashRanges<T extends Range>(
   source: RangeSource<T>,
@@ -95,7 +95,7 @@ async function hashHere<T extends Range>(
   return `sha256:${hash.digest('hex')}`
 }
 
-/** Gives a worker one part after the other until none is left. */
+/** Gives a worker one part after another until none is left. */
 function drain<T extends Range>(
   worker: Worker,
   queue: T[],
@@ -107,10 +107,10 @@ function drain<T extends Range>(
   return new Promise((resolve, reject) => {
     let current: T | undefined
     let id = 0
-    // A large part is not waited for: the threads are ended as soon as this is rejected.
+    // Do not wait for a large part: the threads are terminated as soon as this rejects.
     signal?.addEventListener('abort', () => reject(signal.reason as Error), {
       once: true,
-      // A signal that lives longer than this is not to be left with listeners.
+      // Removes the listener from a signal that outlives this call.
       signal: over,
     })
     const giveNext = (): void => {

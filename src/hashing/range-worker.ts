@@ -3,7 +3,7 @@ import { readSync, writeSync } from 'node:fs'
 import { parentPort } from 'node:worker_threads'
 import type { RangeReply, RangeTask } from './range-threads.ts'
 
-/** Runs in a thread of its own: reads a range of the open file, hashes it, and writes what it has hashed elsewhere. */
+/** Runs in its own thread: reads a range of the open file, hashes it, and copies it to another file if asked. */
 const CHUNK = 1024 * 1024
 const PROGRESS_EVERY = 16 * CHUNK
 const buffer = Buffer.allocUnsafeSlow(CHUNK)

@@ -5,17 +5,17 @@ import type { Digest } from '../oci/digest.ts'
 import { startThread } from '../threads.ts'
 import { createHash } from 'node:crypto'
 
-/** SHA-256 over blocks, one behind the other. */
+/** SHA-256 over a sequence of blocks. */
 export interface StreamHash {
-  /** Takes the first `length` bytes of a block, which must stay as they are until the promise is settled. */
+  /** Adds the first `length` bytes of a block, which must not change until the promise settles. */
   update(block: Block, length: number): Promise<void>
-  /** What has been taken so far; nothing can be added behind it. */
+  /** The digest of everything added. Nothing can be added afterwards. */
   digest(): Promise<Digest>
-  /** Lets go of it. Harmless after {@link digest}. */
+  /** Abandons the hash. Harmless after {@link digest}. */
   drop(): void
 }
 
-/** Hashes here and now: for what is small. */
+/** Hashes in the calling thread: for small content. */
 export class LocalHash implements StreamHash {
   readonly #hash = createHash('sha256')
 
@@ -30,16 +30,16 @@ export class LocalHash implements StreamHash {
   drop(): void {}
 }
 
-/** A piece of memory that threads share: filled here, hashed there, written from it. */
+/** A piece of memory that threads share. One thread fills it and writes it to disk, another hashes it. */
 export interface Block {
   readonly memory: SharedArrayBuffer
   readonly bytes: Uint8Array
 }
 
-/** Large enough that a block is worth a message to a thread and a system call. Bytes. */
+/** Bytes: large enough that the message to the thread and the system call hardly count. */
 export const BLOCK_SIZE = 1024 * 1024
 
-/** Blocks that are kept to be used again. */
+/** Keeps blocks for reuse. */
 export class BlockPool {
   readonly #free: Block[] = []
 
@@ -50,7 +50,7 @@ export class BlockPool {
     return { memory, bytes: new Uint8Array(memory) }
   }
 
-  /** Gives a block back that nobody reads or writes any more. */
+  /** Returns a block that nobody reads or writes any more. */
   give(block: Block): void {
     this.#free.push(block)
   }
@@ -61,28 +61,28 @@ export type StreamRequest =
   | { type: 'digest'; stream: number }
   | { type: 'drop'; stream: number }
 
-/** One for each `update` and `digest`, in their order. */
+/** One for each `update` and `digest`, in the order of the requests. */
 export interface StreamReply {
   stream: number
   digest?: Digest
 }
 
-/** Below this, handing blocks to another thread gains nothing. Bytes. */
+/** Below this many bytes, another thread does not help. */
 const WORTH_A_THREAD = 4 * 1024 * 1024
-/** What is left of the machine's cores for hashing, beside the one that receives. */
+/** More hashing threads do not help: a single thread receives. */
 const MOST_THREADS = 4
 
-/** Threads that hash what is downloaded, so that receiving and hashing do not wait for each other. */
+/** Threads that hash downloads, so that receiving and hashing run in parallel. */
 export class HashThreads {
   readonly #threads: HashThread[] = []
   readonly #most: number
 
-  /** @param most threads at a time; they are started when they are needed. */
+  /** @param most the most threads at a time; they are started when needed. */
   constructor(most = Math.min(MOST_THREADS, Math.max(1, availableParallelism() - 1))) {
     this.#most = most
   }
 
-  /** @param size bytes that are expected; small things are hashed where they are. */
+  /** @param size expected bytes; small content is hashed in the calling thread. */
   open(size: number): StreamHash {
     if (size < WORTH_A_THREAD) return new LocalHash()
     const [idle] = this.#threads.toSorted((a, b) => a.streams - b.streams)
@@ -92,7 +92,7 @@ export class HashThreads {
     return thread.open()
   }
 
-  /** Ends the threads; what they have not hashed is never told. */
+  /** Terminates the threads. Hashes that are not finished are rejected. */
   async close(): Promise<void> {
     await Promise.all(this.#threads.splice(0).map((thread) => thread.close()))
   }
@@ -104,17 +104,17 @@ interface Waiting {
 }
 
 class HashThread {
-  /** How many hashes are being made. */
+  /** Hashes in progress. */
   streams = 0
   readonly #worker: Worker
-  /** Replies come in the order of the requests. */
+  /** Requests without a reply yet; replies come in the order of the requests. */
   readonly #waiting: Waiting[] = []
   #failure: AirgapError | undefined
   #lastStream = 0
 
   constructor() {
     this.#worker = startThread('stream-hash')
-    // A process that has nothing else to do ends.
+    // The thread alone does not keep the process running.
     this.#worker.unref()
     this.#worker.on('message', (reply: StreamReply) => this.#waiting.shift()?.resolve(reply))
     this.#worker.on('error', (error) => {
@@ -154,7 +154,7 @@ class HashThread {
     await this.#worker.terminate()
     this.#failure ??= new AirgapError(
       'INTERRUPTED',
-      'a hashing thread was ended before it had hashed everything',
+      'a hashing thread was terminated before it had hashed everything',
     )
     for (const { reject } of this.#waiting.splice(0)) reject(this.#failure)
   }

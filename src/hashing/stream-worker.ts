@@ -2,7 +2,7 @@ import { createHash, type Hash } from 'node:crypto'
 import { parentPort } from 'node:worker_threads'
 import type { StreamReply, StreamRequest } from './stream-threads.ts'
 
-/** Runs in a thread of its own: hashes several streams of blocks, in the order in which they come. */
+/** Runs in its own thread: hashes the blocks of several streams as they arrive. */
 const port = parentPort
 if (!port) throw new Error('this file runs as a worker thread only')
 const hashes = new Map<number, Hash>()

@@ -5,7 +5,7 @@ import type { Digest } from '../oci/digest.ts'
 import { type Block, BLOCK_SIZE, BlockPool, HashThreads, LocalHash } from './stream-threads.ts'
 import { type Range, WORTH_THREADS } from './range-threads.ts'
 
-/** An open file that is read from its first byte to its last. */
+/** An open file that is read from beginning to end. */
 export interface WholeSource {
   readonly path: string
   readonly fd: number
@@ -14,25 +14,25 @@ export interface WholeSource {
 }
 
 export interface HashWholeOptions {
-  /** Is told of all bytes of the file. */
+  /** Called with every number of bytes read; they add up to the whole file. */
   onProgress?: (bytes: number) => void
   signal?: AbortSignal | undefined
 }
 
-/** Blocks that are read ahead of the hashing. */
+/** How many blocks to read ahead of the hashing. */
 const AHEAD = 8
 
 const readAt = promisify(read)
 
 /**
- * Hashes a file and parts of it in one pass: each byte is read once, and the very bytes that a part's digest is of are
- * in the file's. The order of the file leaves no more than two cores to be used; {@link hashRanges} uses all, and gives
- * no digest of the whole.
+ * Hashes a file and parts of it in one pass. Each byte is read only once, so the digests of the parts and of the file
+ * are of the same bytes. This can use two cores at most; {@link hashRanges} uses all cores, but gives no digest of the
+ * whole file.
  *
- * @param ranges that do not overlap.
- * @param onRange is told of each part when its digest is known.
+ * @param ranges must not overlap.
+ * @param onRange is called with each part's digest.
  * @returns the digest of the whole file.
- * @throws AirgapError `FILE` when the disk fails or the file becomes shorter; the signal's reason.
+ * @throws AirgapError `FILE` if the disk fails or the file becomes shorter; the signal's reason if aborted.
  */
 export async function hashWhole<T extends Range>(
   source: WholeSource,
@@ -41,12 +41,12 @@ export async function hashWhole<T extends Range>(
   { onProgress, signal }: HashWholeOptions = {},
 ): Promise<Digest> {
   const isLarge = source.fileSize >= WORTH_THREADS
-  // One each: a part must not wait for the thread that the whole file keeps busy.
+  // One thread each: hashing a part must not wait for the thread that hashes the whole file.
   const [ofFile, ofParts] = [new HashThreads(1), new HashThreads(1)]
   const pool = new BlockPool()
   const queue: Promise<void>[] = []
   const enqueue = async (work: Promise<void>): Promise<void> => {
-    // What fails is told when its turn comes, and by nobody where something else has failed before.
+    // A failure is thrown when its turn in the queue comes, unless something else fails first.
     work.catch(() => {})
     if (queue.push(work) > AHEAD) await queue.shift()
   }
@@ -73,7 +73,7 @@ export async function hashWhole<T extends Range>(
   }
 }
 
-/** The file in its order, as the parts and what is between them. */
+/** Splits the file, in order, into the parts and the gaps between them. */
 function* segments<T extends Range>(
   fileSize: number,
   ranges: readonly T[],
@@ -88,7 +88,7 @@ function* segments<T extends Range>(
   yield { start: at, end: fileSize }
 }
 
-/** @returns how many bytes there are in the block now: one at least. */
+/** @returns how many bytes were read into the block: at least one. */
 async function fill(
   { bytes }: Block,
   { fd, path }: WholeSource,

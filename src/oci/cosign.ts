@@ -3,8 +3,8 @@ import { compareBytes } from './json.ts'
 import type { Descriptor, Manifest, ManifestOrIndex } from './manifest.ts'
 
 /*
- * Where cosign keeps what belongs to an image (sigstore/cosign, specs/SIGNATURE_SPEC.md § Storage): signatures,
- * attestations and SBOMs are layers of a manifest under a tag that is made of the image's digest.
+ * Where cosign stores signatures, attestations and SBOMs of an image (sigstore/cosign, specs/SIGNATURE_SPEC.md
+ * § Storage): they are layers of a manifest whose tag is derived from the image's digest.
  */
 
 export const COSIGN_KINDS = ['sig', 'att', 'sbom'] as const
@@ -12,14 +12,14 @@ export type CosignKind = (typeof COSIGN_KINDS)[number]
 
 /** The payload that cosign signs; the signature is the layer's annotation. */
 export const SIMPLE_SIGNING = 'application/vnd.dev.cosign.simplesigning.v1+json'
-/** The layer's annotation that holds the signature over the payload, in base64. */
+/** The layer's annotation with the signature over the payload, in base64. */
 export const SIGNATURE_ANNOTATION = 'dev.cosignproject.cosign/signature'
-/** Annotations of a layer whose signature was made with a certificate: that, PEM; the log's answer; a timestamp. */
+/** Annotations of a layer that was signed with a certificate: the certificate (PEM), the log's answer, a timestamp. */
 export const CERTIFICATE_ANNOTATION = 'dev.sigstore.cosign/certificate'
 export const LOG_ENTRY_ANNOTATION = 'dev.sigstore.cosign/bundle'
 export const TIMESTAMP_ANNOTATION = 'dev.sigstore.cosign/rfc3161timestamp'
 
-/** What a statement says of an image that `cosign sign` has signed since version 3. Any other attests something else. */
+/** The predicate type that `cosign sign` uses since version 3. A statement of any other type is an attestation. */
 export const COSIGN_SIGN_PREDICATE = 'https://sigstore.dev/cosign/sign/v1'
 
 /** `sha256-<hex>.sig` */
@@ -27,7 +27,7 @@ export function cosignTag(subject: Digest, kind: CosignKind): string {
   return `sha256-${hexOf(subject)}.${kind}`
 }
 
-/** What a tag of cosign's belongs to, and what it holds; undefined for every other tag. */
+/** Which image a cosign tag belongs to, and what it holds; undefined for every other tag. */
 export function parseCosignTag(tag: string): { subject: Digest; kind: CosignKind } | undefined {
   const match = /^sha256-([0-9a-f]{64})\.(sig|att|sbom)$/.exec(tag)
   const subject = `sha256:${match?.[1]}`
@@ -35,8 +35,8 @@ export function parseCosignTag(tag: string): { subject: Digest; kind: CosignKind
 }
 
 /**
- * Why what stands under one of cosign's tags is not what the tag says; undefined where it is. Whoever asks such a
- * registry as GitLab's for the tag has been given the image itself, and an image is no signature.
+ * Why the content of a cosign tag is not what the tag claims; undefined if it is. Some registries, such as GitLab's,
+ * have answered a request for the tag with the image itself.
  */
 export function cosignFault(
   document: ManifestOrIndex,
@@ -50,14 +50,17 @@ export function cosignFault(
   return kind === 'sig' && !isSignature ? 'it holds no signature' : undefined
 }
 
-/** Files of an image; the configs of cosign's manifests have the media type of an image's, and tell nothing. */
+/**
+ * Whether a layer holds an image's files. Only layers can tell: the configs of cosign's manifests have the media type
+ * of image configs.
+ */
 function isImageLayer({ mediaType }: Descriptor): boolean {
   return /^application\/vnd\.(?:oci\.image\.layer|docker\.image\.rootfs)\./.test(mediaType)
 }
 
 /**
- * The layers that a manifest under cosign's tag lacks, each once. Two signatures may be of one payload: what tells them apart are
- * the annotations.
+ * The layers that a manifest under a cosign tag lacks, without duplicates. Layers are compared with their annotations,
+ * because two signatures can have the same payload.
  */
 export function lackingLayers(there: readonly Descriptor[], layers: readonly Descriptor[]): Descriptor[] {
   const had = new Set(there.map(identityOf))
@@ -74,7 +77,7 @@ function identityOf({ mediaType, digest, annotations }: Descriptor): string {
   return JSON.stringify([mediaType, digest, notes])
 }
 
-/** A manifest with more layers behind its own, and everything else as it is; where it lacks none, itself. */
+/** The manifest with the layers that it lacks appended and everything else unchanged; if it lacks none, the same object. */
 export function withLayers(
   manifest: Manifest,
   layers: readonly Descriptor[],
@@ -88,11 +91,11 @@ export function withLayers(
   return { ...manifest, bytes, digest: digestOf(bytes), config, layers: all }
 }
 
-/** Sigstore bundles of any version, cosign's signatures with a subject, Notation's. */
+/** Sigstore bundles of any version, cosign's signatures with a subject, Notation's signatures. */
 const SIGNATURE_TYPES =
   /^application\/vnd\.(?:dev\.sigstore\.bundle(?:[.+].*)?|dev\.cosign\.artifact\.sig\.v1\+json|cncf\.notary\.signature)$/
 
-/** Whether something of this artifactType is, or may be, a signature. */
+/** Whether something of this artifactType is, or can be, a signature. */
 export function isSignatureType(artifactType: string | undefined): boolean {
   return artifactType !== undefined && SIGNATURE_TYPES.test(artifactType)
 }

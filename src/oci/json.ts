@@ -1,20 +1,20 @@
 import * as v from 'valibot'
 import { AirgapError } from '../errors.ts'
 
-/** Deep enough for every document we know, shallow enough for every parser after us. */
+/** Deep enough for every document we know, shallow enough for every parser that reads it later. */
 const MAX_DEPTH = 64
 
-/** More than the largest bundle's description holds; few enough that a small document cannot fill the memory. */
+/** More than the description of the largest bundle holds, but few enough that a small document cannot fill the memory. */
 const MAX_VALUES = 2_000_000
 
 /**
- * Parses JSON in the one way that every reader agrees on: valid UTF-8 without a byte order mark, no half
- * surrogate pairs, no key twice in an object, no number beyond 2^53, at most 64 levels deep. Documents that two
- * parsers could read differently are refused, because what was verified here is parsed again by others
- * (registries and runtimes written in Go).
+ * Parses JSON that every parser reads in the same way: valid UTF-8 without a byte order mark, no half surrogate pairs,
+ * no duplicate keys, no number beyond 2^53, at most 64 levels deep. Everything else is refused, because registries and
+ * runtimes (written in Go) parse again what was verified here.
  *
  * @param what names the document in errors.
- * @param most brackets and commas that it may have: what is parsed takes several times the bytes of a text of these.
+ * @param most how many opening brackets and commas are allowed: a text full of them takes several times its size in
+ *   memory once parsed.
  * @throws AirgapError `INVALID_CONTENT`
  */
 export function parseStrictJson(bytes: Uint8Array, what: string, most: number = MAX_VALUES): unknown {
@@ -36,7 +36,7 @@ export function parseStrictJson(bytes: Uint8Array, what: string, most: number = 
   return value
 }
 
-/** Bounds what `JSON.parse` will build, before it builds it. The text may be anything. */
+/** Limits what `JSON.parse` will build, before it runs. The text need not be JSON. */
 function checkExtent(text: string, what: string, most: number): void {
   let depth = 0
   let values = 0
@@ -58,12 +58,12 @@ function checkExtent(text: string, what: string, most: number): void {
 }
 
 /**
- * One pass over text that `JSON.parse` has accepted, for what `JSON.parse` lets through: keys given twice,
- * halves of surrogate pairs (which Go replaces), numbers that lose precision; and keys that are nothing but one
- * escape (`"\n"`, `"\u0061"`), which V8 14.6 (Node.js 26.10) reads as a backslash where they are not the first.
+ * Refuses what `JSON.parse` accepts but we do not: duplicate keys, halves of surrogate pairs (which Go replaces), numbers
+ * that lose precision, and keys that consist of a single escape (`"\n"`, `"\u0061"`), which V8 14.6 (Node.js 26.10)
+ * reads as a backslash unless they come first. Takes one pass over text that `JSON.parse` has accepted.
  */
 function checkTokens(text: string, what: string): void {
-  // One level an open bracket: the keys seen, for an object; nothing, for an array.
+  // One entry for each open bracket: the keys seen so far for an object, undefined for an array.
   const levels: (Set<string> | undefined)[] = []
   let previous = ''
   for (let at = 0; at < text.length;) {
@@ -82,7 +82,7 @@ function checkTokens(text: string, what: string): void {
       if (keys && string.length === 1 && at - start > 3) {
         throw invalid(
           what,
-          `the key ${text.slice(start, at)} is written as one escape, which parsers read differently`,
+          `the key ${text.slice(start, at)} is a single escape, which parsers read differently`,
         )
       }
       if (keys?.has(string)) {
@@ -97,7 +97,7 @@ function checkTokens(text: string, what: string): void {
         throw invalid(what, `the number ${part.slice(0, 40)} is beyond 2^53`)
       }
       if (Number.isInteger(number) && /[.eE]/.test(part)) {
-        // Go reads 1e3 into no integer.
+        // Go does not decode 1e3 into an integer.
         throw invalid(what, `the whole number ${part.slice(0, 40)} is not written as one`)
       }
     } else if (first !== ',' && first !== ':') {
@@ -108,7 +108,7 @@ function checkTokens(text: string, what: string): void {
   }
 }
 
-/** Where the string that begins at `start` ends: behind its closing quote, or at the end of the text. */
+/** Where the string that begins at `start` ends: after its closing quote, or at the end of the text. */
 export function endOfString(text: string, start: number): number {
   for (let quote = text.indexOf('"', start + 1); quote >= 0; quote = text.indexOf('"', quote + 1)) {
     let backslashes = 0
@@ -122,14 +122,14 @@ function stringOf(token: string): string {
   return token.includes('\\') ? (JSON.parse(token) as string) : token.slice(1, -1)
 }
 
-/** Foreign text for a message: enough of it to be found. */
+/** Shortens foreign text for a message. */
 function clip(text: string): string {
   return text.length > 200 ? `${text.slice(0, 200)}…` : text
 }
 
 /**
- * Refuses keys that differ from a known one only in case: Go's decoder would take `Layers` for `layers`, we
- * would not. Folding is at least as wide as Go's (which also folds U+017F and U+212A).
+ * Refuses keys that differ from a known one only in case: Go's decoder reads `Layers` as `layers`, we do not.
+ * The folding covers at least what Go folds (which includes U+017F and U+212A).
  *
  * @throws AirgapError `INVALID_CONTENT`
  */
@@ -144,9 +144,9 @@ export function checkKeyCase(value: object, known: readonly string[], what: stri
 }
 
 /**
- * The value without members that are `null`, at any depth: to readers written in Go they are absent, and public content
- * has them. An element of a list is no member: `null` stays there, and no schema takes it. Check keys
- * ({@link checkKeyCase}) before this, because to Go a `null` under another spelling empties the member.
+ * Removes object members that are `null`, at any depth: readers written in Go treat them as absent, and public images
+ * have them. `null` in a list stays, and no schema accepts it there. Check keys ({@link checkKeyCase}) first, because
+ * in Go a `null` under another spelling of the key clears the member.
  */
 export function withoutNulls(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value
@@ -169,7 +169,7 @@ function fold(key: string): string {
 
 /**
  * Checks `value` against a schema.
- * @throws AirgapError with `code`, naming the path inside the document that is at fault.
+ * @throws AirgapError `INVALID_CONTENT`, which names the path inside the document.
  */
 export function checkShape<S extends v.GenericSchema>(
   schema: S,
@@ -183,14 +183,14 @@ export function checkShape<S extends v.GenericSchema>(
   throw invalid(what, path === null ? clip(issue.message) : `${clip(path)}: ${clip(issue.message)}`)
 }
 
-/** JSON with sorted keys, two-space indent and a newline at the end: one byte sequence for one value. */
+/** JSON with sorted keys, two-space indent and a newline at the end, so that equal values give equal bytes. */
 export function canonicalJson(value: unknown): Buffer {
   const parts: Buffer[] = []
   writeCanonical(value, (part) => parts.push(part))
   return Buffer.concat(parts)
 }
 
-/** Whether these bytes are what {@link canonicalJson} makes of a value; found out without making them all. */
+/** Whether `bytes` are what {@link canonicalJson} returns for the value. Does not hold the whole output in memory. */
 export function isCanonicalJson(value: unknown, bytes: Uint8Array): boolean {
   let position = 0
   let isSame = true
@@ -201,10 +201,10 @@ export function isCanonicalJson(value: unknown, bytes: Uint8Array): boolean {
   return isSame && position === bytes.length
 }
 
-/** Characters that are made into bytes at a time. */
+/** Characters to encode at a time. */
 const PART = 64 * 1024
 
-/** Writes part for part: a sorted copy and its text would take many times what a large document does. */
+/** Writes piece by piece: for a large document, a sorted copy and its text would take many times its memory. */
 function writeCanonical(value: unknown, sink: (part: Buffer) => void): void {
   let text = ''
   const put = (more: string): void => {
@@ -238,12 +238,12 @@ function writeCanonical(value: unknown, sink: (part: Buffer) => void): void {
   sink(Buffer.from(`${text}\n`))
 }
 
-/** Bytewise order of the UTF-8 forms, as `LC_ALL=C sort` has it. */
+/** Compares two texts by their UTF-8 bytes, like `LC_ALL=C sort`. */
 export function compareBytes(a: string, b: string): number {
   const shorter = Math.min(a.length, b.length)
   for (let at = 0; at < shorter; at += 1) {
     const [one, other] = [a.charCodeAt(at), b.charCodeAt(at)]
-    // From here on, the order of code units is no longer that of bytes.
+    // With surrogates, the order of code units differs from that of bytes.
     if (one >= 0xd800 || other >= 0xd800) return Buffer.compare(Buffer.from(a), Buffer.from(b))
     if (one !== other) return one - other
   }

@@ -6,13 +6,13 @@ import { isImageConfigType, isIndexType, isManifestType, OCI_INDEX, OCI_MANIFEST
 import type { Platform } from './platform.ts'
 import type { Hints } from '../hints.ts'
 
-/** What of all that refers to an image travels along with it. */
+/** Which referrers of an image travel with it. */
 export const REFERRER_CHOICES = ['all', 'signatures', 'none'] as const
 export type ReferrerChoice = (typeof REFERRER_CHOICES)[number]
 
 /**
- * A manifest or index as it stands in a list of referrers (OCI distribution-spec § Listing Referrers): a missing
- * artifactType is the config's media type.
+ * The descriptor of a manifest or index in a list of referrers (OCI distribution-spec § Listing Referrers): without an
+ * artifactType of its own, it gets the config's media type.
  */
 export function referrerOf(document: ManifestOrIndex): Descriptor {
   const artifactType =
@@ -26,13 +26,13 @@ export function referrerOf(document: ManifestOrIndex): Descriptor {
   }
 }
 
-/** Manifests and indexes are held in memory, so they are capped; registries' usual limit is 4 MiB. */
+/** Bytes. Manifests and indexes are held in memory, so their size is limited. Registries usually allow 4 MiB. */
 export const MAX_MANIFEST_SIZE = 8 * 1024 * 1024
 
-/** Brackets and commas in one: the most descriptors that fit into that size have some 350,000. */
+/** Brackets and commas in one manifest: as many descriptors as fit into that size have about 350,000. */
 const MAX_MANIFEST_VALUES = 500_000
 
-/** OCI image-spec descriptor.md. Unknown fields are kept; members that are `null` are not there. */
+/** OCI image-spec descriptor.md. Unknown fields are kept, members that are `null` are removed. */
 export interface Descriptor {
   mediaType: string
   digest: Digest
@@ -46,9 +46,9 @@ export interface Descriptor {
 }
 
 interface Document {
-  /** The body's own media type, or the one that goes with its form where the body states none. */
+  /** The media type that the body states; if it states none, the OCI type for its form. */
   mediaType: string
-  /** The exact bytes: what is hashed, stored and pushed. */
+  /** The exact bytes, which are hashed, stored and pushed. */
   bytes: Uint8Array
   digest: Digest
   artifactType?: string | undefined
@@ -81,7 +81,7 @@ const PlatformSchema = v.looseObject({
 
 const DescriptorSchema = v.looseObject({
   mediaType: v.pipe(text, v.minLength(1, 'a media type is missing')),
-  // Checked by `checkDescriptor`, whose error has a way out.
+  // Checked by `checkDescriptor`, whose error has a hint.
   digest: text,
   size: v.pipe(
     v.number(),
@@ -132,22 +132,22 @@ const DESCRIPTOR_KEYS = [
 const PLATFORM_KEYS = ['architecture', 'os', 'os.version', 'os.features', 'variant', 'features']
 
 /**
- * Reads a manifest or an index, Docker's or OCI's, from its bytes.
+ * Parses a manifest or an index, in Docker's or OCI's format.
  *
- * Refused: documents that could be read as two kinds (GHSA-77vh-xpmg-72qh), Docker schema 1, keys that differ
- * from known ones only in case, digests other than sha256, descriptors whose embedded `data` is not what their
- * digest says, and whatever {@link parseStrictJson} refuses.
+ * Refuses documents that could be both manifest and index (GHSA-77vh-xpmg-72qh), Docker schema 1, keys that differ from
+ * known ones only in case, digests other than sha256, descriptors whose embedded `data` does not match their digest, and
+ * whatever {@link parseStrictJson} refuses.
  *
- * A member that is `null` counts as absent ({@link withoutNulls}); without `layers` a manifest has none.
+ * A member that is `null` counts as absent ({@link withoutNulls}). A manifest without `layers` has no layers.
  *
  * @param what names the document in errors.
- * @param statedType the media type that a Content-Type header or a descriptor gave; must agree with the body.
+ * @param statedType the media type from a Content-Type header or a descriptor; it must match the body.
  * @throws AirgapError `INVALID_CONTENT`
  */
 export function parseManifest(bytes: Uint8Array, what: string, statedType?: string): ManifestOrIndex {
   const { raw, value, isIndex, mediaType } = readForm(bytes, what, statedType)
   const digest = digestOf(bytes)
-  // The descriptors as they were parsed, in the order of their members, not as the schema rebuilt them.
+  // Take the descriptors as parsed: those that the schema rebuilds have their members in another order.
   if (isIndex) {
     const parsed = checkShape(IndexSchema, value, what)
     const manifests = checkDescriptors(value.manifests, raw.manifests, `${what}, manifests`)
@@ -160,10 +160,10 @@ export function parseManifest(bytes: Uint8Array, what: string, statedType?: stri
 }
 
 /**
- * Reads a list of referrers (OCI distribution-spec § Listing Referrers) as {@link parseManifest} reads an index, but for
- * entries by digests of other algorithms: such a list vouches for nothing, and one entry must not spoil the others.
+ * Parses a list of referrers (OCI distribution-spec § Listing Referrers) like {@link parseManifest}, but leaves out
+ * entries whose digests use other algorithms: nobody vouches for the list, and one entry must not make the others useless.
  *
- * @param onUnusable is told the digest of each entry that is not in the result because of that.
+ * @param onUnusable is called with the digest of each entry that is left out.
  * @throws AirgapError `INVALID_CONTENT`
  */
 export function parseReferrersList(
@@ -184,16 +184,16 @@ export function parseReferrersList(
   return { kind: 'index', mediaType, bytes, digest, manifests, ...shared(parsed, value, raw, what) }
 }
 
-/** What an index lists, member for member as its bytes have it, for documents that pass it on. */
+/** The descriptors that an index lists, with all members exactly as in its bytes, to copy into another document. */
 export function listedVerbatim({ bytes, manifests }: Index): object[] {
   if (manifests.length === 0 && bytes.length === 0) return []
   return (JSON.parse(Buffer.from(bytes).toString('utf8')) as { manifests?: object[] | null }).manifests ?? []
 }
 
-/** A descriptor of the right shape, whose digest may be of any form. */
+/** A descriptor of the right shape, whose digest is not checked yet. */
 type Shaped = Omit<Descriptor, 'digest'> & { digest: string }
 
-/** The members of a document that hold descriptors; before its shape is checked they may be anything. */
+/** The members of a document that hold descriptors. Until its shape is checked they can be anything. */
 interface Members<D> {
   config?: D
   layers?: D[]
@@ -201,7 +201,7 @@ interface Members<D> {
   subject?: D
 }
 
-/** Tells manifest from index, and refuses what could be either. */
+/** Tells a manifest from an index, and refuses what could be both. */
 function readForm(
   bytes: Uint8Array,
   what: string,
@@ -224,7 +224,7 @@ function readForm(
   }
   const has = (object: object, ...keys: string[]): boolean => keys.some((key) => Object.hasOwn(object, key))
   const isManifest = has(value, 'config', 'layers')
-  // An index that lists nothing may say so by null.
+  // An index that lists nothing may have null here.
   const isIndex = has(value, 'manifests') || (!isManifest && has(raw, 'manifests'))
   if (isIndex && (isManifest || (!has(value, 'manifests') && has(raw, 'config', 'layers'))))
     fail('it could be read both as an index and as a manifest')
@@ -235,7 +235,7 @@ function readForm(
   const mediaType = declared ?? (isIndex ? OCI_INDEX : OCI_MANIFEST)
   if (!(isIndex ? isIndexType(mediaType) : isManifestType(mediaType))) {
     fail(
-      `its media type ${JSON.stringify(mediaType)} does not go with its form (${isIndex ? 'an index' : 'a manifest'})`,
+      `its media type ${JSON.stringify(mediaType)} does not match its content (${isIndex ? 'an index' : 'a manifest'})`,
     )
   }
   if (statedType !== undefined && statedType !== mediaType) {
@@ -273,7 +273,7 @@ const OTHER_ALGORITHM: Hints = [
   { id: 'exclude-image' },
 ]
 
-/** @param raw the same descriptor, with members that are `null`. */
+/** @param raw the same descriptor, including members that are `null`. */
 function checkDescriptor(descriptor: Shaped, raw: object = descriptor, what: string): Descriptor {
   checkKeyCase(raw, DESCRIPTOR_KEYS, what)
   const { platform } = raw as { platform?: object | null }
@@ -303,19 +303,19 @@ function checkDescriptor(descriptor: Shaped, raw: object = descriptor, what: str
   return Object.assign(descriptor, { digest })
 }
 
-/** The descriptors that a document points to and cannot do without. `subject` is not one: it may be absent. */
+/** The descriptors whose content a document needs. `subject` is not one of them: it may be missing. */
 export function childrenOf(document: ManifestOrIndex): Descriptor[] {
   return document.kind === 'index' ? document.manifests : [document.config, ...document.layers]
 }
 
-/** Whether a container runtime can run it; anything else (a Helm chart, a signature) is an artifact. */
+/** Whether a container runtime can run it. Anything else (a Helm chart, a signature) is an artifact. */
 export function isRunnable(manifest: Manifest): boolean {
   return isImageConfigType(manifest.config.mediaType)
 }
 
 /**
- * An attestation (BuildKit's provenance or SBOM) listed in an index beside the manifest that it describes:
- * the digest of that manifest, or undefined for an ordinary child.
+ * For an attestation (BuildKit's provenance or SBOM) in an index, the digest of the manifest that it describes;
+ * undefined for any other child.
  */
 export function attestationSubject(child: Descriptor): string | undefined {
   const { platform, annotations: notes } = child
@@ -334,8 +334,8 @@ const ConfigSchema = v.looseObject({
 })
 
 /**
- * The platform that an image's own config states (OCI image-spec config.md).
- * @returns undefined where the config names none.
+ * The platform that an image's config states (OCI image-spec config.md).
+ * @returns undefined if the config names none.
  * @throws AirgapError `INVALID_CONTENT`
  */
 export function platformOfConfig(bytes: Uint8Array, what: string): Platform | undefined {

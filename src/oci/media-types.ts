@@ -10,7 +10,7 @@ const INDEX_TYPES: ReadonlySet<string> = new Set([OCI_INDEX, DOCKER_LIST])
 const MANIFEST_TYPES: ReadonlySet<string> = new Set([OCI_MANIFEST, DOCKER_MANIFEST])
 const IMAGE_CONFIG_TYPES: ReadonlySet<string> = new Set([OCI_CONFIG, DOCKER_CONFIG])
 
-/** What we ask registries for. Without the right one some answer 404, others pick linux/amd64 by themselves. */
+/** Our Accept header. Without the right type some registries answer 404, others pick linux/amd64 on their own. */
 export const ACCEPTED_MANIFESTS = [OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST].join(', ')
 
 export function isIndexType(mediaType: string): boolean {
@@ -21,15 +21,14 @@ export function isManifestType(mediaType: string): boolean {
   return MANIFEST_TYPES.has(mediaType)
 }
 
-/** A document that has children: an index or a manifest. */
 export function isManifestOrIndexType(mediaType: string): boolean {
   return INDEX_TYPES.has(mediaType) || MANIFEST_TYPES.has(mediaType)
 }
 
-/** The config of something that a container runtime can run; anything else is an artifact. */
+/** Whether this is the config of an image that a container runtime can run. With any other config it is an artifact. */
 export function isImageConfigType(mediaType: string): boolean {
   return IMAGE_CONFIG_TYPES.has(mediaType)
 }
 
-/** RFC 6838 § 4.2 knows no longer media type, with room for parameters. Characters. */
+/** Characters: longer than any media type by RFC 6838 § 4.2, with room for parameters. */
 export const MAX_ARTIFACT_TYPE = 1024

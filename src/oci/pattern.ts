@@ -1,13 +1,13 @@
 import { AirgapError } from '../errors.ts'
 import { formatReference, nameOf, type Reference } from './reference.ts'
 
-/** Says whether a reference is one that a user's pattern means. */
+/** Whether a reference matches a user's pattern. */
 export type ReferencePattern = (reference: Reference) => boolean
 
 /**
- * Reads a pattern for `--include` and `--exclude`. It is compared with the fully qualified reference and with its
- * name alone; `*` stands for any characters, `/` included, and `?` for one.
- * `registry.k8s.io/pause`, `registry.k8s.io/*` and `*:*-alpine` are patterns.
+ * Parses a pattern of images to include or exclude. It has to match the fully qualified reference or its name;
+ * `*` stands for any characters, including `/`, and `?` for one.
+ * Examples: `registry.k8s.io/pause`, `registry.k8s.io/*`, `*:*-alpine`.
  *
  * @throws AirgapError `USAGE`
  */
@@ -20,12 +20,12 @@ export function parsePattern(text: string): ReferencePattern {
   return (reference) => matches(text, formatReference(reference)) || matches(text, nameOf(reference))
 }
 
-/** Reads a pattern of the same kind that is compared with a text as a whole. */
+/** Parses a pattern of the same kind that has to match a whole text. */
 export function parseTextPattern(pattern: string): (text: string) => boolean {
   return (text) => matches(pattern, text)
 }
 
-/** Wildcard match without backtracking beyond the last `*`, so that no pattern is slow. */
+/** Matches wildcards. Never backtracks beyond the last `*`, so that no pattern is slow. */
 function matches(pattern: string, text: string): boolean {
   let p = 0
   let t = 0

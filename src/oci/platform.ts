@@ -1,6 +1,6 @@
 import { AirgapError } from '../errors.ts'
 
-/** A platform as an image index or an image config states it (OCI image-spec, image-index.md). */
+/** A platform as in an image index or an image config (OCI image-spec, image-index.md). */
 export interface Platform {
   os: string
   architecture: string
@@ -12,7 +12,7 @@ const PART = /^[A-Za-z0-9_-]+$/
 const WANTED = /^([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.-]+)\))?\/([A-Za-z0-9_-]+)(?:\/([A-Za-z0-9_.-]+))?$/
 
 /**
- * Reads a platform as users write it: `OS/ARCH[/VARIANT]`, or with a Windows build `OS(VERSION)/ARCH`
+ * Parses a platform as users write it: `OS/ARCH[/VARIANT]`, or `OS(VERSION)/ARCH` with a Windows build
  * (containerd's notation).
  * @throws AirgapError `INVALID_PLATFORM`
  */
@@ -28,7 +28,7 @@ export function parsePlatform(text: string): Platform {
   return normalizePlatform({ os, architecture, variant: match[4], 'os.version': match[2] })
 }
 
-/** Brings the spellings in use to one, as containerd does: `aarch64` is `arm64`, `arm64/v8` is `arm64`, `arm` is `arm/v7`. */
+/** Normalizes spellings like containerd: `aarch64` and `arm64/v8` are `arm64`, `arm` is `arm/v7`. */
 export function normalizePlatform(platform: Platform): Platform {
   let os = platform.os.toLowerCase()
   let architecture = platform.architecture.toLowerCase()
@@ -66,7 +66,7 @@ export function normalizePlatform(platform: Platform): Platform {
   return normal
 }
 
-/** `os/arch[/variant]`, with a Windows build as `os(version)/arch`: the form that {@link parsePlatform} reads. */
+/** `os/arch[/variant]`, or `os(version)/arch` with a Windows build: the form that {@link parsePlatform} reads. */
 export function formatPlatform(platform: Platform): string {
   const p = normalizePlatform(platform)
   const version = p['os.version'] === undefined ? '' : `(${p['os.version']})`
@@ -74,9 +74,9 @@ export function formatPlatform(platform: Platform): string {
 }
 
 /**
- * Whether an image's platform is the wanted one. Exact after normalising: `amd64` does not take in `amd64/v2`.
- * A wanted platform without `os.version` takes every build; with one, that build or one it is a prefix of
- * (`10.0.20348` takes `10.0.20348.2031`).
+ * Whether an image's platform is the wanted one. Compares exactly after normalizing: `amd64` does not match `amd64/v2`.
+ * A wanted platform without `os.version` matches every build; with one, that build and those it is a prefix of
+ * (`10.0.20348` matches `10.0.20348.2031`).
  */
 export function matchesPlatform(wanted: Platform, actual: Platform): boolean {
   const w = normalizePlatform(wanted)
@@ -88,12 +88,12 @@ export function matchesPlatform(wanted: Platform, actual: Platform): boolean {
 }
 
 /**
- * Platforms as options name them; all where none is named.
+ * Parses the platforms of an option. None named means all.
  * @throws AirgapError `INVALID_PLATFORM`
  */
 export function parsePlatforms(platforms: 'all' | readonly string[] = 'all'): 'all' | Platform[] {
   if (platforms === 'all' || platforms.length === 0) return 'all'
   if (platforms.length === 1 && platforms[0] === 'all') return 'all'
-  // Each once, however often and in whatever spelling it was given.
+  // Removes duplicates, also those in other spellings.
   return [...new Map(platforms.map(parsePlatform).map((one) => [formatPlatform(one), one])).values()]
 }

@@ -3,8 +3,8 @@ import { shellWord } from '../text.ts'
 import { digestFault, isDigest, type Digest } from './digest.ts'
 
 /**
- * A fully qualified image reference. `registry` is the name that people write (`docker.io`), not the host that
- * is contacted for it.
+ * A fully qualified image reference. `registry` is the name that people write (`docker.io`), not the host that is
+ * contacted.
  */
 export interface Reference {
   registry: string
@@ -14,7 +14,7 @@ export interface Reference {
 }
 
 const DEFAULT_REGISTRY = 'docker.io'
-/** The most characters that a repository's path may have. */
+/** The longest repository path, in characters. */
 export const MAX_REPOSITORY = 255
 
 // The grammar of github.com/distribution/reference.
@@ -25,13 +25,13 @@ const PATH_COMPONENT = /^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*$/
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/
 
 /**
- * How skopeo, podman and regctl say where an image is (containers-transports(5)). `docker:` alone is none, and
- * `oci:5000/app` is of a host of that name.
+ * The transports by which skopeo, podman and regctl say where an image is (containers-transports(5)). `docker:` alone
+ * is not one, and in `oci:5000/app` `oci` is a host.
  */
 const TRANSPORT =
   /^(docker:\/\/|(?:docker-daemon|docker-archive|oci-archive|oci|ocidir|containers-storage|dir|ostree|atomic|sif|tarball):(?!\d+\/))/
 
-/** Whether `text` is a registry: a host name, IPv4 or bracketed IPv6 address, with an optional port. */
+/** Whether `text` is a host name, an IPv4 or a bracketed IPv6 address, with an optional port. */
 export function isRegistryHost(text: string): boolean {
   if (!REGISTRY.test(text)) return false
   const port = /:([0-9]+)$/.exec(text.replace(/^\[.*\]/, ''))?.[1]
@@ -48,10 +48,10 @@ export function isTag(text: string): boolean {
 }
 
 /**
- * Reads an image reference and completes it as Docker does: `nginx` is `docker.io/library/nginx:latest`.
+ * Parses an image reference and completes it like Docker: `nginx` becomes `docker.io/library/nginx:latest`.
  * A reference with a digest gets no default tag.
  *
- * @throws AirgapError `INVALID_REFERENCE`, saying which part is wrong and why.
+ * @throws AirgapError `INVALID_REFERENCE`, which says which part is wrong and why.
  */
 export function parseReference(text: string): Reference {
   const fail = (reason: string, hint?: string): never => {
@@ -71,8 +71,8 @@ export function parseReference(text: string): Reference {
     if (transport === 'docker://')
       fail('docker:// is a transport of skopeo and podman', `Leave it out: ${rest}`)
     fail(
-      `${transport} is a transport of skopeo and podman for images that are in no registry, and images are read from registries`,
-      `Copy it into a registry first, and name it there: skopeo copy ${shellWord(text)} docker://REGISTRY/NAME:TAG`,
+      `${transport} is a transport of skopeo and podman for images outside a registry, but airgap reads images from registries only`,
+      `Copy it to a registry first, and use its name there: skopeo copy ${shellWord(text)} docker://REGISTRY/NAME:TAG`,
     )
   }
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text)?.[1]
@@ -80,13 +80,10 @@ export function parseReference(text: string): Reference {
     fail(`it begins with ${scheme}://`, 'Leave the scheme out: registry.example/app:1.0.')
   }
   if (/^sha(?:256|512):[0-9a-f]{64,128}$/.test(text)) {
-    fail('it is a digest, and says not of which repository', 'Write NAME@sha256:DIGEST.')
+    fail('it is a digest without a repository', 'Write NAME@sha256:DIGEST.')
   }
   if (/^[0-9a-f]{64}$/.test(text)) {
-    fail(
-      '64 hexadecimal digits would be an image ID, which no registry can resolve',
-      'Write NAME@sha256:DIGEST.',
-    )
+    fail('64 hexadecimal digits are an image ID, which no registry can resolve', 'Write NAME@sha256:DIGEST.')
   }
 
   let rest = text
@@ -95,7 +92,7 @@ export function parseReference(text: string): Reference {
   if (at >= 0) {
     const given = rest.slice(at + 1)
     rest = rest.slice(0, at)
-    if (!isDigest(given)) fail(`the digest is not usable: ${digestFault(given)}`)
+    if (!isDigest(given)) fail(`its digest is not usable: ${digestFault(given)}`)
     digest = given as Digest
   }
   let tag: string | undefined
@@ -107,7 +104,7 @@ export function parseReference(text: string): Reference {
       fail(
         tag === ''
           ? 'the tag after ":" is empty'
-          : `the tag ${JSON.stringify(tag)} is not made of at most 128 letters, digits, "_", "." and "-", beginning with a letter, digit or "_"`,
+          : `the tag ${JSON.stringify(tag)} is not valid: a tag has at most 128 letters, digits, "_", "." and "-", and begins with a letter, a digit or "_"`,
       )
     }
   }
@@ -121,11 +118,11 @@ export function parseReference(text: string): Reference {
     if (PATH_COMPONENT.test(part.toLowerCase()))
       fail(`repository names are lower case, and ${JSON.stringify(part)} is not`)
     fail(
-      `the path part ${JSON.stringify(part)} is not made of lower-case letters and digits, joined by ".", "_", "__" or dashes`,
+      `the path part ${JSON.stringify(part)} is not valid: it has to be lower-case letters and digits, joined by ".", "_", "__" or dashes`,
     )
   }
   if (repository.length > MAX_REPOSITORY) {
-    fail(`the repository has ${repository.length} characters, and ${MAX_REPOSITORY} is the most`)
+    fail(`the repository has ${repository.length} characters, but at most ${MAX_REPOSITORY} are allowed`)
   }
   if (tag === undefined && digest === undefined) tag = 'latest'
   return {
@@ -136,7 +133,7 @@ export function parseReference(text: string): Reference {
   }
 }
 
-/** Docker's rule: the first part is a host only if it holds a `.` or `:`, an upper-case letter, or is `localhost`. */
+/** Docker's rule: the first part is a host only if it contains `.`, `:` or an upper-case letter, or is `localhost`. */
 function splitRegistry(name: string): [string, string] {
   const slash = name.indexOf('/')
   const first = name.slice(0, Math.max(slash, 0))
@@ -155,7 +152,7 @@ export function nameOf(reference: Reference): string {
   return `${reference.registry}/${reference.repository}`
 }
 
-/** The fully qualified text, which {@link parseReference} reads back to the same value. */
+/** The fully qualified text, which {@link parseReference} parses back to the same value. */
 export function formatReference(reference: Reference): string {
   const tag = reference.tag === undefined ? '' : `:${reference.tag}`
   const digest = reference.digest === undefined ? '' : `@${reference.digest}`

@@ -103,7 +103,7 @@ describe('SHA256SUMS', () => {
     [`${A}  SHA256SUMS.sig\n`, 'SHA256SUMS.sig is not an entry of a bundle'],
     [`${A}  SHA256SUMS.sigstore.json\n`, 'SHA256SUMS.sigstore.json is not an entry of a bundle'],
     [`${A}  AIRGAP.json\n`, 'AIRGAP.json is not an entry of a bundle'],
-    [`${A}  blobs/sha256/${B}\n`, 'is listed with another digest than its name'],
+    [`${A}  blobs/sha256/${B}\n`, 'is listed with another digest than in its name'],
     [`${A}  airgap.json\n${A}  airgap.json\n`, 'line 2: airgap.json is listed twice'],
     [`${A}  airgap.json\n${B}  airgap.json\n`, 'line 2: airgap.json is listed twice'],
     [`${A}  index.json\n${A}  airgap.json\n`, 'line 2: airgap.json is out of order'],

@@ -206,7 +206,7 @@ describe('push', () => {
       ...flags,
     ]
     const outcome = await run(push, { AIRGAP_RECEIPT_PASSWORD: PASSWORD })
-    await expectNothing(outcome, 7, 'something else is being written there', /^h\./)
+    await expectNothing(outcome, 7, 'this run already writes another file there', /^h\./)
     expect(target.requests).toEqual([])
   })
 

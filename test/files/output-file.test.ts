@@ -164,7 +164,7 @@ describe('the unfinished file’s name', () => {
     const target = join(folder, 'target')
     await writeFile(target, 'precious')
     await symlink(target, `${path}${PARTIAL_SUFFIX}`)
-    await expectRefusal(path, 'OUTPUT_UNSAFE', 'is in the way and is not an unfinished file of ours')
+    await expectRefusal(path, 'OUTPUT_UNSAFE', 'is in the way, and is not an unfinished file of airgap')
     await expectRefusal(path, 'OUTPUT_UNSAFE', 'is in the way', true)
     expect(await readFile(target, 'utf8')).toBe('precious')
   })
@@ -187,7 +187,7 @@ describe('the unfinished file’s name', () => {
     const partial = `${path}${PARTIAL_SUFFIX}`
     await writeFile(partial, 'theirs')
     await lchown(partial, 1, 1)
-    await expectRefusal(path, 'OUTPUT_UNSAFE', 'is not an unfinished file of ours')
+    await expectRefusal(path, 'OUTPUT_UNSAFE', 'is not an unfinished file of airgap')
     expect(await readFile(partial, 'utf8')).toBe('theirs')
   })
 
@@ -224,7 +224,7 @@ describe('links on the way to the folder', () => {
     await expectRefusal(
       join(folder, 'trap', 'bundle.tar'),
       'OUTPUT_UNSAFE',
-      "somebody else's link in a shared folder",
+      'is a symbolic link of another user in a shared folder',
     )
     expect(await readdir(join(folder, 'real'))).toEqual([])
   })
@@ -239,7 +239,7 @@ describe('links on the way to the folder', () => {
     await expectRefusal(
       join(shared, 'shortcut', 'bundle.tar'),
       'OUTPUT_UNSAFE',
-      'where everybody can replace it',
+      'is a symbolic link in a folder where anybody can replace it',
     )
   })
 })
@@ -251,7 +251,7 @@ describe('a full disk', () => {
     await expect(file.allocate(2 ** 52)).rejects.toMatchObject({
       code: 'DISK_FULL',
       message: expect.stringMatching(
-        /bytes free, and 4,503,599,627,370,496 are needed: [\d,]+ are missing/,
+        /bytes free, but 4,503,599,627,370,496 are needed: [\d,]+ bytes are missing/,
       ) as string,
     })
     await file.discard()
@@ -292,7 +292,7 @@ describe('a full disk', () => {
     await checkRoom(path, 2 ** 32, undefined, { ...fat, type: 0x2011bab0 })
     await expect(
       checkRoom(path, 2 ** 33, undefined, { ...fat, type: 0xef53, bavail: 2 ** 20 }),
-    ).rejects.toMatchObject({ code: 'DISK_FULL', message: expect.stringMatching(/bytes free, and/) })
+    ).rejects.toMatchObject({ code: 'DISK_FULL', message: expect.stringMatching(/bytes free, but/) })
   })
 
   test('without hard links (FAT) the file still gets its name, and replaces none', async (context) => {

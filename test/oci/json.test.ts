@@ -57,7 +57,7 @@ describe('strict JSON', () => {
   test.each([String.raw`{"":0,"\n":1}`, String.raw`{"\u004e":1}`, String.raw`[{"a":1,"b":{"c":0,"\"":1}}]`])(
     'refuses a key that is one escape, which V8 may read as a backslash: %s',
     (json) => {
-      expect(() => parseStrictJson(Buffer.from(json), 'doc')).toThrow('is written as one escape')
+      expect(() => parseStrictJson(Buffer.from(json), 'doc')).toThrow('is a single escape')
     },
   )
 

@@ -64,7 +64,7 @@ describe('refusals say what is wrong', () => {
     ['oci-archive:x;y.tar', "skopeo copy 'oci-archive:x;y.tar' docker://"],
     ['dir:/tmp/x', 'dir: is a transport'],
     ['ostree:app', 'ostree: is a transport'],
-    [`sha256:${HEX}`, 'it is a digest, and says not of which repository'],
+    [`sha256:${HEX}`, 'it is a digest without a repository'],
     [HEX, 'image ID'],
     ['Nginx', 'lower case'],
     ['registry.example/App', 'lower case'],
@@ -83,7 +83,7 @@ describe('refusals say what is wrong', () => {
     [`nginx@sha512:${'a'.repeat(128)}`, 'only sha256 is supported'],
     [`nginx@${HEX}`, 'a digest is sha256:'],
     [`nginx@sha256:${HEX}@sha256:${HEX}`, 'exactly 64'],
-    [`registry.example/${'a'.repeat(256)}`, '255 is the most'],
+    [`registry.example/${'a'.repeat(256)}`, 'at most 255 are allowed'],
   ])('%s: %s', (text, words) => {
     expect(refusal(text)).toContain(words)
   })

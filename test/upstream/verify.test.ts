@@ -81,8 +81,8 @@ test('a record has to go with its image, or the description is refused', async (
   const other = `sha256:${'0'.repeat(64)}` as const
   const { signature } = upstream
   const altered: [unknown, RegExp][] = [
-    [{ ...upstream, subject: other }, /no digest of the image/],
-    [{ ...upstream, signature: { ...signature, manifest: other } }, /not among what refers/],
+    [{ ...upstream, subject: other }, /not a digest of the image/],
+    [{ ...upstream, signature: { ...signature, manifest: other } }, /not among the referrers/],
     [{ ...upstream, signature: { ...signature, identity: 'a', issuer: 'b' } }, /either a key/],
     [{ ...upstream, signature: { manifest: signature.manifest, form: signature.form } }, /either a key/],
     [{ ...upstream, Reason: 'x' }, /differs only in case/],

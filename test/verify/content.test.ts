@@ -294,7 +294,7 @@ describe('airgap.json', () => {
             logEntries: [LOG_ENTRY, LOG_ENTRY],
           },
         }),
-      'logEntries: must be sorted by log and place, each once',
+      'logEntries: must be sorted by log and index, without duplicates',
     ],
   ]
   test.each(twice)('with %s listed twice', async (_, change, words) => {
@@ -433,12 +433,12 @@ describe('manifests', () => {
     [
       'of another media type',
       (draft) => changeManifest(draft, (one) => void (one.mediaType = OCI_INDEX)),
-      'does not go with its form',
+      'does not match its content',
     ],
     [
       'of an unknown media type',
       (draft) => changeManifest(draft, (one) => void (one.mediaType = 'text/html')),
-      'does not go with its form',
+      'does not match its content',
     ],
     [
       'with a key twice',

@@ -118,11 +118,11 @@ describe('a signed bundle is refused', () => {
   test('with one listed twice, out of order, or an empty list', async () => {
     const [first, ...rest] = honest()
     const twice = await draftWith([first!, first!, ...rest])
-    await expectRefusal(bundleOf(twice), 'airgap.json', 'each once')
+    await expectRefusal(bundleOf(twice), 'airgap.json', 'without duplicates')
     const mixed = await draftWith(honest())
     mixed.description.images[0]!.referrers!.reverse()
     await expectRefusal(bundleOf(mixed), 'airgap.json', 'sorted')
-    await refused([], 'is there and names nothing')
+    await refused([], 'must not be empty')
   })
 
   test.each([
@@ -179,7 +179,7 @@ describe('a signed bundle is refused', () => {
       ...entry,
       digest: `sha256:${i.toString(16).padStart(64, '0')}` as const,
     }))
-    await expectRefusal(bundleOf(draft), 'airgap.json', `names more than ${MAX_REFERRERS_OF_IMAGE}`)
+    await expectRefusal(bundleOf(draft), 'airgap.json', `has more than ${MAX_REFERRERS_OF_IMAGE} items`)
   })
 
   test('with keys that a careless reader could take for known ones', async () => {

@@ -48,7 +48,7 @@ describe('what was left out', () => {
   })
 
   test.each<[what: string, skipped: unknown, words: RegExp]>([
-    ['an empty list', [], /names no image/],
+    ['an empty list', [], /must not be empty/],
     ['no list', GONE, /skipped/],
     ['null', null, /skipped/],
     ['a name that is not whole', [{ ...GONE, source: 'gone' }], /fully qualified/],

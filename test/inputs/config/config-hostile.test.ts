@@ -33,7 +33,7 @@ describe('YAML that is not read', () => {
       after('exclude:\n  - *-alpine'),
       'c:3:5: "*-alpine" without quotes is a YAML alias',
     ],
-    ['a lone star', after('exclude:\n  - *'), 'a pattern that begins with * has to stand in quotes'],
+    ['a lone star', after('exclude:\n  - *'), 'put a pattern that begins with * in quotes'],
     ['a merge key', after('<<: {name: x}'), 'c:2:1: merge keys (<<) are not read here'],
     [
       'a tag of JavaScript',
@@ -54,7 +54,7 @@ describe('YAML that is not read', () => {
     ],
     ['a second document', after('---\nname: x'), 'a second document begins here'],
     ['a document after an end', after('...\nname: x'), 'a second document begins here'],
-    ['YAML 1.1', '%YAML 1.1\n---\nconfigVersion: 1\n', 'c:1:1: it asks for another YAML than 1.2'],
+    ['YAML 1.1', '%YAML 1.1\n---\nconfigVersion: 1\n', 'c:1:1: it asks for another YAML version than 1.2'],
     ['an unknown directive', '%FOO x\n---\nconfigVersion: 1\n', 'Unknown directive %FOO'],
     ['a tab for indent', after('images:\n\t- x'), 'c:3:1: Tabs are not allowed as indentation; use spaces'],
     ['a colon in a value', after('name: a: b'), 'c:2:7: '],

@@ -109,7 +109,7 @@ describe('a config', () => {
     await expect(readConfig('/nonexistent/airgap.yaml')).rejects.toMatchObject({ code: 'FILE' })
     await expect(readConfig('/dev/zero')).rejects.toMatchObject({ code: 'FILE' })
     expect(faults(`configVersion: 1\n#${'x'.repeat(1024 * 1024)}`)).toEqual([
-      'it is larger than 1048576 bytes, which is no config',
+      'it is larger than 1048576 bytes, too large for a config',
     ])
   })
 })

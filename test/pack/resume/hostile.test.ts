@@ -77,12 +77,12 @@ describe('a journal that is not trusted', () => {
 
   test('one that others may write', async () => {
     await chmod(shop.journal, 0o620)
-    await expectRefusal('OUTPUT_UNFINISHED', 'others than its owner may write to it')
+    await expectRefusal('OUTPUT_UNFINISHED', 'users other than its owner can write to it')
   })
 
   test('a huge one, without reading it', async () => {
     await truncate(shop.journal, 2 ** 40)
-    await expectRefusal('OUTPUT_UNFINISHED', /it has 1099511627776 bytes, and \d+ are the most/)
+    await expectRefusal('OUTPUT_UNFINISHED', /it has 1099511627776 bytes, but at most \d+ are allowed/)
   })
 
   test('one about another file', async () => {

@@ -373,7 +373,7 @@ describe('what is in the way', () => {
     const lock = await lockOutput(shop.output)
     await expect(shop.pack()).rejects.toMatchObject({
       code: 'OUTPUT_BUSY',
-      message: `another run is writing ${shop.output} at this moment`,
+      message: `another run is writing ${shop.output} right now`,
     })
     expect(await readdir(shop.folder)).toEqual([])
     await lock.release()

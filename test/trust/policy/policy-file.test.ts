@@ -140,11 +140,15 @@ describe('a mistake is told with its place and the way out', () => {
   const ci = (more: string): string =>
     with2().replace('  bob:', `  ci: { identities: [{ ${more} }] }\n  bob:`)
   it.each<[what: string, text: string, ...messages: string[]]>([
-    ['an empty file', '', 'p:1:1: it is empty, and no policy'],
-    ['comments alone', '# nothing\n', 'it is empty, and no policy'],
-    ['a list', '- a\n', 'p:1:1: this is a list, and no policy'],
-    ['a text', 'policy\n', 'this is the text "policy", and no policy'],
-    ['two documents', `${with2()}---\na: b\n`, 'a second document begins here, and a policy is one'],
+    ['an empty file', '', 'p:1:1: it is empty, not a policy'],
+    ['comments alone', '# nothing\n', 'it is empty, not a policy'],
+    ['a list', '- a\n', 'p:1:1: this is a list, not a policy'],
+    ['a text', 'policy\n', 'this is the text "policy", not a policy'],
+    [
+      'two documents',
+      `${with2()}---\na: b\n`,
+      'a second document begins here, but a policy is a single document',
+    ],
     ['no type', with2().replace(/^type.*\n/, ''), 'p:1:1: the policy lacks the key type'],
     [
       'another type',
@@ -192,7 +196,7 @@ describe('a mistake is told with its place and the way out', () => {
       with2('bundle: { maxage: 3d }\n'),
       'p:6:11: there is no key "maxage" in bundle; did you mean maxAge?',
     ],
-    ['a key nobody meant', with2('zzzz: 1\n'), 'there is no key "zzzz"; there are type, formatVersion,'],
+    ['a key nobody meant', with2('zzzz: 1\n'), 'there is no key "zzzz"; the keys are type, formatVersion,'],
     ['a key twice', with2('require: alice\nrequire: bob\n'), 'p:7:1: the key "require" is given twice'],
     ['a signer twice', with2(`  alice: { keys: [a.pub] }\n`), 'p:6:3: the key "alice" is given twice'],
     [
@@ -458,13 +462,13 @@ describe('a mistake is told with its place and the way out', () => {
   })
 
   it.each([
-    ['too large', Buffer.alloc(1024 * 1024 + 1, ' '), 'it is larger than 1048576 bytes, which is no policy'],
-    ['UTF-16', Buffer.from('\uFEFFtype: x', 'utf16le'), 'it is not UTF-8 text'],
     [
-      'with an escape',
-      Buffer.from(`${HEAD}# \u001b[2J`),
-      'the character U+001B does not belong into a policy',
+      'too large',
+      Buffer.alloc(1024 * 1024 + 1, ' '),
+      'it is larger than 1048576 bytes, too large for a policy',
     ],
+    ['UTF-16', Buffer.from('\uFEFFtype: x', 'utf16le'), 'it is not UTF-8 text'],
+    ['with an escape', Buffer.from(`${HEAD}# \u001b[2J`), 'the character U+001B does not belong in a policy'],
   ])('%s', async (_, bytes, message) => {
     expect((await mistakes(bytes)).join()).toContain(message)
   })
