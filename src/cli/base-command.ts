@@ -7,13 +7,13 @@ import { log } from './output/log.ts'
 import { classify, reportFailure } from './words/report-error.ts'
 import { styler, type Highlight } from './output/terminal.ts'
 
-/** The exit code of a process that a second Ctrl-C has ended, as shells have it. */
+/** Exit code after a second Ctrl-C, as in shells. */
 const SIGNAL_EXIT = 130
 const REPEAT_MS = 500
 
 /**
  * What all commands share: results on standard output, everything else on standard error, `--json`, `--quiet`,
- * `--log-format`, errors with their exit codes, and a signal that Ctrl-C sets off.
+ * `--log-format`, errors with their exit codes, and a signal that aborts on Ctrl-C.
  */
 export abstract class BaseCommand extends Command {
   static override enableJsonFlag = true
@@ -21,41 +21,44 @@ export abstract class BaseCommand extends Command {
   static override baseFlags = {
     quiet: Flags.boolean({
       char: 'q',
-      description: 'Print results, warnings and errors only',
+      description: 'Print only results, warnings and errors',
       helpGroup: 'GLOBAL',
     }),
     'log-format': Flags.option({
       options: LOG_FORMATS,
       default: 'text',
-      description: 'How to write what goes to standard error',
+      description: 'Format of standard error',
       helpGroup: 'GLOBAL',
     })(),
-    json: Flags.boolean({ description: 'Print one JSON document, errors included', helpGroup: 'GLOBAL' }),
+    json: Flags.boolean({
+      description: 'Print the result, or the error, as one JSON document',
+      helpGroup: 'GLOBAL',
+    }),
   }
 
   #abort: AbortController | undefined
 
   /**
-   * Set off by Ctrl-C or a termination signal; a second one ends the process at once. Until a command asks for it,
-   * signals do what they always do.
+   * Aborts on SIGINT (Ctrl-C) or SIGTERM; a second signal ends the process at once. Before a command first reads this,
+   * signals act as usual.
    */
   protected get signal(): AbortSignal {
     if (this.#abort) return this.#abort.signal
     const abort = new AbortController()
     this.#abort = abort
     let since = 0
-    // Listeners that stay, to tell a second signal from the first.
+    // Permanent listeners, because the second signal is handled too.
     for (const name of ['SIGINT', 'SIGTERM'] as const) {
       process.on(name, () => {
         if (abort.signal.aborted) {
-          // `timeout` and some shells send the same signal twice at once: that is still one.
+          // `timeout` and some shells send the same signal twice at once: that counts as one.
           if (performance.now() - since > REPEAT_MS) process.exit(SIGNAL_EXIT)
           return
         }
         since = performance.now()
         abort.abort(
           new AirgapError('INTERRUPTED', `interrupted (${name})`, {
-            hint: 'Nothing that is unfinished looks finished. Run the same command again.',
+            hint: 'Run the same command again.',
           }),
         )
       })
@@ -63,20 +66,20 @@ export abstract class BaseCommand extends Command {
     return abort.signal
   }
 
-  /** A result for people, on standard output; nothing under `--json`. */
+  /** Prints a result for people on standard output; nothing with `--json`. */
   protected print(text: string, highlight?: Highlight): void {
     if (this.jsonEnabled()) return
-    // Escaped first: what is coloured is ours.
+    // Escaped before colouring, because colours are escape sequences too.
     const escaped = escapeForeign(text)
     process.stdout.write(`${highlight ? highlighted(escaped, highlight) : escaped}\n`)
   }
 
-  /** What to type next, as the last line of a result for people. */
+  /** Prints the command to run next, as the last line of a result for people. */
   protected printNext(command: string): void {
     this.print(`Next: ${command}`)
   }
 
-  /** Something to know beside the result, on standard error. */
+  /** Prints a remark on standard error. */
   protected note(text: string): void {
     log.note(text)
   }
@@ -88,7 +91,7 @@ export abstract class BaseCommand extends Command {
   protected override async init(): Promise<void> {
     log.configure(globalOptions(this.argv))
     if (log.format === 'json') {
-      // Node's own warnings are lines like all others.
+      // Node's own warnings must be JSON lines too.
       process.removeAllListeners('warning')
       process.on('warning', ({ message }) => log.warning(message))
     }
@@ -106,7 +109,7 @@ export abstract class BaseCommand extends Command {
   }
 }
 
-/** The verdict stands behind everything that comes out of a bundle. */
+/** Styles the last occurrence of the words: the verdict comes after all text from a bundle. */
 function highlighted(text: string, { words, style }: Highlight): string {
   const at = text.lastIndexOf(words)
   if (at < 0) return text

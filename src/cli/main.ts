@@ -7,7 +7,7 @@ import { globalOptions } from './input/global-flags.ts'
 
 const HELP_FLAGS = new Set(['--help', '-h'])
 
-/** Questions that need no command: by their flag, what is answered. */
+/** Answers to flags that stand alone, without a command. */
 export type Answers = Record<string, () => string>
 
 function version(): string {
@@ -17,8 +17,8 @@ function version(): string {
 /**
  * Runs the command line. Sets the exit code, or ends the process.
  *
- * @param args without the program's own name.
- * @param more what this way of running it can answer besides.
+ * @param args without the name of the program.
+ * @param more answers that only this build has.
  */
 export async function main(args: readonly string[], more: Answers = {}): Promise<void> {
   process.on('uncaughtException', endWith)
@@ -44,19 +44,18 @@ export async function main(args: readonly string[], more: Answers = {}): Promise
 }
 
 /**
- * What is read from the network is in buffers of 64 KiB that are of no use a moment later. V8 frees them when its young
- * generation is full of small objects; left alone it lets that grow, so that such buffers pile up until whole
- * collections are forced by their weight. Kept at its first size, it takes a third less of the processor's time and a
- * quarter less memory to pack (docs/performance.md).
+ * Data from the network comes in short-lived buffers of 64 KiB. V8 frees them when it collects its young generation. By
+ * default that grows, so the buffers pile up until their weight forces full collections. Keeping it at its initial size
+ * makes packing take a third less processor time and a quarter less memory (docs/performance.md).
  */
 function keepYoungGenerationSmall(): void {
   setFlagsFromString('--semi-space-growth-factor=1')
 }
 
-/** Whether something about the command line is not UTF-8, which has been told then. */
+/** Whether an argument, a variable or the folder's name is not UTF-8. If so, reports it and sets the exit code. */
 async function isRefused(args: readonly string[]): Promise<boolean> {
   const folder = folderHere()
-  // Most starts need nothing more.
+  // The usual case, which needs to load nothing more.
   if (![...args, folder, ...Object.values(process.env)].some((text) => text?.includes('\uFFFD'))) return false
   const { encodingFault } = await import('./words/usage-error.ts')
   const fault = encodingFault(args, process.env, folder)
@@ -69,7 +68,7 @@ async function isRefused(args: readonly string[]): Promise<boolean> {
   return true
 }
 
-/** One that has been removed has no name any more. */
+/** The current folder; empty if it has been removed. */
 function folderHere(): string {
   try {
     return process.cwd()
@@ -78,9 +77,9 @@ function folderHere(): string {
   }
 }
 
-/** oclif's own `run`, without what it loads by path: the help class, and the hook for an unknown command. */
+/** Like oclif's `run`, without what that loads by path: the help class, and the hook for unknown commands. */
 async function run(args: readonly string[], config: Config): Promise<void> {
-  // `airgap help pack` is `airgap pack --help`, as many tools have it.
+  // `airgap help pack` is the same as `airgap pack --help`, as in many tools.
   const isHelp = args[0] === 'help' || isHelpAsked(args)
   const [id, ...argv] = args[0] === 'help' ? args.slice(1) : args
   if (id === undefined || isHelp) {
@@ -100,8 +99,8 @@ function isHelpAsked(args: readonly string[]): boolean {
 }
 
 /**
- * In a bare root file system nobody is known: no HOME, no SHELL, and no list of users to ask instead. oclif asks all
- * the same, and would end in an error. What is said here is what container runtimes say then.
+ * A bare root file system has no list of users. If HOME and SHELL are not set either, oclif would fail when it looks up
+ * the user. These are the values that container runtimes use then.
  */
 function ensureUser(): void {
   try {
@@ -114,14 +113,14 @@ function ensureUser(): void {
 
 function print(text: string): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    // Whoever reads has had enough.
+    // The reader closed the pipe.
     if (error.code === 'EPIPE') process.exit(0)
     throw error
   })
   process.stdout.write(text)
 }
 
-/** Ends the process for an error that nobody has caught, in the form of the log. It may be the log that failed. */
+/** Ends the process after an uncaught error, in the log's format. Does not use the log, which may be what failed. */
 function endWith(error: NodeJS.ErrnoException): never {
   if (error.syscall === 'write') {
     return die(7, 'FILE', `cannot write to standard output or standard error: ${error.message}`)

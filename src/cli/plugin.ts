@@ -1,7 +1,7 @@
 import type { Command, Interfaces } from '@oclif/core'
 import { readOwnFile } from '../own-files.ts'
 
-/** Every command: one line for each file in `src/commands`. Imported when it is called, and not before. */
+/** Every command: one line for each file in `src/commands`. A command is imported only when it runs. */
 export const COMMANDS: Record<string, () => Promise<{ default: Command.Class }>> = {
   completion: () => import('../commands/completion.ts'),
   init: () => import('../commands/init.ts'),
@@ -20,12 +20,12 @@ export const COMMANDS: Record<string, () => Promise<{ default: Command.Class }>>
   verify: () => import('../commands/verify.ts'),
 }
 
-/** What the commands say of themselves, written by `npm run build`: help and completion need no command's code. */
+/** Descriptions of the commands, written by `npm run build`, so that help and completion load no command's code. */
 export const DESCRIPTIONS = 'dist/commands.json'
 
 /**
- * The commands as oclif wants them. It would look for them in the file system and import every one of them at each
- * start; the single executable has no file system of its own.
+ * The commands as an oclif plugin. By itself, oclif would look for commands in the file system and import all of them at
+ * each start, and the single executable has no files.
  */
 export function ownPlugin(): Interfaces.Plugin {
   const pjson = JSON.parse(readOwnFile('package.json')) as Interfaces.PJSON
@@ -47,7 +47,7 @@ export function ownPlugin(): Interfaces.Plugin {
     commandsDir: undefined,
     findCommand,
     hasManifest: true,
-    // oclif imports hooks by path, too.
+    // oclif imports hooks by path too.
     hooks: {},
     isRoot: true,
     load: () => Promise.resolve(),

@@ -4,7 +4,7 @@ import type { CompletionResult } from '../cli/output/shapes/results.ts'
 
 export default class Completion extends BaseCommand {
   static override description =
-    'Print the script that completes commands, flags and files in a shell\nThe script is complete in itself: it runs nothing when a key is pressed, and asks no registry. Print it again after airgap has been renewed. The folder for zsh is any folder of fpath; compinit has to have run before the script is sourced.'
+    'Print a shell script that completes commands, flags and files\nThe script is self-contained: when you press Tab, it runs no program and contacts no registry. Print it again after upgrading airgap. For zsh, any folder in fpath will do; run compinit before sourcing the script.'
 
   static override examples = [
     {
@@ -12,7 +12,7 @@ export default class Completion extends BaseCommand {
       command: 'source <(<%= config.bin %> <%= command.id %> bash)',
     },
     {
-      description: 'bash, for every user of the machine (with the package bash-completion)',
+      description: 'bash, for all users (needs the package bash-completion)',
       command: '<%= config.bin %> <%= command.id %> bash > /usr/share/bash-completion/completions/airgap',
     },
     {
@@ -20,7 +20,7 @@ export default class Completion extends BaseCommand {
       command: 'source <(<%= config.bin %> <%= command.id %> zsh)',
     },
     {
-      description: 'zsh, for every user of the machine',
+      description: 'zsh, for all users',
       command: '<%= config.bin %> <%= command.id %> zsh > /usr/local/share/zsh/site-functions/_airgap',
     },
   ]
@@ -28,7 +28,7 @@ export default class Completion extends BaseCommand {
   static override args = {
     shell: Args.custom<CompletionResult['shell']>({
       options: ['bash', 'zsh'],
-      description: 'The shell to complete in',
+      description: 'Which shell the script is for',
       ignoreStdin: true,
     })({ required: true }),
   }
@@ -43,7 +43,7 @@ export default class Completion extends BaseCommand {
         ? (await import('../cli/manual/bash.ts')).bashCompletion
         : (await import('../cli/manual/zsh.ts')).zshCompletion
     const script = generator(describeProgram(this.config), newestReleases())
-    // As it is: a line end more or less would not matter, but escaping would.
+    // Not by `print`, which would escape characters.
     if (!this.jsonEnabled()) process.stdout.write(script)
     return { shell, script }
   }

@@ -8,24 +8,24 @@ import { shellWord } from '../text.ts'
 
 export default class Init extends BaseCommand {
   static override description =
-    'Write a commented airgap.yaml\nThe images and flags that are given become the keys of a config, which list, resolve and pack read with --config; every other key stands in it as an example. With nothing given, all of it is examples. Nothing is asked of any registry.'
+    'Write a commented airgap.yaml\nThe images and flags that you give become keys of the config, which list, resolve and pack read with --config. All other keys are written as commented examples. No registry is contacted.'
 
   static override examples = [
     {
-      description: 'A file of examples, to fill in',
+      description: 'A template to fill in',
       command: '<%= config.bin %> <%= command.id %>',
     },
     {
-      description: 'What is given, and examples of the rest',
+      description: 'With some keys filled in',
       command: '<%= config.bin %> <%= command.id %> --kubeadm v1.36.3 --platform linux/amd64 nginx:1.29',
     },
     {
-      description: 'With the schema, so that editors complete it',
+      description: 'With the schema, for completion in editors',
       command:
         '<%= config.bin %> <%= command.id %> --images-from images.txt --name apps --schema airgap.schema.json',
     },
     {
-      description: 'The schema alone',
+      description: 'Only the schema',
       command: '<%= config.bin %> <%= command.id %> --print-schema',
     },
   ]
@@ -41,11 +41,11 @@ export default class Init extends BaseCommand {
     }),
     ...outputForceFlag,
     schema: Flags.string({
-      description: 'Write the JSON schema here too, and name it in the config, so that editors complete it',
+      description: 'Also write the JSON schema here, and name it in the config for completion in editors',
       helpValue: 'FILE',
     }),
     'print-schema': Flags.boolean({
-      description: 'Print the JSON schema of a config, and write nothing',
+      description: 'Print the JSON schema of a config and write no file',
       exclusive: ['schema'],
     }),
     name: Flags.string({ description: "The bundle's name", helpValue: 'NAME' }),
@@ -66,7 +66,7 @@ export default class Init extends BaseCommand {
     }
     const toStandardOutput = flags.output === '-'
     if (toStandardOutput && this.jsonEnabled()) {
-      throw new AirgapError('USAGE', '-o - and --json both want standard output')
+      throw new AirgapError('USAGE', '-o - and --json both write to standard output')
     }
     const { configOf, writeAll } = await import('../cli/input/init.ts')
     const { text, config } = await configOf(parsed)

@@ -7,11 +7,11 @@ import type { Evidence } from '../cli/output/shapes/evidence.ts'
 
 export default class Inspect extends BaseCommand {
   static override description =
-    'Show what is in a bundle, without trusting it\nReads the descriptions and the headers, not the layers, and checks that they agree with each other. No signature is checked and no layer is hashed: that is what `verify` does.'
+    'Show what is in a bundle, without verifying it\nReads the descriptions and the headers, but not the layers, and checks that they agree. It checks no signature and hashes no layer; `verify` does that.'
 
   static override examples = [
     {
-      description: 'What a bundle says that it holds',
+      description: 'What a bundle says it contains',
       command: '<%= config.bin %> <%= command.id %> k8s.tar',
     },
   ]

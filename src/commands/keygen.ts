@@ -6,11 +6,11 @@ import type { KeygenResult } from '../cli/output/shapes/results.ts'
 
 export default class Keygen extends BaseCommand {
   static override description =
-    "Make a key pair for signing bundles\nECDSA P-256, the private key encrypted in cosign's own format, so that cosign can use both files too. Existing files are never overwritten. The password is asked for, or comes from AIRGAP_PASSWORD, COSIGN_PASSWORD or --password-file."
+    "Make a key pair for signing bundles\nThe keys are ECDSA P-256. The private key is encrypted in cosign's format, so cosign can use both files too. Existing files are never overwritten. The password comes from --password-file, AIRGAP_PASSWORD or COSIGN_PASSWORD; if none is set, you are asked for it."
 
   static override examples = [
     {
-      description: 'airgap.key and airgap.pub, in the present folder',
+      description: 'airgap.key and airgap.pub, in the current folder',
       command: '<%= config.bin %> <%= command.id %>',
     },
     {
@@ -25,13 +25,13 @@ export default class Keygen extends BaseCommand {
       default: 'airgap',
       helpValue: 'PREFIX',
     }),
-    'password-file': Flags.string({ description: 'File that holds the password', helpValue: 'FILE' }),
+    'password-file': Flags.string({ description: 'File with the password', helpValue: 'FILE' }),
   }
 
   async run(): Promise<KeygenResult> {
     const { flags } = await this.parse(Keygen)
     const password = await newPassword(flags['password-file'])
-    if (password === '') this.warning('the password is empty: whoever gets the private key file can sign')
+    if (password === '') this.warning('the password is empty: anyone who gets the private key file can sign')
     const { writeKeyPair } = await import('../index.ts')
     const {
       privateKeyFile,
@@ -49,7 +49,7 @@ export default class Keygen extends BaseCommand {
       ]),
     )
     this.note(
-      'The private key stays here. Hand the public key to those who check,\nby another way than the bundles.',
+      'Keep the private key here. Give the public key to those who verify bundles,\nthrough a different channel than the bundles.',
     )
     return { privateKeyFile, publicKeyFile, keyFingerprint }
   }

@@ -7,28 +7,28 @@ import type { ListResult } from '../cli/output/shapes/results.ts'
 
 export default class List extends BaseCommand {
   static override description =
-    'Print the image references that the inputs name\nFully qualified, sorted, each once, one a line. Nothing is asked of any registry. The output is itself a list that --images-from reads.'
+    'Print the image references that the inputs name\nReferences are fully qualified, sorted, without duplicates, one per line. No registry is contacted. --images-from can read the output.'
 
   static override examples = [
     {
-      description: 'Names as people write them, made complete',
+      description: 'Short names, made complete',
       command: '<%= config.bin %> <%= command.id %> nginx:1.29 ghcr.io/example/app:1.0',
     },
     {
-      description: "kubeadm's own images for a release of Kubernetes",
+      description: "kubeadm's images for a Kubernetes release",
       command: '<%= config.bin %> <%= command.id %> --kubeadm v1.36.3',
     },
     {
-      description: 'The same from kubeadm itself',
+      description: 'The same, from kubeadm itself',
       command:
         'kubeadm config images list --kubernetes-version $(kubeadm version -o short) | <%= config.bin %> <%= command.id %> --images-from -',
     },
     {
-      description: 'What a config names',
+      description: 'The images of a config',
       command: '<%= config.bin %> <%= command.id %> --config airgap.yaml',
     },
     {
-      description: 'A list, without what comes from elsewhere',
+      description: 'A list, without the images that match a pattern',
       command: "<%= config.bin %> <%= command.id %> --images-from images.txt --exclude 'docker.io/library/*'",
     },
   ]

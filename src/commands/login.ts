@@ -10,7 +10,7 @@ import type { LoginResult } from '../cli/output/shapes/results.ts'
 
 export default class Login extends BaseCommand {
   static override description =
-    'Store credentials for a registry\nThe registry is asked first, and what it does not accept is not stored. Stored as by docker login: in the file of --auth-file, else $REGISTRY_AUTH_FILE, else $DOCKER_CONFIG/config.json or ~/.docker/config.json, or in the credential helper that this file names (credsStore, credHelpers). Docker, Podman and Skopeo find them there too.'
+    'Store credentials for a registry\nTries the credentials first, and stores nothing that the registry rejects. They are stored where docker login puts them: in the file given with --auth-file, else $REGISTRY_AUTH_FILE, else $DOCKER_CONFIG/config.json or ~/.docker/config.json, or in the credential helper that this file names (credsStore, credHelpers). Docker, Podman and Skopeo find them there too.'
 
   static override examples = [
     '<%= config.bin %> <%= command.id %> harbor.internal',
@@ -29,7 +29,7 @@ export default class Login extends BaseCommand {
   static override flags = {
     username: Flags.string({
       char: 'u',
-      description: 'User name; asked for unless given',
+      description: 'User name; if not given, you are asked for it',
       helpValue: 'USER',
     }),
     'password-stdin': Flags.boolean({ description: 'Read the password from standard input' }),
@@ -46,7 +46,7 @@ export default class Login extends BaseCommand {
     const storage = await findStorage(target, options)
     const { username, password } = await readLoginInput(target.name, flags)
 
-    // From here on there is something to clean up.
+    // From here on, Ctrl-C must clean up.
     const { signal } = this
     const progress = new Progress()
     const network = {
@@ -75,15 +75,15 @@ export default class Login extends BaseCommand {
     )
     if (!wantsCredentials) {
       this.warning(
-        `${target.registry} lets anybody read its API, so nothing has shown whether user name and password are right; they are stored and used when it asks`,
+        `${target.registry} did not ask for credentials, so the user name and password could not be checked; they are stored, and used when it asks`,
       )
     }
     if (shadowedBy !== undefined) {
-      this.warning(`commands find other credentials for ${target.name} first: those from ${shadowedBy}`)
+      this.warning(`other credentials for ${target.name} take precedence: those from ${shadowedBy}`)
     }
     if (storage.helper === undefined) {
       this.warning(
-        `the password is stored unencrypted in ${storage.file} (readable for you alone). To have it encrypted, install a credential helper such as docker-credential-pass or docker-credential-secretservice, name it in that file ("credsStore": "pass"), and log in again.`,
+        `the password is stored unencrypted in ${storage.file} (readable only by you). To encrypt it, install a credential helper such as docker-credential-pass or docker-credential-secretservice, name it in that file ("credsStore": "pass"), and log in again.`,
       )
     }
     return { registry: target.name, username, checked: wantsCredentials, storedIn: storedIn(storage) }

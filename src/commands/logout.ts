@@ -7,7 +7,7 @@ import { AirgapError } from '../errors.ts'
 
 export default class Logout extends BaseCommand {
   static override description =
-    'Remove the stored credentials for a registry\nFrom where airgap login and docker login put them: the file of --auth-file, else $REGISTRY_AUTH_FILE, else $DOCKER_CONFIG/config.json or ~/.docker/config.json, or the credential helper that this file names. The registry is not asked.'
+    'Remove the stored credentials for a registry\nRemoves them from where airgap login and docker login store them: the file given with --auth-file, else $REGISTRY_AUTH_FILE, else $DOCKER_CONFIG/config.json or ~/.docker/config.json, or the credential helper that this file names. The registry is not contacted.'
 
   static override examples = [
     '<%= config.bin %> <%= command.id %> harbor.internal',
@@ -29,7 +29,7 @@ export default class Logout extends BaseCommand {
     const { parseLoginTarget, removeCredentials } = await import('../index.ts')
     const target = parseLoginTarget(args.registry)
     const options = { authFile: flags['auth-file'], env: process.env }
-    // From here on there is something to clean up.
+    // From here on, Ctrl-C must clean up.
     const { signal } = this
     const removal = await removeCredentials(target, { ...options, signal })
     const where = describeStorage(removal)
@@ -43,12 +43,12 @@ export default class Logout extends BaseCommand {
     try {
       stillFoundIn = (await findCredentials(target, options))?.source
     } catch (error) {
-      // The removal is done; another place that cannot be read is no failure of it.
+      // The credentials are removed; that another place cannot be read does not change that.
       if (!(error instanceof AirgapError)) throw error
-      this.warning(`whether there are credentials elsewhere is not known: ${error.message}`)
+      this.warning(`cannot check other places for credentials: ${error.message}`)
     }
     if (stillFoundIn !== undefined) {
-      this.warning(`commands still find credentials for ${target.name}: those from ${stillFoundIn}`)
+      this.warning(`there are still other credentials for ${target.name}: those from ${stillFoundIn}`)
     }
     return {
       registry: target.name,

@@ -27,11 +27,11 @@ const MAX_LOCK_SIZE = 64 * 1024 * 1024
 
 export default class Pack extends BaseCommand {
   static override description =
-    'Fetch images and write them as one signed bundle\nResolves the images (or takes a lock), fetches every blob once and writes it straight to its place in the bundle, hashed on arrival. The file gets its name only when it is complete, checked and synced; until then it is FILE.partial, and after an interruption the same command goes on with it. With -o - the bundle goes to standard output.\n--keyless signs when every blob is there: with a key that lives for seconds, which Sigstore certifies for the identity token of the CI job. The certificate, with the identity in it, and the SHA-256 of SHA256SUMS are then in public logs and cannot be taken back. Where the token has expired by then, everything fetched is kept, and the same command with a fresh token only signs.'
+    'Fetch images and write them as one signed bundle\nResolves the images (or uses a lock), fetches each blob once, hashes it on arrival, and writes it straight to its place in the bundle. The file is called FILE.partial until it is complete, checked and synced; after an interruption, the same command resumes it. With -o - the bundle goes to standard output.\n--keyless signs once all blobs are fetched, with a short-lived key that Sigstore certifies for the identity token of the CI job. The certificate, which contains the identity, and the SHA-256 of SHA256SUMS then stay in public logs forever. If the token has expired by then, everything fetched is kept; run the same command with a fresh token, and it only signs.'
 
   static override examples = [
     {
-      description: "kubeadm's own images, for one platform",
+      description: "kubeadm's images, for one platform",
       command:
         '<%= config.bin %> <%= command.id %> --kubeadm v1.36.3 --platform linux/amd64 -o k8s.tar --key airgap.key',
     },
@@ -41,30 +41,30 @@ export default class Pack extends BaseCommand {
         '<%= config.bin %> <%= command.id %> --images-from images.txt -o apps.tar --key airgap.key --name apps',
     },
     {
-      description: 'What a config says, kept in git',
+      description: 'From a config that is kept in git',
       command: '<%= config.bin %> <%= command.id %> --config airgap.yaml -o apps.tar --key airgap.key',
     },
     {
-      description: 'Exactly what a lock has pinned',
+      description: 'Exactly what a lock pins',
       command: '<%= config.bin %> <%= command.id %> --lock airgap.lock -o apps.tar --key airgap.key',
     },
     {
-      description: 'The next version: what an earlier bundle has is not fetched again',
+      description: 'The next version, without fetching again what an earlier bundle has',
       command:
         '<%= config.bin %> <%= command.id %> --images-from images.txt -o apps-2.tar --key airgap.key --reuse apps.tar',
     },
     {
-      description: 'Signed by a key held elsewhere, by way of a program',
+      description: 'Signed by a program, with a key in an HSM',
       command:
         '<%= config.bin %> <%= command.id %> --lock airgap.lock -o apps.tar --public-key hsm.pub --sign-command /opt/hsm/sign',
     },
     {
-      description: 'In a CI job, signed as that job instead of with a key; this becomes public',
+      description: 'In a CI job, signed as that job instead of with a key; this is logged in public',
       command:
         '<%= config.bin %> <%= command.id %> --images-from images.txt -o apps.tar --keyless --trusted-root trusted_root.json',
     },
     {
-      description: "With proof of who signed Kubernetes' images",
+      description: 'With proof of who signed the Kubernetes images',
       command:
         '<%= config.bin %> <%= command.id %> --kubeadm v1.36.3 -o k8s.tar --key airgap.key --verify-upstream kubernetes --trusted-root trusted_root.json',
     },
@@ -80,13 +80,13 @@ export default class Pack extends BaseCommand {
     output: Flags.string({
       char: 'o',
       required: true,
-      description: 'The bundle; - is standard output',
+      description: 'The bundle file; - is standard output',
       helpValue: 'FILE',
       helpGroup: 'OUTPUT',
     }),
     ...outputForceFlag,
     fresh: Flags.boolean({
-      description: 'Start over from nothing instead of going on with what an interrupted run has left',
+      description: 'Start from scratch instead of resuming an interrupted run',
       helpGroup: 'OUTPUT',
     }),
     ...signingFlags,
@@ -94,41 +94,41 @@ export default class Pack extends BaseCommand {
     'no-sign': Flags.boolean({ description: 'Leave the bundle unsigned', helpGroup: 'SIGNING' }),
     name: Flags.string({
       description:
-        "The bundle's name, under which push remembers it; by default that of the bundle in --reuse, else the output's without extension and trailing number, version or date",
+        "The bundle's name, for which push remembers the last sequence; by default that of the --reuse bundle, else that of the output without extension and trailing number, version or date",
       helpValue: 'NAME',
       helpGroup: 'OUTPUT',
     }),
     'bundle-version': Flags.string({
-      description: 'A version to show, free text',
+      description: 'Version to show, free text',
       helpValue: 'TEXT',
       helpGroup: 'OUTPUT',
     }),
     sequence: Flags.integer({
-      description: 'Number that grows with every bundle of that name; by default the time',
+      description: 'Number that grows with every bundle of this name; by default the time',
       min: 0,
       helpValue: 'NUMBER',
       helpGroup: 'OUTPUT',
     }),
     expires: Flags.string({
-      description: 'When the bundle is no longer to be accepted',
+      description: 'When the bundle is no longer accepted',
       helpValue: 'DATE',
       helpGroup: 'OUTPUT',
     }),
     lock: Flags.string({
-      description: 'Pack exactly what this lock says',
+      description: 'Pack exactly what this lock pins',
       helpValue: 'FILE',
       helpGroup: 'INPUT',
     }),
     reuse: Flags.string({
       multiple: true,
       multipleNonGreedy: true,
-      description: 'Earlier bundle, also an unfinished one, to take blobs from instead of the network',
+      description: 'Earlier bundle, finished or not, to take blobs from instead of fetching them',
       helpValue: 'BUNDLE',
       helpGroup: 'INPUT',
     }),
     'dry-run': Flags.boolean({
       default: false,
-      description: 'Print the plan with its exact size, and fetch manifests only',
+      description: 'Print the plan with its exact size; fetches only manifests',
       helpGroup: 'OUTPUT',
     }),
     ...verifyUpstreamFlags,
@@ -163,7 +163,7 @@ export default class Pack extends BaseCommand {
         ...sourcesFrom(flags),
         ...description,
         output: flags['dry-run'] ? undefined : toStandardOutput ? process.stdout : flags.output,
-        // A plan bears the name that its bundle would have.
+        // A plan also shows the name that the bundle would get.
         fileName: toStandardOutput ? undefined : flags.output,
         force: flags.force,
         key: key ?? (keyless ? { keyless } : 'unsigned'),
@@ -172,7 +172,7 @@ export default class Pack extends BaseCommand {
         reuse: flags.reuse,
         onIncomplete: (left) => void (unfinished = left),
         signal: this.signal,
-        // In a plan they are a part of the result.
+        // The result of a plan has the mirrors.
         onEvent: flags['dry-run'] ? (event) => event.type !== 'mirrors' && onEvent(event) : onEvent,
       })
       progress.stop()
@@ -216,7 +216,7 @@ export default class Pack extends BaseCommand {
     images: readonly string[],
   ): void {
     if (flags.output === '-' && this.jsonEnabled()) {
-      throw new AirgapError('USAGE', '-o - and --json both want standard output')
+      throw new AirgapError('USAGE', '-o - and --json both write to standard output')
     }
     if (flags.output === '-' && process.stdout.isTTY) {
       throw new AirgapError('USAGE', '-o - would write the bundle to the terminal', {
@@ -224,17 +224,17 @@ export default class Pack extends BaseCommand {
       })
     }
     if (flags.output === '-' && flags.keyless) {
-      throw new AirgapError('USAGE', '--keyless cannot sign what is written to standard output', {
-        hint: 'The signature is made when every blob is there, and stands in front of them. Pack into a file, then send that.',
+      throw new AirgapError('USAGE', '--keyless cannot sign a bundle that goes to standard output', {
+        hint: 'The signature is made after all blobs are fetched, but precedes them in the bundle. Pack into a file, then send that.',
       })
     }
     const isSigned = flags.key !== undefined || flags['sign-command'] !== undefined || flags.keyless
     if (!isSigned && !flags['no-sign']) {
       throw new AirgapError(
         'USAGE',
-        'one of --key FILE, --sign-command COMMAND, --keyless and --no-sign has to be given',
+        'give one of --key FILE, --sign-command COMMAND, --keyless and --no-sign',
         {
-          hint: 'With --key or --sign-command the bundle is signed, and those who receive it can check who made it (`airgap keygen` makes a key pair); in CI --keyless does so without a key. With --no-sign nobody can; push then needs --allow-unsigned.',
+          hint: '--key and --sign-command sign the bundle, so that others can check who made it (`airgap keygen` makes a key pair). In CI, --keyless signs without a key. With --no-sign nobody can check who made it, and push needs --allow-unsigned.',
         },
       )
     }
@@ -252,7 +252,7 @@ export default class Pack extends BaseCommand {
     if (others.length > 0) {
       throw new AirgapError(
         'USAGE',
-        `--lock says which images and platforms are packed; ${others.join(', ')} cannot be given with it`,
+        `--lock already says which images and platforms to pack; ${others.join(', ')} cannot be given with it`,
         {
           hint: 'To change what is packed, make a new lock with `airgap resolve`.',
         },
@@ -268,7 +268,7 @@ export default class Pack extends BaseCommand {
       !patterns.some((pattern) => pattern(parseReference(source)))
     const images = lock.images.filter(isWanted)
     if (images.length === 0) throw new AirgapError('USAGE', 'every image of the lock is excluded')
-    // What nobody wants is not left out.
+    // An excluded image does not count as skipped.
     const skipped = lock.skipped?.filter(isWanted) ?? []
     return { ...lock, images, skipped: skipped.length > 0 ? skipped : undefined }
   }

@@ -7,11 +7,11 @@ import { ENFORCERS, type PolicyFile } from '../index.ts'
 
 export default class Policy extends BaseCommand {
   static override description =
-    'Make the policy by which a cluster runs only what was pushed\nFor the key that push --sign-images signs with, and the registry that it pushes to: kyverno (ClusterPolicy), policy-controller (ClusterImagePolicy), or containers (policy.json and registries.d, for Podman, CRI-O and Skopeo on the nodes). Asks no registry and no cluster. The policy for containers refuses all other registries, and what comes in files.'
+    'Write an admission policy that makes a cluster run only signed images\nImages from the registry that push pushes to must be signed with the key of push --sign-images. The policy is for kyverno (ClusterPolicy), policy-controller (ClusterImagePolicy), or containers (policy.json and registries.d, for Podman, CRI-O and Skopeo on the nodes). No registry and no cluster is contacted. The policy for containers also refuses all other registries, and images from files.'
 
   static override examples = [
     {
-      description: 'Kyverno, for all that is pushed below a prefix',
+      description: 'Kyverno, for all images below a prefix',
       command: '<%= config.bin %> <%= command.id %> kyverno harbor.internal/mirror --key cluster.pub',
     },
     {
@@ -20,12 +20,12 @@ export default class Policy extends BaseCommand {
         '<%= config.bin %> <%= command.id %> policy-controller harbor.internal/mirror --key cluster.pub | kubectl apply -f -',
     },
     {
-      description: 'The files for nodes, in a folder',
+      description: 'Files for the nodes, in a folder',
       command:
         '<%= config.bin %> <%= command.id %> containers harbor.internal/mirror --key cluster.pub -o nodes',
     },
     {
-      description: 'Names without the registry, of the images that a list has',
+      description: 'For the images of a list, pushed under names without the source registry',
       command:
         '<%= config.bin %> <%= command.id %> containers harbor.internal --key cluster.pub --path strip-host --images-from images.txt',
     },
@@ -33,7 +33,7 @@ export default class Policy extends BaseCommand {
 
   static override args = {
     enforcer: Args.string({
-      description: 'Who holds workloads to it',
+      description: 'What enforces the policy',
       options: [...ENFORCERS],
       required: true,
       ignoreStdin: true,
@@ -51,20 +51,20 @@ export default class Policy extends BaseCommand {
       multiple: true,
       multipleNonGreedy: true,
       required: true,
-      description: 'Public key that images are signed with; any one of several suffices',
+      description: 'Public key that images must be signed with; with several, one is enough',
       helpValue: 'PUB',
       helpGroup: 'TRUST',
     }),
     path: Flags.option({
       options: ['full', 'strip-host', 'flat'] as const,
       default: 'full',
-      description: 'For containers: how push has made names',
+      description: 'For containers: the --path of push',
       helpGroup: 'NAMES',
     })(),
     map: Flags.string({
       multiple: true,
       multipleNonGreedy: true,
-      description: 'For containers: names that push has given besides',
+      description: 'For containers: the --map of push',
       helpValue: 'FROM=TO',
       helpGroup: 'NAMES',
     }),
@@ -72,23 +72,23 @@ export default class Policy extends BaseCommand {
       multiple: true,
       multipleNonGreedy: true,
       description:
-        'For containers: registry that images come from, or a path in it; with full names, the usual public ones unless given',
+        'For containers: registry that images come from, or a path in it; with full names, by default the usual public registries',
       helpValue: 'REGISTRY[/PATH]',
       helpGroup: 'NAMES',
     }),
     'images-from': Flags.string({
       multiple: true,
       multipleNonGreedy: true,
-      description: 'For containers: file that lists the images, instead of --source; - is standard input',
+      description: 'For containers: file with a list of the images, instead of --source; - is standard input',
       helpValue: 'FILE',
       helpGroup: 'NAMES',
     }),
     'allow-local': Flags.boolean({
-      description: 'For containers: accept what comes in files, and what a node has already',
+      description: 'For containers: accept images from files, and images that a node already has',
     }),
     output: Flags.string({
       char: 'o',
-      description: 'Write the files into this folder, instead of to standard output',
+      description: 'Write the files to this folder instead of standard output',
       helpValue: 'FOLDER',
       helpGroup: 'OUTPUT',
     }),
@@ -131,7 +131,7 @@ export default class Policy extends BaseCommand {
   }
 }
 
-/** All files as one stream of YAML, which JSON is too; a file that is applied as it is stands alone. */
+/** All files as one YAML stream (JSON is YAML too). A single file stays as it is. */
 function policyText(files: readonly PolicyFile[]): string {
   const [only, ...others] = files
   if (only && others.length === 0) return only.text

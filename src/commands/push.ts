@@ -29,30 +29,30 @@ import { isAllTagged, type ImageEntry, type PushOptions, type NameMap, type Open
 
 export default class Push extends BaseCommand {
   static override description =
-    'Verify a bundle and put it into a private registry\nVerifies the bundle and plans everything before anything is sent. Uploads what the registry lacks, then manifests, children before parents; tags come last, when every byte of the bundle has been checked, and each is read back. A second push of the same bundle uploads nothing.'
+    'Verify a bundle and push it to a private registry\nVerifies the bundle and plans everything before sending anything. Uploads the blobs that the registry lacks, then manifests, children before parents. Tags are set last, after every byte of the bundle has been checked, and each is read back. Pushing the same bundle again uploads nothing.'
 
   static override examples = [
     {
-      description: 'Into a registry, under full names',
+      description: 'To a registry, under full names',
       command: '<%= config.bin %> <%= command.id %> k8s.tar registry.internal:5000 --key airgap.pub',
     },
     {
-      description: 'See what would happen, before anything is sent',
+      description: 'Show what would happen, without sending anything',
       command:
         '<%= config.bin %> <%= command.id %> k8s.tar harbor.internal/mirror --key airgap.pub --ca-file ca.crt --dry-run',
     },
     {
-      description: 'Into a Harbor whose projects are not there yet',
+      description: 'To a Harbor whose projects do not exist yet',
       command:
         '<%= config.bin %> <%= command.id %> k8s.tar harbor.internal --key airgap.pub --create-projects',
     },
     {
-      description: 'Into a registry that allows few path parts',
+      description: 'To a registry that allows few path components',
       command:
         '<%= config.bin %> <%= command.id %> k8s.tar gitlab.internal:5050/group/project --key airgap.pub --path flat',
     },
     {
-      description: 'Signed for the cluster, with a key that is held inside',
+      description: 'And sign the images for the cluster, with a key that is kept inside',
       command:
         '<%= config.bin %> <%= command.id %> k8s.tar harbor.internal/mirror --key airgap.pub --sign-images cluster.key',
     },
@@ -72,8 +72,7 @@ export default class Push extends BaseCommand {
     path: Flags.option({
       options: ['full', 'strip-host', 'flat'] as const,
       default: 'full',
-      description:
-        "Keep the source's registry as a part of the path, leave it out, or make one part of the whole name",
+      description: 'Keep the source registry in the path, leave it out, or make the whole name one component',
     })(),
     map: Flags.string({
       multiple: true,
@@ -84,66 +83,66 @@ export default class Push extends BaseCommand {
     include: Flags.string({
       multiple: true,
       multipleNonGreedy: true,
-      description: 'Push only what matches; * stands for any characters',
+      description: 'Push only images that match; * matches any characters',
       helpValue: 'PATTERN',
     }),
     exclude: Flags.string({
       multiple: true,
       multipleNonGreedy: true,
-      description: 'Leave out what matches',
+      description: 'Leave out images that match',
       helpValue: 'PATTERN',
     }),
-    'move-tags': Flags.boolean({ description: 'Let tags move that point to another digest now' }),
+    'move-tags': Flags.boolean({ description: 'Allow moving tags that point to another digest' }),
     'create-projects': Flags.boolean({
-      description: 'Create projects that are missing in a Harbor, before anything is sent',
+      description: 'Create missing projects in Harbor before sending anything',
     }),
     'project-visibility': Flags.option({
       options: ['private', 'public'] as const,
       dependsOn: ['create-projects'],
-      description: 'Who may pull from the projects that are created; private unless given',
+      description: 'Visibility of the created projects; private by default',
     })(),
     'sparse-index': Flags.boolean({
       description:
-        "Also put the source's index of images that are delivered in part, for workloads that pin its digest",
+        "Also push the source's index of images that have only some of its platforms, for workloads that pin its digest",
     }),
     referrers: Flags.option({
       options: REFERRER_CHOICES,
-      description:
-        'What is put of the signatures, attestations and SBOMs that travel along with the images; all unless given',
+      description: 'Which of the signatures, attestations and SBOMs in the bundle to push; all by default',
     })(),
     'verify-target': Flags.boolean({
-      description: "Read the target's blobs back and hash them before tags are set",
+      description: 'Read blobs back from the target and hash them before setting tags',
     }),
     'dry-run': Flags.boolean({ description: 'Print the plan and send nothing' }),
     ...imagesFlag,
     receipt: Flags.string({
       description:
-        'Where the receipt goes; by default a new file in the present folder, or in airgap/receipts of the state folder where that cannot be written',
+        'File for the receipt; by default a new file in the current folder or, if that is not writable, in airgap/receipts in the state folder',
       helpValue: 'FILE',
       helpGroup: 'RECORD',
     }),
     ...reportFlag,
     'receipt-key': Flags.string({
-      description: 'Private key to sign receipt and report with: FILE.sigstore.json and FILE.sig beside each',
+      description:
+        'Private key to sign receipt and report with; writes FILE.sigstore.json and FILE.sig next to each',
       helpValue: 'KEY',
       helpGroup: 'RECORD',
     }),
     'receipt-password-file': Flags.string({
-      description: "File that holds that key's password",
+      description: 'File with the password of --receipt-key',
       dependsOn: ['receipt-key'],
       helpValue: 'FILE',
       helpGroup: 'RECORD',
     }),
     'allow-unsigned': Flags.boolean({
-      description: 'Push without knowing who made the bundle',
+      description: 'Push without checking who made the bundle',
       helpGroup: 'TRUST',
     }),
     ...trustFlags,
     ...stateFlag(
-      'File that remembers the last sequence of each bundle name and signer, instead of the one in your state folder',
+      'File that keeps the last sequence of each bundle name and signer, instead of the one in your state folder',
     ),
     'allow-rollback': Flags.boolean({
-      description: 'Push an older bundle than the last one of its name and signer',
+      description: 'Push a bundle that is older than the last one of its name and signer',
       helpGroup: 'TRUST',
     }),
     ...imageSigningFlags,
@@ -157,7 +156,7 @@ export default class Push extends BaseCommand {
     if (!existsSync(args.bundle) && existsSync(args.registry)) {
       throw new AirgapError(
         'USAGE',
-        `${args.registry} is a file, and ${args.bundle} is none: the bundle comes first, then the registry`,
+        `${args.registry} is a file and ${args.bundle} is not: give the bundle first, then the registry`,
       )
     }
     const { parseNameMap, planPush, push } = await import('../index.ts')
@@ -168,7 +167,7 @@ export default class Push extends BaseCommand {
     const keyFile = flags['dry-run'] ? undefined : flags['receipt-key']
     const key = await openDocumentKey('receipt', keyFile, flags['receipt-password-file'], warn)
     const signImages = await imageSigningFrom(flags, warn)
-    // From here on there is something to clean up.
+    // From here on, Ctrl-C must clean up.
     const { signal } = this
     const records = new PushRecords(flags, key)
 
@@ -197,18 +196,18 @@ export default class Push extends BaseCommand {
         const { authentication, description } = opened
         ;({ upstream } = opened)
         if (authentication.state !== 'signed') {
-          this.warning('the bundle was not authenticated (--allow-unsigned): nobody was asked who made it')
+          this.warning('the bundle was not authenticated (--allow-unsigned): it is not known who made it')
         }
         this.#warnOfUnused(description?.images ?? [], flags.include, flags.exclude, maps)
         if (flags['sparse-index'] && description?.images.every((one) => one.digest === one.sourceDigest))
-          this.warning(`--sparse-index: every image of the bundle is delivered as its source has it`)
+          this.warning(`--sparse-index has no effect: the bundle has every image just as its source does`)
         if (!flags['dry-run']) await records.reserve(description?.name ?? '')
       },
       onIncomplete: async (receipt) => {
         progress.stop()
         const kept = await records.keepIncomplete(receipt)
         this.warning(kept.message)
-        // Nothing is missing but source indexes and referrers: what comes next is the same.
+        // Only source indexes and referrers are missing, so the next steps are the same.
         if (isAllTagged(receipt)) {
           this.print(renderReceipt(receipt, { details: flags.images, receiptFile: kept.file, upstream }))
         }
@@ -243,7 +242,7 @@ export default class Push extends BaseCommand {
     }
   }
 
-  /** A pattern or map that means nothing in this bundle is most likely mistyped. */
+  /** Warns of patterns and maps that match nothing: they are most likely mistyped. */
   #warnOfUnused(
     images: readonly ImageEntry[],
     include: readonly string[] = [],

@@ -19,20 +19,20 @@ import type { Lock } from '../index.ts'
 
 export default class Resolve extends BaseCommand {
   static override description =
-    'Pin image references to digests\nAsks the registries for the manifests of every image and prints digest, platforms and size of what a bundle would deliver. With -o the result is kept as a lock, which `pack --lock` packs without resolving anything again.'
+    'Pin image references to digests\nFetches the manifests of every image from its registry, and prints the digest, platforms and size that a bundle would have. With -o the result is written as a lock, which `pack --lock` packs without resolving anything again.'
 
   static override examples = [
     {
-      description: 'What a tag stands for at this moment',
+      description: 'What a tag points to now',
       command: '<%= config.bin %> <%= command.id %> nginx:1.29 --platform linux/amd64',
     },
     {
-      description: 'Keep the digests as a lock, to pack exactly that',
+      description: 'Write the digests to a lock, to pack exactly these',
       command:
         '<%= config.bin %> <%= command.id %> --kubeadm v1.36.3 --platform linux/amd64 --platform linux/arm64 -o airgap.lock',
     },
     {
-      description: 'The same for what a config names',
+      description: 'The same for the images of a config',
       command: '<%= config.bin %> <%= command.id %> --config airgap.yaml -o airgap.lock',
     },
   ]
@@ -55,8 +55,8 @@ export default class Resolve extends BaseCommand {
     const { args, flags } = await withConfig(await this.parse(Resolve), (message) => this.note(message))
     const toStandardOutput = flags.output === '-'
     if (toStandardOutput && this.jsonEnabled()) {
-      throw new AirgapError('USAGE', '-o - and --json both want standard output', {
-        hint: 'The lock is JSON already: either one gives it.',
+      throw new AirgapError('USAGE', '-o - and --json both write to standard output', {
+        hint: 'The lock is JSON already: use either one.',
       })
     }
     const images = await imagesOf(args.image ?? [], flags, (message) => this.warning(message))
@@ -64,7 +64,7 @@ export default class Resolve extends BaseCommand {
 
     const progress = new Progress()
     const onEvent = progress.onEvent
-    // From here on there is something to clean up.
+    // From here on, Ctrl-C must clean up.
     const { signal } = this
     const output =
       flags.output === undefined || toStandardOutput
@@ -80,7 +80,7 @@ export default class Resolve extends BaseCommand {
       }
       if (toStandardOutput) process.stdout.write(bytes)
       else {
-        // With a lock, the digests are there.
+        // The lock has the digests.
         const isBrief = output !== undefined && !flags.images
         const images = isBrief ? listImages(lock.images) : renderImages(lock.images)
         this.print(paragraphs(images, renderSkipped(lock.skipped)))

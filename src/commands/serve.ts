@@ -12,12 +12,12 @@ import { isRegistryHost } from '../oci/reference.ts'
 import type { HostsFolder } from '../index.ts'
 
 const MAX_PEM = 1024 * 1024
-/** Milliseconds that transfers under way get when the command is told to end. */
+/** How long running transfers may take to finish after Ctrl-C, in milliseconds. */
 const PATIENCE = 10_000
 
 export default class Serve extends BaseCommand {
   static override description =
-    'Serve bundles as a read-only registry, straight from the files\nVerifies each bundle completely before anything is served. Every image answers to its full name (docker.io/library/nginx), to that name without its registry (library/nginx), and to what containerd asks for by ?ns=; a name that would mean two images is refused. Prints what nodes need to find the images under their own names.'
+    'Serve bundles as a read-only registry, straight from the files\nVerifies all bundles completely before serving anything. Every image can be pulled by its full name (docker.io/library/nginx), by that name without its registry (library/nginx), and as containerd does with ?ns=; a name that could mean two images is refused. Prints the configuration that nodes need to pull the images under their original names.'
 
   static override examples = [
     '<%= config.bin %> <%= command.id %> k8s.tar --key airgap.pub',
@@ -36,7 +36,7 @@ export default class Serve extends BaseCommand {
 
   static override flags = {
     listen: Flags.string({
-      description: 'Where to listen; elsewhere than on this machine alone only with TLS or --plain-http',
+      description: 'Address to listen on; one that other machines can reach needs TLS or --plain-http',
       default: '127.0.0.1:5000',
       helpValue: 'HOST:PORT',
     }),
@@ -51,20 +51,21 @@ export default class Serve extends BaseCommand {
       dependsOn: ['tls-cert'],
     }),
     'plain-http': Flags.boolean({
-      description: 'Speak plain HTTP where other machines can listen in, too',
+      description: 'Allow plain HTTP on an address that other machines can reach',
       exclusive: ['tls-cert'],
     }),
     advertise: Flags.string({
-      description: 'How nodes reach this registry: it answers to that name, and the files for them have it',
+      description:
+        'Name by which nodes reach this registry: it answers to that name, and writes it into their configuration',
       helpValue: 'HOST[:PORT]',
     }),
     'hosts-dir': Flags.string({
       description: "Write containerd's hosts.toml files below this folder",
       helpValue: 'DIR',
     }),
-    force: Flags.boolean({ description: 'Replace hosts.toml files that exist', dependsOn: ['hosts-dir'] }),
+    force: Flags.boolean({ description: 'Replace existing hosts.toml files', dependsOn: ['hosts-dir'] }),
     'allow-unsigned': Flags.boolean({
-      description: 'Serve without knowing who made the bundle',
+      description: 'Serve without checking who made the bundles',
       helpGroup: 'TRUST',
     }),
     ...trustFlags,
@@ -76,14 +77,14 @@ export default class Serve extends BaseCommand {
     const { args, flags } = await this.parse(Serve)
     const paths = [...new Set(args.bundle)]
     if (flags['expect-digest'] !== undefined && paths.length > 1) {
-      throw new AirgapError('USAGE', '--expect-digest is the digest of one bundle, and several are given', {
+      throw new AirgapError('USAGE', '--expect-digest is the digest of one bundle, but several are given', {
         hint: 'Serve that bundle alone, or check each with `airgap verify --expect-digest` first.',
       })
     }
     if (flags.advertise !== undefined && !isRegistryHost(flags.advertise)) {
       throw new AirgapError(
         'USAGE',
-        `--advertise ${JSON.stringify(flags.advertise)}: it has to be HOST or HOST:PORT`,
+        `--advertise ${JSON.stringify(flags.advertise)} is not HOST or HOST:PORT`,
       )
     }
     const { parseListen, reachableHost, readCertificate } = await import('../index.ts')
@@ -95,7 +96,7 @@ export default class Serve extends BaseCommand {
     const { serve, registriesOf, HostsFolder } = await import('../index.ts')
     const { renderServe, serveResult } = await import('../cli/output/render-serve.ts')
     if (flags['allow-unsigned']) {
-      this.warning('the bundles are not authenticated (--allow-unsigned): nobody is asked who made them')
+      this.warning('the bundles are not authenticated (--allow-unsigned): it is not known who made them')
     }
     const { signal } = this
     const hostsDir = flags['hosts-dir']
@@ -131,8 +132,8 @@ export default class Serve extends BaseCommand {
       const active = served.active()
       this.note(
         active === 0
-          ? 'Ended.'
-          : `Ending: ${plural(active, 'transfer')} under way; ${PATIENCE / 1000} s are left for them. Ctrl-C again ends at once.`,
+          ? 'Stopped.'
+          : `Stopping: waiting up to ${PATIENCE / 1000} s for ${plural(active, 'transfer')}. Press Ctrl-C again to stop at once.`,
       )
       await served.stop(PATIENCE)
       return document
@@ -144,7 +145,7 @@ export default class Serve extends BaseCommand {
     }
   }
 
-  /** The document is out as soon as the server listens, and not again at the end. */
+  /** The document is printed once: as soon as the server listens, not again at the end. */
   protected override logJson(json: unknown): void {
     if (this.#hasDocument) return
     this.#hasDocument = true

@@ -22,21 +22,21 @@ const { key: trustedKey, ...otherTrustFlags } = trustFlags
 
 export default class Sign extends BaseCommand {
   static override description =
-    'Verify a bundle completely, and approve it with your own signature\nThe bundle is not changed. The signature, a Sigstore bundle over its SHA256SUMS, is a file of its own, which goes along and which verify, push and serve take with --signature. Nothing is signed unless the bundle is complete and unaltered. What is signed is shown before: bundle digest, who made it, and the images. On a terminal, yes has to be answered then; --yes does without, and so does a script, where nobody can be asked. With --verify-key, identities or a policy it also has to be signed by whoever you expect; without, the approval is of the content, whoever made it, and the result says so.'
+    'Verify a bundle completely and approve it with your own signature\nThe bundle is not changed. The signature, a Sigstore bundle over its SHA256SUMS, goes to a separate file, which travels with the bundle and which verify, push and serve accept with --signature. Nothing is signed unless the bundle is complete and unaltered. The bundle digest, who made it, and the images are shown first. On a terminal you then have to confirm, unless you give --yes; in a script nothing is asked. With --verify-key, identities or a policy, the bundle must also be signed by whom you name. Without them you approve the content, whoever made it, and the result says so.'
 
   static override examples = [
     {
-      description: 'What that key has made, and nothing else',
+      description: 'Only a bundle that was signed with this key',
       command:
         '<%= config.bin %> <%= command.id %> k8s.tar --key approver.key --verify-key airgap.pub -o k8s.approved.json',
     },
     {
-      description: 'Exactly the bundle that was tried out, by the digest that was written down',
+      description: 'Only the bundle that was tested, by its digest',
       command:
         '<%= config.bin %> <%= command.id %> k8s.tar --key approver.key --verify-key airgap.pub --expect-digest "$APPROVED" -o k8s.approved.json',
     },
     {
-      description: 'With a key held elsewhere, by way of a program',
+      description: 'Signed by a program, with a key in an HSM',
       command:
         '<%= config.bin %> <%= command.id %> k8s.tar --sign-command /opt/hsm/sign --public-key approver.pub --verify-key airgap.pub -o k8s.approved.json',
     },
@@ -50,7 +50,7 @@ export default class Sign extends BaseCommand {
     output: Flags.string({
       char: 'o',
       required: true,
-      description: 'The new file for the signature; it must not exist yet',
+      description: 'New file for the signature; it must not exist yet',
       helpValue: 'FILE',
       helpGroup: 'OUTPUT',
     }),
@@ -58,7 +58,7 @@ export default class Sign extends BaseCommand {
     'verify-key': Flags.string({
       multiple: true,
       multipleNonGreedy: true,
-      description: 'Public key that the bundle has to be signed with already; any one of several suffices',
+      description: 'Public key that the bundle must already be signed with; with several, one is enough',
       exclusive: ['policy'],
       helpValue: trustedKey.helpValue as string,
       helpGroup: 'TRUST',
@@ -71,7 +71,7 @@ export default class Sign extends BaseCommand {
       helpGroup: 'SIGNING',
     }),
     'integrity-only': Flags.boolean({
-      description: 'Say that who made the bundle need not be checked; spares the warning',
+      description: 'Do not check who made the bundle, and do not warn about that',
       exclusive: ['verify-key'],
       helpGroup: 'TRUST',
     }),
@@ -79,30 +79,30 @@ export default class Sign extends BaseCommand {
 
   async run(): Promise<SignResult> {
     const { args, flags } = await this.parse(Sign)
-    if (flags.output === '-') throw new AirgapError('USAGE', '-o has to name a file for the signature')
+    if (flags.output === '-') throw new AirgapError('USAGE', '-o must name a file for the signature')
     const keys = flags['verify-key'] ?? []
     const isAuthenticated =
       keys.length > 0 || flags.policy !== undefined || givenIdentityFlags(flags).length > 0
     if (!isAuthenticated && (flags.signature ?? []).length > 0) {
-      throw new AirgapError('USAGE', '--signature needs the --verify-key that it is to be checked with')
+      throw new AirgapError('USAGE', '--signature needs a --verify-key to check it with')
     }
     if (isAuthenticated && flags['integrity-only']) {
       throw new AirgapError(
         'USAGE',
-        '--integrity-only says that nobody is asked who made the bundle, and somebody is named',
+        '--integrity-only cannot be used with flags that say who must have signed',
       )
     }
     const trust = trustFrom({ ...flags, key: keys }, { flag: '--integrity-only', isSet: !isAuthenticated })
     const key = await openSigner(flags)
     if (!key) {
-      throw new AirgapError('USAGE', 'one of --key FILE and --sign-command COMMAND has to be given', {
-        hint: 'It is your own private key, which approves of the bundle. The key that the bundle was made with is given as --verify-key.',
+      throw new AirgapError('USAGE', 'give --key FILE or --sign-command COMMAND', {
+        hint: 'That is your own private key, with which you approve the bundle. The public key of whoever made the bundle goes to --verify-key.',
       })
     }
     for (const message of key.warnings) this.warning(message)
     if (!isAuthenticated && !flags['integrity-only']) {
       this.warning(
-        'who made the bundle is not checked. --verify-key PUB has it checked; --integrity-only says that it need not be',
+        'it is not checked who made the bundle. Check it with --verify-key PUB, or give --integrity-only to go without this warning',
       )
     }
     const { sign } = await import('../index.ts')
@@ -131,21 +131,21 @@ export default class Sign extends BaseCommand {
   }
 
   /**
-   * Shows what is going to be signed, and asks where somebody can be asked.
-   * @throws AirgapError `INTERRUPTED` where the answer is not yes.
+   * Shows what will be signed and, on a terminal, asks for confirmation.
+   * @throws AirgapError `INTERRUPTED` unless the answer is yes.
    */
   async #confirm(bundle: VerifiedBundle, { yes, images }: { yes: boolean; images: boolean }): Promise<void> {
     const text = renderToSign(bundle, { details: images })
     const mustAsk = !yes && canPrompt()
-    // What is asked about is shown under --quiet, too.
+    // Whoever is asked sees what about, even with --quiet.
     if (mustAsk && log.isQuiet) process.stderr.write(`${escapeForeign(text)}\n`)
     this.note(text)
     if (!mustAsk) return
     using prompt = new Prompt()
     const answer = await prompt.ask('Sign this? [y/N] ', { isSecret: false })
     if (/^\s*y(?:es)?\s*$/i.test(answer)) return
-    throw new AirgapError('INTERRUPTED', 'nothing was signed: the answer was not yes', {
-      hint: 'Run the same command again, or with --yes, which does not ask.',
+    throw new AirgapError('INTERRUPTED', 'nothing was signed, because you did not confirm', {
+      hint: 'Run the same command again and answer y, or add --yes to skip the question.',
     })
   }
 }

@@ -17,11 +17,11 @@ const {
 
 export default class TrustRoot extends BaseCommand {
   static override description =
-    'Get the trusted root that keyless signatures are checked with\nOn the connected side: fetches trusted_root.json from the TUF repository of a Sigstore instance, verified from a root that airgap brings along (or --root), and writes it byte for byte. Carry it inside by another way than the bundles, and compare its SHA-256 there. It changes a few times a year, when the instance changes its keys or logs.'
+    'Get the trusted root for checking keyless signatures\nRun this on the connected side. It fetches trusted_root.json from the TUF repository of a Sigstore instance, verifies it from a root built into airgap (or --root), and writes it unchanged. Carry it inside through a different channel than the bundles, and compare its SHA-256 there. It changes a few times a year, when the instance changes its keys or logs.'
 
   static override examples = [
     {
-      description: "The public instance's, into trusted_root.json",
+      description: 'From the public instance, into trusted_root.json',
       command: '<%= config.bin %> <%= command.id %> fetch',
     },
     {
@@ -29,7 +29,7 @@ export default class TrustRoot extends BaseCommand {
       command: '<%= config.bin %> <%= command.id %> fetch --mirror https://mirror.example.com/sigstore-tuf',
     },
     {
-      description: "A private instance's, with the initial root that its operator handed over",
+      description: 'From a private instance, with the initial root from its operator',
       command:
         '<%= config.bin %> <%= command.id %> fetch --mirror https://tuf.example.com --root root.json -o example-root.json',
     },
@@ -38,7 +38,7 @@ export default class TrustRoot extends BaseCommand {
   static override args = {
     action: Args.custom<'fetch'>({
       options: ['fetch'],
-      description: 'What to do: there is this one thing',
+      description: 'What to do; fetch is the only choice',
       ignoreStdin: true,
     })({ required: true }),
   }
@@ -53,7 +53,7 @@ export default class TrustRoot extends BaseCommand {
     }),
     ...outputForceFlag,
     mirror: Flags.string({
-      description: "TUF repository; the public instance's unless given",
+      description: "TUF repository; by default the public instance's",
       helpValue: 'URL',
     }),
     root: Flags.string({
@@ -72,11 +72,11 @@ export default class TrustRoot extends BaseCommand {
     const { output } = flags
     const toStandardOutput = output === '-'
     if (toStandardOutput && this.jsonEnabled()) {
-      throw new AirgapError('USAGE', '-o - and --json both want standard output')
+      throw new AirgapError('USAGE', '-o - and --json both write to standard output')
     }
     const { OutputFile } = await import('../files/output-file.ts')
     const { fetchTrustRoot } = await import('../index.ts')
-    // Whatever stands in the way is known before anything is asked.
+    // An output that cannot be written fails before any request.
     const file = toStandardOutput ? undefined : await OutputFile.reserve(output, { force: flags.force })
     const progress = new Progress()
     try {
@@ -125,7 +125,7 @@ function renderTrustRoot(
       ['TUF root', `version ${root.version}, ${life(root)}`],
     ]),
     '',
-    `It names ${plural(instances.length, 'instance')}${before === 0 ? '' : `, ${before} of them for signatures of former times`}. In use:`,
+    `It names ${plural(instances.length, 'instance')}${before === 0 ? '' : `, ${before} of them only for older signatures`}. In use:`,
     formatFields(
       inUse.map(({ kind, name, start }) => [
         kind,
@@ -136,5 +136,5 @@ function renderTrustRoot(
 }
 
 function life({ signed, expires }: TrustRootResult['metadata']['root']): string {
-  return `${signed === undefined ? '' : `signed ${signed.slice(0, 10)}, `}good until ${expires.slice(0, 10)}`
+  return `${signed === undefined ? '' : `signed ${signed.slice(0, 10)}, `}valid until ${expires.slice(0, 10)}`
 }

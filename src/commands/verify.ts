@@ -18,34 +18,34 @@ import { upstreamFlags, upstreamFrom } from '../cli/input/upstream.ts'
 
 export default class Verify extends BaseCommand {
   static override description =
-    'Verify a bundle completely, offline\nChecks the signature against the keys, identities or policy given, then that the archive holds exactly what is signed, that its descriptions agree, and that every byte is unaltered. All problems are reported together. Nothing inside the bundle is a source of trust, and nothing is asked of any network.'
+    'Verify a bundle completely, offline\nChecks the signature against the given keys, identities or policy, then that the archive holds exactly what was signed, that its descriptions agree, and that every byte is unaltered. All problems are reported together. Nothing inside the bundle is trusted, and no network is used.'
 
   static override examples = [
     {
-      description: 'Signed with that key, complete and unaltered',
+      description: 'Signed with this key, complete and unaltered',
       command: '<%= config.bin %> <%= command.id %> k8s.tar --key airgap.pub',
     },
     {
-      description: 'And no older than what was approved before',
+      description: 'And not older than the last one approved',
       command:
         '<%= config.bin %> <%= command.id %> k8s.tar --key airgap.pub --expect-name k8s --min-sequence 42',
     },
     {
-      description: 'Signed by those whom a policy asks for, one of them beside the bundle',
+      description: 'Signed by everyone whom a policy demands, with one signature in a separate file',
       command:
         '<%= config.bin %> <%= command.id %> k8s.tar --policy policy.yaml --signature bob.sigstore.json',
     },
     {
-      description: "And that Kubernetes' images are signed by Kubernetes",
+      description: 'And with Kubernetes images that are signed by Kubernetes',
       command:
         '<%= config.bin %> <%= command.id %> k8s.tar --key airgap.pub --upstream-policy kubernetes --trusted-root trusted_root.json',
     },
     {
-      description: 'Without a key: complete and unaltered, but whose it is nobody knows',
+      description: 'Without a key: complete and unaltered, whoever made it',
       command: '<%= config.bin %> <%= command.id %> k8s.tar --integrity-only',
     },
     {
-      description: 'With a record of it, signed by whoever has checked',
+      description: 'With a report, signed by the auditor',
       command:
         '<%= config.bin %> <%= command.id %> k8s.tar --key airgap.pub --report k8s.report.json --report-key auditor.key',
     },
@@ -58,7 +58,7 @@ export default class Verify extends BaseCommand {
   static override flags = {
     ...trustFlags,
     ...stateFlag(
-      'File in which push remembers sequences: an older bundle than the last is refused. It is only read',
+      'File in which push keeps sequences: a bundle older than the last one is refused. The file is only read',
     ),
     'integrity-only': Flags.boolean({
       description: 'Check that the bundle is complete and unaltered, but not who made it',
@@ -68,13 +68,13 @@ export default class Verify extends BaseCommand {
     ...imagesFlag,
     ...reportFlag,
     'report-key': Flags.string({
-      description: 'Private key to sign the report with: FILE.sigstore.json and FILE.sig beside it',
+      description: 'Private key to sign the report with; writes FILE.sigstore.json and FILE.sig next to it',
       dependsOn: ['report'],
       helpValue: 'KEY',
       helpGroup: 'RECORD',
     }),
     'report-password-file': Flags.string({
-      description: "File that holds that key's password",
+      description: 'File with the password of --report-key',
       dependsOn: ['report-key'],
       helpValue: 'FILE',
       helpGroup: 'RECORD',
@@ -88,9 +88,9 @@ export default class Verify extends BaseCommand {
     const keyFile = flags['report-key']
     const warn = (message: string): void => this.warning(message)
     const key = await openDocumentKey('report', keyFile, flags['report-password-file'], warn)
-    // From here on there is something to clean up.
+    // From here on, Ctrl-C must clean up.
     const { signal } = this
-    // Whatever stands in the way of a report is known before anything is hashed.
+    // A report that cannot be written fails before anything is hashed.
     const output = flags.report === undefined ? undefined : await reserveReport(flags.report, key)
     const { verify } = await import('../index.ts')
     const progress = new Progress()
@@ -117,7 +117,7 @@ export default class Verify extends BaseCommand {
       const given = trustWords(flags)
       this.printNext(
         given === undefined
-          ? `airgap verify ${shellWord(args.bundle)} --key PUB, with the public key of who ought to have made it`
+          ? `airgap verify ${shellWord(args.bundle)} --key PUB, with the public key of whoever should have made it`
           : `airgap push ${shellWord(args.bundle)} REGISTRY ${given} --dry-run`,
       )
       return evidence

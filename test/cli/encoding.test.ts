@@ -29,7 +29,7 @@ describe('what is not UTF-8', () => {
     expect(fault(['verify', 'k8s.tar'], { AIRGAP_PASSWORD: 'é', LESS_TERMCAP: '\uFFFD' })).toBeUndefined()
     expect(fault([], { AIRGAP_PASSWORD: 's3cret\uFFFD' })).toBe('the variable AIRGAP_PASSWORD is not UTF-8')
     expect(fault([], { XDG_STATE_HOME: '/home/\uFFFD' })).toBe('the variable XDG_STATE_HOME is not UTF-8')
-    expect(fault([], {}, '/home/caf\uFFFD')).toMatch(/^the name of the present folder, .* is not UTF-8$/)
+    expect(fault([], {}, '/home/caf\uFFFD')).toMatch(/^the name of the current folder, .* is not UTF-8$/)
     expect(fault(['list', 'x\uFFFD'], {})).toMatch(/^argument 2, "x\uFFFD", is not UTF-8$/)
   })
 

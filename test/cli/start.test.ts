@@ -35,7 +35,7 @@ it('what is no command is said to be none, whatever comes with it', async () => 
   for (const args of [['nope'], ['nope', '--help'], ['help', 'nope'], ['constructor'], ['--nope']]) {
     const { code, stderr } = await airgap(args)
     expect(stderr).toContain(`"${args.find((arg) => arg !== 'help')}"`)
-    expect(stderr).toMatch(/there is no command|where the command has to be/)
+    expect(stderr).toMatch(/there is no command|the command must come first/)
     expect(code).toBe(2)
   }
 })

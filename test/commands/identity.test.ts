@@ -191,36 +191,32 @@ test.each<[TrustFlagValues, string, string]>([
   ],
   [
     { 'trusted-root': 'x' },
-    '--trusted-root is there, and nobody whom a certificate has to name',
+    '--trusted-root is given, but not whom a certificate must name',
     '--certificate-identity ',
   ],
   [
     { 'certificate-oidc-issuer': 'x', 'trusted-root': 'x' },
-    '--certificate-oidc-issuer is there, and not whom the certificate has to name',
+    '--certificate-oidc-issuer is given, but not whom the certificate must name',
     '--certificate-identity ',
   ],
   [
     { 'certificate-identity-regexp': 'x', 'trusted-root': 'x' },
-    '--certificate-identity-regexp is there, and not who has to vouch for that name',
+    '--certificate-identity-regexp is given, but not which issuer must vouch for that identity',
     '--certificate-oidc-issuer ',
   ],
   [
     { ...ALL, 'certificate-identity-regexp': 'x' },
-    '--certificate-identity and --certificate-identity-regexp exclude each other',
+    '--certificate-identity and --certificate-identity-regexp cannot be used together',
     'the whole',
   ],
   [
     { ...ALL, 'certificate-oidc-issuer-regexp': 'x' },
-    '--certificate-oidc-issuer and --certificate-oidc-issuer-regexp exclude each other',
+    '--certificate-oidc-issuer and --certificate-oidc-issuer-regexp cannot be used together',
     'the whole',
   ],
   [{ ...ALL, 'certificate-identity': '' }, '--certificate-identity is empty', 'variable'],
   [{ ...ALL, 'trusted-root': '' }, '--trusted-root is empty', 'variable'],
-  [
-    { signature: ['x.sig'] },
-    '--signature needs the --key that it is to be checked with',
-    '--certificate-identity',
-  ],
+  [{ signature: ['x.sig'] }, '--signature needs a --key to check it with', '--certificate-identity'],
   [{}, 'no key is given to check the bundle with', '--trusted-root'],
 ])('a mistake in the flags has its own words: %j', async (flags, message, hint) => {
   const error = await errorOf(() => trustFrom(flags, { flag: '--allow-unsigned', isSet: false }))
@@ -233,7 +229,7 @@ test('nobody is named together with doing without a signature', async () => {
     const error = await errorOf(() => trustFrom({ [flag]: 'x' }, { flag: '--integrity-only', isSet: true }))
     expect(error).toMatchObject({
       code: 'USAGE',
-      message: `--${flag} and --integrity-only exclude each other`,
+      message: `--${flag} and --integrity-only cannot be used together`,
     })
   }
 })

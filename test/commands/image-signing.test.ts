@@ -41,7 +41,7 @@ describe('the password of the key for images', () => {
     )
     expect({ code: error.code, message: error.message }).toEqual({
       code: 'USAGE',
-      message: '--sign-images and --allow-unsigned exclude each other',
+      message: '--sign-images and --allow-unsigned cannot be used together',
     })
     expect(await imageSigningFrom({ 'allow-unsigned': true }, () => {})).toBeUndefined()
   })

@@ -160,10 +160,10 @@ describe('airgap init', () => {
     [['--exclude', ''], '--exclude'],
     [['--kubeadm', 'v1.99.0'], '--kubeadm: the images of Kubernetes v1.99.0 are not known'],
     [['--name', ''], '--name: name is empty'],
-    [['Nginx', '--platform', 'x'], '2 values are not usable'],
+    [['Nginx', '--platform', 'x'], '2 values cannot be used'],
     [['-o', 'a', '--schema', './a'], 'name the same file'],
-    [['--schema', 'a\nname: b'], 'holds white space'],
-    [['-o', '-', '--json'], 'both want standard output'],
+    [['--schema', 'a\nname: b'], 'contains white space'],
+    [['-o', '-', '--json'], 'both write to standard output'],
     [['--print-schema', '--schema', 'x'], 'cannot also be provided'],
     [['--key', 'x'], '--key'],
   ])('%j is refused', async (args, words) => {

@@ -122,7 +122,7 @@ describe('login', () => {
   it('says that a registry which asks for nothing could not check them', async () => {
     const { code, stderr, json } = await login(open.host, ['--json'])
     expect(json()).toMatchObject({ checked: false })
-    expect(stderr).toContain('nothing has shown whether user name and password are right')
+    expect(stderr).toContain('the user name and password could not be checked')
     expect(code).toBe(0)
     // What nobody asks for is not sent.
     expect(JSON.stringify(open.requests)).not.toMatch(/basic /i)
@@ -166,10 +166,10 @@ describe('login', () => {
 
 describe('a login that cannot work is refused before anything is sent', () => {
   it.each<[string, string[], string, string]>([
-    ['a password as a flag', ['-u', 'packer', '--password', PASSWORD], '', 'list of processes'],
+    ['a password as a flag', ['-u', 'packer', '--password', PASSWORD], '', 'process list'],
     ['no terminal', ['-u', 'packer'], '', '--password-stdin < FILE'],
     ['an empty password', ['-u', 'packer', '--password-stdin'], '\n', 'the password is empty'],
-    ['far too much', ['-u', 'packer', '--password-stdin'], 'x'.repeat(70_000), 'that is no password'],
+    ['far too much', ['-u', 'packer', '--password-stdin'], 'x'.repeat(70_000), 'that is not a password'],
   ])('%s', async (_, flags, stdin, words) => {
     const before = basic.requests.length
     const { code, stderr } = await run(['login', basic.host, ...flags], { stdin })
@@ -245,7 +245,7 @@ describe('logout', () => {
     await login(basic.host, ['--auth-file', 'auth.json'])
     const args = ['logout', basic.host, '--auth-file', 'auth.json', '--json']
     const { json, stderr } = await run(args)
-    expect(stderr).toContain(`still find credentials for ${basic.host}: those from ${config()}`)
+    expect(stderr).toContain(`still other credentials for ${basic.host}: those from ${config()}`)
     expect(json()).toEqual({
       registry: basic.host,
       removed: true,

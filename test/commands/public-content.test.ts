@@ -68,13 +68,17 @@ describe('an index that lists what its registry does not have', () => {
     expect(flat(stderr)).toContain(
       `${name('pruned')}: its index lists linux/arm64 (${digestOf(three.children[1])}), which ${source.host}/pruned does not have (404)`,
     )
-    expect(flat(stderr)).toContain("can be had: --platform 'linux/amd64' --platform 'linux/arm/v7'")
+    expect(flat(stderr)).toContain(
+      "To take the available platforms: --platform 'linux/amd64' --platform 'linux/arm/v7'",
+    )
     expect(stderr).not.toContain('no such tag')
     await good(['resolve', name('pruned'), '--platform', 'linux/amd64', '--platform', 'linux/arm/v7'])
     // In a list, too, it is the child that is missing, not the image.
     const several = await run(['resolve', name('pruned'), name('pruned-not'), '--referrers', 'none'])
     expect(flat(several.stderr)).toContain('its index lists linux/arm64')
-    expect(flat(several.stderr)).toContain("can be had: --platform 'linux/amd64' --platform 'linux/arm/v7'")
+    expect(flat(several.stderr)).toContain(
+      "To take the available platforms: --platform 'linux/amd64' --platform 'linux/arm/v7'",
+    )
   })
 
   it('what a lock names and the registry has lost since, too', async () => {
@@ -84,7 +88,7 @@ describe('an index that lists what its registry does not have', () => {
     const { code, stderr } = await run(['pack', '--lock', 'later.lock', '--no-sign', '-o', 'later.tar'])
     expect(code).toBe(4)
     expect(flat(stderr)).toContain(`${name('later')}: its index lists linux/arm/v7 (`)
-    expect(flat(stderr)).toContain('Make the lock again with `airgap resolve`. These platforms can be had:')
+    expect(flat(stderr)).toContain('Make a new lock with `airgap resolve`. To take the available platforms:')
   })
 
   it('nothing at all can be had', async () => {
@@ -106,7 +110,7 @@ describe('an index that lists what its registry does not have', () => {
       `its index lists the attestation of linux/amd64 (${digestOf(lost[0])}), which ${source.host}/redhat does not have (404); nor can these be had: the attestation of linux/arm/v7`,
     )
     expect(flat(refused.stderr)).toContain(
-      'All platforms (linux/amd64, linux/arm64, linux/arm/v7) can be had. To leave out the attestations that cannot: --allow-missing-attestations',
+      'All platforms (linux/amd64, linux/arm64, linux/arm/v7) can be had. To leave out the missing attestations: --allow-missing-attestations',
     )
 
     const flag = '--allow-missing-attestations'

@@ -116,7 +116,7 @@ test('says what it serves, under which names, and what nodes need; logs each req
   expect(serving.stderr()).not.toContain('c2VjcmV0')
   expect(serving.stderr()).not.toContain('secret')
   expect(await serving.end('SIGINT')).toBe(0)
-  expect(serving.stderr()).toMatch(/Ended\.\n$/)
+  expect(serving.stderr()).toMatch(/Stopped\.\n$/)
 })
 
 test('--json gives one document when it listens, and nothing more at the end', async () => {
@@ -161,7 +161,7 @@ test('a signal lets the transfer under way finish', async () => {
   const [layer] = manifest.layers
   const response = await fetch(`${serving.url}/v2/library/nginx/blobs/${layer?.digest}`)
   const ended = serving.end('SIGTERM')
-  await expect.poll(() => serving.stderr()).toContain('Ending: 1 transfer under way')
+  await expect.poll(() => serving.stderr()).toContain('Stopping: waiting up to 10 s for 1 transfer')
   expect((await response.arrayBuffer()).byteLength).toBe(layer?.size)
   expect(await ended).toBe(0)
 })
@@ -242,7 +242,7 @@ test('--log-format json tells of each request and each failed handshake by field
   })
   expect(ranged).toMatchObject({ path: `/v2/${blob}`, range: 'bytes=0-9', status: 206, bytes: 10 })
   expect(missing).toMatchObject({ path: expect.stringMatching(/0{64}\?ns=docker\.io$/), status: 404 })
-  expect([end?.message, more]).toEqual(['Ended.', []])
+  expect([end?.message, more]).toEqual(['Stopped.', []])
   expect(serving.stderr()).not.toMatch(/secret|c2VjcmV0|\u009b/)
 })
 
@@ -315,7 +315,7 @@ test('what keeps it from listening is said with the way out', async () => {
     [tls('rubbish.pem', 'tls.key'), 4, 'rubbish.pem is not a certificate in PEM'],
     [tls('tls.crt', 'none.key'), 7, 'cannot read none.key: there is no such file'],
     [['--tls-cert', 'tls.crt'], 2, '--tls-key'],
-    [['--advertise', 'http://x'], 2, 'it has to be HOST or HOST:PORT'],
+    [['--advertise', 'http://x'], 2, 'is not HOST or HOST:PORT'],
     [['--force'], 2, '--hosts-dir'],
   ] as const
   await Promise.all(

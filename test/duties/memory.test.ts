@@ -89,7 +89,7 @@ describe('[duty: bounded] documents are dropped after use', () => {
     expect(stderr).toContain(
       `${image}: its manifests and indexes have more than 128 MiB together, the most for one image`,
     )
-    expect(stderr).toContain('left out with --exclude')
+    expect(stderr).toContain('To leave out an image: --exclude')
     // 320 MB; 4.3 GB where all are kept.
     expect(peak).toBeLessThan(500 * MIB)
   })

@@ -58,16 +58,12 @@ describe('image lists', () => {
   })
 
   it.each([
-    ['images:\n- nginx:1.27\n', 3, /This looks like YAML\. .*airgap\.yaml is given with --config/],
+    ['images:\n- nginx:1.27\n', 3, /This looks like YAML\. .*Give airgap\.yaml with --config/],
     ['apiVersion: v1\nkind: Pod\n', 2, /YAML/],
     ['- name: web\n  image: nginx\n', 2, /YAML/],
     ['---\n', 1, /YAML/],
-    [
-      '--platform=linux/amd64 nginx:1.27\n',
-      1,
-      /--platform is given to the command, and holds for all images/,
-    ],
-    ['nginx:1.27 --platform linux/arm64\n', 1, /--platform is given to the command/],
+    ['--platform=linux/amd64 nginx:1.27\n', 1, /Give --platform to the command; it applies to all images/],
+    ['nginx:1.27 --platform linux/arm64\n', 1, /Give --platform to the command/],
     ['FROM --platform=linux/amd64 nginx:1.27 AS web\n', 1, /Dockerfile: take what stands behind FROM/],
   ])('gives a hint about the form of %j', (text, lines, hint) => {
     const error = refusal(Buffer.from(text))

@@ -142,8 +142,8 @@ describe('what does not go together', () => {
   })
 
   test.each<[flags: TrustFlagValues, isSet: boolean, message: string]>([
-    [{ policy: 'p', key: ['k'] }, false, '--policy and --key exclude each other'],
-    [{ policy: 'p' }, true, '--policy and --allow-unsigned exclude each other'],
+    [{ policy: 'p', key: ['k'] }, false, '--policy and --key cannot be used together'],
+    [{ policy: 'p' }, true, '--policy and --allow-unsigned cannot be used together'],
   ])('as flags: %j', (flags, isSet, message) => {
     expect(() => trustFrom(flags, { flag: '--allow-unsigned', isSet })).toThrow(message)
   })

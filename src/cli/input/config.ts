@@ -3,7 +3,7 @@ import { dirname, isAbsolute, join } from 'node:path'
 import type { ConfigFile, ConfigKey, InputPlaces } from '../../index.ts'
 import type { LockedByConfig } from '../words/stale-lock.ts'
 
-/** What a config is called where nothing else is said. */
+/** The usual name of a config. */
 export const CONFIG_NAME = 'airgap.yaml'
 
 /** The flag of each key; `images` are the arguments. */
@@ -23,7 +23,7 @@ export const FLAG_OF = {
   resolveFrom: 'resolve-from',
 } as const satisfies Partial<Record<ConfigKey, string>>
 
-/** What a lock says already; the config that it was made from is not asked again. */
+/** Keys that a lock settles: with a lock, they are not read from the config. */
 const SAID_BY_LOCK: ReadonlySet<ConfigKey> = new Set([
   'images',
   'imagesFrom',
@@ -38,7 +38,7 @@ const SAID_BY_LOCK: ReadonlySet<ConfigKey> = new Set([
   'resolveFrom',
 ])
 
-/** A command line as oclif has read it. */
+/** A command line as oclif has parsed it. */
 interface ParsedCommandLine {
   args: { image?: string[] | undefined }
   flags: {
@@ -52,10 +52,10 @@ interface ParsedCommandLine {
 }
 
 /**
- * Completes a command line from the config file that it names: each flag that is not given gets the value of its
- * key, and the image arguments, where there are none, `images`. What is given replaces the file's value whole.
+ * Completes a command line from the config that it names. A flag that is not given gets the value of its key, and
+ * missing image arguments are taken from `images`. What is given replaces the value in the config completely.
  *
- * @param note is told which lists of the file are replaced.
+ * @param note called with a note about the lists of the config that are replaced.
  * @throws AirgapError `FILE`, `INVALID_CONFIG`
  */
 export async function withConfig<P extends ParsedCommandLine>(
@@ -78,7 +78,7 @@ export async function withConfig<P extends ParsedCommandLine>(
     (key) => key !== 'configVersion' && !(flags.lock !== undefined && SAID_BY_LOCK.has(key)),
   )
   const replaced = said.filter((key) => isGiven(key) && Array.isArray(config[key]))
-  if (replaced.length > 0) note(`The command line replaces ${replaced.join(', ')} of ${file.path}.`)
+  if (replaced.length > 0) note(`The command line replaces ${replaced.join(', ')} in ${file.path}.`)
   const taken = new Set(said.filter((key) => !isGiven(key)))
   for (const [key, flag] of Object.entries(FLAG_OF) as [keyof typeof FLAG_OF, string][]) {
     if (!taken.has(key)) continue
@@ -114,14 +114,14 @@ function lockedBy(file: ConfigFile): LockedByConfig {
   }
 }
 
-/** Relative paths in a config start from its folder. */
+/** The lists of a config. Relative paths start from the config's folder. */
 function listsOf({ path, config }: ConfigFile): string[] {
   return (config.imagesFrom ?? []).map((list) => (isAbsolute(list) ? list : join(dirname(path), list)))
 }
 
-/** A hint for somebody who names nothing where a config lies, which is never read unasked. */
+/** A hint for when no image is named but there is a config here, which is never read by itself. */
 export function configHere(): string | undefined {
   return existsSync(CONFIG_NAME)
-    ? `There is an ${CONFIG_NAME} here, which is read only when it is named: --config ${CONFIG_NAME}`
+    ? `There is an ${CONFIG_NAME} in this folder. To use it: --config ${CONFIG_NAME}`
     : undefined
 }

@@ -1,14 +1,14 @@
 import { Args, Flags } from '@oclif/core'
 import { REFERRER_CHOICES } from '../../oci/manifest.ts'
 
-/** Flags of several commands, under their contractual names. */
+/** Flags that several commands share. Their names are part of the interface. */
 
 const many = { multiple: true, multipleNonGreedy: true } as const
 
 const configFlag = {
   config: Flags.string({
     description:
-      'An airgap.yaml with inputs, platforms, mirrors and names; a flag replaces the key of its name, image arguments replace images',
+      'Config (airgap.yaml) with inputs, platforms, mirrors and names; a flag replaces its key, image arguments replace images',
     helpValue: 'FILE',
     helpGroup: 'INPUT',
   }),
@@ -17,24 +17,24 @@ const configFlag = {
 const sourceFlags = {
   'images-from': Flags.string({
     ...many,
-    description: 'File with one image reference a line; - is standard input',
+    description: 'File with one image reference per line; - is standard input',
     helpValue: 'FILE',
     helpGroup: 'INPUT',
   }),
   kubeadm: Flags.string({
     ...many,
-    description: "kubeadm's own images for a Kubernetes release",
+    description: "kubeadm's images for a Kubernetes release",
     helpValue: 'VERSION',
     helpGroup: 'INPUT',
   }),
   'kubeadm-repository': Flags.string({
-    description: "Registry and path of kubeadm's images, where they are not the release's own",
+    description: "Registry and path of kubeadm's images, if not those of the release",
     helpValue: 'REPOSITORY',
     helpGroup: 'INPUT',
   }),
   exclude: Flags.string({
     ...many,
-    description: 'Leave out references that match; * stands for any characters',
+    description: 'Leave out references that match; * matches any characters',
     helpValue: 'PATTERN',
     helpGroup: 'INPUT',
   }),
@@ -45,23 +45,23 @@ export const inputFlags = { ...configFlag, ...sourceFlags }
 const platformFlags = {
   platform: Flags.string({
     ...many,
-    description: 'Platform to take, OS/ARCH[/VARIANT]; all platforms unless given',
+    description: 'Platform to take, OS/ARCH[/VARIANT]; all platforms by default',
     helpValue: 'PLATFORM',
     helpGroup: 'PLATFORM',
   }),
   'rewrite-digests': Flags.boolean({
     allowNo: true,
-    description: 'Take only these platforms of references with a digest too, which changes their digest',
+    description: 'Take only these platforms also of references with a digest, which changes the digest',
     helpGroup: 'PLATFORM',
   }),
   'allow-missing-platform': Flags.boolean({
     allowNo: true,
-    description: 'Take what there is where an image lacks a platform',
+    description: 'If an image lacks a platform, take those that it has',
     helpGroup: 'PLATFORM',
   }),
   'allow-missing-attestations': Flags.boolean({
     allowNo: true,
-    description: "Leave out attestations that an image's index lists and that cannot be had",
+    description: "Leave out attestations that an image's index lists but that cannot be fetched",
     helpGroup: 'PLATFORM',
   }),
 }
@@ -70,7 +70,7 @@ const referrersFlag = {
   referrers: Flags.option({
     options: REFERRER_CHOICES,
     description:
-      'What travels along of all that refers to the images (signatures, attestations, SBOMs); all unless given',
+      'Which referrers of the images to take along (signatures, attestations, SBOMs); all by default',
   })(),
 }
 
@@ -78,18 +78,18 @@ const referrersFlag = {
 export const registryFlags = {
   'plain-http': Flags.string({
     ...many,
-    description: 'Registry that may be spoken to without TLS',
+    description: 'Allow plain HTTP for this registry',
     helpValue: 'HOST[:PORT]',
     helpGroup: 'REGISTRY',
   }),
   'ca-file': Flags.string({
-    description: 'PEM file of certificate authorities to trust besides the usual ones',
+    description: 'PEM file of certificate authorities to trust in addition to the usual ones',
     helpValue: 'FILE',
     helpGroup: 'REGISTRY',
   }),
   'insecure-skip-tls-verify': Flags.string({
     ...many,
-    description: 'Registry whose certificate is not checked',
+    description: 'Do not check the certificate of this registry',
     helpValue: 'HOST',
     helpGroup: 'REGISTRY',
   }),
@@ -100,12 +100,12 @@ export const registryFlags = {
   }),
   'allow-token-realm': Flags.string({
     ...many,
-    description: 'Host on a private address that may issue tokens for a public registry',
+    description: 'Allow this host, on a private address, to issue tokens for a public registry',
     helpValue: 'HOST',
     helpGroup: 'REGISTRY',
   }),
   retries: Flags.integer({
-    description: 'Attempts after the first, where a fault may pass by itself',
+    description: 'How often to retry after a fault that may be temporary',
     default: 4,
     min: 0,
     max: 100,
@@ -113,13 +113,12 @@ export const registryFlags = {
     helpGroup: 'REGISTRY',
   }),
   timeout: Flags.string({
-    description:
-      'How long a peer may be silent, or send next to nothing: 30s, 2m, or seconds; 60s unless given',
+    description: 'How long a host may send nothing, or next to nothing: 30s, 2m, or seconds; 60s by default',
     helpValue: 'TIME',
     helpGroup: 'REGISTRY',
   }),
   'max-rate': Flags.string({
-    description: 'Bytes a second over the whole run, both ways: 10MB, 500KiB',
+    description: 'Limit in bytes per second for the whole run, up and down: 10MB, 500KiB',
     helpValue: 'RATE',
     helpGroup: 'REGISTRY',
   }),
@@ -129,14 +128,14 @@ const mirrorFlags = {
   mirror: Flags.string({
     ...many,
     description:
-      'Read what begins with FROM from TO; several are tried in order, a longer FROM first, then the source',
+      'Read images whose names begin with FROM from TO; several are tried in order, longest FROM first, then the source',
     helpValue: 'FROM=TO',
     helpGroup: 'REGISTRY',
   }),
   'resolve-from': Flags.option({
     options: ['source', 'mirror'] as const,
     default: 'source',
-    description: 'Who may turn a tag into a digest',
+    description: 'What may resolve a tag to a digest',
     helpGroup: 'REGISTRY',
   })(),
 }
@@ -145,13 +144,13 @@ const mirrorFileFlags = {
   'mirrors-from': Flags.string({
     ...many,
     description:
-      "Mirrors as containerd's hosts.toml or Podman's registries.conf has them, or a folder of such (/etc/containerd/certs.d, /etc/containers)",
+      "Take mirrors from containerd's hosts.toml or Podman's registries.conf, or from a folder of these (/etc/containerd/certs.d, /etc/containers)",
     helpValue: 'FILE',
     helpGroup: 'REGISTRY',
   }),
 }
 
-/** For what signs: pack and sign. */
+/** For the commands that sign: pack and sign. */
 export const signingFlags = {
   key: Flags.string({
     description: 'Private key to sign with',
@@ -160,20 +159,20 @@ export const signingFlags = {
     helpGroup: 'SIGNING',
   }),
   'password-file': Flags.string({
-    description: "File that holds the key's password",
+    description: "File with the key's password",
     helpValue: 'FILE',
     helpGroup: 'SIGNING',
   }),
   'sign-command': Flags.string({
     description:
-      'Program with its arguments that signs with a key held elsewhere: bytes on standard input, signature on standard output. Split at blanks, with quotes; no shell, no variables, no patterns. Needs --public-key',
+      'Program, with arguments, that signs with a key held elsewhere: it gets bytes on standard input and prints the signature. Split at spaces, except in quotes; no shell, no variables, no patterns. Needs --public-key',
     dependsOn: ['public-key'],
     exclusive: ['no-sign'],
     helpValue: 'COMMAND',
     helpGroup: 'SIGNING',
   }),
   'public-key': Flags.string({
-    description: "The public half of --sign-command's key, which its signature is checked with",
+    description: 'Public key that belongs to the key of --sign-command, to check its signature with',
     dependsOn: ['sign-command'],
     helpValue: 'PUB',
     helpGroup: 'SIGNING',
@@ -183,27 +182,27 @@ export const signingFlags = {
 const identityFlags = {
   'certificate-identity': Flags.string({
     description:
-      'Whom the certificate has to name that the bundle is signed with: an e-mail address or a URI. Where a key is given too, either suffices',
+      'Identity that the signing certificate must name: an e-mail address or a URI. With a --key as well, either is enough',
     helpValue: 'NAME',
     helpGroup: 'TRUST',
   }),
   'certificate-identity-regexp': Flags.string({
-    description: 'The same as a regular expression, which has to fit the whole name',
+    description: 'The same as a regular expression, which must match the whole identity',
     helpValue: 'PATTERN',
     helpGroup: 'TRUST',
   }),
   'certificate-oidc-issuer': Flags.string({
-    description: 'Who has to have vouched for that name: the URL of the OpenID Connect issuer',
+    description: 'URL of the OpenID Connect issuer that must vouch for that identity',
     helpValue: 'URL',
     helpGroup: 'TRUST',
   }),
   'certificate-oidc-issuer-regexp': Flags.string({
-    description: 'The same as a regular expression, which has to fit the whole URL',
+    description: 'The same as a regular expression, which must match the whole URL',
     helpValue: 'PATTERN',
     helpGroup: 'TRUST',
   }),
   'trusted-root': Flags.string({
-    description: 'Authorities and logs that certificates are checked with: the trusted_root.json of Sigstore',
+    description: 'trusted_root.json of Sigstore: the authorities and logs to check certificates with',
     helpValue: 'FILE',
     helpGroup: 'TRUST',
   }),
@@ -213,46 +212,47 @@ const identityFlags = {
 export const trustFlags = {
   key: Flags.string({
     ...many,
-    description: 'Public key that the bundle has to be signed with; any one of several suffices',
+    description: 'Public key that the bundle must be signed with; with several, one is enough',
     helpValue: 'PUB',
     helpGroup: 'TRUST',
   }),
   ...identityFlags,
   signature: Flags.string({
     ...many,
-    description: 'File with a signature over SHA256SUMS that is not in the bundle itself',
+    description: 'File with a signature over SHA256SUMS that is not in the bundle',
     helpValue: 'FILE',
     helpGroup: 'TRUST',
   }),
   policy: Flags.string({
     description:
-      'Policy that says who has to have signed, and what the bundle has to be; instead of keys and identities',
+      'Policy that says who must have signed, and what the bundle must be; instead of keys and identities',
     helpValue: 'FILE',
     helpGroup: 'TRUST',
   }),
   'expect-digest': Flags.string({
-    description: 'The bundle digest that was approved',
+    description: 'Bundle digest that was approved',
     helpValue: 'SHA256',
     helpGroup: 'TRUST',
   }),
   'expect-name': Flags.string({ description: "The bundle's name", helpValue: 'NAME', helpGroup: 'TRUST' }),
   'min-sequence': Flags.integer({
-    description: 'The least sequence that is accepted',
+    description: 'Lowest sequence to accept',
     min: 0,
     helpValue: 'NUMBER',
     helpGroup: 'TRUST',
   }),
 }
 
-/** For push: signing what has arrived. */
+/** For push: signing images in the target. */
 export const imageSigningFlags = {
   'sign-images': Flags.string({
-    description: "Sign what is pushed with this private key, before it is tagged; never the bundle's key",
+    description:
+      "Sign the pushed images with this private key, before they are tagged; never the bundle's key",
     helpValue: 'KEY',
     helpGroup: 'SIGNING',
   }),
   'sign-images-password-file': Flags.string({
-    description: "File that holds that key's password",
+    description: 'File with the password of --sign-images',
     dependsOn: ['sign-images'],
     helpValue: 'FILE',
     helpGroup: 'SIGNING',
@@ -262,15 +262,15 @@ export const imageSigningFlags = {
     options: ['cosign', 'sigstore-bundle'] as const,
     dependsOn: ['sign-images'],
     description:
-      'Layout of the signatures: cosign (tag sha256-….sig) or sigstore-bundle (cosign 3); by default the first, and both where images bring Sigstore bundles along',
+      'Format of the signatures: cosign (tag sha256-….sig) or sigstore-bundle (cosign 3); by default cosign, and both if images come with Sigstore bundles',
     helpGroup: 'SIGNING',
   })(),
 }
 
-/** For commands whose result is about images, which are one line each. */
+/** For commands that print images, by default one line each. */
 export const imagesFlag = {
   images: Flags.boolean({
-    description: 'Show each image with its digest and whatever else is known of it',
+    description: 'Show each image with its digest and other details',
     helpGroup: 'OUTPUT',
   }),
 }
@@ -278,20 +278,20 @@ export const imagesFlag = {
 /** For verify and push: the record of the verification. */
 export const reportFlag = {
   report: Flags.string({
-    description: 'Write what was verified, and how, into this new file; of a refused bundle, too',
+    description: 'Write what was verified, and how, to this new file; also for a refused bundle',
     helpValue: 'FILE',
     helpGroup: 'RECORD',
   }),
 }
 
-/** For verify and push: the memory of sequences. */
+/** For verify and push: where sequences are kept. */
 export function stateFlag(description: string) {
   return { state: Flags.string({ description, helpValue: 'FILE', helpGroup: 'TRUST' }) }
 }
 
 export const concurrencyFlag = {
   concurrency: Flags.integer({
-    description: 'Transfers at a time',
+    description: 'How many transfers to run at a time',
     default: 6,
     min: 1,
     max: 64,
@@ -311,7 +311,7 @@ export const imageArgs = {
 
 const skipFailedFlag = {
   'skip-failed': Flags.boolean({
-    description: 'Leave out images that cannot be resolved, and record them as left out',
+    description: 'Leave out images that cannot be resolved, and record them as skipped',
     helpGroup: 'INPUT',
   }),
 }

@@ -13,7 +13,7 @@ import { formatReference } from '../../oci/reference.ts'
 import { FLAG_OF } from './config.ts'
 import { readStandardInput } from './inputs.ts'
 
-/** The command line of init, as oclif has read it. */
+/** The command line of init, as oclif has parsed it. */
 interface InitCommandLine {
   args: { image?: string[] | undefined }
   flags: { output: string; schema?: string | undefined; 'images-from'?: string[] | undefined }
@@ -21,10 +21,10 @@ interface InitCommandLine {
 }
 
 /**
- * The config that says what a command line says, and its text. Paths are made relative to the config's folder.
- * `--images-from -` is read now, because a config names files only.
+ * The config for a command line, and its text. Paths are made relative to the config's folder. `--images-from -` is
+ * read now, because a config can only name files.
  *
- * @throws AirgapError `USAGE` naming every flag that a config would not take; `INVALID_LIST`
+ * @throws AirgapError `USAGE` naming every flag whose value is not valid in a config; `INVALID_LIST`
  */
 export async function configOf({
   args,
@@ -51,7 +51,7 @@ export async function configOf({
   const problems = (await checkConfig(values)).map(({ key, message }) => ({ entry: flagOf(key), message }))
   const [first] = problems
   if (first && problems.length === 1) throw new AirgapError('USAGE', `${first.entry}: ${first.message}`)
-  if (first) throw new AirgapError('USAGE', `${problems.length} values are not usable`, { problems })
+  if (first) throw new AirgapError('USAGE', `${problems.length} values cannot be used`, { problems })
 
   const text = await formatConfig(values, {
     schema: flags.schema === undefined ? undefined : schemaPath(fromFolder(flags.schema)),
@@ -68,17 +68,17 @@ function flagOf(key: ConfigKey): string {
   return key in FLAG_OF ? `--${FLAG_OF[key as keyof typeof FLAG_OF]}` : 'image arguments'
 }
 
-/** The schema as a comment for editors can name it: it ends at white space. */
+/** The schema's path for the comment that editors read. There a path ends at white space. */
 function schemaPath(path: string): string {
   if (!/\s/.test(path)) return path
   throw new AirgapError(
     'USAGE',
-    `--schema ${JSON.stringify(path)} holds white space, and editors read no such path`,
+    `--schema ${JSON.stringify(path)} contains white space, and editors cannot read such a path`,
   )
 }
 
 /**
- * Writes small files, all or none as far as can be known before.
+ * Writes small files: all or none, as far as faults are known beforehand.
  * @throws AirgapError `OUTPUT_EXISTS`, `OUTPUT_UNSAFE`, `FILE`, `DISK_FULL`
  */
 export async function writeAll(

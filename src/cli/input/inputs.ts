@@ -54,7 +54,7 @@ export async function imagesOf(
 
 export async function readStandardInput(): Promise<Uint8Array> {
   if (process.stdin.isTTY) {
-    throw new AirgapError('USAGE', '--images-from - reads standard input, and nothing is piped into it')
+    throw new AirgapError('USAGE', '--images-from - reads standard input, but nothing is piped into it')
   }
   const { MAX_LIST_SIZE } = await import('../../index.ts')
   let size = 0
@@ -77,7 +77,7 @@ interface DescriptionFlagValues {
 }
 
 /**
- * What the flags and the environment say of the bundle.
+ * What the flags and the environment say about the bundle.
  * @throws AirgapError `USAGE`
  */
 export function descriptionFrom(flags: DescriptionFlagValues, env: NodeJS.ProcessEnv): DescriptionOptions {
@@ -90,20 +90,20 @@ export function descriptionFrom(flags: DescriptionFlagValues, env: NodeJS.Proces
   }
 }
 
-/** Milliseconds since 1970 from SOURCE_DATE_EPOCH, where that is set (reproducible-builds.org). */
+/** Milliseconds since 1970 from SOURCE_DATE_EPOCH, if it is set (reproducible-builds.org). */
 function creationTime(env: NodeJS.ProcessEnv): number | undefined {
   const epoch = env.SOURCE_DATE_EPOCH
   if (epoch === undefined || epoch === '') return undefined
   if (!/^[0-9]{1,11}$/.test(epoch)) {
     throw new AirgapError(
       'USAGE',
-      `SOURCE_DATE_EPOCH is ${JSON.stringify(epoch)}, and has to be seconds since 1970`,
+      `SOURCE_DATE_EPOCH is ${JSON.stringify(epoch)}, but must be seconds since 1970`,
     )
   }
   return Number(epoch) * 1000
 }
 
-/** The values of `resolvingFlags`, but for the inputs. */
+/** The values of `resolvingFlags`, except the inputs. */
 interface ResolvingFlagValues extends RegistryFlagValues {
   platform?: string[] | undefined
   'rewrite-digests'?: boolean | undefined

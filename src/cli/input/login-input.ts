@@ -9,11 +9,11 @@ export interface UserAndPassword {
   password: string
 }
 
-/** The flags of a login that concern user name and password. */
+/** The flags of login for user name and password. */
 export interface LoginInputFlags {
   username?: string | undefined
   'password-stdin': boolean
-  /** Not a way to give one: only there to be refused with a reason. */
+  /** Only exists to be refused with a reason. */
   password?: string | undefined
 }
 
@@ -27,25 +27,25 @@ export function checkLoginInput({
   'password-stdin': fromStandardInput,
 }: LoginInputFlags): void {
   if (password !== undefined) {
-    throw new AirgapError('USAGE', 'a password is not taken from the command line', {
-      hint: 'There it can be read in the shell history, and by everybody in the list of processes: change it if it was a real one. Leave --password out to be asked, or use --password-stdin.',
+    throw new AirgapError('USAGE', 'a password cannot be given on the command line', {
+      hint: 'It would be in the shell history, and visible to everybody in the process list. If it was a real one, change it. Leave --password out to be asked, or use --password-stdin.',
     })
   }
   if (username !== undefined) checkUsername(username)
   if (fromStandardInput && username === undefined) {
     throw new AirgapError('USAGE', '--password-stdin needs --username', {
-      hint: 'Standard input holds the password alone: airgap login REGISTRY --username USER --password-stdin < FILE',
+      hint: 'Standard input must contain only the password: airgap login REGISTRY --username USER --password-stdin < FILE',
     })
   }
   if (fromStandardInput && process.stdin.isTTY) {
-    throw new AirgapError('USAGE', '--password-stdin, but standard input is the terminal', {
-      hint: 'Leave it out to be asked for the password without showing it, or redirect: --password-stdin < FILE',
+    throw new AirgapError('USAGE', '--password-stdin is given, but standard input is the terminal', {
+      hint: 'Leave it out to type the password without showing it, or redirect a file: --password-stdin < FILE',
     })
   }
   if (!fromStandardInput && !canPrompt()) {
     const reason =
-      log.format === 'json' ? 'nobody is asked with --log-format json' : 'there is no terminal to ask on'
-    throw new AirgapError('USAGE', `the password is not given, and ${reason}`, {
+      log.format === 'json' ? '--log-format json does not allow a prompt' : 'there is no terminal to ask on'
+    throw new AirgapError('USAGE', `no password is given, and ${reason}`, {
       hint: 'airgap login REGISTRY --username USER --password-stdin < FILE',
     })
   }
@@ -73,23 +73,23 @@ function checkUsername(username: string): void {
   }
   if (username === '') fail('is empty')
   // Basic authentication ends the user name at the first colon (RFC 7617 § 2).
-  if (username.includes(':')) fail('holds a colon, which no registry can take')
-  if (/\p{Cc}/u.test(username)) fail('holds a control character')
+  if (username.includes(':')) fail('contains a colon, which no registry accepts')
+  if (/\p{Cc}/u.test(username)) fail('contains a control character')
 }
 
 function checkPassword(password: string): string {
   if (password === '') {
     throw new AirgapError('USAGE', 'the password is empty', {
-      hint: 'Nothing was stored. If it was to come from a file or a secret store, see whether that gave anything.',
+      hint: 'Nothing was stored. If it comes from a file or a secret store, check that this is not empty.',
     })
   }
   if (password.includes('\0')) {
-    throw new AirgapError('USAGE', 'the password holds a zero byte, which no registry can take')
+    throw new AirgapError('USAGE', 'the password contains a zero byte, which no registry accepts')
   }
   return password
 }
 
-/** All of standard input, without the line end behind it: a key file that serves as a password has several lines. */
+/** All of standard input without the last line end. A key file that serves as a password has several lines. */
 async function readStandardInput(): Promise<string> {
   const chunks: Uint8Array[] = []
   let length = 0
@@ -98,7 +98,7 @@ async function readStandardInput(): Promise<string> {
     if (length > MAX_PASSWORD) {
       throw new AirgapError(
         'USAGE',
-        `standard input holds more than ${MAX_PASSWORD} bytes: that is no password`,
+        `standard input has more than ${MAX_PASSWORD} bytes: that is not a password`,
       )
     }
     chunks.push(chunk)

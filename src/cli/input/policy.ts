@@ -17,7 +17,7 @@ export async function readImages(lists: readonly string[]): Promise<Reference[]>
   return all
 }
 
-/** Writes files below a folder, which is made where it is not there. */
+/** Writes files below a folder, which is created if needed. */
 export async function writeInto(folder: string, files: readonly PolicyFile[], force: boolean): Promise<void> {
   const outputs = files.map(({ name, text }) => ({ file: join(folder, name), text }))
   for (const { file } of outputs) {
@@ -38,7 +38,7 @@ interface Flags {
   'allow-local': boolean
 }
 
-/** What has to be known of a policy before it is installed. */
+/** What the reader must know about a policy before installing it. */
 export function policyNotes(
   enforcer: Enforcer,
   keys: readonly PublicKey[],
@@ -52,26 +52,26 @@ export function policyNotes(
         .map((name) => `--${name}`),
     ]
     if (given.length === 0) return []
-    const text = `${given.join(', ')}: ${enforcer} compares no names of sources, so its policy is the same without`
+    const text = `${given.join(', ')} has no effect: ${enforcer} does not compare names of sources`
     return [{ isWarning: false, text }]
   }
   const notes = [
     {
       isWarning: true,
       text: flags['allow-local']
-        ? 'this policy.json refuses every image that does not come by these registries, and lets pass what comes in files'
-        : 'this policy.json refuses every image that does not come by these registries: other registries, and what comes in files (podman load) or is built on the node. With --allow-local it lets the latter pass',
+        ? 'this policy.json refuses every image that does not come from these registries; it accepts images from files'
+        : 'this policy.json refuses every image that does not come from these registries: images from other registries, from files (podman load), and built on the node. --allow-local accepts the last two',
     },
   ]
   if (keys.length > 1) {
     const text =
-      'several keys (keyDatas) are read by containers/image 5.32.2 and newer (Podman 5.3, for one); older ones refuse the whole file'
+      'several keys (keyDatas) need containers/image 5.32.2 or newer (for example in Podman 5.3); older versions refuse the whole file'
     notes.push({ isWarning: true, text })
   }
   const isNamed = [flags.source, flags['images-from'], flags.map].some((list) => (list?.length ?? 0) > 0)
   if (!isNamed) {
     const text =
-      'it knows the images of the usual public registries; those of others are refused until --source names them'
+      'the policy covers images of the usual public registries; images of other registries are refused unless --source names them'
     notes.push({ isWarning: true, text })
   }
   return notes

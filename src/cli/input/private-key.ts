@@ -5,19 +5,19 @@ import { canPrompt, promptPassword } from './prompt.ts'
 
 const ATTEMPTS = 3
 
-/** Where a command takes a key's password from, in its own words. */
+/** Where a command takes a key's password from. */
 export interface PasswordPlace {
-  /** The flag that names a file. */
+  /** The flag for the password file. */
   flag: string
-  /** The variable that comes before those of all keys. */
+  /** The environment variable that takes precedence over those for all keys. */
   variable: string
 }
 
 /**
- * Opens the private key for signing; its password comes from the environment, the file given, or a prompt, which
- * allows three attempts.
- * @param ask nothing where there is nobody to be asked.
- * @param place for a command with more than one key; else `--password-file` and the variables of all keys.
+ * Opens the private key for signing. Its password comes from the given file, the environment, or a prompt that allows
+ * three attempts.
+ * @param ask undefined if there is no terminal to ask on.
+ * @param place for a command with more than one key; by default `--password-file` and the variables for all keys.
  */
 export async function openSigningKey(
   path: string,
@@ -43,15 +43,15 @@ export async function openSigningKey(
       const isWrong = error instanceof AirgapError && error.code === 'PASSWORD'
       if (isWrong && !isTyped && place) throw withPlace(error, place)
       if (!isWrong || !isTyped || attempt === ATTEMPTS) throw error
-      process.stderr.write('That password does not open the key. Try again.\n')
+      process.stderr.write('Wrong password. Try again.\n')
     }
   }
 }
 
 /**
- * What a plan has to know of a key: nothing is signed, so nobody is asked for its password. Where that is given all the
- * same, or not needed, the key is opened; else its public half is taken, which lies beside it as `keygen` leaves it.
- * @returns undefined where the password is not given, and there is no public half.
+ * Opens a key for a plan. A plan signs nothing, so it asks for no password. If the password is given or not needed, the
+ * key is opened; otherwise the public key next to it is used, where `keygen` writes it.
+ * @returns undefined if there is neither a password nor a public key.
  * @throws AirgapError as {@link openSigningKey}
  */
 export async function openKeyForPlan(
@@ -66,8 +66,8 @@ export async function openKeyForPlan(
       passwordFile,
       async () => {
         isAsked = true
-        // Of a wrong password there would be another try.
-        throw new AirgapError('INTERRUPTED', `nobody is asked for the password of ${path}`)
+        // `PASSWORD` would be tried again.
+        throw new AirgapError('INTERRUPTED', `a plan does not ask for the password of ${path}`)
       },
       place,
     )
@@ -79,12 +79,12 @@ export async function openKeyForPlan(
   const { readPublicKey } = await import('../../index.ts')
   return {
     publicKey: await readPublicKey(file),
-    sign: async () => Promise.reject(new AirgapError('INTERNAL', 'a key of a plan was to sign')),
+    sign: async () => Promise.reject(new AirgapError('INTERNAL', 'a plan tried to sign')),
     warnings: [],
   }
 }
 
-/** Beside `airgap.key` lies `airgap.pub`: keygen and cosign name pairs so. Of any other file, nobody can tell. */
+/** `airgap.pub` for `airgap.key`, as keygen and cosign name pairs; undefined for any other name. */
 export function publicHalfOf(path: string): string | undefined {
   return path.endsWith('.key') ? `${path.slice(0, -'.key'.length)}.pub` : undefined
 }
@@ -99,8 +99,8 @@ function withPlace(error: AirgapError, { flag, variable }: PasswordPlace): Airga
 }
 
 /**
- * The password for a new key: from the environment, the file given, or typed twice.
- * @throws AirgapError `USAGE` where there is none and nobody can be asked.
+ * The password for a new key: from the given file, the environment, or typed twice.
+ * @throws AirgapError `USAGE` if there is none and no terminal to ask on.
  */
 export async function newPassword(passwordFile: string | undefined): Promise<string> {
   const { passwordSource } = await import('../../index.ts')

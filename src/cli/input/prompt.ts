@@ -3,12 +3,12 @@ import { Writable } from 'node:stream'
 import { AirgapError } from '../../errors.ts'
 import { log } from '../output/log.ts'
 
-/** Whether somebody sits there who can be asked; where standard error is for a program, nobody does. */
+/** Whether the user can be asked: not if standard error is JSON for a program. */
 export function canPrompt(): boolean {
   return process.stdin.isTTY && process.stderr.isTTY && log.format === 'text'
 }
 
-/** Questions on the terminal, one after the other; what is typed ahead is the next answer. */
+/** Questions on the terminal, one after the other. A line typed ahead answers the next question. */
 export class Prompt implements Disposable {
   readonly #lines: Interface
   readonly #screen: NodeJS.WritableStream
@@ -28,7 +28,7 @@ export class Prompt implements Disposable {
     this.#lines = createInterface({ input, output, terminal: true, historySize: 0 })
     this.#lines.on('line', (line) => {
       this.#answers.push(line)
-      // What is typed ahead may be a password.
+      // The next line may be a password, typed ahead.
       this.#isShown = false
       this.#wake()
     })
@@ -41,7 +41,7 @@ export class Prompt implements Disposable {
   }
 
   /**
-   * @param isSecret what is typed is not shown.
+   * @param isSecret does not show what is typed.
    * @throws AirgapError `INTERRUPTED` on Ctrl-C or the end of input.
    */
   async ask(question: string, { isSecret }: { isSecret: boolean }): Promise<string> {
@@ -58,13 +58,13 @@ export class Prompt implements Disposable {
       })
     }
     const answer = this.#answers.shift()
-    // The line end that was typed is shown with the rest, or not at all.
+    // A shown answer ends its own line.
     if (isSecret || answer === undefined) this.#screen.write('\n')
     if (answer === undefined) throw new AirgapError('INTERRUPTED', 'no answer was given')
     return answer
   }
 
-  /** Gives the terminal back as it was. */
+  /** Restores the terminal. */
   [Symbol.dispose](): void {
     this.#isShown = false
     this.#lines.close()

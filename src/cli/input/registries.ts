@@ -18,7 +18,7 @@ const LEAST_RATE = 1024
 const MOST_RATE = 1e15
 
 /**
- * Reads a time: `30s`, `2m`, `1h`, or plain seconds; also with a fraction.
+ * Parses a time: `30s`, `2m`, `1h`, or plain seconds; fractions are allowed.
  * @returns milliseconds
  * @throws AirgapError `USAGE`
  */
@@ -32,8 +32,8 @@ export function parseTimeout(text: string): number {
 }
 
 /**
- * Reads a rate: `10MB`, `500KiB`, `2.5MiB`, or plain bytes, each a second; `/s` behind it is allowed.
- * @returns bytes a second
+ * Parses a rate per second: `10MB`, `500KiB`, `2.5MiB`, or plain bytes; a trailing `/s` is allowed.
+ * @returns bytes per second
  * @throws AirgapError `USAGE`
  */
 export function parseRate(text: string): number {
@@ -44,9 +44,9 @@ export function parseRate(text: string): number {
   if (rate >= LEAST_RATE && rate <= MOST_RATE) return rate
   throw new AirgapError(
     'USAGE',
-    `--max-rate ${JSON.stringify(text)} is not a rate of at least 1 KiB a second`,
+    `--max-rate ${JSON.stringify(text)} is not a rate of at least 1 KiB per second`,
     {
-      hint: 'Write 10MB, 500KiB or 2.5MiB: so much a second over the whole run. These are bytes; 100 Mbit/s are 12.5MB.',
+      hint: 'Write 10MB, 500KiB or 2.5MiB, per second, for the whole run. These are bytes: 100 Mbit/s are 12.5MB.',
     },
   )
 }
@@ -64,7 +64,7 @@ export interface RegistryFlagValues {
 }
 
 /**
- * How much a registry is asked to bear, and how long it is waited for, as the flags say.
+ * Retries, timeout and rate, from the flags.
  * @throws AirgapError `USAGE`
  */
 export function pressureOptions(
@@ -77,7 +77,7 @@ export function pressureOptions(
   }
 }
 
-/** How registries are reached, as the flags say. */
+/** How to reach registries, from the flags. */
 export function registryOptions(flags: RegistryFlagValues): RegistryAccess {
   return {
     plainHttp: flags['plain-http'] ?? [],

@@ -3,7 +3,7 @@ import { AirgapError } from '../../errors.ts'
 import { openKeyForPlan, openSigningKey, publicHalfOf } from './private-key.ts'
 import { Flags } from '@oclif/core'
 
-/** Comes before the variables of all keys, so that two keys of one command can have two passwords. */
+/** Takes precedence over the variables for all keys, so that two keys of one command can have two passwords. */
 const OWN_PASSWORD_VARIABLE = 'AIRGAP_SIGN_IMAGES_PASSWORD'
 
 /** The values of `imageSigningFlags`, and what they depend on. */
@@ -16,8 +16,8 @@ interface ImageSigningFlagValues {
 }
 
 /**
- * What `push` signs images with.
- * @throws AirgapError `USAGE` together with `--allow-unsigned`; `FILE`, `INVALID_KEY`, `PASSWORD`
+ * The key with which `push` signs images.
+ * @throws AirgapError `USAGE` if `--allow-unsigned` is given too; `FILE`, `INVALID_KEY`, `PASSWORD`
  */
 export async function imageSigningFrom(
   flags: ImageSigningFlagValues,
@@ -26,8 +26,8 @@ export async function imageSigningFrom(
   const path = flags['sign-images']
   if (path === undefined) return undefined
   if (flags['allow-unsigned']) {
-    throw new AirgapError('USAGE', '--sign-images and --allow-unsigned exclude each other', {
-      hint: 'A signature tells the cluster that the bundle was checked. Give the key to check it with, --key airgap.pub.',
+    throw new AirgapError('USAGE', '--sign-images and --allow-unsigned cannot be used together', {
+      hint: 'A signature tells the cluster that the bundle was checked. Give the key to check it with: --key airgap.pub',
     })
   }
   const place = { flag: '--sign-images-password-file', variable: OWN_PASSWORD_VARIABLE }
@@ -38,28 +38,29 @@ export async function imageSigningFrom(
   return { key, formats: flags['image-signature-format'] }
 }
 
-/** For pack: how a bundle is signed without a key of one's own. */
+/** For pack: signing without a key of your own. */
 export const keylessFlags = {
   keyless: Flags.boolean({
     description:
-      "Sign with a short-lived certificate (Sigstore) for this CI job's identity token. The identity and the bundle's SHA-256 go into a public log, for ever",
+      "Sign with a short-lived Sigstore certificate for this CI job's identity token. The identity and the bundle's SHA-256 stay in a public log forever",
     exclusive: ['key', 'sign-command', 'no-sign'],
     helpGroup: 'SIGNING',
   }),
   'identity-token-file': Flags.string({
     description:
-      'File with the identity token for --keyless; otherwise SIGSTORE_ID_TOKEN, or what GitHub Actions gives',
+      'File with the identity token for --keyless; by default SIGSTORE_ID_TOKEN, or the token of GitHub Actions',
     helpValue: 'FILE',
     helpGroup: 'SIGNING',
   }),
   'signing-config': Flags.string({
-    description: "Whom --keyless asks: a Sigstore SigningConfig v0.2; otherwise Sigstore's public services",
+    description:
+      "Sigstore SigningConfig v0.2 that names the services for --keyless; by default Sigstore's public ones",
     helpValue: 'FILE',
     helpGroup: 'SIGNING',
   }),
   'trusted-root': Flags.string({
     description:
-      'trusted_root.json to check certificates with: those of upstreams (--verify-upstream), and what --keyless has made before the bundle gets its name',
+      'trusted_root.json to check certificates with: those of upstreams (--verify-upstream), and the one from --keyless before the bundle is finished',
     helpValue: 'FILE',
     helpGroup: 'SIGNING',
   }),
@@ -74,12 +75,12 @@ interface KeylessFlagValues {
 }
 
 /**
- * What the flags say of keyless signing; undefined where it was not asked for.
+ * The options for keyless signing; undefined without `--keyless`.
  * @throws AirgapError `USAGE`
  */
 export function keylessFrom(flags: KeylessFlagValues): KeylessOptions | undefined {
   const names = ['identity-token-file', 'signing-config', 'trusted-root'] as const
-  // Upstreams' certificates are checked with the same root.
+  // The same root is for the certificates of upstreams.
   const isForUpstream = (flags['verify-upstream'] ?? []).length > 0
   const idle = names.find((name) => flags[name] !== undefined && !(name === 'trusted-root' && isForUpstream))
   if (flags.keyless) {
@@ -93,7 +94,7 @@ export function keylessFrom(flags: KeylessFlagValues): KeylessOptions | undefine
   if (idle === undefined) return undefined
   throw new AirgapError(
     'USAGE',
-    `--${idle} goes with --keyless${idle === 'trusted-root' ? ' or --verify-upstream' : ''}`,
+    `--${idle} needs --keyless${idle === 'trusted-root' ? ' or --verify-upstream' : ''}`,
   )
 }
 
@@ -106,8 +107,8 @@ export interface SigningFlagValues {
 }
 
 /**
- * The key that the flags name, open for signing; undefined where they name none.
- * @throws AirgapError `USAGE` for a sign command that cannot be used, `INVALID_KEY`, `FILE`, `PASSWORD`
+ * Opens the key that the flags name, for signing; undefined if they name none.
+ * @throws AirgapError `USAGE` if the sign command cannot be used; `INVALID_KEY`, `FILE`, `PASSWORD`
  */
 export async function openSigner(flags: SigningFlagValues): Promise<SigningKey | undefined> {
   const { key, 'sign-command': command, 'public-key': publicKey } = flags
@@ -118,8 +119,8 @@ export async function openSigner(flags: SigningFlagValues): Promise<SigningKey |
 }
 
 /**
- * As {@link openSigner}, for a plan: nobody is asked for a password.
- * @returns `isUnopened` where the key's public half is not to be had either; another of the usual kind stands in for it.
+ * As {@link openSigner}, for a plan: does not ask for a password.
+ * @returns `isUnopened` if there is no public key either; then `key` is a stand-in of the usual kind.
  */
 export async function openPlannedSigner(
   flags: SigningFlagValues,
@@ -132,14 +133,15 @@ export async function openPlannedSigner(
   const { parsePublicKey } = await import('../../index.ts')
   const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const pem = publicKey.export({ type: 'spki', format: 'pem' })
-  const sign = (): Promise<Buffer> => Promise.reject(new AirgapError('INTERNAL', 'a stand-in was to sign'))
+  const sign = (): Promise<Buffer> =>
+    Promise.reject(new AirgapError('INTERNAL', 'a stand-in key tried to sign'))
   return {
     key: { publicKey: await parsePublicKey(Buffer.from(pem), path), sign, warnings: [] },
     isUnopened: true,
   }
 }
 
-/** The public key's file, as far as the flags say. */
+/** The file of the public key, as far as the flags tell. */
 export function publicKeyFile({ key, 'public-key': publicKey }: SigningFlagValues): string | undefined {
   if (key === undefined) return publicKey
   return publicHalfOf(key) ?? 'PUB'

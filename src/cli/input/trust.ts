@@ -12,9 +12,9 @@ interface IdentityFlagValues {
 }
 
 const ROOT_HINT =
-  'It is the trusted_root.json of the instance that signs: `airgap trust-root fetch` brings it on the connected side. Carry it here by another way than the bundle, and give --trusted-root trusted_root.json.'
+  'That is the trusted_root.json of the Sigstore instance. `airgap trust-root fetch` gets it on the connected side. Carry it here through a different channel than the bundle, and give --trusted-root trusted_root.json.'
 
-/** Which of the flags were given, as they are typed. */
+/** The flags that were given, as they are typed. */
 export function givenIdentityFlags(flags: IdentityFlagValues): string[] {
   const names = [
     'certificate-identity',
@@ -27,10 +27,10 @@ export function givenIdentityFlags(flags: IdentityFlagValues): string[] {
 }
 
 /**
- * Whom a certificate has to name, and with which root that is checked.
+ * Whom a certificate must name, and the root to check it with.
  *
- * @returns nothing when no flag speaks of certificates.
- * @throws AirgapError `USAGE` when a part is missing, doubled or empty.
+ * @returns undefined if no flag is about certificates.
+ * @throws AirgapError `USAGE` if a part is missing, given twice or empty.
  */
 function identitiesFrom(
   flags: IdentityFlagValues,
@@ -46,24 +46,28 @@ function identitiesFrom(
   const hasIdentity = identity !== undefined || identityRegexp !== undefined
   const hasIssuer = issuer !== undefined || issuerRegexp !== undefined
   if (!hasIdentity && !hasIssuer) {
-    throw new AirgapError('USAGE', '--trusted-root is there, and nobody whom a certificate has to name', {
-      hint: 'Say who signs, and who vouches for that: --certificate-identity builder@example.com --certificate-oidc-issuer https://accounts.example.com',
+    throw new AirgapError('USAGE', '--trusted-root is given, but not whom a certificate must name', {
+      hint: 'Say who signs, and which issuer vouches for it: --certificate-identity builder@example.com --certificate-oidc-issuer https://accounts.example.com',
     })
   }
   if (!hasIdentity) {
-    throw new AirgapError('USAGE', `${given[0]} is there, and not whom the certificate has to name`, {
+    throw new AirgapError('USAGE', `${given[0]} is given, but not whom the certificate must name`, {
       hint: 'An issuer alone vouches for everybody who can log in there. Say who signs: --certificate-identity builder@example.com',
     })
   }
   if (!hasIssuer) {
-    throw new AirgapError('USAGE', `${given[0]} is there, and not who has to vouch for that name`, {
-      hint: 'The same name can be had from any issuer. Say which one counts: --certificate-oidc-issuer https://accounts.example.com',
-    })
+    throw new AirgapError(
+      'USAGE',
+      `${given[0]} is given, but not which issuer must vouch for that identity`,
+      {
+        hint: 'Any issuer can vouch for any name. Say which issuer counts: --certificate-oidc-issuer https://accounts.example.com',
+      },
+    )
   }
   for (const flag of given) {
     if (flags[flag.slice(2) as keyof IdentityFlagValues] === '') {
       throw new AirgapError('USAGE', `${flag} is empty`, {
-        hint: 'Is a variable of the shell not set that should be in it?',
+        hint: 'Perhaps a shell variable is not set.',
       })
     }
   }
@@ -78,8 +82,8 @@ function identitiesFrom(
 
 function exclude(exact: string | undefined, pattern: string | undefined, flag: string): void {
   if (exact === undefined || pattern === undefined) return
-  throw new AirgapError('USAGE', `${flag} and ${flag}-regexp exclude each other`, {
-    hint: 'Give the whole text, or a regular expression that has to fit the whole.',
+  throw new AirgapError('USAGE', `${flag} and ${flag}-regexp cannot be used together`, {
+    hint: 'Give either the whole text or a regular expression that matches all of it.',
   })
 }
 
@@ -96,10 +100,10 @@ export interface TrustFlagValues extends IdentityFlagValues {
 }
 
 /**
- * What the caller trusts, from the flags alone.
+ * What the caller trusts, from the flags.
  *
- * @param unauthenticated the command's flag for doing without a signature.
- * @throws AirgapError `USAGE` when nobody is named whose signature counts, or somebody together with that flag.
+ * @param unauthenticated the command's flag for accepting a bundle without checking who signed it.
+ * @throws AirgapError `USAGE` if the flags name no signer, or name one together with that flag.
  */
 export function trustFrom(
   flags: TrustFlagValues,
@@ -107,22 +111,22 @@ export function trustFrom(
 ): TrustOptions {
   const keys = flags.key ?? []
   if (flags.policy !== undefined) return trustOfPolicy({ ...flags, policy: flags.policy }, unauthenticated)
-  // Upstreams' certificates are checked with the same root.
+  // The same root is for the certificates of upstreams.
   const isForUpstream = flags.upstream === true || (flags['upstream-policy'] ?? []).length > 0
   const { 'trusted-root': trustedRoot, ...others } = flags
   const identityFlags = isForUpstream && givenIdentityFlags(others).length === 0 ? others : flags
   const [given] = [...(keys.length > 0 ? ['--key'] : []), ...givenIdentityFlags(identityFlags)]
   if (given !== undefined && unauthenticated.isSet) {
-    throw new AirgapError('USAGE', `${given} and ${unauthenticated.flag} exclude each other`)
+    throw new AirgapError('USAGE', `${given} and ${unauthenticated.flag} cannot be used together`)
   }
   if ((flags.signature ?? []).length > 0 && given === undefined) {
-    throw new AirgapError('USAGE', '--signature needs the --key that it is to be checked with', {
-      hint: 'Or, for a signature by a certificate: --certificate-identity, --certificate-oidc-issuer and --trusted-root; or the --policy that names who signs.',
+    throw new AirgapError('USAGE', '--signature needs a --key to check it with', {
+      hint: 'For a signature with a certificate, give --certificate-identity, --certificate-oidc-issuer and --trusted-root. Or give a --policy that names the signers.',
     })
   }
   if (given === undefined && !unauthenticated.isSet) {
     throw new AirgapError('USAGE', 'no key is given to check the bundle with', {
-      hint: `Give the public key that the packer handed over by another way: --key airgap.pub; or, where it is signed with a certificate, --certificate-identity, --certificate-oidc-issuer and --trusted-root. Without any nobody knows who made the bundle; if that is all right, say so with ${unauthenticated.flag}. Where several people have to sign: --policy FILE.`,
+      hint: `Give the public key of the packer, which must come through a different channel than the bundle: --key airgap.pub. For a bundle signed with a certificate: --certificate-identity, --certificate-oidc-issuer and --trusted-root. If several people must sign: --policy FILE. To accept a bundle from anybody: ${unauthenticated.flag}.`,
     })
   }
   return {
@@ -149,7 +153,7 @@ const PASTED = [
   'min-sequence',
 ] as const
 
-/** The same flags again, to be pasted behind another command; `undefined` where they name nobody. */
+/** The same flags, to paste after another command; `undefined` if they name nobody. */
 export function trustWords(flags: TrustFlagValues): string | undefined {
   if (flags.policy === undefined && !flags.key?.length && givenIdentityFlags(flags).length === 0)
     return undefined
@@ -171,21 +175,21 @@ function expectations(
   }
 }
 
-/** A policy names its signers: a key beside it could only weaken it. */
+/** A policy names its signers; a key in addition could only weaken it. */
 function trustOfPolicy(
   flags: TrustFlagValues & { policy: string },
   unauthenticated: { flag: string; isSet: boolean },
 ): TrustOptions {
   if (unauthenticated.isSet) {
-    throw new AirgapError('USAGE', `--policy and ${unauthenticated.flag} exclude each other`)
+    throw new AirgapError('USAGE', `--policy and ${unauthenticated.flag} cannot be used together`)
   }
   const [given] = [
     ...((flags.key ?? []).length > 0 ? ['--key'] : []),
     ...givenIdentityFlags({ ...flags, 'trusted-root': undefined }),
   ]
   if (given !== undefined) {
-    throw new AirgapError('USAGE', `--policy and ${given} exclude each other`, {
-      hint: 'The policy names its signers: write it there, or leave the policy out.',
+    throw new AirgapError('USAGE', `--policy and ${given} cannot be used together`, {
+      hint: 'The policy names its signers: add this one there, or leave the policy out.',
     })
   }
   return { policy: flags.policy, trustedRoot: flags['trusted-root'], ...expectations(flags) }

@@ -13,25 +13,25 @@ export const verifyUpstreamFlags = {
   'verify-upstream': Flags.string({
     ...POLICY,
     description:
-      'Verify who has signed the images at their upstreams: a policy file, or the preset kubernetes; several count in order',
+      "Verify the upstreams' signatures of the images by this policy: a file, or the preset kubernetes; of several, the first with a rule for an image counts",
   }),
 }
 
 /** For verify and push. */
 export const upstreamFlags = {
   upstream: Flags.boolean({
-    description: "Verify the upstreams' signatures again, from what the bundle holds",
+    description: "Verify the upstreams' signatures again, with what is in the bundle",
     helpGroup: 'UPSTREAM',
   }),
   'upstream-policy': Flags.string({
     ...POLICY,
     description:
-      'Who has to have signed: a policy file, or the preset kubernetes, instead of what the packer has recorded; implies --upstream',
+      "Verify the upstreams' signatures by this policy instead of the one that the packer recorded: a file, or the preset kubernetes; implies --upstream",
   }),
 }
 
 /**
- * What pack's flags demand of upstreams; undefined where they demand nothing.
+ * The upstream policies that pack's flags name; undefined if none.
  */
 export function verifyUpstreamFrom(flags: {
   'verify-upstream'?: string[] | undefined
@@ -44,7 +44,7 @@ export function verifyUpstreamFrom(flags: {
 }
 
 /**
- * What the flags of verify and push ask of upstreams; undefined where they ask nothing.
+ * What verify and push check of upstreams' signatures; undefined if nothing.
  */
 export function upstreamFrom(flags: {
   upstream?: boolean | undefined

@@ -2,16 +2,16 @@ import { argumentCandidates, flagCandidates, plainProgram, spellings, type Candi
 import type { CommandModel, ProgramModel } from './program.ts'
 
 /**
- * Completion for bash 4 or newer, with and without the package bash-completion. The script holds everything that it
- * offers: nothing is run when a key is pressed.
+ * Completion for bash 4 or newer, with or without the package bash-completion. The script is self-contained: completing
+ * runs no program.
  */
 export function bashCompletion(program: ProgramModel, releases: readonly string[]): string {
   const { name, version, commands } = plainProgram(program)
   const names = commands.map((command) => command.name)
   return `# bash completion for ${name} ${version}, made by \`${name} completion bash\`.
 
-# What stands after the flag $2 of the command $1: sets \`wants\` to files, words or nothing, and \`words\`;
-# fails where the flag takes no value.
+# What can follow the flag $2 of the command $1: sets \`wants\` to files, words or nothing, and \`words\`;
+# fails if the flag takes no value.
 _${name}_flag() {
   words=()
   case "$1 $2" in
@@ -20,7 +20,7 @@ ${flagCases(commands, releases)}
   esac
 }
 
-# What the argument number $2 of the command $1 is, in the same way.
+# The same for argument number $2 of the command $1.
 _${name}_argument() {
   words=() wants=nothing
   case "$1 $2" in
@@ -28,7 +28,7 @@ ${argumentCases(commands, names)}
   esac
 }
 
-# The flags of the command $1, and those of them that can be repeated.
+# The flags of the command $1, and which of them can be repeated.
 _${name}_flags() {
   repeatable=()
   case $1 in
@@ -39,7 +39,7 @@ ${commands.map((command) => flagsCase(command)).join('\n')}
 
 _${name}() {
   COMPREPLY=()
-  # bash splits words at = and : as well; they are put together again where no space stands between them.
+  # bash also splits words at = and :. Rejoin parts that have no space between them.
   local typed=() line=\${COMP_LINE:0:COMP_POINT} rest word i
   for ((i = 0; i <= COMP_CWORD; i++)); do
     rest=\${line#"\${line%%[![:space:]]*}"}
@@ -94,10 +94,10 @@ _${name}() {
     _${name}_argument "$command" "$((count + 1))"
   fi
 
-  # Where files are wanted, readline's own completion of files takes over, because nothing is offered here.
+  # For files, offer nothing, so that readline's own completion takes over.
   if [[ $wants == files ]]; then return; fi
   compopt +o default 2> /dev/null
-  # What bash takes for the word at the cursor begins after the = if it splits words there.
+  # If bash splits words at =, its word at the cursor begins after it.
   local head=
   if [[ $COMP_WORDBREAKS == *=* ]]; then head=$prefix; fi
   for word in "\${words[@]}"; do

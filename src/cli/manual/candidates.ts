@@ -1,12 +1,12 @@
 import type { ArgumentModel, CommandModel, FlagModel, ProgramModel } from './program.ts'
 
-/** What can stand in one place of a command line, as far as it is known without asking anybody. */
+/** What can be completed in one place of a command line. */
 export type Candidates = 'nothing' | 'files' | readonly string[]
 
-/** Placeholders, and names of arguments, that stand for a file. */
+/** Placeholders and argument names that stand for a file. */
 const FILE_WORDS = new Set(['FILE', 'PUB', 'BUNDLE', 'PREFIX', 'LOCK', 'CONFIG'])
 
-/** Platforms that most images are published for; any other can be typed. */
+/** The platforms that most images have. Others can be typed. */
 const PLATFORMS = [
   'linux/amd64',
   'linux/arm64',
@@ -17,7 +17,7 @@ const PLATFORMS = [
   'linux/s390x',
 ]
 
-/** Words are put into shell scripts only where no shell could see more in them than a word. */
+/** Words that are safe in a shell script without quotes. */
 const PLAIN = /^[A-Za-z0-9_][A-Za-z0-9_./-]*$/
 
 /** @param releases what to offer after `--kubeadm`. */
@@ -33,14 +33,13 @@ export function argumentCandidates({ label, options }: ArgumentModel): Candidate
   return FILE_WORDS.has(label) ? 'files' : 'nothing'
 }
 
-/** The flags of a command as they are written: `--output`, `-o`. */
+/** The ways to write a flag: `--output`, `-o`. */
 export function spellings({ name, char }: FlagModel): string[] {
   return char === undefined ? [`--${name}`] : [`--${name}`, `-${char}`]
 }
 
 /**
- * The program without what no script could name safely; as long as commands are named as people would, that is
- * everything.
+ * The program without commands and flags whose names are not safe in a script. With sensible names, none is left out.
  */
 export function plainProgram(program: ProgramModel): ProgramModel {
   const isPlain = ({ name }: { name: string }): boolean => PLAIN.test(name)

@@ -4,13 +4,13 @@ import { ENVIRONMENT, EXIT_STATUS, FILES, HABITS, WHOLE_JOB } from './topics.ts'
 import { wrap, wrapCommand } from '../output/wrap.ts'
 import type { CommandModel, FlagModel, ProgramModel } from './program.ts'
 
-/** Examples are indented; longer lines would not fit 80 columns. */
+/** Examples are indented, so this fits 80 columns. */
 const EXAMPLE_WIDTH = 66
 
-/** Of the lines of the source; roff fills them anew. */
+/** Width of lines in the source; roff fills them again. */
 const SOURCE_WIDTH = 78
 
-/** The man page of section 1, all commands in one, in the man macros that groff and mandoc have in common. */
+/** One man page (section 1) for all commands, with the man macros that both groff and mandoc know. */
 export function manPage(program: ProgramModel): string {
   const { name, version, summary, commands } = program
   const ordered = commandGroups(commands)
@@ -18,8 +18,8 @@ export function manPage(program: ProgramModel): string {
   const lines = [
     String.raw`.\" Made by npm run man from the commands' own descriptions; changes here are lost.`,
     `.TH ${argument(name.toUpperCase())} 1 "" ${argument(`${name} ${version}`)} "User Commands"`,
-    // Left aligned and without hyphens: what stands here is copied. groff's paragraphs turn hyphens on again unless
-    // the register says otherwise.
+    // Left aligned and without hyphenation, because people copy from it. groff turns hyphenation on again with each
+    // paragraph unless the register is 0.
     '.nh',
     '.nr HY 0',
     '.ad l',
@@ -42,7 +42,7 @@ export function manPage(program: ProgramModel): string {
     ...flagList(shared),
     '.TP',
     `${bold('-V')}, ${bold('--version')}`,
-    'Show the version; without a command.',
+    'Show the version. Used without a command.',
     '.SH "EXIT STATUS"',
     ...EXIT_STATUS.flatMap(([code, , meaning]) => ['.TP', bold(String(code)), prose(meaning)]),
     '.SH ENVIRONMENT',
@@ -113,7 +113,7 @@ function example(lines: readonly string[]): string[] {
   ]
 }
 
-/** Text with what stands in backticks in bold. */
+/** Text in which parts in backticks become bold. */
 function prose(text: string): string {
   return text
     .split('\n')
@@ -132,19 +132,19 @@ function italic(text: string): string {
   return `\\fI${roff(text)}\\fP`
 }
 
-/** A macro's argument. */
+/** The argument of a macro. */
 function argument(text: string): string {
   return `"${roff(text).replaceAll('"', String.raw`\(dq`)}"`
 }
 
-/** A line that begins with a full stop or an apostrophe would be taken for a macro. */
+/** Guards lines that begin with a full stop or an apostrophe, which roff would read as macros. */
 function guarded(text: string): string {
   return text.replaceAll(/^(?=[.'])/gm, String.raw`\&`)
 }
 
 const SPECIAL: Record<string, string> = {
   '\\': String.raw`\e`,
-  // Dashes that are copied into a shell have to stay dashes, and so have quotes.
+  // Dashes and quotes must survive being copied into a shell.
   '-': String.raw`\-`,
   "'": String.raw`\(aq`,
   '`': String.raw`\(ga`,
@@ -152,7 +152,7 @@ const SPECIAL: Record<string, string> = {
   '~': String.raw`\(ti`,
 }
 
-/** Text as roff prints it unchanged; what is not ASCII by its code point. */
+/** Escapes text so that roff prints it unchanged; non-ASCII characters by code point. */
 function roff(text: string): string {
   return text
     .replaceAll(/[\\\-'`^~]/g, (character) => SPECIAL[character] ?? character)

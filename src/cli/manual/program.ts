@@ -5,9 +5,9 @@ import { COMMAND_GROUPS } from './topics.ts'
 export interface FlagModel {
   name: string
   char?: string | undefined
-  /** What stands for the value; undefined where the flag takes none. */
+  /** Placeholder for the value; undefined if the flag takes none. */
   value?: string | undefined
-  /** The only values there are. */
+  /** The allowed values. */
   options?: readonly string[] | undefined
   default?: string | undefined
   description: string
@@ -18,7 +18,7 @@ export interface FlagModel {
 
 /** An argument without a flag. */
 export interface ArgumentModel {
-  /** In capitals, as usage lines have it. */
+  /** In capitals, as in usage lines. */
   label: string
   description: string
   options?: readonly string[] | undefined
@@ -27,7 +27,7 @@ export interface ArgumentModel {
 }
 
 export interface ExampleModel {
-  /** What it is for, where that is said. */
+  /** What the example does. */
   about?: string | undefined
   /** One line, ready for a shell. */
   command: string
@@ -40,7 +40,7 @@ export interface CommandModel {
   description: string
   examples: readonly ExampleModel[]
   args: readonly ArgumentModel[]
-  /** In the order of {@link groupFlags}; the last are those that every command has. */
+  /** In the order of {@link groupFlags}; the global flags come last. */
   flags: readonly FlagModel[]
 }
 
@@ -52,7 +52,7 @@ export interface ProgramModel {
   commands: readonly CommandModel[]
 }
 
-/** Groups of flags in the order in which help shows them; groups not named here come before the last. */
+/** The order of flag groups in help. Groups not named here come right before the last one. */
 const GROUP_ORDER = ['', 'INPUT', 'PLATFORM', 'OUTPUT', 'SIGNING', 'TRUST', 'REGISTRY']
 const LAST_GROUP = 'GLOBAL'
 
@@ -65,7 +65,7 @@ const HELP_FLAG: FlagModel = {
   isRepeatable: false,
 }
 
-/** All that oclif knows of the commands; what help, completion and the man page are made of. */
+/** Describes all commands, from oclif's data, for help, completion and the man page. */
 export function describeProgram(
   config: Pick<Interfaces.Config, 'bin' | 'version' | 'commands' | 'pjson'>,
 ): ProgramModel {
@@ -132,7 +132,7 @@ function describeFlag(name: string, flag: Command.Flag.Cached): FlagModel {
   }
 }
 
-/** The flags under their headings: a command's own first, those of all commands last. */
+/** The flags by heading: the command's own first, the global ones last. */
 export function groupFlags(flags: readonly FlagModel[]): { group: string; flags: FlagModel[] }[] {
   const rank = (group: string): number => {
     if (group === LAST_GROUP) return GROUP_ORDER.length + 1
@@ -145,7 +145,7 @@ export function groupFlags(flags: readonly FlagModel[]): { group: string; flags:
     .toSorted((a, b) => rank(a.group) - rank(b.group))
 }
 
-/** `airgap push BUNDLE REGISTRY [FLAGS]`, with the flags that have to be given. */
+/** `airgap push BUNDLE REGISTRY [FLAGS]`, with the required flags. */
 export function usageOf(command: CommandModel, programName: string): string {
   const required = command.flags
     .filter(({ isRequired }) => isRequired)
@@ -161,7 +161,7 @@ export function argumentLabel({ label, options, isRequired, isRepeatable }: Argu
   return isRequired ? text : `[${text}]`
 }
 
-/** What a flag's description says, with what follows from its kind. */
+/** A flag's description, with whether it is required or repeatable, and its default. */
 export function flagText({ description, isRequired, isRepeatable, default: given }: FlagModel): string {
   const remarks = [
     ...(isRequired ? ['required'] : []),

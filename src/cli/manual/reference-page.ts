@@ -2,10 +2,10 @@ import { commandGroups, commandScreen } from './screens.ts'
 import { ENVIRONMENT, EXIT_STATUS, FILES, HABITS } from './topics.ts'
 import type { ProgramModel } from './program.ts'
 
-/** Wide enough for most flags on one line, narrow enough for a page on the web. */
+/** Wide enough for most flags on one line, narrow enough for a web page. */
 const WIDTH = 96
 
-/** docs/cli.md: the help of all commands, and what is the same for all of them. */
+/** docs/cli.md: the help of all commands, and what they have in common. */
 export function referencePage(program: ProgramModel): string {
   const { name, commands } = program
   const ordered = commandGroups(commands)
@@ -18,8 +18,8 @@ export function referencePage(program: ProgramModel): string {
         .map((command) => `- [\`${name} ${command.name}\`](#${name}-${command.name}) – ${command.summary}`)
         .join('\n'),
     ]),
-    `The same is in \`${name} COMMAND --help\` and in the man page, [man/${name}.1](man/${name}.1).`,
-    '## Habits',
+    `\`${name} COMMAND --help\` and the man page, [man/${name}.1](man/${name}.1), say the same.`,
+    '## All commands',
     HABITS.map((text) => `- ${marked(text)}`).join('\n'),
     '## Exit codes',
     table(
@@ -60,7 +60,7 @@ function asCode(names: string): string {
     .join(', ')
 }
 
-/** Flags, JSON, and names of files in code; what would be HTML or emphasis stays what it is. */
+/** Puts flags, JSON and file names in backticks, so that nothing in them becomes HTML or emphasis. */
 function marked(text: string): string {
   return text.replaceAll(
     /\{.*\}\}|(?<![\w-])--?[a-z][a-z-]*|~\/\S*\w|docker-credential-NAME/g,

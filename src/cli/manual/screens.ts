@@ -17,12 +17,12 @@ import { columnsOf, styler } from '../output/terminal.ts'
 
 const LEAST_WIDTH = 40
 const DEFAULT_WIDTH = 80
-/** Longer lines are hard to read, however wide the terminal. */
+/** Longer lines are hard to read, even on a wide terminal. */
 const GREATEST_WIDTH = 100
 
-/** Help as oclif calls it: on standard output, examples first. */
+/** The help class for oclif: prints to standard output, examples first. */
 export default class Help extends HelpBase {
-  /** @param argv the whole command line, help flags included. */
+  /** @param argv the whole command line, including help flags. */
   async showHelp(argv: string[]): Promise<void> {
     const subject = argv.find((word) => !word.startsWith('-') && word !== 'help')
     const command = subject === undefined ? undefined : this.config.findCommand(subject)
@@ -56,18 +56,18 @@ function screenOptions(): ScreenOptions {
 }
 
 export interface ScreenOptions {
-  /** Characters on a line, at most. */
+  /** Maximum characters per line. */
   width: number
   /** Makes a heading stand out. */
   heading?: (text: string) => string
 }
 
-/** How wide the column of terms may become: flags beside their meaning, where both have room. */
+/** Maximum width of the first column, so that the descriptions next to it have room. */
 function widestTerm(width: number): number {
   return Math.floor(width * 0.35)
 }
 
-/** What `airgap COMMAND --help` shows: the examples before everything else. */
+/** The text of `airgap COMMAND --help`: examples first. */
 export function commandScreen(
   { name: program }: ProgramModel,
   command: CommandModel,
@@ -114,7 +114,7 @@ export function commandScreen(
   ].join('\n')
 }
 
-/** What `airgap --help` shows: the whole job, and the commands in its order. */
+/** The text of `airgap --help`: the whole job, and the commands in its order. */
 export function rootScreen(
   { name, summary, commands }: ProgramModel,
   { width, heading = (text) => text }: ScreenOptions,
@@ -152,7 +152,7 @@ export function rootScreen(
       [
         [
           '-h, --help',
-          `Show this help; after a command, or as \`${name} help COMMAND\`, that of the command`,
+          `Show this help; after a command, or as \`${name} help COMMAND\`, the help of that command`,
         ],
         ['-V, --version', 'Show the version'],
       ],
@@ -167,13 +167,13 @@ export function rootScreen(
   ].join('\n')
 }
 
-/** All on a line or two, each number beside its meaning. */
+/** All exit codes on a line or two. A line never breaks between a code and its meaning. */
 function exitCodes(width: number): string[] {
   const text = EXIT_STATUS.map(([code, short]) => `${code}~${short.replaceAll(' ', '~')}`).join(', ')
   return indented(text, 2, width).map((line) => line.replaceAll('~', ' '))
 }
 
-/** The commands there are, under the headings of the job; empty headings are left out. */
+/** The commands by heading, without empty headings. */
 export function commandGroups(
   commands: readonly CommandModel[],
 ): { heading: string; commands: CommandModel[] }[] {
@@ -187,7 +187,7 @@ export function commandGroups(
   ].filter((group) => group.commands.length > 0)
 }
 
-/** `-o, --output FILE`; where other flags of the list have a letter, room is left for one. */
+/** `-o, --output FILE`; without a letter, indented if other flags of the list have one. */
 function flagLabel({ name, char, value }: FlagModel, hasChars: boolean): string {
   const letter = char === undefined ? (hasChars ? '    ' : '') : `-${char}, `
   return `${letter}--${name}${value === undefined ? '' : ` ${value}`}`

@@ -2,8 +2,8 @@ import { argumentCandidates, flagCandidates, plainProgram, type Candidates } fro
 import type { ArgumentModel, CommandModel, FlagModel, ProgramModel } from './program.ts'
 
 /**
- * Completion for zsh, to be sourced after compinit or to be put into a folder of `fpath` as `_airgap`. The script
- * holds everything that it offers.
+ * Completion for zsh: source it after compinit, or put it into a folder of `fpath` as `_airgap`. The script is
+ * self-contained.
  */
 export function zshCompletion(program: ProgramModel, releases: readonly string[]): string {
   const { name, version, commands } = plainProgram(program)
@@ -53,7 +53,7 @@ function commandCase({ name, flags, args }: CommandModel, releases: readonly str
   return `    ${name})\n      _arguments -s -S \\\n${specs.map((spec) => `        ${spec}`).join(' \\\n')}\n      ;;`
 }
 
-/** As `_arguments` takes it: which exclude it, spelling, description, value. */
+/** A flag in the syntax of `_arguments`: exclusions, spellings, description, value. */
 function flagSpec(flag: FlagModel, releases: readonly string[]): string {
   const { name, char, value, description, isRepeatable } = flag
   const about = `[${escaped(description)}]`
@@ -73,11 +73,11 @@ function argumentSpec(arg: ArgumentModel, position: number): string {
 
 function action(candidates: Candidates): string {
   if (candidates === 'files') return '_files'
-  // An empty list. A space would do for a flag's value, but an argument's would keep flags from being offered.
+  // An empty list. A space would do for a flag's value, but for an argument it would keep flags from being offered.
   return candidates === 'nothing' ? '()' : `(${candidates.join(' ')})`
 }
 
-/** Text within a specification: brackets and colons end things there. */
+/** Escapes text within a specification, where brackets and colons are delimiters. */
 function escaped(text: string): string {
   return text.replaceAll(/[\\[\]:]/g, '\\$&').replaceAll(/\s+/g, ' ')
 }

@@ -6,9 +6,9 @@ import { log } from '../output/log.ts'
 import { reportFailure } from './report-error.ts'
 
 /**
- * Tells which commands there are, where one was named that there is not.
+ * Reports an unknown command, and which commands there are.
  *
- * @param args the whole command line: flags may stand before what was taken for the command.
+ * @param args the whole command line, because flags may come before the unknown word.
  * @returns the exit code.
  */
 export function commandNotFound(id: string, args: readonly string[], config: Interfaces.Config): number {
@@ -16,13 +16,13 @@ export function commandNotFound(id: string, args: readonly string[], config: Int
   return reportFailure(unknownCommand(id, config.commandIDs), { json: wantsJson(args) })
 }
 
-const PACK = '`airgap pack` fetches images and writes them into one file: `airgap pack --help`.'
+const PACK = '`airgap pack` fetches images into one file: `airgap pack --help`.'
 const PUSH =
-  '`airgap push` verifies a bundle and puts it into a registry: `airgap push --help`. A node takes one without a registry: `ctr -n k8s.io images import BUNDLE`.'
+  '`airgap push` verifies a bundle and pushes it to a registry: `airgap push --help`. To load one on a node without a registry: `ctr -n k8s.io images import BUNDLE`.'
 const BOTH =
-  'Outside, `airgap pack` writes images into one file; inside, `airgap push` puts them into a registry.'
+  'Outside, `airgap pack` writes images into one file; inside, `airgap push` pushes them to a registry.'
 
-/** What other tools call it. */
+/** Commands of other tools, and what to use instead. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
   pull: PACK,
   save: PACK,
@@ -38,18 +38,18 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   cp: BOTH,
   sync: BOTH,
   mirror: BOTH,
-  version: '`airgap --version` prints it.',
+  version: 'Use `airgap --version`.',
   check: '`airgap verify` checks a bundle, offline: `airgap verify --help`.',
-  images: '`airgap list` prints the images that are meant, `airgap inspect` those of a bundle.',
+  images: '`airgap list` prints the images that inputs name, `airgap inspect` those in a bundle.',
   approve: '`airgap sign` approves a bundle with a signature of your own: `airgap sign --help`.',
 }
 
-/** @param id what stands where the command should; oclif appends what follows, after colons. */
+/** @param id the word in the command's place; oclif appends the following words, with colons. */
 export function unknownCommand(id: string, commands: readonly string[]): AirgapError {
   const word = id.replace(/:.*/s, '')
   if (word.startsWith('-')) {
-    return new AirgapError('USAGE', `${JSON.stringify(word)} stands where the command has to be`, {
-      hint: 'The command comes first, then its flags: `airgap COMMAND --help`.',
+    return new AirgapError('USAGE', `the command must come first, not ${JSON.stringify(word)}`, {
+      hint: 'Give the command, then its flags: `airgap COMMAND --help`.',
     })
   }
   const here = Object.hasOwn(ELSEWHERE, word.toLowerCase()) ? ELSEWHERE[word.toLowerCase()] : undefined
@@ -59,6 +59,6 @@ export function unknownCommand(id: string, commands: readonly string[]): AirgapE
   const meant = nearest(word, commands)
   const guess = meant === undefined ? '' : `Did you mean \`airgap ${meant}\`? `
   return new AirgapError('USAGE', `there is no command ${JSON.stringify(word)}`, {
-    hint: `${guess}There are ${commands.toSorted().join(', ')}. \`airgap COMMAND --help\` says more.`,
+    hint: `${guess}The commands are ${commands.toSorted().join(', ')}. \`airgap COMMAND --help\` says more.`,
   })
 }

@@ -5,20 +5,20 @@ import { styler } from '../output/terminal.ts'
 import { fitted } from '../output/wrap.ts'
 import { hintOf, problemsOf } from './hints.ts'
 
-/** So many problems are printed; `--json` has all of them. */
+/** At most this many problems are printed; `--json` has all of them. */
 const MAX_PRINTED = 50
 
-/** The error as people read it: what happened, every single case, and what to do. */
+/** The error as text for people: what happened, each case, and what to do. */
 export function formatError(error: AirgapError): string {
   const style = styler(process.stderr)
   const fit = (text: string, indent = 0): string => fitted(text, process.stderr, indent)
-  // Laid out first, because colours would count as characters.
+  // Wrapped before colouring, because colours would count as characters.
   const lines = [
     fit(`Error: ${escapeForeign(error.message)}`).replace('Error:', () => style(['red', 'bold'], 'Error:')),
   ]
   const printed = problemsOf(error).slice(0, MAX_PRINTED)
   for (const [message, group] of Map.groupBy(printed, (problem) => problem.message)) {
-    // A blob's digest alone: with its folder it would not fit into a line.
+    // Of a blob only the digest: with its folder it would not fit on a line.
     const entries = group.map(({ entry }) => escapeLine(digestOfBlobName(entry) ?? entry))
     const [entry = ''] = entries
     if (entries.length === 1) {

@@ -2,7 +2,7 @@ import type { AirgapError, Problem } from '../../errors.ts'
 import { everyTool, hintText, type Hint, type HintWords, type RunOption } from '../../hints.ts'
 import { redacted, shellWord } from '../../text.ts'
 
-/** What belongs to a single run, as it is given. */
+/** How the options of a single run are given on the command line. */
 const RUN_FLAGS: Record<RunOption, string> = {
   key: '--key FILE or --no-sign',
   password: '--password-file FILE or AIRGAP_PASSWORD',
@@ -12,136 +12,136 @@ const RUN_FLAGS: Record<RunOption, string> = {
   caFile: '--ca-file FILE',
   allowTokenRealm: '--allow-token-realm HOST',
   mirrorsFrom: '--mirrors-from FILE',
-  output: '-o FILE, and --force',
+  output: '-o FILE and --force',
   lock: '--lock FILE',
-  sequence: '--sequence NUMBER, or leave it to the time',
+  sequence: '--sequence NUMBER, or leave it out to use the time',
   expires: '--expires DATE',
   other: 'the flag of that name',
 }
 
-/** What the reader of a terminal can do about a fault: the hints of `src/hints.ts` with flags and commands. */
+/** The hints of `src/hints.ts`, worded for the command line. */
 const HINTS: HintWords = {
   // What to take, and from where
-  'exclude-image': () => 'An image is left out with --exclude.',
-  'allow-missing-platform': () => 'To take what there is: --allow-missing-platform.',
-  'no-referrers': () => 'To go without signatures, attestations and SBOMs: --referrers none.',
+  'exclude-image': () => 'To leave out an image: --exclude.',
+  'allow-missing-platform': () => 'To take the platforms that exist: --allow-missing-platform.',
+  'no-referrers': () => 'To leave out signatures, attestations and SBOMs: --referrers none.',
   'allow-missing-attestations': ({ isPinned }) =>
-    `To leave out the attestations that cannot: --allow-missing-attestations${rewriting(isPinned)}`,
+    `To leave out the missing attestations: --allow-missing-attestations${rewriting(isPinned)}`,
   platforms: ({ platforms, isAnyLost, isPinned }) =>
-    `These platforms can be had:${platforms.map((platform) => ` --platform '${platform}'`).join('')}${isAnyLost ? ' --allow-missing-attestations' : ''}${rewriting(isPinned)}`,
+    `To take the available platforms:${platforms.map((platform) => ` --platform '${platform}'`).join('')}${isAnyLost ? ' --allow-missing-attestations' : ''}${rewriting(isPinned)}`,
   'go-on-without': ({ images, canSkip }) =>
     [
       canSkip
-        ? '\nTo leave out what cannot be resolved, and have that recorded, add --skip-failed; or name each:'
-        : '\nTo go on without what failed, add to the command:',
+        ? '\nTo leave out what cannot be resolved, and record that, add --skip-failed; or exclude each image:'
+        : '\nTo continue without what failed, add to the command:',
       ...images.map((image, i) => `  --exclude ${shellWord(image)}${i < images.length - 1 ? ' \\' : ''}`),
     ].join('\n'),
   'include-and-exclude': () =>
-    'Look at --include and --exclude; `airgap inspect` shows the names that they are compared with.',
-  'config-flag': () => 'airgap.yaml is given with --config.',
-  'lock-flag': () => 'A lock that `airgap resolve -o` has written is given with --lock.',
-  'platform-flag': () => '--platform is given to the command, and holds for all images.',
+    'Check --include and --exclude; `airgap inspect` shows the names that they are compared with.',
+  'config-flag': () => 'Give airgap.yaml with --config.',
+  'lock-flag': () => 'Give a lock from `airgap resolve -o` with --lock.',
+  'platform-flag': () => 'Give --platform to the command; it applies to all images.',
   'kubeadm-list': ({ release }) =>
     `\`kubeadm config images list --kubernetes-version ${release} | airgap list --images-from -\`.`,
   'said-with-each-run': ({ option }) => `Use ${RUN_FLAGS[option]}.`,
-  'name-images': () => 'Name images as arguments, by --images-from FILE, or by --kubeadm VERSION.',
-  'new-lock': () => 'Make the lock again with `airgap resolve`.',
-  'resolve-from-mirror': () => 'Mirrors resolve tags with --resolve-from mirror.',
+  'name-images': () => 'Name images as arguments, with --images-from FILE, or with --kubeadm VERSION.',
+  'new-lock': () => 'Make a new lock with `airgap resolve`.',
+  'resolve-from-mirror': () => 'To let mirrors resolve tags: --resolve-from mirror.',
   reuse: ({ file }) =>
-    `With --reuse ${place(file, 'FILE')} this command takes from it what fits, and fetches the rest.`,
-  fresh: () => 'With --fresh it starts over from nothing.',
-  name: () => '--name gives another.',
+    `With --reuse ${place(file, 'FILE')} this command reuses its blobs and fetches the rest.`,
+  fresh: () => 'To start from scratch: --fresh.',
+  name: () => 'To choose another name: --name.',
   'config-keys': () =>
-    '`airgap init -o -` prints a config with every key explained; what is said with each run is a flag (`airgap pack --help`).',
-  mirror: ({ registry }) => `A mirror is named with --mirror ${place(registry, 'FROM')}=HOST.`,
-  'take-elsewhere': () => 'Take the image from a mirror (--mirror FROM=TO), or have it pushed there again.',
+    '`airgap init -o -` prints a config that explains every key. What changes with each run is a flag (`airgap pack --help`).',
+  mirror: ({ registry }) => `To use a mirror: --mirror ${place(registry, 'FROM')}=HOST.`,
+  'take-elsewhere': () => 'Use a mirror (--mirror FROM=TO), or have the image pushed there again.',
 
-  // Who one is, and what is allowed
+  // Credentials and permissions
   'log-in': ({ registry }) =>
-    `Log in with \`airgap login ${shellWord(registry)}\` (what docker login and podman login have stored counts too), or name a credentials file with --auth-file.`,
+    `Log in with \`airgap login ${shellWord(registry)}\` (docker login and podman login work too), or name a credentials file with --auth-file.`,
   'log-in-again': ({ registry }) =>
-    `Log in again with \`airgap login ${shellWord(registry)}\`, or name another credentials file with --auth-file. Tokens of cloud registries end after hours (ECR: 12).`,
+    `Log in again with \`airgap login ${shellWord(registry)}\`, or name another credentials file with --auth-file. Tokens of cloud registries expire within hours (ECR: 12).`,
   'login-names': () =>
-    'Give the user name with --username; the password is asked for, or read with --password-stdin.',
-  'auth-file': () => 'A credentials file is named with --auth-file.',
+    'Give the user name with --username. The password is asked for, or read with --password-stdin.',
+  'auth-file': () => 'To name a credentials file: --auth-file.',
   'higher-limit': ({ registry }) =>
     `Wait, log in for a higher limit (airgap login ${shellWord(registry)}), or use a mirror (--mirror ${shellWord(registry)}=HOST).`,
   'other-account': ({ registry }) =>
     `Wait, use an account with a higher limit, or use a mirror (--mirror ${shellWord(registry)}=HOST).`,
-  'token-realm': ({ host }) => `If that is meant to be, allow it with --allow-token-realm ${shellWord(host)}`,
+  'token-realm': ({ host }) => `If this is intended, allow it with --allow-token-realm ${shellWord(host)}`,
 
   // Signatures
-  key: () => 'It is given with --key.',
+  key: () => 'Give it with --key.',
   'new-key': () => 'Make a key pair with `airgap keygen`, or with `cosign generate-key-pair`.',
   password: () =>
     'Set AIRGAP_PASSWORD or COSIGN_PASSWORD, name a file with --password-file, or run this on a terminal.',
-  'certificate-identity': () =>
-    'That takes --certificate-identity, --certificate-oidc-issuer and --trusted-root.',
+  'certificate-identity': () => 'Give --certificate-identity, --certificate-oidc-issuer and --trusted-root.',
   'trusted-root': () =>
-    'Give --trusted-root FILE. `airgap trust-root fetch` brings the one of the public Sigstore; it has to come another way than the bundle.',
-  'fetch-trusted-root': () => '`airgap trust-root fetch` brings it.',
-  'initial-root': () => 'It is given with --root.',
-  'identity-token': () => 'The file is given with --identity-token-file, a key with --key.',
-  'allow-unsigned': () => 'verify takes --integrity-only, push and serve take --allow-unsigned.',
-  'signature-files': () => 'They are given with --signature FILE.',
-  'upstream-policy': () => 'A policy is given with --upstream-policy: FILE, or the name of a preset.',
-  'sign-images': () => 'push signs images with --sign-images KEY.',
+    'Give --trusted-root FILE. `airgap trust-root fetch` gets the one of the public Sigstore. It must come through a different channel than the bundle.',
+  'fetch-trusted-root': () => '`airgap trust-root fetch` gets it.',
+  'initial-root': () => 'Give it with --root.',
+  'identity-token': () => 'Give the file with --identity-token-file, or a key with --key.',
+  'allow-unsigned': () => 'For verify, that is --integrity-only; for push and serve, --allow-unsigned.',
+  'signature-files': () => 'Give them with --signature FILE.',
+  'upstream-policy': () => 'Give a policy with --upstream-policy: FILE, or the name of a preset.',
+  'sign-images': () => 'To sign images: push --sign-images KEY.',
   'signature-format': () =>
     'Give --image-signature-format sigstore-bundle, or leave --image-signature-format out.',
-  'state-file': () => 'Another file is named with --state FILE.',
-  'min-sequence': () => 'That is --min-sequence NUMBER; who has to have signed, --key.',
-  'allow-rollback': () => 'To take it all the same: push --allow-rollback',
+  'state-file': () => 'To use another file: --state FILE.',
+  'min-sequence': () =>
+    'Give the lowest sequence with --min-sequence NUMBER, and who must have signed with --key.',
+  'allow-rollback': () => 'To push it anyway: push --allow-rollback',
 
   // How a host is reached
   'plain-http': ({ host }) =>
-    `If ${host ?? 'the host'} is meant to speak plain HTTP, allow that with --plain-http ${place(host, 'HOST')}`,
+    `If ${host ?? 'the host'} is supposed to use plain HTTP, allow that with --plain-http ${place(host, 'HOST')}`,
   'no-plain-http': ({ host }) => `If it expects TLS, leave --plain-http out for ${host}.`,
   'ca-file': ({ host }) =>
-    `If you trust it, give its certificate as a PEM file with --ca-file FILE; if one was given, it is another one. ${everyTool(host)}`,
+    `If you trust it, give its certificate as a PEM file with --ca-file FILE; if you gave one, it is not the right one. ${everyTool(host)}`,
   'fewer-transfers': () => 'Fewer transfers at a time may help: --concurrency 1.',
 
   // Names and files
-  'shorter-names': () => 'Shorter names come of --path strip-host, --path flat, or --map FROM=TO.',
-  'different-names': () => 'Use --path full, another --map, or leave one out with --exclude.',
-  'flat-names': () => '--path flat makes one part of each name (docker.io_library_nginx).',
-  'map-names': () => '--map FROM=TO chooses names.',
-  'move-tags': () => 'Tags are moved with --move-tags.',
+  'shorter-names': () => 'For shorter names: --path strip-host, --path flat, or --map FROM=TO.',
+  'different-names': () => 'Use --path full, another --map, or leave out one image with --exclude.',
+  'flat-names': () => '--path flat makes each name one path component (docker.io_library_nginx).',
+  'map-names': () => 'To choose names: --map FROM=TO.',
+  'move-tags': () => 'To move tags: --move-tags.',
   'no-sparse-index': () => 'Pack without --platform, or push without --sparse-index.',
-  'create-projects': () => 'That is --create-projects.',
+  'create-projects': () => 'The flag is --create-projects.',
   'admission-images': () =>
     "Give --images-from with the list that is packed (airgap inspect k8s.tar --json | jq -r '.images[].source'), or --source with registries or repositories.",
-  'serve-tls': () => 'TLS takes --tls-cert and --tls-key; plain HTTP is allowed with --plain-http.',
+  'serve-tls': () => 'For TLS, give --tls-cert and --tls-key; to allow plain HTTP, --plain-http.',
   force: () => 'To replace it: --force.',
-  'force-link': () => 'With --force the link is replaced, never what it points to.',
+  'force-link': () => 'With --force the link is replaced, but not the file that it points to.',
 }
 
-/** Another selection changes the digest that the image is named by. */
+/** Taking less of an image changes its digest, which must be allowed for an image named by digest. */
 function rewriting(isPinned: boolean): string {
   return isPinned ? ' --rewrite-digests' : ''
 }
 
-/** A value for a flag, or what stands for it where it is not known. */
+/** A value for a flag, or a placeholder if it is not known. */
 function place(value: string | undefined, name: string): string {
   return value === undefined ? name : shellWord(value)
 }
 
-/** Hints as the command line says them; undefined where there are none. */
+/** Hints in the command line's wording; undefined if there are none. */
 export function wordsOf(hints: readonly Hint[]): string | undefined {
   return hints.length === 0 ? undefined : redacted(hintText(hints, HINTS))
 }
 
-/** What to do about an error, in the command line's words. */
+/** An error's hints in the command line's wording. */
 export function hintOf({ hints }: AirgapError): string | undefined {
   return wordsOf(hints)
 }
 
-/** A message and its hints in one text. */
+/** A message followed by its hints. */
 export function messageWith(message: string, hints: readonly Hint[] = []): string {
   const words = wordsOf(hints)
   return words === undefined ? message : `${message}. ${words}`
 }
 
-/** Problems as they are printed, with their hints in the message. */
+/** Problems for output, with their hints added to the messages. */
 export function problemsOf({ problems }: AirgapError): Omit<Problem, 'hints'>[] {
   return problems.map(({ hints, ...problem }) => ({
     ...problem,

@@ -6,21 +6,21 @@ import { hintOf, problemsOf } from './hints.ts'
 import { isParserError, usageError } from './usage-error.ts'
 
 /**
- * Anything thrown, as the error that the user gets.
- * @param command the command that was called, where one is known.
+ * Turns anything thrown into the error that the user sees.
+ * @param command the command that ran, if known.
  */
 export function classify(error: unknown, command?: string): AirgapError {
   if (error instanceof AirgapError) return error
   if (isParserError(error)) return usageError(error, command)
   return new AirgapError('INTERNAL', `unexpected fault: ${messageOf(error)}`, {
-    hint: 'This is a mistake in airgap itself. Please report it with the command line and the lines below.',
+    hint: 'This is a bug in airgap. Please report it with the command line and the lines below.',
     cause: error,
   })
 }
 
 /**
- * Tells why a command failed: with `--json` as the one document on standard output; on standard error otherwise,
- * and there as a line of the log in any case, so that a log kept apart has its end.
+ * Reports why a command failed: with `--json` as the document on standard output, otherwise on standard error. A JSON
+ * log on standard error gets it in any case, so that the log has an end.
  * @returns the exit code.
  */
 export function reportFailure(error: AirgapError, { json }: { json: boolean }): number {

@@ -4,13 +4,13 @@ import type { Config, Inputs, Lock } from '../../index.ts'
 import { formatPlatform, parsePlatforms } from '../../oci/platform.ts'
 import { formatReference } from '../../oci/reference.ts'
 
-/** What a config says of things that a lock says too. */
+/** The part of a config that a lock settles too. */
 export interface LockedByConfig {
   inputs: Inputs
   platforms: Config['platforms']
 }
 
-/** Pack's flags, as `withConfig` has completed them. */
+/** Pack's flags, completed by `withConfig`. */
 interface LockFlagValues {
   config?: string | undefined
   lock?: string | undefined
@@ -19,8 +19,8 @@ interface LockFlagValues {
 }
 
 /**
- * Warns where a lock and the config that it is packed with name different images or platforms: then the lock was
- * made before the config was changed, or with flags of its own. What the lock says is packed all the same.
+ * Warns if a lock and the config used with it name different images or platforms: the lock was made before the config
+ * changed, or with other flags. The lock is packed anyway.
  */
 export async function compareLock(
   lock: Lock,
@@ -32,7 +32,7 @@ export async function compareLock(
   const differences: string[] = []
   try {
     const named = await namesOf(inputs, flags.exclude ?? [])
-    // What could not be resolved is known to be missing.
+    // Skipped images are known to be missing.
     const held = new Set(lock.images.map(({ source }) => source))
     for (const { source } of lock.skipped ?? []) named.delete(source)
     differences.push(
@@ -41,7 +41,7 @@ export async function compareLock(
         [...named].filter((name) => !held.has(name)),
       ),
       ...said(
-        'holds besides',
+        'also has',
         [...held].filter((name) => !named.has(name)),
       ),
     )
@@ -57,7 +57,7 @@ export async function compareLock(
   if (asked !== locked) differences.push(`is for the platforms ${locked} instead of ${asked}`)
   if (differences.length === 0) return
   warn(
-    `${flags.lock} is not what ${flags.config} says: it ${differences.join('; it ')}. The lock is packed. To renew it: airgap resolve --config ${shellWord(flags.config)} -o ${shellWord(flags.lock ?? '')} --force`,
+    `${flags.lock} does not match ${flags.config}: it ${differences.join('; it ')}. Packing the lock as it is. To renew it: airgap resolve --config ${shellWord(flags.config)} -o ${shellWord(flags.lock ?? '')} --force`,
   )
 }
 

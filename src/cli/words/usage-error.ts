@@ -2,24 +2,24 @@ import { stripVTControlCharacters } from 'node:util'
 import { AirgapError, messageOf } from '../../errors.ts'
 import { nearest } from '../../nearest.ts'
 
-/** What oclif's parser tells of a fault in the command line, besides its message. */
+/** What oclif's parser knows about a fault in the command line, besides its message. */
 interface ParserFault {
-  /** Arguments that are missing, or words that are too many. */
+  /** Missing arguments, or unexpected words. */
   args?: readonly (string | { name: string; description?: string; options?: readonly string[] })[]
-  /** Flags that do not exist. */
+  /** Unknown flags. */
   flags?: readonly string[]
   parse?: { input?: { flags?: Record<string, unknown> } }
 }
 
-/** What Node.js puts in the place of bytes that are no UTF-8. */
+/** What Node.js puts in place of bytes that are not UTF-8. */
 const REPLACEMENT = '\uFFFD'
-/** Variables that name files, or hold what is compared byte by byte. */
+/** Variables that name files, or whose value is used byte by byte. */
 const NAMES = /^(?:AIRGAP_\w+|COSIGN_PASSWORD|XDG_(?:STATE|CONFIG)_HOME|DOCKER_CONFIG|REGISTRY_AUTH_FILE)$/
 
 /**
- * An argument, a variable or the present folder that is not UTF-8. Node.js has replaced its bytes already: what it names
- * is not what would be read or written.
- * @returns undefined where there is none.
+ * The error for an argument, a variable or a current folder that is not UTF-8. Node.js has already replaced its bytes, so
+ * another file would be read or written.
+ * @returns undefined if all are UTF-8.
  */
 export function encodingFault(
   args: readonly string[],
@@ -32,36 +32,33 @@ export function encodingFault(
   if (i >= 0) {
     return fault(
       `argument ${i + 1}, ${JSON.stringify(args[i])},`,
-      'Such a name would be changed into another one. Rename the file, to ASCII or UTF-8: `convmv -f latin1 -t utf8 --notest FILE`, or `mv` with the beginning of its name and *.',
+      'airgap would see a different name. Rename the file to ASCII or UTF-8: `convmv -f latin1 -t utf8 --notest FILE`, or `mv` with the beginning of its name and *.',
     )
   }
   const variable = Object.keys(env).find((name) => NAMES.test(name) && env[name]?.includes(REPLACEMENT))
   if (variable !== undefined) {
-    return fault(
-      `the variable ${variable}`,
-      'It would be read as something else. Write it as UTF-8; a password in another encoding can stand in no variable.',
-    )
+    return fault(`the variable ${variable}`, 'airgap would read something else. Write it as UTF-8.')
   }
   if (!folder.includes(REPLACEMENT)) return undefined
   return fault(
-    `the name of the present folder, ${JSON.stringify(folder)},`,
-    'Go to another one, or rename it.',
+    `the name of the current folder, ${JSON.stringify(folder)},`,
+    'Use another folder, or rename this one.',
   )
 }
 
-/** A fault that oclif's parser found in the command line. */
+/** Whether oclif's parser found a fault in the command line. */
 export function isParserError(error: unknown): error is Error {
   return error instanceof Error && 'oclif' in error
 }
 
 /**
- * The same fault in this project's words, with the nearest flag where one was mistyped.
- * @param command the command that was called, where one is known.
+ * Turns a fault from oclif's parser into our error, which suggests the nearest flag for a mistyped one.
+ * @param command the command that ran, if known.
  */
 export function usageError(error: Error & ParserFault, command?: string): AirgapError {
   const help = `\`airgap ${command ?? 'COMMAND'} --help\``
   const { args } = error
-  // Without their values: one that was meant for a password has no place in a message.
+  // Without their values, which may be passwords.
   const flags = error.flags?.map((flag) => flag.replace(/=.*/s, ''))
   if (flags) {
     const known = Object.keys(error.parse?.input?.flags ?? {})
@@ -71,10 +68,10 @@ export function usageError(error: Error & ParserFault, command?: string): Airgap
     })
     const guess = meant.length === 0 ? '' : `Did you mean ${meant.join(' and ')}? `
     const message = `there is no flag ${flags.join(' or ')}`
-    return new AirgapError('USAGE', message, { hint: `${guess}${help} shows the flags there are.` })
+    return new AirgapError('USAGE', message, { hint: `${guess}${help} shows all flags.` })
   }
   const message = args ? argumentFault(args) : parserMessage(error)
-  return new AirgapError('USAGE', message, { hint: `${help} shows how it is used.` })
+  return new AirgapError('USAGE', message, { hint: `${help} shows the usage.` })
 }
 
 function argumentFault(args: NonNullable<ParserFault['args']>): string {
@@ -90,8 +87,8 @@ function argumentFault(args: NonNullable<ParserFault['args']>): string {
 }
 
 /**
- * oclif's own words, without its colours, its advice, some of which does not hold here (flags take one value at a time),
- * and what was given for a flag: that may hold a secret.
+ * oclif's own message without colours, without its advice, some of which is wrong here (flags take one value at a time),
+ * and without values of flags, which may be secret.
  */
 function parserMessage(error: Error): string {
   return stripVTControlCharacters(messageOf(error))

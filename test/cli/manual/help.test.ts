@@ -25,7 +25,7 @@ describe('help of a command', () => {
     const { code, stdout, stderr } = await airgap(['push', '--help'])
     expect(code).toBe(0)
     expect(stderr).toBe('')
-    expect(stdout.startsWith('Verify a bundle and put it into a private registry\n\nUSAGE\n')).toBe(true)
+    expect(stdout.startsWith('Verify a bundle and push it to a private registry\n\nUSAGE\n')).toBe(true)
     const places = order(
       stdout,
       'USAGE',
@@ -202,13 +202,13 @@ describe('a mistyped command', () => {
     expect(code).toBe(2)
     expect(stderr).toContain('there is no command "frobnicate"')
     expect(stderr).not.toContain('Did you mean')
-    expect(stderr).toContain(`There are ${config.commandIDs.toSorted().join(', ')}. `)
+    expect(stderr).toContain(`The commands are ${config.commandIDs.toSorted().join(', ')}. `)
   })
 
   it('is told apart from a flag before the command', async () => {
     const { code, stderr } = await residentAirgap(['--platform', 'linux/amd64', 'pack'])
     expect(code).toBe(2)
-    expect(stderr).toContain('"--platform" stands where the command has to be')
+    expect(stderr).toContain('the command must come first, not "--platform"')
   })
 
   it('cannot reach the terminal with control characters', async () => {
@@ -253,7 +253,7 @@ it('what is missing, too many or wrong is said in words', async () => {
     return stderr
   }
   expect(await said('push')).toBe(
-    'Error: missing: BUNDLE (The bundle file) and REGISTRY (REGISTRY or REGISTRY/PREFIX)\n`airgap push --help` shows how it is used.\n',
+    'Error: missing: BUNDLE (The bundle file) and REGISTRY (REGISTRY or REGISTRY/PREFIX)\n`airgap push --help` shows the usage.\n',
   )
   expect(await said('inspect', 'a', 'b', 'c')).toContain('Error: too many arguments: b c\n')
   expect(await said('completion')).toContain('missing: SHELL (bash or zsh)')

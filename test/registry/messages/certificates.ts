@@ -72,7 +72,7 @@ export const CERTIFICATE_CASES: Case[] = [
     name: 'a signature by a key where a certificate is wanted',
     provoke: async () => refusal(entriesOf((await world()).draft)),
     says: /^it was made with a key, and one by a certificate is required$/,
-    hints: [/public key of the one who signs. It is given with --key/],
+    hints: [/public key of the one who signs. Give it with --key/],
   },
   {
     name: 'a signature by a certificate where a key is wanted',

@@ -50,14 +50,14 @@ test('pack --keyless signs as the job, says so, and says how to check it', async
   })
 
   for (const [args, words] of [
-    [['-o', '-', '--keyless'], '--keyless cannot sign what is written to standard output'],
+    [['-o', '-', '--keyless'], '--keyless cannot sign a bundle that goes to standard output'],
     [['-o', 'x.tar', '--keyless', '--no-sign'], 'no-sign'],
-    [['-o', 'x.tar', '--no-sign', '--signing-config', 'x'], '--signing-config goes with --keyless'],
+    [['-o', 'x.tar', '--no-sign', '--signing-config', 'x'], '--signing-config needs --keyless'],
     [
       ['-o', 'x.tar', '--no-sign', '--trusted-root', 'x'],
-      '--trusted-root goes with --keyless or --verify-upstream',
+      '--trusted-root needs --keyless or --verify-upstream',
     ],
-    [['-o', 'x.tar'], 'one of --key FILE, --sign-command COMMAND, --keyless and --no-sign has to be given'],
+    [['-o', 'x.tar'], 'give one of --key FILE, --sign-command COMMAND, --keyless and --no-sign'],
   ] as const) {
     const { code, stderr } = await run(['pack', 'nginx', ...args])
     expect(code).toBe(2)
