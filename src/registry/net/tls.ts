@@ -100,16 +100,16 @@ export function isFor(certificate: X509Certificate, host: string): boolean {
   return found !== undefined
 }
 
-/** What holds for TLS with one host, and for no other: not for where it redirects to, and not for its token service. */
+/** TLS settings for one host only: not for hosts that it redirects to, nor for its token service. */
 export interface HostTls {
-  /** Certificates of authorities to trust besides the usual ones, PEM, one a text. */
+  /** CA certificates to trust besides the usual ones, PEM, one in each text. */
   ca?: readonly string[] | undefined
   /** The client certificate with its chain, PEM. Needs `key`. */
   cert?: string | undefined
   /** The client certificate's private key, PEM, not encrypted. */
   key?: string | undefined
-  /** The host's certificate is not checked. */
+  /** Do not check the host's certificate. */
   skipVerify?: boolean | undefined
-  /** Where these come from, as people are told: paths of files. */
+  /** The files that these come from, for messages. */
   files?: { ca?: readonly string[] | undefined; cert?: string | undefined } | undefined
 }
