@@ -1,12 +1,100 @@
 import * as v from 'valibot'
 import { isMap, isScalar, isSeq, type ParsedNode, type YAMLMap } from 'yaml'
-import type { Problem } from '../errors.ts'
+import { AirgapError, type Problem, withHint } from '../errors.ts'
 import { nearest } from '../nearest.ts'
-import type { Fault } from './yaml-faults.ts'
-import { nameOf, offsetAt, type YamlPath } from './yaml-places.ts'
+import { saidOf } from './yaml-values.ts'
 import { describeNode, quote, readYaml } from './yaml.ts'
+import type { Hint, Hints } from '../hints.ts'
 
-export type { YamlPath }
+/** A mistake in a document. */
+export interface Fault {
+  path: YamlPath
+  message: string
+  hints?: readonly Hint[] | undefined
+  /** The fault is in the key, not in its value. */
+  atKey?: boolean
+  /** Where that is, if known: looking it up takes time. */
+  offset?: number
+}
+
+/**
+ * Runs work that depends on a value of a document. If it throws an AirgapError, adds a fault at the value's place.
+ * @returns what the work returns; undefined if it failed.
+ */
+export async function attempt<T>(
+  path: YamlPath,
+  faults: Fault[],
+  work: () => T | Promise<T>,
+): Promise<T | undefined> {
+  try {
+    return await work()
+  } catch (error) {
+    if (!(error instanceof AirgapError)) throw error
+    faults.push({ path, message: withHint(error) })
+    return undefined
+  }
+}
+
+/** Longest message, in characters: messages can quote any amount of the file. */
+const MAX_MESSAGE = 500
+
+/**
+ * The error for a document that cannot be used. A single mistake goes into the message, several become a list.
+ *
+ * @param words the beginning of the message: `one` precedes a single mistake, `several` the number of mistakes.
+ */
+export function unusableDocument(
+  code: 'INVALID_CONFIG' | 'INVALID_POLICY',
+  found: readonly Problem[],
+  words: { one: string; several: string; hint: Hints },
+): AirgapError {
+  const problems = found.map(({ entry, message, hints = [] }) => ({
+    entry,
+    hints,
+    message: message.length > MAX_MESSAGE ? `${message.slice(0, MAX_MESSAGE)}…` : message,
+  }))
+  const [first] = problems
+  const isOne = problems.length === 1 && first !== undefined
+  return new AirgapError(
+    code,
+    isOne ? `${words.one}${first.entry}: ${first.message}` : `${words.several}: ${problems.length} mistakes`,
+    { problems: isOne ? [] : problems, hint: [...(isOne ? first.hints : []), words.hint].flat() },
+  )
+}
+
+/** The path to a value in a document: keys, and indexes into lists. */
+export type YamlPath = readonly (string | number)[]
+
+/** A path in words: `item 2 of keys`, `notAfter`, `the policy`. */
+export function nameOf(path: YamlPath, kind: string): string {
+  const last = path.at(-1)
+  if (last === undefined) return `the ${kind}`
+  if (typeof last === 'string') return last
+  return `item ${last + 1} of ${nameOf(path.slice(0, -1), kind)}`
+}
+
+/** The offset of a value or its key. If the path does not exist, that of the nearest existing value around it. */
+function offsetAt(root: ParsedNode | null, path: YamlPath, atKey: boolean): number {
+  let node = root
+  let offset = root?.range[0] ?? 0
+  for (const [depth, part] of path.entries()) {
+    const isLast = depth === path.length - 1
+    if (isMap(node)) {
+      // The last pair with this key, so that a duplicate key is reported at its second place.
+      const pair = node.items.findLast(({ key }) => isScalar(key) && key.value === part)
+      if (!pair) return offset
+      const { key, value } = pair as { key: ParsedNode; value: ParsedNode | null }
+      offset = (isLast && atKey ? undefined : value?.range[0]) ?? key.range[0]
+      node = value
+    } else if (isSeq(node) && typeof part === 'number') {
+      node = node.items[part] ?? null
+      offset = node?.range[0] ?? offset
+    } else {
+      return offset
+    }
+  }
+  return offset
+}
 
 /** A document that was read and matches its schema. */
 export interface YamlDocument<T> {
@@ -27,6 +115,10 @@ export interface YamlDocumentOptions<S extends v.GenericSchema> {
   schema: S
   /** Other words for known keys, to suggest the key for them. In lower case, without `-`, `_` and `.`. */
   synonyms?: ReadonlyMap<string, string>
+  /**
+   * Why the file cannot have a key, where more can be said than that it is unknown; it is given like the synonyms.
+   */
+  explain?: (folded: string, key: string) => Omit<Problem, 'entry'> | undefined
 }
 
 /**
@@ -35,28 +127,31 @@ export interface YamlDocumentOptions<S extends v.GenericSchema> {
  */
 export function readYamlDocument<S extends v.GenericSchema>(
   bytes: Uint8Array,
-  { what, kind, schema, synonyms = new Map() }: YamlDocumentOptions<S>,
+  { what, kind, schema, synonyms = new Map(), explain = () => undefined }: YamlDocumentOptions<S>,
 ): YamlDocument<v.InferOutput<S>> | { ok: false; problems: Problem[] } {
   const yaml = readYaml(bytes, what, kind)
   if (yaml.root === undefined) return { ok: false, problems: yaml.problems }
   const { root, place } = yaml
   const problemsOf = (faults: readonly Fault[]): Problem[] =>
     faults
-      .map(({ path, message, atKey = false, offset = offsetAt(root, path, atKey) }) => ({ offset, message }))
+      .map(({ path, atKey = false, offset = offsetAt(root, path, atKey), ...fault }) => ({
+        ...fault,
+        offset,
+      }))
       .toSorted((a, b) => a.offset - b.offset)
-      .map(({ offset, message }) => ({ entry: place(offset), message }))
+      .map(({ offset, message, hints = [] }) => ({ entry: place(offset), message, hints }))
   if (!isMap(root)) {
     const is = root === null || (isScalar(root) && root.value === null) ? 'it is empty' : describeIs(root)
     return { ok: false, problems: [{ entry: place(root?.range[0] ?? 0), message: `${is}, not a ${kind}` }] }
   }
-  const walk = new Walk(synonyms)
+  const walk = new Walk({ synonyms, explain, place })
   const value = walk.visit(schema, root, [], kind)
   if (walk.faults.length > 0) return { ok: false, problems: problemsOf(walk.faults) }
   const result = v.safeParse(schema, value)
   if (!result.success) {
     const faults = result.issues.map((issue) => {
       const path = (issue.path ?? []).map(({ key }) => key as string | number)
-      return { path, message: `${nameOf(path, kind)} ${issue.message}` }
+      return { path, message: saidOf(nameOf(path, kind), issue.message) }
     })
     return { ok: false, problems: problemsOf(faults) }
   }
@@ -69,6 +164,9 @@ function describeIs(node: ParsedNode): string {
 
 /** After so many faults, suggest no keys any more: it takes time, and nobody reads the hundredth suggestion. */
 const MAX_EXPLAINED = 100
+
+/** More keys are not listed in a message. */
+const MAX_LISTED = 12
 
 /** Names with a special meaning in JavaScript objects. */
 const RESERVED: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype'])
@@ -83,20 +181,25 @@ interface AnySchema {
   value?: AnySchema
 }
 
+type WalkOptions = Required<Pick<YamlDocumentOptions<v.GenericSchema>, 'synonyms' | 'explain'>> & {
+  place: (offset: number) => string
+}
+
 /** Compares a document's nodes with a schema and extracts their values. */
 class Walk {
   readonly faults: Fault[] = []
-  readonly #synonyms: ReadonlyMap<string, string>
+  readonly #options: WalkOptions
 
-  constructor(synonyms: ReadonlyMap<string, string>) {
-    this.#synonyms = synonyms
+  constructor(options: WalkOptions) {
+    this.#options = options
   }
 
   visit(given: unknown, node: ParsedNode | null, path: YamlPath, kind: string): unknown {
     const name = nameOf(path, kind)
     if (node === null || (isScalar(node) && node.value === null)) {
       // The value of a key without one may have no node.
-      const message = `${name} has no value; fill it in, or take the key out`
+      const isItem = typeof path.at(-1) === 'number'
+      const message = `${name} has no value${isItem ? '' : '; fill it in, or take the key out'}`
       if (node) this.#failAt(node.range[0], message)
       else this.faults.push({ path, message })
       return undefined
@@ -114,7 +217,7 @@ class Walk {
     if (result.success) return value
     const [issue] = result.issues
     const isKind = issue.kind === 'schema'
-    return fail(isKind ? mismatch(name, schema, node) : `${name} ${issue.message}`)
+    return fail(isKind ? mismatch(name, schema, node) : saidOf(name, issue.message))
   }
 
   #object(
@@ -129,7 +232,7 @@ class Walk {
     for (const [key, { value, offset }] of pairs) {
       const schema = Object.hasOwn(entries, key) ? entries[key] : undefined
       if (schema) object[key] = this.visit(schema, value, [...path, key], kind)
-      else this.#failAt(offset, this.#unknown(key, known, path, kind))
+      else this.faults.push({ path: [], offset, ...this.#unknown(key, known, path, kind) })
     }
     for (const key of known) {
       if (entries[key]?.type !== 'optional' && !pairs.has(key)) {
@@ -161,7 +264,8 @@ class Walk {
       if (!isScalar(key) || typeof key.value !== 'string') {
         this.#failAt(offset, `a key has to be a word, and this is ${describeNode(key)}`)
       } else if (pairs.has(key.value)) {
-        this.#failAt(offset, `the key ${quote(key.value)} is given twice`)
+        const first = this.#options.place(pairs.get(key.value)?.offset ?? 0)
+        this.#failAt(offset, `the key ${quote(key.value)} is given twice, first in ${first}`)
       } else {
         pairs.set(key.value, { value, offset })
       }
@@ -169,18 +273,24 @@ class Walk {
     return pairs
   }
 
-  #unknown(key: string, known: readonly string[], path: YamlPath, kind: string): string {
+  #unknown(
+    key: string,
+    known: readonly string[],
+    path: YamlPath,
+    kind: string,
+  ): Pick<Fault, 'message' | 'hints'> {
     const where = path.length === 0 ? '' : ` in ${nameOf(path, kind)}`
     const message = `there is no key ${quote(key)}${where}`
-    if (key === '<<') return 'merge keys (<<) are not read here'
-    if (this.faults.length >= MAX_EXPLAINED) return message
+    if (key === '<<') return { message: 'merge keys (<<) are not read here' }
+    if (this.faults.length >= MAX_EXPLAINED) return { message }
+    const explained = path.length === 0 ? this.#options.explain(fold(key), key) : undefined
+    if (explained) return explained
     const folded = new Map(known.map((one) => [fold(one), one]))
-    const synonym = this.#synonyms.get(fold(key))
+    const synonym = this.#options.synonyms.get(fold(key))
     const meant =
       known.find((one) => one === synonym) ?? folded.get(nearest(fold(key), [...folded.keys()]) ?? '')
-    return meant === undefined
-      ? `${message}; the keys are ${known.join(', ')}`
-      : `${message}; did you mean ${meant}?`
+    if (meant !== undefined) return { message: `${message}; did you mean ${meant}?` }
+    return { message: known.length > MAX_LISTED ? message : `${message}; the keys are ${known.join(', ')}` }
   }
 
   #failAt(offset: number, message: string): void {
@@ -226,6 +336,12 @@ function expected(schema: AnySchema & { literal?: unknown; options?: readonly un
 function mismatch(name: string, schema: AnySchema, node: ParsedNode): string {
   const wanted = expected(schema)
   const message = `${name} has to be ${wanted}, and is ${describeNode(node)}`
+  if (wanted === 'text' && isMap(node)) {
+    return `${message}; a colon before a space or a line's end makes one, unless the text is in quotes`
+  }
+  if (wanted === 'a list' && isScalar(node) && typeof node.value === 'string') {
+    return `${message}; a list has one item a line, each with "- " before it`
+  }
   const isBare = isScalar(node) && typeof node.value !== 'string' && node.source !== undefined
   const isText = /\btext\b/.test(wanted) || wanted.startsWith('"')
   return isBare && isText ? `${message}; in quotes it is text: "${node.source}"` : message

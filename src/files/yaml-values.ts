@@ -17,11 +17,11 @@ export const text = v.pipe(
 
 /**
  * Refuses what `parse` refuses, so that a file and a flag accept the same.
- * @param words the message for a fault; by default the parser's own message and hint.
+ * @param words the message for a fault, see {@link saidOf}; by default the parser's own message and hint.
  */
 export function readableBy(
   parse: (text: string) => unknown,
-  words: (error: AirgapError) => string = withHint,
+  words: (error: AirgapError) => string = (error) => `: ${withHint(error)}`,
 ): v.RawCheckAction<string> {
   return v.rawCheck<string>(({ dataset, addIssue }) => {
     if (!dataset.typed) return
@@ -32,4 +32,12 @@ export function readableBy(
       addIssue({ message: words(error) })
     }
   })
+}
+
+/**
+ * A fault of a value. Most are told by the rest of a sentence, like `is empty`; one that is a sentence of its own begins with
+ * a colon.
+ */
+export function saidOf(name: string, message: string): string {
+  return message.startsWith(':') ? `${name}${message}` : `${name} ${message}`
 }

@@ -1,12 +1,11 @@
 import * as v from 'valibot'
-import { isMap, isScalar, isSeq, type ParsedNode } from 'yaml'
 import type { AirgapError, Problem } from '../../errors.ts'
 import { readSmallFile } from '../../files/small-file.ts'
-import { describeNode, MAX_YAML_SIZE, quote, readYaml, type YamlText } from '../../files/yaml.ts'
-import { unusableDocument } from '../../files/yaml-faults.ts'
-import type { Hint, RunOption } from '../../hints.ts'
-import { type Config, CONFIG_KEYS, CONFIG_VERSION, type ConfigKey, ConfigSchema } from './schema.ts'
-import { nearest } from '../../nearest.ts'
+import { MAX_YAML_SIZE, quote } from '../../files/yaml.ts'
+import { saidOf } from '../../files/yaml-values.ts'
+import { nameOf, readYamlDocument, unusableDocument, type YamlPath } from '../../files/yaml-document.ts'
+import type { RunOption } from '../../hints.ts'
+import { type Config, type ConfigKey, ConfigSchema } from './schema.ts'
 
 /** Keys that people may look for here, why a config does not have them, and what does it instead. */
 const ELSEWHERE: readonly (readonly [keys: RegExp, why: string, option?: RunOption])[] = [
@@ -71,27 +70,14 @@ const SYNONYMS: ReadonlyMap<string, string> = new Map([
   ['architectures', 'platforms'],
 ])
 
-/** Longer than any key, and than any slip that could be recognised. */
-const MAX_COMPARED = 64
-
 /** Why a config cannot have this key, and what to give instead; undefined for keys that are merely unknown. */
-export function elsewhere(key: string): (typeof ELSEWHERE)[number] | undefined {
-  const folded = fold(key)
-  return folded.length > MAX_COMPARED ? undefined : ELSEWHERE.find(([keys]) => keys.test(folded))
+function elsewhere(folded: string, key: string): Omit<Problem, 'entry'> | undefined {
+  const found = ELSEWHERE.find(([keys]) => keys.test(folded))
+  if (!found) return undefined
+  const [, why, option] = found
+  const message = `${quote(key)} cannot be set in a config: ${why}`
+  return option === undefined ? { message } : { message, hints: [{ id: 'said-with-each-run', option }] }
 }
-
-/** The known key that `key` was probably meant to be. */
-export function nearestKey(key: string): string | undefined {
-  const folded = fold(key)
-  return SYNONYMS.get(folded) ?? FOLDED.get(nearest(folded, [...FOLDED.keys()]) ?? '')
-}
-
-/** `images-from`, `images_from` and `ImagesFrom` are all `imagesFrom`, misspelt. */
-function fold(key: string): string {
-  return key.toLowerCase().replaceAll(/[-_. ]/g, '')
-}
-
-const FOLDED: ReadonlyMap<string, string> = new Map(CONFIG_KEYS.map((key) => [fold(key), key]))
 
 /** A config file that was read. */
 export interface ConfigFile {
@@ -117,105 +103,16 @@ export async function readConfig(path: string): Promise<ConfigFile> {
  * @throws AirgapError `INVALID_CONFIG` naming every fault with line and column.
  */
 export function parseConfig(bytes: Uint8Array, path: string): ConfigFile {
-  const yaml = readYaml(bytes, path)
-  if (yaml.root === undefined) throw invalid(path, yaml.problems)
-  const faults: Fault[] = []
-  const nodes = topLevel(yaml, faults)
-  if (!nodes) {
-    const { range } = yaml.root as ParsedNode
-    const message = `a config is a mapping of keys, and this is ${describeNode(yaml.root)}`
-    throw invalid(path, [{ entry: yaml.place(range[0]), message }])
-  }
-  const values = Object.fromEntries([...nodes].map(([key, { value }]) => [key, plain(value)]))
-  const offsetOf = (key: ConfigKey, index?: number): number =>
-    nodeAt(nodes, key, index)?.range[0] ?? nodes.get(key)?.offset ?? 0
-
-  const result = v.safeParse(ConfigSchema, values)
-  for (const issue of result.issues ?? []) {
-    const [key, index] = (issue.path ?? []).map((item) => item.key) as [ConfigKey, number?]
-    const node = nodeAt(nodes, key, index)
-    faults.push({ offset: offsetOf(key, index), message: describeIssue(issue, key, index, node) })
-  }
-  if (faults.length > 0 || !result.success) {
-    const inOrder = faults.toSorted((a, b) => a.offset - b.offset)
-    throw invalid(
-      path,
-      inOrder.map(({ offset, message, hints = [] }) => ({ entry: yaml.place(offset), message, hints })),
-    )
-  }
-  return { path, config: result.output, place: (key, index) => yaml.place(offsetOf(key, index)) }
-}
-
-interface Fault {
-  offset: number
-  message: string
-  hints?: readonly Hint[]
-}
-
-type TopLevel = Map<ConfigKey, { value: ParsedNode | null; offset: number }>
-
-/** The known keys of the file's one mapping, if it is one. All others, and keys given twice, are faults. */
-function topLevel({ root, place }: YamlText, faults: Fault[]): TopLevel | undefined {
-  const nodes: TopLevel = new Map()
-  if (!root || (isScalar(root) && root.value === null)) return nodes
-  if (!isMap(root)) return undefined
-  const seen = new Map<string, string>()
-  for (const pair of root.items) {
-    const { key: keyNode, value } = pair as { key: ParsedNode; value: ParsedNode | null }
-    const offset = keyNode.range[0]
-    if (!isScalar(keyNode) || typeof keyNode.value !== 'string') {
-      faults.push({ offset, message: `a key has to be a word, and this is ${describeNode(keyNode)}` })
-      continue
-    }
-    const key = keyNode.value
-    const first = seen.get(key)
-    if (first !== undefined) {
-      faults.push({ offset, message: `the key ${quote(key)} is given twice, first in ${first}` })
-      continue
-    }
-    seen.set(key, place(offset))
-    if (isConfigKey(key)) nodes.set(key, { value, offset })
-    else faults.push({ offset, ...describeUnknown(key, faults.length < MAX_EXPLAINED) })
-  }
-  return nodes
-}
-
-function isConfigKey(key: string): key is ConfigKey {
-  return (CONFIG_KEYS as string[]).includes(key)
-}
-
-/** Looking for what was meant has its price, and nobody reads the hundredth explanation. */
-const MAX_EXPLAINED = 100
-
-function describeUnknown(key: string, isExplained: boolean): Omit<Fault, 'offset'> {
-  if (!isExplained) return { message: `there is no key ${quote(key)}` }
-  if (key === '<<') return { message: 'merge keys (<<) are not read here' }
-  const found = elsewhere(key)
-  if (found) {
-    const [, why, option] = found
-    const message = `${quote(key)} cannot be set in a config: ${why}`
-    return option === undefined ? { message } : { message, hints: [{ id: 'said-with-each-run', option }] }
-  }
-  const nearest = nearestKey(key)
-  return {
-    message:
-      nearest === undefined
-        ? `there is no key ${quote(key)}`
-        : `there is no key ${quote(key)}; did you mean ${nearest}?`,
-  }
-}
-
-/** A node as the schema is to see it. No key holds a mapping, so what is in one does not matter. */
-function plain(node: ParsedNode | null): unknown {
-  if (isScalar(node)) return node.value
-  if (isSeq(node)) return node.items.map((item) => plain(item as ParsedNode | null))
-  return node === null ? null : {}
-}
-
-function nodeAt(nodes: TopLevel, key: ConfigKey, index: number | undefined): ParsedNode | undefined {
-  const value = nodes.get(key)?.value
-  if (index === undefined || !isSeq(value)) return value ?? undefined
-  return value.items[index] ?? undefined
+  const document = readYamlDocument(bytes, {
+    what: path,
+    kind: 'config',
+    schema: ConfigSchema,
+    synonyms: SYNONYMS,
+    explain: elsewhere,
+  })
+  if (!document.ok) throw invalid(path, document.problems)
+  const { value: config, place } = document
+  return { path, config, place: (key, index) => place(index === undefined ? [key] : [key, index]) }
 }
 
 /**
@@ -224,60 +121,9 @@ function nodeAt(nodes: TopLevel, key: ConfigKey, index: number | undefined): Par
  */
 export function checkConfig(config: Record<string, unknown>): { key: ConfigKey; message: string }[] {
   return (v.safeParse(ConfigSchema, config).issues ?? []).map((issue) => {
-    const [key, index] = (issue.path ?? []).map((item) => item.key) as [ConfigKey, number?]
-    const message = issue.type === 'raw_check' ? issue.message : `${nameOf(key, index)} ${issue.message}`
-    return { key, message }
+    const path = (issue.path ?? []).map((item) => item.key) as [ConfigKey, number?]
+    return { key: path[0], message: saidOf(nameOf(path as YamlPath, 'config'), issue.message) }
   })
-}
-
-function nameOf(key: ConfigKey, index: number | undefined): string {
-  return index === undefined ? key : `item ${index + 1} of ${key}`
-}
-
-const EXPECTED: Record<string, string> = {
-  string: 'text',
-  array: 'a list',
-  boolean: 'true or false',
-  picklist: 'source or mirror',
-  literal: String(CONFIG_VERSION),
-}
-
-function describeIssue(
-  issue: v.BaseIssue<unknown>,
-  key: ConfigKey,
-  index: number | undefined,
-  node: ParsedNode | undefined,
-): string {
-  const what = nameOf(key, index)
-  if (issue.kind !== 'schema') {
-    // Messages of the parsers are sentences that quote the value; ours say what is wrong with the key.
-    return issue.type === 'raw_check' ? `${key}: ${issue.message}` : `${what} ${issue.message}`
-  }
-  if (!node) {
-    return key === 'configVersion' && issue.received === 'undefined'
-      ? `the key configVersion is missing; this release reads configVersion: ${CONFIG_VERSION}`
-      : `${what} has no value; fill it in, or take the key out`
-  }
-  if (isScalar(node) && node.value === null)
-    return index === undefined
-      ? `${key} has no value; fill it in, or take the key out`
-      : `${what} has no value`
-  const message = `${what} has to be ${EXPECTED[issue.type] ?? issue.expected}, and is ${describeNode(node)}`
-  if (key === 'configVersion') {
-    return isScalar(node) && typeof node.value === 'number' && node.value > CONFIG_VERSION
-      ? `configVersion is ${node.value}, and this release of airgap reads ${CONFIG_VERSION}`
-      : message
-  }
-  if (issue.type === 'string' && isScalar(node)) {
-    return `${message}; in quotes it is text: "${node.source ?? String(node.value)}"`
-  }
-  if (issue.type === 'string' && isMap(node)) {
-    return `${message}; a colon before a space or a line's end makes one, unless the text is in quotes`
-  }
-  if (issue.type === 'array' && isScalar(node) && typeof node.value === 'string') {
-    return `${message}; a list has one item a line, each with "- " before it`
-  }
-  return message
 }
 
 function invalid(path: string, found: readonly Problem[]): AirgapError {

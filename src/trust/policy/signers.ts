@@ -1,5 +1,4 @@
-import type { YamlPath } from '../../files/yaml-document.ts'
-import { attempt, type Fault } from '../../files/yaml-faults.ts'
+import { attempt, type Fault, type YamlPath } from '../../files/yaml-document.ts'
 import { identityFrom } from '../identity/identity.ts'
 import { readPolicyKey } from '../policy-parts.ts'
 import type { Credential, Revocation, Standing } from './policy.ts'

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { AirgapError } from '../../../src/errors.ts'
-import { elsewhere } from '../../../src/inputs/config/config.ts'
+import { parseConfig } from '../../../src/inputs/config/config.ts'
 import { readMirrorFiles } from '../../../src/inputs/mirrors/mirror-files.ts'
 import { MAX_MIRROR_FILE, TomlPlaces } from '../../../src/inputs/mirrors/toml-file.ts'
 import { parseReference } from '../../../src/oci/reference.ts'
@@ -541,8 +541,14 @@ describe('other things', () => {
 })
 
 test('a config cannot name such files, and says why', () => {
-  for (const key of ['mirrorsFrom', 'mirrors-from', 'certs.d'])
-    expect(elsewhere(key)?.[2]).toBe('mirrorsFrom')
+  for (const key of ['mirrorsFrom', 'mirrors-from', 'certs.d']) {
+    const bytes = Buffer.from(`configVersion: 1\n${key}: hosts.toml\n`)
+    expect(() => parseConfig(bytes, 'airgap.yaml')).toThrow(
+      expect.objectContaining({
+        hints: expect.arrayContaining([{ id: 'said-with-each-run', option: 'mirrorsFrom' }]) as unknown,
+      }) as Error,
+    )
+  }
 })
 
 test('places of keys', () => {
