@@ -2,7 +2,6 @@ import * as v from 'valibot'
 import type { AirgapError, Problem } from '../../errors.ts'
 import { readSmallFile } from '../../files/small-file.ts'
 import { MAX_YAML_SIZE, quote } from '../../files/yaml.ts'
-import { saidOf } from '../../files/yaml-values.ts'
 import { nameOf, readYamlDocument, unusableDocument, type YamlPath } from '../../files/yaml-document.ts'
 import type { RunOption } from '../../hints.ts'
 import { type Config, type ConfigKey, ConfigSchema } from './schema.ts'
@@ -122,7 +121,12 @@ export function parseConfig(bytes: Uint8Array, path: string): ConfigFile {
 export function checkConfig(config: Record<string, unknown>): { key: ConfigKey; message: string }[] {
   return (v.safeParse(ConfigSchema, config).issues ?? []).map((issue) => {
     const path = (issue.path ?? []).map((item) => item.key) as [ConfigKey, number?]
-    return { key: path[0], message: saidOf(nameOf(path as YamlPath, 'config'), issue.message) }
+    // A sentence of its own quotes the value, so it needs no name.
+    const isSentence = issue.message.startsWith(': ')
+    const message = isSentence
+      ? issue.message.slice(2)
+      : `${nameOf(path as YamlPath, 'config')} ${issue.message}`
+    return { key: path[0], message }
   })
 }
 
