@@ -4,8 +4,8 @@ import { expect, test } from 'vitest'
 
 const ROOT = join(import.meta.dirname, '../..')
 
-/** The rows of the table of attacks in docs/auditing.md. */
-const rows = readFileSync(join(ROOT, 'docs/auditing.md'), 'utf8')
+/** The rows of the table of attacks in docs/verifying.md. */
+const rows = readFileSync(join(ROOT, 'docs/verifying.md'), 'utf8')
   .split('\n## Attacks\n')[1]!
   .split('\n')
   .filter((line) => line.startsWith('| `'))

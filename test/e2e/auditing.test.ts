@@ -7,7 +7,7 @@ import { attempt, type Ended } from './parts/processes.ts'
 import { withParts } from './parts/tools.ts'
 import { openWorld, WORLD_PARTS, type World } from './parts/world.ts'
 
-const PAGE = join(import.meta.dirname, '../../docs/auditing.md')
+const PAGE = join(import.meta.dirname, '../../docs/verifying.md')
 
 /** The blocks of the page: the paragraph that sets the variables, and the steps behind it. */
 async function blocks(): Promise<{ given: string; steps: string[] }[]> {

@@ -303,6 +303,6 @@ function invalid(path: string, found: readonly Problem[]): AirgapError {
   return unusableDocument('INVALID_POLICY', found, {
     one: 'the policy cannot be used: ',
     several: `the policy ${path} cannot be used`,
-    hint: 'Nothing was checked. docs/policy.md explains every key of a policy.',
+    hint: 'Nothing was checked. docs/trust.md explains every key of a policy.',
   })
 }

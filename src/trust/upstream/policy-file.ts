@@ -249,6 +249,6 @@ function invalid(path: string, found: readonly Problem[]): AirgapError {
   return unusableDocument('INVALID_POLICY', found, {
     one: 'the upstream policy cannot be used: ',
     several: `the upstream policy ${path} cannot be used`,
-    hint: `Nothing was verified. docs/upstream.md explains every key of such a policy (type: ${UPSTREAM_POLICY_TYPE}).`,
+    hint: `Nothing was verified. docs/trust.md explains every key of such a policy (type: ${UPSTREAM_POLICY_TYPE}).`,
   })
 }

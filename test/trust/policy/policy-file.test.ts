@@ -551,12 +551,14 @@ describe('the schema that editors have', () => {
 })
 
 describe('the documents', () => {
-  it.each(['docs/policy.md', 'docs/examples/policy.yaml'])(
+  it.each(['docs/trust.md', 'docs/examples/policy.yaml'])(
     '%s shows policies that can be used',
     async (file) => {
       const text = await readFile(new URL(`../../../${file}`, import.meta.url), 'utf8')
       const blocks = file.endsWith('.md')
-        ? [...text.matchAll(/```yaml\n([^]*?)```/g)].map(([, block]) => block ?? '')
+        ? [...text.matchAll(/```yaml\n(type: dev\.airgap\.policy\n[^]*?)```/g)].map(
+            ([, block]) => block ?? '',
+          )
         : [text]
       expect(blocks.length).toBeGreaterThan(0)
       const { trustedRoot } = await makeSigstore()

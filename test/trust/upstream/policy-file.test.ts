@@ -41,8 +41,8 @@ async function faultsOf(rules: string, head = HEAD): Promise<string> {
   return [error.message, ...error.problems.map(({ entry, message }) => `${entry}: ${message}`)].join('\n')
 }
 
-test('the policy that docs/upstream.md shows is one', async () => {
-  const page = await readFile(new URL('../../../docs/upstream.md', import.meta.url), 'utf8')
+test('the policy that docs/trust.md shows is one', async () => {
+  const page = await readFile(new URL('../../../docs/trust.md', import.meta.url), 'utf8')
   const [, block = ''] = /<!-- a test reads this block -->\n\n```yaml\n([^]+?)```/.exec(page) ?? []
   const folder = await temporaryFolder()
   const { pem } = makeKeyUpstream()
