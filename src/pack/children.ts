@@ -4,7 +4,7 @@ import { attestationSubject, type ManifestOrIndex } from '../oci/manifest.ts'
 import { isIndexType } from '../oci/media-types.ts'
 import { formatPlatform, type Platform } from '../oci/platform.ts'
 import { answerOf } from '../registry/faults/answer.ts'
-import type { Repository } from '../registry/repository.ts'
+import type { Source } from '../content/source.ts'
 import { isAbort } from '../content/failures.ts'
 import type { LoadDocument } from '../content/graph.ts'
 import { inParallel } from '../content/parallel.ts'
@@ -30,7 +30,7 @@ interface Options {
   /** The image, for errors. */
   what: string
   cache: DocumentCache
-  repositories: readonly Repository[]
+  repositories: readonly Source[]
   signal?: AbortSignal | undefined
 }
 

@@ -10,7 +10,7 @@ import { parseReference } from '../oci/reference.ts'
 import type { RegistryClient } from '../registry/client.ts'
 import type { Mirrors } from '../registry/mirrors/mirrors.ts'
 import { sourcesFor } from '../registry/mirrors/sources.ts'
-import type { Repository } from '../registry/repository.ts'
+import type { Source } from '../content/source.ts'
 import { allFailed, asRegistryFault, forEachImage, incomplete } from '../content/failures.ts'
 import {
   type BlobNode,
@@ -39,7 +39,7 @@ import { type ReferrerEntry, unrooted } from '../bundle/referrers.ts'
 /** A blob that has to be fetched, and the repositories that may have it, in the order to try. */
 export interface BlobToFetch {
   descriptor: BlobNode
-  sources: Repository[]
+  sources: Source[]
   /** The images that it belongs to. */
   images: ImageEntry[]
 }
@@ -195,7 +195,7 @@ interface GatheredImage {
   closure: Closure
   evidence: DocumentNode[]
   referrers: ReferrerGraph[]
-  repositories: Repository[]
+  repositories: Source[]
   /** The index that is delivered, where it was made here. */
   made: Pick<ManifestOrIndex, 'digest' | 'bytes'> | undefined
 }
@@ -253,7 +253,7 @@ async function gatherImage(
 function addSource(
   toFetch: Map<Digest, BlobToFetch>,
   descriptor: BlobNode,
-  repositories: readonly Repository[],
+  repositories: readonly Source[],
   image: ImageEntry,
 ): void {
   const { digest } = descriptor
@@ -269,7 +269,7 @@ function addSource(
 
 interface Options {
   cache: DocumentCache
-  repositories: readonly Repository[]
+  repositories: readonly Source[]
   sizes: KnownSizes
   run: RunLimits
   signal?: AbortSignal | undefined

@@ -1,7 +1,6 @@
 import { AirgapError, messageOf } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import { MAX_MANIFEST_SIZE, parseManifest, type Descriptor, type ManifestOrIndex } from '../oci/manifest.ts'
-import { slowLast, type Repository } from '../registry/repository.ts'
 import { isStall } from '../registry/net/retry.ts'
 import { isAbort } from '../content/failures.ts'
 import { LruCache, ParsedDocuments } from '../content/documents.ts'
@@ -12,6 +11,7 @@ import type { RegistryClient } from '../registry/client.ts'
 import type { Mirrors } from '../registry/mirrors/mirrors.ts'
 import type { Reference } from '../oci/reference.ts'
 import { sourcesFor } from '../registry/mirrors/sources.ts'
+import { slowLast, type Source } from '../content/source.ts'
 
 /**
  * Bytes of documents and small blobs that are kept for the length of a run: those of ten thousand images. What is more
@@ -56,7 +56,7 @@ export class DocumentCache {
   /** A document by its digest, from the first that has it. */
   async fetch(
     digest: Digest,
-    repositories: readonly Repository[],
+    repositories: readonly Source[],
     signal?: AbortSignal,
   ): Promise<ManifestOrIndex> {
     const what = `${repositories.at(-1)?.name}@${digest}`
@@ -82,7 +82,7 @@ export class DocumentCache {
   }
 
   /** A loader that asks `repositories` in order for what is not here yet. */
-  loader(repositories: readonly Repository[], signal?: AbortSignal): LoadDocument {
+  loader(repositories: readonly Source[], signal?: AbortSignal): LoadDocument {
     return async (descriptor) => {
       const document = await this.fetch(descriptor.digest, repositories, signal)
       if (document.mediaType !== descriptor.mediaType) {
@@ -100,7 +100,7 @@ export class DocumentCache {
    * @param onUnreadable is told of configs that cannot be read, each once.
    */
   configPlatform(
-    repositories: readonly Repository[],
+    repositories: readonly Source[],
     signal?: AbortSignal,
     onUnreadable?: (reason: string) => void,
   ): ConfigPlatform {
@@ -123,7 +123,7 @@ export class DocumentCache {
   async blob(
     descriptor: Pick<Descriptor, 'digest' | 'size'>,
     maxBytes: number,
-    repositories: readonly Repository[],
+    repositories: readonly Source[],
     signal?: AbortSignal,
   ): Promise<Uint8Array> {
     const { digest } = descriptor
@@ -157,7 +157,7 @@ function once<K, V>(running: Map<K, Promise<V>>, key: K, make: () => Promise<V>)
 }
 
 /** What has a digest is the same wherever it is. */
-function inOrder(repositories: readonly Repository[]): Repository[] {
+function inOrder(repositories: readonly Source[]): Source[] {
   return slowLast(repositories, ({ isSlow }) => isSlow === true)
 }
 
@@ -169,9 +169,9 @@ const TELLING = new Set(['UNAUTHORIZED', 'DENIED', 'CREDENTIALS', 'TLS'])
  * @throws the last one's error; a mirror's own one where the last is just out of reach, and the mirror refused us.
  * What the others said is told in its hint.
  */
-export async function firstThatHas<T>(
-  repositories: readonly Repository[],
-  ask: (repository: Repository) => Promise<T>,
+export async function firstThatHas<S extends Source, T>(
+  repositories: readonly S[],
+  ask: (repository: S) => Promise<T>,
 ): Promise<T> {
   const failures: unknown[] = []
   for (const repository of repositories) {

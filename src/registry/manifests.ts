@@ -1,3 +1,4 @@
+import type { ManifestInfo } from '../content/source.ts'
 import { AirgapError } from '../errors.ts'
 import { digestOf, isDigest, type Digest } from '../oci/digest.ts'
 import { MAX_MANIFEST_SIZE, parseManifest, type ManifestOrIndex } from '../oci/manifest.ts'
@@ -19,16 +20,6 @@ import {
   readCapped,
 } from './net/http.ts'
 import { manifestRefusal } from './vendors/manifest-refusals.ts'
-
-/** What a registry says about a manifest without sending it. */
-export interface ManifestInfo {
-  digest: Digest
-  mediaType: string
-  /** Bytes. */
-  size: number
-  /** The manifest itself, where the registry could not say this without sending it. */
-  document?: ManifestOrIndex
-}
 
 /** See {@link Repository.resolveManifest}. */
 export async function resolveManifest(

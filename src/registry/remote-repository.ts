@@ -1,19 +1,19 @@
 import { AirgapError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Descriptor, ManifestOrIndex } from '../oci/manifest.ts'
-import { type BlobStream, openBlob, statBlob } from './blobs/blobs.ts'
+import { openBlob, statBlob } from './blobs/blobs.ts'
 import type { Connection, Shared } from './net/connection.ts'
 import { downloadBlob } from './blobs/download.ts'
 import { type ApiPlace, Location } from './net/location.ts'
-import { fetchManifest, ifThere, type ManifestInfo, putManifest, resolveManifest } from './manifests.ts'
+import { fetchManifest, ifThere, putManifest, resolveManifest } from './manifests.ts'
 import { ensureReferrer } from './referrers-tag.ts'
 import { listReferrers } from './referrers.ts'
 import type { Repository } from './repository.ts'
-import type { UploadMemory } from './blobs/uploads/habits.ts'
 import { mountBlob } from './blobs/uploads/session.ts'
 import { uploadBlob } from './blobs/uploads/upload.ts'
 import { isTag } from '../oci/reference.ts'
 import { discard, failure, readCapped } from './net/http.ts'
+import type { BlobStream, ManifestInfo, UploadMemory } from '../content/source.ts'
 
 const MAX_ANSWER = 1024 * 1024
 /** More are not asked for: whoever mistyped a tag has enough with the first page. */

@@ -10,21 +10,7 @@ import {
   headerOf,
   type HttpResponse,
 } from '../net/http.ts'
-
-/** A blob being read. */
-export interface BlobStream {
-  /** The byte that the stream begins with: the one asked for, or 0 where the server does not do ranges. */
-  start: number
-  /** The whole blob's length as the server states it. */
-  total: number | undefined
-  /** Content-Encoding, where the server states one. */
-  encoding: string | undefined
-  body: AsyncIterable<Uint8Array>
-  /** Says of an error made of its end where it came from. */
-  withOrigin: (error: AirgapError) => AirgapError
-  /** Gives it up. */
-  cancel(): void
-}
+import type { BlobStream } from '../../content/source.ts'
 
 /** See {@link Repository.statBlob}. */
 export async function statBlob(

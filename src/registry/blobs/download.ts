@@ -1,18 +1,18 @@
 import { AirgapError, type Problem } from '../../errors.ts'
 import type { Descriptor } from '../../oci/manifest.ts'
-import { type BlobStream, openRanged } from './blobs.ts'
+import { openRanged } from './blobs.ts'
 import type { Shared } from '../net/connection.ts'
 import { encodingHint, encodingText, failure, type HttpResponse } from '../net/http.ts'
 import { damagedHint } from '../faults/quote.ts'
 import { transportError } from '../faults/transport.ts'
 import { during, type Context } from '../notices.ts'
-import { type Repository, slowLast } from '../repository.ts'
 import { LEAST_RATE_AMONG_OTHERS } from '../net/throttle/slowness.ts'
 import { isStall, throwIfAborted, withRetry } from '../net/retry.ts'
 import { type Begun, type BlobSink, Intake } from './intake.ts'
 import { hostOf, printableUrl } from '../net/hosts.ts'
 import { leadsInside } from '../net/reach.ts'
 import type { Transport } from '../net/transport.ts'
+import { type BlobStream, slowLast, type Source } from '../../content/source.ts'
 
 export type { Begun, BlobSink } from './intake.ts'
 
@@ -38,9 +38,9 @@ export interface Origin {
   name: string
   host: string
   context: Context
-  /** @param leastRate see {@link Repository.openBlob}. */
+  /** @param leastRate see {@link Source.openBlob}. */
   open(offset: number, signal: AbortSignal | undefined, leastRate?: number): Promise<BlobStream>
-  onPassedOver?: Repository['onPassedOver']
+  onPassedOver?: Source['onPassedOver']
 }
 
 /**
@@ -56,7 +56,7 @@ export interface Origin {
  *   Errors of the sink pass through as they are.
  */
 export async function downloadBlob(
-  sources: Repository[],
+  sources: Source[],
   descriptor: Wanted,
   sink: BlobSink,
   options: DownloadOptions,
@@ -262,7 +262,7 @@ class Download {
   }
 }
 
-function fromRepository(source: Repository, { digest }: Pick<Descriptor, 'digest'>): Origin {
+function fromRepository(source: Source, { digest }: Pick<Descriptor, 'digest'>): Origin {
   return {
     name: source.name,
     host: source.registry,
@@ -282,7 +282,7 @@ function fromRepository(source: Repository, { digest }: Pick<Descriptor, 'digest
  * too: anybody who may push to a public registry can write such an address.
  */
 export function foreignOrigins(
-  sources: readonly Repository[],
+  sources: readonly Source[],
   { digest, urls }: Pick<Descriptor, 'digest' | 'urls'>,
   { transport, reach }: Pick<Shared, 'transport' | 'reach'>,
 ): Origin[] {

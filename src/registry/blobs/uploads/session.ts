@@ -9,7 +9,8 @@ import type { Digest } from '../../../oci/digest.ts'
 import { statBlobOnce } from '../blobs.ts'
 import { isRepository } from '../../../oci/reference.ts'
 import type { BlobSource, UploadDescriptor } from './source.ts'
-import type { UploadHabits, UploadMemory } from './habits.ts'
+import type { UploadHabits } from './habits.ts'
+import type { UploadMemory } from '../../../content/source.ts'
 
 const REFUSALS = new Set(['UNAUTHORIZED', 'DENIED', 'NOT_FOUND'])
 

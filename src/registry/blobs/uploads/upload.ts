@@ -3,12 +3,13 @@ import { statBlobOnce } from '../blobs.ts'
 import type { Location } from '../../net/location.ts'
 
 import { ChunkedUpload } from './chunks.ts'
-import { habitsOf, type UploadMemory } from './habits.ts'
+import { habitsOf } from './habits.ts'
 import { isTooLarge, UNSUPPORTED, isWrongDigest, SESSION_GONE } from './refusals.ts'
 import { startSession, commitTimeout, commitUrl, confirmStored, type UploadTask } from './session.ts'
 import { BlobSource, type UploadDescriptor } from './source.ts'
 import { failure } from '../../net/http.ts'
 import { sendPart } from './send.ts'
+import type { UploadMemory } from '../../../content/source.ts'
 
 export interface UploadOptions {
   signal?: AbortSignal | undefined

@@ -2,10 +2,10 @@ import { createHash, randomBytes } from 'node:crypto'
 import { messageOf } from '../../../../errors.ts'
 import type { Digest } from '../../../../oci/digest.ts'
 import type { OnNotice } from '../../../notices.ts'
-import type { UploadMemory } from '../habits.ts'
 import { formatState, MAX_AGE_MS, parseState, StateFolder, type UploadRecord } from './folder.ts'
 import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
+import type { UploadMemory } from '../../../../content/source.ts'
 
 /** A push at work: its process, told apart from all others on its host, whose numbers are used again, and which of its pushes. */
 interface Owner {
