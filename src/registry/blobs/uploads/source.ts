@@ -9,9 +9,9 @@ import { commitTimeout, commitUrl, confirmStored } from './session.ts'
 import { sendPart } from './send.ts'
 import { isTooLarge, isWrongDigest, SESSION_GONE, UNSUPPORTED } from './refusals.ts'
 
-/** How the bytes of one request are watched. */
+/** Watches the bytes of one request. */
 export interface BodyWatch {
-  /** Gets the position in the blob up to which bytes have been taken. */
+  /** Gets the position in the blob up to which bytes were taken. */
   onProgress: (bytes: number) => void
   stallTimeoutMs: number
   onStall: () => void
@@ -23,15 +23,15 @@ interface Mark {
   hash: Hash
 }
 
-/** Where the present chunk begins, and where it ends. */
+/** For the start and the end of the current chunk. */
 const MARKS_KEPT = 2
 
 /**
- * A blob's bytes on their way out, hashed from the first to the last whatever the requests are that carry them. The
- * last piece of the blob is handed out only when the whole is seen to have the right digest.
+ * A blob's bytes for sending, hashed from first to last whichever requests carry them. The last piece of the blob is
+ * handed out only after the whole blob is found to have the right digest.
  */
 export class BlobSource {
-  /** What went wrong with the bytes themselves. */
+  /** An error of the bytes themselves. */
   fault: Error | undefined
   readonly #descriptor: UploadDescriptor
   readonly #open: (from: number) => AsyncIterable<Uint8Array>
@@ -39,7 +39,7 @@ export class BlobSource {
   #marks: Mark[] = []
   #streams: Readable[] = []
 
-  /** @param open gives the bytes from a position on. */
+  /** @param open opens the bytes from a position on. */
   constructor(
     descriptor: UploadDescriptor,
     open: (from: number) => AsyncIterable<Uint8Array>,
@@ -50,13 +50,13 @@ export class BlobSource {
     this.#context = context
   }
 
-  /** The bytes from `start` up to and without `end`, from a newly opened source. */
+  /** The bytes from `start` up to, but without, `end`, from a newly opened source. */
   body(start: number, end: number, watch: BodyWatch): Readable {
     const stream = Readable.from(this.#send(start, end, watch), {
       objectMode: false,
       highWaterMark: 64 * 1024,
     })
-    // Whoever sends the stream sees its error; without a listener a late one would end the process.
+    // The sender of the stream sees its error; without a listener, a late error would end the process.
     stream.on('error', () => {})
     this.#streams.push(stream)
     return stream
@@ -67,7 +67,7 @@ export class BlobSource {
     for await (const piece of this.#verified(0, this.#descriptor.size)) void piece
   }
 
-  /** Lets go of the source, whichever way the request ended. */
+  /** Closes the source, however the request ended. */
   close(): void {
     for (const stream of this.#streams) stream.destroy()
     this.#streams = []
@@ -125,7 +125,7 @@ export class BlobSource {
     if (held !== undefined) yield held
   }
 
-  /** From where to hash on: what was read once in this run is not read again for the hash alone. */
+  /** Where to continue the hash. Bytes already read in this run are not read again just for the hash. */
   #nearest(start: number): Mark {
     const known = this.#marks.findLast(({ offset }) => offset <= start)
     return known
@@ -143,19 +143,19 @@ export class BlobSource {
   }
 }
 
-/** How an upload in one stream ended, where that is not with an error. */
+/** The end of an upload in one stream that did not throw. */
 type StreamEnd =
   | { kind: 'stored' }
-  /** The registry, or a proxy in front of it, does not take the blob so; it may take it in chunks. */
+  /** The registry, or a proxy in front of it, does not take the blob this way; it may take chunks. */
   | { kind: 'refused'; error: AirgapError }
-  /** There is no such session any more. */
+  /** The session no longer exists. */
   | { kind: 'gone'; error: AirgapError }
 
 /**
  * Sends the whole blob in one PUT (distribution-spec § Pushing a blob monolithically).
  *
- * @param isLeft the session was left behind by a refused mount and may have run out.
- * @param onBroken is called when it broke off on the way.
+ * @param isLeft whether the session was left behind by a refused mount and may have expired.
+ * @param onBroken called when the stream broke off.
  */
 export async function sendWhole(
   task: UploadTask,
@@ -182,11 +182,11 @@ export async function sendWhole(
   }
   const error = await failure(answer, answer.auth, context)
   if (status >= 500 && status !== 501 && status !== 503) onBroken()
-  // A new session has not run out.
+  // A new session cannot have expired.
   if (isLeft && SESSION_GONE.has(status)) return { kind: 'gone', error }
-  // What was sent had the right digest, so it was altered on the way.
+  // The bytes sent had the right digest, so they were altered on the way.
   if (status === 400 && isWrongDigest(error)) throw error.with({ transience: { attempts: 3 } })
-  // No room is no room, in chunks as well; 413 is about this request.
+  // A full registry is also full for chunks; 413 is about this request.
   if (error.refusal?.kind === 'room' && status !== 413) throw error
   if (isTooLarge(error) || UNSUPPORTED.has(status)) return { kind: 'refused', error }
   throw error

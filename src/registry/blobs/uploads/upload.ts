@@ -49,11 +49,11 @@ export async function uploadBlob(
 
 type Way = 'stream' | 'chunks'
 
-/** Which way a blob goes, from attempt to attempt: in one stream, unless something speaks for chunks. */
+/** Decides for each attempt how a blob is sent: in one stream, unless there is a reason for chunks. */
 class BlobUpload {
   readonly #task: UploadTask
   readonly #chunks: ChunkedUpload
-  /** Each way is tried until it is refused, so neither can follow the other for ever. */
+  /** The refusal of each way. A way that was refused is not tried again, so this cannot loop. */
   readonly #refusals = new Map<Way, AirgapError>()
   #brokenStreams = 0
   #hasHistory = false
@@ -70,7 +70,7 @@ class BlobUpload {
   async attempt(attempt: number): Promise<void> {
     const { repository, descriptor, context, signal } = this.#task
     if (attempt === 1) this.#recall()
-    // The answer to the attempt before may have been lost after the registry had taken the blob.
+    // The registry may have stored the blob in the last attempt, and only its answer was lost.
     else if ((await statBlobOnce(repository, descriptor.digest, context, signal))?.size === descriptor.size)
       return
     for (;;) {
@@ -83,7 +83,7 @@ class BlobUpload {
     }
   }
 
-  /** One stream that broke off in an earlier run is not tried a second time. */
+  /** After a stream that broke off in an earlier run, one stream is not tried again. */
   #recall(): void {
     const known = this.#task.memory?.recall()
     if (known === undefined) return
@@ -128,14 +128,14 @@ class BlobUpload {
   }
 }
 
-/** What is uploaded. */
+/** The blob to upload. */
 export interface UploadDescriptor {
   digest: Digest
   /** Bytes. */
   size: number
 }
 
-/** One blob's upload: what every step of it needs. */
+/** One blob's upload, with what each of its steps needs. */
 export interface UploadTask {
   repository: Location
   descriptor: UploadDescriptor
@@ -143,9 +143,9 @@ export interface UploadTask {
   source: BlobSource
   habits: UploadHabits
   memory: UploadMemory | undefined
-  /** Sessions that nobody needs any more. */
+  /** Sessions that are no longer needed. */
   abandoned: URL[]
-  /** Gets the bytes of the blob that have been sent so far. */
+  /** Gets the number of bytes of the blob sent so far. */
   onProgress: (bytes: number) => void
   signal: AbortSignal | undefined
 }
