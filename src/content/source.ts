@@ -2,56 +2,52 @@ import type { AirgapError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Descriptor, ManifestOrIndex } from '../oci/manifest.ts'
 
-/** What a place says about a manifest without sending it. */
+/** What a source says about a manifest without sending it. */
 export interface ManifestInfo {
   digest: Digest
   mediaType: string
   /** Bytes. */
   size: number
-  /** The manifest itself, where the place could not say this without sending it. */
+  /** The manifest itself, where the source had to send it to say this. */
   document?: ManifestOrIndex
 }
 
-/**
- * Where images are read from: a repository of a registry, and whatever else comes. Content is asked for by digest, and
- * checked by whoever asks.
- */
+/** A place that images are read from. A repository of a registry is one. */
 export interface Source {
   /** For messages. */
   readonly name: string
-  /** `HOST[:PORT]` that it is on. */
+  /** The registry, `HOST[:PORT]`. */
   readonly registry: string
 
   /**
-   * Reads a manifest or index by tag or digest, capped and hashed; by digest the hash must match.
-   * @throws AirgapError `NOT_FOUND`, `CONTENT_MISMATCH`, `INVALID_CONTENT` and those of every request.
+   * Reads a manifest or index by tag or digest, with a limit on its size. A digest must match.
+   * @throws AirgapError `NOT_FOUND`, `CONTENT_MISMATCH`, `INVALID_CONTENT` and the errors of every request.
    */
   fetchManifest(ref: string, signal?: AbortSignal): Promise<ManifestOrIndex>
 
   /**
-   * Opens a blob for reading from byte `offset` on. One attempt, bytes unchecked: {@link downloadBlob} is what
-   * callers want.
-   * @param leastRate bytes a second that it has to come with, where that is not the usual least.
+   * Opens a blob for reading from byte `offset` on. One attempt, and the bytes are not checked:
+   * callers want `downloadBlob`.
+   * @param leastRate the lowest acceptable rate in bytes a second, instead of the default.
    */
   openBlob(digest: Digest, offset: number, signal?: AbortSignal, leastRate?: number): Promise<BlobStream>
 
-  /** Whether its registry let us wait already, where another source was to be had. */
+  /** Whether it was slow while another source has the same content. */
   readonly isSlow?: boolean
-  /** Its registry has just done so. */
+  /** Call this when it was. */
   wasSlow?(): void
-  /** For mirrors: called with the fault by which something is asked of the next source instead. */
+  /** For mirrors: called with the error that makes us ask the next source. */
   readonly onPassedOver?: ((error: AirgapError) => void) | undefined
 
   /**
-   * What a tag or digest stands for, by HEAD; by GET and hashing where the registry's answer to HEAD leaves
-   * something out.
-   * @returns undefined when the registry does not have it.
+   * Looks up a tag or digest: by HEAD, or by GET and hashing where the answer to HEAD is incomplete.
+   * @returns undefined if there is no such manifest.
    */
   resolveManifest(ref: string, signal?: AbortSignal): Promise<ManifestInfo | undefined>
 
   /**
-   * Reads a small blob (a config) into memory, digest checked.
-   * @throws AirgapError `INVALID_CONTENT` when its descriptor states more than `maxBytes`.
+   * Reads a small blob, such as a config, into memory and checks its digest.
+   * @throws AirgapError `INVALID_CONTENT` if its descriptor states more than `maxBytes`.
    */
   fetchSmallBlob(
     descriptor: Pick<Descriptor, 'digest' | 'size'>,
@@ -60,12 +56,12 @@ export interface Source {
   ): Promise<Buffer>
 
   /**
-   * What refers to a manifest or index: signatures, attestations, SBOMs and whatever else names it as its subject. By
-   * the registry's own list, or by the tag that stands in for it where the registry has none.
-   * @returns descriptors by the registry's word, each digest once, without annotations that are long; nothing that they
-   *   say has been checked, not even that what they lead to is there and refers to this digest.
-   * @param onUnusable is told the digests of entries that are left out, because they are of another algorithm than ours.
-   * @throws AirgapError when the list cannot be had: an empty one means that there are none.
+   * Lists what names a manifest or index as its subject: signatures, attestations, SBOMs. Uses the referrers API, or the
+   * tag that replaces it where the registry has no such API.
+   * @returns the registry's descriptors, each digest once, without long annotations. Nothing in them is checked, not even
+   *   that the manifests exist and refer to this digest.
+   * @param onUnusable gets the digests of entries that are left out because they are not SHA-256.
+   * @throws AirgapError if the list cannot be fetched; an empty list means that there are none.
    */
   referrers(
     digest: Digest,
@@ -74,12 +70,12 @@ export interface Source {
   ): Promise<Descriptor[]>
 }
 
-/** Where images are put. */
+/** A place that images are put into. */
 export interface Target extends Pick<Source, 'name' | 'registry' | 'resolveManifest' | 'fetchManifest'> {
-  /** Whether a blob is there, by HEAD, and how long the registry says it is. */
+  /** Looks for a blob by HEAD. The size is what the registry states. */
   statBlob(digest: Digest, signal?: AbortSignal): Promise<{ size: number | undefined } | undefined>
 
-  /** Puts a manifest or index under a tag or its digest. What it points to must be there already. */
+  /** Puts a manifest or index under a tag or its digest. What it points to must already exist. */
   putManifest(
     ref: string,
     document: { bytes: Uint8Array; mediaType: string; digest: Digest },
@@ -87,27 +83,27 @@ export interface Target extends Pick<Source, 'name' | 'registry' | 'resolveManif
   ): Promise<void>
 
   /**
-   * Sees to it that a manifest with a subject, which is there, is found among what refers to it: where the registry
-   * does not keep that list, the tag that stands in for it is written. To be called for one manifest at a time.
-   * @returns `listed` where the registry keeps the list; where the tag stands in for it, `added` where it was written
-   *   now, and `tagged` where the manifest stood in it before.
-   * @throws AirgapError `REGISTRY` also where the tag is something else than such a list; it is left as it is.
+   * Makes sure that a manifest with a subject, which is in the registry, is listed as its subject's referrer. Where the
+   * registry has no referrers API, this writes the tag that replaces it. Call it for one manifest at a time.
+   * @returns `listed` if the registry keeps the list; otherwise `added` if the tag was written now, and `tagged` if it
+   *   listed the manifest before.
+   * @throws AirgapError `REGISTRY` also if the tag is not such a list; it is not changed then.
    */
   ensureReferrer(document: ManifestOrIndex, signal?: AbortSignal): Promise<'listed' | 'added' | 'tagged'>
 
   /**
    * Mounts a blob from another repository of the same registry.
-   * @returns false when the registry does not do it, for whatever reason: then it must be uploaded.
+   * @returns false if the registry does not do it, for any reason: then upload the blob.
    */
   mountBlob(digest: Digest, fromRepository: string, signal?: AbortSignal): Promise<boolean>
 
   /**
-   * Uploads a blob: in one stream, and in chunks where that breaks off or is refused. The bytes are hashed as they
-   * go, and the last of them are held back until the digest is seen to be right.
-   * @param open gives the bytes from a position on; called anew for each part that is sent.
-   * @param onProgress gets the bytes of this blob sent so far; less than before where something is sent again.
-   * @param memory keeps the upload from run to run, so that a later one can go on with it.
-   * @throws AirgapError `INVALID_CONTENT` when the bytes are not those of the descriptor.
+   * Uploads a blob: in one stream, and in chunks if that breaks off or is refused. Hashes the bytes on their way, and
+   * holds the last of them back until the digest is known to be right.
+   * @param open gives the bytes from a position on. Called again for each part that is sent.
+   * @param onProgress gets the number of bytes sent so far; it can go down, when something is sent again.
+   * @param memory remembers the upload, so that a later run can resume it.
+   * @throws AirgapError `INVALID_CONTENT` if the bytes do not match the descriptor.
    */
   uploadBlob(
     descriptor: { digest: Digest; size: number },
@@ -118,42 +114,42 @@ export interface Target extends Pick<Source, 'name' | 'registry' | 'resolveManif
   ): Promise<void>
 }
 
-/** A blob being read. */
+/** A blob that is being read. */
 export interface BlobStream {
-  /** The byte that the stream begins with: the one asked for, or 0 where the server does not do ranges. */
+  /** The stream's first byte: the requested one, or 0 where the server does not support ranges. */
   start: number
   /** The whole blob's length as the server states it. */
   total: number | undefined
   /** Content-Encoding, where the server states one. */
   encoding: string | undefined
   body: AsyncIterable<Uint8Array>
-  /** Says of an error made of its end where it came from. */
+  /** Adds to an error of this stream where it came from. */
   withOrigin: (error: AirgapError) => AirgapError
-  /** Gives it up. */
+  /** Gives the stream up. */
   cancel(): void
 }
 
-/** In the same order, but for those that let us wait already: they go behind the others. */
+/** In the same order, except that slow ones come after the others. */
 export function slowLast<T>(sources: readonly T[], isSlow: (source: T) => boolean): T[] {
   return [...sources.filter((source) => !isSlow(source)), ...sources.filter(isSlow)]
 }
 
 /**
- * Keeps one blob's upload session from run to run. Nothing in it is trusted: where to go on is for the registry's
- * own answer to say, and whether the bytes are right for the digest.
+ * Remembers one blob's upload session from run to run. It is not trusted: the registry says where to resume, and the
+ * digest says whether the bytes are right.
  */
 export interface UploadMemory {
-  /** What an earlier run has left, and no other run is at work on; once. */
+  /** What an earlier run left, unless another run is using it. Returned once. */
   recall(): KnownUpload | undefined
-  /** Settled when it is kept; never fails. */
+  /** Settled when it is saved; never fails. */
   note(upload: { mode: 'stream' | 'chunks'; location: URL; acknowledged: number }): Promise<void>
-  /** The blob is where it belongs. */
+  /** The blob is stored. */
   forget(): void
 }
 
-/** What is remembered of an upload that did not come to its end. */
-export interface KnownUpload {
-  /** In one stream, which no registry can take up again, or in chunks. */
+/** What is remembered of an unfinished upload. */
+interface KnownUpload {
+  /** In one stream, which no registry can resume, or in chunks. */
   mode: 'stream' | 'chunks'
   /** The session's Location, on the registry's own origin. */
   location: URL | undefined

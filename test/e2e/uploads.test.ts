@@ -174,7 +174,7 @@ withParts('uploads through nginx', ['docker-registry', 'nginx'], () => {
     await using nginx = await startNginx(registry.host, folder.path, '10m')
     const { airgap } = await home()
     const said = await pushed(airgap, nginx.host)
-    expect(said.match(/refuses large requests: uploads go there in chunks of 8 MiB/g)).toHaveLength(1)
+    expect(said.match(/refuses large requests: uploads to it go in chunks of 8 MiB/g)).toHaveLength(1)
     await poll('the access log', () => (/PATCH/.test(registry.output()) ? true : undefined))
   })
 })

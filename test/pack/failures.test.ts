@@ -49,7 +49,7 @@ describe('images that cannot be resolved', () => {
     ])
     expect(hintOf(error)).toContain(`  --exclude ${missing} \\\n  --exclude ${denied}`)
     expect(hintOf(error)).toContain('--skip-failed')
-    expect(hintOf(error)).toContain('Look at the spelling of name and tag')
+    expect(hintOf(error)).toContain('Check the spelling of name and tag')
     expect(hintOf(error)).toContain('Check that the account may do this')
     // The image stands before its cause and its hint, and is not named again.
     for (const { entry, message } of error.problems) {

@@ -259,7 +259,7 @@ describe('a project that gives out only what cosign has signed', () => {
         true,
         round === 1 ? 'created' : 'unchanged',
       ])
-      expect(warnings).toEqual([expect.stringContaining('a policy of the project forbids that it is read')])
+      expect(warnings).toEqual([expect.stringContaining('a policy of the project forbids pulling it')])
     }
     expect(names(target)).toContain('1')
   })
@@ -315,10 +315,10 @@ describe('a project that gives out only what cosign has signed', () => {
       onEvent: (event) => event.type === 'warning' && warnings.push(event.message),
     })
     expect(description.images[0]?.referrers?.map(({ tag }) => tag?.slice(-4))).toContain('.sig')
-    expect(warnings.join('\n')).toContain('a policy of the project forbids that it is read')
+    expect(warnings.join('\n')).toContain('a policy of the project forbids pulling it')
     const plain = { output: join(folder, 'plain.tar'), images: [`${target.host}/library/plain:1`] }
     const error = await failure(pack({ ...into, ...plain }), 'REGISTRY')
-    expect(error.message).toContain('a policy of the project forbids that it is read')
+    expect(error.message).toContain('a policy of the project forbids pulling it')
     expect(hintOf(error)).toContain('cosign sign')
   })
 })

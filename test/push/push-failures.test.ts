@@ -205,7 +205,7 @@ describe('after an answer that is the same for everything else', () => {
     expect(hintOf(error)).toContain(
       `Nothing more was sent to ${target.host}. In place: 0 of 8 images; 3 of 24 blobs (`,
     )
-    expect(hintOf(error)).toContain('Have room made there')
+    expect(hintOf(error)).toContain('Have space freed there')
     expect(puts).toBe(5)
     expect(events.filter(({ type }) => type === 'failed' || type === 'warning')).toEqual([])
   })

@@ -134,7 +134,10 @@ const ACCESS: Behaviour[] = [
     name: 'a token is refused though it is fresh: that is a denial, not a loop',
     quirks: ['fresh-token-refused'],
     side: 'pack',
-    ends: ['DENIED', /permission denied to the account[^]*some registries answer so for what does not exist/],
+    ends: [
+      'DENIED',
+      /permission denied to the account[^]*some registries answer like this for what does not exist/,
+    ],
     options: bearer,
     request: asPacker,
     after: ({ registry }) => expect(registry.requests.length).toBeLessThanOrEqual(4),
@@ -143,7 +146,10 @@ const ACCESS: Behaviour[] = [
     name: 'what is not there is answered 403, by Artifactory and others: the message says that it may be so',
     quirks: ['missing-403'],
     side: 'pack',
-    ends: ['DENIED', /403[^]*that the name is right: some registries answer so for what does not exist/],
+    ends: [
+      'DENIED',
+      /403[^]*that the name is right: some registries answer like this for what does not exist/,
+    ],
     request: ({ registry }) => ({ images: [`${registry.host}/team/app:2`] }),
   },
   {
@@ -420,7 +426,7 @@ const WRITE: Behaviour[] = [
     built: withReferrer,
     ends: [
       'REGISTRY',
-      /does not take this kind of manifest[^]*unknown media type[^]*certain kinds of artifacts/,
+      /does not accept this kind of manifest[^]*unknown media type[^]*certain kinds of artifacts/,
     ],
   },
   {
@@ -428,14 +434,14 @@ const WRITE: Behaviour[] = [
     quirks: ['docker-types-refused'],
     side: 'push',
     built: dockerList,
-    ends: ['REGISTRY', /does not take this kind of manifest[^]*415[^]*"compat": \["docker2s2"\]/],
+    ends: ['REGISTRY', /does not accept this kind of manifest[^]*415[^]*"compat": \["docker2s2"\]/],
   },
   {
     name: 'an index within an index is refused (Gitea): the message says so',
     quirks: ['nested-index-refused'],
     side: 'push',
     built: nestedIndex,
-    ends: ['REGISTRY', /does not take this kind of manifest[^]*lists another index[^]*Gitea/],
+    ends: ['REGISTRY', /does not accept this kind of manifest[^]*lists another index[^]*Gitea/],
   },
   { name: 'an artifact is pushed like an image', side: 'push', ends: 'works', built: helmChart },
 ]

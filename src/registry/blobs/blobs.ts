@@ -40,7 +40,7 @@ export async function statBlobOnce(
     signal,
   })
   const { status } = answer
-  // Who does not do HEAD does not say that it is there.
+  // A server without HEAD does not say that the blob is there.
   const isUnknown = status === 404 || status === 405 || status === 501
   if (status !== 200 && !isUnknown) throw await failure(answer, answer.auth, context)
   discard(answer)
@@ -73,10 +73,10 @@ export async function openBlob(
 }
 
 /**
- * Asks for a resource from byte `offset` on (RFC 9110 § 14). An answer from the start is passed on as such; one
- * with another range than was asked for, or 416, leads to one more request for the whole.
+ * Requests a resource from byte `offset` on (RFC 9110 § 14). An answer from the start is passed on as it is. A range
+ * other than the requested one, or a 416, leads to one more request for the whole.
  *
- * @param send sends a GET with the headers given and returns answers of status 200, 206 and 416.
+ * @param send sends a GET with the given headers, and returns answers of status 200, 206 and 416.
  */
 export async function openRanged(
   offset: number,
@@ -97,7 +97,7 @@ export async function openRanged(
   discard(response)
   throw new AirgapError(
     'REGISTRY',
-    `${response.url.host} answers ${response.status} to a request for the whole`,
+    `${response.url.host} answers ${response.status} to a request for the whole blob`,
     { ...during(context) },
   )
 }

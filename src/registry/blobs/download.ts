@@ -16,20 +16,20 @@ import { type BlobStream, slowLast, type Source } from '../../content/source.ts'
 
 export type { Begun, BlobSink } from './intake.ts'
 
-/** A blob to download: its digest, its bytes, and where else it may lie. */
+/** A blob to download: its digest, its size, and other places where it may be. */
 type Wanted = Pick<Descriptor, 'digest' | 'size' | 'urls'>
 
 export interface DownloadOptions {
   /** The client that the sources belong to. */
   client: { readonly shared: Shared }
   signal?: AbortSignal | undefined
-  /** Gets the bytes of this blob written so far; a restart begins again at 0. */
+  /** Gets the number of bytes of this blob written so far; after a restart it begins at 0 again. */
   onProgress?: ((bytes: number) => void) | undefined
-  /** Begins behind what the sink, which has to be restartable, has already. */
+  /** Resumes after what the sink already has. The sink has to be restartable. */
   begun?: Begun | undefined
 }
 
-/** So many new bytes make a broken transfer count as the first failure again, not as one more. */
+/** After so many new bytes, a broken transfer counts as the first failure again. */
 const REAL_PROGRESS = 16 * 1024 * 1024
 const WRONG_DIGESTS_PER_SOURCE = 2
 
@@ -44,16 +44,16 @@ export interface Origin {
 }
 
 /**
- * Downloads a blob from the first source that delivers it. A broken transfer goes on from its last byte, a
- * bounded number of times a source, then with the next source from the same byte. All bytes are hashed; more
- * bytes than `descriptor.size` are an error at once; a wrong digest restarts from zero where the sink allows it.
- * What `begun` says is gone on from likewise. A source that lets us wait is left for the others at once, and asked behind
- * them for the rest of the run; it is waited for as usual where none of them delivers.
- * For a foreign layer (`descriptor.urls`) its http and https URLs follow, without credentials.
+ * Downloads a blob from the first source that delivers it. A broken transfer resumes from its last byte, a limited
+ * number of times for each source, then from the same byte at the next source. All bytes are hashed. More bytes than
+ * `descriptor.size` are an error at once. After a wrong digest, the download starts from zero if the sink allows that.
+ * The bytes of `begun` are resumed likewise. If a source keeps us waiting, the others are tried at once, and it is
+ * asked after them for the rest of the run; if none of them delivers, it is waited for as usual. For a foreign layer
+ * (`descriptor.urls`) its http and https URLs follow, without credentials.
  *
  * @returns the name of the source that completed the blob.
- * @throws AirgapError the last source's error, with all sources' as `problems` where there were several.
- *   Errors of the sink pass through as they are.
+ * @throws AirgapError the last source's error, with the errors of all sources as `problems` if there were several.
+ *   Errors of the sink are passed on unchanged.
  */
 export async function downloadBlob(
   sources: Source[],
@@ -71,7 +71,7 @@ export async function downloadBlob(
   const origins = slowLast(all, ({ host }) => hosts.isSlow(host))
   const left = new Set<Origin>()
   try {
-    // What is added on the way is visited, too.
+    // Origins added during the loop are visited, too.
     for (const [i, origin] of origins.entries()) {
       const isAgain = left.has(origin)
       const hasOthers = i < origins.length - 1
@@ -113,15 +113,15 @@ function summary(failures: { problem: Problem; error: AirgapError }[], descripto
   })
 }
 
-/** The state that goes from attempt to attempt and from source to source. */
+/** The state of a download across attempts and sources. */
 class Download {
-  /** No other source can help: the sink failed, or has got bytes that cannot be taken back. */
+  /** No other source can help: the sink failed, or has got wrong bytes that cannot be taken back. */
   isOver = false
   readonly #descriptor: Wanted
   readonly #intake: Intake
   readonly #options: DownloadOptions
   #position = 0
-  /** The beginning is not from a source of this download. */
+  /** The beginning came from an earlier download. */
   #isGoingOn: boolean
   #wrongDigests = 0
   #encoding: string | undefined
@@ -134,7 +134,7 @@ class Download {
     this.#isGoingOn = options.begun !== undefined
   }
 
-  /** @param hasOthers it is not waited for, since others may have the same. */
+  /** @param hasOthers whether other sources may have the blob, so that this one is not waited for. */
   async from(origin: Origin, hasOthers: boolean): Promise<void> {
     const { client, signal } = this.#options
     const { policy, onNotice, hosts } = client.shared
@@ -153,7 +153,7 @@ class Download {
     })
   }
 
-  /** Waits until nothing is written any more. */
+  /** Waits until all writing has ended. */
   settle(): Promise<void> {
     return this.#intake.settle()
   }
@@ -167,7 +167,7 @@ class Download {
       if (stream.total !== undefined && stream.total !== size) {
         throw this.#mismatch(origin, `it has ${stream.total} bytes there instead of ${size}`)
       }
-      // A server that does not do ranges sends again what is here already.
+      // A server without ranges sends again what is already here.
       let skip = this.#position - stream.start
       for await (const chunk of this.#chunks(stream, origin)) {
         const fresh = chunk.subarray(Math.min(skip, chunk.length))
@@ -184,7 +184,9 @@ class Download {
     }
   }
 
-  /** The stream's chunks, with its faults told apart from the sink's. A fault after the last byte is of no interest. */
+  /**
+   * The stream's chunks. Marks its errors, so that they differ from the sink's. Errors after the last byte are ignored.
+   */
   async *#chunks(stream: BlobStream, origin: Origin): AsyncGenerator<Uint8Array> {
     try {
       for await (const chunk of stream.body) yield chunk
@@ -200,7 +202,7 @@ class Download {
     const { size } = this.#descriptor
     if (this.#position + chunk.length > size) {
       const error = this.#mismatch(origin, `more than the ${size} bytes stated come from there`)
-      // What came before the surplus may be right, but from a source like this nothing is kept.
+      // The bytes before the surplus may be right, but nothing from such a source is kept.
       await this.#restart(error)
       throw error
     }
@@ -209,14 +211,14 @@ class Download {
     this.#options.onProgress?.(this.#position)
   }
 
-  /** The last bytes are written only when all of them are seen to be right. */
+  /** The last bytes are written only after the digest was found to be right. */
   async #finish(origin: Origin): Promise<void> {
     const actual = await this.#intake.digest()
     if (actual === this.#descriptor.digest) return this.#write(this.#intake.end())
     if (this.#isGoingOn) {
-      // As likely as not it is what was there before that is wrong: no source is to be blamed for it.
+      // The earlier beginning may well be what is wrong, so no source is blamed.
       const { operation } = origin.context
-      const message = `cannot ${operation}: with what was there of it, its bytes have the digest ${actual}`
+      const message = `cannot ${operation}: resumed from an earlier download, its bytes have the digest ${actual}`
       const error = new AirgapError('CONTENT_MISMATCH', message)
       await this.#restart(error)
       throw error.with({ transience: {} })
@@ -236,7 +238,7 @@ class Download {
     }
   }
 
-  /** @throws `reason` where what has been written cannot be taken back. */
+  /** @throws `reason` if the bytes written cannot be taken back. */
   async #restart(reason: AirgapError): Promise<void> {
     if (!this.#intake.canRestart) {
       this.isOver = true
@@ -277,9 +279,9 @@ function fromRepository(source: Source, { digest }: Pick<Descriptor, 'digest'>):
 }
 
 /**
- * The places outside registries that a foreign layer names (image-spec § descriptor, `urls`). They are asked without
- * credentials, and refused inside a private network unless all the registries that the image may come from are there
- * too: anybody who may push to a public registry can write such an address.
+ * The places outside registries that a foreign layer names (image-spec § descriptor, `urls`). They get no credentials.
+ * A place inside a private network is refused unless all registries that the image may come from are inside too:
+ * anybody who may push to a public registry can write such an address.
  */
 export function foreignOrigins(
   sources: readonly Source[],
@@ -306,7 +308,7 @@ export function foreignOrigins(
         `cannot ${operation}, ${named} is inside a private network while ${others}`,
         {
           hint: [
-            'Whoever made the image could point at anything here, so it is not asked. If the layer is wanted from there, put it into a registry of yours and use that as a mirror.',
+            'Whoever made the image could name any address in this network, so airgap does not contact it. If you want the layer from there, put it into your own registry and use that as a mirror.',
             { id: 'mirror', registry: undefined },
           ],
         },

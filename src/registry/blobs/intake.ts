@@ -7,22 +7,22 @@ import {
 } from '../../hashing/stream-threads.ts'
 import type { Digest } from '../../oci/digest.ts'
 
-/** Where a download is written to. */
+/** The destination of a download. */
 export interface BlobSink {
   /**
-   * Takes bytes, which are its own only until the promise is settled. Called in order, one at a time. After a restart
-   * positions begin at 0 again.
+   * Writes bytes, which belong to the sink only until the promise is settled. Called in order, one at a time. After a
+   * restart, positions begin at 0 again.
    */
   write(bytes: Uint8Array, position: number): Promise<void>
-  /** False for a pipe: what has been written cannot be taken back. */
+  /** False for a pipe: bytes already written cannot be taken back. */
   readonly restartable: boolean
 }
 
-/** The beginning of a blob that a sink has from an earlier download. */
+/** The beginning of a blob, which a sink has from an earlier download. */
 export interface Begun {
-  /** Bytes; fewer than the blob has. */
+  /** Bytes; less than the blob's size. */
   position: number
-  /** Has taken just these bytes; becomes the download's. */
+  /** Has hashed exactly these bytes; the download takes it over. */
   hash: StreamHash
 }
 
@@ -32,12 +32,12 @@ export interface IntakeParts {
   readonly threads: HashThreads
 }
 
-/** So many blocks a download at a time: one being filled, the others being hashed and written. */
+/** The blocks of one download: one is being filled, the others are hashed and written. */
 const MOST_BLOCKS = 3
 
 /**
- * Where a download's bytes go: gathered to blocks, each of which is hashed and written while the next is filled. The
- * network waits neither for the disk nor for the hash.
+ * Takes a download's bytes, and gathers them into blocks. Each block is hashed and written while the next is filled, so
+ * the network waits neither for the disk nor for the hash.
  */
 export class Intake {
   readonly #sink: BlobSink
@@ -47,14 +47,14 @@ export class Intake {
   #hash: StreamHash
   #block: Block | undefined
   #filled = 0
-  /** Where the block that is being filled begins. */
+  /** Start of the block that is being filled. */
   #position = 0
   #writing: Promise<void> = Promise.resolve()
   #failure: { error: unknown } | undefined
 
   /**
-   * @param size bytes that are expected.
-   * @param begun what the sink has already, which need not come again.
+   * @param size expected bytes.
+   * @param begun what the sink already has, which need not be sent again.
    */
   constructor(sink: BlobSink, size: number, parts: IntakeParts, begun?: Begun) {
     this.#sink = sink
@@ -64,12 +64,12 @@ export class Intake {
     this.#position = begun?.position ?? 0
   }
 
-  /** Whether {@link restart} is possible: the sink can go back, or has not been given anything yet. */
+  /** Whether {@link restart} is possible: the sink can go back, or has got no bytes yet. */
   get canRestart(): boolean {
     return this.#sink.restartable || this.#position === 0
   }
 
-  /** @throws what the sink threw, at this or an earlier write. */
+  /** @throws the sink's error, of this or an earlier write. */
   async add(chunk: Uint8Array): Promise<void> {
     for (let at = 0; at < chunk.length;) {
       this.#block ??= this.#parts.blocks.take()
@@ -81,22 +81,22 @@ export class Intake {
     }
   }
 
-  /** The digest of everything that has come. The last block is not written before {@link end}. */
+  /** The digest of all bytes so far. The last block is not written before {@link end}. */
   async digest(): Promise<Digest> {
     if (this.#block && this.#filled > 0) await this.#hash.update(this.#block, this.#filled)
     return this.#hash.digest()
   }
 
   /**
-   * Writes what is left, and waits for it.
-   * @throws what the sink threw.
+   * Writes the rest, and waits until it is written.
+   * @throws the sink's error.
    */
   async end(): Promise<void> {
     await this.#writeRest()
     if (this.#failure) throw this.#failure.error
   }
 
-  /** Forgets everything; the next chunk is the first again. */
+  /** Starts again: the next chunk is the first. */
   async restart(): Promise<void> {
     await Promise.all(this.#underWay)
     this.#hash.drop()
@@ -106,8 +106,8 @@ export class Intake {
   }
 
   /**
-   * Waits until the sink is no longer at work, and leaves it with all that came where it can go back: a later run may
-   * go on from there. Nothing can be added any more.
+   * Waits until the sink has finished. A restartable sink keeps all bytes that came, so that a later run can resume.
+   * Nothing can be added afterwards.
    */
   async settle(): Promise<void> {
     if (this.#sink.restartable) await this.#writeRest()
@@ -135,7 +135,7 @@ export class Intake {
     await this.#writing
   }
 
-  /** Behind the writes before, and not at all where one of them has failed. */
+  /** Writes a block after the ones before it, unless one of them has failed. */
   #write(block: Block): Promise<void> {
     const bytes = block.bytes.subarray(0, this.#filled)
     const position = this.#position
@@ -147,7 +147,7 @@ export class Intake {
     return this.#writing
   }
 
-  /** Kept until somebody waits for it. */
+  /** Keeps an error until the next call that waits. */
   readonly #fail = (error: unknown): void => {
     this.#failure ??= { error }
   }

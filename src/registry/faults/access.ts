@@ -11,11 +11,11 @@ import { quoted, type Said } from './quote.ts'
 import type { Hint } from '../../hints.ts'
 
 const NAME_OR_RIGHT =
-  'Check that the account may do this, and that the name is right: some registries answer so for what does not exist.'
+  'Check that the account may do this, and that the name is right: some registries answer like this for what does not exist.'
 
 /**
- * 401: nobody logged in, credentials that are wrong, an account without the right, or something that there is not: Harbor
- * answers so (src/server/middleware/v2auth/auth.go).
+ * 401: no login, wrong credentials, an account without the right, or something that does not exist: Harbor answers all
+ * of these with 401 (src/server/middleware/v2auth/auth.go).
  */
 export function unauthorized(answer: FailedAnswer, said: Said, registry: string): Meaning {
   const { auth } = answer
@@ -28,7 +28,7 @@ export function unauthorized(answer: FailedAnswer, said: Said, registry: string)
       hint: lines(
         { id: 'log-in', registry },
         placesText(auth),
-        'If the image should be public, check its name: some registries answer so for what does not exist.',
+        'If the image should be public, check its name: some registries answer like this for what does not exist.',
         clockHint(answer, auth),
       ),
     }
@@ -38,7 +38,7 @@ export function unauthorized(answer: FailedAnswer, said: Said, registry: string)
     return {
       code: 'UNAUTHORIZED',
       cause: 'user name and password are not accepted',
-      hint: 'Nothing was stored. Look at both; many registries want an access token or a robot account in place of the password.',
+      hint: 'Nothing was stored. Check both: many registries want an access token or a robot account in place of the password.',
     }
   }
   return {
@@ -53,25 +53,25 @@ function noSuchProject(project: string, auth: AuthState): Meaning {
     code: 'NOT_FOUND',
     cause: `the registry has no project ${quoted(project, 80)}`,
     hint: lines(
-      'Look at the spelling: the first part of the path, below the host, is the project.',
+      'Check the spelling: the first part of the path, after the host, is the project.',
       isAccount(auth) ? undefined : placesText(auth),
     ),
   }
 }
 
-/** 403, or 401 to a token that was issued for just this. */
+/** 403, or 401 to a token that was issued for exactly this. */
 export function forbidden(answer: FailedAnswer, said: Said): Meaning {
   if (said.isPage) {
     return {
       code: 'DENIED',
       cause: 'permission denied, by something in front of the registry',
-      hint: 'A web page is how a proxy or firewall refuses, not how a registry does. Ask whoever runs it to let this machine through, or take another way (HTTPS_PROXY, NO_PROXY).',
+      hint: 'Proxies and firewalls refuse with a web page; registries do not. Ask its operator to let this machine through, or use another route (HTTPS_PROXY, NO_PROXY).',
     }
   }
   return denied(answer, said)
 }
 
-/** By these words Harbor says that it is the project that the account, or nobody at all, may write to. */
+/** Harbor's words for a project that this account, or nobody at all, may write to. */
 const OF_PROJECT =
   /\bunauthorized to access repository: \S+, action: push\b|\bcan not push artifact to a proxy project\b/
 
@@ -81,7 +81,7 @@ function denied(answer: FailedAnswer, said: Said): Meaning {
   if (!isAccount(auth)) {
     return {
       code: 'DENIED',
-      cause: 'permission denied to somebody who is not logged in',
+      cause: 'permission denied without a login',
       hint: lines(NAME_OR_RIGHT, placesText(auth), clock),
     }
   }
@@ -93,7 +93,7 @@ function denied(answer: FailedAnswer, said: Said): Meaning {
     hint: lines(
       NAME_OR_RIGHT,
       isProject
-        ? 'To push, it needs the right to write in this project (Harbor: Developer or more).'
+        ? 'To push, the account needs the right to write in this project (Harbor: Developer or more).'
         : undefined,
       clock,
     ),
@@ -101,7 +101,7 @@ function denied(answer: FailedAnswer, said: Said): Meaning {
   }
 }
 
-/** The user name, after a space; docker's mark for an identity token is none. */
+/** The user name, after a space. Docker's mark for an identity token is not a user name. */
 function whose({ username }: Account): string {
   if (username === undefined) return ''
   return username === '<token>' ? ' of an identity token' : ` ${quoted(username, 80)}`
@@ -113,7 +113,7 @@ function placesText({ places = [], troubles = [] }: Stranger): string | undefine
   return texts.length === 0 ? undefined : texts.join('\n')
 }
 
-/** Clocks that differ are a reason for tokens not to be accepted. */
+/** Tokens may be refused because of clocks that differ. */
 function clockHint({ date }: FailedAnswer, { issuedAt }: AuthState): string | undefined {
   const now = Date.now()
   const skew = skewOf(date, now)
@@ -123,7 +123,7 @@ function clockHint({ date }: FailedAnswer, { issuedAt }: AuthState): string | un
   return skew?.isLarge === true ? `${clockText('the registry', now + skew.ms, now)}.` : undefined
 }
 
-/** Each on a line of its own. */
+/** Puts each hint on its own line. */
 function lines(...hints: (Hint | undefined)[]): Hint[] {
   const given = hints.filter((hint) => hint !== undefined)
   return given.map((hint, i) => (i > 0 && typeof hint === 'string' ? `\n${hint}` : hint))

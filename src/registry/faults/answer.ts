@@ -2,12 +2,12 @@ import { AirgapError, type Answer, type ErrorCode, type Refusal } from '../../er
 import { entriesIn } from './quote.ts'
 import type { Hints } from '../../hints.ts'
 
-/** @param body of the answer, as far as it was read. */
+/** @param body the answer's body, as far as it was read. */
 export function answerFrom(body: Uint8Array, about: Pick<Answer, 'status' | 'path' | 'auth'>): Answer {
   return { ...about, errors: errorsIn(body), text: Buffer.from(body).toString('utf8') }
 }
 
-/** What a registry has answered that became this error or its cause. */
+/** The registry's answer behind an error, if there is one. */
 export function answerOf(error: unknown): Answer | undefined {
   return error instanceof AirgapError ? error.answer : undefined
 }
@@ -17,7 +17,7 @@ export function codesOf(error: unknown): string[] {
   return answerOf(error)?.errors.map(({ code }) => code) ?? []
 }
 
-/** The entries of an OCI error body; none where it is something else. */
+/** The entries of an OCI error body; none for any other body. */
 export function errorsIn(body: Uint8Array): { code: string; message: string }[] {
   const entries = entriesIn(Buffer.from(body).toString('utf8')) ?? []
   return entries.slice(0, 10).map((entry) => {
@@ -26,28 +26,28 @@ export function errorsIn(body: Uint8Array): { code: string; message: string }[] 
   })
 }
 
-/** The most that is read of an error's body. */
+/** The most bytes to read of an error's body. */
 export const MAX_ERROR_BODY = 64 * 1024
 
-/** With what a request went out, which decides what a 401 to it means. */
+/** The authentication that a request was sent with; it decides what a 401 means. */
 export type AuthState = Stranger | Account
 
 export interface Stranger {
   kind: 'none' | 'anonymous'
-  /** Where credentials were looked for, and what was found there. */
+  /** Where credentials were searched for, and what was found there. */
   places?: readonly string[] | undefined
-  /** Why a credential helper has not answered. */
+  /** Why credential helpers failed. */
   troubles?: readonly string[] | undefined
   /** When the token was issued, by the token service's clock. Milliseconds of `Date.now()`. */
   issuedAt?: number | undefined
 }
 
-/** Somebody's credentials. */
+/** A request with credentials. */
 export interface Account {
   kind: 'basic' | 'token'
-  /** Where they were found; nothing where somebody has just given them. */
+  /** Where they were found; undefined where they were given by the caller. */
   source: string | undefined
-  /** Nothing where they name nobody, as an access token alone. */
+  /** Undefined where they name no user, like a bare access token. */
   username?: string | undefined
   issuedAt?: number | undefined
 }
@@ -58,9 +58,9 @@ export function isAccount(auth: AuthState): auth is Account {
 
 export interface FailedAnswer {
   status: number
-  /** Whether the request was to change something. */
+  /** Whether the request was a write. */
   isWrite?: boolean | undefined
-  /** Whether it was to open an upload. */
+  /** Whether it was to open an upload session. */
   isUpload?: boolean | undefined
   contentType: string
   retryAfter?: string | undefined
@@ -79,11 +79,11 @@ export interface FailedAnswer {
 /** What an answer means. */
 export interface Meaning {
   code: ErrorCode
-  /** In plain words; the message goes on with who answered what. Empty when there is nothing to say. */
+  /** In plain words; the message continues with who answered what. Empty when there is nothing to say. */
   cause: string
   hint?: Hints | undefined
   /** There is no such tag or digest. */
   isTagMissing?: boolean
-  /** Asking again changes nothing, though the status may look as if it could. */
+  /** A retry would not help, even if the status looks as if it could. */
   refusal?: Refusal
 }

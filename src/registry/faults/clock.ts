@@ -2,12 +2,12 @@ import { formatDuration } from '../../bytes.ts'
 import type { OnNotice } from '../notices.ts'
 import { jwtPayload } from '../auth/scopes.ts'
 
-/** Clocks may differ by this much before anybody needs to know. Milliseconds. */
+/** Smaller differences between clocks are not reported. Milliseconds. */
 export const TOLERANCE_MS = 5 * 60_000
 const MAX_HOSTS = 1000
 
 export interface Skew {
-  /** How far the other clock is ahead of ours; negative behind. */
+  /** How far the other clock is ahead of ours, negative if behind. Milliseconds. */
   ms: number
   isLarge: boolean
 }
@@ -15,7 +15,7 @@ export interface Skew {
 /**
  * How far another clock is from ours, by its `Date` header.
  * @param age the `Age` header: seconds since a cache got the answer.
- * @returns undefined when there is no such header, or it is unreadable.
+ * @returns undefined when the header is missing or unreadable.
  */
 export function skewOf(date: string | undefined, now: number, age?: string): Skew | undefined {
   if (date === undefined || !/^[A-Za-z]{3}, .{10,40}GMT$/.test(date)) return undefined
@@ -26,20 +26,20 @@ export function skewOf(date: string | undefined, now: number, age?: string): Ske
   return { ms, isLarge: Math.abs(ms) > TOLERANCE_MS }
 }
 
-/** Both times, and how far they are apart. */
+/** A sentence with both times, and how far apart they are. */
 export function clockText(whose: string, theirs: number, ours: number): string {
   return `The clock of ${whose} says ${utcText(theirs)}, and that of this machine ${utcText(ours)}: ${formatDuration(Math.abs(theirs - ours))} apart`
 }
 
-/** Told of a token that says that it was issued in the future of those who are to accept it. */
+/** The hint for a token that was issued in the future, by the registry's clock. */
 export function tokenText(issuedAt: number | undefined, registryNow: number): string | undefined {
   if (issuedAt === undefined || issuedAt - registryNow <= TOLERANCE_MS) return undefined
-  return `The token says that it was issued at ${utcText(issuedAt)}, and the registry's clock says ${utcText(registryNow)}: it is not valid yet there. Have the clocks of the registry and of its token service set.`
+  return `The token says that it was issued at ${utcText(issuedAt)}, and the registry's clock says ${utcText(registryNow)}: it is not valid there yet. Have the clocks of the registry and of its token service set.`
 }
 
 /**
- * When a token says that it was issued: the latest of the answer's `issued_at` and, where the token is a JWT, its
- * `iat` and `nbf` (RFC 7519 § 4.1). Nothing is believed of it, and nothing but a message depends on it.
+ * When a token says that it was issued: the latest of the answer's `issued_at` and, for a JWT, its `iat` and `nbf` (RFC
+ * 7519 § 4.1). These are not verified, and only used in messages.
  */
 export function issuedAtOf(token: string, issuedAt: unknown): number | undefined {
   const times = [...claimsOf(token), typeof issuedAt === 'string' ? Date.parse(issuedAt) : NaN]
@@ -47,7 +47,7 @@ export function issuedAtOf(token: string, issuedAt: unknown): number | undefined
   return Number.isFinite(latest) ? latest : undefined
 }
 
-/** The last moment that a Date can hold. */
+/** The latest time that a Date can hold. */
 const MAX_TIME = 8.64e15
 
 function claimsOf(token: string): number[] {
@@ -55,7 +55,7 @@ function claimsOf(token: string): number[] {
   return [iat, nbf].filter((value) => typeof value === 'number').map((seconds) => seconds * 1000)
 }
 
-/** Tells, once a host, of clocks that are far from ours. */
+/** Warns, once for each host, about clocks that are far from ours. */
 export class ClockWatch {
   readonly #onNotice: OnNotice
   readonly #told = new Set<string>()
@@ -66,7 +66,7 @@ export class ClockWatch {
 
   /**
    * @param headers `date` and `age` of an answer that came from `host` itself.
-   * @param issuedAt when the token that it was asked with says that it was issued.
+   * @param issuedAt when the token of the request says that it was issued.
    */
   see(
     host: string,
@@ -85,20 +85,20 @@ export class ClockWatch {
         : clockText(`the token service of ${host}`, issuedAt ?? now, now)
     this.#onNotice({
       type: 'warning',
-      message: `${text}. Certificates and tokens may be refused for it; \`timedatectl\` shows whether this machine's is set by a time server`,
+      message: `${text}. Certificates and tokens may be refused because of it; \`timedatectl\` shows whether this machine's clock is set by a time server`,
       ...(skew?.isLarge === true ? { clock: { host, behindMs: -skew.ms } } : {}),
     })
   }
 }
 
-/** `2026-11-21 14:30 UTC`, to be compared with another time of the same form. */
+/** `2026-11-21 14:30 UTC`, for comparison with another time in the same form. */
 export function utcText(time: number): string {
   return `${new Date(time).toISOString().slice(0, 16).replace('T', ' ')} UTC`
 }
 
 /**
- * A moment ahead as somebody at this machine reads it off a clock: `14:30:05 GMT+1 (in 3 min 20 s)`, with the date
- * where it is not today.
+ * A future time as this machine's clock will show it: `14:30:05 GMT+1 (in 3 min 20 s)`, with the date if it is not
+ * today.
  */
 export function aheadText(time: number, now: number = Date.now()): string {
   const at = new Date(time)

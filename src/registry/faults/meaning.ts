@@ -8,25 +8,25 @@ import { parseRetryAfter } from '../net/throttle/retry-after.ts'
 import { formatSpan } from '../../bytes.ts'
 import { aheadText } from './clock.ts'
 
-// docker-registry 2.8 gives the system's number for it (ENOSPC, EDQUOT), and no words.
+// docker-registry 2.8 only gives the error number (ENOSPC, EDQUOT), without words.
 const FULL =
   /no space left on device|disk quota exceeded|not enough (?:free )?(?:storage|disk|space)|"Err":\s*(?:28|122)\b/i
-// Harbor (412 before 2.0, then 403), Quay, GitLab, Artifactory and Nexus each say it in words only.
+// Harbor (412 before 2.0, then 403), Quay, GitLab, Artifactory and Nexus each only say it in words.
 const QUOTA =
   /exceed(?:s|ed)? the (?:configured )?(?:upper )?limit|quota.{0,40}exceeded|exceed.{0,40}quota|over the quota/i
 const UNWRITABLE =
   /read-only file system|\b(?:mkdir|open|write|rename) [^"]{1,500}: permission denied|"Err":\s*(?:13|30)\b/i
 
-/** What registries tell of the storage below them, with 500, 507 or whatever comes to their mind. */
+/** What registries report about their storage, with 500, 507 or other statuses. */
 function storageFault({ status, isWrite }: FailedAnswer, { words }: Said): Meaning | undefined {
   if (isWrite !== true) return undefined
-  // A registry may quote the disk's words in a detail; page through no more than an error needs.
+  // A registry may quote the file system's error in a detail. Search no more text than an error needs.
   const start = words.slice(0, 8000)
   if (status === 507 || (status >= 500 && FULL.test(start))) {
     return {
       code: 'REGISTRY',
       cause: 'the disk of the registry is full',
-      hint: 'Have room made there: delete images that nobody needs, run its garbage collection, or enlarge the disk. Then push again; what has arrived is not sent again.',
+      hint: 'Have space freed there: delete unused images, run its garbage collection, or enlarge the disk. Then push again; what has arrived is not sent again.',
       refusal: { kind: 'room', of: 'registry' },
     }
   }
@@ -34,7 +34,7 @@ function storageFault({ status, isWrite }: FailedAnswer, { words }: Said): Meani
     return {
       code: 'REGISTRY',
       cause: 'a quota in the registry is used up',
-      hint: 'Have the quota of the project raised (Harbor: Project Quotas), or delete what nobody needs. Then push again; what has arrived is not sent again.',
+      hint: 'Have the quota of the project raised (Harbor: Project Quotas), or delete what is not needed. Then push again; what has arrived is not sent again.',
       // A request that is too large says nothing about the next one.
       refusal: { kind: 'room', of: status === 413 ? 'content' : 'project' },
     }
@@ -43,14 +43,14 @@ function storageFault({ status, isWrite }: FailedAnswer, { words }: Said): Meani
     return {
       code: 'REGISTRY',
       cause: 'the registry cannot write to its disk',
-      hint: 'On its machine: the folder of its storage has to belong to the user that it runs as, and its file system must not be mounted read-only.',
+      hint: 'On its machine, the storage folder has to belong to the user that the registry runs as, and the file system must not be mounted read-only.',
       refusal: { kind: 'room', of: 'registry' },
     }
   }
   return undefined
 }
 
-/** What an answer means, from what the registry's code says and, where it says nothing, from the status. */
+/** What an answer means: by the registry's error code or words, or else by the status. */
 export function meaningOf(answer: FailedAnswer, said: Said, context: Context): Meaning {
   if (answer.redirectedTo !== undefined && answer.status !== 404) return behindRedirect(answer)
   return (
@@ -66,52 +66,52 @@ function behindRedirect({ status, redirectedTo }: FailedAnswer): Meaning {
   if (status !== 401 && status !== 403) return { code: 'REGISTRY', cause: '' }
   return {
     code: 'REGISTRY',
-    cause: 'the storage behind the registry refuses',
-    hint: `Layers come from ${redirectedTo}: a firewall or proxy has to let this machine get there, too. Otherwise run the same command again, because such links are valid for minutes only.`,
+    cause: 'the storage behind the registry refuses the request',
+    hint: `Layers come from ${redirectedTo}: a firewall or proxy has to let this machine connect to it, too. Otherwise run the same command again: such links are only valid for minutes.`,
   }
 }
 
 function readOnly({ status, isWrite, isUpload }: FailedAnswer, { words }: Said): Meaning | undefined {
   const isSaid = isWrite === true && (status === 403 || status === 503) && /read.?only mode/i.test(words)
-  // Amazon ECR answers 405 to a manifest that it cannot read, too.
+  // Amazon ECR also answers 405 to a manifest that it cannot read.
   if (!isSaid && (status !== 405 || /'ImageManifest'/.test(words))) return undefined
   if (isWrite !== true) {
-    return { code: 'REGISTRY', cause: 'the registry does not do this', hint: NO_REGISTRY }
+    return { code: 'REGISTRY', cause: 'the registry does not support this request', hint: NO_REGISTRY }
   }
   return {
     code: 'REGISTRY',
     cause: 'the registry is read-only here',
-    hint: 'It is in maintenance, or a mirror or proxy cache, which takes nothing from anybody. Have whoever runs it end the read-only mode (Harbor: Configuration, System Settings), or push into another project or registry.',
+    hint: 'It is in maintenance, or is a mirror or proxy cache, which accepts no pushes. Have its operator end the read-only mode (Harbor: Configuration, System Settings), or push into another project or registry.',
     refusal: { kind: 'read-only', of: isSaid ? 'registry' : isUpload === true ? 'project' : 'content' },
   }
 }
 
-/** What Harbor answers to whoever reads an image that its project holds back (src/server/middleware/contenttrust). */
+/** Harbor's answer to a pull of an image that its project holds back (src/server/middleware/contenttrust). */
 function policyViolation({ status }: FailedAnswer, { codes }: Said): Meaning | undefined {
   if (status !== 412 || !codes.has('PROJECTPOLICYVIOLATION')) return undefined
   return {
     code: 'REGISTRY',
-    cause: 'a policy of the project forbids that it is read',
-    hint: 'The project gives out only what is signed, or has no known vulnerabilities (Harbor: Configuration of the project), and each platform of an image, its SBOMs and attestations count as well. Have it signed there (cosign sign --recursive), or the policy changed, or take another project.',
+    cause: 'a policy of the project forbids pulling it',
+    hint: 'The project only serves what is signed, or has no known vulnerabilities (Harbor: Configuration of the project). That includes each platform of an image, its SBOMs and attestations. Have it signed there (cosign sign --recursive), have the policy changed, or use another project.',
     refusal: { kind: 'held-back', of: 'content' },
   }
 }
 
-/** What registries say of names and manifests that they do not take. */
+/** Registries' answers to names and manifests that they do not accept. */
 function refusedContent({ status, isWrite }: FailedAnswer, { codes, words }: Said): Meaning | undefined {
   if (status < 400 || status >= 500) return undefined
   const isBadName = status === 400 && /\binvalid repository name\b/i.test(words.slice(0, 2000))
   if (isBadName || codes.has('NAME_INVALID') || codes.has('TAG_INVALID')) {
     return {
       code: 'REGISTRY',
-      cause: 'the registry does not take this name',
+      cause: 'the registry does not accept this name',
       hint:
         isWrite === true
           ? [
               'Many registries limit how deep or how long a path may be (Docker Hub: two parts).',
               { id: 'shorter-names' },
             ]
-          : 'Look at the spelling of name and tag. In a Harbor every image is in a project: HOST/PROJECT/NAME.',
+          : 'Check the spelling of name and tag. In a Harbor every image is in a project: HOST/PROJECT/NAME.',
     }
   }
   if (isWrite !== true) return undefined
@@ -119,21 +119,21 @@ function refusedContent({ status, isWrite }: FailedAnswer, { codes, words }: Sai
     return {
       code: 'REGISTRY',
       cause: 'the registry does not have a part of this manifest',
-      hint: 'It has deleted the part meanwhile (garbage collection), or lost it. Push again: what is missing is sent then. If it stays so, the registry says that it has a layer which it cannot find.',
+      hint: 'It has deleted the part meanwhile (garbage collection), or lost it. Push again: what is missing is then sent. If it happens again, the registry says that it has a layer which it cannot find.',
     }
   }
   if (status !== 413 && (codes.has('DIGEST_INVALID') || codes.has('SIZE_INVALID'))) {
     return {
       code: 'REGISTRY',
-      cause: 'the registry has got other bytes than were sent',
-      hint: 'Something on the way changes them (a proxy, a virus scanner), or its storage is damaged. Push again; if it stays so, push by another way.',
+      cause: 'the registry received other bytes than were sent',
+      hint: 'Something on the way changes them (a proxy, a virus scanner), or its storage is damaged. Push again; if it happens again, push by another route.',
     }
   }
   if (codes.has('MANIFEST_INVALID')) {
     return {
       code: 'REGISTRY',
-      cause: 'the registry does not take this kind of manifest',
-      hint: 'Old registries know neither OCI manifests nor indexes with attestations. Update it, or look there whether it limits what it takes.',
+      cause: 'the registry does not accept this kind of manifest',
+      hint: 'Old registries know neither OCI manifests nor indexes with attestations. Update it, or check whether it limits what it accepts.',
     }
   }
   return undefined
@@ -170,7 +170,7 @@ function byStatus(answer: FailedAnswer, said: Said, context: Context): Meaning {
       return {
         code: 'REGISTRY',
         cause: 'the registry is not ready',
-        hint: 'A proxy stands in front of it, and it does not answer behind that; or it is being started. Look at it there, and run the same command again.',
+        hint: 'Either it does not answer the proxy in front of it, or it is starting. Check it there, and run the same command again.',
       }
     default:
       if (answer.status >= 300 && answer.status < 400)
@@ -179,7 +179,7 @@ function byStatus(answer: FailedAnswer, said: Said, context: Context): Meaning {
         return {
           code: 'REGISTRY',
           cause: 'a fault in the registry',
-          hint: "The registry's own log says more. Run the same command again when it is mended.",
+          hint: "The registry's own log says more. Run the same command again when it is fixed.",
         }
       }
       return { code: 'REGISTRY', cause: '' }
@@ -202,7 +202,7 @@ function badRequest({ words, isPage }: Said, registry: string): Meaning {
   if (/no required SSL certificate was sent|SSL certificate error/i.test(start)) {
     return { code: 'TLS', cause: CLIENT_CERTIFICATE, hint: clientCertificateHint(registry) }
   }
-  // The answer to HEAD has no text.
+  // An answer to HEAD has no text.
   if (isPage && words === '') {
     return {
       code: 'REGISTRY',
@@ -218,47 +218,45 @@ function notFound({ isWrite, redirectedTo }: FailedAnswer, { codes, isPage, word
     return {
       code: 'NOT_FOUND',
       cause: 'the storage behind the registry does not have it',
-      hint: ['The registry knows of it and has lost its bytes.', { id: 'take-elsewhere' }],
+      hint: ['The registry knows it, but has lost its bytes.', { id: 'take-elsewhere' }],
     }
   }
   if (isWrite === true) {
     return {
       code: 'NOT_FOUND',
       cause: 'the registry has no such project or repository to push into',
-      hint: 'Create it there first (Harbor: a project; ECR: a repository; Gitea: an owner, which is a user or an organisation), or look at the spelling of the path. The first part below the host is the project, or the owner.',
+      hint: 'Create it there first (Harbor: a project; ECR: a repository; Gitea: an owner, which is a user or an organisation), or check the spelling of the path. The first part after the host is the project, or the owner.',
     }
   }
   if (codes.has('NAME_UNKNOWN')) {
-    return { code: 'NOT_FOUND', cause: NO_SUCH_REPOSITORY, hint: 'Look at the spelling of the name.' }
+    return { code: 'NOT_FOUND', cause: NO_SUCH_REPOSITORY, hint: 'Check the spelling of the name.' }
   }
   if (codes.has('MANIFEST_UNKNOWN') || codes.has('TAG_UNKNOWN')) {
     return {
       code: 'NOT_FOUND',
       cause: NO_SUCH_TAG,
       isTagMissing: true,
-      hint: 'Look at the spelling of name and tag; what a lock has pinned may have been deleted since.',
+      hint: 'Check the spelling of name and tag; what a lock has pinned may have been deleted since.',
     }
   }
   if (codes.has('BLOB_UNKNOWN')) {
     return {
       code: 'NOT_FOUND',
       cause: 'the registry has lost this part of the image',
-      hint: ['Its manifest is there, and this blob is not.', { id: 'take-elsewhere' }],
+      hint: ['Its manifest is there, but this blob is not.', { id: 'take-elsewhere' }],
     }
   }
   const isStranger = isPage || (codes.size === 0 && words.trim() !== '')
   return {
     code: 'NOT_FOUND',
-    cause: isStranger
-      ? 'there is no such thing, and this is not how a registry says so'
-      : 'there is no such thing',
+    cause: isStranger ? 'it was not found, and the answer is not one of a registry' : 'it was not found',
     hint: isStranger
       ? NO_REGISTRY
-      : 'Look at the spelling of name and tag; what a lock has pinned may have been deleted since.',
+      : 'Check the spelling of name and tag; what a lock has pinned may have been deleted since.',
   }
 }
 
-/** 429: until when, whose limit it is, and the ways around it. */
+/** 429: until when, whose limit it is, and what to do. */
 function rateLimited(answer: FailedAnswer, registry: string, now: number = Date.now()): Meaning {
   const wait = parseRetryAfter(answer.retryAfter, { date: answer.date, now })
   const { auth } = answer
@@ -274,7 +272,7 @@ function rateLimited(answer: FailedAnswer, registry: string, now: number = Date.
       : [
           { id: 'higher-limit', registry },
           { id: 'fewer-transfers' },
-          'Without a login everybody behind the same address is counted together.',
+          'Without a login, all users behind the same address share one limit.',
         ],
   }
 }

@@ -1,66 +1,66 @@
 import type { Hint, Hints } from '../../hints.ts'
-/** Causes and ways out that several places name. */
+/** Causes and hints that are used in several places. */
 
-/** Many registries say so of a repository that is not there, too; `pack/resolve-images.ts` finds out. */
+/** Many registries also say this if the repository does not exist; `pack/resolve-images.ts` finds out. */
 export const NO_SUCH_TAG = 'the registry has no such tag or digest'
 export const NO_SUCH_REPOSITORY = 'the registry has no repository of this name'
 
 export const NO_REGISTRY =
-  'Look at host and port: a web interface often has another name or port than the registry.'
+  'Check host and port: a web interface often has another name or port than the registry.'
 
 export const CAPTIVE_PAGE =
-  'A login page, proxy or firewall stands in front of it, or the host is not a registry: `curl -i https://HOST/v2/` shows who answers. A registry answers {} or a 401 there.'
+  'A login page, proxy or firewall is in front of it, or the host is not a registry: `curl -i https://HOST/v2/` shows who answers. A registry answers {} or a 401 there.'
 
 export const REDIRECT_LOOP =
-  'Registry and proxy send each other in a circle, often because the proxy ends TLS and the registry does not know it: have it send X-Forwarded-Proto.'
+  'Registry and proxy redirect to each other in a loop, often because the proxy ends TLS and the registry does not know it: have it send X-Forwarded-Proto.'
 
 export const LOST_SCHEME: Hints = [
-  'A proxy in front of the registry probably hides that it was spoken to over HTTPS: have it send X-Forwarded-Proto, or set http.relativeurls in docker-registry.',
+  'A proxy in front of the registry probably hides that the client used HTTPS: have it send X-Forwarded-Proto, or set http.relativeurls in docker-registry.',
   { id: 'plain-http', host: undefined },
 ]
 
 export const LARGE_MANIFEST =
-  'No registry is known to take that much. Look whether the name is that of an image.'
+  'No registry is known to accept that much. Check whether this is the name of an image.'
 
 /** @param host where the bytes came from. */
 export function damagedHint(host: string): Hint[] {
   return [
-    `Run the same command again. If it comes back, the blob is damaged at ${host}, or a proxy or virus scanner on the way changes it.`,
+    `Run the same command again. If it happens again, the blob is damaged at ${host}, or a proxy or virus scanner on the way changes it.`,
     { id: 'take-elsewhere' },
   ]
 }
 
 export const TOKEN_SERVICE =
-  "The registry sends clients to a service for tokens, which has to answer with one: look at the registry's setting of its address (realm), and at what stands in front of it."
+  "The registry sends clients to a token service, which has to answer with a token: check the service's address in the registry's settings (realm), and what is in front of the service."
 
 const MAX_QUOTE = 300
-/** Of a detail, from its beginning and from its end each: the cause comes last, behind a long path. */
+/** The length of the beginning and of the end of a detail: the cause comes last, after a long path. */
 const MAX_DETAIL_PART = 110
 const MAX_TITLE = 80
 
-/** Foreign text as one short printable line. */
+/** Text from outside as one short printable line. */
 export function oneLine(text: string, most = MAX_QUOTE): string {
   const clean = text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\s]+/gu, ' ').trim()
   return clean.length > most ? `${clean.slice(0, most)}…` : clean
 }
 
-/** The same between quotation marks, of which there are none inside: where they end, our words go on. */
+/** The same in quotation marks, with none inside: so it is clear where the quote ends. */
 export function quoted(text: string, most = MAX_QUOTE): string {
   return `"${oneLine(text, most).replaceAll('"', "'")}"`
 }
 
-/** What the body of an answer says, which is not a success. */
+/** What the body of a failed answer says. */
 export interface Said {
   /** For parentheses, quoted; empty when there is nothing to quote. */
   text: string
-  /** The codes of an OCI error body. They are somebody else's: good for comparing with, and for nothing else. */
+  /** The codes of an OCI error body. Only for comparing: they come from outside. */
   codes: ReadonlySet<string>
-  /** Everything that was said, to look for known words in. */
+  /** The whole text, to search it for known words. */
   words: string
   isPage: boolean
 }
 
-/** Reads the first errors of an OCI error body (distribution-spec § Error Codes), or what else the body shows. */
+/** Reads the first errors of an OCI error body (distribution-spec § Error Codes), or whatever else the body holds. */
 export function readSaid(body: Buffer, contentType: string): Said {
   const words = body.toString('utf8')
   if (isHtml(contentType, words)) return { text: pageText(words), codes: new Set(), words, isPage: true }
@@ -93,7 +93,7 @@ export function entriesIn(words: string): unknown[] | undefined {
   }
 }
 
-/** The detail is quoted where it is a sentence: registries put there why their storage failed, or the digest missed. */
+/** A detail that is a sentence is quoted: registries say there why their storage failed, or which digest was wrong. */
 function entryText({ code, message, detail }: ErrorEntry): string {
   const parts = [code, message].filter((part): part is string => typeof part === 'string' && part !== '')
   const text = parts.join(': ')
@@ -106,12 +106,12 @@ function shortened(line: string): string {
   return `${line.slice(0, MAX_DETAIL_PART)}…${line.slice(-MAX_DETAIL_PART)}`
 }
 
-/** Whether a body is a web page rather than what a registry sends. */
+/** Whether a body is a web page, which no registry sends. */
 function isHtml(contentType: string, text: string): boolean {
   return /^text\/html\b/i.test(contentType) || /^\s*<(?:!doctype|html)\b/i.test(text.slice(0, 200))
 }
 
-/** What a page is called tells who has answered: a login page, a firewall, a web server. */
+/** Quotes a page's title, which tells who has answered: a login page, a firewall, a web server. */
 export function pageText(page: string): string {
   const title = oneLine(/<title[^>]{0,200}>([^<]{1,400})/i.exec(page)?.[1] ?? '', MAX_TITLE)
   return `an HTML page${title === '' ? '' : ` titled ${quoted(title)}`}, which no registry sends`

@@ -8,10 +8,10 @@ import { meaningOf } from './meaning.ts'
 import { readSaid } from './quote.ts'
 
 /**
- * What an answer that is not a success means: first in our words, then who answered what, then in parentheses and
- * quotation marks what was said. 401 is `UNAUTHORIZED` (with an accepted token: `DENIED`), 403 `DENIED`, 404
- * `NOT_FOUND`, 429 `RATE_LIMITED`, all else `REGISTRY`. 408, 425, 429 and 5xx are marked as transient, except where
- * the registry says that its storage is full or cannot be written to.
+ * The error for an answer that is not a success: first the cause in our words, then who answered what, then the
+ * answer's own words, quoted in parentheses. 401 is `UNAUTHORIZED` (with an accepted token: `DENIED`), 403 `DENIED`,
+ * 404 `NOT_FOUND`, 429 `RATE_LIMITED`, all else `REGISTRY`. 408, 425, 429 and 5xx are marked as transient, unless the
+ * registry says that its storage is full or cannot be written to.
  */
 export function statusError(answer: FailedAnswer, context: Context): AirgapError {
   const { status, redirectedTo } = answer
@@ -32,7 +32,7 @@ export function statusError(answer: FailedAnswer, context: Context): AirgapError
       transience: { retryAfterMs: parseRetryAfter(answer.retryAfter, { date: answer.date }) },
     })
   }
-  // A signed link may have run out; asking the registry again gives a new one.
+  // A signed link may have expired; the registry gives a new one when asked again.
   if (redirectedTo !== undefined && (status === 401 || status === 403))
     return error.with({ transience: { attempts: 2 } })
   return error

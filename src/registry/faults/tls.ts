@@ -8,13 +8,13 @@ import { connect } from 'node:tls'
 import { systemCode } from '../../errors.ts'
 import type { Hint, Hints } from '../../hints.ts'
 
-/** What a peer shows as its certificates: its own first, then those that it says have signed it. */
+/** The certificates that a peer presents: its own first, then those of the issuers. */
 export type PresentedCertificates = readonly X509Certificate[]
 
 const MAX_CHAIN = 10
 const LOOK_TIMEOUT_MS = 5000
 
-/** Authorities that are not known here. */
+/** Node's codes for unknown CAs. */
 const UNKNOWN_CA = new Set([
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
   'UNABLE_TO_GET_ISSUER_CERT',
@@ -29,10 +29,10 @@ export function isUnknownAuthority(code: string): boolean {
 }
 
 /**
- * Looks once more at the certificates that a peer shows, after they were refused: Node does not give away what it has
- * refused, and whoever reads the message has to compare it with what should be there. Nothing is sent.
+ * Fetches the certificates that a peer presents, after they were refused: Node does not return refused certificates,
+ * and the reader of the message has to compare them with the right ones. Nothing is sent.
  *
- * @returns undefined when the fault is another one, or the peer shows nothing more.
+ * @returns undefined for another fault, or if the peer presents nothing more.
  */
 export async function presentedCertificates(
   error: unknown,
@@ -59,7 +59,7 @@ export async function presentedCertificates(
     }
     const timer = setTimeout(() => settle(undefined), LOOK_TIMEOUT_MS)
     socket.once('secureConnect', () => settle(chainOf(socket.getPeerX509Certificate())))
-    // It is the first fault that is told; this is only about what can be said beside it.
+    // The first error is the one reported; this connection only adds details to it.
     socket.on('error', () => settle(undefined))
   })
 }
@@ -75,13 +75,13 @@ function chainOf(leaf: X509Certificate | undefined): PresentedCertificates {
   return chain
 }
 
-/** A name in a certificate on one line, most telling part first: `CN=Example Root, O=Example`. */
+/** A name in a certificate on one line, the most specific part first: `CN=Example Root, O=Example`. */
 function nameText(name: string): string {
   const parts = name.split('\n').filter((part) => part !== '')
   return oneLine(parts.toReversed().join(', '), 160)
 }
 
-/** Who has signed what was presented: the name at the end of the chain. */
+/** Who signed the presented certificates: the issuer at the end of the chain. */
 export function issuerText(presented: PresentedCertificates): string {
   const last = presented.at(-1)
   if (!last) return ''
@@ -96,8 +96,8 @@ interface TlsFault {
 }
 
 /**
- * What a fault of TLS means, by Node's code for it.
- * @returns undefined when it is none.
+ * What a TLS error means, by Node's code for it.
+ * @returns undefined for any other error.
  */
 export function tlsFault(
   code: string,
@@ -119,13 +119,13 @@ export function tlsFault(
   if (/^(?:CERT_|UNABLE_TO_|INVALID_CA$|INVALID_PURPOSE$|PATH_LENGTH_|CRL_|EE_|CA_)/.test(code)) {
     return {
       cause: `its certificate is not accepted (${code})`,
-      hint: `Have it issued again as present rules want it. \`openssl s_client -connect ${shellWord(withPort(host))} -showcerts\` shows what is presented.`,
+      hint: `Have it issued again by current rules. \`openssl s_client -connect ${shellWord(withPort(host))} -showcerts\` shows what is presented.`,
     }
   }
   return undefined
 }
 
-/** Characters of a fingerprint on one line of two, which narrow terminals have room for. */
+/** A fingerprint is shown on two lines of this many characters, for narrow terminals. */
 const HALF = 48
 
 function unknownAuthority(
@@ -137,7 +137,7 @@ function unknownAuthority(
   const hint: Hint[] = [{ id: 'ca-file', host }]
   if (presented && leaf) {
     hint.push(
-      `\nCompare the SHA-256 fingerprint of what ${host} shows with what whoever runs it says:`,
+      `\nCompare this SHA-256 fingerprint of the certificate of ${host} with the one that its operator tells you:`,
       `\n  ${leaf.fingerprint256.slice(0, HALF)}`,
       `\n  ${leaf.fingerprint256.slice(HALF)}`,
     )
@@ -145,7 +145,7 @@ function unknownAuthority(
   const isAlone = presented?.length === 1 && leaf?.issuer !== leaf?.subject
   if (isAlone || code === 'UNABLE_TO_VERIFY_LEAF_SIGNATURE') {
     hint.push(
-      '\nIt shows its own certificate only: the one between it and the authority may be missing there.',
+      '\nIt only presents its own certificate: the one between it and the authority may be missing there.',
     )
   }
   const issuer = presented && leaf ? `, ${issuerText(presented)}` : ''
@@ -171,7 +171,7 @@ function wrongTime(code: string, presented: PresentedCertificates | undefined): 
     const when = faulty === undefined ? '' : ` on ${utcText(faulty.validToDate.getTime())}`
     return {
       cause: `${which} has expired${when}${clock} (${code})`,
-      hint: `Have the certificate renewed. If it is the clock that is wrong, ${check}.`,
+      hint: `Have the certificate renewed. If the clock is wrong, ${check}.`,
     }
   }
   const when = faulty === undefined ? '' : ` before ${utcText(faulty.validFromDate.getTime())}`
@@ -193,13 +193,13 @@ function otherName(error: unknown, host: string): TlsFault {
   if (names !== '') {
     return {
       cause: `its certificate is for another name: it holds ${quoted(names)} (${OTHER_NAME})`,
-      hint: `Use a name that the certificate holds (put it into /etc/hosts where no name service knows it), or ${issued}.`,
+      hint: `Use a name that the certificate holds (put it into /etc/hosts if DNS does not know it), or ${issued}.`,
     }
   }
   const old = typeof common === 'string' ? `, only the common name ${quoted(common, 80)}` : ''
   return {
     cause: `its certificate has no subjectAltName${old} (${OTHER_NAME})`,
-    hint: `Common names do not count any more: ${issued}. containerd, CRI-O and Docker on the nodes refuse this one, too.`,
+    hint: `Common names no longer count: ${issued}. containerd, CRI-O and Docker on the nodes refuse this one, too.`,
   }
 }
 
@@ -208,10 +208,10 @@ const OTHER_NAME = 'ERR_TLS_CERT_ALTNAME_INVALID'
 export const CLIENT_CERTIFICATE = 'it wants a client certificate, and got none that it accepts'
 
 export function clientCertificateHint(host: string): string {
-  return `Have a certificate and its key issued for this machine, and put them where Docker and Podman look for them, too: /etc/docker/certs.d/${host}/client.cert and client.key.`
+  return `Have a certificate and its key issued for this machine, and put them where Docker and Podman also look for them: /etc/docker/certs.d/${host}/client.cert and client.key.`
 }
 
-/** OpenSSL's reasons, which become Node's codes; the names have changed between its releases. */
+/** OpenSSL's reasons, which become Node's codes. The names differ between OpenSSL releases. */
 const HANDSHAKE: readonly { codes: RegExp; cause: string; hint: (host: string) => Hint }[] = [
   {
     codes: /^ERR_SSL_(?:WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|HTTP_REQUEST|RECORD_LAYER_FAILURE)$/,
@@ -227,7 +227,7 @@ const HANDSHAKE: readonly { codes: RegExp; cause: string; hint: (host: string) =
     codes: /^ERR_SSL_.*(?:PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL|VERSION_TOO_LOW|INSUFFICIENT_SECURITY)$/,
     cause: 'it speaks no version of TLS that is accepted here (1.2 and 1.3 are)',
     hint: (host) =>
-      `Have TLS 1.2 or later switched on there. \`openssl s_client -connect ${shellWord(withPort(host))} -tls1_2\` shows whether it can.`,
+      `Have TLS 1.2 or later enabled there. \`openssl s_client -connect ${shellWord(withPort(host))} -tls1_2\` shows whether it can.`,
   },
   {
     codes: /^ERR_SSL_.*(?:HANDSHAKE_FAILURE|NO_CIPHERS_AVAILABLE|NO_SHARED_CIPHER)$/,
@@ -236,9 +236,9 @@ const HANDSHAKE: readonly { codes: RegExp; cause: string; hint: (host: string) =
   },
   {
     codes: /^ERR_SSL_.*UNRECOGNIZED_NAME$/,
-    cause: 'it does not know the name that it was called by',
+    cause: 'it does not know the host name that it was contacted by',
     hint: () =>
-      'Use the name that the server is set up for; behind an ingress or a load balancer a host without a rule is refused so.',
+      'Use the name that the server is set up for; an ingress or a load balancer answers like this for a host without a rule.',
   },
   {
     codes: /^ERR_SSL_.*(?:KEY_TOO_SMALL|MD_TOO_WEAK|LEGACY_RENEGOTIATION|LEGACY_SIGALG).*$/,
@@ -248,7 +248,7 @@ const HANDSHAKE: readonly { codes: RegExp; cause: string; hint: (host: string) =
   },
 ]
 
-/** What openssl wants to be told. */
+/** The host with a port, which openssl needs. */
 function withPort(host: string): string {
   return /:[0-9]+$/.test(host) ? host : `${host}:443`
 }

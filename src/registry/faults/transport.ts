@@ -9,30 +9,29 @@ import { type PresentedCertificates, tlsFault } from './tls.ts'
 import { oneLine } from './quote.ts'
 import type { Hint, Hints } from '../../hints.ts'
 
-/** How often a peer is asked that is not there at all: an unreachable host should be reported soon. */
+/** Attempts for a host that cannot be reached at all: that should be reported soon. */
 const UNREACHABLE_ATTEMPTS = 3
 
-/** What the transport knows of a connection that failed. */
+/** What the transport knows about a connection that failed. */
 export interface ConnectionFacts {
-  /** How long the peer may be silent. */
+  /** How long the peer may send nothing. */
   stallMs?: number | undefined
   scheme?: string | undefined
-  /** What the peer shows as its certificates, where it was those that were refused. */
+  /** The peer's certificates, if they were refused. */
   presented?: PresentedCertificates | undefined
 }
 
 interface Fault {
   reason: string
   hint?: Hints | undefined
-  /** A lower bound on attempts than the policy's. */
+  /** A lower limit of attempts than the policy's. */
   attempts?: number
   isStall?: true
 }
 
 /**
- * What a failure below HTTP means: `NETWORK` or `TLS`, in a plain sentence, with the code that others know it by in
- * parentheses. Connection faults are marked as transient, certificate faults are not. Errors that are ours already
- * pass through.
+ * The error for a failure below HTTP: `NETWORK` or `TLS`, as a plain sentence, with the well-known code in parentheses.
+ * Connection errors are marked as transient, certificate errors are not. Errors that are already ours are passed on.
  */
 export function transportError(
   error: unknown,
@@ -52,7 +51,7 @@ export function transportError(
       `${begin}: ${what} a link-local address, where clouds keep the secrets of this machine`,
       {
         ...during(context),
-        hint: 'Nothing was sent there. No registry has a reason to send anybody there: tell whoever runs this one, the proxy in front of it, or the name service.',
+        hint: 'Nothing was sent there. No registry has a reason to send clients there: tell the operator of this one, of the proxy in front of it, or of DNS.',
         cause: error,
       },
     )
@@ -84,8 +83,8 @@ export function transportError(
       ...during(context),
       hint:
         facts.scheme === 'http:'
-          ? [{ id: 'no-plain-http', host }, 'Otherwise look at the port.']
-          : 'Look at host and port: something else than a registry listens there.',
+          ? [{ id: 'no-plain-http', host }, 'Otherwise check the port.']
+          : 'Check host and port: something else than a registry listens there.',
       cause: error,
     })
   }
@@ -108,7 +107,7 @@ function inBrackets(code: string): string {
   return code === '' ? '' : ` (${code})`
 }
 
-/** undici's error for what is no HTTP does not always have a code. */
+/** undici's error for an answer that is not HTTP does not always have a code. */
 function isParserError(error: unknown): boolean {
   return error instanceof Error && error.name === 'HTTPParserError'
 }
@@ -120,14 +119,14 @@ function unreachable(code: string, error: unknown, host: string): Fault | undefi
     case 'ECONNREFUSED':
       return {
         reason: `nothing listens there (connection refused, ${code})`,
-        hint: `Check host and port (without one it is 443), and whether the registry runs: \`ss -ltn\` on its machine shows what listens. A firewall can refuse, too.`,
+        hint: `Check host and port (without one it is 443), and whether the registry runs: \`ss -ltn\` on its machine shows what listens. A firewall can also refuse.`,
         attempts,
       }
     case 'ENOTFOUND':
       return {
         reason: `its host name is not known (DNS, ${code})`,
         hint: [
-          `Check the spelling; \`getent hosts ${shellWord(name)}\` asks as this program does. Where there is no name service, put the name into /etc/hosts. Where only a proxy gets out, set HTTPS_PROXY; where nothing does, use a mirror inside.`,
+          `Check the spelling; \`getent hosts ${shellWord(name)}\` asks as this program does. Without DNS, put the name into /etc/hosts. If only a proxy has access to the outside, set HTTPS_PROXY; if nothing has, use a mirror inside.`,
           { id: 'mirror', registry: name },
         ],
         attempts,
@@ -135,13 +134,13 @@ function unreachable(code: string, error: unknown, host: string): Fault | undefi
     case 'EAI_AGAIN':
       return {
         reason: `its host name could not be looked up just now (DNS, ${code})`,
-        hint: `The name server does not answer: look at /etc/resolv.conf, or put ${name} into /etc/hosts. Where only a proxy gets out, set HTTPS_PROXY.`,
+        hint: `The name server does not answer: check /etc/resolv.conf, or put ${name} into /etc/hosts. If only a proxy has access to the outside, set HTTPS_PROXY.`,
         attempts,
       }
     case 'EHOSTUNREACH':
     case 'ENETUNREACH':
       return {
-        reason: `there is no way to it from here (${code})`,
+        reason: `there is no route to it from here (${code})`,
         hint: [
           "Check this machine's network (`ip route`), and whether it should go through a proxy (HTTPS_PROXY) or a mirror.",
           { id: 'mirror', registry: host },
@@ -151,7 +150,7 @@ function unreachable(code: string, error: unknown, host: string): Fault | undefi
     case 'ETIMEDOUT':
     case 'UND_ERR_CONNECT_TIMEOUT':
       return {
-        reason: `no connection came about${afterText(error)} (${code})`,
+        reason: `no connection could be made${afterText(error)} (${code})`,
         hint: [
           `Something drops the packets, mostly a firewall: have ${host} opened for this machine, or go through a proxy (HTTPS_PROXY) or a mirror. \`curl -v ${shellWord(`https://${host}/v2/`)}\` shows the same.`,
           { id: 'mirror', registry: host },
@@ -162,7 +161,7 @@ function unreachable(code: string, error: unknown, host: string): Fault | undefi
   return undefined
 }
 
-/** undici tells how long it has waited in its message alone. */
+/** undici only says in its message how long it has waited. */
 function afterText(error: unknown): string {
   const ms = /timeout: ([0-9]{1,9})ms/.exec(messageOf(error))?.[1]
   return ms === undefined ? '' : ` within ${formatDuration(Number(ms))}`
@@ -174,7 +173,7 @@ function nameOf(host: string): string {
 }
 
 const LATER: readonly Hint[] = [
-  'Run the same command again; if it comes back, look for a firewall, proxy or load balancer on the way that ends long connections.',
+  'Run the same command again; if it happens again, look for a firewall, proxy or load balancer on the way that ends long connections.',
   { id: 'fewer-transfers' },
 ]
 
@@ -186,7 +185,7 @@ function broken(code: string, error: unknown, host: string, facts: ConnectionFac
         return {
           reason: `the connection was closed before TLS was agreed on (${code})`,
           hint: [
-            `Something on the way may not let TLS to ${host} through (a firewall, a proxy that should be used: HTTPS_PROXY), or what listens there speaks none.`,
+            `Something on the way may not let TLS to ${host} through (a firewall, a proxy that should be used: HTTPS_PROXY), or the server there does not speak TLS.`,
             { id: 'plain-http', host },
           ],
         }
@@ -207,14 +206,14 @@ function broken(code: string, error: unknown, host: string, facts: ConnectionFac
   return undefined
 }
 
-/** A peer that is there, and of which nothing comes, or too little. */
+/** A peer that is connected, but sends nothing or too little. */
 function stalled(code: string, error: unknown, facts: ConnectionFacts): Fault | undefined {
   const stall = (reason: string): Fault => ({ reason, hint: LATER, isStall: true })
   if (code === 'UND_ERR_HEADERS_TIMEOUT') return stall(`it stopped answering${silence(facts)} (${code})`)
   if (code === 'UND_ERR_BODY_TIMEOUT') return stall(`it stopped sending${silence(facts)} (${code})`)
   if (!(error instanceof SlowPeerFault)) return undefined
   const { bytes, waitedMs } = error
-  if (waitedMs === 0) return stall('it says again and again that it is at work, and does not answer')
+  if (waitedMs === 0) return stall('it keeps sending interim answers (1xx), and no final one')
   return stall(
     `it sends too slowly: ${bytes.toLocaleString('en-US')} bytes within ${formatDuration(waitedMs)}`,
   )

@@ -6,11 +6,11 @@ import type { Context } from '../notices.ts'
 import { discard, failure, readCapped } from '../net/http.ts'
 
 /*
- * Harbor beside its registry: projects, by its API v2.0 (goharbor/harbor: api/v2.0/swagger.yaml, and what the code
- * answers: src/server/v2.0/handler/project.go, src/server/middleware/v2auth/auth.go, src/lib/http/error.go).
+ * Harbor's projects, by its API v2.0 (goharbor/harbor: api/v2.0/swagger.yaml, and how the code answers:
+ * src/server/v2.0/handler/project.go, src/server/middleware/v2auth/auth.go, src/lib/http/error.go).
  */
 
-/** The service for which Harbor's challenges ask tokens (src/core/service/token/creator.go). */
+/** The `service` in Harbor's challenges (src/core/service/token/creator.go). */
 const SERVICE = 'harbor-registry'
 const MAX_ANSWER = 1024 * 1024
 const MAX_PROJECT_NAME = 255
@@ -19,10 +19,10 @@ const PROJECT_NAME = /^[a-z0-9]+(?:[._-][a-z0-9]+)*$/
 
 export type ProjectVisibility = 'private' | 'public'
 
-/** `unknown`: Harbor does not tell this account, which may be allowed to push there all the same. */
+/** `unknown`: Harbor does not tell this account, which may still be allowed to push there. */
 export type ProjectState = 'there' | 'missing' | 'proxy-cache' | 'unknown'
 
-/** The project that a repository of a Harbor belongs to; undefined for a path of one part, which belongs to none. */
+/** The project of a repository in Harbor; undefined for a path of one part, which has none. */
 export function projectOf(repository: string): string | undefined {
   const slash = repository.indexOf('/')
   return slash < 0 ? undefined : repository.slice(0, slash)
@@ -37,10 +37,10 @@ const ProjectAnswer = v.object({ name: v.string(), registry_id: v.nullish(v.numb
 const SystemInfo = v.object({ auth_mode: v.string() })
 
 /**
- * A registry as a Harbor, if it is one by its own challenge: Harbor asks for tokens for the service
- * `harbor-registry` before it lets anybody read or write. Asks nothing.
+ * The Harbor behind a connection, recognised by its challenge: Harbor asks for tokens for the service `harbor-registry`
+ * before it allows any access. Sends no request of its own.
  *
- * @returns undefined for any other registry, and where nothing has been asked of it yet.
+ * @returns undefined for any other registry, and before its first challenge.
  */
 export async function harborBehind(connection: Connection): Promise<Harbor | undefined> {
   const service = await connection.tokenService({
@@ -51,9 +51,9 @@ export async function harborBehind(connection: Connection): Promise<Harbor | und
 }
 
 /**
- * As {@link harborBehind}, for a registry that has been asked for its base: where something in front of it has its own
- * challenge, the API tells what it is.
- * @throws AirgapError those of the registry.
+ * Like {@link harborBehind}, for a registry whose base was already requested. If something in front of it has its own
+ * challenge, the API shows whether it is a Harbor.
+ * @throws AirgapError as the registry's requests.
  */
 export async function findHarbor(connection: Connection, signal?: AbortSignal): Promise<Harbor | undefined> {
   const known = await harborBehind(connection)
@@ -71,7 +71,7 @@ export async function findHarbor(connection: Connection, signal?: AbortSignal): 
   })
 }
 
-/** A Harbor's projects. Spoken to with Basic credentials, those that the registry gets, at the registry's origin. */
+/** The projects of a Harbor. Its API is at the registry's origin, and gets the registry's credentials as Basic. */
 export class Harbor {
   readonly registry: string
   readonly #connection: Connection
@@ -82,10 +82,10 @@ export class Harbor {
   }
 
   /**
-   * Whether there is a project. Accounts that may not ask the API are told by the registry itself, which answers
-   * differently for a project that there is not.
-   * @param repository one in it, for asking the registry.
-   * @throws AirgapError those of the registry.
+   * Whether a project exists. For accounts that may not use the API, the registry itself shows it: it answers
+   * differently for a project that does not exist.
+   * @param repository a repository in the project, for asking the registry.
+   * @throws AirgapError as the registry's requests.
    */
   async project(name: string, repository: string, signal?: AbortSignal): Promise<ProjectState> {
     const { registry } = this
@@ -93,7 +93,7 @@ export class Harbor {
     const answer = await this.#send({
       ...plainCall(`/projects/${encodeURIComponent(name)}`, context, signal),
       repository: name,
-      // Else a name of digits alone would be taken for a number.
+      // Otherwise a name of only digits would be taken for a project's number.
       headers: { accept: 'application/json', 'x-is-resource-name': 'true' },
     })
     if (answer.status === 200) {
@@ -102,7 +102,8 @@ export class Harbor {
       return (found.registry_id ?? 0) > 0 ? 'proxy-cache' : 'there'
     }
     discard(answer)
-    // Old releases answer 403 for what there is not, and all do to robot accounts without the permission to read.
+    // Old releases answer 403 for a project that does not exist, and all do for robot accounts without permission to
+    // read.
     return answer.status === 404 ? 'missing' : this.#askRegistry(name, repository, context, signal)
   }
 
@@ -133,8 +134,8 @@ export class Harbor {
 
   /**
    * Creates a project, with the storage quota that Harbor gives new ones.
-   * @returns false where somebody else has created it in the meantime.
-   * @throws AirgapError `DENIED` with what the account would need; those of the registry.
+   * @returns false if somebody else has created it meanwhile.
+   * @throws AirgapError `DENIED` with what the account would need; as the registry's requests.
    */
   async create(name: string, visibility: ProjectVisibility, signal?: AbortSignal): Promise<boolean> {
     const { registry } = this
@@ -160,7 +161,7 @@ export class Harbor {
         answer.auth.kind === 'none'
           ? ['This needs an account that may create projects.', { id: 'log-in', registry }]
           : [
-              'It takes a system administrator, or any user where Harbor lets everyone create projects (Configuration, System Settings, Project Creation), or a system robot account with the permission Project: Create; robot accounts of a project cannot. Or have the project created, and do not ask for it here.',
+              'This needs a system administrator, or any user if Harbor lets everyone create projects (Configuration, System Settings, Project Creation), or a system robot account with the permission Project: Create; robot accounts of a project cannot. Or have the project created, and do not ask for it here.',
             ],
       cause: error,
     })
@@ -188,7 +189,7 @@ function plainCall(path: string, context: Context, signal: AbortSignal | undefin
   }
 }
 
-/** An answer's JSON of a shape; undefined where it is anything else. */
+/** An answer's JSON, if it has the given schema; undefined otherwise. */
 async function readJson<S extends v.GenericSchema>(
   answer: Answer,
   schema: S,

@@ -7,15 +7,15 @@ import type { Context } from '../notices.ts'
 import { failure } from '../net/http.ts'
 import type { Hints } from '../../hints.ts'
 
-/** What most registries take at most, and what the specification has them take at least. Bytes. */
+/** Most registries accept no more than this; the specification demands at least this. Bytes. */
 const USUAL_LIMIT = 4 * 1024 * 1024
 
-/** Answers by which registries say that they do not want what a document states, or leaves out. */
+/** Statuses with which registries refuse what a manifest states or leaves out. */
 const NOT_LIKED = new Set([400, 405, 415, 422])
-/** The codes that go with them; any other names another reason. */
+/** The error codes that come with them; any other code means another reason. */
 const VAGUE = new Set(['MANIFEST_INVALID', 'UNSUPPORTED', 'UNKNOWN', ''])
 
-/** What a registry's refusal of a manifest means, as far as the manifest itself shows why. */
+/** The error for a refused manifest, with an explanation if the manifest itself shows the reason. */
 export async function manifestRefusal(
   answer: Answer,
   bytes: Uint8Array,
@@ -27,7 +27,7 @@ export async function manifestRefusal(
     new AirgapError(error.code, message, { hint, cause: error })
   if (status === 413 || (status === 400 && bytes.length > USUAL_LIMIT)) {
     return explained(`${error.message}; the manifest has ${bytes.length} bytes`, [
-      'Registries take 4 MiB as a rule, and a proxy in front may take less (nginx: client_max_body_size 0). A manifest cannot be sent in parts: have the limit raised, or do without the image.',
+      'Registries usually accept 4 MiB, and a proxy in front may accept less (nginx: client_max_body_size 0). A manifest cannot be sent in parts: have the limit raised, or do without the image.',
       { id: 'exclude-image' },
     ])
   }
@@ -39,15 +39,15 @@ export async function manifestRefusal(
     // blobs are there or not.
     const foreign = explained(
       error.message,
-      'The manifest has layers with "urls" (foreign layers). docker-registry takes such manifests only if its configuration permits the addresses: validation.manifests.urls.allow',
+      'The manifest has layers with "urls" (foreign layers). docker-registry accepts such manifests only if its configuration permits the addresses: validation.manifests.urls.allow',
     )
     return status === 500 ? foreign.with({ transience: { attempts: 2 } }) : foreign
   }
   if (NOT_LIKED.has(status) && isVague && mediaType === undefined) {
     return explained(
-      `${error.message}; the manifest does not state its own mediaType, and some registries refuse such ones`,
+      `${error.message}; the manifest does not state its own mediaType, and some registries refuse that`,
       [
-        'The OCI specification allows that, and Amazon ECR, among others, refuses it. It cannot be added here: with other bytes the manifest would have another digest. Build the image again with a tool that writes mediaType, use another registry, or do without the image.',
+        'The OCI specification allows that, but Amazon ECR, among others, refuses it. It cannot be added here: with other bytes the manifest would have another digest. Build the image again with a tool that writes mediaType, use another registry, or do without the image.',
         { id: 'exclude-image' },
       ],
     )
@@ -60,18 +60,18 @@ export async function manifestRefusal(
   return error
 }
 
-/** By these words registries refuse types that they do not know: GitLab's, and Amazon ECR's. */
+/** The words of GitLab and Amazon ECR for types that they do not know. */
 const TYPES = /unknown media ?type|'ImageManifest'/i
 
 const CERTAIN_KINDS: Hints = [
-  'Some registries take only certain kinds of artifacts (Amazon ECR, GitLab) and refuse signatures, attestations and charts of other kinds. Have the kind allowed there, use another registry, or do without the image.',
+  'Some registries only accept certain kinds of artifacts (Amazon ECR, GitLab) and refuse signatures, attestations and charts of other kinds. Have the kind allowed there, use another registry, or do without the image.',
   { id: 'exclude-image' },
 ]
 
-/** What helps where a registry refuses a manifest for what it is; undefined for images and indexes as all know them. */
+/** The hint for a manifest refused because of its kind; undefined for ordinary images and indexes. */
 function kindHint({ mediaType, manifests, config, artifactType, subject }: Members): Hints | undefined {
   if (mediaType === DOCKER_MANIFEST || mediaType === DOCKER_LIST) {
-    return 'It is a Docker manifest (schema 2), and the registry seems to take OCI manifests only. zot takes both when its configuration has "http": {"compat": ["docker2s2"]}. It cannot be converted here: with other bytes it would have another digest.'
+    return 'It is a Docker manifest (schema 2), and the registry seems to accept only OCI manifests. zot accepts both if its configuration has "http": {"compat": ["docker2s2"]}. It cannot be converted here: with other bytes it would have another digest.'
   }
   const children = Array.isArray(manifests) ? (manifests as ({ mediaType?: unknown } | null)[]) : []
   if (children.some((child) => child?.mediaType === OCI_INDEX || child?.mediaType === DOCKER_LIST)) {
@@ -101,7 +101,7 @@ function membersOf(bytes: Uint8Array): Members {
   try {
     return (JSON.parse(Buffer.from(bytes).toString('utf8')) ?? {}) as object
   } catch {
-    // What is not JSON has no members; the registry's own words say the rest.
+    // Not JSON, so no members; the registry's own words say the rest.
     return { mediaType: '' }
   }
 }

@@ -190,7 +190,7 @@ test('a wrong beginning costs a start from zero, and nobody is blamed for it', a
   const { notices } = await goOn(server, Buffer.alloc(700_000, 1))
   expect(ranges(server)).toEqual(['bytes=700000-', undefined])
   expect(notices).toMatchObject([
-    { type: 'retry', reason: expect.stringContaining('with what was there of it') as string },
+    { type: 'retry', reason: expect.stringContaining('resumed from an earlier download') as string },
   ])
 })
 

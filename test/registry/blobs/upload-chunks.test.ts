@@ -87,7 +87,7 @@ describe('refusals', () => {
     await to.repository.uploadBlob(first.descriptor, first.open)
     expect(await to.stored(first.descriptor.digest)).toEqual(first.bytes)
     expect(to.habits.chunkSize).toBe(MIB)
-    const told = `${to.repository.registry}, or a proxy in front of it, refuses large requests: uploads go there in chunks of 1 MiB`
+    const told = `${to.repository.registry}, or a proxy in front of it, refuses large requests: uploads to it go in chunks of 1 MiB`
     expect(to.notices).toEqual([{ type: 'warning', message: told }])
     const before = to.log().length
     const second = sample(2 * MIB + 1)

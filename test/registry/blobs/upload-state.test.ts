@@ -234,7 +234,9 @@ describe('what is wrong with it is no reason to fail', () => {
     expect(memory.recall()).toBeUndefined()
     await memory.note(NOTE)
     await state.close(false)
-    expect(notices).toMatchObject([{ message: expect.stringContaining('not a folder of yours alone') }])
+    expect(notices).toMatchObject([
+      { message: expect.stringContaining('not a folder that only you can write to') },
+    ])
   })
 
   test('a folder that cannot be made', async () => {
@@ -329,7 +331,7 @@ describe('the next run', () => {
     const isGoingOn = log.includes('GET 204')
     expect(again.notices.filter(({ type }) => type === 'note')).toEqual(
       isGoingOn
-        ? [{ type: 'note', message: expect.stringMatching(/^Going on with an upload to 127\.0\.0\.1:\d+ /) }]
+        ? [{ type: 'note', message: expect.stringMatching(/^Resuming an upload to 127\.0\.0\.1:\d+ /) }]
         : [],
     )
     return log

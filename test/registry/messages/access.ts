@@ -28,14 +28,14 @@ export const ACCESS_CASES: Case[] = [
   {
     name: '403 to somebody unknown',
     provoke: against(answers(403, 'DENIED', 'requested access to the resource is denied'), pull),
-    says: /: permission denied to somebody who is not logged in: .* answers 403 Forbidden/,
+    says: /: permission denied without a login: .* answers 403 Forbidden/,
     hints: [/the name is right/, /No credentials were found in/],
   },
   {
     name: '403 from a firewall',
     provoke: against(page(403, '<html><title>Blocked by "policy"</title>'), pull),
     says: /: permission denied, by something in front of the registry: .*\(an HTML page titled "Blocked by 'policy'", which/,
-    hints: [/proxy or firewall/],
+    hints: [/Proxies and firewalls/],
   },
   {
     name: 'a rate limit with an end',
@@ -44,7 +44,7 @@ export const ACCESS_CASES: Case[] = [
       registryError(response, 429, 'TOOMANYREQUESTS', 'You have reached your pull rate limit.')
     }, pull),
     says: /: too many requests, until .*\d\d:\d\d:\d\d \S+ \(in 3 min (?:19|20) s\): .* answers 429 Too Many Requests/,
-    hints: [/log in for a higher limit/, /--mirror/, /counted together/],
+    hints: [/log in for a higher limit/, /--mirror/, /share one limit/],
   },
   {
     name: 'the rate limit of an account, as Docker Hub tells it',

@@ -217,7 +217,7 @@ export const CONTENT_CASES: Case[] = [
       response.end(Buffer.alloc(1000, ' '))
     }),
     says: /\/library\/nginx:1\.27\.9: its manifest is larger than 8388608 bytes$/,
-    hints: [/name is that of an image/],
+    hints: [/the name of an image/],
   },
   {
     name: 'a registry that is none',

@@ -121,7 +121,7 @@ export const NETWORK_CASES: Case[] = [
   {
     name: 'no route',
     provoke: dns('ENETUNREACH'),
-    says: /: there is no way to it from here \(ENETUNREACH\)$/,
+    says: /: there is no route to it from here \(ENETUNREACH\)$/,
     hints: [/ip route/],
   },
   {
@@ -181,7 +181,7 @@ export const SILENCES: Case[] = [
   {
     name: 'a firewall that swallows everything',
     provoke: request(() => {}, { connectTimeoutMs: 700 }),
-    says: /: no connection came about within 1 s \(UND_ERR_CONNECT_TIMEOUT\)$/,
+    says: /: no connection could be made within 1 s \(UND_ERR_CONNECT_TIMEOUT\)$/,
     hints: [/firewall/, /curl -v https:\/\/127/],
   },
   {
@@ -222,7 +222,7 @@ export const SILENCES: Case[] = [
         .repository(host, 'app')
         .fetchManifest('1')
     },
-    says: /: it says again and again that it is at work, and does not answer$/,
+    says: /: it keeps sending interim answers \(1xx\), and no final one$/,
     hints: [/same command again/],
   },
   {

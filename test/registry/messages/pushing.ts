@@ -19,7 +19,7 @@ export const PUSH_CASES: Case[] = [
       ),
       (repository) => repository.putManifest('1.0', sampleManifest({ mediaType: undefined })),
     ),
-    says: /^cannot put the manifest \S+: 127\S+ answers 405 .*; the manifest does not state its own mediaType, and some registries refuse such ones$/,
+    says: /^cannot put the manifest \S+: 127\S+ answers 405 .*; the manifest does not state its own mediaType, and some registries refuse that$/,
     hints: [/Amazon ECR/, /another digest/, /--exclude/],
   },
   {
@@ -111,7 +111,7 @@ export const PUSH_CASES: Case[] = [
   {
     name: 'too deep a path',
     provoke: against(answers(400, 'NAME_INVALID', 'invalid repository name'), upload),
-    says: /: the registry does not take this name: /,
+    says: /: the registry does not accept this name: /,
     hints: [/--path strip-host/, /--map/],
   },
   {
@@ -126,13 +126,13 @@ export const PUSH_CASES: Case[] = [
       answers(400, 'DIGEST_INVALID', 'provided digest did not match uploaded content'),
       upload,
     ),
-    says: /: the registry has got other bytes than were sent: /,
+    says: /: the registry received other bytes than were sent: /,
     hints: [/virus scanner/],
   },
   {
     name: 'a kind of manifest that is not known',
     provoke: against(answers(400, 'MANIFEST_INVALID', 'manifest invalid'), put),
-    says: /: the registry does not take this kind of manifest: /,
+    says: /: the registry does not accept this kind of manifest: /,
     hints: [/Update it/],
   },
   {

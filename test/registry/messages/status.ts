@@ -20,7 +20,7 @@ export const STATUS_CASES: Case[] = [
       answers(412, 'PROJECTPOLICYVIOLATION', 'The image is not signed by cosign.'),
       (repository) => repository.resolveManifest('1.27.9'),
     ),
-    says: /^cannot resolve .*: a policy of the project forbids that it is read: .* answers 412 Precondition Failed \("PROJECTPOLICYVIOLATION: The image is not signed by cosign\."\)$/,
+    says: /^cannot resolve .*: a policy of the project forbids pulling it: .* answers 412 Precondition Failed \("PROJECTPOLICYVIOLATION: The image is not signed by cosign\."\)$/,
     hints: [/cosign sign --recursive/],
   },
   {
@@ -32,19 +32,19 @@ export const STATUS_CASES: Case[] = [
   {
     name: '404 without a word',
     provoke: against((_, response) => void response.writeHead(404).end(), pull),
-    says: /: there is no such thing: \S+ answers 404 Not Found$/,
+    says: /: it was not found: \S+ answers 404 Not Found$/,
     hints: [/spelling/],
   },
   {
     name: '404 from a web server',
     provoke: against(page(404, '<html><head><title>404 | nginx</title>'), pull),
-    says: /: there is no such thing, and this is not how a registry says so: .* \(an HTML page titled "404 | nginx", which no registry sends\)$/,
+    says: /: it was not found, and the answer is not one of a registry: .* \(an HTML page titled "404 | nginx", which no registry sends\)$/,
     hints: [/host and port/],
   },
   {
     name: '405 to a GET',
     provoke: against(plain(405, ''), pull),
-    says: /: the registry does not do this: /,
+    says: /: the registry does not support this request: /,
     hints: [/host and port/],
   },
   {
@@ -66,7 +66,7 @@ export const STATUS_CASES: Case[] = [
     name: 'a registry that is being started',
     provoke: against(page(503, '<html><title>503 Service Temporarily Unavailable</title>'), pull),
     says: /: the registry is not ready: /,
-    hints: [/behind that/],
+    hints: [/in front of it/],
   },
   {
     name: '500',
@@ -82,7 +82,7 @@ export const STATUS_CASES: Case[] = [
       const elsewhere = `http://localhost:${request.socket.localPort}${seen.path}?X-Signature=s3cret`
       response.writeHead(307, { location: elsewhere }).end()
     }, readBlob),
-    says: /: the storage behind the registry refuses: localhost:\d+ \(where 127\.0\.0\.1:\d+ redirects to\) answers 403 Forbidden/,
+    says: /: the storage behind the registry refuses the request: localhost:\d+ \(where 127\.0\.0\.1:\d+ redirects to\) answers 403 Forbidden/,
     hints: [/firewall or proxy/],
   },
   {

@@ -152,7 +152,7 @@ export const TLS_CASES: Case[] = [
   {
     name: 'a name that the server does not know',
     provoke: request(alert(112)),
-    says: /: it does not know the name that it was called by \(/,
+    says: /: it does not know the host name that it was contacted by \(/,
     hints: [/ingress/],
   },
   {

@@ -29,33 +29,33 @@ import {
 } from './refusals.ts'
 import { sendPart } from './send.ts'
 
-/** A session, and what is known of it. */
+/** A session, and what is known about it. */
 interface OpenSession extends UploadSession {
-  /** Taken over from an earlier run: only the registry knows how far it is. */
+  /** From an earlier run: only the registry knows how far it is. */
   isRecalled: boolean
-  /** Something may have arrived that nobody has told us of. */
+  /** Bytes may have arrived without our getting an answer. */
   isUnsure: boolean
-  /** It was gone on with once, though the registry would not say how far it was. */
+  /** It was resumed once although the registry did not say how far it was. */
   wasGuessed: boolean
 }
 
-/** So many bytes more make a broken upload count as the first failure again, not as one more. */
+/** After so many more bytes, a broken upload counts as the first failure again. */
 const REAL_PROGRESS = 16 * 1024 * 1024
 const WRONG_DIGESTS = 3
 
 /**
- * A blob's upload in chunks (distribution-spec § Pushing a blob in chunks), which goes on after a fault from where the
- * registry says it is. One {@link run} an attempt.
+ * A blob's upload in chunks (distribution-spec § Pushing a blob in chunks). After a failure it resumes from where the
+ * registry says it is. Each attempt is one {@link run}.
  */
 export class ChunkedUpload {
   readonly #task: UploadTask
   #session: OpenSession | undefined
   /** Bytes that the registry has, as far as is known. */
   #acknowledged = 0
-  /** The most that it ever had. */
+  /** The most that it has had. */
   #furthest = 0
   #mark = 0
-  /** For this blob alone: a chunk that breaks off again and again may be too much for somebody's patience. */
+  /** The chunk size for this blob only: a chunk that breaks off repeatedly may take too long for a server or proxy. */
   #ownSize = Number.POSITIVE_INFINITY
   #brokenAt: number | undefined
   #misplacedAt: number | undefined
@@ -66,12 +66,12 @@ export class ChunkedUpload {
     this.#task = task
   }
 
-  /** Goes on with a session of an earlier run, if the registry still knows it. */
+  /** Resumes a session of an earlier run, if the registry still knows it. */
   takeOver(url: URL): void {
     this.#session = { url, minLength: 0, isRecalled: true, isUnsure: true, wasGuessed: false }
   }
 
-  /** Whether the upload got somewhere since this was last asked. */
+  /** Whether the upload made progress since the last call. */
   progressed(): boolean {
     const gained = this.#furthest - this.#mark
     const isReal = gained > 0 && gained >= Math.min(REAL_PROGRESS, this.#length(0))
@@ -81,8 +81,8 @@ export class ChunkedUpload {
 
   /**
    * Sends what is missing, and commits.
-   * @returns undefined when the blob is stored, the refusal where the registry does not take chunks.
-   * @throws AirgapError; after one that is transient, another run goes on.
+   * @returns undefined when the blob is stored; the refusal if the registry does not accept chunks.
+   * @throws AirgapError; after a transient one, another run resumes.
    */
   async run(): Promise<AirgapError | undefined> {
     for (;;) {
@@ -96,7 +96,7 @@ export class ChunkedUpload {
     }
   }
 
-  /** A session whose state is known: the present one after asking, where that is needed, or a new one. */
+  /** A session whose state is known: the current one, after asking the registry if needed, or a new one. */
   async #ready(): Promise<OpenSession> {
     if (this.#session?.isUnsure) await this.#ask(this.#session)
     if (this.#session) return this.#session
@@ -110,7 +110,7 @@ export class ChunkedUpload {
   async #ask(session: OpenSession): Promise<void> {
     const { descriptor, onProgress } = this.#task
     const status = await askStatus(this.#task, session.url).catch((error: unknown): UploadStatus => {
-      // Whatever a registry has against a session from another day, it need not have against a new one.
+      // If a registry refuses an old session, it may still accept a new one.
       if (session.isRecalled && isFinal(error)) return { kind: 'gone' }
       throw error
     })
@@ -138,11 +138,11 @@ export class ChunkedUpload {
     const megabytes = (bytes: number): string => Math.floor(bytes / 1e6).toLocaleString('en-US')
     repository.connection.onNotice({
       type: 'note',
-      message: `Going on with an upload to ${repository.registry} that an earlier run has begun: ${megabytes(this.#acknowledged)} of ${megabytes(descriptor.size)} MB of blob ${shortHex(descriptor.digest)} are there`,
+      message: `Resuming an upload to ${repository.registry} that an earlier run began: ${megabytes(this.#acknowledged)} of ${megabytes(descriptor.size)} MB of blob ${shortHex(descriptor.digest)} are there`,
     })
   }
 
-  /** @param url to be given up, where the registry may still keep it. */
+  /** @param url the session to cancel, where the registry may still have it. */
   #forget(url?: URL): void {
     if (url) this.#task.abandoned.push(url)
     this.#session = undefined
@@ -182,7 +182,7 @@ export class ChunkedUpload {
     discard(answer)
     session.url = movedTo(this.#task, answer, session.url)
     const told = bytesIn(headerOf(answer, 'range'))
-    // Some leave the Range out, or repeat an old one (ECR); a success is a success, and the digest has the last word.
+    // Some leave the Range out, or repeat an old one (ECR). A success counts anyway: the digest is checked at the end.
     const isPart = told !== undefined && told > start && told < end
     this.#acknowledged = isPart ? told : end
     this.#furthest = Math.max(this.#furthest, this.#acknowledged)
@@ -197,7 +197,7 @@ export class ChunkedUpload {
     if (isPart) this.#takeLess(told - start)
   }
 
-  /** The registry takes less than it is given: chunks become as small as what it took. */
+  /** The registry took only a part of a chunk: chunks become as small as that part. */
   #takeLess(taken: number): void {
     const { habits, context } = this.#task
     if (taken < habits.floor) {
@@ -206,7 +206,7 @@ export class ChunkedUpload {
     this.#ownSize = taken
   }
 
-  /** @returns the error where it means that chunks are not taken at all; undefined where another chunk is to be tried. */
+  /** @returns the error if it means that chunks are not accepted at all; undefined if another chunk is to be tried. */
   #refused(error: AirgapError, status: number, start: number, end: number): AirgapError | undefined {
     if (error.refusal?.kind === 'room' && status !== 413) throw error
     if (isTooLarge(error)) {
@@ -214,7 +214,7 @@ export class ChunkedUpload {
       return undefined
     }
     if (status === 416) {
-      // Once the registry is asked how far it is. If that is just where the chunk began, it does not want chunks.
+      // Ask the registry once how far it is. If that is exactly where the chunk began, it does not accept chunks.
       if (this.#misplacedAt === start) return error
       this.#misplacedAt = start
       throw error.with({ transience: {} })
@@ -226,7 +226,7 @@ export class ChunkedUpload {
 
   #turnedAway(error: AirgapError, isFirst: boolean): AirgapError {
     const isNew = isFirst && this.#session?.wasGuessed === false
-    // It may be the session that is lost, for instance because the registry was started anew.
+    // The session may be lost, for example because the registry was restarted.
     const isLost = isAboutUpload(error)
     this.#forget()
     if (isLost && !isNew) throw error.with({ transience: {} })
@@ -269,7 +269,7 @@ export class ChunkedUpload {
   }
 }
 
-/** Whether the registry has answered, and not just that it has no time. */
+/** Whether the registry has answered, and not only that it is busy. */
 function isFinal(error: unknown): boolean {
   const status = answerOf(error)?.status
   return status !== undefined && status !== 429 && status !== 503

@@ -5,31 +5,31 @@ import type { RegistryNotice } from '../../notices.ts'
 const MIB = 1024 * 1024
 
 /**
- * What has been learned about the uploads of one registry, for as long as the client lives: how large a request it,
- * or whatever stands in front of it, takes, and whether it takes blobs in one stream at all. Sizes are bytes.
+ * What is known about uploads to one registry, for the client's lifetime: how large a request it, or a proxy in front
+ * of it, accepts, and whether it accepts blobs in one stream at all. Sizes are bytes.
  */
 export class UploadHabits {
-  /** What a chunk has where nobody asks for less or more. A fault costs at most so much. */
+  /** The usual size of a chunk. A failure costs at most this much. */
   chunkSize = 32 * MIB
-  /** Smaller chunks are not tried. */
+  /** The smallest chunk to try. */
   floor = MIB / 4
-  /** A blob below this goes once more in one stream before it is cut up, and is not remembered from run to run. */
+  /** A smaller blob gets a second try in one stream before it is sent in chunks, and is not remembered between runs. */
   small = 8 * MIB
-  /** The least that has been refused as too large. */
+  /** The smallest size that was refused as too large. */
   refusedSize = Number.POSITIVE_INFINITY
-  /** The size of chunks that users have been told of. */
+  /** The chunk size last reported to the user. */
   #toldSize: number | undefined
-  /** One stream was refused where chunks went through. */
+  /** Whether chunks were accepted after one stream was refused. */
   prefersChunks = false
 
-  /** Whether a blob had better be sent in chunks from the start. */
+  /** Whether a blob should be sent in chunks from the start. */
   wantsChunks(size: number): boolean {
     return this.prefersChunks || size >= this.refusedSize
   }
 
   /**
-   * A request of `length` bytes was refused as too large: from now on chunks have at most half of that.
-   * @returns false where nothing smaller is left to be tried.
+   * A request of `length` bytes was refused as too large: from now on, chunks have at most half of that.
+   * @returns false where there is nothing smaller to try.
    */
   refuse(length: number): boolean {
     this.refusedSize = Math.min(this.refusedSize, length)
@@ -41,29 +41,29 @@ export class UploadHabits {
   }
 
   /**
-   * What there is to tell when a chunk has been taken: that uploads go another way since larger ones were refused.
-   * Once for each size.
+   * The notice for a chunk that was accepted after larger ones were refused: uploads now go in chunks. Once for each
+   * size.
    */
   news(registry: string): RegistryNotice | undefined {
     if (this.refusedSize === Number.POSITIVE_INFINITY || this.#toldSize === this.chunkSize) return undefined
     this.#toldSize = this.chunkSize
     return {
       type: 'warning',
-      message: `${registry}, or a proxy in front of it, refuses large requests: uploads go there in chunks of ${sizeText(this.chunkSize)}`,
+      message: `${registry}, or a proxy in front of it, refuses large requests: uploads to it go in chunks of ${sizeText(this.chunkSize)}`,
     }
   }
 }
 
 const known = new WeakMap<Connection, UploadHabits>()
 
-/** One for each registry that is connected to. */
+/** One for each connection. */
 export function habitsOf(connection: Connection): UploadHabits {
   const found = known.get(connection) ?? new UploadHabits()
   known.set(connection, found)
   return found
 }
 
-/** A number of bytes in few letters, for messages about chunks. */
+/** A short text for a number of bytes, for messages about chunks. */
 export function sizeText(bytes: number): string {
   if (bytes >= MIB && bytes % MIB === 0) return `${bytes / MIB} MiB`
   if (bytes >= 1024 && bytes % 1024 === 0) return `${bytes / 1024} KiB`

@@ -14,8 +14,8 @@ export interface UploadRequest {
 }
 
 /**
- * Sends a part of a blob. A registry that stops taking bytes is given up; a 401 is answered, and the part sent again.
- * @throws AirgapError as every request, and what the blob's source throws.
+ * Sends a part of a blob. Fails if the registry stops taking bytes. A 401 is answered, and the part sent again.
+ * @throws AirgapError as every request, and the errors of the blob's source.
  */
 export async function sendPart(task: UploadTask, request: UploadRequest): Promise<Answer> {
   const { repository, source, context, signal, onProgress } = task
@@ -43,7 +43,7 @@ export async function sendPart(task: UploadTask, request: UploadRequest): Promis
       signal: signal === undefined ? stalled.signal : AbortSignal.any([signal, stalled.signal]),
     })
   } catch (error) {
-    // A fault of the bytes' source is told as such, not as one of the network.
+    // An error of the source is reported as such, not as a network error.
     if (source.fault !== undefined) throw source.fault
     if (stalled.signal.aborted && signal?.aborted !== true) {
       throw new AirgapError('NETWORK', `${repository.registry} stopped taking bytes`, {

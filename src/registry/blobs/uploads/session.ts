@@ -42,7 +42,7 @@ export async function mountBlob(
       return tried
     })
     .catch((error: unknown) => {
-      // The token service may refuse what the mount needs; the upload that follows asks for less, or fails itself.
+      // The token service may refuse the scopes of the mount. The upload that follows requests less, or fails itself.
       if (error instanceof AirgapError && REFUSALS.has(error.code)) return undefined
       throw error
     })
@@ -56,17 +56,21 @@ export async function mountBlob(
   return false
 }
 
-/** A registry may copy the whole blob to its final place before it answers, at this rate at least. Bytes a second. */
+/**
+ * A registry may copy the whole blob to its final place before it answers. The slowest rate to expect, bytes a second.
+ */
 const COPY_RATE = 5 * 1024 ** 2
 const LONGEST_COPY_MS = 15 * 60 * 1000
 
-/** How long the last answer to an upload may take: as long as any, and as the copy of so many bytes may. Milliseconds. */
+/**
+ * How long the last answer to an upload may take: the stall timeout plus the time for copying the blob. Milliseconds.
+ */
 export function commitTimeout({ repository, descriptor }: UploadTask): number {
   const copying = Math.min((descriptor.size / COPY_RATE) * 1000, LONGEST_COPY_MS)
   return Math.round(repository.connection.transport.stallTimeoutMs + copying)
 }
 
-/** The Location with the digest added to its query, which is kept as it is. */
+/** The Location with the digest added to its query; the rest of the query is unchanged. */
 export function commitUrl(session: URL, digest: Digest): URL {
   const target = new URL(session)
   target.search += `${target.search === '' ? '' : '&'}digest=${encodeURIComponent(digest)}`
@@ -74,7 +78,7 @@ export function commitUrl(session: URL, digest: Digest): URL {
 }
 
 /**
- * What a success to the last PUT means: 201 is the registry's word; after any other it is asked for the blob.
+ * Checks a success of the last PUT: 201 means stored; after any other status the registry is asked for the blob.
  * @throws AirgapError `CONTENT_MISMATCH`, `REGISTRY`
  */
 export async function confirmStored(
@@ -107,27 +111,27 @@ export function checkStored(answer: Answer, digest: Digest, context: Context): v
 /** An upload that the registry has opened. */
 export interface UploadSession {
   url: URL
-  /** The least that a chunk may have, the last one excepted. Bytes. */
+  /** The minimum size of a chunk, except the last. Bytes. */
   minLength: number
 }
 
-/** How far a registry says an upload is. */
+/** A registry's answer to how far an upload is. */
 export type UploadStatus =
   | { kind: 'at'; bytes: number; url: URL }
-  /** It knows no such upload. */
+  /** There is no such upload. */
   | { kind: 'gone' }
-  /** It does not say. */
+  /** The registry does not say. */
   | { kind: 'unknown' }
 
 type Task = Pick<UploadTask, 'repository' | 'context' | 'signal'>
 
-/** How long a registry has for giving up a session that nobody needs. */
+/** How long a registry may take to cancel a session. */
 const CANCEL_TIMEOUT_MS = 5000
 
 /**
- * Opens an upload session (distribution-spec § Pushing blobs), and gives up those that were abandoned: the registry
- * is there again.
- * @throws AirgapError as every request; `REGISTRY` for a Location that is of no use.
+ * Opens an upload session (distribution-spec § Pushing blobs). Also cancels abandoned sessions, since the registry
+ * answers again.
+ * @throws AirgapError as every request; `REGISTRY` for a Location that cannot be used.
  */
 export async function startSession(task: UploadTask): Promise<UploadSession> {
   const { repository, context, signal } = task
@@ -150,7 +154,7 @@ export async function startSession(task: UploadTask): Promise<UploadSession> {
 }
 
 /**
- * Where to upload to. Credentials go there only if it is the registry's own origin, which `send` sees to.
+ * The URL to upload to. `send` sends credentials there only if it is the registry's own origin.
  * @throws AirgapError `REGISTRY`
  */
 export function sessionUrl(repository: Location, answer: Answer, context: Context): URL {
@@ -161,21 +165,21 @@ export function sessionUrl(repository: Location, answer: Answer, context: Contex
       `${repository.registry} sends the upload from HTTPS to plain HTTP (${printableUrl(url)})`,
       {
         ...during(context),
-        hint: 'A proxy in front of the registry probably hides that it was spoken to over HTTPS: have it send X-Forwarded-Proto, or set http.relativeurls in docker-registry.',
+        hint: 'A proxy in front of the registry probably hides that the client used HTTPS: have it send X-Forwarded-Proto, or set http.relativeurls in docker-registry.',
       },
     )
   }
   return url
 }
 
-/** Where the session is after an answer: some registries give it another Location each time, some none. */
+/** The session's URL after an answer: some registries give a new Location each time, some give none. */
 export function movedTo({ repository, context }: Task, answer: Answer, from: URL): URL {
   return headerOf(answer, 'location') === undefined ? from : sessionUrl(repository, answer, context)
 }
 
 /**
  * Asks how far a session is (distribution-spec § Pushing a blob in chunks, the GET after a 416).
- * @throws AirgapError for refusals and for faults that may pass.
+ * @throws AirgapError for refusals and for errors that may pass.
  */
 export async function askStatus(task: Task, url: URL): Promise<UploadStatus> {
   const { repository, context, signal } = task
@@ -196,15 +200,15 @@ export async function askStatus(task: Task, url: URL): Promise<UploadStatus> {
   const error = await failure(answer, answer.auth, context)
   if (status === 404 || status === 410) return { kind: 'gone' }
   if (status === 405 || status === 501) return { kind: 'unknown' }
-  // crane's registry knows no GET here and takes the session's name for a digest.
+  // crane's registry does not support this GET, and takes the session's name for a digest.
   if (status === 400) return { kind: isAboutUpload(error) ? 'gone' : 'unknown' }
   throw error
 }
 
 /**
- * The number of bytes in a Range header of an upload: `0-N`, where N counts. What other registries write (`bytes=0-N`)
- * is understood, too. `0-0` is what most say of an upload without a byte, so it is taken for nothing.
- * @returns undefined where it says nothing.
+ * The number of bytes in the Range header of an upload: `0-N`, where byte N is included. The form of other registries
+ * (`bytes=0-N`) is accepted, too. Most registries answer `0-0` for an upload without a byte, so that counts as 0.
+ * @returns undefined where it does not say.
  */
 export function bytesIn(range: string | undefined): number | undefined {
   const last = /^\s*(?:bytes[= ]\s*)?0-([0-9]{1,15})\s*$/i.exec(range ?? '')?.[1]
@@ -212,7 +216,7 @@ export function bytesIn(range: string | undefined): number | undefined {
   return last === '0' ? 0 : Number(last) + 1
 }
 
-/** Gives up a session, so that the registry need not keep what has come. Whether it does is of no interest. */
+/** Cancels a session, so that the registry need not keep its bytes. Failures are ignored. */
 async function cancelSession({ repository, context, signal }: Task, url: URL): Promise<void> {
   const patience = AbortSignal.timeout(CANCEL_TIMEOUT_MS)
   try {
@@ -227,11 +231,11 @@ async function cancelSession({ repository, context, signal }: Task, url: URL): P
       }),
     )
   } catch {
-    // The registry drops old sessions by itself sooner or later. An interruption is heard at the next step.
+    // Registries drop old sessions by themselves sooner or later. An interruption takes effect at the next step.
   }
 }
 
-/** One blob's upload: what every step of it needs. */
+/** One blob's upload, with what each of its steps needs. */
 export interface UploadTask {
   repository: Location
   descriptor: UploadDescriptor
@@ -239,9 +243,9 @@ export interface UploadTask {
   source: BlobSource
   habits: UploadHabits
   memory: UploadMemory | undefined
-  /** Sessions that nobody needs any more. */
+  /** Sessions that are no longer needed. */
   abandoned: URL[]
-  /** Gets the bytes of the blob that have been sent so far. */
+  /** Gets the number of bytes of the blob sent so far. */
   onProgress: (bytes: number) => void
   signal: AbortSignal | undefined
 }

@@ -5,9 +5,9 @@ import type { Context } from '../../notices.ts'
 
 import type { Digest } from '../../../oci/digest.ts'
 
-/** How the bytes of one request are watched. */
+/** Watches the bytes of one request. */
 export interface BodyWatch {
-  /** Gets the position in the blob up to which bytes have been taken. */
+  /** Gets the position in the blob up to which bytes were taken. */
   onProgress: (bytes: number) => void
   stallTimeoutMs: number
   onStall: () => void
@@ -19,15 +19,15 @@ interface Mark {
   hash: Hash
 }
 
-/** Where the present chunk begins, and where it ends. */
+/** For the start and the end of the current chunk. */
 const MARKS_KEPT = 2
 
 /**
- * A blob's bytes on their way out, hashed from the first to the last whatever the requests are that carry them. The
- * last piece of the blob is handed out only when the whole is seen to have the right digest.
+ * A blob's bytes for sending, hashed from first to last whichever requests carry them. The last piece of the blob is
+ * handed out only after the whole blob is found to have the right digest.
  */
 export class BlobSource {
-  /** What went wrong with the bytes themselves. */
+  /** An error of the bytes themselves. */
   fault: Error | undefined
   readonly #descriptor: UploadDescriptor
   readonly #open: (from: number) => AsyncIterable<Uint8Array>
@@ -35,7 +35,7 @@ export class BlobSource {
   #marks: Mark[] = []
   #streams: Readable[] = []
 
-  /** @param open gives the bytes from a position on. */
+  /** @param open opens the bytes from a position on. */
   constructor(
     descriptor: UploadDescriptor,
     open: (from: number) => AsyncIterable<Uint8Array>,
@@ -46,13 +46,13 @@ export class BlobSource {
     this.#context = context
   }
 
-  /** The bytes from `start` up to and without `end`, from a newly opened source. */
+  /** The bytes from `start` up to, but without, `end`, from a newly opened source. */
   body(start: number, end: number, watch: BodyWatch): Readable {
     const stream = Readable.from(this.#send(start, end, watch), {
       objectMode: false,
       highWaterMark: 64 * 1024,
     })
-    // Whoever sends the stream sees its error; without a listener a late one would end the process.
+    // The sender of the stream sees its error; without a listener, a late error would end the process.
     stream.on('error', () => {})
     this.#streams.push(stream)
     return stream
@@ -63,7 +63,7 @@ export class BlobSource {
     for await (const piece of this.#verified(0, this.#descriptor.size)) void piece
   }
 
-  /** Lets go of the source, whichever way the request ended. */
+  /** Closes the source, however the request ended. */
   close(): void {
     for (const stream of this.#streams) stream.destroy()
     this.#streams = []
@@ -121,7 +121,7 @@ export class BlobSource {
     if (held !== undefined) yield held
   }
 
-  /** From where to hash on: what was read once in this run is not read again for the hash alone. */
+  /** Where to continue the hash. Bytes already read in this run are not read again just for the hash. */
   #nearest(start: number): Mark {
     const known = this.#marks.findLast(({ offset }) => offset <= start)
     return known
@@ -139,7 +139,7 @@ export class BlobSource {
   }
 }
 
-/** What is uploaded. */
+/** The blob to upload. */
 export interface UploadDescriptor {
   digest: Digest
   /** Bytes. */

@@ -50,11 +50,11 @@ export async function uploadBlob(
 
 type Method = 'stream' | 'chunks'
 
-/** How a blob is sent, attempt by attempt: in one stream, unless something speaks for chunks. */
+/** Decides for each attempt how a blob is sent: in one stream, unless there is a reason for chunks. */
 class BlobUpload {
   readonly #task: UploadTask
   readonly #chunks: ChunkedUpload
-  /** Each method is tried until it is refused, so neither can follow the other for ever. */
+  /** The refusal of each method. A method that was refused is not tried again, so this cannot loop. */
   readonly #refusals = new Map<Method, AirgapError>()
   #brokenStreams = 0
   #hasHistory = false
@@ -71,7 +71,7 @@ class BlobUpload {
   async attempt(attempt: number): Promise<void> {
     const { repository, descriptor, context, signal } = this.#task
     if (attempt === 1) this.#recall()
-    // The answer to the attempt before may have been lost after the registry had taken the blob.
+    // The registry may have stored the blob in the last attempt, and only its answer was lost.
     else if ((await statBlobOnce(repository, descriptor.digest, context, signal))?.size === descriptor.size)
       return
     for (;;) {
@@ -84,7 +84,7 @@ class BlobUpload {
     }
   }
 
-  /** One stream that broke off in an earlier run is not tried a second time. */
+  /** After a stream that broke off in an earlier run, one stream is not tried again. */
   #recall(): void {
     const known = this.#task.memory?.recall()
     if (known === undefined) return
@@ -129,19 +129,19 @@ class BlobUpload {
   }
 }
 
-/** How an upload in one stream ended, where that is not with an error. */
+/** The end of an upload in one stream that did not throw. */
 type StreamEnd =
   | { kind: 'stored' }
-  /** The registry, or a proxy in front of it, does not take the blob so; it may take it in chunks. */
+  /** The registry, or a proxy in front of it, does not take the blob this way; it may take chunks. */
   | { kind: 'refused'; error: AirgapError }
-  /** There is no such session any more. */
+  /** The session no longer exists. */
   | { kind: 'gone'; error: AirgapError }
 
 /**
  * Sends the whole blob in one PUT (distribution-spec § Pushing a blob monolithically).
  *
- * @param isLeft the session was left behind by a refused mount and may have run out.
- * @param onBroken is called when it broke off on the way.
+ * @param isLeft whether the session was left behind by a refused mount and may have expired.
+ * @param onBroken called when the stream broke off.
  */
 export async function sendWhole(
   task: UploadTask,
@@ -168,11 +168,11 @@ export async function sendWhole(
   }
   const error = await failure(answer, answer.auth, context)
   if (status >= 500 && status !== 501 && status !== 503) onBroken()
-  // A new session has not run out.
+  // A new session cannot have expired.
   if (isLeft && SESSION_GONE.has(status)) return { kind: 'gone', error }
-  // What was sent had the right digest, so it was altered on the way.
+  // The bytes sent had the right digest, so they were altered on the way.
   if (status === 400 && isWrongDigest(error)) throw error.with({ transience: { attempts: 3 } })
-  // No room is no room, in chunks as well; 413 is about this request.
+  // A full registry is also full for chunks; 413 is about this request.
   if (error.refusal?.kind === 'room' && status !== 413) throw error
   if (isTooLarge(error) || UNSUPPORTED.has(status)) return { kind: 'refused', error }
   throw error

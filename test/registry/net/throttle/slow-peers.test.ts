@@ -153,7 +153,7 @@ test('a peer that only says that it is at work is given up', async () => {
   })
   const client = makeClient({ retry: { attempts: 1 } })
   const error = await failureOf(client.repository(server.host, 'app').fetchManifest('1'), 'NETWORK')
-  expect(error.message).toContain('it says again and again that it is at work, and does not answer')
+  expect(error.message).toContain('it keeps sending interim answers (1xx), and no final one')
 })
 
 test('a mirror that drips is left at once for the next source, and asked behind it from then on', async () => {

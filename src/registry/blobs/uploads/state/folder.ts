@@ -8,12 +8,12 @@ import { isDigest } from '../../../../oci/digest.ts'
 import { parseStrictJson } from '../../../../oci/json.ts'
 import { isRepository } from '../../../../oci/reference.ts'
 
-/** Bytes of a state file; no more is read or written. */
+/** The most bytes of a state file, read or written. */
 const MAX_STATE = 1024 * 1024
 const MAX_UPLOADS = 1000
 const MAX_LOCATION = 4096
 const TYPE = 'dev.airgap.uploads'
-/** What is older is not taken up: registries drop unfinished uploads in less time than that. */
+/** Older uploads are not resumed: registries drop unfinished uploads sooner. */
 export const MAX_AGE_MS = 7 * 24 * 3600_000
 
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0))
@@ -29,7 +29,7 @@ const Upload = v.strictObject({
     v.check((text) => isDigest(text)),
   ),
   mode: v.picklist(['stream', 'chunks']),
-  /** Absent where the upload goes to another origin than the registry's. */
+  /** Absent if the upload goes to another origin than the registry's. */
   location: v.optional(v.pipe(v.string(), v.maxLength(MAX_LOCATION), v.url())),
   acknowledged: count,
   started: time,
@@ -48,26 +48,26 @@ const Document = v.strictObject({
   uploads: v.pipe(v.array(Upload), v.maxLength(MAX_UPLOADS)),
 })
 
-/** One upload that has not come to its end. */
+/** An unfinished upload. */
 export type UploadRecord = v.InferOutput<typeof Upload>
 
 /**
  * Reads a state file's content.
- * @returns undefined where it is not what {@link formatState} writes: then it is worth nothing.
+ * @returns undefined where {@link formatState} cannot have written it.
  */
 export function parseState(bytes: Uint8Array): UploadRecord[] | undefined {
   let value: unknown
   try {
     value = parseStrictJson(bytes, 'the state of uploads')
   } catch {
-    // What is wrong with it helps nobody, and it may hold what must not be shown.
+    // The details would not help, and the content may hold secrets.
     return undefined
   }
   const parsed = v.safeParse(Document, value)
   return parsed.success ? parsed.output.uploads : undefined
 }
 
-/** The newest uploads as a state file; as many as may be in one. */
+/** A state file with the newest uploads, as many as it may hold. */
 export function formatState(uploads: readonly UploadRecord[]): string {
   const kept = uploads
     .filter(({ location = '' }) => location.length <= MAX_LOCATION)
@@ -81,12 +81,12 @@ export function formatState(uploads: readonly UploadRecord[]): string {
 }
 
 const OTHERS_MAY_WRITE = 0o022
-/** A folder with more than that is not looked through for old files. */
+/** The most files of a folder that are checked for age. */
 const MAX_FILES = 10_000
 
 /**
- * Where the state of uploads is kept unless somebody says otherwise.
- * @returns undefined where there is no home.
+ * The default folder for the state of uploads.
+ * @returns undefined where there is no home folder.
  */
 export function defaultStateFolder(env: NodeJS.ProcessEnv): string | undefined {
   const folder = userStateFolder(env)
@@ -95,19 +95,19 @@ export function defaultStateFolder(env: NodeJS.ProcessEnv): string | undefined {
 
 /**
  * `airgap` in the user's state folder (XDG Base Directory Specification).
- * @returns undefined where there is no home.
+ * @returns undefined where there is no home folder.
  */
 export function userStateFolder(env: NodeJS.ProcessEnv): string | undefined {
   const state = env['XDG_STATE_HOME'] ?? ''
   const home = env['HOME'] ?? ''
-  // A relative path is to be ignored, says the specification.
+  // The specification says to ignore a relative path.
   if (isAbsolute(state)) return join(state, 'airgap')
-  // A service's home is often one that does not exist, and is not to be made for this.
+  // The home folder of a service often does not exist, and must not be created for this.
   const hasHome = isAbsolute(home) && existsSync(home)
   return hasHome ? join(home, '.local', 'state', 'airgap') : undefined
 }
 
-/** A folder of small files of ours alone. Nothing in it is read or written through a link. */
+/** A folder of small files that only we use. Nothing in it is read or written through a link. */
 export class StateFolder {
   readonly path: string
   #isReady = false
@@ -121,8 +121,8 @@ export class StateFolder {
   }
 
   /**
-   * Takes a file out of the folder: of several processes that try, one gets it.
-   * @returns undefined where there is none, 'damaged' where what is there is no file of ours.
+   * Takes a file out of the folder. If several processes try, only one gets it.
+   * @returns undefined where there is none, 'damaged' where it is not a file of ours.
    * @throws AirgapError `FILE`, `OUTPUT_UNSAFE`
    */
   async take(name: string): Promise<Buffer | 'damaged' | undefined> {
@@ -140,7 +140,7 @@ export class StateFolder {
     }
   }
 
-  /** Reads a file that may be written anew at any moment. As {@link take}. */
+  /** Reads a file that may be replaced at any moment. Returns and throws as {@link take}. */
   async read(name: string): Promise<Buffer | 'damaged' | undefined> {
     try {
       return await readOwn(this.file(name))
@@ -149,7 +149,7 @@ export class StateFolder {
     }
   }
 
-  /** Puts a file in the place of the one of that name, whole or not at all. */
+  /** Replaces a file atomically. */
   async write(name: string, content: string): Promise<void> {
     const temporary = this.#temporary(name)
     try {
@@ -172,7 +172,7 @@ export class StateFolder {
     await rm(this.file(name), { force: true })
   }
 
-  /** Drops files of ours that nobody has written to for a week. */
+  /** Removes files of ours that were not written to for a week. */
   async dropOld(now: number = Date.now()): Promise<void> {
     const names = await readdir(this.path)
     for (const name of names.slice(0, MAX_FILES)) {
@@ -194,7 +194,7 @@ export class StateFolder {
     await this.dropOld()
   }
 
-  /** @throws AirgapError `OUTPUT_UNSAFE` where somebody else could have put something there. */
+  /** @throws AirgapError `OUTPUT_UNSAFE` where another user could have put something there. */
   async #isThere(): Promise<boolean> {
     const info = await lstat(this.path).catch((error: unknown) => {
       if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return undefined
@@ -203,13 +203,13 @@ export class StateFolder {
     if (!info) return false
     const isOurs = info.isDirectory() && info.uid === process.getuid?.()
     if (isOurs && (info.mode & OTHERS_MAY_WRITE) === 0) return true
-    throw new AirgapError('OUTPUT_UNSAFE', `${this.path} is not a folder of yours alone`, {
-      hint: 'It holds addresses of unfinished uploads, which nobody else may write. Make it yours with mode 0700, or remove it.',
+    throw new AirgapError('OUTPUT_UNSAFE', `${this.path} is not a folder that only you can write to`, {
+      hint: 'It holds the addresses of unfinished uploads, so only you may write to it. Make it yours with mode 0700, or remove it.',
     })
   }
 }
 
-/** @returns false where somebody else was faster, or there was nothing. */
+/** @returns false where another process was faster, or there was no file. */
 async function moved(from: string, to: string): Promise<boolean> {
   try {
     await rename(from, to)
@@ -227,7 +227,7 @@ async function readOwn(path: string): Promise<Buffer | 'damaged' | undefined> {
     handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return undefined
-    // A link, a socket.
+    // It is a link or a socket.
     if (systemCode(error) === 'ELOOP' || systemCode(error) === 'ENXIO') return 'damaged'
     throw error
   }

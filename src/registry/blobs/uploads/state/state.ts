@@ -7,17 +7,22 @@ import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import type { UploadMemory } from '../../../../content/source.ts'
 
-/** A push at work: its process, told apart from all others on its host, whose numbers are used again, and which of its pushes. */
+/**
+ * A running push: its host, its process, and which of the process's pushes. The start time tells processes apart whose
+ * number is the same.
+ */
 interface Owner {
   host: string
   pid: number
-  /** When it was started, in the kernel's ticks; empty where the system does not say. */
+  /** When the process was started, in the kernel's ticks; empty where the system does not say. */
   started: string
   /** Random. */
   run: string
 }
 
-/** Whoever is on another host cannot be asked; if it were at work, it would have written something in this time. */
+/**
+ * A process on another host cannot be checked. If it were running, it would have written something within this time.
+ */
 const SILENCE_MS = 10 * 60_000
 
 /** The pushes of this process that have not ended. */
@@ -35,7 +40,7 @@ function endRun({ run }: Owner): void {
 }
 
 /**
- * Whether a push may still be at work.
+ * Whether a push may still be running.
  * @param updated when it last wrote, in milliseconds since 1970.
  */
 function mayBeAlive(owner: Owner, updated: number, now: number = Date.now()): boolean {
@@ -64,21 +69,21 @@ function startOf(pid: number): string | undefined {
 export interface UploadStateOptions {
   folder: string
   bundleDigest: Digest
-  /** The registry's origin as it is spoken to now: the only one that a saved Location may be on. */
+  /** The registry's current origin: the only one that a saved Location may have. */
   origin: string
   onNotice: OnNotice
 }
 
 /**
- * What one push remembers of its unfinished uploads, in a file, so that the same push can go on with them after it was
- * killed. It is a help and never a need: whatever is wrong with it, the push goes on without.
+ * The unfinished uploads of one push, in a file, so that the same push can resume them after it was killed. The push
+ * does not depend on it: whatever is wrong with the file, the push continues without it.
  */
 export class UploadState {
   readonly #options: UploadStateOptions
   readonly #folder: StateFolder
   readonly #name: string
   readonly #owner = beginRun()
-  /** What earlier runs have left, until it is asked for. */
+  /** What earlier runs left, until it is used. */
   readonly #left = new Map<string, UploadRecord>()
   readonly #own = new Map<string, UploadRecord>()
   #wasWritten = false
@@ -93,7 +98,7 @@ export class UploadState {
     this.#name = `${createHash('sha256').update(key).digest('hex')}.json`
   }
 
-  /** Takes over what earlier runs of the same push have left, unless they are still at work. Never fails. */
+  /** Takes over what earlier runs of the same push left, unless they are still running. Never fails. */
   static async open(options: UploadStateOptions): Promise<UploadState> {
     const state = new UploadState(options)
     await state.#attempt(async () => {
@@ -141,8 +146,7 @@ export class UploadState {
   }
 
   /**
-   * Ends it. What is left of a push that is complete is of no use to anybody.
-   * Never fails.
+   * Ends the run. After a complete push, nothing is kept. Never fails.
    */
   async close(isComplete: boolean): Promise<void> {
     if (isComplete) {
@@ -155,7 +159,7 @@ export class UploadState {
     endRun(this.#owner)
   }
 
-  /** Settled when everything is written that was there to be written. Calls that come meanwhile share one write. */
+  /** Settled when everything so far is written. Calls during a write share the next one. */
   #save(): Promise<void> {
     this.#waiting ??= this.#writing.then(() => {
       this.#waiting = undefined
@@ -168,7 +172,7 @@ export class UploadState {
     return this.#waiting
   }
 
-  /** @param others what other runs are at work on. */
+  /** @param others the uploads of other running pushes. */
   async #write(others: readonly UploadRecord[]): Promise<void> {
     const records = [...others, ...this.#left.values(), ...this.#own.values()]
     if (records.length === 0) await this.#folder.remove(this.#name)
@@ -185,14 +189,14 @@ export class UploadState {
     const records = content === 'damaged' ? undefined : parseState(content)
     if (!records) {
       this.#warn(
-        `${this.#folder.file(this.#name)}, which tells of unfinished uploads, is damaged and was ignored`,
+        `${this.#folder.file(this.#name)}, the record of unfinished uploads, is damaged and was ignored`,
       )
       return []
     }
     return records.filter(({ updated }) => Math.abs(Date.now() - Date.parse(updated)) < MAX_AGE_MS)
   }
 
-  /** Credentials go to the registry's origin only, and a file is not to say where that is. */
+  /** Credentials only go to the registry's origin, and a file must not decide where that is. */
   #onOrigin(location: string | undefined): URL | undefined {
     const url = location === undefined ? undefined : URL.parse(location)
     return url?.origin === this.#options.origin && url.username === '' && url.password === ''
@@ -207,7 +211,7 @@ export class UploadState {
     } catch (error) {
       this.#isBroken = true
       this.#warn(
-        `unfinished uploads cannot be remembered, so that after an interruption they begin anew: ${messageOf(error)}`,
+        `unfinished uploads cannot be remembered, so after an interruption they start again:  ${messageOf(error)}`,
       )
     }
   }
