@@ -15,7 +15,7 @@ export interface ListenAddress {
 }
 
 /**
- * Reads `HOST:PORT`; an empty host is every address of this machine, an IPv6 address stands in brackets.
+ * Parses `HOST:PORT`. An empty host means every address of this machine; an IPv6 address is in brackets.
  * @throws AirgapError `USAGE`
  */
 export function parseListen(text: string): ListenAddress {
@@ -26,7 +26,7 @@ export function parseListen(text: string): ListenAddress {
   if (!match || !isHost || port > 65535) {
     throw new AirgapError(
       'USAGE',
-      `${JSON.stringify(text)} is no address to listen on: it has to be HOST:PORT`,
+      `${JSON.stringify(text)} is not an address to listen on: it has to be HOST:PORT`,
       {
         hint: 'For example 127.0.0.1:5000, 0.0.0.0:5000 for every address of this machine, or [::1]:5000.',
       },
@@ -35,14 +35,14 @@ export function parseListen(text: string): ListenAddress {
   return { host: bareHost(host), port }
 }
 
-/** @throws AirgapError `USAGE` when other machines could listen in and change what is sent. */
+/** @throws AirgapError `USAGE` if the address is open to other machines in plain HTTP, and this was not allowed. */
 export function requireSafe({ host }: ListenAddress, { isTls, isPlainAllowed }: SafetyOptions): void {
   if (isTls || isPlainAllowed || isLoopbackHost(host)) return
   throw new AirgapError(
     'USAGE',
-    `plain HTTP on ${host} would be open to the network: anybody on the way could read it and change tags`,
+    `plain HTTP on ${host} would be open to the network: anybody on the way could read the traffic and change tags`,
     {
-      hint: ['Use TLS; or, in a network where that is all right, allow plain HTTP.', { id: 'serve-tls' }],
+      hint: ['Use TLS, or allow plain HTTP if you trust the network.', { id: 'serve-tls' }],
     },
   )
 }
@@ -52,14 +52,14 @@ interface SafetyOptions {
   isPlainAllowed: boolean
 }
 
-/** Every address of the machine is no address that a node could be told. */
+/** Whether a host means every address of the machine, so that nodes cannot use it. */
 export function isWildcard(host: string): boolean {
   return /^(?:0+(?:\.0+){3}|[0:]+)$/.test(host)
 }
 
 /**
- * The host and port that nodes are told, where nobody has said it: the address that is listened on; for a wildcard
- * the first name of the certificate, else this machine's name.
+ * The default host and port for nodes: the address that the server listens on; for a wildcard, the first name in the
+ * certificate, else this machine's name.
  */
 export function reachableHost(address: ListenAddress, certificate: X509Certificate | undefined): string {
   const bracketed = address.host.includes(':') ? `[${address.host}]` : address.host
@@ -72,9 +72,8 @@ export function reachableHost(address: ListenAddress, certificate: X509Certifica
 }
 
 /**
- * Tells the names by which clients may call the server: loopback, the address that is listened on, what nodes are told,
- * and what its certificate is for. Where it listens on all addresses, any address: only a name can be made to lead
- * elsewhere.
+ * The host names that clients may use for the server: loopback, the address that it listens on, the advertised host, and
+ * the names in its certificate. If it listens on all addresses, any IP address, because DNS rebinding needs a name.
  *
  * @param advertised `HOST` or `HOST:PORT`.
  */
@@ -92,7 +91,11 @@ export function ownNames(
     (certificate !== undefined && isFor(certificate, name))
 }
 
-/** @throws AirgapError `TLS` for what is no certificate, or one that is not valid today or for no name. */
+/**
+ * Reads the server's certificate.
+ * @param now milliseconds since 1970.
+ * @throws AirgapError `TLS` if it is not a certificate, is not valid now, or has no subjectAltName.
+ */
 export function readCertificate(pem: Buffer, file: string, now: number): X509Certificate {
   let certificate: X509Certificate
   try {
@@ -109,13 +112,13 @@ export function readCertificate(pem: Buffer, file: string, now: number): X509Cer
       'TLS',
       `the certificate ${file} ${words} ${when}, and the clock of this machine says ${utcText(now)}`,
       {
-        hint: 'No client would accept it. Get a new one; or set the clock of this machine, if that is wrong.',
+        hint: "No client would accept it. Get a new certificate, or set this machine's clock if it is wrong.",
       },
     )
   }
   if (certificate.subjectAltName === undefined) {
-    throw new AirgapError('TLS', `the certificate ${file} holds no subjectAltName`, {
-      hint: 'Nodes do not look at common names any more. Have it issued with the name or address that they use.',
+    throw new AirgapError('TLS', `the certificate ${file} has no subjectAltName`, {
+      hint: 'Clients ignore common names. Get a certificate with the name or address that the nodes use.',
     })
   }
   return certificate

@@ -6,17 +6,17 @@ import type { ContentStore, StoredBlob, StoredManifest } from './registry/store.
 import { namespaceOf } from './names.ts'
 import type { FindBlob, SourceRepository } from './repositories.ts'
 
-/** Which source repositories a name means: none, one, or several that share it. */
+/** Maps names to source repositories. Several repositories can share a name. */
 interface Naming {
   names(): Iterable<string>
   owners(name: string): readonly SourceRepository[]
 }
 
 /**
- * Bundles as a registry's content. Each image is there under its full name (`docker.io/library/nginx`) and under
- * that name without its registry (`library/nginx`); where a client says by `?ns=` which registry it means, under
- * the latter in that registry alone. A full name is never taken for a short one. What a short name that several
- * registries share means is decided by tag or digest, and refused where that leaves several things.
+ * Bundles as a registry's content. Each image has its full name (`docker.io/library/nginx`) and a short name without the
+ * registry (`library/nginx`). If a client says with `?ns=` which registry it means, a short name is looked up in that
+ * registry only. Full names take precedence over short ones. If several registries share a short name, the tag or digest
+ * decides, and the request is refused if it is still ambiguous.
  */
 export class BundleStore implements ContentStore {
   readonly #naming: Naming
@@ -39,7 +39,7 @@ export class BundleStore implements ContentStore {
       .toSorted(compareBytes)
   }
 
-  /** @throws AirgapError `NAME_CONFLICT` where one of them could be either of two images. */
+  /** @throws AirgapError `NAME_CONFLICT` if a tag could mean several images. */
   tags(name: string): string[] | undefined {
     const owners = this.#naming.owners(name)
     if (owners.length === 0) return undefined
@@ -49,7 +49,7 @@ export class BundleStore implements ContentStore {
     return [...new Set([...tagsOf(owners), ...attached])].toSorted(compareBytes)
   }
 
-  /** @throws AirgapError `NAME_CONFLICT` where a tag could be either of two images. */
+  /** @throws AirgapError `NAME_CONFLICT` if the tag could mean several images. */
   async manifest(name: string, reference: string): Promise<StoredManifest | undefined> {
     const owners = this.#naming.owners(name)
     let digest: Digest | undefined
@@ -59,7 +59,7 @@ export class BundleStore implements ContentStore {
       const digests = digestsOf(reference, owners)
       if (digests.size > 1) throw ambiguity(name, reference, owners)
       ;[digest] = digests
-      // An image's digest stands in these: they mean the same, whichever registry of a short name they are of.
+      // A cosign tag contains the image's digest, so it means the same in every registry that shares the short name.
       digest ??= owners.map(({ attached }) => attached.get(reference)).find((found) => found !== undefined)
     }
     if (digest === undefined) return undefined
@@ -84,7 +84,7 @@ export class BundleStore implements ContentStore {
   }
 }
 
-/** Short names that mean several images under one tag: `NAME:TAG`, each with the names that mean one. */
+/** The short names with a tag (`NAME:TAG`) that mean several images, with the full names to use instead. */
 export function ambiguousNames(sources: readonly SourceRepository[]): { name: string; use: string[] }[] {
   const naming = namesOf(sources)
   return [...new Set(naming.names())].toSorted(compareBytes).flatMap((name) => {
@@ -93,7 +93,7 @@ export function ambiguousNames(sources: readonly SourceRepository[]): { name: st
   })
 }
 
-/** Without `?ns=`: full names, then names without their registry. */
+/** The naming without `?ns=`: full names, then short names. */
 function namesOf(sources: readonly SourceRepository[]): Naming {
   const full = Map.groupBy(sources, ({ fullName }) => fullName)
   const short = Map.groupBy(sources, ({ repository }) => repository)
@@ -104,8 +104,8 @@ function namesOf(sources: readonly SourceRepository[]): Naming {
 }
 
 /**
- * With `?ns=`: what that registry has under the name; else full names, which say by themselves what they mean. A
- * registry that is not in the bundles has nothing, and is not given what another one has under the same name.
+ * The naming with `?ns=`: short names in that registry, then full names, which are unambiguous. For a registry that is not
+ * in the bundles it never finds a short name of another registry.
  */
 function namesWithin(sources: readonly SourceRepository[], registry: string): Naming {
   const namespace = namespaceOf(registry)
@@ -148,6 +148,6 @@ function ambiguity(name: string, tag: string, owners: readonly SourceRepository[
   })
   return new AirgapError(
     'NAME_CONFLICT',
-    `${name}:${tag} could be any of ${names.join(', ')}: ask for one of these by its full name`,
+    `${name}:${tag} could be any of ${names.join(', ')}: use one of these full names`,
   )
 }

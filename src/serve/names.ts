@@ -6,18 +6,18 @@ import { isDockerHub } from '../registry/net/hosts.ts'
 import type { ImageGraph, OpenedBundle } from '../verify/opened-bundle.ts'
 import { hostPart, tagFor } from '../push/names.ts'
 
-/** An image of a served bundle, and what it answers to. */
+/** An image of a served bundle, with its names. */
 export interface ServedImage {
   source: string
   digest: Digest
   kind: 'image' | 'artifact'
-  /** Path of the bundle that it comes from. */
+  /** The path of its bundle. */
   bundle: string
-  /** The source's registry, as it stands there. */
+  /** The registry in its source reference. */
   registry: string
-  /** The repository within that registry, which is also the name without it: `library/nginx`. */
+  /** The repository in that registry, which is also the short name: `library/nginx`. */
   repository: string
-  /** `docker.io/library/nginx`; undefined where that would be too long for a name. */
+  /** `docker.io/library/nginx`; undefined if it is too long for a repository name. */
   fullName: string | undefined
   tag: string
   graph: ImageGraph
@@ -26,8 +26,8 @@ export interface ServedImage {
 }
 
 /**
- * Names the images of all bundles. The same image in several bundles occurs once for each.
- * @throws AirgapError `NAME_CONFLICT` where one name has several digests, with every case.
+ * Names the images of all bundles. An image that is in several bundles occurs several times.
+ * @throws AirgapError `NAME_CONFLICT` if one name has several digests; it lists every case.
  */
 export function nameServedImages(bundles: readonly OpenedBundle[]): ServedImage[] {
   const images = bundles.flatMap((opened) => opened.images.map((graph) => nameImage(graph, opened)))
@@ -40,10 +40,10 @@ export function nameServedImages(bundles: readonly OpenedBundle[]): ServedImage[
   if (problems.length > 0) {
     throw new AirgapError(
       'NAME_CONFLICT',
-      `the bundles give ${problems.length === 1 ? 'a name' : `${problems.length} names`} to different content`,
+      `the bundles have different content under ${problems.length === 1 ? 'the same name' : `${problems.length} names`}`,
       {
         problems,
-        hint: 'Nobody could tell which one is meant. Serve these bundles one at a time, or on different ports.',
+        hint: 'Serve these bundles one at a time, or on different ports.',
       },
     )
   }
@@ -69,17 +69,17 @@ function nameImage(graph: ImageGraph, opened: OpenedBundle): ServedImage {
   }
 }
 
-/** Two spellings of one registry are one registry. */
+/** The key by which images are compared, whatever the spelling of their registry. */
 function keyOf({ registry, repository, tag }: ServedImage): string {
   return `${namespaceOf(registry)}/${repository}:${tag}`
 }
 
-/** A registry's name in the one spelling that `?ns=` is compared in. */
+/** Normalizes a registry's name for comparing it with `?ns=`. */
 export function namespaceOf(registry: string): string {
   return isDockerHub(registry) ? 'docker.io' : registry.toLowerCase()
 }
 
-/** The registries that the images come from, sorted, each in its first spelling. */
+/** The registries of the images, sorted, without duplicates; each in one of its spellings. */
 export function registriesOf(images: readonly ServedImage[]): string[] {
   const unique = new Map(images.map(({ registry }) => [registry.toLowerCase(), registry]))
   return [...unique.values()].toSorted(compareBytes)

@@ -5,13 +5,13 @@ import { join } from 'node:path'
 import { AirgapError, fileError, systemCode } from '../errors.ts'
 import { OutputFile } from '../files/output-file.ts'
 
-/** containerd's files for several registries, below one folder as `ctr --hosts-dir` and `config_path` want them. */
+/** containerd's `hosts.toml` for several registries, below one folder as `ctr --hosts-dir` and `config_path` expect. */
 export class HostsFolder {
   readonly #outputs = new Map<string, OutputFile>()
   readonly #made: string[] = []
 
   /**
-   * Makes the folders and finds out what stands in the way, before any long work.
+   * Creates the folders and reserves the files, so that conflicts are found before any long work.
    * @throws AirgapError `OUTPUT_EXISTS`, `OUTPUT_UNSAFE`, `FILE`
    */
   static async reserve(
@@ -34,11 +34,11 @@ export class HostsFolder {
     }
   }
 
-  /** Writes the files that places were reserved for. */
+  /** Writes the reserved files. */
   async write(files: readonly HostsFile[]): Promise<void> {
     for (const { registry, content } of files) {
       const output = this.#outputs.get(registry)
-      if (!output) throw new AirgapError('INTERNAL', `no place was reserved for ${registry}`)
+      if (!output) throw new AirgapError('INTERNAL', `no file was reserved for ${registry}`)
       await output.write(Buffer.from(content), 0)
       await output.commit()
       this.#outputs.delete(registry)
@@ -46,7 +46,7 @@ export class HostsFolder {
     this.#made.length = 0
   }
 
-  /** Removes what {@link write} has not finished, and the folders made for it. */
+  /** Removes the files that {@link write} has not finished, and the folders created for them. */
   async discard(): Promise<void> {
     for (const output of this.#outputs.values()) await output.discard()
     for (const folder of this.#made.splice(0).toReversed()) {
@@ -66,7 +66,7 @@ export class HostsFolder {
       if (info.isDirectory()) return
       throw new AirgapError(
         'OUTPUT_UNSAFE',
-        `cannot write below ${path}: it is not a folder, or it is a link`,
+        `cannot write below ${path}: it is not a folder, or it is a symbolic link`,
         {
           hint: 'Name the folder itself.',
         },
@@ -75,19 +75,19 @@ export class HostsFolder {
   }
 }
 
-/** A file for nodes. */
+/** A configuration file for nodes. */
 export interface ConfigFile {
-  /** Where it belongs on a node. */
+  /** Its path on a node. */
   path: string
   content: string
 }
 
-/** containerd's file for one source registry. */
+/** containerd's `hosts.toml` for one source registry. */
 export interface HostsFile extends ConfigFile {
   registry: string
 }
 
-/** Where nodes reach what is served. */
+/** Where nodes reach the server. */
 export interface ReachableAt {
   /** `registry.internal:5000` */
   host: string
@@ -97,9 +97,9 @@ export interface ReachableAt {
 const CERTS_D = '/etc/containerd/certs.d'
 
 /**
- * The `hosts.toml` by which containerd gets a source registry's images from here, under their own names
- * (containerd docs/hosts.md). It says by `?ns=` which registry it wants. `server` is this registry as well: what
- * the bundles lack is then missing, and not asked for on the internet.
+ * The `hosts.toml` that makes containerd pull a source registry's images from here, under their own names (containerd
+ * docs/hosts.md). containerd says with `?ns=` which registry it means. `server` is also this registry, so that containerd
+ * never tries the internet for images that the bundles lack.
  */
 export function hostsFile(registry: string, { host, isTls }: ReachableAt): HostsFile {
   const url = `${isTls ? 'https' : 'http'}://${host}`
@@ -114,8 +114,8 @@ export function hostsFile(registry: string, { host, isTls }: ReachableAt): Hosts
 }
 
 /**
- * The file by which podman, skopeo, buildah and CRI-O get the images of these registries from here, under their own
- * names (containers-registries.conf(5)), and from nowhere else.
+ * The file that makes podman, skopeo, buildah and CRI-O pull the images of these registries from here and nowhere else,
+ * under their own names (containers-registries.conf(5)).
  */
 export function registriesConf(registries: readonly string[], { host, isTls }: ReachableAt): ConfigFile {
   const parts = registries

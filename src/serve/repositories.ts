@@ -8,31 +8,31 @@ import type { ReferrerGraph } from '../content/referrers.ts'
 import type { StoredBlob } from './registry/store.ts'
 import { namespaceOf, type ServedImage } from './names.ts'
 
-/** One repository of one source registry, with what all bundles have of it. */
+/** One repository of a source registry, with the content that all bundles have of it. */
 export interface SourceRepository {
   namespace: string
   repository: string
   fullName: string | undefined
   tags: Map<string, Digest>
   documents: Map<Digest, DocumentNode & { opened: OpenedBundle }>
-  /** Manifests that were made here, of what several bundles have under one of cosign's tags. */
+  /** Manifests made here, which merge what several bundles have under one cosign tag. */
   made: Map<Digest, Manifest>
   blobs: Set<Digest>
-  /** By the digest of the subject. */
+  /** Referrers, by the digest of their subject. */
   referrers: Map<Digest, Descriptor[]>
-  /** Cosign's tags of what travels along with the images. */
+  /** The cosign tags of the images' referrers. */
   attached: Map<string, Digest>
 }
 
 /** Finds the bytes of a blob in one of the bundles. */
 export type FindBlob = (digest: Digest) => Promise<StoredBlob | undefined>
 
-/** Bytes of what is held besides the graphs: the annotations of what refers to images, and manifests that are made here. */
+/** The most bytes held in memory beside the graphs: annotations of referrers, and manifests made here. */
 const MAX_HELD = 64 * 1024 * 1024
 
 /**
- * Puts images together by the repository that they come from.
- * @throws AirgapError `VERIFICATION_FAILED` where what refers to the images would fill the memory; as {@link readDocument}
+ * Groups images by their source repository.
+ * @throws AirgapError `VERIFICATION_FAILED` if the referrers would fill the memory; what {@link readDocument} throws.
  */
 export async function sourceRepositories(images: readonly ServedImage[]): Promise<SourceRepository[]> {
   const found = new Map<string, SourceRepository>()
@@ -42,9 +42,9 @@ export async function sourceRepositories(images: readonly ServedImage[]): Promis
     if (held <= MAX_HELD) return
     throw new AirgapError(
       'VERIFICATION_FAILED',
-      `${source} in ${bundle}: what refers to the images has more than ${MAX_HELD / 1024 / 1024} MiB of annotations, the most that can be served`,
+      `${source} in ${bundle}: the referrers of the images have more than ${MAX_HELD / 1024 / 1024} MiB of annotations, the most that can be served`,
       {
-        hint: 'No genuine bundle comes near that: find out who has made it. Fewer bundles at a time need less.',
+        hint: 'No genuine bundle comes near that: find out who made it. Serving fewer bundles at a time needs less.',
       },
     )
   }
@@ -94,8 +94,8 @@ async function attach(place: Place, { entry, closure }: ReferrerGraph): Promise<
       repository.attached.set(tag, entry.digest)
     return
   }
-  // Bundles of different times may have different signatures of one image; whoever asks here gets all. Of SBOMs cosign
-  // takes one alone.
+  // Bundles packed at different times can have different signatures of an image, so merge them. Not SBOMs: cosign expects
+  // only one.
   if (parseCosignTag(tag)?.kind === 'sbom') return
   const before = repository.made.get(known) ?? (await read(repository, known))
   const now = await readDocument(image.opened, { digest: entry.digest, mediaType: entry.mediaType })
@@ -109,7 +109,7 @@ async function attach(place: Place, { entry, closure }: ReferrerGraph): Promise<
   repository.attached.set(tag, document.digest)
 }
 
-/** A document of the repository, from the bundle that it was found in. */
+/** Reads a document of the repository from its bundle. */
 async function read(repository: SourceRepository, digest: Digest): Promise<ManifestOrIndex | undefined> {
   const found = repository.documents.get(digest)
   return found && readDocument(found.opened, found)

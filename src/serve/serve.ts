@@ -5,7 +5,7 @@ import { readTrust, type TrustOptions } from '../verify/trust.ts'
 
 /** How to serve, and what to trust. */
 export interface ServeOptions extends TrustOptions, ListenOptions, Omit<RunOptions, 'signal'> {
-  /** Aborts the preparation; once it listens, ends it as {@link ServedBundles.stop} does. */
+  /** Aborts the preparation. Once the server listens, ends it like {@link ServedBundles.stop}. */
   signal?: AbortSignal | undefined
 }
 
@@ -13,9 +13,9 @@ export interface ServeOptions extends TrustOptions, ListenOptions, Omit<RunOptio
  * Verifies bundles completely and serves them as one read-only registry (OCI distribution-spec v1.1, pull), straight
  * from their files.
  *
- * @returns when it listens; {@link ServedBundles.stop} ends it, as does `await using`.
+ * @returns when it listens. {@link ServedBundles.stop} or the end of an `await using` block ends it.
  * @throws AirgapError `USAGE`, `VERIFICATION_FAILED`, `NAME_CONFLICT`, `TLS`, `NETWORK`, `FILE`, `INVALID_KEY`,
- *   `INVALID_DIGEST`. The signal's reason.
+ *   `INVALID_DIGEST`. The signal's reason if aborted.
  */
 export async function serve(paths: readonly string[], options: ServeOptions): Promise<ServedBundles> {
   return running(options, async (run) => {
@@ -29,7 +29,7 @@ export async function serve(paths: readonly string[], options: ServeOptions): Pr
   })
 }
 
-/** From here on the caller's signal ends the server; one that outlives the server is left without a listener. */
+/** Lets the caller's signal end the server. When the server stops, the listener is removed from the signal. */
 function stoppedBy(signal: AbortSignal | undefined, served: ServedBundles): ServedBundles {
   if (!signal) return served
   const onAbort = (): void => void served.stop()

@@ -8,18 +8,18 @@ import type { StoredBlob } from './registry/store.ts'
 import type { OpenedBundle } from '../verify/opened-bundle.ts'
 import { contentEntries, hashContent, requireContent, type CheckOptions } from '../verify/content.ts'
 
-/** Bytes read at a time: what a client that does not read keeps in memory is about twice as much. */
+/** Bytes read at a time. A client that does not read its data keeps about twice as much in memory. */
 const CHUNK = 64 * 1024
 
 const stat = promisify<number, { bigint: true }, BigIntStats>(fstat)
 
-/** What the system says of a file's content. */
+/** What the system records about changes of a file. */
 type State = Pick<BigIntStats, 'size' | 'mtimeNs' | 'ctimeNs'>
 
 /**
- * The blobs of an open bundle, as long as the file is what it was when it was hashed. The system notes each write as a
- * change of the file (ctime), and nobody can set that back, as the time of the last write (mtime) can be. It is noted
- * for other reasons, too, such as another owner or name: so the content is hashed again where only that has changed.
+ * The blobs of an open bundle, as long as the file does not change after it was hashed. Every write updates the ctime,
+ * which nobody can reset, unlike the mtime. But the ctime also changes for other reasons, such as a new owner or name, so
+ * if only the ctime has changed, the content is hashed again.
  */
 export class ServedFile {
   readonly opened: OpenedBundle
@@ -35,8 +35,8 @@ export class ServedFile {
   }
 
   /**
-   * Hashes all of the content. The state is taken first, so that a change during the hashing counts.
-   * @throws AirgapError `VERIFICATION_FAILED`, `FILE`; the signal's reason.
+   * Hashes all content. Reads the state first, so that a change during the hashing is noticed.
+   * @throws AirgapError `VERIFICATION_FAILED`, `FILE`; the signal's reason if aborted.
    */
   static async check(opened: OpenedBundle, options: CheckOptions): Promise<ServedFile> {
     const state = await stateOf(opened)
@@ -47,7 +47,7 @@ export class ServedFile {
     return file
   }
 
-  /** @throws AirgapError `FILE` when the file has been written to. */
+  /** @throws AirgapError `FILE` if the file has changed. */
   async requireUnchanged(): Promise<void> {
     if (this.#fault) throw this.#fault
     const now = await stateOf(this.opened)
@@ -59,7 +59,7 @@ export class ServedFile {
 
   async #checkAgain(state: State): Promise<void> {
     const problems = await hashContent(this.opened, contentEntries(this.opened), this.#options)
-    // For good: whoever has altered it may put it right for the next look.
+    // Keep the fault for good: somebody could restore the file before the next check.
     if (problems.length > 0) this.#fault = this.#changed()
     const after = await stateOf(this.opened)
     if (this.#fault || !isSame(after, state) || after.ctimeNs !== state.ctimeNs) throw this.#changed()
@@ -68,11 +68,11 @@ export class ServedFile {
 
   #changed(): AirgapError {
     return new AirgapError('FILE', `${this.opened.reader.path} has been changed since it was verified`, {
-      hint: 'Nothing more is sent of it. Bring the right file into its place and start again.',
+      hint: 'It is no longer served. Put the right file in its place and start again.',
     })
   }
 
-  /** @throws AirgapError `FILE` when the file has been written to; so does reading, before the last bytes. */
+  /** @throws AirgapError `FILE` if the file has changed. Reading the blob throws it, too, before the last bytes. */
   async blob(digest: Digest): Promise<StoredBlob | undefined> {
     const entry = this.opened.entries.get(blobName(digest))
     if (!entry) return undefined
@@ -85,7 +85,7 @@ export class ServedFile {
     let left = part.size
     for await (const chunk of this.opened.reader.stream(part, CHUNK)) {
       left -= chunk.length
-      // The client must not come to the end of something that nobody has verified.
+      // The client must not get the end of content that has changed since it was verified.
       if (left === 0) await this.requireUnchanged()
       yield chunk
     }

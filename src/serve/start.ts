@@ -15,26 +15,26 @@ import { ServedFile } from './served-file.ts'
 
 /** How bundles are served. */
 export interface ListenOptions {
-  /** 127.0.0.1:5000 where left out; port 0 is any free one. */
+  /** By default 127.0.0.1:5000. Port 0 means any free port. */
   listen?: ListenAddress | undefined
   /** PEM. Without it, plain HTTP. */
   tls?: { key: Buffer; cert: Buffer } | undefined
-  /** Speak plain HTTP where other machines can listen in, too. */
+  /** Allow plain HTTP on addresses that other machines can reach. */
   allowPlainHttp?: boolean | undefined
   /**
-   * `HOST` or `HOST:PORT` by which clients reach it, where that is neither the address that it listens on nor in its
-   * certificate: requests that name another host are refused.
+   * The `HOST` or `HOST:PORT` by which clients reach the server, if it is neither the address that it listens on nor in
+   * its certificate. Requests to other host names are refused.
    */
   advertise?: string | undefined
-  /** Everything is known, nothing hashed: the last moment to refuse cheaply, by throwing. */
+  /** Called when the images are known and nothing is hashed yet. Throw to stop before the long work. */
   onNamed?: ((images: readonly ServedImage[]) => void | Promise<void>) | undefined
-  /** Called once for each request, when it is over. Must not throw: nobody is there to catch it. */
+  /** Called once for each request, at its end. Must not throw: nothing catches it. */
   onRequest?: ((entry: RequestLogEntry) => void) | undefined
-  /** A TLS handshake failed. Must not throw. */
+  /** Called if a TLS handshake fails. Must not throw. */
   onHandshakeFault?: ((remote: string | undefined, message: string) => void) | undefined
 }
 
-/** What {@link serveBundles} needs besides. The signal aborts the preparation; {@link ServedBundles.stop} ends the server. */
+/** What else {@link serveBundles} needs. The signal aborts the preparation; {@link ServedBundles.stop} ends the server. */
 interface ServeRun extends ListenOptions, Partial<Run> {
   trust: Trust
   limits?: Partial<ConnectionLimits>
@@ -46,21 +46,21 @@ export interface ServedBundles extends AsyncDisposable {
   url: string
   bundles: readonly VerifiedBundle[]
   images: readonly ServedImage[]
-  /** Every name that a client can ask for, sorted. */
+  /** Every name that a client can use, sorted. */
   repositories: readonly string[]
-  /** Names without registry that mean several images, `NAME:TAG`, and the names to use instead. */
+  /** Short names that mean several images, as `NAME:TAG`, and the names to use instead. */
   ambiguous: readonly { name: string; use: string[] }[]
-  /** Requests that are being answered at this moment. */
+  /** The number of requests being answered. */
   active(): number
   /**
-   * Takes no more connections, lets the transfers under way finish, and closes the files. Called again, it waits for
-   * the same end, with the shorter patience of the two.
-   * @param patience milliseconds, 10,000 where left out; what is still open then is cut off.
+   * Accepts no more connections, lets running transfers finish, and closes the files. A second call waits for the same
+   * end, with the shorter patience of the two.
+   * @param patience milliseconds after which connections that are still open are closed; by default 10,000.
    */
   stop(patience?: number): Promise<void>
 }
 
-/** For nodes that pull with several connections each, and against clients that only hold theirs. */
+/** Enough for nodes that pull with several connections each; protects against clients that hold connections open. */
 const LIMITS: ConnectionLimits = {
   headers: 10_000,
   request: 60_000,
@@ -73,10 +73,11 @@ const LIMITS: ConnectionLimits = {
 /**
  * Serves bundles as one read-only registry (OCI distribution-spec v1.1, pull), straight from the files.
  *
- * Each is authenticated and every byte of it hashed before anything is served; a file that is written to after
- * that is not served any further.
+ * Every bundle is authenticated and every byte hashed before anything is served. A file that changes afterwards is no
+ * longer served.
  *
- * @throws AirgapError `USAGE`, `VERIFICATION_FAILED`, `NAME_CONFLICT`, `TLS`, `NETWORK`, `FILE`; the signal's reason.
+ * @throws AirgapError `USAGE`, `VERIFICATION_FAILED`, `NAME_CONFLICT`, `TLS`, `NETWORK`, `FILE`; the signal's reason if
+ *   aborted.
  */
 export async function serveBundles(paths: readonly string[], options: ServeRun): Promise<ServedBundles> {
   const listen = options.listen ?? { host: '127.0.0.1', port: 5000 }
@@ -117,7 +118,7 @@ export async function serveBundles(paths: readonly string[], options: ServeRun):
   }
 }
 
-/** Undefined for what is none: the server says so. */
+/** Undefined if it is not a certificate: creating the server then throws. */
 function certificateIn({ cert }: { cert: Buffer }): X509Certificate | undefined {
   try {
     return new X509Certificate(cert)
@@ -126,7 +127,7 @@ function certificateIn({ cert }: { cert: Buffer }): X509Certificate | undefined 
   }
 }
 
-/** Every blob of every bundle. */
+/** Hashes every blob of every bundle. */
 async function checkContent(bundles: readonly OpenedBundle[], options: ServeRun): Promise<ServedFile[]> {
   const files: ServedFile[] = []
   for (const opened of bundles) {
@@ -135,7 +136,7 @@ async function checkContent(bundles: readonly OpenedBundle[], options: ServeRun)
   return files
 }
 
-/** The first bundle that has it and is still what it was. */
+/** Finds a blob in the first bundle that has it and has not changed. */
 function blobsOf(files: readonly ServedFile[]): FindBlob {
   return async (digest) => {
     let fault: unknown

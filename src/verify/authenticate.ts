@@ -24,46 +24,46 @@ import { type GivenSignature, verifySignature } from '../trust/verify.ts'
 import type { Hints } from '../hints.ts'
 
 /**
- * What the caller trusts and expects. Nothing in a bundle adds to it. A signature by any one of the keys and identities
- * suffices; there are none at all only together with `unauthenticated`.
+ * What the caller trusts and expects; nothing in a bundle adds to it. Without a policy, a signature by any one of the keys
+ * and identities is enough. There are neither only with `unauthenticated`.
  */
 export interface Trust extends Signers {
-  /** Who of them has to have signed, and what the bundle has to be; `keys` and `identities` are all that it names. */
+  /** Who has to have signed, and what the bundle has to be. `keys` and `identities` are then those of the policy. */
   policy?: Policy | undefined
-  /** Check integrity alone: whoever made the file could have written anything into it. */
+  /** Check integrity only: anybody can have made the bundle. */
   unauthenticated: boolean
-  /** Signatures from beside the bundle, tried after its own. */
+  /** Detached signatures, tried after the bundle's own. */
   signatures?: readonly { file: string; signature: DetachedSignature }[]
   /** The bundle digest that was approved. */
   expectDigest?: Digest | undefined
   expectName?: string | undefined
   minSequence?: number | undefined
-  /** Milliseconds since 1970, for `expires`, ages and the times of keys. NaN: nothing is judged by the time. */
+  /** Milliseconds since 1970, for `expires`, ages and the times of keys. NaN: no time is checked. */
   now: number
 }
 
-/** Who answers for the list of digests. */
+/** Who signed the list of digests. */
 export type Authentication =
   /**
-   * Every signature that is good, the bundle's own before those from beside it; with a policy, those that count, and what
-   * it says of all.
+   * Every good signature, the bundle's own before the detached ones. With a policy, only those that count, and the
+   * verdict on all of them.
    */
   | {
       state: 'signed'
       signatures: readonly [VerifiedSignature, ...VerifiedSignature[]]
       signers?: SignersVerdict
     }
-  /** Nothing was authenticated; `hasSignature` says whether the bundle carries a signature. */
+  /** No signature was checked; `hasSignature` says whether the bundle has one. */
   | { state: 'not-checked'; hasSignature: boolean }
   /**
-   * `isUnsigned`: no signature was there to be checked. `says`: what is to be said of the bundle, and `hint`: the way out,
-   * where the signatures are at fault.
+   * `isUnsigned`: there was no signature to check. If the signatures are at fault, `says` is the message about the bundle,
+   * and `hint` says what to do.
    */
   | { state: 'failed'; isUnsigned?: boolean; says?: string; hint?: Hints; signers?: SignersVerdict }
 
 /**
- * Step 1: checks the bytes of `SHA256SUMS` against the caller's keys and the digest that the caller expects,
- * before they are parsed.
+ * Step 1 of the verification: checks the bytes of `SHA256SUMS` against the caller's keys and the digest that the caller
+ * expects, before parsing them.
  */
 export function authenticate(
   head: BundleHead,
@@ -81,7 +81,7 @@ export function authenticate(
   if (trust.expectDigest !== undefined && trust.expectDigest !== bundleDigest) {
     problems.push({
       entry: CHECKSUMS,
-      message: `the bundle digest is ${bundleDigest}, not ${trust.expectDigest} as expected: this is another bundle than the one approved`,
+      message: `the bundle digest is ${bundleDigest}, not ${trust.expectDigest} as expected: this is not the bundle that was approved`,
     })
     return { state: 'failed' }
   }
@@ -103,7 +103,7 @@ function checkSignatures(head: BundleHead, trust: Trust, problems: Problem[]): A
     if (!verdict.ok) {
       reasons.push({ entry: name, message: verdict.reason })
       failed.push(verdict)
-      // It may be a stranger's, and still has to be what a stranger could have written.
+      // Even if we do not know the signer, the signature has to match this bundle.
       if (signature === own) checkAgreement(head, ownFaults)
       continue
     }
@@ -126,7 +126,7 @@ function checkSignatures(head: BundleHead, trust: Trust, problems: Problem[]): A
     ]
     reasons.push({
       entry: SIGSTORE_SIGNATURE,
-      message: `the bundle is not signed, and a signature by ${wanted.join(' or ')} is required`,
+      message: `the bundle is not signed, but a signature by ${wanted.join(' or ')} is required`,
     })
   }
   problems.push(...reasons)
@@ -135,7 +135,7 @@ function checkSignatures(head: BundleHead, trust: Trust, problems: Problem[]): A
   return { state: 'failed', isUnsigned, hint: wayOut(failed, trust), ...(says === undefined ? {} : { says }) }
 }
 
-/** A list that too few people have signed is not parsed. */
+/** Counts the signatures under a policy. If too few people have signed, the list is not parsed. */
 function underPolicy(
   policy: Policy,
   {
@@ -159,7 +159,7 @@ function underPolicy(
   return { state: 'failed', isUnsigned, signers }
 }
 
-/** Whose the bundle is, where nothing is known to be wrong with it but that. */
+/** Who signed the bundle instead, if nothing else is wrong with the signatures; undefined otherwise. */
 function whoseInstead(
   failed: readonly Extract<SignatureCheck, { ok: false }>[],
   { keys, identities = [] }: Signers,
@@ -183,17 +183,17 @@ function wayOut(
   { keys, identities }: Signers,
 ): Hints {
   if (keys.length > 0 && failed.length > 0 && failed.every(({ stranger }) => stranger?.kind === 'key')) {
-    return 'Nothing in it was looked at further. If the other key is that of whoever packs for you, check with its public key, which has to come by another way than the bundle. If nobody knows it, do not use the bundle.'
+    return 'Nothing else in it was checked. If the other key belongs to whoever packs for you, get its public key, by another way than the bundle, and check with that. If nobody knows the key, do not use the bundle.'
   }
   if (failed.some(({ instead }) => instead === 'certificate')) {
     return [
-      'Nothing in it was looked at further. It is signed with a certificate, which a key cannot check: say whom the certificate has to name.',
+      'Nothing else in it was checked. It is signed with a certificate, which a key cannot check: say whom the certificate has to name.',
       { id: 'certificate-identity' },
     ]
   }
   if (failed.some(({ instead }) => instead === 'key')) {
     return [
-      'Nothing in it was looked at further. It is signed with a key: check it with the public key of the one who signs.',
+      "Nothing else in it was checked. It is signed with a key: check it with the signer's public key.",
       { id: 'key' },
     ]
   }
@@ -203,14 +203,14 @@ function wayOut(
   ]
   const [it, are] = identities?.length ? ['they', 'are'] : ['it', 'is']
   const newer = identities?.length
-    ? ' Logs and authorities change: where the signature is younger than the trusted root, fetch that anew on the connected side.'
+    ? ' Logs and authorities change: if the signature is newer than the trusted root, fetch the trusted root again on the connected side.'
     : ''
-  return `Nothing in it was looked at further. Check that ${given.join(', or ')} for this bundle; if ${it} ${are}, do not use the bundle.${newer}`
+  return `Nothing else in it was checked. Check that ${given.join(', or ')} for this bundle; if ${it} ${are}, do not use the bundle.${newer}`
 }
 
 /**
- * A bundle's own signature stands there in both forms, spelled as the writer spells them. The signature says
- * nothing about the hint, white space or log entries around it: without this they could be altered unnoticed.
+ * Checks that the bundle's own signature by a key is there in both forms, with exactly the bytes that airgap writes. The
+ * signature does not cover the key hint, white space or log entries around it, which could be altered otherwise.
  */
 function checkForms(head: BundleHead, key: PublicKey, problems: Problem[]): void {
   const { raw } = head
@@ -225,10 +225,10 @@ function checkForms(head: BundleHead, key: PublicKey, problems: Problem[]): void
   problems.push({ entry: SIGSTORE_SIGNATURE, message })
 }
 
-/** One by a certificate has the one form, and the one spelling that its writer gives it. */
+/** Checks that a signature by a certificate is there in its only form, with exactly the bytes that airgap writes. */
 function checkCertificateForm({ sigstore, raw }: BundleHead, problems: Problem[]): void {
   if (raw) {
-    const message = `it is there, and a signature by a certificate has ${SIGSTORE_SIGNATURE} alone`
+    const message = `it must not be there: a signature by a certificate has only ${SIGSTORE_SIGNATURE}`
     problems.push({ entry: RAW_SIGNATURE, message })
   }
   if (!sigstore || isSpelled(sigstore)) return
@@ -241,14 +241,14 @@ function isSpelled(sigstore: Buffer): boolean {
   try {
     return spellCertificateBundle(sigstore).equals(sigstore)
   } catch {
-    // What cannot be spelled is not spelled as it should be.
+    // airgap cannot have written this.
     return false
   }
 }
 
 /**
- * Without its key nobody can say whether a bundle's own signature is good; but it says that it is over this list, and the
- * two entries of one by a key hold the same. Where they do not, the file has been altered, whoever has signed beside it.
+ * Checks what can be checked of the bundle's own signature without its key: that it claims to be over this list, and that
+ * the two forms of a signature by a key are the same. Otherwise the file has been altered, whoever else has signed it.
  */
 function checkAgreement(head: BundleHead, problems: Problem[]): void {
   if (!head.sigstore) return
@@ -283,7 +283,7 @@ function checkCertificateAgreement(head: BundleHead, sigstore: Buffer, problems:
 /** Whose signatures the caller accepts. */
 interface Signers {
   keys: readonly PublicKey[]
-  /** Whom a certificate may name; needs `root`. */
+  /** The accepted identities of certificates; they need `root`. */
   identities?: readonly Identity[]
   root?: Root | undefined
 }
@@ -291,24 +291,23 @@ interface Signers {
 type SignatureCheck =
   | { ok: true; signature: VerifiedSignature }
   /**
-   * `reason` is a clause about the signature. `instead`: it is of a kind that nothing was given for. `stranger`: there is
-   * nothing wrong with it but whose it is.
+   * `reason` is a clause about the signature. `instead`: the caller gave nothing to check this kind of signature.
+   * `stranger`: the signature is by somebody else, and nothing else is wrong with it.
    */
   | { ok: false; reason: string; instead?: 'key' | 'certificate'; stranger?: Stranger }
 
-/** Somebody who has signed and was not expected to. */
+/** A signer that the caller does not accept. */
 interface Stranger {
   kind: 'key' | 'identity'
-  /** A key's fingerprint, or what else it is called; an identity with its issuer. */
+  /** A key's fingerprint or another name of it; an identity with its issuer. */
   name: string
 }
 
 /**
- * Measures one signature against all that the caller trusts: one by a certificate against the identities, every other
- * against the keys. Neither is ever taken for the other.
+ * Checks one signature: one by a certificate against the caller's identities, any other against the keys.
  *
  * @param name the entry or file that holds it.
- * @throws AirgapError `USAGE` for an identity's pattern that takes too long; `INVALID_KEY` for a key that is not accepted.
+ * @throws AirgapError `USAGE` if an identity's pattern takes too long; `INVALID_KEY` if a key is not accepted.
  */
 function checkSignature(
   payload: Uint8Array,

@@ -5,13 +5,13 @@ import type { Trust } from './authenticate.ts'
 import type { ClockFault, OpenedBundle } from './opened-bundle.ts'
 import type { OnEvent } from '../content/events.ts'
 
-/** Clocks may differ by this much before anybody needs to know. Milliseconds. */
+/** How far clocks can differ without a message. Milliseconds. */
 const TOLERANCE = 5 * 60_000
 
 /**
- * Step 4 for this machine's clock: one that is earlier than the bundle's creation is wrong, or the bundle is. Where
- * anything was judged by it (expiry, greatest age, a key that ends), the bundle is refused: a clock that is behind finds
- * nothing too old. Otherwise it is only noted.
+ * Step 4 of the verification, for this machine's clock. If the clock is earlier than the bundle's creation, one of the two
+ * is wrong. If a check depends on the clock (expiry, maximum age, a key's end), the bundle is refused, because with a slow
+ * clock nothing is ever too old. Otherwise it is only noted.
  */
 export function checkClock(opened: OpenedBundle, description: BundleDescription, trust: Trust): void {
   const { created, expires } = description
@@ -24,23 +24,23 @@ export function checkClock(opened: OpenedBundle, description: BundleDescription,
     ...(expires === undefined ? [] : [`the bundle expires at ${expires}`]),
     ...(trust.policy?.bundle.maxAge === undefined ? [] : ['the policy limits its age']),
     ...(authentication.state === 'signed' && authentication.signers?.usesClock === true
-      ? ['the policy limits the time of a key that has signed']
+      ? ['the policy limits how long a key that has signed is valid']
       : []),
   ]
   if (judged.length === 0) return
   opened.problems.push({
     entry: DESCRIPTION,
-    message: `${clockText(clock)}, and ${judged.join(', and ')}. Have the clock set`,
+    message: `${clockText(clock)}, and ${judged.join(', and ')}. Set the clock`,
     kind: 'expectation',
   })
 }
 
-/** Both times, and what that means. */
+/** The message about a clock that is earlier than the bundle. */
 export function clockText({ now, created }: ClockFault): string {
-  return `this machine's clock says ${now}, and the bundle says it was created ${created}: expiry and age cannot be judged by this clock`
+  return `this machine's clock says ${now}, but the bundle says it was created ${created}: expiry and age cannot be checked with this clock`
 }
 
-/** Warns of a clock that is earlier than the bundle, where nothing was judged by it: otherwise it is a problem. */
+/** Warns about a clock that is earlier than the bundle. Call it for a good bundle, where no check depends on the clock. */
 export function tellClock({ clock, reader }: OpenedBundle, onEvent: OnEvent | undefined): void {
   if (clock) onEvent?.({ type: 'warning', message: `${reader.path}: ${clockText(clock)}` })
 }

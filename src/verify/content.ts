@@ -12,26 +12,26 @@ import { openBundle } from './open.ts'
 import { alteredMessage, type CutOff, type OpenedBundle } from './opened-bundle.ts'
 import type { Hints } from '../hints.ts'
 
-/** How to check a bundle's content; `VerifyOptions` are what a caller of the library gives. */
+/** How to check a bundle's content. Callers of the library pass `VerifyOptions`. */
 export interface CheckOptions {
   signal?: AbortSignal | undefined
   onEvent?: OnEvent | undefined
-  /** Hashing threads; default one a core. */
+  /** Hashing threads; by default one for each core. */
   threads?: number
   /**
-   * Hash the whole file, too, of a bundle that is refused as well: {@link OpenedBundle.fileDigest}. It is read once, in
-   * its order, which leaves no more than two cores to be used.
+   * Also hash the whole file, even if the bundle is refused: {@link OpenedBundle.fileDigest}. The file is then read in
+   * order, which can use two cores at most.
    */
   wholeFile?: boolean
 }
 
 /**
- * The full verification of a bundle, offline: signature, archive, descriptions, graphs, and the content of every
- * entry. All problems found are in the result, each with its entry; a bundle without any is good.
+ * Verifies a bundle completely and offline: signature, archive, descriptions, graphs, and the content of every entry. The
+ * result holds all problems, each with its entry; a bundle without any is good.
  *
- * The caller closes `reader`.
+ * The caller has to close `reader`.
  *
- * @throws AirgapError `FILE` when the file cannot be read; the signal's reason.
+ * @throws AirgapError `FILE` if the file cannot be read; the signal's reason if aborted.
  */
 export async function verifyBundle(
   path: string,
@@ -43,7 +43,7 @@ export async function verifyBundle(
     const isAuthentic = opened.authentication.state !== 'failed'
     if (isAuthentic || options.wholeFile) {
       const altered = await hashContent(opened, isAuthentic ? contentEntries(opened) : [], options)
-      // What was altered has been said where it was read before.
+      // Entries that were read earlier have been reported already.
       const known = new Set(opened.problems.map(({ entry }) => entry))
       const unwritten = await unwrittenEnd(opened)
       if (unwritten !== undefined) known.add(unwritten)
@@ -51,7 +51,7 @@ export async function verifyBundle(
       const isChanged = await opened.reader.isChanged()
       if (isChanged)
         opened.problems.push({ entry: 'the file', message: 'it was changed while it was verified' })
-      // What is not there was not hashed.
+      // In a file that is cut off, not everything was hashed.
       if (isAuthentic && (!opened.cutOff || altered.length > 0))
         opened.checked.set('content', altered.length + Number(isChanged))
     }
@@ -62,7 +62,7 @@ export async function verifyBundle(
   }
 }
 
-/** The last entry of a file that was not copied whole, where its end was never written. */
+/** The last blob of a file that was not copied completely, if its end was never written and is zeros. */
 async function unwrittenEnd({ cutOff, entries, reader }: OpenedBundle): Promise<string | undefined> {
   if (!cutOff || cutOff.there === reader.fileSize) return undefined
   const last = [...entries.values()].toSorted((a, b) => a.contentOffset - b.contentOffset).at(-1)
@@ -73,12 +73,12 @@ async function unwrittenEnd({ cutOff, entries, reader }: OpenedBundle): Promise<
   return last.name
 }
 
-/** The entries whose content has not been hashed by the checks before: all blobs. */
+/** The entries whose content the earlier checks have not hashed: all blobs. */
 export function contentEntries(opened: OpenedBundle): BundleEntry[] {
   return [...opened.entries.values()].filter(({ name }) => digestOfBlobName(name) !== undefined)
 }
 
-/** Step 6: hashes entries against the list. */
+/** Step 6 of the verification: hashes entries and compares them with the list. */
 export async function hashContent(
   opened: OpenedBundle,
   entries: readonly BundleEntry[],
@@ -112,7 +112,7 @@ export async function hashContent(
   return problems.toSorted((a, b) => (a.entry < b.entry ? -1 : 1))
 }
 
-/** Every image, with those of these entries that belong to it; `checked` is all that can be said of the others. */
+/** Every image, with those of these entries that belong to it. */
 function partsOfImages(opened: OpenedBundle, entries: readonly BundleEntry[]): WaitingImage[] {
   const digests = new Set(entries.map(({ name }) => digestOfBlobName(name)))
   return opened.images.map(({ image, closure, referrers }) => ({
@@ -142,7 +142,7 @@ function inOrder(entries: readonly BundleEntry[], images: readonly WaitingImage[
 }
 
 /**
- * Hashes entries against the list, and goes no further where one is altered.
+ * Hashes entries, compares them with the list, and throws if one is altered.
  * @throws AirgapError `VERIFICATION_FAILED`
  */
 export async function requireContent(
@@ -153,7 +153,7 @@ export async function requireContent(
   refuse(opened, await hashContent(opened, entries, options))
 }
 
-/** @throws AirgapError `VERIFICATION_FAILED` when there are any problems. */
+/** @throws AirgapError `VERIFICATION_FAILED` if there are any problems. */
 export function refuse(opened: OpenedBundle, problems: readonly Problem[]): void {
   if (problems.length === 0) return
   opened.checked.set('content', problems.length)
@@ -161,65 +161,63 @@ export function refuse(opened: OpenedBundle, problems: readonly Problem[]): void
   throw verificationError(opened.reader.path, opened)
 }
 
-/** The error for a bundle that is not good: what it is instead, the worst first, and what to do. */
+/** The error for a bundle that is not good: the worst that is wrong, and what to do. */
 export function verificationError(path: string, opened: OpenedBundle): AirgapError {
   const { authentication } = opened
   const problems = namedProblems(opened)
   const count = plural(problems.length, 'problem')
   let says = `is not a good bundle: ${count}`
-  let hint: Hints =
-    'Do not use it. Compare its SHA-256 with the one on the other side, and bring it across again.'
+  let hint: Hints = 'Do not use it. Compare its SHA-256 with that of the original, and transfer it again.'
   if (opened.cutOff) {
     says = cutOffText(opened.cutOff, problems)
     hint = cutOffHint(opened.cutOff, problems)
   } else if (authentication.state === 'failed' && authentication.isUnsigned) {
     says = 'is not signed'
-    hint = ['Ask for a signed one. To do without a signature, say so.', { id: 'allow-unsigned' }]
+    hint = ['Ask for a signed bundle, or accept it without a signature.', { id: 'allow-unsigned' }]
   } else if (authentication.state === 'failed' && authentication.signers) {
-    says = `is not signed as the policy asks for: ${count}`
+    says = `is not signed as the policy requires: ${count}`
     hint = [
-      'Nothing in it was looked at further. Have those sign who are missing, and give their signatures; a signature that is refused helps nobody. The policy itself is changed only by those who answer for it.',
+      'Nothing else in it was checked. Get the missing signatures and pass them; a refused signature does not count. Only those who are responsible for the policy should change it.',
       { id: 'signature-files' },
     ]
   } else if (authentication.state === 'failed' && authentication.hint !== undefined) {
     hint = authentication.hint
     if (authentication.says !== undefined) says = authentication.says
   } else if (problems.every(({ kind }) => kind === 'expectation')) {
-    says = `is not the bundle that is expected: ${count}`
+    says = `is not the expected bundle: ${count}`
     hint =
-      'The file is sound, and is not the bundle that is expected. Bring the right one; or, if this one is right, correct what is expected of it. An expired bundle has to be packed again, unless the clock is wrong.'
+      'The file is sound, but it is not the expected bundle. Bring the right one, or, if this is the right one, change what you expect. Pack an expired bundle again, unless the clock is wrong.'
   }
   return new AirgapError('VERIFICATION_FAILED', `${path} ${says}`, { problems, hint })
 }
 
-/** What is there of a file that was not copied whole; and that something else is wrong, where it is. */
+/** The message about a file that was not copied completely. Also mentions other problems. */
 function cutOffText({ there, whole, missing, entries }: CutOff, problems: readonly Problem[]): string {
   if (there === 0) return 'has nothing in it'
   const size =
     whole === undefined
       ? `it ends after ${grouped(there)} bytes`
       : `it has ${grouped(there)} of ${grouped(whole)} bytes`
-  const lost = missing > 0 ? `, and ${missing} of ${entries} entries are not there, or not whole` : ''
+  const lost = missing > 0 ? `, and ${missing} of ${entries} entries are missing or incomplete` : ''
   const others = problems.filter(({ kind }) => kind !== 'cut-off').length
-  return `is cut off: ${size}${lost}${others > 0 ? `. And it has ${plural(others, 'other problem')}` : ''}`
+  return `is cut off: ${size}${lost}${others > 0 ? `. It also has ${plural(others, 'other problem')}` : ''}`
 }
 
-/** The largest file that FAT32 can hold is one byte less. */
+/** Files on FAT32 have to be smaller than this. Bytes. */
 const FAT_LIMIT = 2 ** 32
 
 function cutOffHint({ whole }: CutOff, problems: readonly Problem[]): string {
   const isLarge = whole !== undefined && whole >= FAT_LIMIT
-  const fat = isLarge ? ' FAT32 holds no file of 4 GiB or more: take exFAT, ext4 or NTFS.' : ''
+  const fat = isLarge ? ' FAT32 holds no file of 4 GiB or more: use exFAT, ext4 or NTFS.' : ''
   const others = problems.some(({ kind }) => kind !== 'cut-off')
-  return `Copy it again: the medium was full, or was taken out before everything was written (\`sync\`, then unmount it).${fat} Then ${others ? 'see whether the other problems are still there' : 'verify the copy'}.`
+  return `Copy it again: the medium was full, or was removed before everything was written (\`sync\`, then unmount it).${fat} Then ${others ? 'see whether the other problems remain' : 'verify the copy'}.`
 }
 
-/** All problems, those of blobs with the images that they belong to. */
+/** All problems. Those of blobs name the images that the blobs belong to. */
 export function namedProblems(opened: OpenedBundle): Problem[] {
   return opened.problems.map((problem) => withImages(problem, opened))
 }
 
-/** A problem of a blob, with the images that the blob belongs to. */
 function withImages(problem: Problem, { images, faulty }: OpenedBundle): Problem {
   const digest = digestOfBlobName(problem.entry)
   if (!digest) return problem

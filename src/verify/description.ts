@@ -7,7 +7,7 @@ import { AirgapError, type Problem } from '../errors.ts'
 import type { Trust } from './authenticate.ts'
 import { asProblem, readChecked, type OpenedBundle } from './opened-bundle.ts'
 
-/** Step 3 for `airgap.json`. */
+/** Step 3 of the verification: reads `airgap.json`. */
 export async function readDescription(opened: OpenedBundle): Promise<BundleDescription | undefined> {
   const bytes = await readChecked(opened, DESCRIPTION, MAX_JSON_ENTRY)
   if (!bytes) return undefined
@@ -19,7 +19,7 @@ export async function readDescription(opened: OpenedBundle): Promise<BundleDescr
   }
 }
 
-/** Step 4: what the caller expects of name, sequence and expiry, and that the images' names are in order. */
+/** Step 4 of the verification: checks name, sequence and expiry against what the caller expects, and the list of images. */
 export function checkDescription(description: BundleDescription, trust: Trust, problems: Problem[]): void {
   const report = (message: string): void => {
     problems.push({ entry: DESCRIPTION, message })
@@ -35,19 +35,19 @@ export function checkDescription(description: BundleDescription, trust: Trust, p
   }
   if (trust.minSequence !== undefined && sequence < trust.minSequence) {
     expect(
-      `the bundle's sequence is ${sequence}, and at least ${trust.minSequence} is expected: it is an older bundle`,
+      `the bundle's sequence is ${sequence}, but at least ${trust.minSequence} is expected: it is an older bundle`,
     )
   }
   if (expires !== undefined && Date.parse(expires) <= trust.now) {
-    expect(`the bundle has expired, at ${expires}: this machine's clock says ${formatMoment(trust.now)}`)
+    expect(`the bundle expired at ${expires}: this machine's clock says ${formatMoment(trust.now)}`)
   }
   for (const feature of requiredFeatures(images)) {
     if (!description.requires.includes(feature))
-      report(`it holds what only readers know that know ${feature}, and requires does not say so`)
+      report(`it uses the feature ${feature}, but does not list it under requires`)
   }
   if (sortImages(images).some((image, i) => image !== images[i])) report('its images are not in order')
   for (const source of alsoThere(images, description.skipped))
-    report(`${source} is said to be left out, and is among the images`)
+    report(`${source} is listed under skipped, but is among the images`)
   try {
     checkDeliveredNames(images)
   } catch (error) {

@@ -30,21 +30,21 @@ import {
 
 export interface Walk {
   images: ImageGraph[]
-  /** By the entry that is missing or altered, the images that cannot be walked for it. */
+  /** The images that cannot be walked, by the missing or altered entry that is the reason. */
   faulty: Map<string, string[]>
-  /** Every size that a descriptor has given. */
+  /** The size of each blob, from its descriptors. */
   sizes: KnownSizes
-  /** Every blob that some image delivers or that is kept as evidence. */
+  /** Every blob that an image delivers or that is kept as evidence. */
   needed: Set<Digest>
-  /** The blobs that stand in the first group: manifests, indexes, configs. */
+  /** The blobs of the first group: manifests, indexes, configs. */
   first: Set<Digest>
   /** Whether every image could be walked. */
   isComplete: boolean
 }
 
 /**
- * Step 5: walks the graphs from the description, and makes `index.json`, `manifest.json` and `oci-layout`
- * again from it: they agree when the bytes are equal.
+ * Step 5 of the verification: walks the graphs of the images in the description, and builds `index.json`, `manifest.json`
+ * and `oci-layout` again to compare their bytes.
  */
 export async function walkImages(
   opened: OpenedBundle,
@@ -66,7 +66,7 @@ export async function walkImages(
     isComplete: true,
   }
 
-  /** The entries of problems, of which the first so many have been gone through. */
+  /** The entries that have problems; `seen` problems are included so far. */
   const noted = new Set<string>()
   let seen = 0
 
@@ -90,7 +90,7 @@ export async function walkImages(
       const faulty = walk.faulty.get(error.entry)
       if (faulty) faulty.push(image.source)
       else walk.faulty.set(error.entry, [image.source])
-      // What is wrong with the entry is said once, under its own name, however many images need it.
+      // A faulty entry is reported once, under its own name, however many images need it.
       for (; seen < problems.length; seen += 1) noted.add(problems[seen]?.entry ?? '')
       const isSaid = noted.has(error.entry)
       const isCutOff = opened.cutOff !== undefined && !opened.entries.has(error.entry)
@@ -109,7 +109,7 @@ function need(walk: Walk, first: Iterable<Digest>, others: Iterable<Digest>): vo
   for (const digest of others) walk.needed.add(digest)
 }
 
-/** An entry that cannot be used; the problem may have been noted when it was read. */
+/** An entry that cannot be used. Its problem may have been reported when it was read. */
 class EntryFault extends Error {
   readonly entry: string
 
@@ -119,7 +119,7 @@ class EntryFault extends Error {
   }
 }
 
-/** Reads a bundle's manifests, indexes and configs from where they lie; what is wrong with one is noted once. */
+/** Reads a bundle's manifests, indexes and configs. Reports the problem of a faulty one only once. */
 class BundleDocuments {
   readonly #opened: OpenedBundle
   readonly #signal: AbortSignal | undefined
@@ -131,7 +131,7 @@ class BundleDocuments {
     this.#signal = signal
   }
 
-  /** An entry's size; zero when it is not there. */
+  /** An entry's size in bytes; 0 if it is missing. */
   sizeOf(digest: Digest): number {
     return this.#opened.entries.get(blobName(digest))?.size ?? 0
   }
@@ -147,8 +147,8 @@ class BundleDocuments {
   }
 
   /**
-   * For finding out what a source's platforms give. A nested index that nothing is delivered of need not be in
-   * the bundle, and then takes part in nothing; what is delivered is walked by `load` alone.
+   * For repeating the selection of platforms. A nested index of which nothing was selected need not be in the bundle; then
+   * it counts as empty. What is delivered is walked with `load`.
    */
   loadOfSource: LoadDocument = async (descriptor) => {
     const { digest, mediaType } = descriptor
@@ -158,7 +158,7 @@ class BundleDocuments {
     return this.load(descriptor)
   }
 
-  /** A source that is kept as evidence: nothing has given its media type. */
+  /** Loads a document whose media type no descriptor states, such as a source index kept as evidence. */
   async loadUntyped(digest: Digest): Promise<ManifestOrIndex> {
     return this.#parsed.get(digest) ?? this.#parse(digest)
   }
@@ -203,7 +203,7 @@ async function walkImage(
     lost: image.missingAttestations ?? [],
   })
   const { delivered } = selection
-  // The derived index as it lies in the file, not as we made it again: it has to be there.
+  // Walk the index in the file, not the one that we derived again: it has to be there.
   const root = {
     mediaType: image.mediaType,
     digest: delivered.digest,
@@ -214,7 +214,7 @@ async function walkImage(
   const fail = (field: string, says: unknown, is: unknown): never => {
     throw new AirgapError(
       'INVALID_CONTENT',
-      `${DESCRIPTION}: ${what}: ${field} says ${JSON.stringify(says)}, and its content is ${JSON.stringify(is)}`,
+      `${DESCRIPTION}: ${what}: ${field} says ${JSON.stringify(says)}, but by its content it is ${JSON.stringify(is)}`,
     )
   }
   const kind = kindOf(closure)
@@ -228,8 +228,8 @@ async function walkImage(
 }
 
 /**
- * Each blob that manifests point to is there, with the size that they say.
- * @param checked those that were, for other images; it is added to.
+ * Checks that each blob that the manifests point to is in the bundle, with the right size.
+ * @param checked blobs that were checked before, for other images; this adds to it.
  */
 function checkBlobs(
   closure: Closure,
@@ -242,9 +242,9 @@ function checkBlobs(
     const name = blobName(digest)
     const entry = entries.get(name)
     if (!checksums.has(name)) {
-      problems.push({ entry: name, message: 'it is needed, and the bundle does not have it' })
+      problems.push({ entry: name, message: 'it is needed, but the bundle does not have it' })
     } else if (entry && entry.size !== size) {
-      problems.push({ entry: name, message: `it has ${entry.size} bytes, and its manifest says ${size}` })
+      problems.push({ entry: name, message: `it has ${entry.size} bytes, but its manifest says ${size}` })
     }
   }
 }
@@ -261,7 +261,7 @@ async function compareDescribingFiles(
     if (name === DOCKER_MANIFEST_LIST && !opened.checksums.has(name)) {
       opened.problems.push({
         entry: name,
-        message: `it is missing, though ${DESCRIPTION} names images that can be loaded`,
+        message: `it is missing, although ${DESCRIPTION} names images that Docker can load`,
       })
       continue
     }
@@ -278,7 +278,7 @@ function disagreement(name: string): Problem {
     name === INDEX || name === DOCKER_MANIFEST_LIST ? `with the images in ${DESCRIPTION}` : 'with the format'
   return {
     entry: name,
-    message: `it does not agree ${what}: other tools would find other content in this file`,
+    message: `it does not agree ${what}: other tools would find other content in this bundle`,
   }
 }
 
@@ -289,11 +289,11 @@ interface Documents {
 }
 
 /**
- * Step 5 for what travels along with an image: everything listed is there with all that it reaches, is what its entry
- * says, and leads to this image, directly or by another one of the list; nothing is listed that the image delivers by
- * itself.
+ * Step 5 of the verification, for the referrers of an image. Each listed referrer has to be there with everything that it
+ * reaches, has to match its entry, and has to refer to this image, directly or through another listed one. Nothing may
+ * be listed that the image itself contains.
  *
- * @throws AirgapError `INVALID_CONTENT` and what loading throws.
+ * @throws AirgapError `INVALID_CONTENT`, and whatever loading throws.
  */
 async function walkReferrers(
   image: ImageEntry,
@@ -303,20 +303,20 @@ async function walkReferrers(
 ): Promise<ReferrerGraph[]> {
   const { source, referrers = [] } = image
   const [stray] = unrooted(referrers, rootsOf(image, closure))
-  if (stray) throw fault(source, stray, 'leads to nothing of the image')
+  if (stray) throw fault(source, stray, 'refers to nothing in the image')
   const graphs: ReferrerGraph[] = []
   const limits = new Limits(run, { of: 'referrers' })
   const load = limits.counting(documents.load)
   for (const entry of referrers) {
     if (entry.tag === undefined && closure.documents.has(entry.digest))
-      throw fault(source, entry, 'is delivered with the image as it is')
+      throw fault(source, entry, 'is already part of the image')
     const document = limits.read(await documents.loadUntyped(entry.digest))
     const wrong = referrerFault(document, entry)
     if (wrong !== undefined) throw fault(source, entry, `is not what the list says: ${wrong}`)
     const root = { mediaType: document.mediaType, digest: document.digest, size: document.bytes.length }
     const below = await closureOf(root, load, source, sizes, limits)
     const field = otherField(entry, referrerEntry(document, below, entry))
-    if (field !== undefined) throw fault(source, entry, `has another ${field} in its own document`)
+    if (field !== undefined) throw fault(source, entry, `has another ${field} in its own manifest`)
     graphs.push({ entry, closure: below })
   }
   return graphs

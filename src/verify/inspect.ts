@@ -3,10 +3,10 @@ import type { OpenedBundle, VerifiedBundle } from './opened-bundle.ts'
 import { openBundle } from './open.ts'
 
 /**
- * Reads a bundle's descriptions and headers, and checks that they agree. No signature is checked and no layer is hashed:
- * nothing here says who made the bundle, or that its content is whole.
+ * Reads a bundle's description and headers, and checks that they agree. Checks no signature and hashes no layer, so the
+ * result does not say who made the bundle or whether its content is intact.
  *
- * @returns what the bundle says; `error` where something in it is wrong. The file is closed.
+ * @returns what the bundle says, and `error` if something in it is wrong. The file is closed.
  * @throws AirgapError `FILE`
  */
 export async function inspect(

@@ -20,13 +20,13 @@ import { asProblem, faultCounter, type CutOff, type OpenedBundle } from './opene
 import { checkRules, signerVerdicts } from './policy-rules.ts'
 
 /**
- * Opens a bundle and checks everything about it but the content of its layers.
+ * Opens a bundle and checks everything except the content of its layers.
  *
- * The signature is checked before anything that it covers is parsed: where it fails, nothing more is read.
- * Trust comes from `trust` alone, never from the file.
+ * The signature is checked before anything that it covers is parsed. If it fails, nothing more is read.
+ * Trust comes from `trust` only, never from the file.
  *
- * @throws AirgapError `FILE` when the file cannot be read; the signal's reason. Everything else is a problem in the
- *   result.
+ * @throws AirgapError `FILE` if the file cannot be read; the signal's reason if aborted. Everything else is a problem in
+ *   the result.
  */
 export async function openBundle(path: string, trust: Trust, signal?: AbortSignal): Promise<OpenedBundle> {
   const reader = await BundleReader.open(path)
@@ -95,19 +95,19 @@ async function check(
   opened.images = found.images
   opened.faulty = found.faulty
   if (isShort) opened.cutOff = cutOffOf(opened, { ...scan, walk: found })
-  // What follows from all images together means nothing where one of them could not be walked.
+  // These checks need the graphs of all images.
   if (found.isComplete) {
     checkUse(opened, found.needed)
     checkOrder(scan.entries, found.first, problems)
   }
-  // What is not there was not looked at.
+  // If the file is cut off, the missing part was not checked.
   if (found.isComplete || !isShort) done('images')
   return opened
 }
 
 /**
- * How much is there of a file that ends too early, and of how much.
- * @returns undefined where all of it is there, by what the manifests say: then a header lies about its size.
+ * How much is left of a file that ends too early, and how much there should be.
+ * @returns undefined if, by the sizes in the manifests, all of it is there: then a header lies about its size.
  */
 function cutOffOf(
   { checksums, entries, reader }: OpenedBundle,
@@ -131,12 +131,13 @@ function sumOf(numbers: readonly number[]): number {
   return numbers.reduce((sum, each) => sum + each, 0)
 }
 
-/** The entries that `SHA256SUMS` does not list, in their order. */
+/** The entries that `SHA256SUMS` does not list, in their order in the file. */
 const SIGNED_AND_SIGNATURES = [CHECKSUMS, SIGSTORE_SIGNATURE, RAW_SIGNATURE]
 
 /**
- * Step 2: exactly the listed names and the signature files, each once, the describing files in their order.
- * @param isShort the file ends too early, which says already why names are missing.
+ * Step 2 of the verification: checks that the archive has exactly the listed names and the signature files, without
+ * duplicates, and the describing files in order.
+ * @param isShort the file ends too early, so do not report missing names.
  */
 function checkNames(
   found: readonly BundleEntry[],
@@ -160,7 +161,10 @@ function checkNames(
   }
   for (const name of FIXED_NAMES.slice(0, 3)) {
     if (!checksums.has(name))
-      problems.push({ entry: name, message: `${CHECKSUMS} does not list it, and every bundle has it` })
+      problems.push({
+        entry: name,
+        message: `${CHECKSUMS} does not list it, but every bundle has to have it`,
+      })
   }
   const order = [...SIGNED_AND_SIGNATURES, ...FIXED_NAMES].filter((name) => entries.has(name))
   const names = [...entries.keys()]
@@ -175,7 +179,7 @@ function checkNames(
   return entries
 }
 
-/** Nothing in the list that no image needs. */
+/** Checks that the list has no blob that no image needs. */
 function checkUse({ checksums, problems }: OpenedBundle, needed: ReadonlySet<Digest>): void {
   for (const [name, digest] of checksums) {
     if (digestOfBlobName(name) !== undefined && !needed.has(digest)) {
@@ -184,7 +188,7 @@ function checkUse({ checksums, problems }: OpenedBundle, needed: ReadonlySet<Dig
   }
 }
 
-/** Manifests and configs first, then the rest, each group sorted: the only order that a bundle can have. */
+/** Checks the order of the blobs: manifests and configs before all others, each group sorted by digest. */
 function checkOrder(found: readonly BundleEntry[], first: ReadonlySet<Digest>, problems: Problem[]): void {
   const blobs = found.flatMap(({ name }) => {
     const digest = digestOfBlobName(name)
@@ -192,6 +196,5 @@ function checkOrder(found: readonly BundleEntry[], first: ReadonlySet<Digest>, p
   })
   const expected = orderBlobs(blobs)
   const odd = blobs.find((blob, i) => blob !== expected[i])
-  if (odd)
-    problems.push({ entry: blobName(odd.digest), message: 'it is not at its place in the order of entries' })
+  if (odd) problems.push({ entry: blobName(odd.digest), message: 'it is out of order' })
 }

@@ -12,41 +12,41 @@ import type { UpstreamVerdict } from '../upstream/verdict.ts'
 import type { RuleVerdict } from '../trust/policy/requirement.ts'
 import type { Authentication } from './authenticate.ts'
 
-/** A clock that is earlier than the bundle which it is to judge. RFC 3339. */
+/** A clock that is earlier than the bundle's creation. RFC 3339. */
 export interface ClockFault {
-  /** What this machine's clock said. */
+  /** The time by this machine's clock. */
   now: string
-  /** When the bundle says that it was created. */
+  /** When the bundle was created, according to itself. */
   created: string
 }
 
-/** What receipts say of remembered sequences. */
+/** What receipts say about remembered sequences. */
 export interface SequenceEvidence {
-  /** found: an earlier push is remembered; none: there was none; off: nothing is remembered. */
+  /** found: an earlier push is remembered; none: no earlier push is; off: pushes are not remembered. */
   sequenceMemory: 'found' | 'none' | 'off'
-  /** The last sequence of this name and signer that was accepted before. */
+  /** The last accepted sequence of this name and signer. */
   previousSequence?: number | undefined
 }
 
-/** One image of an opened bundle, with everything that its delivered digest reaches. */
+/** An image of an opened bundle, with everything that its delivered digest reaches. */
 export interface ImageGraph {
   image: ImageEntry
   closure: Closure
-  /** The source's indexes, where a part of them is delivered; what they list need not be in the bundle. */
+  /** The source's indexes, if only part of them is delivered. What they list need not be in the bundle. */
   evidence: readonly DocumentNode[]
-  /** What refers to the image and travels along, as its entry lists it. */
+  /** The image's referrers in the bundle. */
   referrers: readonly ReferrerGraph[]
 }
 
 /**
- * The parts of a verification, in their order: signatures, and the digest that was approved; headers, names and order of
- * the archive; what `airgap.json` says; manifests, indexes and what they reach; the bytes of every blob.
+ * The parts of a verification, in order: signatures and the approved digest; headers, names and order of the archive;
+ * what `airgap.json` says; manifests, indexes and what they reach; the bytes of every blob.
  */
 export type CheckedPart = 'signature' | 'archive' | 'description' | 'images' | 'content'
 
 /**
- * A bundle after the checks that need no hashing of layers: steps 1 to 5 of the format's verification. What is
- * here has been authenticated as far as `authentication` says, and is consistent unless `problems` says not.
+ * A bundle after the checks that need no hashing of layers: steps 1 to 5 of the verification (docs/bundle-format.md).
+ * `authentication` says who signed it; without `problems` it is consistent.
  */
 export interface OpenedBundle {
   reader: BundleReader
@@ -54,44 +54,44 @@ export interface OpenedBundle {
   authentication: Authentication
   checksums: Checksums
   entries: Map<string, BundleEntry>
-  /** Undefined when it could not be read; then `problems` says why. */
+  /** Undefined if it could not be read; then `problems` says why. */
   description: BundleDescription | undefined
   /** One for each image of the description. */
   images: ImageGraph[]
-  /** Every rule of the policy that could be measured; undefined without a policy. */
+  /** The verdict on every rule of the policy that could be checked; undefined without a policy. */
   rules?: readonly RuleVerdict[] | undefined
-  /** What a file of sequences says, where one was looked into. */
+  /** What the file of sequences says, if there was one to check. */
   sequences?: SequenceEvidence | undefined
-  /** The clock of this machine is earlier than the bundle; undefined where it is not. */
+  /** Set if this machine's clock is earlier than the bundle. */
   clock?: ClockFault | undefined
-  /** What came of the upstreams' signatures, where that was asked for: one for each image. */
+  /** The result of checking the upstreams' signatures, if requested: one for each image. */
   upstream?: readonly UpstreamVerdict[]
-  /** The file ends too early; undefined where it does not. */
+  /** Set if the file ends too early. */
   cutOff?: CutOff | undefined
-  /** The images that something is wrong with, by the entry that is missing or altered. */
+  /** The images that are faulty, by the entry that is missing or altered. */
   faulty: Map<string, string[]>
   problems: Problem[]
-  /** How many faults each part has shown; a part that is not here was not checked to its end. */
+  /** The number of faults in each part. A part that is missing here was not checked completely. */
   checked: Map<CheckedPart, number>
-  /** The SHA-256 of the whole file, where it was asked for. */
+  /** The SHA-256 of the whole file, if requested. */
   fileDigest?: Digest
 }
 
-/** What is there of a file that was not copied whole. */
+/** How much there is of a file that was not copied completely. */
 export interface CutOff {
   /** Bytes. */
   there: number
-  /** Bytes of the whole file, where the manifests are there to say it. */
+  /** Bytes of the whole file; undefined if the manifests that tell its size are missing, too. */
   whole: number | undefined
-  /** Entries that are not there, or not whole. */
+  /** Entries that are missing or incomplete. */
   missing: number
   /** All entries. */
   entries: number
 }
 
 /**
- * Counts what each part has found: call it at the end of each, in their order. Whatever is expected of a bundle is no
- * fault of its file, and is not counted.
+ * Counts the faults of each part. Call the result at the end of each part, in order. Unmet expectations are not counted,
+ * because they are not faults of the file.
  */
 export function faultCounter({ problems, checked }: OpenedBundle): (part: CheckedPart) => void {
   let counted = 0
@@ -103,8 +103,8 @@ export function faultCounter({ problems, checked }: OpenedBundle): (part: Checke
 }
 
 /**
- * What an archive holds below `blobs/`, each thing once: manifests and indexes, evidence and referrers' included, and the
- * blobs that these list. Where the manifests cannot be read, everything is a blob.
+ * Counts what an archive holds below `blobs/`: manifests and indexes, including those of evidence and referrers, and all
+ * other blobs. If the manifests cannot be read, they count as blobs.
  */
 export function contentSums({ entries, images }: OpenedBundle): { blobs: Amount; manifests: Amount } {
   const documents = new Set(
@@ -125,14 +125,14 @@ export function contentSums({ entries, images }: OpenedBundle): { blobs: Amount;
   return sums
 }
 
-/** A bundle with nothing wrong in it. */
+/** A bundle without problems. */
 export interface VerifiedBundle extends OpenedBundle {
   description: BundleDescription
 }
 
 /**
- * Reads an entry once, hashes these bytes against the list, and returns the same bytes for parsing.
- * @returns undefined, with a problem noted, when the entry is missing, too large or altered.
+ * Reads an entry once, compares the hash of these bytes with the list, and returns the same bytes for parsing.
+ * @returns undefined if the entry is missing, too large or altered; then a problem has been reported.
  */
 export async function readChecked(
   opened: OpenedBundle,
@@ -141,7 +141,7 @@ export async function readChecked(
 ): Promise<Buffer | undefined> {
   const entry = opened.entries.get(name)
   const expected = opened.checksums.get(name)
-  // Missing entries have been reported by the walk over the archive.
+  // Missing entries have been reported when the archive was scanned.
   if (!entry || !expected) return undefined
   try {
     const bytes = await opened.reader.read(entry, limit)
@@ -155,8 +155,8 @@ export async function readChecked(
 }
 
 /**
- * Reads a manifest or index again, whose graph has been walked: what is sent is what was checked.
- * @throws AirgapError `INVALID_CONTENT` where the file has been written to since; `FILE`
+ * Reads again a manifest or index that was checked before, and checks it again, so that what is sent is what was checked.
+ * @throws AirgapError `INVALID_CONTENT` if the file has changed since, `FILE`
  */
 export async function readDocument(
   { reader, entries }: Pick<OpenedBundle, 'reader' | 'entries'>,
@@ -173,10 +173,10 @@ export async function readDocument(
 }
 
 export function alteredMessage(actual: Digest, expected: Digest): string {
-  return `its content has been altered: it hashes to ${actual}, and the list says ${expected}`
+  return `its content has been altered: its digest is ${actual}, but the list says ${expected}`
 }
 
-/** Any error as a problem of an entry. Faults of the file system are not problems of the bundle: they are thrown. */
+/** Turns an error about content into a problem of an entry. Throws any other error, such as one of the file system. */
 export function asProblem(entry: string, error: unknown): Problem {
   if (
     error instanceof AirgapError &&

@@ -15,29 +15,29 @@ import { described, digest, keyFingerprint, type Known, moment, wholeNumber } fr
 
 const RuleSchema = v.object({
   rule: described(v.string(), 'The key in the policy, like require or bundle.maxAge'),
-  ok: described(v.boolean(), 'Whether it holds; a bundle for which one does not is refused'),
-  expected: described(v.string(), 'What the policy asks for; for people'),
-  found: described(v.string(), 'What there is; for people'),
+  ok: described(v.boolean(), 'Whether the bundle meets it; one that does not is refused'),
+  expected: described(v.string(), 'What the policy requires; for people'),
+  found: described(v.string(), 'What was found; for people'),
 })
 
 const SignatureSchema = v.object({
   name: described(v.string(), 'The entry of the bundle or the file that holds it'),
-  signer: v.optional(described(v.string(), 'Whose it is by the policy')),
-  counts: described(v.boolean(), 'Whether it counts; every signer counts once'),
+  signer: v.optional(described(v.string(), 'The signer in the policy whose signature it is')),
+  counts: described(v.boolean(), 'Whether it counts; every signer counts only once'),
   reason: v.optional(described(v.string(), 'Why it does not count; for people')),
   keyFingerprint: v.optional(keyFingerprint),
-  identity: v.optional(described(v.string(), 'Whom its certificate names')),
-  issuer: v.optional(described(v.string(), 'Who has vouched for that identity')),
+  identity: v.optional(described(v.string(), 'The identity in its certificate')),
+  issuer: v.optional(described(v.string(), 'Who vouches for that identity')),
 })
 
-/** What documents say of the policy that a bundle was checked with, and of the clock. */
+/** Fields about the policy that a bundle was checked with, and about the clock. */
 export const policySchemas = {
   policy: v.optional(
     described(
       v.object({
-        file: described(v.string(), 'The policy, as the command line named it'),
-        digest: described(digest, "SHA-256 of the policy file's bytes"),
-        signatures: described(v.array(SignatureSchema), 'Every signature that was offered'),
+        file: described(v.string(), 'The policy file, as given on the command line'),
+        digest: described(digest, 'SHA-256 of the policy file'),
+        signatures: described(v.array(SignatureSchema), 'Every signature, good or not'),
       }),
       'The policy that the bundle was checked with',
     ),
@@ -46,30 +46,28 @@ export const policySchemas = {
   clock: v.optional(
     described(
       v.object({
-        now: described(moment, "What this machine's clock said"),
-        created: described(moment, 'When the bundle says that it was created'),
+        now: described(moment, "The time by this machine's clock"),
+        created: described(moment, 'When the bundle was created, according to itself'),
       }),
-      "There only where this machine's clock is earlier than the bundle's creation: expiry and age cannot be judged by it",
+      "Present only if this machine's clock is earlier than the bundle's creation: expiry and age cannot be checked with it",
     ),
   ),
 }
 
-/** What documents say of the memory of sequences. */
+/** Fields about remembered sequences. */
 export const sequenceSchemas = {
   sequenceMemory: v.optional(
     described(
       v.picklist(['found', 'none', 'off']),
-      'found: an earlier push of this name and signer was remembered; none: there was none; off: nothing is remembered',
+      'found: an earlier push of this name and signer is remembered; none: no earlier push is; off: pushes are not remembered',
     ),
   ),
-  previousSequence: v.optional(
-    described(wholeNumber, 'The last sequence of this name and signer that was accepted before'),
-  ),
+  previousSequence: v.optional(described(wholeNumber, 'The last accepted sequence of this name and signer')),
 }
 
 type PolicyFields = Known<v.InferOutput<v.ObjectSchema<typeof policySchemas, undefined>>>
 
-/** What was found about a bundle by its policy, and by the clock. Empty where there is no policy and the clock is right. */
+/** The result of checking a bundle against the policy and the clock. Empty without a policy and with a plausible clock. */
 export function policyFields({ authentication, rules, clock }: OpenedBundle): PolicyFields {
   const signers = authentication.state === 'not-checked' ? undefined : authentication.signers
   return {
@@ -102,12 +100,12 @@ function signatureFields({
   }
 }
 
-/** The rules about who has signed, as far as signatures were counted by a policy. */
+/** The verdicts on the policy's rules about signers; undefined if no policy counted signatures. */
 export function signerVerdicts(authentication: Authentication): readonly RuleVerdict[] | undefined {
   return authentication.state === 'not-checked' ? undefined : authentication.signers?.rules
 }
 
-/** Step 4 for a policy: what it asks of the description, beside the rules about who has signed. */
+/** Step 4 of the verification, for a policy: checks the description. The rules about signers are checked in step 1. */
 export function checkRules(opened: OpenedBundle, description: BundleDescription, trust: Trust): void {
   if (!trust.policy) return
   const verdicts = measureRules(description, trust.policy.bundle, trust.now)
@@ -116,16 +114,16 @@ export function checkRules(opened: OpenedBundle, description: BundleDescription,
     if (ok) continue
     opened.problems.push({
       entry: DESCRIPTION,
-      message: `the policy asks by ${rule} for ${expected}, and found: ${found}`,
+      message: `the policy requires ${expected} (${rule}), but found: ${found}`,
       kind: 'expectation',
     })
   }
 }
 
 /**
- * Measures a description against what a policy asks of it.
+ * Compares a description with a policy.
  * @param now milliseconds since 1970, for the age.
- * @returns one verdict for each thing that is asked, in a fixed order.
+ * @returns one verdict for each rule in the policy, in a fixed order.
  */
 export function measureRules(description: BundleDescription, rules: BundleRules, now: number): RuleVerdict[] {
   return [...bundleVerdicts(description, rules, now), ...imageVerdicts(description, rules)]
@@ -163,7 +161,9 @@ function bundleVerdicts(
       ok,
       expected: `an age of at most ${maxAge.text}`,
       found:
-        age < 0 ? `created ${created}, which is to come` : `${formatAge(age)}, created ${created}${clock}`,
+        age < 0
+          ? `created ${created}, which is in the future`
+          : `${formatAge(age)}, created ${created}${clock}`,
     })
   }
   if (requireExpiry === true) {
@@ -203,13 +203,13 @@ function imageVerdicts(
         .map(({ platform }) => platform)
       return others.length === 0 ? undefined : `${source} (${[...new Set(others)].join(', ')})`
     })
-    measure('images.platforms', `images for ${platforms.join(', ')} alone`, 'all are', odd)
+    measure('images.platforms', `images for ${platforms.join(', ')} only`, 'all are', odd)
   }
   if (allowMirrorDigests === false) {
     const odd = each(({ source, resolvedFrom }) =>
       resolvedFrom === 'source' ? undefined : `${source} (by ${resolvedFrom})`,
     )
-    measure('images.allowMirrorDigests', 'digests that their sources have named', 'all are', odd)
+    measure('images.allowMirrorDigests', 'digests that were resolved at their sources', 'all are', odd)
   }
   if (allowChangedDigests === false) {
     const odd = each(({ source, digest, sourceDigest }) => (digest === sourceDigest ? undefined : source))
@@ -217,12 +217,12 @@ function imageVerdicts(
   }
   if (allowSkipped === false) {
     const odd = skipped.map(({ source }) => source)
-    measure('images.allowSkipped', 'every image that was asked for', 'none was left out', odd)
+    measure('images.allowSkipped', 'every requested image', 'none was left out', odd)
   }
   return verdicts
 }
 
-/** What an image says of its platforms may be spelled as no platform is. */
+/** Whether a platform is allowed. Images can state any text as their platform; one that is not valid is not allowed. */
 function isAllowed(text: string, allowed: readonly ReturnType<typeof parsePlatform>[]): boolean {
   try {
     const platform = parsePlatform(text)

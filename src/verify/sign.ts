@@ -7,27 +7,27 @@ import { running, type RunOptions } from '../content/run.ts'
 import { readTrust, type TrustOptions } from './trust.ts'
 
 export interface SignOptions extends TrustOptions, RunOptions {
-  /** Whose signature it is going to be. */
+  /** The key to sign with. */
   key: SigningKey
-  /** The new file that gets the signature: a Sigstore bundle over `SHA256SUMS`. */
+  /** The new file for the signature: a Sigstore bundle over `SHA256SUMS`. */
   output: string
-  /** The bundle is verified, and nothing is signed yet: show it to whoever signs; throw to go no further. */
+  /** Called when the bundle is verified and not signed yet: show it to the signer, or throw to stop. */
   onVerified?: ((opened: VerifiedBundle) => void | Promise<void>) | undefined
 }
 
 /**
- * Signs a bundle that somebody else has made, after its complete verification: an approval. The bundle itself is not
- * changed; the signature is a file of its own, which `verify`, `push` and `serve` take beside the bundle, and which
- * `cosign verify-blob` checks against the bundle's `SHA256SUMS`.
+ * Verifies a bundle completely and adds an approval: a detached signature. The bundle itself is not changed. `verify`,
+ * `push` and `serve` accept the signature file beside the bundle, and `cosign verify-blob` checks it against the
+ * bundle's `SHA256SUMS`.
  *
- * What is known of who made the bundle is up to the trust that is given, as for {@link verify}: with `unauthenticated`
- * the signature approves of content, whoever made it.
+ * Who has to have made the bundle depends on the given trust, as for {@link verify}: with `unauthenticated` the signature
+ * approves the content, whoever made it.
  *
- * The file is new, appears whole or not at all, and anybody may read it (0644, as far as the umask lets it).
+ * The file is new, appears complete or not at all, and everybody can read it (mode 0644, minus the umask).
  *
  * @returns the bundle that was verified and signed. Its file is closed.
- * @throws AirgapError as {@link verify}, and then nothing is signed; `OUTPUT_EXISTS`, `OUTPUT_UNSAFE`, `FILE`,
- *   `DISK_FULL`; `SIGNING` and what else `key.sign` throws. The signal's reason.
+ * @throws AirgapError like {@link verify}, and then nothing is signed; `OUTPUT_EXISTS`, `OUTPUT_UNSAFE`, `FILE`,
+ *   `DISK_FULL`; `SIGNING` and what else `key.sign` throws. The signal's reason if aborted.
  */
 export async function sign(path: string, options: SignOptions): Promise<VerifiedBundle> {
   return running(options, async (run) => {
@@ -38,7 +38,7 @@ export async function sign(path: string, options: SignOptions): Promise<Verified
     const { createWhole } = await import('../files/create-whole.ts')
     const { verifyBundle, verificationError } = await import('./content.ts')
     const { signBytes } = await import('../trust/signature.ts')
-    // A file that is in the way is known before anything is hashed, and before a token wants to be touched.
+    // Check for an existing file before anything is hashed, and before a token has to be touched.
     await checkOutput(output, false, false)
     const opened = await verifyBundle(path, trust, run)
     try {
@@ -49,7 +49,7 @@ export async function sign(path: string, options: SignOptions): Promise<Verified
       run.signal.throwIfAborted()
       const { checksums } = await opened.reader.readHead()
       if (digestOf(checksums) !== opened.bundleDigest) {
-        throw new AirgapError('VERIFICATION_FAILED', `${path} has been changed while it was verified`)
+        throw new AirgapError('VERIFICATION_FAILED', `${path} was changed while it was verified`)
       }
       if (key.heldBy !== undefined) run.onEvent({ type: 'signing', by: key.heldBy })
       const { bundleJson } = await signBytes(checksums, key, run.signal)

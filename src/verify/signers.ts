@@ -5,37 +5,34 @@ import type { Authentication } from './authenticate.ts'
 
 export const identityName = described(
   v.string(),
-  'Whom the certificate names, where the signature was made with one',
+  'The identity in the certificate, if the signature was made with one',
 )
-export const issuerName = described(v.string(), 'Who has vouched for that identity')
+export const issuerName = described(v.string(), 'Who vouches for that identity')
 
-/** One good signature, as documents have it. */
+/** One good signature, in documents. */
 export const SignerSchema = v.object({
   keyFingerprint: v.optional(keyFingerprint),
-  keyFile: v.optional(described(v.string(), 'The file of the key that the signature was checked with')),
+  keyFile: v.optional(described(v.string(), 'The file of the key used to check it')),
   identity: v.optional(identityName),
   issuer: v.optional(issuerName),
-  signature: described(v.string(), 'Where the signature is: an entry of the bundle, or a file given'),
+  signature: described(v.string(), 'The entry of the bundle or the file with the signature'),
   signedAt: v.optional(
     described(
       instant,
-      'The earliest time at which a log or a timestamp authority has seen it; only of one by a certificate',
+      'The earliest time at which a log or a timestamp authority saw it; only for a signature by a certificate',
     ),
   ),
   logId: v.optional(described(v.string(), "SHA-256 of the transparency log's public key, hexadecimal")),
   logIndex: v.optional(
-    described(v.string(), 'The place of its entry in that log; as a text, since it can be beyond 2^53'),
+    described(v.string(), 'The index of its entry in that log; text, because it can exceed 2^53'),
   ),
   trustedRoot: v.optional(
-    described(
-      v.object({ file: v.string(), digest }),
-      'The trusted root that the certificate was checked with',
-    ),
+    described(v.object({ file: v.string(), digest }), 'The trusted root used to check the certificate'),
   ),
 })
 export type Signer = Known<v.InferOutput<typeof SignerSchema>>
 
-/** Every good signature; the first one leads. */
+/** Every good signature; the first one counts as the main one. */
 export function signersOf(authentication: Authentication): Signer[] {
   return authentication.state === 'signed' ? authentication.signatures.map(signerOf) : []
 }
@@ -56,10 +53,9 @@ function signerOf({ by, name }: VerifiedSignature): Signer {
   }
 }
 
-/** Who has signed, as documents name them: by a key, or by a certificate. */
+/** How documents name a signer: by key, or by the identity in a certificate. */
 type SignerName = { keyFingerprint: string } | { identity: string; issuer: string }
 
-/** The fields of one signer. */
 export function signerName(by: SignedBy): SignerName {
   return by.kind === 'key'
     ? { keyFingerprint: by.key.fingerprint }
@@ -67,7 +63,8 @@ export function signerName(by: SignedBy): SignerName {
 }
 
 /**
- * Who answers for the bundle, as documents have it. Showing a bundle loads this file, and none of what checks signatures.
+ * Who signed the bundle, in documents. This file loads none of the code that checks signatures, because showing a bundle
+ * needs none.
  */
 export function authenticationOf(
   authentication: Authentication,

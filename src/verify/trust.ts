@@ -7,23 +7,23 @@ import type { Root } from '../trust/identity/trusted-root.ts'
 import type { PublicKey } from '../trust/keys.ts'
 import type { Policy, SignerRule } from '../trust/policy/policy.ts'
 
-/** What the caller trusts and expects of a bundle. Nothing in the bundle adds to it. */
+/** What the caller trusts, and expects of a bundle. Nothing in the bundle adds to it. */
 export interface TrustOptions {
-  /** Public keys, or the PEM files that hold them. A signature by any one of them suffices. */
+  /** Public keys, or PEM files with them. A signature by any one of them is enough. */
   keys?: readonly (PublicKey | string)[] | undefined
-  /** Whom a certificate may name, and who may have vouched for it. A signature by any one of them suffices, too. */
+  /** Accepted identities of certificates with their issuers. A signature by any one of them is enough, too. */
   identities?: readonly IdentityOptions[] | undefined
   /**
-   * The trusted root that certificates are checked with: a file (trusted_root.json), or one that was read already. Needed
+   * The trusted root to check certificates with: a file (trusted_root.json), or one that was read already. Required
    * with `identities`.
    */
   trustedRoot?: string | Root | undefined
   /**
-   * Who has to have signed, and what the bundle has to be: a policy file, or one that was read. It names its signers, and
-   * excludes `keys` and `identities`; `trustedRoot` goes with it where it names none.
+   * Who has to have signed, and what the bundle has to be: a policy file, or one that was read already. It names the
+   * signers, so it excludes `keys` and `identities`. Give `trustedRoot` with it if it names identities and no root.
    */
   policy?: Policy | string | undefined
-  /** Do without a signature: then nobody knows who made the bundle. Excludes `keys`, `identities` and `policy`. */
+  /** Check no signature: then nobody knows who made the bundle. Excludes `keys`, `identities` and `policy`. */
   unauthenticated?: boolean | undefined
   /** Files with detached signatures over `SHA256SUMS`, tried after the bundle's own. */
   signatures?: readonly string[] | undefined
@@ -31,7 +31,7 @@ export interface TrustOptions {
   expectDigest?: string | undefined
   /** The bundle's name. */
   expectName?: string | undefined
-  /** The lowest sequence that is accepted: an older bundle of that name is refused. */
+  /** The lowest accepted sequence. A bundle with a lower one is refused. */
   minSequence?: number | undefined
 }
 
@@ -39,18 +39,18 @@ const MAX_SIGNATURE_FILE = 1024 * 1024
 
 /**
  * Reads the keys, roots and signatures that a caller names.
- * @throws AirgapError `USAGE` when there is nobody whose signature counts and no `unauthenticated`, or both, when
- *   identities are given without a trusted root, and for a least sequence that is no whole number; `FILE`, `INVALID_KEY`,
- *   `INVALID_DIGEST`, `INVALID_CONTENT`, `INVALID_POLICY`
+ * @throws AirgapError `USAGE` if neither signers nor `unauthenticated` are given, or both, if identities are given without
+ *   a trusted root, or if the minimum sequence is not a whole number; `FILE`, `INVALID_KEY`, `INVALID_DIGEST`,
+ *   `INVALID_CONTENT`, `INVALID_POLICY`
  */
 export async function readTrust(trust: TrustOptions): Promise<Trust> {
   const { keys = [], identities = [], signatures = [], unauthenticated = false } = trust
   const hasSigners = keys.length > 0 || identities.length > 0 || trust.policy !== undefined
-  // From JavaScript it may be anything, and must never take the place of keys.
+  // JavaScript callers can pass any value for `unauthenticated`; it must never replace keys.
   if (hasSigners ? unauthenticated : !unauthenticated) {
     throw new AirgapError(
       'USAGE',
-      'a bundle is checked either with keys or identities or, by name, unauthenticated',
+      'a bundle is checked either with keys, identities or a policy, or explicitly unauthenticated',
     )
   }
   if (identities.length > 0 && trust.trustedRoot === undefined) {
@@ -58,7 +58,7 @@ export async function readTrust(trust: TrustOptions): Promise<Trust> {
   }
   const { minSequence } = trust
   if (minSequence !== undefined && !(Number.isSafeInteger(minSequence) && minSequence >= 0)) {
-    throw new AirgapError('USAGE', `the least sequence that is accepted, ${minSequence}, is no whole number`)
+    throw new AirgapError('USAGE', `the minimum sequence, ${minSequence}, is not a whole number`)
   }
   const policy = trust.policy === undefined ? undefined : await readPolicyTrust(trust.policy, trust)
   const { readPublicKey } = await import('../trust/keys.ts')
@@ -93,7 +93,7 @@ async function readIdentities(
   }
 }
 
-/** With or without `sha256:`, in either case of letters, as people paste it. */
+/** Accepts what people paste: with or without `sha256:`, in upper or lower case. */
 function parseExpectedDigest(text: string | undefined): Digest | undefined {
   if (text === undefined) return undefined
   const digest = `sha256:${text
@@ -103,22 +103,22 @@ function parseExpectedDigest(text: string | undefined): Digest | undefined {
   if (isDigest(digest)) return digest
   throw new AirgapError(
     'INVALID_DIGEST',
-    `the bundle digest that is expected, ${text}, is none: ${digestFault(digest)}`,
+    `the expected bundle digest, ${text}, is not a digest: ${digestFault(digest)}`,
   )
 }
 
 /**
- * Whom a policy trusts, in the terms of the check: all that it names, and which of them have to have signed.
- * @throws AirgapError `USAGE` when signers are named beside it, or where the trusted root is missing or given twice;
- *   `FILE`, `INVALID_POLICY`
+ * The trust that a policy defines: everybody it names, and its rules about who has to have signed.
+ * @throws AirgapError `USAGE` if signers are given beside it, or if the trusted root is missing or given twice; `FILE`,
+ *   `INVALID_POLICY`
  */
 async function readPolicyTrust(
   given: Policy | string,
   { keys = [], identities = [], trustedRoot }: TrustOptions,
 ): Promise<Pick<Trust, 'policy' | 'keys' | 'identities' | 'root'>> {
   if (keys.length > 0 || identities.length > 0) {
-    throw new AirgapError('USAGE', 'a policy names its signers, and keys or identities are given beside it', {
-      hint: 'Give one or the other: write who signs into the policy.',
+    throw new AirgapError('USAGE', 'a policy names its signers, but keys or identities are given beside it', {
+      hint: 'Give one or the other: name the signers in the policy.',
     })
   }
   const { identitiesOf, keysOf } = await import('../trust/policy/policy.ts')
@@ -129,8 +129,8 @@ async function readPolicyTrust(
   if (policy.trustedRoot && trustedRoot !== undefined) {
     throw new AirgapError(
       'USAGE',
-      `the policy ${policy.source} names its trusted root, ${policy.trustedRoot.source}, and ${typeof trustedRoot === 'string' ? trustedRoot : trustedRoot.source} is given besides`,
-      { hint: 'Take one of them out, so that it is plain which one counts.' },
+      `the policy ${policy.source} names its trusted root, ${policy.trustedRoot.source}, but ${typeof trustedRoot === 'string' ? trustedRoot : trustedRoot.source} is given, too`,
+      { hint: 'Remove one of them, so that it is clear which one counts.' },
     )
   }
   if (named.length > 0 && !policy.trustedRoot && trustedRoot === undefined) {
@@ -149,8 +149,8 @@ async function readPolicyTrust(
 }
 
 /**
- * One that was put together by hand may lack what every file has.
- * @throws AirgapError `INVALID_POLICY` where fewer people would do than it seems to ask for.
+ * Checks a policy's rules about signers. One that a program put together may lack what every policy file has.
+ * @throws AirgapError `INVALID_POLICY` if it has no such rule, or if fewer people could fulfil one than it seems to require.
  */
 function requireRules({ source, require }: Policy): void {
   const isRule = ({ count, members }: SignerRule): boolean =>
@@ -158,7 +158,7 @@ function requireRules({ source, require }: Policy): void {
   if (require.length > 0 && require.every(isRule)) return
   throw new AirgapError(
     'INVALID_POLICY',
-    `the policy ${source} has no rule who has to sign, or one that names too few people or one of them twice`,
+    `the policy ${source} has no rule about who has to sign, or a rule that names too few people or one of them twice`,
   )
 }
 

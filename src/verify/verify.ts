@@ -9,21 +9,21 @@ import { readUpstreamCheck, type UpstreamCheckOptions } from '../upstream/option
 
 /** How to verify. */
 export interface VerifyOptions extends TrustOptions, RunOptions, ReportOptions {
-  /** A file in which `push` remembers sequences: an older bundle is refused. It is read, and never written. */
+  /** A file in which `push` remembers sequences: an older bundle is refused. It is only read. */
   sequences?: string | undefined
-  /** Verify upstreams' signatures again, too, from what the bundle holds. */
+  /** Also verify the upstreams' signatures again, from what the bundle holds. */
   upstream?: UpstreamCheckOptions | undefined
 }
 
 /**
- * Verifies a bundle completely, offline: signature, archive, descriptions, graphs and every byte.
+ * Verifies a bundle completely and offline: signature, archive, descriptions, graphs and every byte.
  *
- * With `onReport` the SHA-256 of the whole file is part of the record, of one that is refused, too: the file is read once,
- * in its order, on no more than two cores.
+ * With `onReport`, the report includes the SHA-256 of the whole file, even if the bundle is refused. The file is then read
+ * in order, which can use two cores at most.
  *
- * @returns what was checked. Its file is closed; the content is no longer to be read from it.
+ * @returns the verified bundle. Its file is closed, so its content can no longer be read.
  * @throws AirgapError `VERIFICATION_FAILED` with every fault in `problems`; `USAGE`, `FILE`, `INVALID_KEY`,
- *   `INVALID_DIGEST`. The signal's reason.
+ *   `INVALID_DIGEST`. The signal's reason if aborted.
  */
 export async function verify(path: string, options: VerifyOptions): Promise<VerifiedBundle> {
   const reporting = new Reporting(options)

@@ -339,7 +339,7 @@ describe('verify', () => {
     await good(['verify', 'all.tar', '--key', 'airgap.pub', '--expect-digest', sums.toUpperCase()])
     const other = await run(['verify', 'all.tar', '--key', 'airgap.pub', '--expect-digest', 'f'.repeat(64)])
     expect(other.code).toBe(3)
-    expect(other.stderr).toContain('another bundle than the one approved')
+    expect(other.stderr).toContain('not the bundle that was approved')
   })
 
   it('needs a key, or a word that none is wanted', async () => {

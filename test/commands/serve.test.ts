@@ -301,7 +301,7 @@ test('what keeps it from listening is said with the way out', async () => {
   expect([busy.code, busy.stderr]).toEqual([
     4,
     expect.stringMatching(
-      new RegExp(`cannot listen on 127.0.0.1:${port}: the port is taken\nAnother program`),
+      new RegExp(`cannot listen on 127.0.0.1:${port}: the port is in use\nAnother program`),
     ),
   ])
 
@@ -352,7 +352,7 @@ test('--hosts-dir writes what is printed, over nothing and through no link witho
   await mkdir(folder.file('elsewhere'))
   await symlink(folder.file('elsewhere'), folder.file('linked/quay.io'))
   const linked = await run(['serve', 'b.tar', ...KEY, ...FREE, '--hosts-dir', 'linked', '--force'])
-  expect([linked.code, linked.stderr]).toEqual([7, expect.stringContaining('or it is a link')])
+  expect([linked.code, linked.stderr]).toEqual([7, expect.stringContaining('or it is a symbolic link')])
   expect(await readdir(folder.file('elsewhere'))).toEqual([])
 })
 

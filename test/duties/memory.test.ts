@@ -282,7 +282,7 @@ describe('[duty: bounded] an image, and all images together, are held to numbers
     } as unknown as ServedImage
     const { message } = await failureOf(sourceRepositories([image]), 'VERIFICATION_FAILED')
     expect(message).toBe(
-      'example.test/app:1 in b.tar: what refers to the images has more than 64 MiB of annotations, the most that can be served',
+      'example.test/app:1 in b.tar: the referrers of the images have more than 64 MiB of annotations, the most that can be served',
     )
   })
 })

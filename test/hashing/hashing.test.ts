@@ -78,7 +78,7 @@ describe.each([
     await result.reader.close()
     expect(result.problems.map(({ entry }) => entry)).toEqual(layers.toSorted())
     for (const { message } of result.problems)
-      expect(message).toMatch(/altered: it hashes to sha256:.*, and the list says sha256:/)
+      expect(message).toMatch(/altered: its digest is sha256:.*, but the list says sha256:/)
   })
 
   test('is called off by its signal', async () => {

@@ -102,7 +102,7 @@ describe('a certificate', () => {
     expect(refused(Buffer.from('nothing'), now)).toMatchObject({ code: 'TLS' })
     expect(refused(Buffer.from(makeCertificate({ name: 'registry.internal' }).cert), now)).toMatchObject({
       code: 'TLS',
-      message: 'the certificate c.pem holds no subjectAltName',
+      message: 'the certificate c.pem has no subjectAltName',
     })
     expect(refused(pem, now + 400 * 86_400_000)).toMatchObject({
       code: 'TLS',

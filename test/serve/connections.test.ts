@@ -170,7 +170,7 @@ test('requests that name another host are refused, so that no page in a browser 
     })
   })
   expect(answer).toContain(
-    'this registry does not go by the name \\"evil.example\\"; whoever runs it can give it one',
+    'this registry does not answer to the name \\"evil.example\\"; its operator can allow the name',
   )
 })
 

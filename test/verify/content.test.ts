@@ -132,7 +132,7 @@ describe('index.json, manifest.json and oci-layout follow from airgap.json', () 
   test('manifest.json missing, or there without anything that Docker can load', async () => {
     const draft = await single()
     draft.files['manifest.json'] = undefined
-    await expectRefusal(bundleOf(draft), 'manifest.json', 'it is missing, though airgap.json names images')
+    await expectRefusal(bundleOf(draft), 'manifest.json', 'it is missing, although airgap.json names images')
     const chart = await draftOf([{ source: 'example.test/chart:1', built: await helmChart() }])
     chart.files['manifest.json'] = Buffer.from('[]\n')
     await expectRefusal(bundleOf(chart), 'manifest.json', DISAGREES)
@@ -385,17 +385,17 @@ describe('what the caller expects', () => {
     await expectRefusal(
       bytes,
       'airgap.json',
-      "the bundle has expired, at 2026-06-01T00:00:00Z: this machine's clock says 2",
+      "the bundle expired at 2026-06-01T00:00:00Z: this machine's clock says 2",
     )
     await expectRefusal(bytes, 'airgap.json', '"test.tar", not "other.tar" as expected', {
       now: before,
       expectName: 'other.tar',
     })
-    await expectRefusal(bytes, 'airgap.json', 'sequence is 7, and at least 8 is expected', {
+    await expectRefusal(bytes, 'airgap.json', 'sequence is 7, but at least 8 is expected', {
       now: before,
       minSequence: 8,
     })
-    await expectRefusal(bytes, 'SHA256SUMS', 'another bundle than the one approved', {
+    await expectRefusal(bytes, 'SHA256SUMS', 'not the bundle that was approved', {
       now: before,
       expectDigest: digestOf('x'),
     })
@@ -512,7 +512,7 @@ describe('manifests', () => {
     await expectRefusal(
       bundleOf(draft),
       blobName(layer as Digest),
-      /it has \d+ bytes, and its manifest says \d+/,
+      /it has \d+ bytes, but its manifest says \d+/,
     )
   })
 
@@ -532,7 +532,7 @@ describe('manifests', () => {
       layers.push({ mediaType: 'text/plain', digest: ghost, size: 5 })
     })
     imageOf(draft).size += 5 + (draft.blobs.get(digest)?.bytes.length ?? 0) - before
-    await expectRefusal(bundleOf(draft), blobName(ghost), 'it is needed, and the bundle does not have it')
+    await expectRefusal(bundleOf(draft), blobName(ghost), 'it is needed, but the bundle does not have it')
   })
 
   test('a blob that none needs', async () => {

@@ -53,7 +53,7 @@ describe('a file that was not copied whole', () => {
           ? /has nothing in it$/
           : end < 10
             ? /it does not begin/
-            : /is cut off: it (?:ends after|has [\d,]+ of) [\d,]+ bytes(?:, and \d+ of \d+ entries are not there, or not whole)?$/,
+            : /is cut off: it (?:ends after|has [\d,]+ of) [\d,]+ bytes(?:, and \d+ of \d+ entries are missing or incomplete)?$/,
       )
     }
   })
@@ -84,14 +84,14 @@ describe('a file that was not copied whole', () => {
     content[0] = (content[0] ?? 0) ^ 1
     const altered = archiveOf(entries.with(entries.length - 2, { ...last, content }))
     const { message, problems, hint } = await errorOf(altered.subarray(0, altered.length - 2 * BLOCK - 1))
-    expect(message).toMatch(/is cut off: .*\. And it has 1 other problem$/)
+    expect(message).toMatch(/is cut off: .*\. It also has 1 other problem$/)
     expect(problems).toContainEqual({
       entry: last.name,
       message: expect.stringMatching(
         /^its content has been altered: .*\. It belongs to example\.test\/app:1\.0 and 1 other image$/,
       ) as string,
     })
-    expect(hint).toMatch(/see whether the other problems are still there/)
+    expect(hint).toMatch(/see whether the other problems remain/)
   })
 
   test('a header that claims more than there is, is not taken for a copy that is short', async () => {
@@ -122,7 +122,7 @@ describe('whose it is', () => {
     expect(one.message).toMatch(
       new RegExp(`is signed by another key than the one given: ${signer.publicKey.fingerprint}$`),
     )
-    expect(one.hint).toMatch(/check with its public key, which has to come by another way than the bundle/)
+    expect(one.hint).toMatch(/get its public key, by another way than the bundle/)
     expect(one.problems[0]?.message).toContain(mine.publicKey.fingerprint)
     const two = await errorOf(bytes, [mine.publicKey, other.publicKey])
     expect(two.message).toContain('is signed by another key than those given: ')
@@ -142,7 +142,7 @@ describe('whose it is', () => {
     expect((await errorOf(archiveOf(entries))).message).toMatch(/is not signed$/)
     const path = await temporaryBundle((await honest()).bytes)
     await expect(verify(path, { keys: [signer.publicKey], minSequence: 99 })).rejects.toMatchObject({
-      message: `${path} is not the bundle that is expected: 1 problem`,
+      message: `${path} is not the expected bundle: 1 problem`,
     })
   })
 
@@ -153,7 +153,7 @@ describe('whose it is', () => {
     const { problems } = await errorOf(archiveOf(entriesOf(draft)))
     expect(problems).toContainEqual({
       entry: blobName(ghost),
-      message: `it is needed, and the bundle does not have it. It belongs to ${SOURCE}`,
+      message: `it is needed, but the bundle does not have it. It belongs to ${SOURCE}`,
     })
   })
 })

@@ -162,7 +162,7 @@ describe('is refused', () => {
       'it was made with a key, and one by a certificate is required',
       trust,
     )
-    expect(await hintOf(bytes, trust)).toContain('check it with the public key')
+    expect(await hintOf(bytes, trust)).toContain("check it with the signer's public key")
   })
 
   test('[attack: key-offered-to-identity] with the hint of a key made to look like the identity', async () => {
@@ -301,7 +301,7 @@ describe('is refused', () => {
     await expectRefusal(
       archiveOf(unsigned()),
       SIGSTORE_SIGNATURE,
-      'and a signature by the identity given is required',
+      'but a signature by the identity given is required',
       trust,
     )
     await expectRefusal(
@@ -322,7 +322,7 @@ describe('is refused', () => {
     await expectRefusal(
       archiveOf([sums, signature, raw, ...content]),
       RAW_SIGNATURE,
-      'a signature by a certificate has SHA256SUMS.sigstore.json alone',
+      'a signature by a certificate has only SHA256SUMS.sigstore.json',
       trust,
     )
   })

@@ -104,13 +104,13 @@ describe('what does not go together', () => {
       'keys beside a policy',
       POLICY,
       { keys: [signer.publicKey] },
-      'a policy names its signers, and keys or identities are given beside it',
+      'a policy names its signers, but keys or identities are given beside it',
     ],
     [
       'no check at all',
       POLICY,
       { unauthenticated: true },
-      'a bundle is checked either with keys or identities or, by name, unauthenticated',
+      'a bundle is checked either with keys, identities or a policy, or explicitly unauthenticated',
     ],
     [
       'identities without a root',

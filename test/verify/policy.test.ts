@@ -218,7 +218,7 @@ describe('who has to have signed', () => {
         'and none of them has signed: the signatures of 2 of alice, bob, carol are missing',
       ),
     ])
-    expect(verificationError('x', unsigned).hint).toContain('Ask for a signed one')
+    expect(verificationError('x', unsigned).hint).toContain('Ask for a signed bundle')
     const other = await verified(entries, await twoOfThree(), {
       'a.sig': alice.signNow(Buffer.from('other')),
       'b.sig': bob.signNow(sums(entries)),
@@ -239,12 +239,12 @@ describe('what the bundle has to be', () => {
     })
     const opened = await verified(entriesOf(await draft()), policy)
     expect(opened.problems.map(({ message }) => message)).toEqual([
-      'the policy asks by bundle.name for the name "k8s" or "apps", and found: "test.tar"',
-      'the policy asks by bundle.minSequence for a sequence of at least 8, and found: 7',
-      "the policy asks by bundle.maxAge for an age of at most 30d, and found: 151 d, created 2026-01-01T00:00:00Z; this machine's clock says 2026-06-01T00:00:00Z",
-      'the policy asks by bundle.requireExpiry for an expiry, and found: it never expires',
-      'the policy asks by images.sources for images from registry.k8s.io/*, and found: example.test/app:1.0',
-      'the policy asks by images.platforms for images for linux/arm64 alone, and found: example.test/app:1.0 (linux/amd64)',
+      'the policy requires the name "k8s" or "apps" (bundle.name), but found: "test.tar"',
+      'the policy requires a sequence of at least 8 (bundle.minSequence), but found: 7',
+      "the policy requires an age of at most 30d (bundle.maxAge), but found: 151 d, created 2026-01-01T00:00:00Z; this machine's clock says 2026-06-01T00:00:00Z",
+      'the policy requires an expiry (bundle.requireExpiry), but found: it never expires',
+      'the policy requires images from registry.k8s.io/* (images.sources), but found: example.test/app:1.0',
+      'the policy requires images for linux/arm64 only (images.platforms), but found: example.test/app:1.0 (linux/amd64)',
     ])
     expect(opened.problems.every(({ entry, kind }) => entry === DESCRIPTION && kind === 'expectation')).toBe(
       true,
@@ -310,7 +310,7 @@ describe('what the bundle has to be', () => {
 describe('a clock that is earlier than the bundle', () => {
   const created = '2026-06-01T00:06:00Z'
   const both =
-    "this machine's clock says 2026-06-01T00:00:00Z, and the bundle says it was created 2026-06-01T00:06:00Z: expiry and age cannot be judged by this clock"
+    "this machine's clock says 2026-06-01T00:00:00Z, but the bundle says it was created 2026-06-01T00:06:00Z: expiry and age cannot be checked with this clock"
 
   test('is told, and refuses nothing that is not judged by it', async () => {
     const opened = await verified(
@@ -337,13 +337,13 @@ describe('a clock that is earlier than the bundle', () => {
       'the end of a key',
       {},
       { signers: { alice: { ...keys(alice), notAfter: '2026-12-31' } } },
-      'the policy limits the time of a key that has signed',
+      'the policy limits how long a key that has signed is valid',
     ],
   ])('is a problem where it has judged %s', async (_, description, more, words) => {
     const policy = await policyOf({ signers: { alice: keys(alice) }, ...more })
     const opened = await verified(entriesOf(await draft({ created, ...description })), policy)
     expect(opened.problems).toEqual([
-      { entry: DESCRIPTION, message: `${both}, and ${words}. Have the clock set`, kind: 'expectation' },
+      { entry: DESCRIPTION, message: `${both}, and ${words}. Set the clock`, kind: 'expectation' },
     ])
   })
 })

@@ -97,7 +97,7 @@ describe('a signed bundle is refused', () => {
     )
     // In truth about another image, and said so.
     const foreign = entryFor(other.sigstore, other.index.descriptor.digest)
-    await refused([[other.sigstore, foreign]], 'leads to nothing of the image')
+    await refused([[other.sigstore, foreign]], 'refers to nothing in the image')
   })
 
   test('[attack: sig-tag-is-image] that passes an image off as a signature', async () => {
@@ -157,15 +157,15 @@ describe('a signed bundle is refused', () => {
       requires: ['referrers'],
     })
     draft.description.images[0]!.referrers = [entryFor(statement, all.amd64.descriptor.digest)]
-    await expectRefusal(bundleOf(draft), APP, 'is delivered with the image as it is')
+    await expectRefusal(bundleOf(draft), APP, 'is already part of the image')
     const silent = await draftWith(honest(), { requires: [] })
-    await expectRefusal(bundleOf(silent), 'airgap.json', 'requires does not say so')
+    await expectRefusal(bundleOf(silent), 'airgap.json', 'does not list it under requires')
   })
 
   test('with a circle of two, which by their tags refer to each other', async () => {
     const [a, b] = [all.sig, all.sigOfAmd64]
     const circle = [onTag(a, b.descriptor.digest), onTag(b, a.descriptor.digest)]
-    await refused(circle, 'leads to nothing of the image')
+    await refused(circle, 'refers to nothing in the image')
     // A circle that hangs on the image ends, too, and is no more than strange.
     const hung = [...circle, onTag(a, all.index.descriptor.digest)]
     expect(await problemsOf(bundleOf(await draftWith(hung)))).toEqual([])

@@ -109,7 +109,7 @@ describe('what push remembers', () => {
     expect(first.receipt.previousSequence).toBeUndefined()
     expect(first.notes).toEqual([
       expect.stringMatching(
-        /^No earlier push of "k8s" by the key [0-9a-f]{16}… is remembered in .*sequences\.json; from now on an older bundle is refused\.$/,
+        /^No earlier push of "k8s" by the key [0-9a-f]{16}… is remembered in .*sequences\.json; from now on, older bundles are refused\.$/,
       ),
     ])
     expect(read(state).bundles).toMatchObject([
@@ -126,7 +126,7 @@ describe('what push remembers', () => {
     expect(error).toMatchObject({ code: 'VERIFICATION_FAILED', exitCode: 3 })
     expect(error.problems).toHaveLength(1)
     expect(error.problems[0]?.message).toMatch(
-      /^its sequence is 41, and the last one of this name and signer that was accepted is 42 \(pushed \d{4}-.*Z to 127\.0\.0\.1:\d+\/x, signed by the key [0-9a-f]{16}…\): it is an older bundle$/,
+      /^its sequence is 41, but the last accepted one of this name and signer is 42 \(pushed \d{4}-.*Z to 127\.0\.0\.1:\d+\/x, signed by the key [0-9a-f]{16}…\): it is an older bundle$/,
     )
     expect(target.requests.length).toBe(before)
 
@@ -136,7 +136,7 @@ describe('what push remembers', () => {
       sequenceMemory: 'found',
       bundle: { sequence: 41 },
     })
-    expect(back.warnings).toEqual(['sequence 41 is taken after 42, as you have allowed'])
+    expect(back.warnings).toEqual(['sequence 41 is accepted after 42, as you allowed'])
     expect(read(state).bundles).toMatchObject([{ sequence: 41 }])
     expect((await pushed(now, { sequences: state })).receipt.previousSequence).toBe(41)
   })
@@ -153,7 +153,7 @@ describe('what push remembers', () => {
     expect(receipt.sequenceMemory).toBe('none')
     expect(warnings).toEqual([
       expect.stringMatching(
-        /^the name "apps-4\.tar" is new, and the key [0-9a-f]{16}… has pushed "apps\.tar" to 127\.0\.0\.1:\d+\/names: if this is a release of one of them, whether it is an older one was not checked\. .*one name$/,
+        /^the name "apps-4\.tar" is new, but the key [0-9a-f]{16}… has pushed "apps\.tar" to 127\.0\.0\.1:\d+\/names: if this is a release of one of them, airgap could not check whether it is older\. .*the same name$/,
       ),
     ])
     expect((await pushed(third, place, 'names')).warnings).toEqual([])
@@ -166,7 +166,7 @@ describe('what push remembers', () => {
     expect((await pushed(one, { sequences: state })).receipt).toMatchObject({ previousSequence: 7 })
     const error = await refusal(pushed(await bundle(7, alice, '2'), { sequences: state }))
     expect(error.problems[0]?.message).toMatch(
-      /^its sequence is 7, and so is that of another bundle of this name and signer, sha256:[0-9a-f]{64} .*: two bundles claim one sequence/,
+      /^its sequence is 7, but another bundle of this name and signer, sha256:[0-9a-f]{64}, has the same .*: two bundles claim one sequence/,
     )
   })
 
@@ -265,7 +265,7 @@ describe('what push remembers', () => {
     const error = await refusal(slow)
     expect(error).toMatchObject({
       code: 'VERIFICATION_FAILED',
-      message: 'another push has been faster, and no tag was set',
+      message: 'another push was faster, so no tag was set',
     })
     expect(error.problems[0]?.message).toContain('its sequence is 60')
     expect(verdicts).toEqual(['failed'])
@@ -292,7 +292,7 @@ describe('what push remembers', () => {
     const unsigned = await pushed(await bundle(1), { sequences: state, keys: [], unauthenticated: true })
     expect(unsigned.receipt.sequenceMemory).toBe('off')
     expect(unsigned.warnings).toEqual([
-      `${state} is not looked into: sequences are remembered by signer, and nobody was asked who that is`,
+      `${state} is not used: sequences are remembered by signer, but no signature was checked`,
     ])
     expect(existsSync(state)).toBe(false)
     expect((await pushed(await bundle(1))).receipt.sequenceMemory).toBe('off')
@@ -340,7 +340,7 @@ describe('the file', () => {
     const error = await refusal(pushed(await bundle(1), { sequences: state }))
     expect(error).toMatchObject({ code: 'FILE', exitCode: 7 })
     expect(error.message).toContain(`${state}, which remembers the sequences of bundles, is damaged: `)
-    expect(hintOf(error)).toContain('Bring it back from a backup')
+    expect(hintOf(error)).toContain('Restore it from a backup')
     expect(target.requests.length).toBe(before)
     expect(readFileSync(state, 'utf8')).toBe(content)
   })
@@ -376,7 +376,7 @@ describe('the file', () => {
       ]) {
         expect(await refusal(work)).toMatchObject({
           code: 'OUTPUT_UNSAFE',
-          message: expect.stringContaining(`others than you can write to it (mode 0${mode.toString(8)})`),
+          message: expect.stringContaining(`other users can write to it (mode 0${mode.toString(8)})`),
           hint: expect.stringContaining('with mode 0600'),
         })
       }
@@ -386,7 +386,7 @@ describe('the file', () => {
     linkSync(named, `${named}.other`)
     expect(await refusal(pushed(await bundle(1), { sequences: named }))).toMatchObject({
       code: 'OUTPUT_UNSAFE',
-      message: expect.stringContaining('it has another name, too'),
+      message: expect.stringContaining('it has another name'),
     })
 
     const home = await temporaryFolder()
@@ -397,13 +397,13 @@ describe('the file', () => {
     chmodSync(own, 0o666)
     expect(await refusal(pushed(await bundle(1), { sequences: true }))).toMatchObject({
       code: 'OUTPUT_UNSAFE',
-      message: expect.stringContaining('others than you can write to it'),
+      message: expect.stringContaining('other users can write to it'),
     })
     chmodSync(own, 0o600)
     chmodSync(join(home, 'airgap'), 0o777)
     expect(await refusal(pushed(await bundle(1), { sequences: true }))).toMatchObject({
       code: 'OUTPUT_UNSAFE',
-      message: expect.stringContaining('is not a folder of yours alone'),
+      message: expect.stringContaining('is not a folder that only you can write to'),
     })
   })
 
@@ -415,7 +415,7 @@ describe('the file', () => {
       chownSync(state, 1, 1)
       expect(await refusal(pushed(await bundle(1), { sequences: state }))).toMatchObject({
         code: 'OUTPUT_UNSAFE',
-        message: expect.stringContaining('it belongs to user 1, and this runs as user 0'),
+        message: expect.stringContaining('it belongs to user 1, but this runs as user 0'),
       })
     },
   )
@@ -456,7 +456,7 @@ test('a clock that is earlier than the bundle is told by verify and push, with b
   const { warnings, receipt } = await pushed(path)
   expect(warnings).toEqual([
     expect.stringMatching(
-      /bundle\.tar: this machine's clock says \d{4}-.*Z, and the bundle says it was created 2199-01-01T00:00:00Z: /,
+      /bundle\.tar: this machine's clock says \d{4}-.*Z, but the bundle says it was created 2199-01-01T00:00:00Z: /,
     ),
   ])
   expect(receipt.clock).toMatchObject({ created: '2199-01-01T00:00:00Z' })

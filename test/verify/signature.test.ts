@@ -63,7 +63,7 @@ describe('a signature', () => {
     await expectRefusal(
       bytes,
       SIGSTORE_SIGNATURE,
-      'the bundle is not signed, and a signature by your key is required',
+      'the bundle is not signed, but a signature by your key is required',
     )
     expect(await problemsOf(bytes, { keys: [], unauthenticated: true })).toEqual([])
   })

@@ -3,23 +3,23 @@ import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import { AirgapError, messageOf, systemCode } from '../../errors.ts'
 
-/** What one client may cost. Times are milliseconds. */
+/** Limits for clients. Times are milliseconds. */
 export interface ConnectionLimits {
-  /** For the head of a request, from its first byte or the connection's beginning on. */
+  /** Time for the head of a request, from its first byte or from the start of the connection. */
   headers: number
-  /** For a whole request. */
+  /** Time for a whole request. */
   request: number
-  /** Without a byte going either way, while a request is being answered. */
+  /** Time without any traffic while a request is being answered. */
   stalled: number
-  /** Between two requests. */
+  /** Time between two requests. */
   keepAlive: number
-  /** Open at a time. For one more, the one is closed that has waited longest for a request. */
+  /** Open connections. When it is exceeded, the connection that has been idle longest is closed. */
   connections: number
-  /** The same for one client: an IPv4 address, an IPv6 network of 64 bits. */
+  /** The same for one client: an IPv4 address or an IPv6 /64 network. */
   perClient: number
 }
 
-/** TLS 1.3 as Node has it, and of TLS 1.2 what has forward secrecy: a stolen key opens no recorded transfer. */
+/** Node's ciphers for TLS 1.3, and those with forward secrecy for TLS 1.2: a stolen key cannot decrypt old traffic. */
 const CIPHERS = [
   'TLS_AES_128_GCM_SHA256',
   'TLS_AES_256_GCM_SHA384',
@@ -37,7 +37,7 @@ interface HttpServerOptions {
   onHandshakeFault?: ((remote: string | undefined, message: string) => void) | undefined
 }
 
-/** @throws AirgapError `TLS` where key or certificate cannot be used, or do not belong together. */
+/** @throws AirgapError `TLS` if key or certificate cannot be used, or do not belong together. */
 export function createHttpServer(
   { tls, limits, onHandshakeFault }: HttpServerOptions,
   listener: (message: IncomingMessage, response: ServerResponse) => void,
@@ -49,7 +49,7 @@ export function createHttpServer(
         keepAliveTimeout: limits.keepAlive,
         connectionsCheckingInterval: Math.min(limits.headers, 5000),
       }
-    : // Longer than a client keeps a connection by itself: none is closed just as it is used again.
+    : // Longer than clients keep connections, so that none is closed just when a client reuses it.
       { keepAliveTimeout: 60_000 }
   let server: Server
   if (tls) {
@@ -91,16 +91,16 @@ interface Visit {
 }
 
 /**
- * Keeps open connections within their limits without turning anybody away: who comes takes the place of the one that
- * has waited longest without a request, in a client's own share first. So whoever opens connections and sends nothing
- * closes their own. Only where all are at work is the newcomer closed.
+ * Limits open connections. When a limit is reached, a new connection replaces the one that has been idle longest; at the
+ * limit of a client, one of its own. So a client that opens many connections and sends nothing only closes its own. A new
+ * connection is refused only if all others are busy.
  */
 class Door {
   readonly #limits: ConnectionLimits
-  /** By both ends of the connection: within TLS, a request knows no other name for it. */
+  /** By the addresses of the connection, because a request over TLS has another socket object. */
   readonly #visits = new Map<string, Visit>()
   readonly #counts = new Map<string, number>()
-  /** Those without a request, the longest first. */
+  /** Idle connections, the longest idle first. */
   readonly #waiting = new Set<Visit>()
 
   constructor(limits: ConnectionLimits) {
@@ -153,7 +153,7 @@ function endsOf({ remoteAddress, remotePort, localAddress }: Socket): string {
   return `${remoteAddress} ${remotePort} ${localAddress}`
 }
 
-/** Whoever has one IPv6 address has all of its network. */
+/** The client of an address: an IPv4 address, or the /64 network of an IPv6 address, all of which one host can use. */
 function clientOf(address: string): string {
   const mapped = /^::ffff:([0-9.]+)$/.exec(address)?.[1]
   if (mapped !== undefined || !address.includes(':')) return mapped ?? address
@@ -165,7 +165,7 @@ function clientOf(address: string): string {
 }
 
 /**
- * @returns `HOST:PORT` as it stands in URLs, with the real port where 0 was asked for.
+ * @returns `HOST:PORT` as in URLs, with the real port if port 0 was given.
  * @throws AirgapError `NETWORK`
  */
 export async function listen(
@@ -193,18 +193,18 @@ export async function listen(
 
 const REASONS: Record<string, [reason: string, hint: string]> = {
   EADDRINUSE: [
-    'the port is taken',
-    'Another program listens there; `ss -ltnp` shows which. Stop it, or choose another port.',
+    'the port is in use',
+    'Another program listens there; `ss -ltnp` shows which one. Stop it, or choose another port.',
   ],
   EACCES: [
     'permission denied',
-    'Ports below 1024 are for root. Choose a higher one, or give this program the right: under systemd, AmbientCapabilities=CAP_NET_BIND_SERVICE.',
+    'Ports below 1024 are for root. Choose a higher one, or give this program the capability: under systemd, AmbientCapabilities=CAP_NET_BIND_SERVICE.',
   ],
   EADDRNOTAVAIL: [
     'this machine does not have that address',
-    '`ip address` shows those that it has; 0.0.0.0 stands for all of them.',
+    '`ip address` shows those that it has; 0.0.0.0 means all of them.',
   ],
   ENOTFOUND: ['there is no such host', 'Name an address of this machine.'],
-  EAI_AGAIN: ['the name cannot be looked up', 'Name an address of this machine.'],
-  EAFNOSUPPORT: ['this machine does not speak IPv6', 'Name an IPv4 address.'],
+  EAI_AGAIN: ['the name cannot be resolved', 'Name an address of this machine.'],
+  EAFNOSUPPORT: ['this machine does not support IPv6', 'Name an IPv4 address.'],
 }

@@ -18,7 +18,7 @@ export async function listTags(
   return page(request, tags, (part) => ({ name: repository, tags: part }))
 }
 
-/** `GET /v2/_catalog`, which is docker-registry's, not the specification's. */
+/** `GET /v2/_catalog`, an extension of Docker's registry. */
 export async function listRepositories(request: RegistryRequest, store: ContentStore): Promise<Reply> {
   return page(request, await store.repositories(), (part) => ({ repositories: part }))
 }
@@ -26,7 +26,7 @@ export async function listRepositories(request: RegistryRequest, store: ContentS
 function page(request: RegistryRequest, sorted: string[], shape: (part: string[]) => object): Reply {
   const wanted = request.query.get('n')
   if (wanted !== null && !/^\d{1,9}$/.test(wanted)) {
-    return fault(400, 'PAGINATION_NUMBER_INVALID', 'n is a whole number')
+    return fault(400, 'PAGINATION_NUMBER_INVALID', 'n has to be a whole number')
   }
   const count = Math.min(wanted === null ? DEFAULT_PAGE : Number(wanted), MAX_PAGE)
   const last = request.query.get('last') ?? ''
@@ -38,7 +38,7 @@ function page(request: RegistryRequest, sorted: string[], shape: (part: string[]
   return json(shape(part), { Link: `<${request.path}?${next}>; rel="next"` })
 }
 
-/** `GET /v2/<name>/referrers/<digest>` (distribution-spec § Listing Referrers): always an index, maybe empty. */
+/** `GET /v2/<name>/referrers/<digest>` (distribution-spec § Listing Referrers): always an index, possibly empty. */
 export async function listReferrers(
   request: RegistryRequest,
   route: { repository: string; digest: Digest },
@@ -90,7 +90,7 @@ export async function readBlob(
 
 /**
  * `GET` and `HEAD /v2/<name>/manifests/<reference>` (distribution-spec § Pulling manifests).
- * @param ignoreAccept sends a manifest whose type the Accept header leaves out, too.
+ * @param ignoreAccept also send a manifest whose type is not in the Accept header.
  */
 export async function readManifest(
   request: RegistryRequest,
@@ -106,7 +106,7 @@ export async function readManifest(
     return fault(
       404,
       'MANIFEST_UNKNOWN',
-      `the manifest is ${found.mediaType}, which the Accept header leaves out`,
+      `the manifest is ${found.mediaType}, which is not in the Accept header`,
     )
   }
   const unchanged = notModified(request, found.digest)
@@ -126,7 +126,7 @@ export async function readManifest(
   }
 }
 
-/** RFC 9110 § 12.5.1, as far as it matters here: an absent header takes anything, `q=0` excludes. */
+/** RFC 9110 § 12.5.1, as far as it matters here: without the header anything is accepted, `q=0` excludes a type. */
 function accepts(header: string | undefined, mediaType: string): boolean {
   if (header === undefined || header.trim() === '') return true
   return header.split(',').some((item) => {
@@ -136,12 +136,12 @@ function accepts(header: string | undefined, mediaType: string): boolean {
   })
 }
 
-/** Content is its digest, so that is a strong entity tag (RFC 9110 § 8.8.3). */
+/** The digest identifies the bytes, so it is a strong entity tag (RFC 9110 § 8.8.3). */
 function etagOf(digest: Digest): string {
   return `"${digest}"`
 }
 
-/** RFC 9110 § 13.1.2: 304 where `If-None-Match` names this content or `*`. */
+/** RFC 9110 § 13.1.2: 304 if `If-None-Match` names this content or `*`. */
 function notModified(request: RegistryRequest, digest: Digest): Reply | undefined {
   const header = request.headers['if-none-match']
   if (header === undefined) return undefined
@@ -151,22 +151,22 @@ function notModified(request: RegistryRequest, digest: Digest): Reply | undefine
   return { status: 304, headers: { ETag: etag, 'Docker-Content-Digest': digest } }
 }
 
-/** RFC 9110 § 13.1.5: with `If-Range`, a range holds only for the content that it names. */
+/** RFC 9110 § 13.1.5: with `If-Range`, the range applies only to the content that the header names. */
 function isRangeCurrent(request: RegistryRequest, digest: Digest): boolean {
   const header = request.headers['if-range']
   return header === undefined || header === etagOf(digest)
 }
 
-/** From `start` up to and without `end`, in bytes. */
+/** Bytes from `start` up to, but not including, `end`. */
 export interface ByteRange {
   start: number
   end: number
 }
 
 /**
- * Reads a `Range` header (RFC 9110 § 14.2) against a content of `size` bytes.
- * @returns undefined where the whole is to be sent: no header, several ranges, another unit, or not a range;
- *   'unsatisfiable' where nothing of the content is in the range.
+ * Parses a `Range` header (RFC 9110 § 14.2) for content of `size` bytes.
+ * @returns undefined if the whole content is to be sent: without a header, or with several ranges, another unit or an
+ *   invalid range; 'unsatisfiable' if none of the content is in the range.
  */
 export function parseRange(
   header: string | undefined,

@@ -10,21 +10,21 @@ import type { ContentStore } from './store.ts'
 export interface ServerOptions {
   /** PEM. Without it the server speaks plain HTTP. */
   tls?: { key: string | Buffer; cert: string | Buffer } | undefined
-  /** 127.0.0.1 and any free port where left out. */
+  /** By default 127.0.0.1 and any free port. */
   listen?: { host?: string; port?: number }
-  /** Send a manifest as it is, whatever the Accept header says; without it, one that the header leaves out is a 404. */
+  /** Ignore the Accept header. Otherwise, a manifest whose type is not in the header is answered with 404. */
   ignoreAccept?: boolean
-  /** Node's own where left out, except that idle connections stay open for a minute. */
+  /** By default Node's limits, except that idle connections stay open for a minute. */
   limits?: ConnectionLimits
-  /** Whether a request that names this host is meant for this server; any is where left out. */
+  /** Whether a host name in a request means this server. By default any name does. */
   isOwnName?: (hostname: string) => boolean
-  /** Answers in place of this registry, or changes what it answers: `next` is the registry's own answer. */
+  /** Replaces or changes this registry's answers; `next` gives its own answer. */
   around?: (request: RegistryRequest, next: () => Promise<Reply>) => Promise<Reply>
-  /** Called with each request's log entry as it begins; the entry is filled in as the request goes on. */
+  /** Called at the beginning of each request with its log entry, which is filled in while the request goes on. */
   onArrival?: (entry: RequestLogEntry) => void
-  /** Called once for each request, when it is over. */
+  /** Called once for each request, at its end. */
   onRequest?: ((entry: RequestLogEntry) => void) | undefined
-  /** A TLS handshake failed, for instance because the client does not know our authority. A client that is gone has no address. */
+  /** Called if a TLS handshake fails, for instance because the client does not trust our CA. A client that has gone has no address. */
   onHandshakeFault?: ((remote: string | undefined, message: string) => void) | undefined
 }
 
@@ -33,21 +33,21 @@ export interface RunningServer {
   url: string
   /** `127.0.0.1:PORT` */
   host: string
-  /** Requests that are being answered at this moment. */
+  /** The number of requests being answered. */
   active(): number
   /**
-   * Takes no more connections, lets the answers under way finish, and then ends.
-   * @param patience milliseconds; whatever is still open then is cut off.
+   * Accepts no more connections, lets running requests finish, and ends the server.
+   * @param patience milliseconds after which connections that are still open are closed.
    */
   drain(patience: number): Promise<void>
-  /** Ends the server and the connections that are still open. */
+  /** Ends the server and closes all open connections. */
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
 
 /**
  * Serves a store's content as a read-only registry (OCI distribution-spec v1.1, pull).
- * @throws AirgapError `NETWORK` where the address cannot be listened on, `TLS` where key or certificate are bad.
+ * @throws AirgapError `NETWORK` if it cannot listen on the address, `TLS` if key or certificate cannot be used.
  */
 export async function serve(store: ContentStore, options: ServerOptions = {}): Promise<RunningServer> {
   const scheme = options.tls ? 'https' : 'http'
@@ -60,7 +60,7 @@ export async function serve(store: ContentStore, options: ServerOptions = {}): P
     return await (options.around?.(request, own) ?? own())
   }
 
-  /** A page in a browser could have its own name lead here, and read what is not meant for it (DNS rebinding). */
+  /** Refuses foreign host names: a web page could point its own name here and read our content (DNS rebinding). */
   function isMisdirected({ headers }: IncomingMessage): boolean {
     const { host: named } = headers
     return named !== undefined && options.isOwnName?.(hostnameIn(named)) === false
@@ -108,7 +108,7 @@ export async function serve(store: ContentStore, options: ServerOptions = {}): P
     active += 1
     void handle(message, response).finally(() => {
       active -= 1
-      // A connection that was busy when the server was told to stop would be kept open for the next request.
+      // Connections that were busy when draining began would otherwise stay open for another request.
       if (isDraining) setImmediate(() => server.closeIdleConnections())
     })
   }
@@ -140,7 +140,7 @@ export async function serve(store: ContentStore, options: ServerOptions = {}): P
   }
 }
 
-/** Without the port, which is another one behind a forwarding. */
+/** The host name without the port, which can differ behind port forwarding. */
 function hostnameIn(header: string): string {
   return header
     .replace(/:[0-9]*$/, '')
@@ -154,7 +154,7 @@ function misdirected(named: string): Reply {
   return fault(
     421,
     'DENIED',
-    `this registry does not go by the name ${JSON.stringify(named.slice(0, 255))}; whoever runs it can give it one`,
+    `this registry does not answer to the name ${JSON.stringify(named.slice(0, 255))}; its operator can allow the name`,
   )
 }
 
@@ -169,7 +169,7 @@ async function dispatch(
   const isRead = method === 'GET' || method === 'HEAD'
   if (route.kind === 'unknown') return fault(404, 'UNSUPPORTED', 'there is nothing at this path')
   if (route.kind === 'invalid') {
-    // What cannot be a tag is not there: the conformance suite looks for a manifest under such a name.
+    // An invalid tag is 404 for reads: the conformance suite asks for a manifest under such a name.
     return route.code === 'TAG_INVALID' && isRead
       ? fault(404, 'MANIFEST_UNKNOWN', route.message)
       : fault(400, route.code, route.message)

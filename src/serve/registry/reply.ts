@@ -3,18 +3,18 @@ import { pipeline } from 'node:stream/promises'
 import type { Digest } from '../../oci/digest.ts'
 import type { RequestLogEntry } from './request.ts'
 
-/** A whole answer as a value, so that it can be looked at and changed before a byte of it is sent. */
+/** A whole answer as a value, so that it can be inspected and changed before it is sent. */
 export interface Reply {
   status: number
   headers: Record<string, string>
   body?: Uint8Array | (() => AsyncIterable<Uint8Array>)
-  /** For a manifest's or blob's content: which one, and where in it the body begins. */
+  /** For the content of a manifest or blob: which one, and the offset in it at which the body begins. */
   content?: { kind: 'manifest' | 'blob'; digest: Digest; offset: number; size: number }
-  /** Sends the body in place of {@link send}, once the head is written. It ends or destroys the response. */
+  /** Sends the body instead of {@link send}, after the head. It has to end or destroy the response. */
   sendBody?: (response: ServerResponse, count: (bytes: number) => void) => Promise<void>
 }
 
-/** Error codes of distribution-spec § Error Codes, and those that docker-registry adds. */
+/** The error codes of distribution-spec § Error Codes, and those that Docker's registry adds. */
 export type FaultCode =
   | 'BLOB_UNKNOWN'
   | 'BLOB_UPLOAD_INVALID'
@@ -63,7 +63,6 @@ export function fault(
   return faults(status, [{ code, message }], headers)
 }
 
-/** An answer without a body. */
 export function empty(status: number, headers: Record<string, string> = {}): Reply {
   return { status, headers: status === 204 ? headers : { 'Content-Length': '0', ...headers } }
 }
@@ -73,8 +72,8 @@ export function notAllowed(allow: string): Reply {
 }
 
 /**
- * Sends a reply. The log entry has its status before the client can see it, and counts body bytes as they go.
- * Rejects where the client goes away before the end.
+ * Sends a reply. Sets the status in the log entry before the client can see it, and counts body bytes as they are sent.
+ * Rejects if the client goes away before the end.
  */
 export async function send(
   method: string,

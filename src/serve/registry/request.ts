@@ -18,10 +18,10 @@ export type Route =
 const UPLOAD_ID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 /**
- * Reads a raw request path, as it stood in the request line without its query. Nothing is decoded or
- * normalised, so `..`, `%2e`, `//` and the like never reach a store: they are no repository, tag or digest.
+ * Parses a raw request path, without the query. Nothing is decoded or normalized, so `..`, `%2e`, `//` and the like never
+ * reach a store: they are not valid in a repository, tag or digest.
  *
- * Repository names may themselves hold `manifests`, `blobs` or `tags` as parts, so the path is read from its end.
+ * Repository names can contain `manifests`, `blobs` or `tags` as parts, so the path is parsed from its end.
  */
 export function parseRoute(path: string): Route {
   if (path === '/v2/') return { kind: 'base' }
@@ -75,29 +75,30 @@ export interface RegistryRequest {
   query: URLSearchParams
   headers: IncomingHttpHeaders
   route: Route
-  /** `http://host:port` as the client addressed this server, for absolute URLs in answers. */
+  /** `http://host:port` by which the client reached this server, for absolute URLs in answers. */
   origin: string
   message: IncomingMessage
   entry: RequestLogEntry
 }
 
-/** One request, as a test or a user wants to see it. Holds no secret: neither query nor credentials. */
+/** One request in the log. Holds no secrets: no credentials, and only harmless query parameters. */
 export interface RequestLogEntry {
   method: string
   path: string
-  /** Names of the query's parameters and their values, without those that could hold a secret. */
+  /** The query parameters, without those that could hold a secret. */
   query: Record<string, string>
-  /** 0 until answered, and where the client went away before. */
+  /** 0 until answered, and if the client went away before that. */
   status: number
   /** The scheme of the Authorization header, in lower case: `basic`, `bearer`; undefined without one. */
   authorization: string | undefined
   range: string | undefined
-  /** The client's address, and what it calls itself: any text. */
+  /** The client's address. */
   remote: string
+  /** What the client calls itself: any text. */
   userAgent: string | undefined
-  /** From the request's head to the end of the answer; 0 until then. */
+  /** Duration from the request's head to the end of the answer; 0 until then. */
   milliseconds: number
-  /** Bytes of the bodies. */
+  /** Bytes of the bodies, without headers. */
   bytesSent: number
   bytesReceived: number
   /** A fault of the connection or of this server. */

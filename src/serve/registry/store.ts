@@ -1,13 +1,13 @@
 import type { Digest } from '../../oci/digest.ts'
 import type { Descriptor } from '../../oci/manifest.ts'
 
-/** A value, or a promise of one: a store in memory answers at once, a store in a file does not. */
+/** A value or a promise of one: a store in memory answers immediately, one in a file does not. */
 export type Awaitable<T> = T | Promise<T>
 
 export interface StoredManifest {
   digest: Digest
   mediaType: string
-  /** In memory, or where they can be read. */
+  /** The bytes, or how to read them. */
   bytes: Uint8Array | StoredBlob
 }
 
@@ -15,29 +15,29 @@ export interface StoredBlob {
   digest: Digest
   /** Bytes. */
   size: number
-  /** The bytes from `start` up to and without `end`, in pieces. Both are within the size. */
+  /** Reads the bytes from `start` up to, but not including, `end`, in pieces. Both have to be within the size. */
   read(start: number, end: number): AsyncIterable<Uint8Array>
 }
 
 /**
- * What a registry can be read from. Every name and digest given has passed the checkers of `src/oci`.
- * A repository, tag or digest that is not there is `undefined`, not an error. A name that could be either of two
- * things is an AirgapError `NAME_CONFLICT`, whose message the client gets.
+ * The content of a registry. All given names and digests have passed the checks in `src/oci`. A repository, tag or digest
+ * that does not exist gives `undefined`, not an error. An ambiguous name throws an AirgapError `NAME_CONFLICT`, whose
+ * message is sent to the client.
  */
 export interface ContentStore {
-  /** All repositories, sorted bytewise. */
+  /** All repositories, sorted by their bytes. */
   repositories(): Awaitable<string[]>
-  /** The repository's tags, sorted bytewise; undefined where there is no such repository. */
+  /** The repository's tags, sorted by their bytes; undefined if there is no such repository. */
   tags(repository: string): Awaitable<string[] | undefined>
-  /** @param reference a tag or a digest */
+  /** @param reference a tag or a digest. */
   manifest(repository: string, reference: string): Awaitable<StoredManifest | undefined>
   blob(repository: string, digest: Digest): Awaitable<StoredBlob | undefined>
   /** Descriptors of the repository's manifests whose `subject` is `digest`. */
   referrers(repository: string, digest: Digest): Awaitable<Descriptor[]>
   /**
-   * What a request with `?ns=REGISTRY` sees: clients for which this is a mirror say so which registry they mean.
-   * Where it is left out, that parameter is ignored.
-   * @param registry as the client wrote it: any text
+   * The content for requests with `?ns=REGISTRY`: clients that use this as a mirror say with it which registry they mean.
+   * Without this method the parameter is ignored.
+   * @param registry as the client wrote it: any text.
    */
   inNamespace?(registry: string): ContentStore
 }

@@ -20,89 +20,92 @@ import { policySchemas, sequenceSchemas } from '../policy-rules.ts'
 import { identityName, issuerName } from '../signers.ts'
 import { UpstreamVerdictSchema } from '../../upstream/verdict.ts'
 
-const asTyped = 'as it was typed'
+const asTyped = 'as typed'
 
-/** One thing that was checked. */
+/** One check. */
 const RuleSchema = v.object({
   rule: described(
     v.string(),
-    'signature: made by somebody whom the caller trusts; bundle-digest, name, least-sequence: what the caller expects; not-expired; archive: exactly the entries listed, in their one form; description: airgap.json; images: manifests, indexes and what they reach; content: the bytes of every blob; further ones are keys of the policy',
+    'signature: made by somebody whom the caller trusts; bundle-digest, name, least-sequence: what the caller expects; not-expired; archive: exactly the listed entries, in their only valid form; description: airgap.json; images: manifests, indexes and what they reach; content: the bytes of every blob; all others are keys of the policy',
   ),
   ok: v.optional(
     described(
       v.boolean(),
-      'Whether it holds; absent where it was not checked: the caller did without it, or what failed before has kept it from being checked',
+      'Whether the bundle meets it; absent if it was not checked, because the caller did not ask for it or something failed before',
     ),
   ),
-  expected: described(v.string(), 'What the rule asks for; for people'),
-  found: v.optional(described(v.string(), 'What there is; for people. Absent where it was not come to')),
+  expected: described(v.string(), 'What the rule requires; for people'),
+  found: v.optional(described(v.string(), 'What was found; for people. Absent if it was not checked')),
 })
 export type ReportedRule = Known<v.InferOutput<typeof RuleSchema>>
 
 const SignerSchema = v.object({
-  signature: described(v.string(), 'The signature: an entry of the bundle, or a file given'),
-  form: described(v.picklist(['sigstore-bundle', 'raw']), 'raw: the bare bytes, as openssl makes them'),
+  signature: described(v.string(), 'The entry of the bundle or the file with the signature'),
+  form: described(v.picklist(['sigstore-bundle', 'raw']), 'raw: the bare signature, as openssl makes it'),
   keyFingerprint: v.optional(keyFingerprint),
   identity: v.optional(identityName),
   issuer: v.optional(issuerName),
   times: v.optional(
-    described(v.array(instant), 'When it was signed, by each log or timestamp authority that was checked'),
+    described(
+      v.array(instant),
+      'When it was signed, according to each log or timestamp authority that was checked',
+    ),
   ),
   logEntries: v.optional(
     described(
       v.array(
         v.object({
           logId: described(v.string(), "SHA-256 of the log's public key, hexadecimal"),
-          logIndex: described(v.string(), "The entry's place in the log, decimal"),
-          integratedTime: v.optional(described(instant, 'When it came there, as the log has promised')),
+          logIndex: described(v.string(), "The entry's index in the log, decimal"),
+          integratedTime: v.optional(
+            described(instant, 'When it was added to the log, according to the log'),
+          ),
         }),
       ),
-      'Entries of transparency logs that were checked',
+      'The transparency log entries that were checked',
     ),
   ),
-  trustedRoot: v.optional(described(digest, 'SHA-256 of the trusted root that it was checked with')),
+  trustedRoot: v.optional(described(digest, 'SHA-256 of the trusted root used to check it')),
 })
 
 const CommandSchema = v.object({
   name: v.string(),
-  arguments: described(v.array(v.string()), `What stands without a flag, ${asTyped}`),
+  arguments: described(v.array(v.string()), `The arguments, ${asTyped}`),
   flags: described(
     v.array(v.object({ name: v.string(), value: v.optional(described(v.string(), asTyped)) })),
-    'The flags in their order, without the dashes. No flag takes a secret',
+    'The flags in order, without the dashes. No flag takes a secret',
   ),
 })
-/** The command line that has asked for a report. */
+/** The command line that asked for a report. */
 export type ReportedCommand = Known<v.InferOutput<typeof CommandSchema>>
 
-/** What a verification has found; published as `docs/schemas/report.schema.json`. */
+/** The result of a verification; published as `docs/schemas/report.schema.json`. */
 export const ReportSchema = v.object({
   type: v.literal('dev.airgap.report'),
   formatVersion: v.literal('1.0'),
   tool: ToolSchema,
-  runtime: described(v.object({ name: v.string(), version: v.string() }), 'What the tool ran on'),
-  command: v.optional(
-    described(CommandSchema, 'The command line; absent where a program has called the library'),
-  ),
+  runtime: described(v.object({ name: v.string(), version: v.string() }), 'The runtime of the tool'),
+  command: v.optional(described(CommandSchema, 'The command line; absent if a program called the library')),
   host: v.object({
-    name: described(v.string(), 'The host name. It is what the machine says of itself'),
+    name: described(v.string(), 'The host name, according to the machine'),
     platform: described(v.string(), 'The operating system, like linux'),
-    release: described(v.string(), "The operating system's release; for Linux, of the kernel"),
+    release: described(v.string(), "The operating system's release; for Linux, that of the kernel"),
     architecture: described(v.string(), 'Like x64 or arm64'),
     uptimeSeconds: described(wholeNumber, 'How long the machine has been up'),
     utcOffsetMinutes: described(v.pipe(v.number(), v.integer()), 'The time zone: local time minus UTC'),
   }),
   started: described(instant, 'When the verification began, by the clock of this machine'),
-  finished: described(instant, 'When it came to its verdict, by the clock of this machine'),
+  finished: described(instant, 'When the verification ended, by the clock of this machine'),
   elapsedMilliseconds: described(
     wholeNumber,
-    'Time from started to finished by a clock that nobody can set: where it is another than the difference of the two, the clock was set meanwhile',
+    'Time from started to finished by a clock that nobody can set. If it differs from finished minus started, the clock was changed meanwhile',
   ),
   policy: policySchemas.policy,
   clock: policySchemas.clock,
   ...sequenceSchemas,
   verdict: described(
     v.picklist(['good', 'integrity-only', 'failed', 'incomplete']),
-    'good: everything checked, signature included; integrity-only: complete and unaltered, nobody vouches for it; failed: do not use it; incomplete: no fault was found, and not everything was checked (a push that broke off)',
+    'good: everything was checked, including the signature; integrity-only: complete and consistent, but no signature was checked; failed: do not use it; incomplete: no fault was found, but not everything was checked (a push that broke off)',
   ),
   file: v.object({
     path: described(v.string(), `The bundle, ${asTyped}`),
@@ -110,7 +113,7 @@ export const ReportSchema = v.object({
     digest: v.optional(
       described(
         digest,
-        'SHA-256 of the whole file, of the same bytes that were verified; absent in a push, which does not read the file in its order',
+        'SHA-256 of the whole file, of the same bytes that were verified; absent for a push, which does not read the file in order',
       ),
     ),
   }),
@@ -123,7 +126,7 @@ export const ReportSchema = v.object({
         platforms: v.optional(PlatformsSchema),
         entries: v.optional(described(wholeNumber, 'How many entries the archive has')),
       }),
-      'What the bundle says of itself; as far as it could be read, and vouched for only where the verdict is good',
+      'What the bundle says about itself, as far as it could be read. Authenticated only if the verdict is good',
     ),
   ),
   trusted: described(
@@ -131,31 +134,31 @@ export const ReportSchema = v.object({
       keys: v.array(v.object({ fingerprint: keyFingerprint, file: described(v.string(), asTyped) })),
       identities: v.array(
         v.object({
-          identity: described(v.string(), 'Whom a certificate may name; a pattern stands between slashes'),
-          issuer: described(v.string(), 'Who has to vouch for it; a pattern stands between slashes'),
+          identity: described(v.string(), 'The accepted identity; a pattern is between slashes'),
+          issuer: described(v.string(), 'Who has to vouch for it; a pattern is between slashes'),
         }),
       ),
       trustedRoot: v.optional(
         v.object({ file: described(v.string(), asTyped), digest: described(digest, 'SHA-256 of the file') }),
       ),
-      signatures: described(v.array(v.string()), 'Files with signatures given beside the bundle'),
+      signatures: described(v.array(v.string()), 'The files with detached signatures'),
     }),
-    'What the verification went by: all of it was given by the caller, and nothing was taken from the bundle',
+    'What the caller trusts. None of it comes from the bundle',
   ),
-  rules: described(v.array(RuleSchema), 'Everything that was checked, or would have been'),
-  signers: described(v.array(SignerSchema), 'Every signature that is good'),
-  images: described(v.array(ImageEntrySchema), 'Every image, as airgap.json lists it'),
+  rules: described(v.array(RuleSchema), 'All checks, including those that were not reached'),
+  signers: described(v.array(SignerSchema), 'Every good signature'),
+  images: described(v.array(ImageEntrySchema), 'Every image, as listed in airgap.json'),
   skipped: v.optional(SkippedSchema),
   upstream: v.optional(
     described(
       v.array(UpstreamVerdictSchema),
-      "What came of the upstreams' signatures, where they were checked, one for each image",
+      "The result of checking the upstreams' signatures, one for each image; absent if they were not checked",
     ),
   ),
   blobs: v.optional(
-    described(sum, 'Blobs in the archive, each once; where its manifests were not read, these too'),
+    described(sum, 'The blobs in the archive; including the manifests, if they could not be read'),
   ),
-  manifests: v.optional(described(sum, 'Manifests and indexes in the archive, each once')),
+  manifests: v.optional(described(sum, 'The manifests and indexes in the archive')),
   problems: described(
     v.array(
       v.object({
@@ -164,7 +167,7 @@ export const ReportSchema = v.object({
         kind: v.optional(
           described(
             v.picklist(['expectation', 'cut-off']),
-            'expectation: the file is sound, and is not the one that the caller expects. cut-off: it ends too early, as one that was not copied whole',
+            'expectation: the file is sound, but not the one that the caller expects. cut-off: the file ends too early, because it was not copied completely',
           ),
         ),
       }),
@@ -174,7 +177,7 @@ export const ReportSchema = v.object({
   receipt: v.optional(
     described(
       v.object({
-        digest: described(digest, 'SHA-256 of the receipt as it was written'),
+        digest: described(digest, 'SHA-256 of the receipt file'),
         complete: v.boolean(),
       }),
       'The receipt of the push that this verification belongs to',
@@ -183,7 +186,7 @@ export const ReportSchema = v.object({
 })
 export type Report = Known<v.InferOutput<typeof ReportSchema>>
 
-/** The bytes of a report's file: canonical JSON, which is what is signed. */
+/** The bytes of a report file: canonical JSON. These bytes are signed. */
 export function serializeReport(report: Report): Buffer {
   return canonicalJson(report)
 }

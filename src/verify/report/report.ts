@@ -14,18 +14,18 @@ import type { BundleDescription } from '../../bundle/description.ts'
 import { formatMoment } from '../../bundle/fields.ts'
 import type { Receipt } from '../../push/receipt.ts'
 
-/** How a verification is put on record. */
+/** How to report a verification. */
 export interface ReportOptions {
   /**
-   * Is given the report as soon as there is a verdict, of a bundle that is refused as well, before the promise is settled.
-   * What it throws takes the place of the result. `serializeReport` makes its file, `signBytes` signs that.
+   * Called with the report as soon as there is a verdict, even if the bundle is refused, and before the promise settles.
+   * An error that it throws replaces the result. `serializeReport` makes the file, `signBytes` signs it.
    */
   onReport?: ((report: Report) => void | Promise<void>) | undefined
-  /** What the report says of the command line that has asked for it. */
+  /** The command line, for the report. */
   reportCommand?: ReportedCommand | undefined
 }
 
-/** Makes the report of one verification, which begins now, and hands it over: once, and only where somebody wants it. */
+/** Makes the report of a verification that begins now, and passes it to `onReport`, once. */
 export class Reporting {
   readonly #options: ReportOptions
   readonly #start = { time: Date.now(), steady: performance.now() }
@@ -39,12 +39,15 @@ export class Reporting {
     return this.#options.onReport !== undefined
   }
 
-  /** The bundle that is being verified; from here on there is something to report. */
+  /** Sets the bundle to report on. */
   of(opened: OpenedBundle, trust: Trust): void {
     this.#subject = { opened, trust }
   }
 
-  /** @param receipt of the push that the verification belongs to. */
+  /**
+   * Passes the report to `onReport`, if there is a bundle to report on.
+   * @param receipt the receipt of the push that the verification belongs to.
+   */
   async send(receipt?: Receipt): Promise<void> {
     const subject = this.#subject
     const { onReport, reportCommand } = this.#options
@@ -67,7 +70,7 @@ export class Reporting {
   }
 }
 
-/** Every rule that a verification goes by, and what came of it. */
+/** All rules of a verification, with their results. */
 function rulesOf(opened: OpenedBundle, trust: Trust): ReportedRule[] {
   return [
     signatureRule(opened, trust),
@@ -78,7 +81,7 @@ function rulesOf(opened: OpenedBundle, trust: Trust): ReportedRule[] {
 
 function signatureRule(opened: OpenedBundle, trust: Trust): ReportedRule {
   const { authentication, checked } = opened
-  // The approved digest is judged together with the signatures, and has a rule of its own.
+  // The approved digest is checked together with the signatures, but is a separate rule.
   const faults = (checked.get('signature') ?? 0) - (isOtherDigest(opened, trust) ? 1 : 0)
   const rule = { rule: 'signature', expected: expectedSigners(trust) }
   if (!checked.has('signature')) return rule
@@ -89,8 +92,8 @@ function signatureRule(opened: OpenedBundle, trust: Trust): ReportedRule {
 }
 
 function expectedSigners({ keys, identities = [], policy, unauthenticated }: Trust): string {
-  if (unauthenticated) return 'none: the caller did without a signature'
-  if (policy) return `signatures as the policy ${policy.source} asks for`
+  if (unauthenticated) return 'none: the caller did not require a signature'
+  if (policy) return `signatures as the policy ${policy.source} requires`
   const signers = [
     ...keys.map(({ fingerprint, source }) => `by the key ${fingerprint} (${source})`),
     ...identities.map(({ identity, issuer }) => `by ${identity.shown}, vouched for by ${issuer.shown}`),
@@ -108,7 +111,7 @@ function isOtherDigest({ bundleDigest }: OpenedBundle, { expectDigest }: Trust):
   return expectDigest !== undefined && expectDigest !== bundleDigest
 }
 
-/** What the caller expects of the bundle, each judged by itself. */
+/** What the caller expects of the bundle. */
 function expectations(opened: OpenedBundle, trust: Trust): ReportedRule[] {
   const { expectDigest, expectName, minSequence, now } = trust
   const { checked, bundleDigest, description } = opened
@@ -142,11 +145,12 @@ function expectations(opened: OpenedBundle, trust: Trust): ReportedRule[] {
   return rules
 }
 
-/** The integrity of each part, in words. */
+/** What is required of each part, in words. */
 const PARTS = {
-  archive: 'exactly the entries that SHA256SUMS lists, each once, in their order and in their one form',
-  description: 'an airgap.json that is sound',
-  images: 'manifests and indexes that agree with airgap.json and with each other, and nothing besides',
+  archive:
+    'exactly the entries that SHA256SUMS lists, without duplicates, in order and in their only valid form',
+  description: 'a valid airgap.json',
+  images: 'manifests and indexes that agree with airgap.json and with each other, and nothing else',
   content: 'every blob with the SHA-256 that SHA256SUMS lists',
 } as const satisfies Partial<Record<CheckedPart, string>>
 
@@ -162,7 +166,7 @@ function foundFaults(faults: number): string {
   return faults === 1 ? '1 problem' : `${faults} problems`
 }
 
-/** The beginning of a verification, by both clocks. */
+/** When a verification began, by two clocks. */
 export interface ReportStart {
   /** Milliseconds since 1970. */
   time: number
@@ -177,7 +181,7 @@ export interface ReportContext {
   receipt?: { digest: Digest; complete: boolean } | undefined
 }
 
-/** What there is to say about a bundle that was verified, with whatever result. */
+/** The report about a bundle that was verified, with any result. */
 export function makeReport(opened: OpenedBundle, context: ReportContext): Report {
   const { start, trust, command, receipt } = context
   const { description, authentication, reader } = opened
@@ -196,7 +200,7 @@ export function makeReport(opened: OpenedBundle, context: ReportContext): Report
       release: release(),
       architecture: arch(),
       uptimeSeconds: Math.floor(uptime()),
-      // The other way round, and never -0, which JSON does not have.
+      // Negated, because getTimezoneOffset is UTC minus local time. "0 -" avoids -0, which JSON does not have.
       utcOffsetMinutes: 0 - new Date(now).getTimezoneOffset(),
     },
     started: timestamp(start.time),
@@ -242,9 +246,9 @@ function verdictOf(opened: OpenedBundle): Report['verdict'] {
   return authentication.state === 'signed' ? 'good' : 'integrity-only'
 }
 
-/** What is known of the bundle: its digest once the list could be read, the rest once the description could. */
+/** What is known of the bundle: its digest if the list could be read, the rest if the description could be read. */
 function bundleFields({ bundleDigest, description, entries }: OpenedBundle): Pick<Report, 'bundle'> {
-  // No list that was read is empty.
+  // The list was not read: it is never empty.
   if (bundleDigest === digestOf('')) return {}
   if (!description) return { bundle: { digest: bundleDigest } }
   const { tool, requires, platforms } = description
@@ -274,7 +278,7 @@ function signerFields({ name, form, by }: VerifiedSignature): Report['signers'][
   }
 }
 
-/** No flag takes a secret; a URL in one can hold what somebody ought not to have typed. */
+/** Redacts credentials in URLs. No flag takes a secret, but people put passwords into URLs. */
 function withoutLogins({ name, arguments: given, flags }: ReportedCommand): ReportedCommand {
   return {
     name,

@@ -9,23 +9,23 @@ import * as v from 'valibot'
 import { digest, instant, keyFingerprint, wholeNumber } from '../../bundle/fields.ts'
 import { canonicalJson, checkShape, compareBytes, parseStrictJson } from '../../oci/json.ts'
 
-/** Bytes of a state file; no more is read or written. */
+/** The largest state file, in bytes. */
 const MAX_SEQUENCES = 4 * 1024 * 1024
 const MAX_TEXT = 4096
 
 const text = v.pipe(v.string(), v.minLength(1), v.maxLength(MAX_TEXT))
 
 const RecordSchema = v.strictObject({
-  /** The bundle's. */
+  /** The bundle's name. */
   name: text,
   signer: v.union([v.strictObject({ keyFingerprint }), v.strictObject({ identity: text, issuer: text })]),
-  /** The last that was accepted. */
+  /** The last accepted sequence. */
   sequence: wholeNumber,
-  /** The bundle digest that had it. */
+  /** The bundle digest. */
   digest,
-  /** When its tags were first set. */
+  /** When it was pushed. */
   pushed: instant,
-  /** Into which registry, with the prefix. */
+  /** The registry with the prefix. */
   target: text,
 })
 
@@ -35,12 +35,12 @@ const DocumentSchema = v.strictObject({
   bundles: v.array(RecordSchema),
 })
 
-/** The last bundle of one name and signer that was accepted. */
+/** The last accepted bundle of one name and signer. */
 export type SequenceRecord = v.InferOutput<typeof RecordSchema>
 
 /**
- * Reads a state file's content.
- * @throws AirgapError `FILE` where it is not one; the memory is not silently begun anew.
+ * Parses a state file.
+ * @throws AirgapError `FILE` if it is damaged. It is never silently replaced by an empty one.
  */
 function parseSequences(bytes: Uint8Array, file: string): SequenceRecord[] {
   try {
@@ -50,7 +50,7 @@ function parseSequences(bytes: Uint8Array, file: string): SequenceRecord[] {
       if (seen.has(keyOf(record))) {
         throw new AirgapError(
           'INVALID_CONTENT',
-          `${JSON.stringify(record.name)} is there twice for one signer`,
+          `it lists ${JSON.stringify(record.name)} twice for one signer`,
         )
       }
       seen.add(keyOf(record))
@@ -62,20 +62,20 @@ function parseSequences(bytes: Uint8Array, file: string): SequenceRecord[] {
       'FILE',
       `${file}, which remembers the sequences of bundles, is damaged: ${error.reason}`,
       {
-        hint: `Without it an older bundle would pass unnoticed, so nothing was done. Bring it back from a backup; or find out what happened to it, move it away, and run the command again: the memory then begins anew.`,
+        hint: `Without it an older bundle would pass unnoticed, so nothing was done. Restore it from a backup; or find out what happened to it, move it away, and run the command again: airgap then starts a new one.`,
         cause: error,
       },
     )
   }
 }
 
-/** Records as a state file: sorted, so that changes are few where it is kept under version control. */
+/** The bytes of a state file. The records are sorted, which keeps diffs small under version control. */
 function serializeSequences(records: readonly SequenceRecord[]): Buffer {
   const bundles = records.toSorted((a, b) => compareBytes(keyOf(a), keyOf(b)))
   return canonicalJson({ type: 'dev.airgap.sequences', formatVersion: '1.0', bundles })
 }
 
-/** What there is one record for. */
+/** The key of a record: there is one record for each name and signer. */
 export function keyOf({ name, signer }: Pick<SequenceRecord, 'name' | 'signer'>): string {
   return JSON.stringify(
     'keyFingerprint' in signer ? [name, signer.keyFingerprint] : [name, signer.identity, signer.issuer],
@@ -85,12 +85,12 @@ export function keyOf({ name, signer }: Pick<SequenceRecord, 'name' | 'signer'>)
 const OTHERS_MAY_WRITE = 0o022
 
 /**
- * The file that remembers sequences: one that the caller has named, or the one in the user's state folder. Either belongs
- * to the user who runs this, who alone may write to it: whoever else could would decide which old bundle passes.
+ * The file that remembers sequences: one that the caller named, or the one in the user's state folder. It has to belong to
+ * the current user, and nobody else may be able to write to it: they could let an old bundle pass.
  */
 export class SequenceFile {
   readonly path: string
-  /** In the user's state folder, which is made where it is missing, and is nobody else's. */
+  /** In the user's state folder, which is created if it is missing, and which nobody else may write to. */
   readonly #isOwn: boolean
 
   private constructor(path: string, isOwn: boolean) {
@@ -98,14 +98,14 @@ export class SequenceFile {
     this.#isOwn = isOwn
   }
 
-  /** A file that the caller has named; its folder may be anybody's, and is not made. */
+  /** A file that the caller named. Its folder is neither checked nor created. */
   static at(path: string): SequenceFile {
     return new SequenceFile(resolve(path), false)
   }
 
   /**
    * `airgap/sequences.json` in `$XDG_STATE_HOME` or `~/.local/state` (XDG Base Directory Specification).
-   * @returns undefined where there is no home.
+   * @returns undefined if there is no home folder.
    */
   static ofUser(env: NodeJS.ProcessEnv): SequenceFile | undefined {
     const folder = userStateFolder(env)
@@ -113,10 +113,10 @@ export class SequenceFile {
   }
 
   /**
-   * What is remembered.
-   * @returns undefined where there is no such file.
-   * @throws AirgapError `FILE` where it cannot be read or is damaged, `OUTPUT_UNSAFE` where it is a link, somebody
-   *   else's, or others may write to it.
+   * Reads the records.
+   * @returns undefined if there is no such file.
+   * @throws AirgapError `FILE` if it cannot be read or is damaged, `OUTPUT_UNSAFE` if it is a link, belongs to somebody
+   *   else, or is writable by others.
    */
   async read(): Promise<SequenceRecord[] | undefined> {
     await this.#checkFolder()
@@ -125,7 +125,7 @@ export class SequenceFile {
   }
 
   /**
-   * Sees to it that it can be written later, before there is anything to write.
+   * Checks in advance that the file can be written later.
    * @throws AirgapError `FILE`, `OUTPUT_UNSAFE`
    */
   async prepare(): Promise<void> {
@@ -140,8 +140,8 @@ export class SequenceFile {
   }
 
   /**
-   * Changes what is remembered: under a lock, so that no push loses what another has written, and atomically.
-   * @param change from what is there; what it throws leaves the file as it is.
+   * Changes the records atomically and under a lock, so that no push overwrites the records of another.
+   * @param change returns the new records. If it throws, the file stays unchanged.
    * @throws AirgapError `FILE`, `OUTPUT_UNSAFE`, `DISK_FULL`
    */
   async update(
@@ -153,7 +153,7 @@ export class SequenceFile {
       const bytes = serializeSequences(change((await this.read()) ?? []))
       if (bytes.length > MAX_SEQUENCES) {
         throw new AirgapError('FILE', `${this.path} would be larger than ${MAX_SEQUENCES} bytes`, {
-          hint: ['Take out of it what is no longer needed, or begin another file.', { id: 'state-file' }],
+          hint: ['Remove records that are no longer needed, or use another file.', { id: 'state-file' }],
         })
       }
       const output = await OutputFile.reserve(this.path, { force: true, mode: 0o600 })
@@ -178,14 +178,14 @@ export class SequenceFile {
       if (!info.isFile()) throw this.#unsafe('it is not an ordinary file')
       const user = process.getuid?.()
       if (info.uid !== user)
-        throw this.#unsafe(`it belongs to user ${info.uid}, and this runs as user ${user}`)
+        throw this.#unsafe(`it belongs to user ${info.uid}, but this runs as user ${user}`)
       if ((info.mode & OTHERS_MAY_WRITE) !== 0) {
         const mode = (info.mode & 0o777).toString(8).padStart(4, '0')
-        throw this.#unsafe(`others than you can write to it (mode ${mode})`)
+        throw this.#unsafe(`other users can write to it (mode ${mode})`)
       }
-      if (info.nlink !== 1) throw this.#unsafe('it has another name, too (a hard link)')
+      if (info.nlink !== 1) throw this.#unsafe('it has another name (a hard link)')
       if (info.size > MAX_SEQUENCES)
-        throw this.#unsafe(`it has ${info.size} bytes, and ${MAX_SEQUENCES} are the most`)
+        throw this.#unsafe(`it has ${info.size} bytes, but at most ${MAX_SEQUENCES} are allowed`)
       const buffer = Buffer.alloc(info.size)
       const { bytesRead } = await handle.read(buffer, 0, buffer.length, 0)
       return buffer.subarray(0, bytesRead)
@@ -206,9 +206,9 @@ export class SequenceFile {
     if (!info) return
     const isOurs = info.isDirectory() && info.uid === process.getuid?.()
     if (isOurs && (info.mode & OTHERS_MAY_WRITE) === 0) return
-    throw new AirgapError('OUTPUT_UNSAFE', `${folder} is not a folder of yours alone`, {
+    throw new AirgapError('OUTPUT_UNSAFE', `${folder} is not a folder that only you can write to`, {
       hint: [
-        'It remembers which bundles were pushed, which nobody else may change. Make it yours with mode 0700, or name another file.',
+        'It holds the record of pushed bundles, which nobody else may change. Make the folder yours with mode 0700, or name another file.',
         { id: 'state-file' },
       ],
     })
@@ -217,7 +217,7 @@ export class SequenceFile {
   #unsafe(reason: string): AirgapError {
     return new AirgapError('OUTPUT_UNSAFE', `cannot use ${this.path}, which remembers sequences: ${reason}`, {
       hint: [
-        'Whoever can write to it decides which old bundle passes. Look at it, and put there an ordinary file of your own with mode 0600 (chown, chmod); or name another one.',
+        'Whoever can write to it can let an old bundle pass. Check it, and make it an ordinary file of yours with mode 0600 (chown, chmod); or name another one.',
         { id: 'state-file' },
       ],
     })

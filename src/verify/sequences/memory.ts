@@ -13,7 +13,7 @@ import type { Hint } from '../../hints.ts'
 
 export const NO_MEMORY: SequenceEvidence = { sequenceMemory: 'off' }
 
-/** Whoever signs a bundle of this name, and what of it is compared. */
+/** The bundle that is compared with the records. */
 interface Subject {
   name: string
   sequence: number
@@ -23,14 +23,14 @@ interface Subject {
 }
 
 /**
- * What is remembered of earlier bundles of the same name by the same signers. A signer is the same by its key or its
- * identity; by a policy, or a pattern of identities, whoever counts as the same person or system: a new key, or a
- * certificate for another tag of the same pipeline, is no way around it.
+ * What is remembered of earlier bundles of the same name by the same signers. Signers are the same if they have the same
+ * key or identity, or if a policy or a pattern of identities treats them as the same person or system. So neither a new
+ * key nor a certificate for another tag of the same pipeline bypasses the check.
  */
 export class SequenceMemory {
   readonly file: SequenceFile
   readonly evidence: SequenceEvidence
-  /** The bundle is older than one that was accepted, or another with its sequence. */
+  /** Set if the bundle is older than an accepted one, or if another bundle has its sequence. */
   readonly problem: Problem | undefined
   readonly #subject: Subject
   readonly #records: readonly SequenceRecord[]
@@ -48,7 +48,7 @@ export class SequenceMemory {
 
   /**
    * Looks up a bundle.
-   * @returns undefined where nobody has signed it, or too little of it could be read to say.
+   * @returns undefined if it has no good signature or its description could not be read.
    * @throws AirgapError `FILE`, `OUTPUT_UNSAFE`
    */
   static async recall(
@@ -63,21 +63,21 @@ export class SequenceMemory {
     const records = await file.read()
     if (!records && mustExist) {
       throw new AirgapError('FILE', `cannot read ${file.path}: there is no such file`, {
-        hint: 'It is the file in which push remembers sequences: airgap/sequences.json in the state folder of whoever pushes, or one that was named.',
+        hint: 'A push remembers sequences in this file: airgap/sequences.json in the state folder of the user who pushes, or one that was named.',
       })
     }
     return new SequenceMemory(file, subject, records ?? [])
   }
 
-  /** Who has signed, for people. */
+  /** The signers, for people. */
   get signers(): string {
     const { signers, trust } = this.#subject
     return [...new Set(signers.map((by) => shownSigner(by, trust)))].join(' and ')
   }
 
   /**
-   * What the same signers have last pushed to a target under other names, the latest first: a bundle that was given a
-   * new name with each release is never older than another.
+   * The other names under which the same signers have pushed to a target, the latest first. If each release of a bundle
+   * has a new name, the check for older bundles never applies.
    */
   otherNames(target: string): string[] {
     const { signers, trust } = this.#subject
@@ -90,8 +90,8 @@ export class SequenceMemory {
 
   /**
    * Remembers that this bundle was accepted, for each of its signers.
-   * @param isRollback an older one may take the place of a newer.
-   * @throws AirgapError `VERIFICATION_FAILED` where another push has got further in the meantime; `FILE`,
+   * @param isRollback whether an older bundle may replace a newer one.
+   * @throws AirgapError `VERIFICATION_FAILED` if another push recorded a newer bundle in the meantime; `FILE`,
    *   `OUTPUT_UNSAFE`, `DISK_FULL`
    */
   async record(target: string, isRollback: boolean, signal?: AbortSignal): Promise<void> {
@@ -99,13 +99,13 @@ export class SequenceMemory {
     await this.file.update((records) => {
       const problem = conflict(records, this.#subject)
       if (problem && !isRollback) {
-        throw new AirgapError('VERIFICATION_FAILED', 'another push has been faster, and no tag was set', {
+        throw new AirgapError('VERIFICATION_FAILED', 'another push was faster, so no tag was set', {
           problems: [problem],
-          hint: 'Nothing is broken: the bundle that was pushed meanwhile is the newer one.',
+          hint: 'Nothing is broken: the bundle that was pushed in the meantime is newer.',
         })
       }
       const now = { sequence, digest, pushed: new Date().toISOString(), target }
-      // Whoever counts as the same is brought along, so that an older bundle by an older key stays one.
+      // Update the records of all signers that count as the same, so that an older bundle by an old key stays older.
       const all = new Map(
         records.map((record) => [
           keyOf(record),
@@ -141,7 +141,7 @@ function conflict(records: readonly SequenceRecord[], subject: Subject): Problem
   const when = `pushed ${last.pushed} to ${last.target}, signed by ${shownSigner(signedBy(last), subject.trust)}`
   if (sequence < last.sequence) {
     return expectation(
-      `its sequence is ${sequence}, and the last one of this name and signer that was accepted is ${last.sequence} (${when}): it is an older bundle`,
+      `its sequence is ${sequence}, but the last accepted one of this name and signer is ${last.sequence} (${when}): it is an older bundle`,
       { id: 'allow-rollback' },
     )
   }
@@ -150,12 +150,12 @@ function conflict(records: readonly SequenceRecord[], subject: Subject): Problem
   )
   if (!other) return undefined
   return expectation(
-    `its sequence is ${sequence}, and so is that of another bundle of this name and signer, ${other.digest} (${when}): two bundles claim one sequence. Pack it again with a higher one`,
+    `its sequence is ${sequence}, but another bundle of this name and signer, ${other.digest}, has the same (${when}): two bundles claim one sequence. Pack it again with a higher one`,
     { id: 'allow-rollback' },
   )
 }
 
-/** By the policy's name for whoever that is; else by the key or the identity. */
+/** A signer's name in the policy; without one, the key or the identity. */
 function shownSigner(by: SignedByName, { policy }: Trust): string {
   const [signer] = policy ? signersOf(policy, by) : []
   if (signer) return signer.name
@@ -166,7 +166,7 @@ function expectation(message: string, hint: Hint): Problem {
   return { entry: DESCRIPTION, message, kind: 'expectation', hints: [hint] }
 }
 
-/** Whether a record is about bundles of this name by any of these signers. */
+/** Whether a record is about bundles of this name by one of these signers. */
 function concerns(record: SequenceRecord, { name, signers, trust }: Subject): boolean {
   if (record.name !== name) return false
   const by = signedBy(record)

@@ -6,47 +6,46 @@ import type { SequenceMemory } from './memory.ts'
 import type { Run } from '../../content/run.ts'
 import type { Hint } from '../../hints.ts'
 
-/** The memory of the last sequences. */
+/** Whether and where to remember sequences. */
 export interface SequenceOptions {
   /**
-   * The file that remembers, for each bundle name and signer, the last sequence that was pushed: an older bundle is
-   * refused. True is `airgap/sequences.json` in `$XDG_STATE_HOME` or `~/.local/state`; where left out, nothing is
-   * remembered.
+   * The file that remembers the last pushed sequence of each bundle name and signer: an older bundle is refused. True
+   * means `airgap/sequences.json` in `$XDG_STATE_HOME` or `~/.local/state`; without it, nothing is remembered.
    */
   sequences?: string | true | undefined
-  /** Take an older bundle than the last, or another one with its sequence. */
+  /** Accept a bundle that is older than the last one, or that has its sequence. */
   allowRollback?: boolean | undefined
 }
 
-/** A bundle's memory, as one run uses it. */
+/** What one run needs of the remembered sequences. */
 export interface RecalledSequences {
   evidence: SequenceEvidence
-  /** Remembers that the bundle was accepted. Call it before anything shows it to others. */
+  /** Records that the bundle was accepted. Call it before any tag is set. */
   record(target: string, signal?: AbortSignal): Promise<void>
 }
 
 /**
- * A file that was named for a check has to be looked into.
- * @throws AirgapError `USAGE` where nobody is asked who has signed, by whom it remembers.
+ * Refuses a named file that could not be used for the check.
+ * @throws AirgapError `USAGE` if signatures are not checked, because sequences are remembered by signer.
  */
 export function requireRemembered({ sequences }: SequenceOptions, { unauthenticated }: Trust): void {
   if (sequences === undefined || !unauthenticated) return
-  throw new AirgapError('USAGE', 'sequences are remembered by signer, and nobody is asked who has signed', {
+  throw new AirgapError('USAGE', 'sequences are remembered by signer, but no signature is checked', {
     hint: [
-      'Say who has to have signed, or do not name the file. A least sequence needs no signer.',
+      'Say who has to have signed, or do not name the file. A minimum sequence needs no signer.',
       { id: 'min-sequence' },
     ],
   })
 }
 
 /**
- * Looks up what is remembered of earlier bundles, and adds a problem where this one is older. Says so where nothing is
- * remembered yet.
+ * Looks up what is remembered of earlier bundles, and adds a problem if this one is older. Emits a note if no earlier
+ * push is remembered.
  *
- * @param willRecord whether the bundle is going to be accepted: then the file has to be one that can be written.
- * @param target where it goes: of other names that the same signer has pushed there, a warning tells.
- * @param mustExist whether a file that is not there is an error: it can only be a mistyped name.
- * @throws AirgapError `FILE` where the file is damaged or cannot be read, `OUTPUT_UNSAFE`
+ * @param willRecord whether this run will record the bundle; then the file has to be writable.
+ * @param target where the bundle goes. Warns if the same signer has pushed there under other names only.
+ * @param mustExist whether a missing file is an error, because its name must be mistyped.
+ * @throws AirgapError `FILE` if the file is damaged or cannot be read, `OUTPUT_UNSAFE`
  */
 export async function recallSequences(
   opened: OpenedBundle,
@@ -68,12 +67,10 @@ export async function recallSequences(
   const warn: Tell = (message, ...hints) => onEvent({ type: 'warning', message, hints })
 
   if (trust.unauthenticated && sequences !== true)
-    warn(
-      `${sequences} is not looked into: sequences are remembered by signer, and nobody was asked who that is`,
-    )
+    warn(`${sequences} is not used: sequences are remembered by signer, but no signature was checked`)
   const file = sequences === true ? SequenceFile.ofUser(process.env) : SequenceFile.at(sequences)
   if (!file) {
-    note('Nothing is remembered of this push, for there is no home folder', { id: 'state-file' })
+    note('This push is not remembered, because there is no home folder', { id: 'state-file' })
     return off
   }
   const memory = await SequenceMemory.recall(file, opened, { trust, mustExist })
@@ -82,7 +79,7 @@ export async function recallSequences(
   if (problem && !allowRollback) opened.problems.push(problem)
   if (problem && allowRollback) {
     const { previousSequence } = memory.evidence
-    warn(`sequence ${opened.description?.sequence} is taken after ${previousSequence}, as you have allowed`)
+    warn(`sequence ${opened.description?.sequence} is accepted after ${previousSequence}, as you allowed`)
   }
   const canRecord = willRecord && (await isWritable(memory, sequences === true, warn))
   tellIfNew(memory, opened, { willRecord, canRecord, note })
@@ -95,7 +92,7 @@ export async function recallSequences(
       try {
         await memory.record(target, allowRollback, signal)
       } catch (error) {
-        // A report that is made of it now must not say that it is good.
+        // A report that is made later must not call the bundle good.
         if (error instanceof AirgapError) opened.problems = opened.problems.concat(error.problems)
         throw error
       }
@@ -103,10 +100,10 @@ export async function recallSequences(
   }
 }
 
-/** Tells a person something, with what to do about it. */
+/** Tells the user something, with hints. */
 type Tell = (message: string, ...hints: Hint[]) => void
 
-/** The user's own folder may be one that cannot be written, as a service's; a file that was named has to be right. */
+/** Whether the file can be written. If not, the user's own folder gives a warning, a named file an error. */
 async function isWritable({ file }: SequenceMemory, isOwn: boolean, warn: Tell): Promise<boolean> {
   try {
     await file.prepare()
@@ -129,13 +126,13 @@ function tellIfNew(
 ): void {
   if (evidence.sequenceMemory !== 'none' || (willRecord && !canRecord)) return
   const name = JSON.stringify(description?.name ?? '')
-  const then = canRecord ? '; from now on an older bundle is refused' : ''
+  const then = canRecord ? '; from now on, older bundles are refused' : ''
   note(`No earlier push of ${name} by ${signers} is remembered in ${file.path}${then}.`)
 }
 
 const MOST_NAMES = 3
 
-/** Releases of one bundle under several names are several bundles to the memory, and none of them is ever old. */
+/** Warns if this bundle may be a release of one that was pushed under another name: then its age cannot be checked. */
 function tellOtherNames(
   memory: SequenceMemory,
   { description }: OpenedBundle,
@@ -148,7 +145,7 @@ function tellOtherNames(
   const more = names.length > MOST_NAMES ? ` and ${names.length - MOST_NAMES} more` : ''
   const name = JSON.stringify(description?.name ?? '')
   warn(
-    `the name ${name} is new, and ${memory.signers} has pushed ${shown.join(', ')}${more} to ${target}: if this is a release of one of them, whether it is an older one was not checked. Releases of one bundle need one name`,
+    `the name ${name} is new, but ${memory.signers} has pushed ${shown.join(', ')}${more} to ${target}: if this is a release of one of them, airgap could not check whether it is older. All releases of a bundle need the same name`,
     { id: 'name' },
   )
 }

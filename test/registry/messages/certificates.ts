@@ -72,7 +72,7 @@ export const CERTIFICATE_CASES: Case[] = [
     name: 'a signature by a key where a certificate is wanted',
     provoke: async () => refusal(entriesOf((await world()).draft)),
     says: /^it was made with a key, and one by a certificate is required$/,
-    hints: [/public key of the one who signs. Give it with --key/],
+    hints: [/signer's public key/],
   },
   {
     name: 'a signature by a certificate where a key is wanted',
@@ -87,7 +87,7 @@ export const CERTIFICATE_CASES: Case[] = [
       return refusal(await certifiedEntries(draft, (sums) => stranger.sign(sums)))
     },
     says: /^the log that it names \([0-9a-f]{64}\) is not in the trusted root \(trusted_root\.json\)$/,
-    hints: [/fetch that anew on the connected side/],
+    hints: [/fetch the trusted root again on the connected side/],
   },
   {
     name: 'a certificate authority of another instance',
@@ -102,7 +102,7 @@ export const CERTIFICATE_CASES: Case[] = [
       })
     },
     says: /^its certificate was issued by no authority that the trusted root has for that time \(mixed\.json\)$/,
-    hints: [/fetch that anew/],
+    hints: [/fetch the trusted root again/],
   },
   {
     name: 'a log that was in use at another time',

@@ -108,7 +108,7 @@ export const POLICY_CASES: Case[] = [
         }),
       }),
     says: /SHA256SUMS\.sigstore\.json does not count: made by alice, who is revoked \(since 2026-05-01\)/,
-    hints: [/a signature that is refused helps nobody/],
+    hints: [/a refused signature does not count/],
   },
   {
     name: 'a policy with mistakes',
@@ -119,13 +119,13 @@ export const POLICY_CASES: Case[] = [
   {
     name: 'a bundle that is too old',
     provoke: () => verifying({ policy: policy({ bundle: { maxAge: '1h' } }) }),
-    says: /the policy asks by bundle\.maxAge for an age of at most 1h, and found: /,
+    says: /the policy requires an age of at most 1h \(bundle\.maxAge\), but found: /,
     hints: [/The file is sound/],
   },
   {
     name: 'an older bundle than the last',
     provoke: () => verifying({ state: remembering(8) }),
-    says: /its sequence is 7, and the last one of this name and signer that was accepted is 8/,
+    says: /its sequence is 7, but the last accepted one of this name and signer is 8/,
     hints: [/Bring the right one/],
   },
   {
@@ -143,7 +143,7 @@ export const POLICY_CASES: Case[] = [
   {
     name: 'a clock that is behind',
     provoke: () => verifying({}, { created: '2199-01-01T00:00:00Z', expires: '2199-02-01T00:00:00Z' }),
-    says: /this machine's clock says .*, and the bundle says it was created 2199-01-01T00:00:00Z/,
+    says: /this machine's clock says .*, but the bundle says it was created 2199-01-01T00:00:00Z/,
     hints: [/The file is sound/],
   },
 ]
