@@ -1,6 +1,6 @@
 const UNITS = ['kB', 'MB', 'GB', 'TB']
 
-/** `1.2 GB`, in units of 1,000 as disks are sold. */
+/** `1.2 GB`, in units of 1,000. */
 export function formatBytes(bytes: number): string {
   if (bytes < 1000) return `${bytes} B`
   let value = bytes
@@ -20,15 +20,15 @@ export function formatDuration(milliseconds: number): string {
   return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`
 }
 
-/** A time without its zeros: `6 h`, `5 min`. */
+/** A duration without trailing zeros: `6 h`, `5 min`. */
 export function formatSpan(milliseconds: number): string {
   return formatDuration(milliseconds).replace(/ 0 (?:s|min)$/, '')
 }
 
-/** A moment by the local clock: `14:03:10`, with the date where that is another day than `now`'s. */
+/** A moment in local time: `14:03:10`, with the date if that is not the day of `now`. */
 export function formatTime(moment: number, now: number): string {
   const then = new Date(moment)
-  if (Number.isNaN(then.getTime())) return 'a time out of reach'
+  if (Number.isNaN(then.getTime())) return 'an unknown time'
   const pad = (value: number): string => String(value).padStart(2, '0')
   const time = [then.getHours(), then.getMinutes(), then.getSeconds()].map(pad).join(':')
   if (then.toDateString() === new Date(now).toDateString()) return time

@@ -4,10 +4,10 @@ import { hintText, type Hint, type Hints } from './hints.ts'
 import { redacted } from './text.ts'
 
 /**
- * Every failure this project knows by name, with the exit code that the command line gives it.
+ * All error codes, each with the exit code of the command line.
  *
  * 1 unexpected fault · 2 usage · 3 verification failed · 4 registry or network ·
- * 5 authentication or permission · 6 incomplete, can be taken up again · 7 local file or disk
+ * 5 authentication or permission · 6 incomplete, can be resumed · 7 local file or disk
  */
 export const EXIT_CODES = {
   INTERNAL: 1,
@@ -58,77 +58,77 @@ export const EXIT_CODES = {
 
 export type ErrorCode = keyof typeof EXIT_CODES
 
-/** One fault among several that are reported together. `entry` is the bundle entry or image concerned. */
+/** One fault among several that are reported together. `entry` is the affected bundle entry or image. */
 export interface Problem {
   entry: string
   message: string
-  /** What the reader can do about it, where that is not the same for all. */
+  /** What the reader can do about it, if that differs between problems. */
   hints?: readonly Hint[]
-  /** What kind of failure it is, where the error stands for failures of several kinds. */
+  /** Kind of this failure, if the error covers several kinds. */
   code?: ErrorCode
-  /** The thing is sound, and is not what the caller expects; or a file ends too early, as one that was not copied whole. */
+  /** `expectation`: sound, but not what the caller expects. `cut-off`: the file ends too early, as an incomplete copy. */
   kind?: 'expectation' | 'cut-off'
 }
 
-/** A registry's answer that stays the same, whatever is asked next. */
+/** A registry's answer that will be the same for further requests. */
 export interface Refusal {
   /**
-   * `room`: the disk is full, cannot be written to, or a quota is used up. `read-only`: nobody may write. `denied`: this
-   * account may not. `held-back`: a policy of the project does not let anybody read what is there.
+   * `room`: the disk is full or not writable, or a quota is used up. `read-only`: nobody may write. `denied`: this account
+   * may not. `held-back`: a policy of the project lets nobody read the content.
    */
   kind: 'room' | 'read-only' | 'denied' | 'held-back'
-  /** For what else it is the same; `content` for nothing else. */
+  /** What else the answer applies to; `content` for nothing else. */
   of: 'registry' | 'project' | 'repository' | 'content'
 }
 
-/** Why a fault may pass by itself, so that trying again makes sense. */
+/** Why a fault may be temporary, so that a retry makes sense. */
 export interface Transience {
-  /** What the registry asked for in Retry-After. */
+  /** From Retry-After. */
   retryAfterMs?: number | undefined
-  /** A lower bound on attempts than the policy's. */
+  /** A lower limit on attempts than usual. */
   attempts?: number | undefined
-  /** The peer is there, and sent nothing for a long time, or too little. */
+  /** The host is reachable but sent nothing, or too little, for a long time. */
   isStall?: true | undefined
 }
 
-/** What a registry has answered that became an error. */
+/** The answer of a registry that led to an error. */
 export interface Answer {
   status: number
   /** The registry's codes and messages, at most ten (distribution-spec § Error Codes). */
   errors: { code: string; message: string }[]
-  /** The body as text, as far as it was read. Foreign: not to be shown as it is. */
+  /** The body as text, as far as it was read. From outside: escape it before showing it. */
   text: string
-  /** Of the URL that was asked for. */
+  /** The path of the requested URL. */
   path: string
-  /** With what the request went out. */
+  /** How the request was authenticated. */
   auth: 'none' | 'anonymous' | 'basic' | 'token'
 }
 
-/** Which host a fault came from. */
+/** The host that a fault came from. */
 export interface Origin {
-  /** `HOST[:PORT]` as URLs have it. */
+  /** `HOST[:PORT]`, as in URLs. */
   host: string
-  /** The registry that was asked, which may have led to another host. */
+  /** The registry of the request, which may have redirected to another host. */
   registry: string
-  /** What the host answered; undefined where it did not. */
+  /** The HTTP status of the answer; undefined without an answer. */
   status: number | undefined
-  /** Every request to that host meets the same: it is held now, or given up. */
+  /** Every request to that host fails in the same way: requests to it are held back, or it is given up. */
   isOfHost: boolean
 }
 
-/** What is known of a fault besides its message, for code: no code reads a message. */
+/** Facts about a fault for code, because no code reads a message. */
 export interface Facts {
   /**
-   * What could not be done: `fetch the manifest of registry.example/app:1`. The message is then `cannot DOING: REASON`.
+   * What failed: `fetch the manifest of registry.example/app:1`. The message is then `cannot DOING: REASON`.
    */
   doing?: string | undefined
   /**
-   * What it is about, as messages name it: an image, a repository, an entry. Without {@link Facts.doing}, which names it,
-   * the message is `SUBJECT: REASON`.
+   * What it is about, as in messages: an image, a repository, an entry. Without {@link Facts.doing}, which names the
+   * subject itself, the message is `SUBJECT: REASON`.
    */
   subject?: string | undefined
   transience?: Transience | undefined
-  /** The registry has no such tag or digest, and `told` is who says so in which words. */
+  /** The registry has no such tag or digest. `told` says who said so, and in which words. */
   missing?: { told: string } | undefined
   /** That of the cause where left out. */
   refusal?: Refusal | undefined
@@ -141,19 +141,19 @@ export interface Facts {
 export interface AirgapErrorOptions extends Facts {
   /** What the reader can do about it. */
   hint?: Hints | undefined
-  /** All the faults, where a run found more than one. */
+  /** All faults, if a run found more than one. */
   problems?: Problem[] | undefined
   cause?: unknown
 }
 
 /**
- * The one error class. `message` says what happened, to which image, file and registry; `hint` says what to do. Never
- * holds a secret or a URL's query: what has the form of one is taken out.
+ * The only error class. `message` says what happened, to which image, file and registry; `hint` says what to do. Texts
+ * that look like secrets, and queries of URLs, are removed from both.
  */
 export class AirgapError extends Error {
   override readonly name = 'AirgapError'
   readonly code: ErrorCode
-  /** The message without its beginning, see {@link Facts}. */
+  /** The message without its beginning; see {@link Facts}. */
   readonly reason: string
   readonly hints: readonly Hint[]
   readonly problems: Problem[]
@@ -165,7 +165,7 @@ export class AirgapError extends Error {
   readonly answer: Answer | undefined
   readonly origin: Origin | undefined
 
-  /** @param reason the message without the beginning that `doing` or `subject` give it. */
+  /** @param reason the message without the beginning that comes from `doing` or `subject`. */
   constructor(code: ErrorCode, reason: string, options: AirgapErrorOptions = {}) {
     const { doing, hint, problems, cause } = options
     super(redacted(beginning(options) + reason), cause === undefined ? {} : { cause })
@@ -189,12 +189,12 @@ export class AirgapError extends Error {
     return EXIT_CODES[this.code]
   }
 
-  /** What the reader can do about it, in the library's words; the command line has its own for the same hints. */
+  /** What the reader can do about it, in the library's wording. The command line has its own wording. */
   get hint(): string | undefined {
     return this.hints.length === 0 ? undefined : redacted(hintText(this.hints))
   }
 
-  /** The same error with some of it changed. Its cause is that of the first one, unless another is given. */
+  /** A copy of the error with some facts changed. The cause stays the same, unless another is given. */
   with({
     code,
     reason,
@@ -233,17 +233,17 @@ function beginning({ doing, subject }: Facts): string {
   return subject === undefined ? '' : `${subject}: `
 }
 
-/** Why an error may pass by itself, if it may. */
+/** Why an error may be temporary; undefined if it is not. */
 export function transienceOf(error: unknown): Transience | undefined {
   return error instanceof AirgapError ? error.transience : undefined
 }
 
-/** The message of anything that was thrown. */
+/** The message of anything thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
 
-/** An error's message and its hints in one text, in the library's words. */
+/** An error's message followed by its hints, in the library's wording. */
 export function withHint({ message, hint }: AirgapError): string {
   return hint === undefined ? message : `${message}. ${hint}`
 }
@@ -253,15 +253,14 @@ export function problemOf(entry: string, { message, hints }: AirgapError): Probl
   return hints.length === 0 ? { entry, message } : { entry, message, hints }
 }
 
-/** Node's system error code (`ENOENT`, `ECONNREFUSED`, …) of anything that was thrown, if it has one. */
+/** Node's system error code (`ENOENT`, `ECONNREFUSED`, …) of anything thrown, if it has one. */
 export function systemCode(error: unknown): string | undefined {
   if (typeof error !== 'object' || error === null || !('code' in error)) return undefined
   return typeof error.code === 'string' ? error.code : undefined
 }
 
 /**
- * Turns a fault of the file system into an {@link AirgapError} that names the path. Errors that are already
- * ours pass through.
+ * Turns a fault of the file system into an {@link AirgapError} that names the path. An `AirgapError` is returned as it is.
  */
 export function fileError(error: unknown, action: string, path: string): AirgapError {
   if (error instanceof AirgapError) return error
@@ -284,7 +283,7 @@ export function fileError(error: unknown, action: string, path: string): AirgapE
     EFBIG: [
       'DISK_FULL',
       'the file system cannot hold a file of that size',
-      'FAT32 ends at 4 GiB a file: format the medium as exFAT, ext4 or NTFS, or make smaller bundles.',
+      'FAT32 allows at most 4 GiB per file: format the medium as exFAT, ext4 or NTFS, or make smaller bundles.',
     ],
     EIO: ['FILE', 'the disk reports a read or write error (EIO)'],
   }
@@ -299,17 +298,17 @@ export function fileError(error: unknown, action: string, path: string): AirgapE
   return new AirgapError('FILE', `cannot ${action} ${path}: ${messageOf(error)}`, { cause: error })
 }
 
-/** Which file system a path is on, and what is left there; nothing where the system does not say. */
+/** Which file system a path is on, and how much is free there; empty if the system does not say. */
 function fileSystemText(path: string): string {
   try {
     const folder = dirname(resolve(path))
     const { bavail, bsize, blocks, files, ffree } = statfsSync(folder)
     const megabytes = (count: number): string =>
       `${Math.floor((count * bsize) / 1e6).toLocaleString('en-US')} MB`
-    const isOutOfFiles = files > 0 && ffree === 0 ? ', and no file can be added (inodes)' : ''
+    const isOutOfFiles = files > 0 && ffree === 0 ? ', and cannot hold more files (no inodes left)' : ''
     return `; the file system at ${mountOf(folder)} has ${megabytes(bavail)} of ${megabytes(blocks)} free${isOutOfFiles}`
   } catch {
-    // The disk is full, whatever else there would be to say about it.
+    // The error is reported without these details.
     return ''
   }
 }

@@ -1,7 +1,7 @@
 /// <reference types="node" preserve="true" />
 /**
- * airgap as a library: the engines behind the commands, and their types. Engines print nothing; they tell what
- * they do by events, can be called off by a signal, and throw {@link AirgapError}.
+ * airgap as a library: the engines behind the commands, and their types. Engines print nothing. They report progress by
+ * events, can be aborted by a signal, and throw {@link AirgapError}.
  */
 export type { ResolveOptions, SelectionOptions, SourceOptions } from './pack/resolve-images.ts'
 export type { Packed } from './pack/pack.ts'
@@ -124,9 +124,9 @@ export type {
 export { isLoopbackHost } from './registry/net/hosts.ts'
 export { userStateFolder } from './registry/blobs/uploads/state/folder.ts'
 
-// Functions that do the work load their engine when they are called: whoever reads a lock loads no HTTP and no Sigstore.
+// These functions load their engine when they are called, so that reading a lock loads no HTTP and no Sigstore code.
 
-/** Loads a function when it is first called. */
+/** A function that is loaded when it is called. */
 function lazy<A extends readonly unknown[], R>(
   load: () => Promise<(...args: A) => R | Promise<R>>,
 ): (...args: A) => Promise<R> {
@@ -139,43 +139,43 @@ export const resolve = lazy(async () => (await import('./pack/resolve.ts')).reso
 export const pack = lazy(async () => (await import('./pack/pack.ts')).pack)
 /** Verifies a bundle completely, offline. */
 export const verify = lazy(async () => (await import('./verify/verify.ts')).verify)
-/** Reads what a bundle says, without trusting it. */
+/** Reads what is in a bundle, without verifying it. */
 export const inspect = lazy(async () => (await import('./verify/inspect.ts')).inspect)
 /** Verifies a bundle and signs it: an approval. */
 export const sign = lazy(async () => (await import('./verify/sign.ts')).sign)
-/** Verifies a bundle and pushes it into a registry. */
+/** Verifies a bundle and pushes it to a registry. */
 export const push = lazy(async () => (await import('./push/push.ts')).push)
 /** Says what {@link push} would do. */
 export const planPush = lazy(async () => (await import('./push/push.ts')).planPush)
-/** Makes the policy for a cluster that admits only what a push has signed. */
+/** Makes an admission policy for a cluster that runs only images signed by a push. */
 export const clusterPolicy = lazy(async () => (await import('./push/admission/admission.ts')).clusterPolicy)
-/** Serves bundles as a registry that is only read. */
+/** Serves bundles as a read-only registry. */
 export const serve = lazy(async () => (await import('./serve/serve.ts')).serve)
 /** Fetches the trusted root of a Sigstore instance. */
 export const fetchTrustRoot = lazy(async () => (await import('./trust-root/trust-root.ts')).fetchTrustRoot)
-/** Collects the images that inputs name. */
+/** Collects the images that the inputs name. */
 export const collectImages = lazy(async () => (await import('./inputs/inputs.ts')).collectImages)
 /** Reads a config file. */
 export const readConfig = lazy(async () => (await import('./inputs/config/config.ts')).readConfig)
-/** Reads a config. */
+/** Parses a config. */
 export const parseConfig = lazy(async () => (await import('./inputs/config/config.ts')).parseConfig)
-/** Says what is wrong with the values of a config. */
+/** Returns what is wrong with the values of a config. */
 export const checkConfig = lazy(async () => (await import('./inputs/config/config.ts')).checkConfig)
 /** Writes a config as commented YAML. */
 export const formatConfig = lazy(async () => (await import('./inputs/config/template.ts')).formatConfig)
-/** Reads `OLD=NEW`, a rule for names in the target. */
+/** Parses `OLD=NEW`, a rule for names in the target. */
 export const parseNameMap = lazy(async () => (await import('./push/names.ts')).parseNameMap)
 /** Opens a private key. */
 export const readPrivateKey = lazy(async () => (await import('./trust/keys.ts')).readPrivateKey)
-/** Reads the file of a public key. */
+/** Reads a public key from a file. */
 export const readPublicKey = lazy(async () => (await import('./trust/keys.ts')).readPublicKey)
-/** Reads a public key. */
+/** Parses a public key. */
 export const parsePublicKey = lazy(async () => (await import('./trust/keys.ts')).parsePublicKey)
 /** Makes a key pair. */
 export const writeKeyPair = lazy(async () => (await import('./trust/key-files.ts')).writeKeyPair)
 /** Signs bytes, and checks the signature. */
 export const signBytes = lazy(async () => (await import('./trust/signature.ts')).signBytes)
-/** Signs by a program, for keys in an HSM or a KMS. */
+/** Opens a key in an HSM or a KMS that a program signs with. */
 export const openSignCommand = lazy(async () => (await import('./trust/sign-command.ts')).openSignCommand)
 /** Reads a trusted root, `trusted_root.json`. */
 export const readTrustedRoot = lazy(
@@ -183,9 +183,9 @@ export const readTrustedRoot = lazy(
 )
 /** Reads a policy file. */
 export const readPolicy = lazy(async () => (await import('./trust/policy/read.ts')).readPolicy)
-/** Asks a registry whether it accepts a user name and a password. */
+/** Checks whether a registry accepts a user name and a password. */
 export const checkLogin = lazy(async () => (await import('./registry/login.ts')).checkLogin)
-/** Finds out where credentials for a registry are stored. */
+/** Finds where credentials for a registry are stored. */
 export const findStorage = lazy(
   async () => (await import('./registry/auth/credential-storage.ts')).findStorage,
 )
@@ -197,7 +197,7 @@ export const storeCredentials = lazy(
 export const removeCredentials = lazy(
   async () => (await import('./registry/auth/credential-storage.ts')).removeCredentials,
 )
-/** Finds out which credentials there are for a registry. */
+/** Finds the credentials for a registry. */
 export const findCredentials = lazy(
   async () => (await import('./registry/auth/credential-storage.ts')).findCredentials,
 )

@@ -1,4 +1,4 @@
-/** The candidate that somebody most likely meant who mistyped it; none where nothing is near. */
+/** The candidate that was most likely mistyped as `word`; undefined if none is close. */
 export function nearest(word: string, candidates: readonly string[]): string | undefined {
   if (word === '' || word.length > MAX_LENGTH) return undefined
   const lower = word.toLowerCase()
@@ -16,7 +16,7 @@ export function nearest(word: string, candidates: readonly string[]): string | u
 
 const MAX_LENGTH = 64
 
-/** How far two words are apart: letters to insert, leave out, replace or swap with their neighbour (optimal string alignment). */
+/** The edit distance of two words: letters to insert, delete, replace or swap with a neighbour (optimal string alignment). */
 export function editDistance(a: string, b: string): number {
   let beforeLast: number[] = []
   let last = [...Array(b.length + 1).keys()]

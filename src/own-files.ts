@@ -1,15 +1,14 @@
 import { readFileSync } from 'node:fs'
 import { getAsset, isSea } from 'node:sea'
 
-/** This tool's name and version, as they stand in every bundle and receipt that it writes. */
+/** This tool's name and version, as in every bundle and receipt that it writes. */
 export const TOOL: { name: string; version: string } = (() => {
   const { name, version } = JSON.parse(readOwnFile('package.json')) as { name: string; version: string }
   return { name, version }
 })()
 
 /**
- * Reads a file of this package itself, as text. The single executable has no files beside it: there it is the asset
- * of the same name.
+ * Reads a text file of this package. In the single executable, which has no files, it is the asset of the same name.
  *
  * @param path from the package's root.
  */

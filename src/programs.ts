@@ -4,8 +4,8 @@ import { access, stat } from 'node:fs/promises'
 import { delimiter, isAbsolute, join } from 'node:path'
 
 /**
- * The program of that name, looked for in the absolute entries of PATH only: a relative one would find whatever lies in
- * the present folder.
+ * Finds a program by name, only in the absolute entries of PATH: a relative entry would find whatever is in the current
+ * folder.
  */
 export async function findProgram(file: string, env: NodeJS.ProcessEnv): Promise<string | undefined> {
   const names = process.platform === 'win32' ? [`${file}.exe`] : [file]
@@ -19,7 +19,7 @@ export async function findProgram(file: string, env: NodeJS.ProcessEnv): Promise
   return undefined
 }
 
-/** Whether `path` is a file that may be executed. */
+/** Whether `path` is an executable file. */
 export async function isProgram(path: string): Promise<boolean> {
   try {
     await access(path, constants.X_OK)
@@ -32,32 +32,32 @@ export async function isProgram(path: string): Promise<boolean> {
 export interface ProgramRun {
   /** Written to its standard input, which then ends. */
   input: string | Uint8Array
-  /** Ours; what is secret in it (`AIRGAP_…`, `COSIGN_…`) is not passed on. */
+  /** The environment. Secret variables (`AIRGAP_…`, `COSIGN_…`) are not passed on. */
   env: NodeJS.ProcessEnv
   timeoutMs: number
-  /** The most that it may print on standard output, in bytes. */
+  /** Maximum size of standard output, in bytes. */
   maxOutput: number
-  /** How much of the end of its standard error is kept, in bytes; without it, nothing is read there. */
+  /** How many of the last bytes of standard error to keep; if not given, standard error is ignored. */
   maxErrors?: number
-  /** Ends the program. */
+  /** Kills the program. */
   signal?: AbortSignal | undefined
 }
 
 export type ProgramEnd =
   | {
       ok: true
-      /** The exit status; null where a signal has ended it. */
+      /** The exit status; null if a signal ended it. */
       status: number | null
       signal: NodeJS.Signals | null
       stdout: Buffer
       stderr: Buffer
     }
-  /** It did not come to its own end. `reason` is a clause about the program: "did not answer within 30 s". */
+  /** It did not end by itself. `reason` is a clause about the program: "did not answer within 30 s". */
   | { ok: false; reason: string; stderr: Buffer }
 
 /**
- * Runs a program to its end: without a shell, without our own secrets in its environment, within limits. What is not
- * over when a limit is reached, or when the signal comes, is killed.
+ * Runs a program to its end, without a shell and without our secrets in its environment. Kills it when a limit is
+ * exceeded, or when the signal aborts.
  */
 export function runProgram(
   program: string,
@@ -84,7 +84,7 @@ export function runProgram(
     }
     const giveUp = (reason: string): void => {
       child.kill('SIGKILL')
-      // What the program has started may live on and hold these open.
+      // Children of the program may survive and keep these open.
       child.stdin?.destroy()
       child.stdout?.destroy()
       child.stderr?.destroy()
@@ -105,7 +105,7 @@ export function runProgram(
     child.on('close', (status, ended) => {
       end({ ok: true, status, signal: ended, stdout: Buffer.concat(chunks), stderr })
     })
-    // A program may end without reading; its answer is what counts.
+    // A program may end without reading its input; only its output matters.
     child.stdin?.on('error', () => {})
     child.stdin?.end(input)
     if (signal?.aborted) interrupt()

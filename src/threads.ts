@@ -3,7 +3,7 @@ import { isSea } from 'node:sea'
 import { Worker, type WorkerOptions } from 'node:worker_threads'
 import { readOwnFile } from './own-files.ts'
 
-/** The programs that run in threads of their own: modules below this folder, without extension. */
+/** The programs for worker threads: modules below this folder, without extension. */
 export const THREADS = {
   'range-hash': 'hashing/range-worker',
   'stream-hash': 'hashing/stream-worker',
@@ -12,7 +12,7 @@ export const THREADS = {
 
 export type ThreadName = keyof typeof THREADS
 
-/** Where the single executable keeps a thread's program, bundled. */
+/** The asset of the single executable that contains a thread's bundled program. */
 export function threadAsset(name: ThreadName): string {
   return `threads/${name}.js`
 }
@@ -22,6 +22,6 @@ export function startThread(
   options: Pick<WorkerOptions, 'workerData' | 'env' | 'resourceLimits'> = {},
 ): Worker {
   if (isSea()) return new Worker(readOwnFile(threadAsset(name)), { ...options, eval: true })
-  // With the extension of this file: the sources run as they are, too.
+  // With the extension of this file, because the TypeScript sources can run directly too.
   return new Worker(new URL(`./${THREADS[name]}${extname(import.meta.url)}`, import.meta.url), options)
 }

@@ -89,14 +89,12 @@ test('a pack that is killed at any moment is taken up by the same command', asyn
   }
   expect(document.error).toMatchObject({ code: 'INTERRUPTED' })
   expect(document.error.hint).toMatch(
-    /^[45678](?:\.\d)? MB of 13 MB are in app\.tar\.partial; the same command goes on from there\.$/,
+    /^[45678](?:\.\d)? MB of 13 MB are in app\.tar\.partial; the same command resumes from there\.$/,
   )
 
   const { stdout, stderr } = await good(args)
-  expect(stderr).toMatch(
-    /^Going on with app\.tar\.partial: .* of 13 MB are there, begun \d{4}-\d\d-\d\d .* UTC\n/,
-  )
-  expect(stdout).toMatch(/taken up +[45678](?:\.\d)? MB\n/)
+  expect(stderr).toMatch(/^Resuming app\.tar\.partial: .* of 13 MB are there, begun \d{4}-\d\d-\d\d .* UTC\n/)
+  expect(stdout).toMatch(/resumed +[45678](?:\.\d)? MB\n/)
   expect(registry.requests.some(({ path }) => path.includes('/manifests/'))).toBe(false)
   const positions = registry.requests
     .filter(({ method, path }) => method === 'GET' && path.includes('/blobs/'))

@@ -73,8 +73,8 @@ describe('resolve', () => {
     expect(stdout).toMatch(
       /docker\.io\/library\/nginx:1\.29\n {4}sha256:[0-9a-f]{64}\n {4}linux\/amd64, linux\/arm64 · \d+ kB/,
     )
-    expect(stdout).toContain('under another digest than the source')
-    expect(stdout).toContain(`digest named by the mirror ${internet.registry.host}/docker.io/library/nginx`)
+    expect(stdout).toContain('the digest differs from that of the source')
+    expect(stdout).toContain(`resolved by the mirror ${internet.registry.host}/docker.io/library/nginx`)
   })
 
   it('names the image and the way out when nothing is there', async () => {
@@ -318,7 +318,7 @@ describe('verify', () => {
     expect(stdout).toMatch(/sequence +1790000000/)
     expect(stdout).toMatch(/created +2026-09-21T/)
     expect(stdout).toMatch(
-      /^ +213 kB {2}docker\.io\/library\/nginx:1\.29 {2}\(part of its source, named by a mirror\)$/m,
+      /^ +213 kB {2}docker\.io\/library\/nginx:1\.29 {2}\(part of its source, resolved by a mirror\)$/m,
     )
     expect(stdout.trimEnd()).toMatch(
       /\nall\.tar: GOOD: .*\n {2}signed by\s+key [0-9a-f]{64}\n {2}bundle digest\s+sha256:[0-9a-f]{64}\nNext: airgap push all\.tar REGISTRY --key airgap\.pub --expect-name demo --min-sequence 1790000000 --dry-run$/,

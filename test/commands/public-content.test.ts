@@ -137,7 +137,7 @@ describe('an index that lists what its registry does not have', () => {
     expect(direct.json<Images>().images[0]).toEqual(locked)
     await good(['verify', 'redhat.tar', '--integrity-only'])
     const inspected = await good(['inspect', 'redhat.tar'])
-    expect(inspected.stdout).toContain('    without 2 attestations that the source lists and does not have')
+    expect(inspected.stdout).toContain('    without 2 attestations that the source lists but does not have')
     const json = await good(['inspect', 'redhat.tar', '--json'])
     expectResult('inspect', json.json())
 

@@ -43,7 +43,7 @@ it('--referrers: pack, inspect and the plan of a push say what travels along', a
     'signatures',
     '--images',
   ])
-  expect(plan.stdout).toContain('    will be put with it:\n      2 signatures, 1 Sigstore bundle (')
+  expect(plan.stdout).toContain('    will be pushed with it:\n      2 signatures, 1 Sigstore bundle (')
   expect(plan.stdout).toContain('    left out (--referrers):\n      1 attestation, 1 SBOM (')
 })
 

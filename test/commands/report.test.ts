@@ -123,7 +123,7 @@ describe('verify --report', () => {
   it.each<[string, string[], number, string]>([
     ['into a folder that is not there', ['--report', 'no/c.json'], 7, 'there is no folder'],
     ['over a file', ['--report', 'airgap.pub'], 7, 'airgap.pub: it exists already'],
-    ['to standard output', ['--report', '-'], 2, 'a report goes to a file'],
+    ['to standard output', ['--report', '-'], 2, 'a report needs a file'],
     ['with a key that is not there', ['--report', 'c.json', '--report-key', 'c.key'], 7, 'no such file'],
     ['with a public key', ['--report', 'c.json', '--report-key', 'airgap.pub'], 7, 'a public key'],
     ['with no password', ['--report', 'c.json', '--report-key', 'auditor.key'], 5, 'AIRGAP_REPORT_PASSWORD'],
@@ -146,7 +146,7 @@ describe('verify --report', () => {
         )
       })
     const good = await attempt('good.tar')
-    expect(good.stderr).toContain('Error: the bundle is good, but the report of that was not written: cannot')
+    expect(good.stderr).toContain('Error: the bundle is good, but the report was not written: cannot')
     expect(good.code).toBe(7)
     const bad = await attempt('bad.tar')
     expect(bad.stderr).toContain('Warning: the report of the verification was not written: cannot write')

@@ -222,7 +222,7 @@ test('the next version in a file of its own is a release of the same bundle: pus
   expect(stdout).toMatch(/^ {2}name +apps$/m)
   expect(stderr).toContain('The bundle is called "apps", as the one that it takes blobs from')
   const pushed = await good(['push', 'apps-2.tar', `${target.host}/x`, ...state])
-  expect(pushed.stdout).toMatch(/^ {2}sequence +1790000001 of "apps"; none was remembered$/m)
+  expect(pushed.stdout).toMatch(/^ {2}sequence +1790000001 of "apps"; no earlier one is remembered$/m)
   const old = await run(['push', 'apps.tar', `${target.host}/x`, ...state])
   expect(old.code).toBe(3)
   expect(old.stderr).toContain('it is an older bundle')

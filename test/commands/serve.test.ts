@@ -65,9 +65,10 @@ async function start(...args: string[]): Promise<Running> {
   const url = await new Promise<string>((resolve, reject) => {
     child.stdout.on('data', (chunk: Buffer) => {
       text.stdout += chunk.toString()
-      const found = /(?:^Serving .* on |"url": ")(https?:\/\/[^ "]+)[^]*(?:Ctrl-C ends it\.|^\})\n/m.exec(
-        text.stdout,
-      )?.[1]
+      const found =
+        /(?:^Serving .* on |"url": ")(https?:\/\/[^ "]+)[^]*(?:Press Ctrl-C to stop\.|^\})\n/m.exec(
+          text.stdout,
+        )?.[1]
       if (found !== undefined) resolve(found)
     })
     child.stderr.on('data', (chunk: Buffer) => (text.stderr += chunk.toString()))
@@ -346,7 +347,7 @@ test('--hosts-dir writes what is printed, over nothing and through no link witho
   expect([again.code, again.stderr]).toEqual([7, expect.stringContaining('exists already')])
   await using forced = await start(...args, '--force')
   expect(await readFile(join(dir, 'quay.io/hosts.toml'), 'utf8')).toContain(forced.url)
-  expect(forced.stdout()).toContain('They have been written below certs.d')
+  expect(forced.stdout()).toContain('These files are below certs.d')
 
   await mkdir(folder.file('linked'))
   await mkdir(folder.file('elsewhere'))

@@ -77,7 +77,7 @@ describe('mirrors', () => {
     expect(code).toBe(0)
     const { stdout } = await run(['verify', file, '--integrity-only', '--images'])
     expect(stdout).toContain(`${source.host}/app:1\n`)
-    expect(stdout).toContain(`digest named by the mirror ${mirror.host}/app`)
+    expect(stdout).toContain(`resolved by the mirror ${mirror.host}/app`)
     expect(source.requests.length).toBe(0)
   })
 

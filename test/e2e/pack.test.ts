@@ -111,7 +111,7 @@ withParts('pack', WORLD_PARTS, () => {
 
       proxy.release()
       const stdout = await world.airgap.run(...args(proxy.host))
-      expect(stdout).toMatch(/taken up +\d/)
+      expect(stdout).toMatch(/resumed +\d/)
       expect(await readdir(folder())).toEqual(['out.tar'])
       await world.airgap.run('verify', output, '--key', world.publicKey)
     })
@@ -158,7 +158,7 @@ withParts('pack', WORLD_PARTS, () => {
       const result = await packing.ended
       expect(result.code, describeEnd(result)).toBe(6)
       expect(result.stderr).toContain('interrupted (SIGTERM)')
-      expect(result.stderr).toContain(`${output}.partial; the same command goes on from there.`)
+      expect(result.stderr).toContain(`${output}.partial; the same command resumes from there.`)
       expect((await readdir(folder())).toSorted()).toEqual(['out.tar.partial', 'out.tar.partial.journal'])
     })
 
@@ -185,7 +185,7 @@ withParts('pack', WORLD_PARTS, () => {
         const result = await packing.ended
         expect(result.code, describeEnd(result)).toBe(6)
         expect(result.stderr).toContain(proxy.host)
-        expect(result.stderr).toContain('the same command goes on from there')
+        expect(result.stderr).toContain('the same command resumes from there')
         await world.airgap.run('pack', '--lock', lock, '-o', output, '--no-sign', ...world.reading())
         expect(await readdir(folder())).toEqual(['out.tar'])
       } finally {
@@ -256,7 +256,7 @@ withParts('pack', WORLD_PARTS, () => {
       const result = await finished
       expect(result.code, describeEnd(result)).toBe(7)
       expect(result.stderr).toContain('DISK_FULL')
-      expect(result.stderr).toContain('the same command goes on from there')
+      expect(result.stderr).toContain('the same command resumes from there')
       expect(result.stdout.trim().split('\n')).toEqual([
         'filler',
         'out.tar.partial',

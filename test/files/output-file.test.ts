@@ -286,7 +286,7 @@ describe('a full disk', () => {
       message: expect.stringContaining(
         `cannot write ${path}: the file system cannot hold a file of that size`,
       ),
-      hint: expect.stringContaining('FAT32 ends at 4 GiB a file'),
+      hint: expect.stringContaining('FAT32 allows at most 4 GiB per file'),
     })
     await checkRoom(path, 2 ** 32 - 1, undefined, fat)
     await checkRoom(path, 2 ** 32, undefined, { ...fat, type: 0x2011bab0 })

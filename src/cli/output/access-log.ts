@@ -2,12 +2,12 @@ import type { RequestLogEntry } from '../../index.ts'
 import { escapeLine } from '../../text.ts'
 import { log as standardError, type Log, type LogEntry } from './log.ts'
 
-/** Longer foreign text says nothing more, and fills disks. */
+/** Longer text from clients says nothing more, and fills disks. */
 const MAX_TEXT = 300
-/** The longest name that a repository can have, with a digest and `?ns=` behind it, is shorter. */
+/** More than the longest possible repository name with a digest and `?ns=`. */
 const MAX_PATH = 1000
 
-/** Writes a finished request to the log: an event `request`, or one line with the moment before it. */
+/** Logs a finished request: an event `request`, or one line that begins with the time. */
 export function logRequest(entry: RequestLogEntry, log: Log = standardError): void {
   const { method, status, bytesSent: bytes, range, userAgent, error } = entry
   const query = new URLSearchParams(entry.query).toString()
@@ -36,7 +36,7 @@ export function logRequest(entry: RequestLogEntry, log: Log = standardError): vo
   write(log, { level: 'info', event: 'request', message: parts.join(' '), ...facts })
 }
 
-/** Writes to the log that a client came no further than the TLS handshake. */
+/** Logs that a client's TLS handshake failed. */
 export function logHandshakeFault(
   remote: string | undefined,
   message: string,

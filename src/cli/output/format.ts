@@ -1,6 +1,6 @@
 import { harmlessJson } from '../../text.ts'
 
-/** JSON for standard output, with what could harm a terminal written as escapes. */
+/** JSON for standard output, with characters that could harm a terminal escaped. */
 export function jsonText(value: unknown): string {
   return `${harmlessJson(JSON.stringify(value, null, 2))}\n`
 }
@@ -22,7 +22,7 @@ export function plural(count: number, one: string, many = `${one}s`): string {
 
 const NARROW = 80
 
-/** Lines of `label  value`, the values in one column; one that would not fit a narrow terminal stands below. */
+/** Lines of `label  value`, the values in one column. A value that does not fit a narrow terminal goes on its own line. */
 export function formatFields(fields: readonly (readonly [label: string, value: string])[]): string {
   const width = Math.max(...fields.map(([label]) => label.length))
   return fields
@@ -33,7 +33,7 @@ export function formatFields(fields: readonly (readonly [label: string, value: s
     .join('\n')
 }
 
-/** Paragraphs with an empty line between them; those without lines are left out. */
+/** Joins paragraphs with empty lines between them, and leaves out empty ones. */
 export function paragraphs(...all: (string | readonly string[])[]): string {
   return all
     .map((lines) => (typeof lines === 'string' ? lines : lines.join('\n')).replace(/^\n+/, ''))
@@ -42,8 +42,8 @@ export function paragraphs(...all: (string | readonly string[])[]): string {
 }
 
 /**
- * The end of a result, which stays on the screen: the verdict, and what it is about.
- * @param fields who answers for the bundle, and its digest.
+ * The end of a result, which is what stays on the screen: the verdict, and what it is about.
+ * @param fields who signed the bundle, and its digest.
  */
 export function formatEnd(
   verdict: string,
@@ -52,7 +52,7 @@ export function formatEnd(
   return `${verdict}\n${formatFields(fields)}`
 }
 
-/** `label value`; where that would not fit a narrow terminal, the value stands below, because it is there to be copied. */
+/** `label value`. If that does not fit a narrow terminal, the value goes on its own line, so that it can be copied. */
 export function labelled(label: string, value: string, indent: number): string[] {
   const space = ' '.repeat(indent)
   const line = `${space}${label} ${value}`

@@ -8,12 +8,12 @@ import type { LogLine } from './shapes/log-line.ts'
 import { isTerminal, LiveLine, type Screen } from './terminal.ts'
 import { fitted } from './wrap.ts'
 
-/** A line without its time; one type a kind of event, so that the facts fit it. */
+/** A line without its time. There is one type for each kind of event, with its facts. */
 export type LogEntry = LogLine extends infer L ? (L extends LogLine ? Omit<L, 'time'> : never) : never
 
 /**
- * Everything that goes to standard error: as text for people, or as one JSON object a line
- * (`docs/schemas/log-line.schema.json`). Foreign text is escaped here; give it as it is.
+ * Writes everything that goes to standard error: as text for people, or as one JSON object per line
+ * (`docs/schemas/log-line.schema.json`). Escapes text from outside, so pass it unescaped.
  */
 export class Log {
   readonly #stream: NodeJS.WritableStream & Screen
@@ -34,8 +34,8 @@ export class Log {
   }
 
   /**
-   * A line below everything that is written here, drawn again and again; undefined where there is nobody to look at it.
-   * @param text what stands in it, of at most so many characters, each one column wide.
+   * A line that is redrawn below everything else; undefined if this is not a terminal, or the line is not wanted.
+   * @param text the text, with at most this many characters, each one column wide.
    */
   liveLine(text: (columns: number) => string): LiveLine | undefined {
     if (this.format !== 'text' || this.isQuiet || !isTerminal(this.#stream)) return undefined
@@ -43,22 +43,22 @@ export class Log {
     return this.#live
   }
 
-  /** Takes up what the command line says. */
+  /** Sets the options of the command line. */
   configure(options: GlobalOptions): void {
     this.#options = options
   }
 
-  /** Something to know beside the result; not said under `--quiet`. */
+  /** Writes a remark; not with `--quiet`. */
   note(message: string): void {
     this.write({ level: 'info', event: 'note', message: redacted(message) })
   }
 
-  /** Something that has to be known; said under `--quiet` too. */
+  /** Writes a warning; also with `--quiet`. */
   warning(message: string): void {
     this.write({ level: 'warning', event: 'warning', message: redacted(message) })
   }
 
-  /** Why the command failed. */
+  /** Writes why the command failed. */
   error(error: AirgapError): void {
     const { code, exitCode, message, cause } = error
     const hint = hintOf(error)
@@ -79,7 +79,7 @@ export class Log {
 
   /**
    * Writes one entry.
-   * @param text the entry for people, where it is more than the message. Foreign text in it has to be escaped.
+   * @param text the entry for people, if it is more than the message. Text from outside in it must be escaped already.
    */
   write(entry: LogEntry, text?: string): void {
     if (this.isQuiet && entry.level === 'info') return
@@ -88,7 +88,7 @@ export class Log {
       this.#stream.write(jsonLine({ time: new Date().toISOString(), ...entry }))
     } else {
       const shown = text ?? `${PREFIXES[entry.level]}${escapeForeign(entry.message)}`
-      // An error has been laid out already.
+      // An error is already wrapped.
       this.#stream.write(`${entry.level === 'error' ? shown : fitted(shown, this.#stream)}\n`)
     }
   }

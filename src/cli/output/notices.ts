@@ -7,8 +7,8 @@ import type { LogEntry } from './log.ts'
 import { messageWith } from '../words/hints.ts'
 
 /**
- * What a registry client tells, as a line of the log and as text for people.
- * @param now milliseconds since 1970, for the day that a time is on.
+ * A notice of a registry client, as an entry for the log and as text for people.
+ * @param now milliseconds since 1970; a time on another day is shown with its date.
  */
 export function noticeLine(notice: RegistryNotice, now: number): { entry: LogEntry; text: string } {
   const { message, ...facts } = describe(notice, now)
@@ -29,7 +29,7 @@ function describe(notice: RegistryNotice, now: number): LogEntry {
       const wait =
         delayMs >= 1000
           ? `waiting ${formatDuration(delayMs)}, until ${formatTime(until, now)}`
-          : 'trying again at once'
+          : 'retrying at once'
       return {
         level: 'info',
         event,
@@ -42,12 +42,12 @@ function describe(notice: RegistryNotice, now: number): LogEntry {
     }
     case 'unavailable': {
       const { type: event, registry, reason } = notice
-      const message = `${reason}; it is left out for now, and asked again later`
+      const message = `${reason}; it is skipped for now and retried later`
       return { level: 'warning', event, message, registry, reason }
     }
     case 'slower': {
       const { type: event, registry, transfers, before } = notice
-      const message = `${registry} gets ${transfers} ${transfers === 1 ? 'transfer' : 'transfers'} at a time for now, instead of ${before}`
+      const message = `${registry} is limited to ${transfers} ${transfers === 1 ? 'transfer' : 'transfers'} at a time for now, instead of ${before}`
       return { level: 'info', event, message, registry, transfers }
     }
     case 'quota':
@@ -69,8 +69,8 @@ function describe(notice: RegistryNotice, now: number): LogEntry {
 
 function insecureText(host: string, how: 'plain-http' | 'unverified'): string {
   return how === 'plain-http'
-    ? `${host} is spoken to in plain HTTP: anybody on the way can read and change what is sent, passwords too`
-    : `the certificate of ${host} is not checked: anybody on the way can answer in its place, and gets what is sent, passwords too`
+    ? `${host} is contacted over plain HTTP: anybody on the way can read and change what is sent, including passwords`
+    : `the certificate of ${host} is not checked: anybody on the way can impersonate it, and gets what is sent, including passwords`
 }
 
 function wayText({

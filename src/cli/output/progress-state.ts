@@ -1,10 +1,10 @@
 import type { Phase, TransferEvent } from '../../index.ts'
 
-/** The rate is what came in during this time. */
+/** The rate is measured over this time. */
 const WINDOW_MS = 10_000
-/** Samples closer together than this are one. */
+/** Samples closer together than this are merged. */
 const SAMPLE_MS = 200
-/** A rate over less than this says nothing yet. */
+/** A rate over less than this is not meaningful yet. */
 const SETTLED_MS = 1500
 
 export interface Done {
@@ -12,20 +12,20 @@ export interface Done {
   total: number
 }
 
-/** Phases that work on images as such. */
+/** Phases that work on whole images, not on blobs. */
 const OF_IMAGES: ReadonlySet<Phase> = new Set<Phase>(['resolve', 'referrers', 'upstream', 'tag'])
 
-/** How far the present phase is. No figure falls within a phase, and none exceeds its total. */
+/** How far the current phase is. Within a phase no figure decreases, and none exceeds its total. */
 export interface ProgressSnapshot {
   phase: Phase
-  /** Undefined where a phase knows nothing of images. */
+  /** Undefined if the phase does not count images. */
   images: Done | undefined
-  /** Undefined where a phase works on images as such. */
+  /** Undefined if the phase works on whole images. */
   blobs: Done | undefined
   bytes: Done
-  /** Over the last 10 seconds; undefined as long as it would be a guess, and when all bytes are there. */
+  /** Over the last 10 seconds; undefined while it would be a guess, and when all bytes are done. */
   bytesPerSecond: number | undefined
-  /** Undefined where nobody can say: at the beginning, while nothing comes in, when all bytes are there. */
+  /** Undefined if it cannot be estimated: at the beginning, while nothing comes in, and when all bytes are done. */
   secondsLeft: number | undefined
 }
 
@@ -35,7 +35,7 @@ interface Sample {
   bytes: number
 }
 
-/** Adds up an engine's events. Knows no clock: the time is given, in milliseconds that never fall. */
+/** Adds up an engine's events. Has no clock: callers pass the time, in milliseconds that never decrease. */
 export class ProgressState {
   #phase: Phase | undefined
   #images = count(0)
@@ -80,7 +80,7 @@ export class ProgressState {
     }
   }
 
-  /** Undefined before there is anything to do. */
+  /** Undefined as long as there is nothing to do. */
   snapshot(now: number): ProgressSnapshot | undefined {
     const phase = this.#phase
     if (phase === undefined || (this.#blobs.total === 0 && this.#images.total === 0)) return undefined
@@ -99,13 +99,13 @@ export class ProgressState {
   #sample(now: number): void {
     const last = this.#samples.at(-1)
     const bytes = this.#bytes.done
-    // The first one is where the phase began, and stays.
+    // The first sample marks the beginning of the phase and is never merged.
     if (last && this.#samples.length > 1 && now - last.at < SAMPLE_MS) last.bytes = bytes
     else this.#samples.push({ at: now, bytes })
     this.#forget(now)
   }
 
-  /** Lets go of what is older than the window, but for the one sample that it begins with. */
+  /** Drops samples older than the window, except the last one before it. */
   #forget(now: number): void {
     const first = this.#samples.findLastIndex(({ at }) => at <= now - WINDOW_MS)
     if (first > 0) this.#samples.splice(0, first)
@@ -120,7 +120,7 @@ export class ProgressState {
 }
 
 interface Counter extends Done {
-  /** What the events add up to, which may fall. */
+  /** The sum of the events, which may decrease. */
   raw: number
 }
 

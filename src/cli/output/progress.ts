@@ -23,7 +23,7 @@ const DOING: Record<Phase, string> = {
   tag: 'Tagging',
 }
 
-/** Longer than this is no estimate. */
+/** Longer estimates are not shown. */
 const MAX_LEFT_SECONDS = 100 * 3600
 
 /** What a phase is going to do: `Fetching 12 images, 1.2 GB`. */
@@ -33,8 +33,8 @@ export function phaseText({ phase, images, blobs, bytes }: ProgressSnapshot): st
 }
 
 /**
- * How far it is, on one line of at most so many columns: what there is no room for is left out, the least important
- * first. Holds no foreign text, and every character is one column wide.
+ * The progress on one line of at most this many columns. If there is no room, the least important parts are left out.
+ * Contains no text from outside, and every character is one column wide.
  */
 export function progressText(snapshot: ProgressSnapshot, columns: number): string {
   const { phase, images, blobs, bytes, bytesPerSecond, secondsLeft } = snapshot
@@ -59,7 +59,7 @@ export function progressText(snapshot: ProgressSnapshot, columns: number): strin
   return choices.find((text) => text.length <= columns) ?? items.slice(0, Math.max(0, columns))
 }
 
-/** How long a registry is waited for, and how far everything is, where there is room for that. */
+/** How long we wait for a registry and, if there is room, the progress. */
 export function heldText(
   snapshot: ProgressSnapshot | undefined,
   registry: string,
@@ -72,19 +72,19 @@ export function heldText(
   return rest ? `${waiting}  ${rest}` : waiting
 }
 
-/** So often it is told that a registry is busy, … */
+/** How often to report that a registry is busy. */
 const HOLD_NEWS_MS = 60_000
-/** … and what is longer than this, and twice as long as the one before, is told at once. */
+/** A wait that is longer than this, and at least twice as long as the last one reported, is reported at once. */
 const LONG_HOLD_MS = 10_000
 const HEARTBEAT_MS = 15_000
-/** Where an image's bytes move: people are told of each image once, there. The log has every phase, and blobs. */
+/** Phases that transfer an image's bytes. Text reports each image only there; the JSON log has all phases, and blobs. */
 const TOLD_TO_PEOPLE: ReadonlySet<Phase> = new Set<Phase>(['fetch', 'upload'])
-/** The longest progress line, in places where nothing limits it. */
+/** The longest progress line where there is no terminal to limit it. */
 const ANY_COLUMNS = 1000
 
 /**
- * Draws an engine's events on standard error: on a terminal one live line, elsewhere a line for each finished
- * image and a heartbeat, without control codes; with `--log-format json` an object a line.
+ * Shows an engine's events on standard error: on a terminal as one live line, elsewhere as a line for each finished
+ * image and a heartbeat, without control codes; with `--log-format json` as one object per line.
  */
 export class Progress {
   readonly #log: Log
@@ -92,10 +92,10 @@ export class Progress {
   readonly #live: LiveLine | undefined
   #heartbeat: NodeJS.Timeout | undefined
   #isStopped = false
-  /** The last registry that is left alone for a while. */
+  /** The last registry for which we wait. */
   #held: { registry: string; until: number } | undefined
 
-  /** The last hold of each registry that was told. */
+  /** The last reported wait for each registry. */
   readonly #toldHolds = new Map<string, { began: number; delayMs: number }>()
 
   constructor(log: Log = standardError) {
@@ -103,12 +103,12 @@ export class Progress {
     this.#live = log.liveLine((columns) => this.#liveText(columns))
   }
 
-  /** What an engine tells its events to. */
+  /** The listener for an engine's events. */
   get onEvent(): OnEvent {
     return this.#on
   }
 
-  /** Ends the live line; what is printed afterwards stands alone. */
+  /** Ends the live line. Call it before printing the result. */
   stop(): void {
     this.#isStopped = true
     clearInterval(this.#heartbeat)
@@ -116,7 +116,7 @@ export class Progress {
   }
 
   #on = (event: TransferEvent): void => {
-    // What still ends after a failure is of no interest any more.
+    // Ignores transfers that finish after a failure.
     if (this.#isStopped) return
     this.#state.apply(event, performance.now())
     switch (event.type) {
@@ -153,14 +153,14 @@ export class Progress {
 
   #resumed({ file, bytes, total, begun }: Extract<TransferEvent, { type: 'resume' }>): void {
     const since = begun.replace('T', ' ').replace(/\.\d+Z$/, ' UTC')
-    const message = `Going on with ${file}: ${formatBytes(bytes)} of ${formatBytes(total)} are there, begun ${since}`
+    const message = `Resuming ${file}: ${formatBytes(bytes)} of ${formatBytes(total)} are there, begun ${since}`
     this.#log.write(
       { level: 'info', event: 'resume', message, file, bytes: { done: bytes, total }, begun },
       escapeLine(message),
     )
   }
 
-  /** The terminal is left to the program, which may ask there, until the next phase begins. */
+  /** Leaves the terminal to the signing program, which may prompt, until the next phase begins. */
   #signing({ by }: Extract<TransferEvent, { type: 'signing' }>): void {
     clearInterval(this.#heartbeat)
     this.#live?.stop()
@@ -203,7 +203,7 @@ export class Progress {
 
   #finished(event: Extract<TransferEvent, { type: 'item' | 'image' }>): void {
     const snapshot = this.#snapshot()
-    // Things that are as they should be are many, and say nothing; those that are not are in the result.
+    // Checked items are many and say nothing new. Faults are in the result.
     if (!snapshot || this.#live || event.outcome === 'checked') return
     const { name, bytes: size, outcome } = event
     const kind = event.type === 'image' || !snapshot.blobs ? 'image' : 'blob'
@@ -232,13 +232,13 @@ export class Progress {
       if (notice.delayMs >= 1000) this.#held = notice
       if (!this.#isNews(notice)) return
     }
-    // For the log: people are told when something is wrong with the way.
+    // Only for the JSON log. People see the route in errors.
     if (notice.type === 'way' && this.#log.format === 'text') return
     const { entry, text } = noticeLine(notice, Date.now())
     this.#log.write(entry, text)
   }
 
-  /** A registry may ask for a little patience again and again: that is told once a minute, or when it asks for more. */
+  /** Whether to report a wait: once a minute for each registry, or at once if it is much longer than the last one. */
   #isNews({ registry, delayMs, until }: Extract<RegistryNotice, { type: 'held' }>): boolean {
     const began = until - delayMs
     const told = this.#toldHolds.get(registry)

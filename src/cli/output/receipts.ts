@@ -14,14 +14,14 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { keepFailureReport, keepReport, type ReportFile, reserveReport } from './reports.ts'
 
-/** What a push leaves behind in files: its receipt, and the report of the verification that went before. */
+/** The files that a push writes: its receipt, and the report of the verification before it. */
 export class PushRecords {
   readonly #given: { receipt?: string | undefined; report?: string | undefined }
   readonly #key: SigningKey | undefined
   #receipt: SignedDocument | undefined
   #report: SignedDocument | undefined
   #made: Report | undefined
-  /** When, as it stands in names. */
+  /** When the push broke off, as in file names. */
   #brokeOff: string | undefined
 
   /** @param given the files that the command line names. */
@@ -33,15 +33,15 @@ export class PushRecords {
     this.#key = key
   }
 
-  /** Takes the name of a report that was asked for: it is written of a bundle that is refused, too. */
+  /** Reserves the file of a requested report, which is also written for a refused bundle. */
   async reserveReport(): Promise<void> {
     const { report } = this.#given
     if (report !== undefined) this.#report = await reserveReport(report, this.#key)
   }
 
   /**
-   * Takes the names of all files, before anything is asked of a registry. Where no receipt is named and the present folder
-   * cannot be written, as on a medium that is mounted read-only, they go to the user's state folder, which is said.
+   * Reserves all files, before any request to a registry. If no receipt is named and the current folder is not writable, as
+   * on a read-only medium, they go to the user's state folder, with a warning.
    * @throws AirgapError `OUTPUT_EXISTS`, `OUTPUT_UNSAFE`, `FILE`, `DISK_FULL`
    */
   async reserve(bundleName: string): Promise<void> {
@@ -55,12 +55,12 @@ export class PushRecords {
       const records = join(folder, 'receipts')
       await this.#receipt?.discard()
       await mkdir(records, { recursive: true, mode: 0o700 }).catch(() => {
-        // Which folder the user is in is what has to be told.
+        // The first error, about the user's current folder, is the useful one.
         throw error
       })
       await this.#reserveAt(join(records, path))
       log.warning(
-        `${error.message}. The receipt of this push goes to ${records}; --receipt FILE names another place`,
+        `${error.message}. The receipt of this push goes to ${records}. To choose another place: --receipt FILE`,
       )
     }
   }
@@ -71,14 +71,14 @@ export class PushRecords {
   }
 
   /**
-   * Keeps the receipt of a push that is incomplete, or broke off when tags were set.
-   * @returns what to tell the user, and where it is.
+   * Writes the receipt of a push that is incomplete, or that broke off after tags were set.
+   * @returns a message for the user, and the receipt's file.
    */
   async keepIncomplete(receipt: Receipt): Promise<{ message: string; file: string }> {
     return keepIncomplete(receipt, this.#incomplete(this.#receipt), this.#key)
   }
 
-  /** The library's `onReport`: a report goes with a receipt, which is written first, or tells of a refused bundle. */
+  /** For the library's `onReport`: a report belongs to a receipt, which is written first, or is about a refused bundle. */
   async onReport(report: Report): Promise<void> {
     const given = this.#given.report === undefined ? undefined : this.#report
     if (report.receipt?.complete === true) {
@@ -92,24 +92,24 @@ export class PushRecords {
   }
 
   /**
-   * Writes receipt and report of a push that is complete.
+   * Writes receipt and report of a complete push.
    * @throws AirgapError `FILE`, `DISK_FULL`, `OUTPUT_EXISTS`, and those of the key
    */
   async keep(receipt: Receipt): Promise<{ receiptFile: string; report: ReportFile }> {
     const [own, beside, made] = [this.#receipt, this.#report, this.#made]
-    if (!own || !beside || !made) throw new AirgapError('INTERNAL', 'a push has ended without its records')
+    if (!own || !beside || !made) throw new AirgapError('INTERNAL', 'a push ended without its records')
     await keepReceipt(own, receipt)
     const subject = `the push is complete and its receipt is in ${own.path}`
     return { receiptFile: own.path, report: await keepReport(beside, made, subject) }
   }
 
-  /** Gives the names back that were not used. */
+  /** Releases the reserved files that were not used. */
   async discard(): Promise<void> {
     await this.#receipt?.discard()
     await this.#report?.discard()
   }
 
-  /** Where the record of a push goes that broke off: beside the name that the next run needs. */
+  /** The file for the record of a push that broke off: not the name that the next run needs. */
   #incomplete(output: SignedDocument | undefined): string {
     this.#brokeOff ??= compact(new Date())
     return `${output?.path ?? ''}.${this.#brokeOff}.incomplete`
@@ -117,13 +117,13 @@ export class PushRecords {
 }
 
 /**
- * Where a receipt goes: the file given, or one in the present folder that says which bundle and when, so that
- * no push overwrites the receipt of another.
+ * The file of a receipt: the given one, or one in the current folder named after the bundle and the time, so that no push
+ * overwrites the receipt of another.
  */
 export function receiptPath(given: string | undefined, bundleName: string, now: Date): string {
   if (given === '-') {
-    throw new AirgapError('USAGE', '--receipt - : a receipt goes to a file', {
-      hint: 'To have it on standard output too, use --json.',
+    throw new AirgapError('USAGE', '--receipt - is not possible: a receipt needs a file', {
+      hint: 'To get it on standard output too, use --json.',
     })
   }
   if (given !== undefined) return given
@@ -135,30 +135,30 @@ export function receiptPath(given: string | undefined, bundleName: string, now: 
   return `${name}.${compact(now)}.receipt.json`
 }
 
-/** Where the report of a push goes: the file given, or one beside the receipt and named like it. */
+/** The file of a push's report: the given one, or one next to the receipt with a matching name. */
 export function pushReportPath(given: string | undefined, receipt: string): string {
   return given ?? `${receipt.replace(/(?:\.receipt)?\.json$/, '')}.report.json`
 }
 
 /**
- * Writes the receipt of a push that came to its end; where it cannot be written, it is printed on standard error, because
- * nothing else says which tags were moved.
+ * Writes the receipt of a complete push. If that fails, prints it on standard error, because nothing else says which tags
+ * were moved.
  * @throws AirgapError `FILE`, `DISK_FULL`, and those of the key
  */
 export async function keepReceipt(output: SignedDocument, receipt: Receipt): Promise<void> {
   try {
     await output.write(serializeReceipt(receipt))
   } catch (error) {
-    const message = 'The push is complete, but its receipt cannot be written. This is it:'
+    const message = 'The push is complete, but its receipt cannot be written. The receipt is:'
     log.write({ level: 'error', event: 'receipt', message, receipt }, `${message}\n${jsonText(receipt)}`)
     throw error
   }
 }
 
 /**
- * Keeps the receipt of a push that is incomplete, or broke off when tags were set: under a name of its own, so that the same command
- * can be run again. Where even that cannot be written, it is printed.
- * @returns what to tell the user, and where it is.
+ * Writes the receipt of a push that is incomplete, or that broke off after tags were set, to a separate file, so that the
+ * same command can be run again. If that fails, prints it.
+ * @returns a message for the user, and the receipt's file.
  */
 export async function keepIncomplete(
   receipt: Receipt,
@@ -166,21 +166,21 @@ export async function keepIncomplete(
   key: SigningKey | undefined,
 ): Promise<{ message: string; file: string }> {
   const [what, which] = isAllTagged(receipt)
-    ? ['the push is not complete, though all tags are set', 'what was done']
-    : ['the push broke off when tags had been set', 'which ones']
+    ? ['the push is not complete, although all tags are set', 'what was done']
+    : ['the push broke off after tags had been set', 'which ones']
   try {
     const output = await SignedDocument.reserve(file, key)
     await output.write(serializeReceipt(receipt))
-    return { message: `${what}; ${which} stands in ${file}`, file }
+    return { message: `${what}; ${which} is in ${file}`, file }
   } catch (error) {
-    const message = `${what.charAt(0).toUpperCase()}${what.slice(1)}. This is the record of that:`
+    const message = `${what.charAt(0).toUpperCase()}${what.slice(1)}. The record of the push is:`
     log.write({ level: 'warning', event: 'receipt', message, receipt }, `${message}\n${jsonText(receipt)}`)
     const reason = `the record of the push, above, could not be written: ${messageOf(error)}`
     return { message: reason, file: 'not written' }
   }
 }
 
-/** A time as names of files have it. */
+/** A time in the form for file names. */
 export function compact(time: Date): string {
   return time.toISOString().replaceAll(/[-:.]/g, '')
 }

@@ -20,7 +20,7 @@ import { renderUpstream, upstreamField, upstreamMarks } from './render-upstream.
 import type { Evidence } from './shapes/evidence.ts'
 import type { Highlight } from './terminal.ts'
 
-/** What is known of a bundle whose description could be read. */
+/** What is known about a bundle whose description could be read. */
 export function evidenceOf(
   opened: OpenedBundle,
   description: BundleDescription,
@@ -51,7 +51,7 @@ export function verdictOf({ authentication }: OpenedBundle): 'good' | 'integrity
   return authentication.state === 'signed' ? 'good' : 'integrity-only'
 }
 
-/** A bundle and who answers for it, as all documents have them. */
+/** A bundle and who signed it, as in all documents. */
 export function openedFields(
   opened: OpenedBundle,
   description: BundleDescription,
@@ -78,7 +78,7 @@ function signatureFields({ by, name }: VerifiedSignature): Partial<Evidence['aut
   return { ...(by.kind === 'key' ? { keyFile: by.key.source } : {}), signature: name }
 }
 
-/** What stands out of each verdict. */
+/** The highlighted words of each verdict. */
 const VERDICTS = {
   good: { words: 'GOOD', style: ['green', 'bold'] },
   'integrity-only': { words: 'COMPLETE AND UNALTERED, BUT NOT AUTHENTICATED', style: ['yellow', 'bold'] },
@@ -86,17 +86,17 @@ const VERDICTS = {
 } as const satisfies Record<Evidence['verdict'], { words: string; style: readonly string[] }>
 
 /**
- * The evidence as an auditor reads it, the verdict last.
- * @param details each image with its digests, platforms and upstream, instead of on one line.
+ * The evidence as text for an auditor, with the verdict last.
+ * @param details shows each image with its digests, platforms and upstream, not on one line.
  */
 export function renderEvidence(evidence: Evidence, { details }: { details: boolean }): string {
   const { authentication, bundle, images, upstream } = evidence
   const { signers = [] } = authentication
   const heads: Record<Evidence['verdict'], string> = {
-    good: `${VERDICTS.good.words}: complete, unaltered, and ${evidence.policy ? 'as the policy asks for' : signedBy(signers)}`,
-    'integrity-only': `${VERDICTS['integrity-only'].words}\nNobody was asked who made it.`,
+    good: `${VERDICTS.good.words}: complete, unaltered, and ${evidence.policy ? 'as the policy demands' : signedBy(signers)}`,
+    'integrity-only': `${VERDICTS['integrity-only'].words}\nIt was not checked who made it.`,
     'not-verified':
-      'what the bundle says of itself.\nNOTHING HERE WAS VERIFIED; that is what `airgap verify` does.',
+      'what the bundle says about itself.\nNOTHING HERE WAS VERIFIED; `airgap verify` does that.',
   }
   const fields: [string, string][] = [
     ...identityFields(bundle),
@@ -108,7 +108,7 @@ export function renderEvidence(evidence: Evidence, { details }: { details: boole
     ['holds', countImages(images)],
     ['attached', countAttached(images)],
     ['left out', evidence.skipped ? `${evidence.skipped.length} (listed above)` : 'nothing'],
-    ['named by a mirror', countOf(evidence.resolvedByMirror)],
+    ['resolved by a mirror', countOf(evidence.resolvedByMirror)],
     ['digest changed', countOf(evidence.digestChanged, details ? '' : '; --images shows both')],
     ...upstreamField(upstream ?? []),
     ...(evidence.report ? reportFields(evidence.report) : []),
@@ -127,8 +127,8 @@ export function renderEvidence(evidence: Evidence, { details }: { details: boole
 }
 
 /**
- * Where the report of a verification is, what its file hashes to, and who has signed it.
- * @param signed what that signature is over, besides or alone.
+ * Where the report of a verification is, its digest, and who signed it.
+ * @param signed what the key signed.
  */
 export function reportFields(
   { file, digest, keyFingerprint }: NonNullable<Evidence['report']>,
@@ -145,7 +145,7 @@ function signatureFieldsOf(evidence: Evidence): [string, string][] {
   if (evidence.policy) return [['signed by', countedSigners(evidence)]]
   const { signers = [] } = evidence.authentication
   if (signers.length > 0) return signerFields(signers, 'signed by')
-  return [['signature', evidence.hasSignature ? 'there is one, not checked' : 'none']]
+  return [['signature', evidence.hasSignature ? 'present, not checked' : 'none']]
 }
 
 function countOf(names: readonly string[], more = ''): string {
@@ -157,7 +157,7 @@ export function highlightOf({ verdict }: Evidence): Highlight {
   return { words, style: [...style] }
 }
 
-/** Who has signed, in the words of a verdict: `signed by the key given`. */
+/** Who signed, for a verdict: `signed by the key given`. */
 export function signedBy(signers: readonly Signer[]): string {
   const names = new Set(
     signers.map(({ keyFingerprint, identity, issuer }) => keyFingerprint ?? `${identity} ${issuer}`),
@@ -167,12 +167,12 @@ export function signedBy(signers: readonly Signer[]): string {
 }
 
 /**
- * Every good signature as fields for people: the same lines wherever one is shown.
- * @param label of the first one.
+ * Every good signature as fields for people; the same everywhere.
+ * @param label the label of the first one.
  */
 export function signerFields(signers: readonly Signer[], label: string): [string, string][] {
   return signers.flatMap((signer, i): [string, string][] => [
-    [i === 0 ? label : 'signed, too, by', whoOf(signer)],
+    [i === 0 ? label : 'also signed by', whoOf(signer)],
     ...certificateFields(signer),
     ...(signer.signature === SIGSTORE_SIGNATURE
       ? []
@@ -180,7 +180,7 @@ export function signerFields(signers: readonly Signer[], label: string): [string
   ])
 }
 
-/** The same without labels, one line each. */
+/** The same without columns, one line each. */
 export function signerLines(signers: readonly Signer[]): string[] {
   return signers.flatMap((signer) => [
     whoOf(signer),
@@ -208,12 +208,12 @@ function certificateFields({ issuer, signedAt, logIndex, trustedRoot }: Signer):
   ]
 }
 
-/** The name under which a bundle is quoted and approved; it stands with the verdict, at the end. */
+/** The digest by which a bundle is quoted and approved; shown with the verdict, at the end. */
 export function digestField({ digest }: Pick<BundleIdentity, 'digest'>): [string, string] {
   return ['bundle digest', digest]
 }
 
-/** What else a bundle is, as fields for people: the same lines wherever one is shown. */
+/** A bundle's name, version, sequence and times, as fields for people; the same everywhere. */
 export function identityFields(bundle: BundleIdentity): [string, string][] {
   return [
     ['name', escapeLine(bundle.name)],
@@ -224,13 +224,13 @@ export function identityFields(bundle: BundleIdentity): [string, string][] {
   ]
 }
 
-/** What a bundle holds of its images, each thing counted once. */
+/** A bundle's blobs and manifests, each counted once. */
 export function contentField({ blobs, manifests }: { blobs: Amount; manifests: Amount }): [string, string] {
   const bytes = formatBytes(blobs.bytes + manifests.bytes)
   return ['content', `${plural(blobs.count, 'blob')} and ${plural(manifests.count, 'manifest')}, ${bytes}`]
 }
 
-/** @param bundle bytes of the file, and how many entries it has. */
+/** @param bundle size of the file in bytes, and its number of entries. */
 export function sizeField(bundle: { size: number; entries: number }): [string, string] {
   return [
     'size',

@@ -12,12 +12,12 @@ type Kind = readonly [one: string, many: string]
 const SIGNATURE: Kind = ['signature', 'signatures']
 const ATTESTATION: Kind = ['attestation', 'attestations']
 const SBOM: Kind = ['SBOM', 'SBOMs']
-/** Signatures and attestations alike: which, only its content says. */
+/** A signature or an attestation: only the content tells which. */
 const SIGSTORE: Kind = ['Sigstore bundle', 'Sigstore bundles']
 const OTHER: Kind = ['other referrer', 'other referrers']
 const KINDS = [SIGNATURE, SIGSTORE, ATTESTATION, SBOM, OTHER]
 
-/** `2 signatures, 1 SBOM (12 kB)`: what things say that they are; nothing of it has been checked. */
+/** `2 signatures, 1 SBOM (12 kB)`, by what the referrers claim to be, which is not checked. */
 export function countReferrers(all: readonly Pick<ReferrerEntry, 'tag' | 'artifactType' | 'size'>[]): string {
   const groups = Map.groupBy(all, kindOf)
   const counts = KINDS.flatMap((kind) => {
@@ -27,7 +27,7 @@ export function countReferrers(all: readonly Pick<ReferrerEntry, 'tag' | 'artifa
   return `${counts.join(', ')} (${formatBytes(all.reduce((sum, { size }) => sum + size, 0))})`
 }
 
-/** The same of several images together. */
+/** The same for several images together. */
 export function countAttached(images: readonly Pick<ImageEntry, 'referrers'>[]): string {
   const all = images.flatMap(({ referrers = [] }) => referrers)
   return all.length === 0 ? 'nothing' : countReferrers(all)
@@ -43,8 +43,8 @@ function kindOf({ tag, artifactType = '' }: Pick<ReferrerEntry, 'tag' | 'artifac
 }
 
 /**
- * The images of a lock or a bundle, one line each: size, name, and what must not be overlooked.
- * @param marksOf more of that, in a word or two.
+ * The images of a lock or a bundle, one line each: size, name, and marks for what must not be overlooked.
+ * @param marksOf more marks, a word or two each.
  */
 export function listImages(
   images: readonly ImageEntry[],
@@ -56,7 +56,7 @@ export function listImages(
         ...(image.kind === 'artifact' ? ['artifact'] : []),
         ...(image.digest === image.sourceDigest ? [] : ['part of its source']),
         ...(image.missingAttestations?.length ? ['lacks attestations'] : []),
-        ...(image.resolvedFrom === 'source' ? [] : ['named by a mirror']),
+        ...(image.resolvedFrom === 'source' ? [] : ['resolved by a mirror']),
         ...marksOf(image),
       ]
       return `  ${formatBytes(image.size).padStart(SIZE_WIDTH)}  ${image.source}${marked(marks)}`
@@ -64,17 +64,17 @@ export function listImages(
     .join('\n')
 }
 
-/** The widest that `formatBytes` gives. */
+/** The length of the longest text from `formatBytes`. */
 const SIZE_WIDTH = 6
 
-/** What must not be overlooked of something, behind its name. */
+/** Marks in brackets, to go after a name. */
 export function marked(marks: readonly string[]): string {
   return marks.length === 0 ? '' : `  (${marks.join(', ')})`
 }
 
 /**
- * The same images with their details: name, digest, platforms and size; three lines each, or more.
- * @param isChecked their upstreams' signatures were checked, and are shown elsewhere.
+ * The same images with details: name, digest, platforms and size, on three or more lines each.
+ * @param isChecked the upstreams' signatures were checked and are shown elsewhere.
  */
 export function renderImages(images: readonly ImageEntry[], isChecked = false): string {
   return images
@@ -89,24 +89,24 @@ export function renderImages(images: readonly ImageEntry[], isChecked = false): 
     .join('\n')
 }
 
-/** What a reader must not overlook about an image. */
+/** Remarks about an image that must not be overlooked. */
 function remarks(image: ImageEntry, isChecked: boolean): string[] {
   const lines: string[] = []
   if (image.digest !== image.sourceDigest) {
-    lines.push('    a part of the source, and so under another digest than the source:')
+    lines.push('    only a part of the source, so the digest differs from that of the source:')
     lines.push(`      ${image.sourceDigest}`)
   }
   const lost = image.missingAttestations?.length ?? 0
   if (lost > 0)
-    lines.push(`    without ${plural(lost, 'attestation')} that the source lists and does not have`)
+    lines.push(`    without ${plural(lost, 'attestation')} that the source lists but does not have`)
   if (image.resolvedFrom !== 'source')
-    lines.push(...labelled('digest named by the mirror', escapeLine(image.resolvedFrom), 4))
+    lines.push(...labelled('resolved by the mirror', escapeLine(image.resolvedFrom), 4))
   if (image.referrers) lines.push(`    with ${countReferrers(image.referrers)}`)
   if (image.upstream && !isChecked) lines.push(...upstreamRemark(image.upstream))
   return lines
 }
 
-/** `9 images (1 of them an artifact)`: the number that progress counts to, too. */
+/** `9 images (1 of them an artifact)`, the same number that progress counts to. */
 export function countImages(images: readonly Pick<ImageEntry, 'kind'>[]): string {
   const artifacts = images.filter(({ kind }) => kind === 'artifact').length
   if (artifacts === 0) return plural(images.length, 'image')
@@ -114,13 +114,13 @@ export function countImages(images: readonly Pick<ImageEntry, 'kind'>[]): string
   return `${plural(images.length, 'image')} (${artifacts} of them ${artifacts === 1 ? 'an artifact' : 'artifacts'})`
 }
 
-/** Where the images of one registry are read, in one line. */
+/** Where the images of one registry are read from, on one line. */
 export function mirrorLine({ prefix, places, registryItself }: MirrorUse): string {
   const list = places.map(({ location, origin }) => `${location} (${origin})`).join(', then ')
-  return `${prefix} is read from ${list}, ${registryItself ? 'then from' : 'and not from'} ${prefix} itself`
+  return `${prefix} is read from ${list}, ${registryItself ? 'then from' : 'but not from'} ${prefix} itself`
 }
 
-/** What was asked for and is not there, as a paragraph of its own; nothing where nothing was left out. */
+/** A paragraph about the images that were left out; empty if there are none. */
 export function renderSkipped(skipped: readonly SkippedImage[] = []): string[] {
   const lines = skipped.flatMap(({ source, message }) => [
     `left out: ${source}`,
@@ -129,7 +129,7 @@ export function renderSkipped(skipped: readonly SkippedImage[] = []): string[] {
   return lines.length === 0 ? [] : ['', ...lines]
 }
 
-/** The last word on a lock or bundle that lacks images; undefined where it lacks none. */
+/** The warning about a lock or bundle that lacks images; undefined if it lacks none. */
 export function skippedWarning(
   file: string | undefined,
   skipped: readonly SkippedImage[] = [],
@@ -138,6 +138,6 @@ export function skippedWarning(
   const codes: Record<string, number> = EXIT_CODES
   const refused = skipped.filter(({ code }) => codes[code] === EXIT_CODES.DENIED).length
   const [are, they] = skipped.length === 1 ? ['is', 'it'] : ['are', 'they']
-  const refusals = refused === 0 ? '' : `, ${refused} of them for want of credentials or permission`
+  const refusals = refused === 0 ? '' : `, ${refused} of them because credentials or permission are missing`
   return `${plural(skipped.length, 'image')} ${are} left out${file === undefined ? '' : ` of ${file}`}: ${they} could not be resolved${refusals}`
 }

@@ -58,8 +58,8 @@ export function packResult(
 }
 
 /**
- * The result as the packer reads it, who has signed what last.
- * @param unopened a private key's file, of which a plan knows nothing else.
+ * The result as text for the packer, with the signer and the digest last.
+ * @param unopened the file of a private key that a plan did not open.
  */
 export function renderPack(result: PackResult, unopened?: string): string {
   const { dryRun, file, bundle, fetched, reused, resumed, images } = result
@@ -70,7 +70,7 @@ export function renderPack(result: PackResult, unopened?: string): string {
     ['attached', countAttached(images)],
     [dryRun ? 'to fetch' : 'fetched', amountText(fetched)],
     ...(reused.count === 0 ? [] : [[dryRun ? 'to reuse' : 'reused', amountText(reused)] as [string, string]]),
-    ...(resumed.bytes === 0 ? [] : [['taken up', takenUpText(resumed)] as [string, string]]),
+    ...(resumed.bytes === 0 ? [] : [['resumed', takenUpText(resumed)] as [string, string]]),
     ...(result.skipped ? [['left out', `${result.skipped.length} (listed above)`] as [string, string]] : []),
     ...upstreamField(images.flatMap(({ upstream }) => upstream ?? [])),
   ]
@@ -87,7 +87,7 @@ export function renderPack(result: PackResult, unopened?: string): string {
     formatEnd(head, [
       ...(unopened === undefined
         ? signedBy(result)
-        : [['signed by', `the key in ${escapeLine(unopened)}, not opened; taken for P-256`] as const]),
+        : [['signed by', `the key in ${escapeLine(unopened)}, not opened; assumed to be P-256`] as const]),
       digestField(bundle),
     ]),
   )
@@ -104,13 +104,13 @@ function signedBy({ hasSignature, keyFingerprint, certificate }: PackResult): [s
   }
   const nobody = 'NOBODY: this bundle is not signed'
   return [
-    ['signed by', keyFingerprint ?? (hasSignature ? 'a certificate, once everything is there' : nobody)],
+    ['signed by', keyFingerprint ?? (hasSignature ? 'a certificate, once everything is fetched' : nobody)],
   ]
 }
 
 /**
- * How the bundle is checked; undefined where there is none in a file.
- * @param keyFile the public key's.
+ * The command that verifies the bundle; undefined if no bundle file was written.
+ * @param keyFile the file of the public key.
  */
 export function afterPacking(
   { dryRun, file, certificate }: PackResult,
@@ -124,13 +124,13 @@ export function afterPacking(
     `${command} --trusted-root trusted_root.json \\`,
     `        --certificate-identity ${shellWord(certificate.identity)} \\`,
     `        --certificate-oidc-issuer ${shellWord(certificate.issuer)}`,
-    'Get the trusted root by `airgap trust-root fetch`; carry it by another way.',
+    'Get the trusted root with `airgap trust-root fetch`; carry it through a different channel.',
   ].join('\n')
 }
 
-/** Blobs that had only begun count for their bytes. */
+/** The bytes include those of incomplete blobs; the count does not. */
 function takenUpText({ count, bytes }: PackResult['resumed']): string {
-  return `${formatBytes(bytes)}${count > 0 ? `, ${plural(count, 'blob')} whole` : ''}`
+  return `${formatBytes(bytes)}${count > 0 ? `, ${plural(count, 'blob')} complete` : ''}`
 }
 
 function amountText({ count, bytes }: PackResult['fetched']): string {
@@ -138,19 +138,19 @@ function amountText({ count, bytes }: PackResult['fetched']): string {
 }
 
 /**
- * A failure, with what is left to go on with.
- * @param unfinished what the pack has told of; undefined where nothing is left.
+ * Adds to an error what is kept for resuming.
+ * @param unfinished what the pack reported; undefined if nothing is kept.
  */
 export function withUnfinished(error: unknown, unfinished: UnfinishedPack | undefined): unknown {
   if (!unfinished || !(error instanceof AirgapError)) return error
   const { file, bytes, total } = unfinished
-  const left = `${formatBytes(bytes)} of ${formatBytes(total)} are in ${file}; the same command goes on from there.`
-  // What is said of an interruption in general is said better here.
+  const left = `${formatBytes(bytes)} of ${formatBytes(total)} are in ${file}; the same command resumes from there.`
+  // Replaces the general hint about interruptions.
   const before = error.code === 'INTERRUPTED' ? [] : error.hints
   return error.with({ hint: [...before, `\n${left}`], cause: error.cause ?? error })
 }
 
-/** Where credentials are kept, as `--json` prints it: exactly one of the two. */
+/** Where credentials are stored, for `--json`: exactly one of the two. */
 export function storedIn({ file, helper }: CredentialStorage): StoredIn {
   return helper === undefined ? { file } : { helper }
 }

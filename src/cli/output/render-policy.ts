@@ -5,13 +5,13 @@ import type { Evidence } from './shapes/evidence.ts'
 
 type Policed = Pick<Evidence, 'policy' | 'rules'>
 
-/** The people whose signatures count, each once. */
+/** The signers whose signatures count, each once. */
 export function countedSigners({ policy }: Policed): string {
   const signers = (policy?.signatures ?? []).flatMap(({ counts, signer }) => (counts ? (signer ?? []) : []))
   return [...new Set(signers)].join(', ')
 }
 
-/** A policy in few words, as fields for people; none without one. */
+/** A summary of the policy, as fields for people; empty without a policy. */
 export function policyFieldLines({ policy, rules = [] }: Policed): [string, string][] {
   if (!policy) return []
   return [
@@ -23,7 +23,7 @@ export function policyFieldLines({ policy, rules = [] }: Policed): [string, stri
   ]
 }
 
-/** Every rule with what was found, and every signature with what it counted for. */
+/** Every signature with whom it counts for, and every rule with what was found. */
 export function renderPolicy({ policy, rules = [] }: Policed): string[] {
   if (!policy) return []
   const signatures = policy.signatures.flatMap(
@@ -47,7 +47,7 @@ function below(text: string): string {
   return `    ${fitted(text, process.stdout, 4)}`
 }
 
-/** What was remembered of earlier pushes, as a field for people. */
+/** What is remembered from earlier pushes, as a field for people. */
 export function sequenceField({
   bundle,
   sequenceMemory,
@@ -59,6 +59,6 @@ export function sequenceField({
 }): [string, string][] {
   if (sequenceMemory === undefined || sequenceMemory === 'off') return []
   const before =
-    previousSequence === undefined ? 'none was remembered' : `the last before was ${previousSequence}`
+    previousSequence === undefined ? 'no earlier one is remembered' : `the last one was ${previousSequence}`
   return [['sequence', `${bundle.sequence} of ${escapeLine(JSON.stringify(bundle.name))}; ${before}`]]
 }

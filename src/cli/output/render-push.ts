@@ -16,29 +16,29 @@ import { countedSigners, policyFieldLines, sequenceField } from './render-policy
 import { upstreamField } from './render-upstream.ts'
 import type { PushPlanDocument } from './shapes/push.ts'
 
-/** What a push will do, as `--dry-run` gives it. */
+/** What a push would do, for `--dry-run`. */
 export function planDocument(planned: PlannedPush): PushPlanDocument {
   return { dryRun: true, ...planned }
 }
 
 const TAG_WILL = {
   created: 'the tag is new',
-  unchanged: 'the tag is there already',
+  unchanged: 'the tag already exists',
   moved: 'the tag will move',
 }
 
-const INDEX_WILL = { 'to-send': 'will be put, too', present: 'is there already' }
+const INDEX_WILL = { 'to-send': 'will be pushed too', present: 'already exists' }
 
 const REFERRERS_WILL = {
-  'to-send': 'will be put with it',
-  present: 'there already',
-  'to-merge': "will be added to what is under cosign's tag",
-  taken: "CANNOT BE PUT, because something else is under cosign's tag",
-  'not-delivered': 'stay behind: what they refer to is not delivered',
+  'to-send': 'will be pushed with it',
+  present: 'already there',
+  'to-merge': "will be added to cosign's existing tag",
+  taken: "CANNOT BE PUSHED, because cosign's tag points to something else",
+  'not-delivered': 'not pushed, because what they refer to is not delivered',
   'left-out': 'left out (--referrers)',
 }
 
-/** The same of all images together, as fields. */
+/** What happens to the referrers of all images, as fields. */
 function referrerFields<R extends Parameters<typeof countReferrers>[0][number], S extends string>(
   images: readonly { referrers?: readonly R[] | undefined }[],
   stateOf: (referrer: R) => S,
@@ -54,7 +54,7 @@ function referrerFields<R extends Parameters<typeof countReferrers>[0][number], 
   })
 }
 
-/** What becomes of what travels along, a line for each outcome. */
+/** What happens to an image's referrers, a line for each outcome. */
 function referrerLines<R extends Parameters<typeof countReferrers>[0][number], S extends string>(
   referrers: readonly R[],
   stateOf: (referrer: R) => S,
@@ -67,7 +67,7 @@ function referrerLines<R extends Parameters<typeof countReferrers>[0][number], S
   })
 }
 
-/** @param details each image with its digest and all that will be done, instead of on one line. */
+/** @param details shows each image with its digest and everything that will be done, not on one line. */
 export function renderPushPlan(
   document: PushPlanDocument,
   { details, upstream = [] }: { details: boolean; upstream?: readonly UpstreamVerdict[] | undefined },
@@ -102,7 +102,7 @@ type PlannedImage = PushPlanDocument['images'][number]
 
 function planLines({ target, tag, referrers = [] }: PlannedImage): string[] {
   const taken = referrers.filter(({ state }) => state === 'taken')
-  const state = { created: 'new', unchanged: 'there already', moved: 'THE TAG WILL MOVE' }[tag.state]
+  const state = { created: 'new', unchanged: 'already there', moved: 'THE TAG WILL MOVE' }[tag.state]
   return [`  ${target}${marked([state])}`, ...referrerLines(taken, ({ state: will }) => will, REFERRERS_WILL)]
 }
 
@@ -130,31 +130,31 @@ function planDetails(image: PlannedImage): string[] {
 }
 
 const INDEX_IS = {
-  uploaded: "the source's index was put, too:",
-  'present-read-back': "the source's index is there, too:",
+  uploaded: "the source's index was pushed too:",
+  'present-read-back': "the source's index already exists:",
   refused: "the source's index was REFUSED:",
   'not-sent': "the source's index was not sent:",
 }
 
 const REFERRERS_ARE = {
-  uploaded: 'put with it',
-  'present-not-read': 'there already',
-  'present-read-back': 'there already, and read back',
-  refused: 'REFUSED, or not found there',
+  uploaded: 'pushed with it',
+  'present-not-read': 'already there',
+  'present-read-back': 'already there, and read back',
+  refused: 'REFUSED, or not found afterwards',
   'not-sent': 'not sent',
-  'not-delivered': 'stay behind, because what they refer to is not delivered',
+  'not-delivered': 'not pushed, because what they refer to is not delivered',
   'left-out': 'left out (--referrers)',
 }
 
 export interface PushEnd {
-  /** Each image with its digest and all that was done, instead of on one line. */
+  /** Shows each image with its digest and everything that was done, not on one line. */
   details: boolean
   receiptFile: string
   report?: ReportFile | undefined
   upstream?: readonly UpstreamVerdict[] | undefined
 }
 
-/** What was done, what nodes need to be told, and the verdict last. */
+/** What was done, the configuration for nodes, and the verdict last. */
 export function renderReceipt(
   receipt: Receipt,
   { details, receiptFile, report, upstream = [] }: PushEnd,
@@ -170,7 +170,7 @@ export function renderReceipt(
     ...(mounted.count === 0 ? [] : [['mounted', amountText(mounted)] as [string, string]]),
     ...(present.count + manifests.present.count === 0
       ? []
-      : [['was there', amountText(present, manifests.present)] as [string, string]]),
+      : [['already there', amountText(present, manifests.present)] as [string, string]]),
     ...referrerFields(images, ({ outcome }) => outcome, REFERRERS_ARE),
     ['tags moved', String(totals.tagsMoved)],
     ...(receipt.createdProjects ?? []).map(({ name, visibility }): [string, string] => [
@@ -193,14 +193,14 @@ export function renderReceipt(
   )
 }
 
-/** What comes after a push: undefined where nodes need not be told anything. */
+/** The next step after a push; undefined if nodes need no configuration. */
 export function afterPush(receipt: Receipt, signingKey: string | undefined): string | undefined {
   const { registry, prefix } = receipt.target
   const place = [registry, prefix].filter(Boolean).join('/')
   if (signingKey !== undefined)
     return `airgap policy kyverno ${shellWord(place)} --key ${shellWord(signingKey)}`
   const isAny = kubeadmLines(receipt).length + mirrorLines(receipt).length > 0
-  return isAny ? 'set up the nodes by the lines above' : undefined
+  return isAny ? 'configure the nodes with the lines above' : undefined
 }
 
 function amountText(blobs: Amount, manifests?: Amount): string {
@@ -211,7 +211,7 @@ function amountText(blobs: Amount, manifests?: Amount): string {
 
 type PushedImage = Receipt['images'][number]
 
-/** Everything that is as it should be is in the receipt, and not here. */
+/** Shows only what is remarkable; the receipt has everything. */
 function pushedLines({
   target,
   tag,
@@ -263,7 +263,7 @@ function kubeadmLines({ images }: Receipt): string[] {
   if (sandboxImages.size > 0) {
     lines.push(
       '',
-      'containerd pulls the pause image by its own setting, on every node (config.toml),',
+      'containerd has its own setting for the pause image, on every node (config.toml):',
       "'sandbox' in [plugins.'io.containerd.cri.v1.images'.pinned_images], or",
       "'sandbox_image' before 2.0:",
       '',
@@ -273,7 +273,7 @@ function kubeadmLines({ images }: Receipt): string[] {
   return lines
 }
 
-/** A text for YAML, in quotes where it could be read as something else: a tag that is a number, an IPv6 address. */
+/** A string for YAML, quoted if YAML could read it as something else: a tag that is a number, an IPv6 address. */
 function yamlWord(text: string): string {
   return /^\w[\w.:-]*\/|^v\d/.test(text) ? text : JSON.stringify(text)
 }
@@ -282,7 +282,7 @@ function mirrorLines(receipt: Receipt): string[] {
   const { mirrors, others } = registryMirrors(receipt)
   const lines: string[] = []
   if (mirrors.length > 0) {
-    lines.push('', 'For nodes to find the images under their own names, one file each')
+    lines.push('', 'For nodes to pull the images under their original names, one file each')
     lines.push('(containerd 1.5 or newer; for a private CA add ca = "FILE" below the host):')
     for (const { registry, server, mirror } of mirrors) {
       lines.push(
@@ -295,21 +295,21 @@ function mirrorLines(receipt: Receipt): string[] {
       )
     }
   }
-  // kubeadm's own lines lead to these.
+  // kubeadm's settings cover these.
   const places = kubeadmSettings(receipt.images).map(({ imageRepository }) => `${imageRepository}/`)
   const unreached = others.filter(({ target }) => !places.some((place) => target.startsWith(place)))
   if (unreached.length > 0) {
     lines.push(
       '',
-      'No mirror setting leads to these: image names in manifests have to be rewritten',
-      '(as data, with digests: images in the receipt and in --json):',
+      'No mirror setting covers these: rewrite the image names in manifests',
+      '(for the names with digests as data, see images in the receipt and in --json):',
     )
     for (const { source, target } of unreached) lines.push(`  ${source}`, `    ${target}`)
   }
   return lines
 }
 
-/** Who answers for the bundle, in a plan as in a receipt. */
+/** Who signed the bundle, for a plan and for a receipt. */
 function signedByFields(pushed: Pick<Receipt, 'authentication' | 'policy' | 'rules'>): [string, string][] {
   const { authentication, policy } = pushed
   if (authentication.state !== 'signed') return [['signed by', 'NOT CHECKED (--allow-unsigned)']]
@@ -320,18 +320,18 @@ function signedByFields(pushed: Pick<Receipt, 'authentication' | 'policy' | 'rul
 type Planned = NonNullable<PlannedPush['images'][number]['imageSignatures']>
 type Done = NonNullable<Receipt['images'][number]['imageSignatures']>
 
-/** The key that images are signed with, as a field of a plan or a receipt. */
+/** The key that signs images, as a field of a plan or a receipt. */
 function signerField(signing: Receipt['imageSigning'], label = 'images signed by'): [string, string][] {
   return signing ? [[label, signing.keyFingerprint]] : []
 }
 
-/** What will be signed of an image, a line for each layout. */
+/** What will be signed of an image, a line for each format. */
 function plannedSignatureLines(signatures: Planned | undefined): string[] {
   return linesFor(signatures ?? [], (all) => {
     const there = all.filter(({ state }) => state === 'present').length
     const lacking = all.length - there
-    if (lacking === 0) return `${plural(there, 'signature')} there already`
-    return `${plural(lacking, 'manifest')} to sign${there > 0 ? `, ${there} signed already` : ''}`
+    if (lacking === 0) return `${plural(there, 'signature')} already there`
+    return `${plural(lacking, 'manifest')} to sign${there > 0 ? `, ${there} already signed` : ''}`
   })
 }
 
@@ -342,7 +342,7 @@ function signatureLines(signatures: Done | undefined): string[] {
       all.filter((one) => one.outcome === outcome).length
     const parts = [
       [count('signed'), 'signed'],
-      [count('present'), 'signed already'],
+      [count('present'), 'already signed'],
       [count('not-signed'), 'NOT signed'],
     ] as const
     const [first, ...others] = parts.filter(([number]) => number > 0)

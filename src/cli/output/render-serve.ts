@@ -48,22 +48,22 @@ function bundleOf(opened: VerifiedBundle): ServedBundle {
   }
 }
 
-/** Longer lists of images are left to `airgap inspect`. */
+/** At most this many images are listed; `airgap inspect` lists all. */
 const MAX_IMAGES = 50
 
-/** The start as the operator reads it. */
+/** What is served, as text for the operator. */
 export function renderServe(document: ServeResult, served: ServedBundles, hostsDir?: string): string {
   const isTls = document.url.startsWith('https:')
   return [
     `Serving ${plural(document.bundles.length, 'bundle')} on ${document.url}${isTls ? '' : ' (plain HTTP)'}`,
     ...document.bundles.flatMap((bundle) => bundleLines(bundle, served)),
     '',
-    `To be pulled as ${document.advertised}/NAME, also without the registry in NAME:`,
+    `Pull as ${document.advertised}/NAME, with or without the registry in NAME:`,
     ...imageLines(served),
     ...ambiguousLines(document),
     ...nodeLines(document, hostsDir),
     '',
-    'Ctrl-C ends it.',
+    'Press Ctrl-C to stop.',
   ].join('\n')
 }
 
@@ -81,7 +81,7 @@ function bundleLines(served: ServedBundle, { images: all }: ServedBundles): stri
               .map(([label, value]) => `${label} ${value}`),
           ]
         : [`GOOD: unaltered, and ${signedBy(signers)}`, ...signerLines(signers)]
-      : ['UNALTERED, BUT NOT AUTHENTICATED: nobody was asked who made it']
+      : ['UNALTERED, BUT NOT AUTHENTICATED: it was not checked who made it']
   const about = [
     escapeLine(bundle.name),
     ...(bundle.version === undefined ? [] : [escapeLine(bundle.version)]),
@@ -109,7 +109,7 @@ function ambiguousLines({ ambiguous }: ServeResult): string[] {
   if (ambiguous.length === 0) return []
   return [
     '',
-    'Refused without their registry, because they would mean several images:',
+    'Refused without their registry, because they could mean several images:',
     ...ambiguous.flatMap(({ name, use }) => [`  ${name}`, ...use.map((full) => `    ${full}`)]),
   ]
 }
@@ -120,19 +120,19 @@ function nodeLines(document: ServeResult, hostsDir: string | undefined): string[
       .trimEnd()
       .split('\n')
       .map((line) => (line === '' ? '' : `    ${line}`))
-  // The same for every registry: containerd says itself which one it means.
+  // The content is the same for every registry, because containerd says which one it means.
   const [first] = document.hostsFiles
   const containerd = [
     ...document.hostsFiles.map(({ path }) => `  ${path}`),
     ...(hostsDir === undefined
       ? indented(first?.content ?? '')
-      : [`  They have been written below ${escapeLine(hostsDir)}: copy what is in it.`]),
+      : [`  These files are below ${escapeLine(hostsDir)}. Copy its contents.`]),
   ]
   const isLocal = isLoopbackHost(new URL(`http://${document.advertised}`).hostname)
   return [
     '',
-    'For nodes to find the images under their own names',
-    ...(isLocal ? ['(at this address only this machine itself does; --listen takes another)'] : []),
+    'For nodes to pull the images under their original names',
+    ...(isLocal ? ['(only this machine can reach this address; choose another one with --listen)'] : []),
     '',
     'containerd, with config_path = "/etc/containerd/certs.d"; the same for each:',
     '',

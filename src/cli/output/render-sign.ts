@@ -30,11 +30,11 @@ export function signResult(
 
 const UNKNOWN = 'WHO MADE IT WAS NOT CHECKED'
 
-/** The approval as its maker reads it: what was checked, and what was not. */
+/** The approval as text for the approver: what was checked, and what was not. */
 export function renderSign(result: SignResult): string {
   const { authentication, bundle, file, signatureFile, verdict } = result
   const { signers = [] } = authentication
-  const signed = result.policy ? 'as the policy asks for' : signedBy(signers)
+  const signed = result.policy ? 'as the policy demands' : signedBy(signers)
   const head = verdict === 'good' ? `and ${signed}` : `but ${UNKNOWN}`
   return [
     formatFields([...identityFields(bundle), sizeField(bundle), ...policyFieldLines(result)]),
@@ -43,15 +43,15 @@ export function renderSign(result: SignResult): string {
       ...makerFields(result),
       ['approved by', `key ${result.keyFingerprint}`],
       digestField(bundle),
-      ['into', escapeLine(signatureFile)],
+      ['written to', escapeLine(signatureFile)],
     ]),
-    'The bundle is as it was; the signature goes along beside it.',
+    'The bundle is unchanged. Send the signature along with it.',
   ].join('\n')
 }
 
 /**
- * What is going to be signed, for whoever has to decide it.
- * @param details each image with its digest and platforms, instead of on one line.
+ * What will be signed, as text for the approver.
+ * @param details shows each image with its digest and platforms, not on one line.
  */
 export function renderToSign(opened: VerifiedBundle, { details }: { details: boolean }): string {
   const { description, reader } = opened
@@ -69,14 +69,14 @@ export function renderToSign(opened: VerifiedBundle, { details }: { details: boo
 }
 
 /**
- * How the signature is used.
- * @param keyFile the public key's.
+ * The command that uses the signature.
+ * @param keyFile the file of the public key.
  */
 export function afterSigning({ file, signatureFile }: SignResult, keyFile: string): string {
   return `airgap verify ${shellWord(file)} --signature ${shellWord(signatureFile)} --key ${shellWord(keyFile)}`
 }
 
-/** Who has signed the bundle itself, and so answers for it already. */
+/** Who signed the bundle itself. */
 function makerFields(
   result: Pick<SignResult, 'authentication' | 'hasSignature' | 'policy' | 'rules'>,
 ): [string, string][] {
@@ -84,10 +84,10 @@ function makerFields(
   if (policy) return [['signed by', countedSigners(result)]]
   if (authentication.state === 'signed') return signerFields(authentication.signers ?? [], 'made by')
   if (hasSignature) return [['who made it', 'not checked; the bundle carries a signature']]
-  return [['who made it', 'nobody says: the bundle carries no signature']]
+  return [['who made it', 'unknown: the bundle carries no signature']]
 }
 
-/** What stands out where nobody answers for the bundle. */
+/** The words to highlight if it was not checked who made the bundle. */
 export function highlightOfSign({ verdict }: SignResult): Highlight | undefined {
   return verdict === 'good' ? undefined : { words: UNKNOWN, style: ['yellow', 'bold'] }
 }

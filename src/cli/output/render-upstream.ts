@@ -23,14 +23,14 @@ export function countUpstream(all: readonly { state: State }[]): string {
     .join(', ')
 }
 
-/** The line for it among a bundle's fields; none where nothing was asked for. */
+/** The field for it; none if upstreams were not verified. */
 export function upstreamField(records: readonly { state: State }[]): [string, string][] {
   return records.length === 0 ? [] : [['upstream', countUpstream(records)]]
 }
 
 /**
- * What must not be overlooked of an image's upstream, in a word or two.
- * @param verdicts what was found here; undefined where nobody looked, and only the packer's word is there.
+ * Marks for images whose upstream was not verified.
+ * @param verdicts what was found here; undefined if nothing was checked here, and only the packer's records are known.
  */
 export function upstreamMarks(
   verdicts: readonly UpstreamVerdict[] | undefined,
@@ -43,7 +43,7 @@ export function upstreamMarks(
   }
 }
 
-/** Images that were packed without a verified signature, as a paragraph of its own; nothing where there is none. */
+/** A paragraph about images packed without a verified upstream signature; empty if there are none. */
 export function renderUnverified(images: readonly ImageEntry[]): string[] {
   const lines = images.flatMap(({ source, upstream }) =>
     upstream === undefined || upstream.state === 'verified'
@@ -53,14 +53,14 @@ export function renderUnverified(images: readonly ImageEntry[]): string[] {
   return lines.length === 0 ? [] : ['', ...lines]
 }
 
-/** What came of the upstreams' signatures, image by image, and who says whose they have to be. */
+/** The result for the upstreams' signatures, image by image, and whose policy they were verified by. */
 export function renderUpstream(verdicts: readonly UpstreamVerdict[] = []): string[] {
   const [first] = verdicts
   if (!first) return []
   const head =
     first.basis === 'policy'
-      ? "The upstreams' signatures, by the policy given:"
-      : "The upstreams' signatures, verified with the trusted root given. Whose they have to be is what the packer has recorded; a policy of yours would say so by itself (--upstream-policy):"
+      ? "The upstreams' signatures, verified by the given policy:"
+      : "The upstreams' signatures, verified with the given trusted root. The packer recorded who must have signed; to decide that yourself, give a policy (--upstream-policy):"
   return ['', ...fitted(head, process.stdout).split('\n'), ...verdicts.flatMap(renderVerdict)]
 }
 
@@ -69,7 +69,7 @@ function renderVerdict(verdict: UpstreamVerdict): string[] {
   return [
     image,
     ...(signature ? signerLines(signature) : [`    ${WORDS[state]}`, ...because(reason)]),
-    ...(covers === 'delivered' ? ['    signed is what is delivered; the source itself is not'] : []),
+    ...(covers === 'delivered' ? ['    the delivered image is signed; the source itself is not'] : []),
     ...(rule ? labelled('rule', ruleText(rule), 4) : []),
   ]
 }
@@ -91,7 +91,7 @@ function signerLines({
   ]
 }
 
-/** What the packer says of an image's upstream, which nobody has checked here: a remark of the image. */
+/** A remark about what the packer recorded of an image's upstream, which is not checked here. */
 export function upstreamRemark(record: UpstreamRecord): string[] {
   if (record.state !== 'verified') {
     const words =

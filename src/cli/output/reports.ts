@@ -4,20 +4,20 @@ import type { Report, ReportedCommand, SigningKey } from '../../index.ts'
 import { log } from './log.ts'
 import { SignedDocument } from './signed-document.ts'
 
-/** Where a report is, as results name it. */
+/** A report's file, as in results. */
 export interface ReportFile {
   file: string
   digest: Digest
-  /** Of the key that it was signed with. */
+  /** The key that signed it. */
   keyFingerprint?: string
 }
 
-/** What oclif's parser gives of a command line, in its order. */
+/** The tokens of a command line from oclif's parser, in order. */
 type RawTokens = readonly ({ type: 'flag'; flag: string; input: string } | { type: 'arg'; input: string })[]
 
 /**
  * The command line as it was typed.
- * @param known the command's flags, which say whether one takes a value.
+ * @param known the command's flags, to tell which take a value.
  */
 export function reportedCommand(
   name: string,
@@ -36,21 +36,21 @@ export function reportedCommand(
 }
 
 /**
- * Takes the names for a report.
+ * Reserves the files of a report.
  * @throws AirgapError `USAGE` for standard output; `OUTPUT_EXISTS`, `OUTPUT_UNSAFE`, `FILE`
  */
 export async function reserveReport(path: string, key: SigningKey | undefined): Promise<SignedDocument> {
   if (path === '-') {
-    throw new AirgapError('USAGE', '--report - : a report goes to a file', {
-      hint: 'It is kept, and its very bytes are signed. The result of the command as JSON is what --json gives.',
+    throw new AirgapError('USAGE', '--report - is not possible: a report needs a file', {
+      hint: 'For the result on standard output, use --json.',
     })
   }
   return SignedDocument.reserve(path, key)
 }
 
 /**
- * Writes the report of a verification that has found no fault.
- * @param subject what has been done, for an error.
+ * Writes the report of a verification that found no fault.
+ * @param subject what was done, for an error message.
  * @throws AirgapError `FILE`, `DISK_FULL`, `OUTPUT_EXISTS`, and those of the key
  */
 export async function keepReport(
@@ -65,11 +65,10 @@ export async function keepReport(
     return { file, digest, ...(keyFingerprint === undefined ? {} : { keyFingerprint }) }
   } catch (error) {
     if (!(error instanceof AirgapError)) throw error
-    throw new AirgapError(
-      error.code,
-      `${subject}, but the report of that was not written: ${error.message}`,
-      { hint: error.hints, cause: error },
-    )
+    throw new AirgapError(error.code, `${subject}, but the report was not written: ${error.message}`, {
+      hint: error.hints,
+      cause: error,
+    })
   }
 }
 
@@ -81,9 +80,9 @@ const SUBJECTS = {
 } as const satisfies Record<Report['verdict'], string>
 
 /**
- * Writes the report of a verification or a push that has failed, and tells where it is, or that it could not be written:
- * what has failed has an error of its own, which comes first.
- * @param reserve takes the names for it.
+ * Writes the report of a verification or a push that failed, and notes where it is, or warns that it could not be written.
+ * Does not throw then, because the failure itself has an error.
+ * @param reserve reserves the report's files.
  */
 export async function keepFailureReport(
   report: Report,

@@ -6,7 +6,7 @@ import { openSigningKey } from '../input/private-key.ts'
 const SIGSTORE = '.sigstore.json'
 const RAW = '.sig'
 
-/** A report or a receipt that is going to be written: with signatures beside it, where there is a key. */
+/** A report or a receipt to be written, with signatures next to it if there is a key. */
 export class SignedDocument {
   readonly #file: DocumentFile
   readonly #key: SigningKey | undefined
@@ -17,25 +17,25 @@ export class SignedDocument {
   }
 
   /**
-   * Takes the names of all its files; nothing that is there is written over.
+   * Reserves all its files. Existing files are not overwritten.
    * @throws AirgapError `OUTPUT_EXISTS`, `OUTPUT_UNSAFE`, `OUTPUT_UNFINISHED`, `FILE`, `DISK_FULL`
    */
   static async reserve(path: string, key: SigningKey | undefined): Promise<SignedDocument> {
     return new SignedDocument(await DocumentFile.reserve(path, key ? [SIGSTORE, RAW] : []), key)
   }
 
-  /** As the user has named it. */
+  /** As the user named it. */
   get path(): string {
     return this.#file.path
   }
 
-  /** Of the key that it is signed with. */
+  /** The key that signs it. */
   get keyFingerprint(): string | undefined {
     return this.#key?.publicKey.fingerprint
   }
 
   /**
-   * Signs and writes: all of it, or nothing.
+   * Signs and writes all files, or none.
    * @returns the SHA-256 of the document.
    * @throws AirgapError `FILE`, `DISK_FULL`, `OUTPUT_EXISTS`; those of the key.
    */
@@ -50,20 +50,20 @@ export class SignedDocument {
     return digestOf(bytes)
   }
 
-  /** Gives the names back. Harmless after {@link write}. */
+  /** Releases the reserved files. Does nothing after {@link write}. */
   async discard(): Promise<void> {
     await this.#file.discard()
   }
 }
 
-/** Where the passwords of keys that sign documents come from. */
+/** Where the passwords of the keys for documents come from. */
 const PLACES = {
   report: { flag: '--report-password-file', variable: 'AIRGAP_REPORT_PASSWORD' },
   receipt: { flag: '--receipt-password-file', variable: 'AIRGAP_RECEIPT_PASSWORD' },
 } as const
 
 /**
- * Opens the key that documents are signed with, where there is one.
+ * Opens the key that signs a document, if there is one.
  * @throws AirgapError `FILE`, `INVALID_KEY`, `PASSWORD`
  */
 export async function openDocumentKey(

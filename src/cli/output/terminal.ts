@@ -1,24 +1,24 @@
 import { styleText } from 'node:util'
 
-/** What is asked of a stream that may be a terminal. */
+/** What we need to know about a stream that may be a terminal. */
 export interface Screen {
   readonly isTTY?: boolean
   readonly columns?: number
 }
 
-/** A terminal that does not tell its width. */
+/** Assumed for a terminal that does not tell its width. */
 const USUAL_COLUMNS = 80
 
 /**
- * How many columns a terminal has, at least 1; undefined for a stream that is no terminal. Nobody else asks the stream
- * itself: serial consoles and pseudo-terminals without a size say 0, and any size can change while we run.
+ * How many columns a terminal has, at least 1; undefined for a stream that is not a terminal. Use this instead of the
+ * stream's own `columns`: serial consoles and pseudo-terminals without a size say 0, and the size can change at any time.
  */
 export function columnsOf({ isTTY, columns }: Screen): number | undefined {
   if (!isTTY) return undefined
   return columns !== undefined && columns >= 1 ? columns : USUAL_COLUMNS
 }
 
-/** Whether somebody sits at a terminal that can do more than print lines; in CI nobody does. */
+/** Whether this is a terminal that can do more than print lines; false in CI. */
 export function isTerminal({ isTTY }: Screen): boolean {
   const { CI, TERM } = process.env
   const isCi = CI !== undefined && !['', '0', 'false'].includes(CI)
@@ -27,33 +27,32 @@ export function isTerminal({ isTTY }: Screen): boolean {
 
 type Style = Parameters<typeof styleText>[0]
 
-/** Words of a text that stand out on a terminal. */
+/** Words of a text to highlight on a terminal. */
 export interface Highlight {
   words: string
   style: Style
 }
 
-/** Colours for one stream; none where it is not a terminal, under NO_COLOR, or in CI. */
+/** Colours for one stream; none if it is not a terminal, with NO_COLOR, and in CI. */
 export function styler(stream: Screen): (style: Style, text: string) => string {
   const isColoured = isTerminal(stream) && !process.env.NO_COLOR
   return (style, text) => (isColoured ? styleText(style, text, { validateStream: false }) : text)
 }
 
-/** The cursor to the beginning of its line, and everything behind it erased. */
+/** Moves the cursor to the beginning of its line and erases everything after it. */
 const ERASE = '\r\u001b[J'
 const DOTS = { interval: 80, frames: ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'] }
-/** The text console's font lacks the dots. */
+/** For the Linux text console, whose font lacks the dots. */
 const STROKES = { interval: 130, frames: ['-', '\\', '|', '/'] }
-/** The spinner and the blank behind it. */
+/** The spinner and the space after it. */
 const SPINNER_COLUMNS = 2
 /** Some terminals wrap in the last column. */
 const SPARE_COLUMNS = 1
 
 /**
- * One line on a terminal that is drawn again and again in its place, with a spinner before it. It is never longer than
- * the terminal is wide at that moment, and the cursor is left at its beginning: so it is erased without counting lines,
- * also where the terminal has become narrower and has broken it in two. Nothing of the terminal is changed that would have
- * to be put back, however the process ends.
+ * One line on a terminal that is redrawn in place, with a spinner before it. It is never wider than the terminal is at that
+ * moment, and the cursor stays at its beginning. So it can be erased without counting lines, even if the terminal became
+ * narrower and wrapped it. It changes no terminal state, so nothing must be restored, however the process ends.
  */
 export class LiveLine {
   readonly #screen: Screen & { write(text: string): unknown }
@@ -62,7 +61,7 @@ export class LiveLine {
   #frame = 0
   #timer: NodeJS.Timeout | undefined
 
-  /** @param text the line, of at most so many characters, each one column wide. */
+  /** @param text the line, with at most this many characters, each one column wide. */
   constructor(screen: Screen & { write(text: string): unknown }, text: (columns: number) => string) {
     this.#screen = screen
     this.#text = text
@@ -75,7 +74,7 @@ export class LiveLine {
     this.#timer.unref()
   }
 
-  /** Takes the line away until it is drawn next; to be called before anything else is written to the terminal. */
+  /** Erases the line until it is next drawn. Call this before writing anything else to the terminal. */
   erase(): void {
     if (this.#timer) this.#screen.write(ERASE)
   }

@@ -1,15 +1,15 @@
 import { columnsOf, type Screen } from './terminal.ts'
 
 /**
- * Breaks text between words so that no line has more than `width` characters. A word that is longer stands alone and whole, because digests and
- * names are there to be copied; so does what stands in backticks.
+ * Wraps text between words so that no line has more than `width` characters. Longer words and text in backticks are not
+ * broken, so that digests, names and commands can be copied.
  */
 export function wrap(text: string, width: number): string[] {
   return text.split('\n').flatMap((paragraph) => fill(wordsOf(paragraph), width))
 }
 
 function wordsOf(text: string): string[] {
-  // `-o -` stays together, and so does a word of a command that is quoted for its blanks.
+  // `-o -` stays together, and so does a quoted word with spaces.
   return text.match(/(?:`[^`]*`|-[a-z] -(?=\s|$)|(?<![\w)])'[^']*(?:'\\''[^']*)*'(?![\w])|[^\s`])+/g) ?? []
 }
 
@@ -28,9 +28,9 @@ function fill(words: readonly string[], width: number): string[] {
 }
 
 /**
- * Text for a stream: on a terminal, lines that are too long for it are broken between words; elsewhere nothing is, so
- * that one message is one line to search for. Lines that begin with a space have been laid out already.
- * @param indent how far every line but the first is moved to the right.
+ * Text for a stream. On a terminal, lines that are too long are wrapped; elsewhere they are not, so that a message is one
+ * line to search for. Lines that begin with a space are already laid out, and stay.
+ * @param indent how far to indent all lines but the first.
  */
 export function fitted(text: string, stream: Screen, indent = 0): string {
   const width = Math.max(columnsOf(stream) ?? Infinity, LEAST_WIDTH)
@@ -44,12 +44,12 @@ export function fitted(text: string, stream: Screen, indent = 0): string {
 
 const LEAST_WIDTH = 40
 
-/** Paragraphs, each line of them moved to the right. */
+/** Wrapped paragraphs with every line indented. */
 export function indented(text: string, indent: number, width: number): string[] {
   return wrap(text, width - indent).map((line) => `${' '.repeat(indent)}${line}`.trimEnd())
 }
 
-/** A command in as few lines as it needs, each but the last ending in a backslash, so that they can be copied together. */
+/** A command on as few lines as needed, all but the last ending in a backslash, so that they can be copied together. */
 export function wrapCommand(command: string, indent: number, width: number): string[] {
   const first = ' '.repeat(indent)
   const further = ' '.repeat(indent + 4)
@@ -68,7 +68,7 @@ export function wrapCommand(command: string, indent: number, width: number): str
   return lines.map((text, i) => `${i === 0 ? first : further}${text}${i < lines.length - 1 ? ' \\' : ''}`)
 }
 
-/** A command's words, with each flag kept beside its value. */
+/** The words of a command, with each flag joined to its value. */
 function partsOf(command: string): string[] {
   const words = command.match(/(?:"[^"]*"|'[^']*'|[^\s"'])+/g) ?? []
   const parts: string[] = []
@@ -82,8 +82,8 @@ function partsOf(command: string): string[] {
 }
 
 /**
- * Terms and what they mean in two columns; a term that is too long for its column stands above.
- * @param widest the widest that the column of terms may become.
+ * Terms and their descriptions in two columns. A term that is too long for its column goes on its own line.
+ * @param widest the maximum width of the first column.
  */
 export function definitions(
   rows: readonly (readonly [term: string, text: string])[],

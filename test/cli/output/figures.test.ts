@@ -125,7 +125,7 @@ test('the verdict stands last: who has signed, the bundle’s digest, and what t
       signed,
       `airgap push b\\.tar ${other.host} --key airgap\\.pub --receipt last\\.json`,
     ],
-    [await good(push), 'Pushed 9 images', signed, 'set up the nodes by the lines above'],
+    [await good(push), 'Pushed 9 images', signed, 'configure the nodes with the lines above'],
     [
       await good(sign),
       'Signed b\\.tar: complete, unaltered',

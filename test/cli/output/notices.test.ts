@@ -12,7 +12,7 @@ test('a hold says how long, and until when', () => {
   expect(text({ ...held, reason, delayMs: 42_000, until: now + 42_000 })).toBe(
     'registry.example is busy (429 Too Many Requests); waiting 42 s, until 14:03:10',
   )
-  expect(text({ ...held, reason, delayMs: 20, until: now + 20 })).toBe(`${reason}; trying again at once`)
+  expect(text({ ...held, reason, delayMs: 20, until: now + 20 })).toBe(`${reason}; retrying at once`)
 })
 
 test('a low quota says of what, for whom, and what to do', () => {
@@ -28,9 +28,9 @@ test('a low quota says of what, for whom, and what to do', () => {
 test('one that is out of reach, and one that gets less', () => {
   expect(
     text({ type: 'unavailable', registry: 'm.example', reason: 'm.example: nothing listens \u001b[2Jthere' }),
-  ).toMatch(/^Warning: m\.example: nothing listens .*there; it is left out for now, and asked again later$/)
+  ).toMatch(/^Warning: m\.example: nothing listens .*there; it is skipped for now and retried later$/)
   expect(text({ type: 'slower', registry: 'r.example', transfers: 1, before: 2 })).toBe(
-    'r.example gets 1 transfer at a time for now, instead of 2',
+    'r.example is limited to 1 transfer at a time for now, instead of 2',
   )
 })
 

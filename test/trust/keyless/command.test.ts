@@ -33,7 +33,7 @@ test('pack --keyless signs as the job, says so, and says how to check it', async
   expect(unsigned.code).toBe(6)
   expect(unsigned.stderr).toMatch(/out\.tar is complete but for its signature/)
   expect(unsigned.stderr).toMatch(/timestamp authority \(http:.*502 Bad Gateway/s)
-  expect(unsigned.stderr).toMatch(/are in out\.tar\.partial; the same command goes on/)
+  expect(unsigned.stderr).toMatch(/are in out\.tar\.partial; the same command resumes/)
   services.faults = {}
   const signed = await run(command, identityToken())
   expect(signed.stderr).toMatch(/where these are public,\sfor ever/)

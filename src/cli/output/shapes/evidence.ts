@@ -15,7 +15,7 @@ import { contentSums, fileFields, hasSignature } from './pack.ts'
 
 export const bundleFile = described(v.string(), 'The bundle, as the command line named it')
 
-/** A bundle that was opened, and who answers for it. */
+/** A bundle that was opened, and who signed it. */
 export const openedFields = {
   bundle: v.object({ ...BundleIdentitySchema.entries, ...fileFields, tool: ToolSchema }),
   hasSignature,
@@ -23,27 +23,27 @@ export const openedFields = {
     ...AuthenticationSchema.entries,
     keyFile: v.optional(described(v.string(), 'The file of the key that the signature was checked with')),
     signature: v.optional(
-      described(v.string(), 'The signature that is good: an entry of the bundle, or a file given'),
+      described(v.string(), 'The good signature: an entry of the bundle, or a given file'),
     ),
   }),
   ...policySchemas,
 }
 
-/** The report that was written, wherever one is. */
+/** A report that was written. */
 export const ReportFileSchema = v.object({
   file: v.string(),
   digest: described(digest, 'SHA-256 of the file'),
   keyFingerprint: v.optional(
-    described(keyFingerprint, 'The key that it was signed with: SHA-256 of the public key in DER'),
+    described(keyFingerprint, 'The key that signed it: SHA-256 of the public key in DER'),
   ),
 })
 
-/** What `verify --json` and `inspect --json` give. */
+/** The output of `verify --json` and `inspect --json`. */
 export const EvidenceSchema = v.object({
   file: bundleFile,
   verdict: described(
     v.picklist(['good', 'integrity-only', 'not-verified']),
-    'good: everything checked, signature included; integrity-only: complete and unaltered, nobody vouches for it; not-verified: what inspect says',
+    'good: everything checked, signature included; integrity-only: complete and unaltered, but it was not checked who made it; not-verified: from inspect',
   ),
   ...openedFields,
   ...sequenceSchemas,
@@ -53,7 +53,7 @@ export const EvidenceSchema = v.object({
   ...contentSums,
   resolvedByMirror: described(
     v.array(source),
-    'Images whose digest a mirror has named, and not the source (resolvedFrom)',
+    'Images whose digest was resolved by a mirror, not by the source (resolvedFrom)',
   ),
   digestChanged: described(
     v.array(source),
@@ -62,7 +62,7 @@ export const EvidenceSchema = v.object({
   upstream: v.optional(
     described(
       v.array(UpstreamVerdictSchema),
-      "What came of the upstreams' signatures (--upstream), one for each image",
+      "Results for the upstreams' signatures (--upstream), one for each image",
     ),
   ),
   report: v.optional(described(ReportFileSchema, 'With verify --report: where the report is')),

@@ -3,7 +3,7 @@ import { described, digest, instant, wholeNumber, type Known } from '../../../bu
 import { ReceiptSchema } from '../../../push/receipt.ts'
 import { errorCode, errorFields } from './error.ts'
 
-/** A kind of line: what all lines have, and the facts of this kind. */
+/** A kind of line: the fields of all lines, and those of this kind. */
 function line<E extends string, L extends string, F extends v.ObjectEntries>(
   event: E,
   levels: readonly [L, ...L[]],
@@ -40,7 +40,7 @@ const phase = described(
     'tag',
     'read-back',
   ]),
-  'The part of the work',
+  'Phase of the work',
 )
 const doneOf = v.object({ done: wholeNumber, total: wholeNumber })
 const outcome = v.picklist([
@@ -61,32 +61,32 @@ const outcome = v.picklist([
   'confirmed',
 ])
 const counts = {
-  images: v.optional(described(doneOf, 'Images; one is done when everything of it is')),
+  images: v.optional(described(doneOf, 'Images; one is done when all of it is done')),
   blobs: v.optional(described(doneOf, 'Blobs, or entries of the bundle')),
-  bytes: described(doneOf, 'Bytes; a transfer that starts over never lowers what is done'),
+  bytes: described(doneOf, 'Bytes; done never decreases, even if a transfer starts over'),
 }
 
-/** What `--log-format json` writes on standard error: one of these a line. `message` is for people. */
+/** What `--log-format json` writes to standard error, one per line. `message` is for people. */
 export const LogLineSchema = v.variant('event', [
   line('note', ['info'], {}),
   line('warning', ['warning'], {}),
   line('insecure', ['warning'], {
-    registry: described(v.string(), 'HOST[:PORT] of what is spoken to without checking who it is'),
+    registry: described(v.string(), 'HOST[:PORT] that is contacted without verifying its identity'),
     how: described(
       v.picklist(['plain-http', 'unverified']),
-      'Without encryption, or without looking at the certificate',
+      'Without encryption, or without checking the certificate',
     ),
   }),
   line('way', ['info'], {
     host: described(v.string(), 'HOST[:PORT] that is about to be contacted for the first time'),
-    proxy: v.optional(described(v.string(), 'HOST:PORT of the proxy; absent where there is none')),
+    proxy: v.optional(described(v.string(), 'HOST:PORT of the proxy; absent without one')),
     proxyFrom: v.optional(described(v.string(), 'The environment variable that names the proxy')),
-    caFiles: described(v.array(v.string()), 'Authorities that are trusted besides the usual ones'),
+    caFiles: described(v.array(v.string()), 'Authorities that are trusted in addition to the usual ones'),
     clientCertificate: v.optional(described(v.string(), 'Shown to the host if it asks for one')),
   }),
   line('resume', ['info'], {
-    file: described(v.string(), 'The unfinished file that is gone on with'),
-    bytes: described(doneOf, 'Bytes of blobs, as far as the journal knows'),
+    file: described(v.string(), 'The unfinished file that is resumed'),
+    bytes: described(doneOf, 'Bytes of blobs, according to the journal'),
     begun: described(instant, 'When its first run began'),
   }),
   line('signing', ['info'], { by: described(v.string(), 'The program that holds the key') }),
@@ -107,26 +107,23 @@ export const LogLineSchema = v.variant('event', [
   }),
   line('failed', ['warning'], {
     name: described(v.string(), 'The image, or the blob and where it belongs'),
-    code: described(errorCode, 'What kind of failure'),
+    code: described(errorCode, 'Kind of failure'),
   }),
   line('retry', ['info'], {
     registry: v.string(),
-    operation: described(v.string(), 'What failed and will be tried again'),
-    attempt: described(wholeNumber, 'The attempt that has just failed, counted from 1'),
+    operation: described(v.string(), 'What failed and will be retried'),
+    attempt: described(wholeNumber, 'The attempt that just failed, counted from 1'),
     delayMilliseconds: wholeNumber,
     reason: v.string(),
   }),
   line('held', ['info'], {
-    registry: described(
-      v.string(),
-      'Who asked to be left alone, or cannot be reached: a registry or its host',
-    ),
-    status: v.optional(described(wholeNumber, '429 or 503; absent where it cannot be reached')),
+    registry: described(v.string(), 'A registry or host that asked us to wait, or cannot be reached'),
+    status: v.optional(described(wholeNumber, '429 or 503; absent if it cannot be reached')),
     delayMilliseconds: wholeNumber,
-    until: described(instant, 'When it is asked again'),
+    until: described(instant, 'When the next request is made'),
   }),
   line('unavailable', ['warning'], {
-    registry: described(v.string(), 'Given up for now; what can be had elsewhere is'),
+    registry: described(v.string(), 'Not used for now; content is fetched from elsewhere if possible'),
     reason: v.string(),
   }),
   line('slower', ['info'], {
@@ -135,23 +132,23 @@ export const LogLineSchema = v.variant('event', [
   }),
   line('quota', ['warning'], {
     registry: v.string(),
-    remaining: described(wholeNumber, 'Pulls that are left'),
+    remaining: described(wholeNumber, 'Remaining pulls'),
     limit: v.optional(wholeNumber),
-    windowSeconds: v.optional(described(wholeNumber, 'What the limit counts over')),
+    windowSeconds: v.optional(described(wholeNumber, 'Period that the limit applies to')),
   }),
   line('request', ['info'], {
     remote: v.optional(described(v.string(), "The client's address")),
     method: v.string(),
-    path: described(v.string(), 'With those parameters of the query that can hold no secret'),
-    range: v.optional(described(v.string(), 'The bytes asked for, as the client wrote it')),
-    status: v.optional(described(wholeNumber, 'The HTTP status; absent where none was sent')),
+    path: described(v.string(), 'With the query parameters that cannot hold a secret'),
+    range: v.optional(described(v.string(), 'The requested bytes, as the client wrote them')),
+    status: v.optional(described(wholeNumber, 'The HTTP status; absent if none was sent')),
     bytes: described(wholeNumber, 'Bytes of the body sent'),
-    milliseconds: described(wholeNumber, "From the request's head to the end of the answer"),
-    userAgent: v.optional(described(v.string(), 'What the client calls itself: any text')),
+    milliseconds: described(wholeNumber, 'From the head of the request to the end of the answer'),
+    userAgent: v.optional(described(v.string(), 'As sent by the client: any text')),
     error: v.optional(described(v.string(), 'A fault of the connection or of this server')),
   }),
   line('handshake', ['info'], {
-    remote: v.optional(described(v.string(), "The client's address; absent where it is gone")),
+    remote: v.optional(described(v.string(), "The client's address; absent if it has disconnected")),
     error: described(v.string(), 'Why there is no TLS connection'),
   }),
   line('receipt', ['warning', 'error'], {
@@ -159,7 +156,7 @@ export const LogLineSchema = v.variant('event', [
   }),
   line('error', ['error'], {
     ...errorFields,
-    exitCode: described(wholeNumber, 'What the process ends with'),
+    exitCode: described(wholeNumber, 'Exit code of the process'),
     stack: v.optional(described(v.string(), 'For an unexpected fault: where it came from')),
   }),
 ])

@@ -7,29 +7,29 @@ import {
 } from '../../../bundle/description.ts'
 import { described, keyFingerprint, sum, wholeNumber, type Known } from '../../../bundle/fields.ts'
 
-/** The size of the file, wherever a bundle's file is described. */
+/** The size of a bundle's file. */
 export const fileFields = {
   size: described(wholeNumber, 'Bytes of the whole file'),
-  entries: described(wholeNumber, 'How many entries the archive has'),
+  entries: described(wholeNumber, 'Number of entries in the archive'),
 }
 
-/** What the archive holds of the images, wherever a bundle is described. */
+/** The images' content in a bundle. */
 export const contentSums = {
   blobs: described(sum, 'Layers, configs and other blobs in the archive, each once'),
   manifests: described(
     sum,
-    'Manifests and indexes in the archive, each once; those that are kept as evidence included',
+    'Manifests and indexes in the archive, each once, including those kept as evidence',
   ),
 }
 
 export const hasSignature = described(
   v.boolean(),
-  'Whether the bundle carries a signature; says nothing about whose',
+  'Whether the bundle carries a signature; does not say whose',
 )
 
-/** What `pack --json` gives, with and without `--dry-run`. */
+/** The output of `pack --json`, with and without `--dry-run`. */
 export const PackSchema = v.object({
-  dryRun: described(v.boolean(), 'Whether this is only the plan: then nothing was written'),
+  dryRun: described(v.boolean(), 'Whether this is only a plan, and nothing was written'),
   file: v.optional(described(v.string(), 'The bundle, as --output named it; absent in a dry run')),
   bundle: v.object({ ...BundleIdentitySchema.entries, ...fileFields }),
   hasSignature,
@@ -37,19 +37,19 @@ export const PackSchema = v.object({
   certificate: v.optional(
     described(
       v.object({
-        identity: described(v.string(), 'Whom the certificate names: an e-mail address or a URI'),
-        issuer: described(v.string(), 'Who has vouched for that identity'),
+        identity: described(v.string(), 'Identity in the certificate: an e-mail address or a URI'),
+        issuer: described(v.string(), 'Issuer that vouched for that identity'),
         logEntries: described(
           v.array(
             v.object({
               url: described(v.string(), 'The transparency log'),
-              index: described(v.string(), 'The place of the entry in it; decimal'),
+              index: described(v.string(), 'Index of the entry in the log; decimal'),
             }),
           ),
-          'Where the signature is entered',
+          'Entries of the signature in transparency logs',
         ),
       }),
-      'What a bundle was signed with without a key; absent in a dry run',
+      'Certificate that a keyless bundle was signed with; absent in a dry run',
     ),
   ),
   ...contentSums,
@@ -60,7 +60,7 @@ export const PackSchema = v.object({
       v.object({
         prefix: described(
           v.string(),
-          'The registry, or the part of it, whose images are read elsewhere first',
+          'The registry, or a part of it, whose images are read from mirrors first',
         ),
         places: described(
           v.array(
@@ -69,22 +69,22 @@ export const PackSchema = v.object({
               origin: described(v.string(), 'Where it was configured: a flag or a file'),
             }),
           ),
-          'In the order in which they are asked',
+          'In the order in which they are tried',
         ),
-        registryItself: described(v.boolean(), 'Whether the registry itself is asked behind them'),
+        registryItself: described(v.boolean(), 'Whether the registry itself is tried after them'),
       }),
     ),
     'The mirrors in use',
   ),
   skipped: v.optional(SkippedSchema),
-  fetched: described(sum, 'What came over the network after planning; in a dry run, what will come'),
+  fetched: described(sum, 'What was fetched over the network after planning; in a dry run, what would be'),
   reused: described(
     sum,
-    'What came out of earlier bundles; in a dry run, what will, if it is unaltered there',
+    'What was taken from earlier bundles; in a dry run, what would be, if it is unaltered there',
   ),
   resumed: described(
     sum,
-    'What an interrupted run had fetched: its bytes, and the blobs that were complete by them',
+    'What an interrupted run had fetched: all its bytes, and the number of complete blobs',
   ),
 })
 export type PackResult = Known<v.InferOutput<typeof PackSchema>>

@@ -16,7 +16,7 @@ import {
 } from '../../../push/receipt.ts'
 import { ReportFileSchema } from './evidence.ts'
 
-/** What `push --dry-run --json` gives: named like the receipt's fields, where they mean the same. */
+/** The output of `push --dry-run --json`. Fields that mean the same as in the receipt have the same names. */
 export const PushPlanSchema = v.object({
   dryRun: described(v.literal(true), 'Nothing was sent'),
   bundle: BundleIdentitySchema,
@@ -27,17 +27,19 @@ export const PushPlanSchema = v.object({
   images: v.array(
     v.object({
       ...plannedImageFields,
-      tag: tagSchema(described(v.picklist(['created', 'unchanged', 'moved']), 'What will become of the tag')),
+      tag: tagSchema(
+        described(v.picklist(['created', 'unchanged', 'moved']), 'What would happen to the tag'),
+      ),
       sparseIndex: v.optional(
         described(
           v.object({ ...sparseIndexFields, state: v.picklist(['to-send', 'present']) }),
-          "With --sparse-index: the source's own index, where only a part is delivered",
+          "With --sparse-index: the source's own index, if only a part is delivered",
         ),
       ),
       imageSignatures: v.optional(
         described(
           v.array(v.object({ ...imageSignatureFields, state: v.picklist(['to-sign', 'present']) })),
-          'With --sign-images: what will be signed, and what has its signature',
+          'With --sign-images: what would be signed, and what is already signed',
         ),
       ),
       referrers: v.optional(
@@ -47,29 +49,29 @@ export const PushPlanSchema = v.object({
               ...referrerFields,
               state: described(
                 v.picklist(['to-send', 'present', 'to-merge', 'taken', 'not-delivered', 'left-out']),
-                "to-merge: cosign's tag has other layers, which stay; taken: something stands there that nothing can be added to, and the push will be incomplete; not-delivered: what it refers to does not get into the target; left-out: by --referrers",
+                "to-merge: cosign's tag has other layers, which stay; taken: the tag points to something that cannot be added to, so the push would be incomplete; not-delivered: what it refers to is not pushed; left-out: by --referrers",
               ),
             }),
           ),
-          'Signatures, attestations, SBOMs and whatever else refers to the image',
+          'Signatures, attestations, SBOMs and other referrers of the image',
         ),
       ),
     }),
   ),
   imageSigning: v.optional(ImageSigningSchema),
-  createdProjects: v.optional(described(ProjectsSchema, 'Projects that will be created in a Harbor')),
+  createdProjects: v.optional(described(ProjectsSchema, 'Projects that would be created in Harbor')),
   totals: described(
     v.object({ uploaded: sum, mounted: sum, tagsMoved: wholeNumber }),
-    'What will be done, summed over the repositories of the target; a registry that refuses to mount gets uploads instead',
+    'What would be done, summed over the repositories of the target; if the registry refuses to mount, blobs are uploaded instead',
   ),
 })
 export type PushPlanDocument = Known<v.InferOutput<typeof PushPlanSchema>>
 
-/** What `push --json` gives: the receipt, and where it was kept. */
+/** The output of `push --json`: the receipt, and its file. */
 const PushedSchema = v.object({
   ...ReceiptSchema.entries,
-  receiptFile: described(v.string(), 'The file that holds the same receipt'),
-  report: described(ReportFileSchema, 'The report of the verification that went before'),
+  receiptFile: described(v.string(), 'The file with the same receipt'),
+  report: described(ReportFileSchema, 'The report of the verification before the push'),
 })
 export const PushSchema = v.union([PushedSchema, PushPlanSchema])
 export type PushResult = Known<v.InferOutput<typeof PushSchema>>

@@ -10,7 +10,7 @@ const configFile = {
   content: described(v.string(), 'The whole file'),
 }
 
-/** What `serve --json` gives, as soon as it listens. */
+/** The output of `serve --json`, as soon as it listens. */
 export const ServeSchema = v.object({
   url: described(v.string(), 'Where it listens, like http://127.0.0.1:5000'),
   advertised: described(v.string(), 'Host and port in the files for nodes'),
@@ -19,7 +19,7 @@ export const ServeSchema = v.object({
       file: bundleFile,
       verdict: described(
         v.picklist(['good', 'integrity-only']),
-        'good: everything checked, signature included; integrity-only: complete and unaltered, nobody vouches for it',
+        'good: everything checked, signature included; integrity-only: complete and unaltered, but it was not checked who made it',
       ),
       ...openedFields,
     }),
@@ -29,11 +29,8 @@ export const ServeSchema = v.object({
       source,
       digest,
       kind,
-      file: described(v.string(), 'The bundle that it is served from'),
-      names: described(
-        v.array(v.string()),
-        'What it can be pulled by, behind the advertised host and a slash',
-      ),
+      file: described(v.string(), 'The bundle from which it is served'),
+      names: described(v.array(v.string()), 'Names to pull it by, after the advertised host and a slash'),
     }),
   ),
   ambiguous: described(
@@ -43,7 +40,7 @@ export const ServeSchema = v.object({
         use: described(v.array(v.string()), 'The full names to use instead'),
       }),
     ),
-    'Names that mean several images without their registry, and are refused',
+    'Names without a registry that could mean several images, and are refused',
   ),
   hostsFiles: described(
     v.array(
