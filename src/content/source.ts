@@ -46,6 +46,20 @@ export interface Source {
   resolveManifest(ref: string, signal?: AbortSignal): Promise<ManifestInfo | undefined>
 
   /**
+   * What a tag stands for that belongs to a manifest of this repository and is mostly not there, like cosign's. A 403
+   * counts as "not there" where the manifest itself may be read.
+   * @param subject the manifest that the tag belongs to.
+   * @returns undefined when there is no such tag.
+   */
+  resolveAttached(tag: string, subject: Digest, signal?: AbortSignal): Promise<ManifestInfo | undefined>
+
+  /**
+   * All tags of the repository, by a few requests at most.
+   * @returns undefined if they cannot be listed so, or if the list may lack some: then ask for each tag.
+   */
+  allTags(signal?: AbortSignal): Promise<ReadonlySet<string> | undefined>
+
+  /**
    * Reads a small blob, such as a config, into memory and checks its digest.
    * @throws AirgapError `INVALID_CONTENT` if its descriptor states more than `maxBytes`.
    */
@@ -60,14 +74,12 @@ export interface Source {
    * tag that replaces it where the registry has no such API.
    * @returns the registry's descriptors, each digest once, without long annotations. Nothing in them is checked, not even
    *   that the manifests exist and refer to this digest.
-   * @param onUnusable gets the digests of entries that are left out because they are not SHA-256.
+   * @param options.onUnusable gets the digests of entries that are left out because they are not SHA-256.
+   * @param options.mayHave whether the repository may have a tag, if that is known: saves asking for the tag that replaces
+   *   the API.
    * @throws AirgapError if the list cannot be fetched; an empty list means that there are none.
    */
-  referrers(
-    digest: Digest,
-    signal?: AbortSignal,
-    onUnusable?: (digest: string) => void,
-  ): Promise<Descriptor[]>
+  referrers(digest: Digest, signal?: AbortSignal, options?: ReferrersOptions): Promise<Descriptor[]>
 }
 
 /** A place that images are put into. */
@@ -112,6 +124,12 @@ export interface Target extends Pick<Source, 'name' | 'registry' | 'resolveManif
     onProgress?: (bytes: number) => void,
     memory?: UploadMemory,
   ): Promise<void>
+}
+
+/** See {@link Source.referrers}. */
+export interface ReferrersOptions {
+  onUnusable?: ((digest: string) => void) | undefined
+  mayHave?: ((tag: string) => Promise<boolean>) | undefined
 }
 
 /** A blob that is being read. */

@@ -1,6 +1,7 @@
 import { AirgapError } from '../errors.ts'
 import { type Digest, parseDigest } from '../oci/digest.ts'
 import { type Descriptor, MAX_MANIFEST_SIZE, parseReferrersList } from '../oci/manifest.ts'
+import type { ReferrersOptions } from '../content/source.ts'
 import { OCI_INDEX } from '../oci/media-types.ts'
 import type { Answer } from './net/connection.ts'
 import type { Location } from './net/location.ts'
@@ -17,7 +18,7 @@ const MAX_PAGES = 200
  *
  * @throws AirgapError `REGISTRY` for a next page on another origin, or an unreadable one.
  */
-function nextPage(response: HttpResponse, context: Context): URL | undefined {
+export function nextPage(response: HttpResponse, context: Context): URL | undefined {
   const header = headerOf(response, 'link')
   const match = /<([^>]{0,4096})>\s*;[^,]*\brel="?next"?/i.exec(header ?? '')
   if (!match) return undefined
@@ -44,6 +45,8 @@ const MAX_LIST_BYTES = 32 * 1024 * 1024
  */
 const NO_SUCH_REQUEST = new Set([400, 404, 405, 406, 415, 501])
 
+const ABOUT_CONTENT: ReadonlySet<string> = new Set(['MANIFEST_UNKNOWN', 'NAME_UNKNOWN'])
+
 /**
  * See {@link Repository.referrers}; distribution-spec § Listing Referrers, and § Referrers Tag Schema where the
  * registry has no such request.
@@ -52,14 +55,17 @@ export async function listReferrers(
   repository: Location,
   subject: Digest,
   signal?: AbortSignal,
-  onUnusable?: OnUnusable,
+  { onUnusable, mayHave }: ReferrersOptions = {},
 ): Promise<Descriptor[]> {
   const context = repository.context(
     `list what refers to ${repository.refText(parseDigest(subject))}`,
     repository.refText(parseDigest(subject)),
   )
   const listed = await fromRequest(repository, subject, context, signal, onUnusable)
-  return listed ?? fromTag(repository, subject, context, signal, onUnusable)
+  if (listed) return listed
+  const tag = subject.replace(':', '-')
+  if (mayHave && !(await mayHave(tag))) return []
+  return fromTag(repository, subject, tag, context, signal, onUnusable)
 }
 
 /** Is told the digests of entries that are left out, because they are of another algorithm than ours. */
@@ -86,6 +92,8 @@ async function fromRequest(
   signal: AbortSignal | undefined,
   onUnusable?: OnUnusable,
 ): Promise<Descriptor[] | undefined> {
+  const { connection, group } = repository
+  if (connection.withoutReferrers.has(group)) return undefined
   const found = new Map<Digest, Descriptor>()
   let bytes = 0
   let target: string | URL | undefined = repository.referrersPath(subject)
@@ -105,7 +113,7 @@ async function fromRequest(
       throw await failure(tried, tried.auth, context)
     })
     if (!isList(answer)) {
-      discard(answer)
+      if (!(await isAboutContent(answer, context))) connection.withoutReferrers.add(group)
       return undefined
     }
     target = nextPage(answer, context)
@@ -132,6 +140,16 @@ function isList(answer: Answer): boolean {
 function isUnknown(answer: Answer): boolean {
   if (NO_SUCH_REQUEST.has(answer.status) || answer.url.origin !== answer.requested.origin) return true
   return answer.status === 401 && answer.headers['www-authenticate'] === undefined
+}
+
+/** Whether an answer is about this image or repository, and so says nothing about the API. */
+async function isAboutContent(answer: Answer, context: Context): Promise<boolean> {
+  if (answer.status !== 404 || answer.url.origin !== answer.requested.origin) {
+    discard(answer)
+    return false
+  }
+  const { answer: said } = await failure(answer, answer.auth, context)
+  return said?.errors.some(({ code }) => ABOUT_CONTENT.has(code)) ?? false
 }
 
 async function readPage(
@@ -175,11 +193,11 @@ function listedOnly({ mediaType, digest, size, artifactType, annotations }: Desc
 async function fromTag(
   repository: Location,
   subject: Digest,
+  tag: string,
   context: Context,
   signal: AbortSignal | undefined,
   onUnusable: OnUnusable | undefined,
 ): Promise<Descriptor[]> {
-  const tag = subject.replace(':', '-')
   const found = await ifThere(repository, subject, signal, () =>
     readManifest(repository, tag, signal, {
       parse: (...[bytes, what, type]) => parseReferrersList(bytes, what, type, onUnusable),

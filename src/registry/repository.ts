@@ -1,6 +1,6 @@
 import type { Digest } from '../oci/digest.ts'
 import type { ManifestOrIndex } from '../oci/manifest.ts'
-import type { ManifestInfo, Source, Target } from '../content/source.ts'
+import type { Source, Target } from '../content/source.ts'
 import { isHeldBack } from '../content/failures.ts'
 
 /**
@@ -8,14 +8,6 @@ import { isHeldBack } from '../content/failures.ts'
  */
 export interface Repository extends Source, Target {
   readonly repository: string
-
-  /**
-   * What a tag stands for that belongs to a manifest of this repository and is mostly not there, like cosign's. A 403
-   * counts as "not there" where the manifest itself may be read.
-   * @param subject the manifest that the tag belongs to.
-   * @returns undefined when there is no such tag.
-   */
-  resolveAttached(tag: string, subject: Digest, signal?: AbortSignal): Promise<ManifestInfo | undefined>
 
   /** What stands under such a tag, as {@link fetchManifest} reads it; undefined where there is none. */
   fetchAttached(tag: string, subject: Digest, signal?: AbortSignal): Promise<ManifestOrIndex | undefined>

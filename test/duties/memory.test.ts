@@ -240,6 +240,7 @@ describe('[duty: bounded] an image, and all images together, are held to numbers
       registry: 'registry.example',
       name: 'registry.example/app',
       referrers: async () => many,
+      allTags: async () => new Set(),
       resolveAttached: async () => undefined,
     } as unknown as Repository
     const sources = { all: [place], source: place, naming: [], movedBy: undefined }

@@ -396,7 +396,7 @@ describe('the name stays the source', () => {
     // The tag's digest, and what refers to it.
     const [named, ...others] = source.requests
     expect(named).toMatchObject({ method: 'HEAD', path: '/v2/app/manifests/1' })
-    expect(others.every(({ path }) => /\/referrers\/|\.(?:sig|att|sbom)$/.test(path))).toBe(true)
+    expect(others.every(({ path }) => /\/referrers\/|\/tags\/list$/.test(path))).toBe(true)
     expect(blobsAsked(mirror).every((path) => path.startsWith('/v2/sub/app/'))).toBe(true)
   })
 
@@ -491,9 +491,7 @@ test('containerd is imitated: the registry is told by ?ns=, and a path may stand
       ...app.layers.map(({ descriptor }) => `/api/hub/v2/app/blobs/${descriptor.digest}${namespace}`),
       `/api/hub/v2/app/blobs/${app.config.descriptor.digest}${namespace}`,
       `/api/hub/v2/app/referrers/${app.descriptor.digest}${namespace}`,
-      ...['sig', 'att', 'sbom'].map(
-        (kind) => `/api/hub/v2/app/manifests/${app.descriptor.digest.replace(':', '-')}.${kind}${namespace}`,
-      ),
+      `/api/hub/v2/app/tags/list${namespace}&n=1000`,
     ]),
   )
 })

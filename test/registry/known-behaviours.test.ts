@@ -462,6 +462,13 @@ const REFERRERS: Behaviour[] = [
     built: withReferrer,
     after: (place) => expect(listedIn(place)).toBeUndefined(),
   },
+  ...(['no-tag-list', 'partial-tag-list'] as const).map((quirk): Behaviour => ({
+    name: `${QUIRKS[quirk]} Each of cosign's tags is asked for`,
+    quirks: [quirk],
+    side: 'pack',
+    ends: 'works',
+    after: ({ registry }) => expect(registry.requests.some(({ path }) => path.endsWith('.sig'))).toBe(true),
+  })),
   ...(['no-referrers', 'referrers-401'] as const).map((quirk): Behaviour => ({
     name: `${QUIRKS[quirk]} The tag that stands in for it is written`,
     quirks: [quirk],

@@ -176,3 +176,58 @@ test('an answer larger than a manifest may be is given up', async () => {
   })
   await failureOf(repository.referrers(SUBJECT), 'INVALID_CONTENT')
 })
+
+test('a registry without the API is asked once for each first part of a name, and says so of itself only', async () => {
+  const answers = { plain: [404, 'UNSUPPORTED'], about: [404, 'MANIFEST_UNKNOWN'] } as const
+  for (const [group, [status, code]] of Object.entries(answers)) {
+    const server = await serve((seen, response) =>
+      registryError(
+        response,
+        seen.path.includes('/referrers/') ? status : 404,
+        seen.path.includes('/referrers/') ? code : 'MANIFEST_UNKNOWN',
+      ),
+    )
+    const client = makeClient({})
+    const asked = (): number => server.seen.filter(({ path }) => path.includes('/referrers/')).length
+    for (const name of [`${group}/a`, `${group}/b`])
+      await client.repository(server.host, name).referrers(SUBJECT)
+    expect(asked()).toBe(group === 'plain' ? 1 : 2)
+    await client.repository(server.host, 'other/a').referrers(SUBJECT)
+    expect(asked()).toBe(group === 'plain' ? 2 : 3)
+  }
+})
+
+test.each<
+  [
+    name: string,
+    pages: (page: number) => [status: number, body: unknown, next: boolean],
+    tags: string[] | undefined,
+  ]
+>([
+  ['two pages', (page) => [200, { tags: [`t${page}`, '/bad'] }, page < 2], ['t1', 't2']],
+  ['no tags', () => [200, { tags: null }, false], []],
+  ['more pages than are worth it', (page) => [200, { tags: [`t${page}`] }, true], undefined],
+  ['no list', () => [404, {}, false], undefined],
+  ['nobody may list', () => [403, {}, false], undefined],
+  ['something else', () => [200, { tags: 'all' }, false], undefined],
+])('all tags: %s', async (_, pages, tags) => {
+  const server = await serve((seen, response) => {
+    const page = Number(seen.query.get('page') ?? 1)
+    const [status, body, next] = pages(page)
+    json(
+      response,
+      status,
+      body as object,
+      next ? { link: `<${seen.path}?page=${page + 1}>; rel="next"` } : {},
+    )
+  })
+  const found = await makeClient({}).repository(server.host, 'app').allTags()
+  expect(found && [...found]).toEqual(tags)
+  expect(server.seen.length).toBeLessThanOrEqual(4)
+})
+
+test('the tags of registries that can be caches are not listed', async () => {
+  for (const host of ['1.dkr.ecr.eu-west-1.amazonaws.com', 'europe-docker.pkg.dev', 'corp.azurecr.io:443']) {
+    expect(await makeClient({}).repository(host, 'app').allTags()).toBeUndefined()
+  }
+})

@@ -8,6 +8,7 @@ import type { ImageEntry } from '../../bundle/description.ts'
 import { AirgapError, type ErrorCode } from '../../errors.ts'
 import { type Digest, digestFault, shortHex } from '../../oci/digest.ts'
 import type { ManifestOrIndex, ReferrerChoice } from '../../oci/manifest.ts'
+import { parseReference } from '../../oci/reference.ts'
 import { isManifestOrIndexType } from '../../oci/media-types.ts'
 import type { Sources } from '../../registry/mirrors/sources.ts'
 import { asRegistryFault, forEachImage, type ImageFailure, isHeldBack } from '../../content/failures.ts'
@@ -153,6 +154,8 @@ class Search {
   readonly #options: FindOptions
   readonly #load: LoadDocument
   readonly #limits: Limits
+  /** The tag that the image was resolved by. */
+  readonly #tag: string | undefined
   readonly #leftOut: string[] = []
   #candidates = 0
 
@@ -161,6 +164,7 @@ class Search {
     this.#own = own
     this.#sources = sources
     this.#options = options
+    this.#tag = parseReference(image.source).tag
     // Not as a fault of the content: what is left out for being too much could be the genuine signature.
     this.#limits = new Limits(options.run, {
       image: image.source,
@@ -208,7 +212,7 @@ class Search {
 
   async #below(subject: Digest): Promise<Below> {
     const { lookup, choice } = this.#options
-    const { listed, tagged, unusable } = await lookup.of(this.#sources, subject)
+    const { listed, tagged, unusable } = await lookup.of(this.#sources, subject, this.#tag)
     this.#candidates += listed.size + tagged.size + unusable.size
     if (this.#candidates > MAX_REFERRERS_OF_IMAGE) throw this.#tooMany(`more than ${MAX_REFERRERS_OF_IMAGE}`)
     for (const digest of unusable) this.#leave(digest, { subject }, digestFault(digest))

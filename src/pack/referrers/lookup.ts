@@ -4,7 +4,7 @@ import type { ReferrerChoice } from '../../oci/manifest.ts'
 import { AirgapError, type ErrorCode } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { Sources } from '../../registry/mirrors/sources.ts'
-import type { Repository } from '../../registry/repository.ts'
+import type { Source } from '../../content/source.ts'
 import type { OnEvent } from '../../content/events.ts'
 import { isHeldBack, isOfOneImage } from '../../content/failures.ts'
 import type { DocumentCache } from '../sources.ts'
@@ -49,31 +49,36 @@ export class ReferrerLookup {
   readonly #options: LookupOptions
   readonly #known = new Map<string, Promise<Attached>>()
   readonly #outOfReach = new Set<string>()
+  /** All tags of each repository asked; undefined where they cannot be listed. */
+  readonly #tags = new Map<string, Promise<ReadonlySet<string> | undefined>>()
   #listed = 0
 
   constructor(options: LookupOptions) {
     this.#options = options
   }
 
-  /** @throws AirgapError where nobody who has to answer does. */
-  of(sources: Sources, subject: Digest): Promise<Attached> {
+  /**
+   * @param tag a tag that the image was resolved by: a list of tags that lacks it is not believed.
+   * @throws AirgapError where nobody who has to answer does.
+   */
+  of(sources: Sources, subject: Digest, tag?: string): Promise<Attached> {
     const key = JSON.stringify([subject, ...sources.all.map(({ name }) => name)])
     const known = this.#known.get(key)
     if (known) return known
-    const asked = this.#ask(sources, subject)
+    const asked = this.#ask(sources, subject, tag)
     this.#known.set(key, asked)
     asked.catch(() => this.#known.delete(key))
     return asked
   }
 
-  async #ask({ all, source }: Sources, subject: Digest): Promise<Attached> {
+  async #ask({ all, source }: Sources, subject: Digest, tag: string | undefined): Promise<Attached> {
     const authority = this.#options.resolveFrom === 'mirror' && all.length > 1 ? undefined : all.at(-1)
     const others = all.filter((place) => place !== authority && (place !== source || all.length === 1))
     const faults: AirgapError[] = []
     const answers = await settled(
       others.map(async (place) => {
         try {
-          return [await this.#askAt(place, subject)]
+          return [await this.#askAt(place, subject, tag)]
         } catch (error) {
           if (!isOfOneImage(error)) throw error
           faults.push(error)
@@ -83,17 +88,22 @@ export class ReferrerLookup {
       }),
     )
     const found = answers.flat()
-    if (authority) found.unshift(...(await this.#askAuthority(authority, subject, found.length > 0)))
-    else if (found.length === 0 && source) found.push(await this.#askAt(source, subject))
+    if (authority) found.unshift(...(await this.#askAuthority(authority, subject, tag, found.length > 0)))
+    else if (found.length === 0 && source) found.push(await this.#askAt(source, subject, tag))
     else if (found.length === 0 && faults[0]) throw faults[0]
     return union(found)
   }
 
-  async #askAuthority(place: Repository, subject: Digest, isAnswered: boolean): Promise<Attached[]> {
+  async #askAuthority(
+    place: Source,
+    subject: Digest,
+    tag: string | undefined,
+    isAnswered: boolean,
+  ): Promise<Attached[]> {
     const { registry } = place
     if (isAnswered && this.#outOfReach.has(registry)) return []
     try {
-      return [await this.#askAt(place, subject)]
+      return [await this.#askAt(place, subject, tag)]
     } catch (error) {
       if (!isAnswered || !isOfOneImage(error) || !OUT_OF_REACH.has(error.code)) throw error
       if (!this.#outOfReach.has(registry)) {
@@ -106,7 +116,7 @@ export class ReferrerLookup {
   }
 
   /** What is listed is remembered for the run. */
-  #count({ registry }: Repository, listed: number): void {
+  #count({ registry }: Source, listed: number): void {
     this.#listed += listed
     if (this.#listed <= MAX_LISTED) return
     throw new AirgapError(
@@ -116,7 +126,17 @@ export class ReferrerLookup {
     )
   }
 
-  async #askAt(place: Repository, subject: Digest): Promise<Attached> {
+  /** Whether a repository may have a tag: one list of its tags answers that for all of its digests. */
+  async #mayHave(place: Source, tag: string, known: string | undefined): Promise<boolean> {
+    const listed =
+      // Without the limit: whoever asks may hold a turn already.
+      this.#tags.get(place.name) ?? place.allTags(this.#options.signal)
+    this.#tags.set(place.name, listed)
+    const tags = await listed
+    return tags === undefined || tags.has(tag) || (known !== undefined && !tags.has(known))
+  }
+
+  async #askAt(place: Source, subject: Digest, known: string | undefined): Promise<Attached> {
     const { choice, cache, limit, signal, onEvent } = this.#options
     const once = <T>(work: () => Promise<T>): Promise<T> =>
       limit(() => {
@@ -127,7 +147,10 @@ export class ReferrerLookup {
       await settled([
         once(async () => {
           const unusable = new Set<string>()
-          const listed = await place.referrers(subject, signal, (digest) => void unusable.add(digest))
+          const listed = await place.referrers(subject, signal, {
+            onUnusable: (digest) => void unusable.add(digest),
+            mayHave: (tag) => this.#mayHave(place, tag, known),
+          })
           this.#count(place, listed.length + unusable.size)
           return {
             listed: new Map(listed.map((one) => [one.digest, one.mediaType])),
@@ -135,8 +158,9 @@ export class ReferrerLookup {
             unusable,
           }
         }),
-        ...cosignTagsOf(subject, choice).map((tag) =>
-          once(async () => {
+        ...cosignTagsOf(subject, choice).map(async (tag) => {
+          if (!(await this.#mayHave(place, tag, known))) return NOTHING
+          return once(async () => {
             const found = await place.resolveAttached(tag, subject, signal).catch((error: unknown) => {
               if (!isHeldBack(error)) throw error
               const message = `${place.name}:${tag} is left out: ${error.message}`
@@ -149,12 +173,14 @@ export class ReferrerLookup {
               tagged: new Map(found ? [[tag, found.digest]] : []),
               unusable: new Set<string>(),
             }
-          }),
-        ),
+          })
+        }),
       ]),
     )
   }
 }
+
+const NOTHING: Attached = { listed: new Map(), tagged: new Map(), unusable: new Set() }
 
 /** Entries in all lists of a run together: fifty for each of ten thousand images. */
 const MAX_LISTED = 500_000

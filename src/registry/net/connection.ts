@@ -59,6 +59,8 @@ export class Connection {
   readonly registry: string
   readonly #shared: Shared
   readonly #warned = new Set<string>()
+  /** Where there is no referrers API, see {@link Location.group}. */
+  readonly withoutReferrers = new Set<string>()
   #endpoint: Endpoint | undefined
 
   constructor(registry: string, shared: Shared) {

@@ -71,6 +71,16 @@ export class Location {
     return `${this.#apiRoot}/${this.repository}/referrers/${parseDigest(digest)}${this.#query}`
   }
 
+  /** Path of the list of tags (distribution-spec § Listing Tags). */
+  tagsPath(most: number): string {
+    return `${this.#apiRoot}/${this.repository}/tags/list${this.#query === '' ? '?' : `${this.#query}&`}n=${most}`
+  }
+
+  /** What has one answer to whether there is a referrers API: a host can serve several registries by their first part. */
+  get group(): string {
+    return `${this.#apiRoot}/${this.repository.split('/')[0]}`
+  }
+
   blobPath(digest: Digest): string {
     return `${this.#apiRoot}/${this.repository}/blobs/${parseDigest(digest)}${this.#query}`
   }

@@ -14,6 +14,7 @@ import { parseLock, resolve, serializeLock } from '../../../src/index.ts'
 import { MAX_REFERRERS_OF_IMAGE } from '../../../src/bundle/referrers.ts'
 import { cosignTag } from '../../../src/oci/cosign.ts'
 import { OCI_INDEX } from '../../../src/oci/media-types.ts'
+import type { Quirk } from '../../support/registry/quirks.ts'
 import type { EmbeddedRegistry } from '../../support/registry/registry.ts'
 import {
   EVERYTHING,
@@ -76,6 +77,16 @@ describe('what refers to an image is found', () => {
     expect(named(images[0]?.referrers, all)).toEqual(EVERYTHING)
   })
 
+  test.each<Quirk>(['no-tag-list', 'partial-tag-list'])(
+    '%s: each of cosign’s tags is asked for',
+    async (quirk) => {
+      const { host } = await source({ quirks: [quirk] })
+      const { images, warnings } = await planned({ images: [`${host}/app:1`] })
+      expect(named(images[0]?.referrers, all)).toEqual(EVERYTHING)
+      expect(warnings).toEqual([])
+    },
+  )
+
   test('of the source index and the platforms taken, where only some are', async () => {
     const { host } = await source()
     const { images } = await planned({ images: [`${host}/app:1`], platforms: ['linux/amd64'] })
@@ -110,7 +121,11 @@ describe('what refers to an image is found', () => {
     expect(new Set(lists).size).toBe(lists.length)
     // The image's three digests, and the six things that refer to them.
     expect(lists).toHaveLength(9)
-    expect(paths.filter((path) => /^HEAD .*\.(sig|att|sbom)$/.test(path))).toHaveLength(27)
+    // One list of tags says which of cosign's tags are there to be asked for.
+    expect(paths.filter((path) => path.includes('/tags/list'))).toHaveLength(1)
+    const tags = paths.filter((path) => /^HEAD .*\.(sig|att|sbom)$/.test(path))
+    expect(tags).toHaveLength(registry.store.tags('app')?.filter((tag) => tag.includes('.')).length ?? 0)
+    expect(tags.length).toBeGreaterThan(0)
     expect(paths.filter((path) => path.includes('/token'))).toHaveLength(1)
     const own = events.filter((event) => event.type === 'item' && event.outcome === 'listed')
     expect(own).toHaveLength(2)
@@ -254,7 +269,7 @@ test('one that is listed by sha512 is left out and told of, the others travel', 
 })
 
 test('where what is not there is answered 403, images without signatures can be packed, with one warning', async () => {
-  const registry = await started({ quirks: ['no-referrers', 'missing-403'] })
+  const registry = await started({ quirks: ['no-referrers', 'no-tag-list', 'missing-403'] })
   seedRegistry(registry.store, 'plain:1', all.index)
   seedRegistry(registry.store, 'plain:2', all.amd64)
   const { images, events } = await planned({

@@ -72,7 +72,7 @@ export const REFERRER_CASES: Case[] = [
   {
     name: '403 for whatever is not there',
     provoke: async () => {
-      const registry = await started({ quirks: ['no-referrers', 'missing-403'] })
+      const registry = await started({ quirks: ['no-referrers', 'no-tag-list', 'missing-403'] })
       seedRegistry(registry.store, 'app:1', await image('told', AMD64))
       return noticeOf({ images: [`${registry.host}/app:1`] })
     },

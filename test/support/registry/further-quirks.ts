@@ -177,6 +177,15 @@ export const FURTHER_CASES = {
     expect((await putManifest(base, '2', await helmChart('c'.repeat(1200)))).status).toBe(413)
     expect((await putManifest(base, '2', built)).status).toBe(201)
   },
+  'no-tag-list': async () => {
+    await using q = await withQuirk('no-tag-list')
+    expect((await fetch(`${q.registry.url}/v2/a/b/tags/list`)).status).toBe(404)
+  },
+  'partial-tag-list': async () => {
+    await using q = await withQuirk('partial-tag-list')
+    const answer = await fetch(`${q.registry.url}/v2/a/b/tags/list`)
+    expect(await answer.json()).toEqual({ name: 'a/b', tags: ['other'] })
+  },
   'no-referrers': async () => expect(await subjectHeader('no-referrers')).toEqual([null, 404]),
   'referrers-401': async () => expect(await subjectHeader('referrers-401')).toEqual([null, 401]),
   'referrers-redirect': async () => {

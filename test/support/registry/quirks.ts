@@ -89,6 +89,8 @@ export const QUIRKS = {
   'manifest-413': 'A manifest of more than 1 KiB is refused with 413.',
 
   // What refers to a manifest
+  'no-tag-list': 'The list of tags is answered 404.',
+  'partial-tag-list': 'The list of tags has none of those that are there.',
   'no-referrers':
     'The list of referrers is not known (404), and a put of what refers to something is answered without OCI-Subject.',
   'referrers-401': 'The list of referrers is answered 401 without a challenge, as Harbor 2.7 did.',

@@ -48,6 +48,13 @@ export function manifestQuirks(on: ReadonlySet<Quirk>, redirectTo: string | unde
         }
         if (!hasReferrers) return fault(404, 'UNSUPPORTED', '404 page not found')
       }
+      if (route.kind === 'tags') {
+        if (on.has('no-tag-list')) return fault(404, 'UNSUPPORTED', '404 page not found')
+        if (on.has('partial-tag-list')) {
+          const body = Buffer.from(JSON.stringify({ name: route.repository, tags: ['other'] }))
+          return { status: 200, headers: { 'Content-Type': 'application/json' }, body }
+        }
+      }
       if (route.kind !== 'manifest') return undefined
       if (method === 'PUT') return refusal(request)
       if (method === 'GET' && on.has('endless-body')) {
