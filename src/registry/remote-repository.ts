@@ -16,7 +16,7 @@ import { isTag } from '../oci/reference.ts'
 import { discard, failure, readCapped } from './net/http.ts'
 
 const MAX_ANSWER = 1024 * 1024
-/** More are not asked for: whoever mistyped a tag has enough with the first page. */
+/** The tags to request. The first page is enough for somebody who mistyped a tag. */
 const PAGE = 1000
 
 /** See {@link Repository.someTags}; distribution-spec § Listing Tags. */
@@ -40,7 +40,7 @@ async function someTags(repository: Location, signal?: AbortSignal): Promise<str
   return bytes === undefined ? [] : tagsIn(bytes)
 }
 
-/** What of the answer are tags by the grammar; nothing of it is worth an error. */
+/** The valid tags in the answer. Anything else is ignored. */
 function tagsIn(bytes: Buffer): string[] {
   try {
     const { tags } = JSON.parse(bytes.toString('utf8')) as { tags?: unknown }
@@ -51,7 +51,7 @@ function tagsIn(bytes: Buffer): string[] {
   }
 }
 
-/** A repository that is spoken to over the network. */
+/** A repository on a registry, over the network. */
 export class RemoteRepository implements Repository {
   readonly registry: string
   readonly repository: string

@@ -11,49 +11,48 @@ export interface Repository {
   readonly repository: string
   /** `registry/repository`, for messages. */
   readonly name: string
-  /** Whether its registry let us wait already, where another source was to be had. */
+  /** Whether its registry was slow before, while there were other sources. */
   readonly isSlow?: boolean
-  /** Its registry has just done so. */
+  /** Records that its registry was slow. */
   wasSlow?(): void
-  /** For mirrors: called with the fault by which something is asked of the next source instead. */
+  /** For mirrors: called with the error that made a request go to the next source. */
   readonly onPassedOver?: ((error: AirgapError) => void) | undefined
 
   /**
-   * What a tag or digest stands for, by HEAD; by GET and hashing where the registry's answer to HEAD leaves
-   * something out.
+   * Resolves a tag or digest, by HEAD; by GET and hashing if the registry's answer to HEAD is incomplete.
    * @returns undefined when the registry does not have it.
    */
   resolveManifest(ref: string, signal?: AbortSignal): Promise<ManifestInfo | undefined>
 
   /**
-   * What a tag stands for that belongs to a manifest of this repository and is mostly not there, like cosign's. A 403
-   * counts as "not there" where the manifest itself may be read.
+   * Resolves a tag that belongs to a manifest of this repository and mostly does not exist, like cosign's. A 403 counts
+   * as "not found" if the manifest itself can be read.
    * @param subject the manifest that the tag belongs to.
    * @returns undefined when there is no such tag.
    */
   resolveAttached(tag: string, subject: Digest, signal?: AbortSignal): Promise<ManifestInfo | undefined>
 
-  /** What stands under such a tag, as {@link fetchManifest} reads it; undefined where there is none. */
+  /** Fetches the manifest of such a tag like {@link fetchManifest}; undefined if there is none. */
   fetchAttached(tag: string, subject: Digest, signal?: AbortSignal): Promise<ManifestOrIndex | undefined>
 
   /**
-   * Reads a manifest or index by tag or digest, capped and hashed; by digest the hash must match.
-   * @throws AirgapError `NOT_FOUND`, `CONTENT_MISMATCH`, `INVALID_CONTENT` and those of every request.
+   * Fetches a manifest or index by tag or digest, with a size limit, and hashes it. For a digest the hash must match.
+   * @throws AirgapError `NOT_FOUND`, `CONTENT_MISMATCH`, `INVALID_CONTENT`, and those of every request.
    */
   fetchManifest(ref: string, signal?: AbortSignal): Promise<ManifestOrIndex>
 
   /**
-   * Some of the repository's tags, by one request that is not made again: for messages.
+   * Some of the repository's tags, for messages. Sends one request, without retries.
    * @returns undefined when the registry says that there is no such repository.
    * @throws AirgapError those of every request.
    */
   someTags(signal?: AbortSignal): Promise<string[] | undefined>
 
-  /** Whether a blob is there, by HEAD, and how long the registry says it is. */
+  /** Whether a blob exists, by HEAD, and the size that the registry states. */
   statBlob(digest: Digest, signal?: AbortSignal): Promise<{ size: number | undefined } | undefined>
 
   /**
-   * Reads a small blob (a config) into memory, digest checked.
+   * Reads a small blob (a config) into memory, and checks its digest.
    * @throws AirgapError `INVALID_CONTENT` when its descriptor states more than `maxBytes`.
    */
   fetchSmallBlob(
@@ -63,13 +62,13 @@ export interface Repository {
   ): Promise<Buffer>
 
   /**
-   * Opens a blob for reading from byte `offset` on. One attempt, bytes unchecked: {@link downloadBlob} is what
-   * callers want.
-   * @param leastRate bytes a second that it has to come with, where that is not the usual least.
+   * Opens a blob for reading from byte `offset` on. Makes one attempt, and does not check the bytes: callers mostly
+   * want {@link downloadBlob}.
+   * @param leastRate the minimum rate, bytes a second; by default the usual one.
    */
   openBlob(digest: Digest, offset: number, signal?: AbortSignal, leastRate?: number): Promise<BlobStream>
 
-  /** Puts a manifest or index under a tag or its digest. What it points to must be there already. */
+  /** Puts a manifest or index under a tag or its digest. What it points to must already be there. */
   putManifest(
     ref: string,
     document: { bytes: Uint8Array; mediaType: string; digest: Digest },
@@ -77,12 +76,12 @@ export interface Repository {
   ): Promise<void>
 
   /**
-   * What refers to a manifest or index: signatures, attestations, SBOMs and whatever else names it as its subject. By
-   * the registry's own list, or by the tag that stands in for it where the registry has none.
-   * @returns descriptors by the registry's word, each digest once, without annotations that are long; nothing that they
-   *   say has been checked, not even that what they lead to is there and refers to this digest.
-   * @param onUnusable is told the digests of entries that are left out, because they are of another algorithm than ours.
-   * @throws AirgapError when the list cannot be had: an empty one means that there are none.
+   * Lists what refers to a manifest or index: signatures, attestations, SBOMs and whatever else has it as its subject.
+   * By the registry's own list, or by the tag that replaces it if the registry has none.
+   * @returns descriptors as the registry states them, each digest once, without long annotations. Nothing in them has
+   *   been checked, not even that their manifests exist and refer to this digest.
+   * @param onUnusable gets the digests of entries that are left out because of their digest algorithm.
+   * @throws AirgapError when the list cannot be read: an empty one means that there are no referrers.
    */
   referrers(
     digest: Digest,
@@ -91,26 +90,26 @@ export interface Repository {
   ): Promise<Descriptor[]>
 
   /**
-   * Sees to it that a manifest with a subject, which is there, is found among what refers to it: where the registry
-   * does not keep that list, the tag that stands in for it is written. To be called for one manifest at a time.
-   * @returns `listed` where the registry keeps the list; where the tag stands in for it, `added` where it was written
-   *   now, and `tagged` where the manifest stood in it before.
-   * @throws AirgapError `REGISTRY` also where the tag is something else than such a list; it is left as it is.
+   * Makes sure that an existing manifest with a subject is listed among the subject's referrers: if the registry does
+   * not keep that list, the tag that replaces it is written. To be called for one manifest at a time.
+   * @returns `listed` if the registry keeps the list; otherwise `added` if the manifest was now added to the tag's
+   *   list, and `tagged` if it was already in it.
+   * @throws AirgapError also `REGISTRY` if the tag is not such a list; it is not changed then.
    */
   ensureReferrer(document: ManifestOrIndex, signal?: AbortSignal): Promise<'listed' | 'added' | 'tagged'>
 
   /**
    * Mounts a blob from another repository of the same registry.
-   * @returns false when the registry does not do it, for whatever reason: then it must be uploaded.
+   * @returns false when the registry does not mount it, for any reason: then the blob must be uploaded.
    */
   mountBlob(digest: Digest, fromRepository: string, signal?: AbortSignal): Promise<boolean>
 
   /**
-   * Uploads a blob: in one stream, and in chunks where that breaks off or is refused. The bytes are hashed as they
-   * go, and the last of them are held back until the digest is seen to be right.
-   * @param open gives the bytes from a position on; called anew for each part that is sent.
-   * @param onProgress gets the bytes of this blob sent so far; less than before where something is sent again.
-   * @param memory keeps the upload from run to run, so that a later one can go on with it.
+   * Uploads a blob in one stream, and in chunks if that breaks off or is refused. The bytes are hashed on the way, and
+   * the last ones are held back until the digest was found to be right.
+   * @param open opens the bytes from a position on; called again for each part that is sent.
+   * @param onProgress gets the number of bytes of this blob sent so far; it falls where bytes are sent again.
+   * @param memory remembers the upload, so that a later run can resume it.
    * @throws AirgapError `INVALID_CONTENT` when the bytes are not those of the descriptor.
    */
   uploadBlob(
@@ -122,7 +121,7 @@ export interface Repository {
   ): Promise<void>
 }
 
-/** In the same order, but for those that let us wait already: they go behind the others. */
+/** Moves the slow sources to the end, and keeps the order otherwise. */
 export function slowLast<T>(sources: readonly T[], isSlow: (source: T) => boolean): T[] {
   return [...sources.filter((source) => !isSlow(source)), ...sources.filter(isSlow)]
 }

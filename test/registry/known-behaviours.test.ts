@@ -502,10 +502,7 @@ const REFERRERS: Behaviour[] = [
     built: withReferrer,
     after: (place) => {
       expect(listedIn(place)).toBeUndefined()
-      expect(place.warnings.map((text) => /something else than a list of referrers/.test(text))).toEqual([
-        true,
-        true,
-      ])
+      expect(place.warnings.map((text) => /is not a list of referrers/.test(text))).toEqual([true, true])
     },
   },
 ]

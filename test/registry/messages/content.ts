@@ -225,7 +225,7 @@ export const CONTENT_CASES: Case[] = [
       const { host } = await serve((_, response) => void response.writeHead(404).end('<html>'))
       await makeClient().ping(host, `log in to ${host}`)
     },
-    says: /^cannot log in to 127\S+: 127\S+ is no registry: it answers \/v2\/ with 404 Not Found$/,
+    says: /^cannot log in to 127\S+: 127\S+ is not a registry: it answers \/v2\/ with 404 Not Found$/,
     hints: [/host and port/],
   },
   {
