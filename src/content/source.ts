@@ -46,8 +46,8 @@ export interface Source {
   resolveManifest(ref: string, signal?: AbortSignal): Promise<ManifestInfo | undefined>
 
   /**
-   * What a tag stands for that belongs to a manifest of this repository and is mostly not there, like cosign's. A 403
-   * counts as "not there" where the manifest itself may be read.
+   * Resolves a tag that belongs to a manifest of this repository and mostly does not exist, like cosign's. A 403 counts
+   * as "not found" if the manifest itself can be read.
    * @param subject the manifest that the tag belongs to.
    * @returns undefined when there is no such tag.
    */

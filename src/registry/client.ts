@@ -26,40 +26,40 @@ import type { RouteOptions } from './net/routes.ts'
 
 export type { RegistryNotice } from './notices.ts'
 
-/** How registries are reached ({@link RouteOptions}), and who one is there. */
+/** How registries are reached ({@link RouteOptions}), and with which credentials. */
 export interface RegistryOptions extends Omit<RouteOptions, 'onNotice'> {
-  /** `HOST` or `HOST:PORT` that is spoken to by TLS with any certificate if it speaks TLS, and else in plain HTTP. */
+  /** `HOST` or `HOST:PORT` to reach by TLS with any certificate if it speaks TLS, and otherwise by plain HTTP. */
   insecure?: readonly string[] | undefined
   /** Credentials file in Docker's or Podman's form, asked before all other sources. */
   authFile?: string | undefined
-  /** Asked in place of `authFile` and of all other sources. */
+  /** Used in place of `authFile` and of all other sources. */
   credentials?: CredentialSource | undefined
-  /** `HOST` or `HOST:PORT` that may be a token realm though private. */
+  /** `HOST` or `HOST:PORT` that may be a token realm although it is private. */
   allowTokenRealm?: readonly string[] | undefined
   /** Default: `process.env`. */
   env?: NodeJS.ProcessEnv | undefined
   retry?: Partial<RetryPolicy>
-  /** How long a peer may be silent; 60 s where left out. Milliseconds. */
+  /** How long a peer may send nothing; 60 s by default. Milliseconds. */
   timeoutMs?: number | undefined
-  /** Bytes a second, over everything that comes and goes. */
+  /** Bytes a second, over all transfers, both ways. */
   maxRate?: number | undefined
-  /** Transfers at a time with one host, as long as it bears that; 6 where left out. */
+  /** Simultaneous transfers with one host, while it can bear them; 6 by default. */
   concurrency?: number | undefined
-  /** Looks up the names of hosts; by the machine's name service where left out. */
+  /** Looks up the names of hosts; by the machine's DNS by default. */
   names?: NameGuard | undefined
-  /** What waiting depends on; the machine's clock where left out. */
+  /** Time and randomness for waiting; the machine's by default. */
   clock?: Clock | undefined
   onNotice?: (notice: RegistryNotice) => void
 }
 
-/** Speaks to any number of registries (OCI distribution-spec 1.1, Docker Registry HTTP API V2). */
+/** A client for any number of registries (OCI distribution-spec 1.1, Docker Registry HTTP API V2). */
 export class RegistryClient {
   readonly #shared: Shared
   readonly #connections = new Map<string, Connection>()
   readonly #repositories = new Map<string, Repository>()
   readonly #disconnected = new AbortController()
 
-  /** @throws AirgapError `FILE` when `caFile` is of no use. */
+  /** @throws AirgapError `FILE` when `caFile` cannot be used. */
   constructor(options: RegistryOptions = {}) {
     const { plainHttp = [], insecure = [], authFile, env = process.env } = options
     const onNotice = options.onNotice ?? (() => {})
@@ -93,7 +93,7 @@ export class RegistryClient {
         plainHttp,
         insecure,
         signal,
-        // Loopback is not this machine where a proxy is to see to it.
+        // Through a proxy, loopback does not mean this machine.
         probe: async (host, port, timeoutMs, signal) =>
           isProxied(host, port) || speaksTls(host, port, timeoutMs, signal, transport.names.lookup),
       }),
@@ -111,7 +111,7 @@ export class RegistryClient {
     }
   }
 
-  /** What downloads that go over several registries need of the client. */
+  /** The parts of the client that downloads from several registries need. */
   get shared(): Shared {
     return this.#shared
   }
@@ -146,21 +146,21 @@ export class RegistryClient {
   }
 
   /**
-   * Says which repositories of a registry the work ahead will use. Where the registry wants tokens, one is then asked
-   * for several of them. Nothing is sent by this, and what is not used after all costs nothing.
+   * Announces which repositories of a registry will be used. Where the registry wants tokens, one is then requested for
+   * several of them. This sends nothing, and unused repositories cost nothing.
    */
   expect(registry: string, repositories: Iterable<string>, actions: Actions): void {
     this.#shared.authenticator.expect(registry, repositories, actions)
   }
 
-  /** Says which repositories of a registry blobs will be mounted from, those of the most mounts first. */
+  /** Announces which repositories of a registry blobs will be mounted from, those of the most mounts first. */
   expectSources(registry: string, repositories: readonly string[]): void {
     this.#shared.authenticator.expectSources(registry, repositories)
   }
 
   /**
-   * The origin that a registry is spoken to at, such as `https://registry.internal:5000`.
-   * @throws AirgapError when a loopback registry cannot be reached to find out.
+   * The origin at which a registry is contacted, such as `https://registry.internal:5000`.
+   * @throws AirgapError when that depends on a loopback registry which cannot be reached.
    */
   async originOf(registry: string): Promise<string> {
     try {
@@ -171,9 +171,9 @@ export class RegistryClient {
   }
 
   /**
-   * Asks for the base of the registry's API (distribution-spec end-1), with credentials where it wants them.
+   * Requests the base of the registry's API (distribution-spec end-1), with credentials if it wants them.
    * @returns whether it wanted any.
-   * @throws AirgapError `UNAUTHORIZED`, `DENIED`, `REGISTRY` (no registry answers there), `NETWORK`, `TLS`
+   * @throws AirgapError `UNAUTHORIZED`, `DENIED`, `REGISTRY` (there is no registry), `NETWORK`, `TLS`
    */
   async ping(
     registry: string,
@@ -196,7 +196,7 @@ export class RegistryClient {
         discard(answer)
         throw new AirgapError(
           'REGISTRY',
-          `${registry} is no registry: it answers /v2/ with ${isPage ? 'a web page' : '404 Not Found'}`,
+          `${registry} is not a registry: it answers /v2/ with ${isPage ? 'a web page' : '404 Not Found'}`,
           { doing: operation, hint: NO_REGISTRY },
         )
       }
@@ -207,8 +207,8 @@ export class RegistryClient {
   }
 
   /**
-   * The registry as a Harbor, with its projects; undefined where it is none.
-   * @param isAsked false goes by what the registry has answered so far, and asks nothing.
+   * The registry as a Harbor, with its projects; undefined if it is not one.
+   * @param isAsked whether to send requests for this; false only uses what the registry has answered so far.
    * @throws AirgapError as {@link ping}
    */
   async harbor(
@@ -233,8 +233,8 @@ export class RegistryClient {
   }
 
   /**
-   * Gives up whatever is under way, with `INTERRUPTED`: requests, probes, credential helpers. What is waited for comes
-   * to its end then, and {@link close} has nothing to wait for.
+   * Ends requests, probes and credential helpers with `INTERRUPTED`, so that whatever waits for them ends, and
+   * {@link close} does not have to wait.
    */
   disconnect(): void {
     if (this.#disconnected.signal.aborted) return
@@ -244,7 +244,7 @@ export class RegistryClient {
     void this.#shared.transport.close()
   }
 
-  /** Closes all connections; requests under way fail. */
+  /** Closes all connections; current requests fail. */
   async close(): Promise<void> {
     this.disconnect()
     await Promise.all([this.#shared.transport.close(), this.#shared.threads.close()])

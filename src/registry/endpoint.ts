@@ -3,28 +3,28 @@ import { connect } from 'node:tls'
 import { AirgapError, systemCode } from '../errors.ts'
 import { authorityOf, bareHost, isListed, isLoopbackHost, portOf } from './net/hosts.ts'
 
-/** Where a registry is spoken to. */
+/** Where a registry is contacted. */
 export interface Endpoint {
   registry: string
   /** Scheme, host and port: the one origin that gets this registry's credentials. */
   url: URL
-  /** Plain HTTP because the user allowed it, not because a loopback peer speaks no TLS. */
+  /** Whether it is plain HTTP because the user allowed it, not because a loopback peer does not speak TLS. */
   plainAllowed: boolean
 }
 
 export interface EndpointOptions {
   plainHttp: readonly string[]
-  /** Spoken to in plain HTTP if they speak no TLS. */
+  /** Hosts to reach by plain HTTP if they do not speak TLS. */
   insecure?: readonly string[]
   probe?: typeof speaksTls
-  /** Ends probes that are under way. */
+  /** Ends running probes. */
   signal?: AbortSignal | undefined
 }
 
 const PROBE_TIMEOUT_MS = 10_000
 const NO_TLS = new Set(['ERR_SSL_WRONG_VERSION_NUMBER', 'ERR_SSL_PACKET_LENGTH_TOO_LONG'])
 
-/** Finds and remembers how each registry is spoken to. */
+/** Finds and remembers how each registry is reached. */
 export class Endpoints {
   readonly #options: EndpointOptions
   readonly #known = new Map<string, Promise<Endpoint>>()
@@ -34,9 +34,8 @@ export class Endpoints {
   }
 
   /**
-   * HTTPS, except for hosts for which plain HTTP was allowed and for literal loopback hosts that speak no TLS.
-   * A certificate failure never leads to plain HTTP: whether a peer speaks TLS is asked before certificates are
-   * looked at.
+   * HTTPS, except for hosts for which plain HTTP was allowed, and for literal loopback hosts that do not speak TLS. A
+   * certificate error never leads to plain HTTP: the probe for TLS does not look at certificates.
    * @throws Node's connection errors, from the probe of a loopback host.
    */
   resolve(registry: string): Promise<Endpoint> {
@@ -45,7 +44,7 @@ export class Endpoints {
     if (known) return known
     const found = this.#find(registry, authority)
     this.#known.set(authority, found)
-    // A failure is not remembered: the next attempt asks again.
+    // A failure is not remembered: the next attempt tries again.
     found.catch(() => this.#known.delete(authority))
     return found
   }
@@ -59,7 +58,7 @@ export class Endpoints {
     if (isListed(insecure, secure)) {
       const hasTls = await probe(bareHost(secure.hostname), Number(portOf(secure)), undefined, signal).catch(
         (error: unknown) => {
-          // Without a port, plain HTTP is at another one.
+          // Without a port in the name, plain HTTP uses another port than TLS.
           if (secure.port === '' && signal?.aborted !== true) return false
           throw error
         },
@@ -84,7 +83,7 @@ function originUrl(scheme: 'http' | 'https', authority: string): URL {
 }
 
 /**
- * Whether the peer answers a TLS greeting with TLS. Certificates are not judged here, and nothing is sent.
+ * Whether the peer answers a TLS greeting with TLS. Certificates are not checked here, and nothing is sent.
  * @throws Node's connection errors when there is no peer or it does not answer in time; the signal's reason.
  */
 export function speaksTls(
@@ -97,7 +96,7 @@ export function speaksTls(
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted()
     let ended = false
-    // Only the question "is this TLS?" is asked on this connection; it is closed before anything is sent.
+    // This connection only tests for TLS. It is closed before anything is sent.
     const socket = connect({
       host,
       port,
@@ -125,7 +124,7 @@ export function speaksTls(
       const code = systemCode(error) ?? ''
       const hungUp = socket.bytesRead === 0 && (ended || /before secure TLS connection/.test(error.message))
       if (NO_TLS.has(code) || hungUp) settle(() => resolve(false))
-      // An alert or any other TLS fault comes from a peer that speaks TLS.
+      // An alert or any other TLS error comes from a peer that speaks TLS.
       else if (code.startsWith('ERR_SSL_')) settle(() => resolve(true))
       else settle(() => reject(error))
     })

@@ -4,8 +4,8 @@ import { pressureOf, type NetworkOptions, type RegistryLogin } from './options.t
 
 /**
  * Asks a registry whether it accepts a user name and a password. Nothing is stored.
- * @returns `wantsCredentials`: false where the registry lets anybody in, so that nothing was checked.
- * @throws AirgapError `UNAUTHORIZED`, `DENIED`, and those of registries. The signal's reason.
+ * @returns `wantsCredentials`: false where the registry needs no credentials, so that nothing was checked.
+ * @throws AirgapError `UNAUTHORIZED`, `DENIED`, and the errors of registries; the signal's reason.
  */
 export async function checkLogin(
   { registry, name }: LoginTarget,

@@ -31,10 +31,10 @@ export async function resolveManifest(
   const call = readCall(repository, ref, 'HEAD', context, signal)
   const fromHeaders = await repository.connection.retrying(context, signal, async () => {
     const answer = await repository.connection.send(call)
-    // Some registries and proxies do not do HEAD.
+    // Some registries and proxies do not support HEAD.
     if (answer.status === 405 || answer.status === 501) return (discard(answer), 'incomplete' as const)
     if (answer.status === 404) return (discard(answer), undefined)
-    // The answer to HEAD has no body, so only GET tells why.
+    // An answer to HEAD has no body, so only GET tells why.
     if (isUnexplained(answer)) return (discard(answer), 'incomplete' as const)
     if (answer.status !== 200) throw await failure(answer, answer.auth, context)
     discard(answer)
@@ -51,7 +51,9 @@ export async function resolveManifest(
   }
 }
 
-/** Whether a refusal may have reasons that its status does not tell; wrong credentials are not tried again for that. */
+/**
+ * Whether a refusal may have a reason that its status does not tell. Wrong credentials are not tried again for this.
+ */
 function isUnexplained({ status, auth }: Answer): boolean {
   return (status === 401 && auth.kind !== 'basic') || [400, 403, 412].includes(status)
 }
@@ -60,7 +62,7 @@ function infoFromHeaders(answer: Answer, ref: string, context: Context): Manifes
   const mediaType = contentTypeOf(answer)
   const digest = headerOf(answer, 'docker-content-digest')
   const size = contentLengthOf(answer)
-  // The digest that was asked for is the one that counts; a registry that names another one is not to be used.
+  // The requested digest counts. A registry that names another one must not be used.
   if (isDigest(ref) && digest !== undefined && digest !== ref) throw otherDigest(ref, digest, context)
   if (!isDigest(digest) || !isManifestOrIndexType(mediaType) || size === undefined || size === 0)
     return undefined
@@ -68,9 +70,9 @@ function infoFromHeaders(answer: Answer, ref: string, context: Context): Manifes
 }
 
 /**
- * See {@link Repository.resolveAttached}. What belongs to a manifest stands under a tag that is made of its digest, and
- * mostly there is none. Artifactory and others answer 403 to what is not there: where the manifest itself may be read,
- * that is no lack of rights, and it is told once a repository.
+ * See {@link Repository.resolveAttached}. What belongs to a manifest is under a tag made of its digest, and mostly
+ * there is none. Artifactory and others answer 403 for a tag that does not exist. If the manifest itself can be read, a
+ * 403 is taken that way, and this is reported once for each repository.
  *
  * @param subject the manifest that the tag belongs to.
  * @returns undefined where there is no such tag.
@@ -89,7 +91,7 @@ export async function ifThere<T>(
     if (answerOf(error)?.status !== 403 || !(await mayRead(repository, subject, signal))) throw error
     if (!repository.isForbiddingTold) {
       repository.isForbiddingTold = true
-      const message = `${repository.name}: the registry gives the image, and answers 403 where its signatures and attestations would be tagged (sha256-….sig and the like). Some registries say so of what is not there, and it is taken that way.`
+      const message = `${repository.name}: the registry serves the image, but answers 403 for the tags of its signatures and attestations (sha256-….sig and the like). Some registries answer like this for tags that do not exist, so airgap assumes that there are none.`
       repository.connection.onNotice({ type: 'warning', message })
     }
     return undefined
@@ -116,8 +118,8 @@ export async function fetchManifest(
 }
 
 /**
- * {@link fetchManifest}, with the entity tag (RFC 9110 § 8.8.3) for a put that depends on it.
- * @param how `context` for errors of another operation; `parse` for documents that are read in another way than manifests.
+ * {@link fetchManifest}, with the entity tag (RFC 9110 § 8.8.3) for a conditional PUT.
+ * @param how `context` for errors of another operation; `parse` for documents that are not parsed as manifests.
  */
 export async function readManifest(
   repository: Location,
@@ -199,7 +201,7 @@ function readCall(
 
 /**
  * See {@link Repository.putManifest}.
- * @param conditions headers that make it depend on what is there (RFC 9110 § 13.1).
+ * @param conditions headers that make the PUT conditional (RFC 9110 § 13.1).
  */
 export async function putManifest(
   repository: Location,
@@ -211,7 +213,7 @@ export async function putManifest(
   const { bytes, mediaType, digest } = document
   const context = repository.context(`put the manifest ${repository.refText(ref)}`, repository.refText(ref))
   if (digestOf(bytes) !== digest || (isDigest(ref) && ref !== digest)) {
-    throw new AirgapError('INVALID_CONTENT', `its bytes do not have that digest`, {
+    throw new AirgapError('INVALID_CONTENT', `its bytes do not have this digest`, {
       ...during(context),
     })
   }

@@ -17,19 +17,19 @@ import { ifThere, putManifest, readManifest } from './manifests.ts'
 import { hasReferrersList, MAX_REFERRERS } from './referrers.ts'
 import { throwIfAborted } from './net/retry.ts'
 
-/** How often the list is written at most, when others write it at the same time. */
+/** The most times to write the list, if others write it at the same time. */
 const MAX_ROUNDS = 5
 const PAUSE_MS = 50
-/** The limit of registries for a manifest, which the list is. Bytes. */
+/** Registries' limit for a manifest; the list is one. Bytes. */
 const MAX_LIST = 4 * 1024 * 1024
 
 /**
- * See {@link Repository.ensureReferrer}; distribution-spec § Pushing Manifests with Subject: a registry that has put
- * a manifest on its subject's list says so by `OCI-Subject`; otherwise the client adds it to the list that stands
- * under the tag `sha256-<hex>`.
+ * See {@link Repository.ensureReferrer}; distribution-spec § Pushing Manifests with Subject: a registry that has added
+ * a manifest to its subject's list says so by `OCI-Subject`. Otherwise the client adds it to the list under the tag
+ * `sha256-<hex>`.
  *
- * Others may do so at the same time, and registries that honour a condition (If-Match) are rare. So the list is read
- * again after it was written, until the manifest stands in it, a bounded number of times.
+ * Others may do this at the same time, and few registries honour a condition (If-Match). So the list is read again
+ * after each write, until the manifest is in it, a limited number of times.
  */
 export async function ensureReferrer(
   repository: Location,
@@ -57,7 +57,7 @@ async function addToList(
   let refused: { error: unknown; list: Digest | undefined } | undefined
   for (let round = 1; round <= MAX_ROUNDS; round += 1) {
     const found = await readList(repository, subject, tag, signal)
-    // Nobody has written it: then it is not the condition that was refused, but the tag may not be set again.
+    // The list is unchanged. So the registry did not refuse the condition: the tag must not be set again.
     if (refused && refused.list === found?.list.digest) throw refused.error
     if (found?.list.manifests.some(({ digest }) => digest === entry.digest)) {
       return round === 1 ? 'tagged' : 'added'
@@ -68,7 +68,7 @@ async function addToList(
     const error = await putList(repository, tag, bytes, found?.etag, signal)
     refused = error === undefined ? undefined : { error, list: found?.list.digest }
   }
-  throw new AirgapError('REGISTRY', `others write this list again and again at the same time`, {
+  throw new AirgapError('REGISTRY', `others keep writing this list at the same time`, {
     ...during(context),
     hint: 'Push again when they have finished.',
   })
@@ -79,7 +79,7 @@ interface Found {
   etag: string | undefined
 }
 
-/** @returns undefined where the tag is not there. */
+/** @returns undefined if the tag does not exist. */
 async function readList(
   repository: Location,
   subject: Digest,
@@ -92,12 +92,12 @@ async function readList(
   if (!found) return undefined
   const { document, etag } = found
   if (document.kind === 'index' && document.mediaType === OCI_INDEX) return { list: document, etag }
-  throw new AirgapError('REGISTRY', `${repository.refText(tag)} is something else than a list of referrers`, {
-    hint: 'The registry, or somebody, uses this tag for something else; it is left as it is.',
+  throw new AirgapError('REGISTRY', `${repository.refText(tag)} is not a list of referrers`, {
+    hint: 'The registry, or somebody, uses this tag for something else, so it was not changed.',
   })
 }
 
-/** The list with one more entry; whatever else it holds is kept as it stands. */
+/** The list with one more entry; the rest of it is unchanged. */
 function longerList(repository: Location, tag: string, list: Index | undefined, entry: Descriptor): Buffer {
   const before: object = list
     ? (JSON.parse(Buffer.from(list.bytes).toString('utf8')) as object)
@@ -107,11 +107,11 @@ function longerList(repository: Location, tag: string, list: Index | undefined, 
   if (manifests.length <= MAX_REFERRERS && bytes.length <= MAX_LIST) return bytes
   throw new AirgapError(
     'REGISTRY',
-    `${repository.refText(tag)} lists ${manifests.length - 1} referrers already, and would become too long with one more`,
+    `${repository.refText(tag)} already lists ${manifests.length - 1} referrers, and would become too long with one more`,
   )
 }
 
-/** @returns the refusal, where the list is not what it was read as any more (RFC 9110 § 15.5.13). */
+/** @returns the refusal, if the list has changed since it was read (RFC 9110 § 15.5.13). */
 async function putList(
   repository: Location,
   tag: string,

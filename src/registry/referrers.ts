@@ -9,12 +9,12 @@ import { ifThere, readManifest } from './manifests.ts'
 import { during, type Context } from './notices.ts'
 import { contentTypeOf, discard, failure, headerOf, type HttpResponse, readCapped } from './net/http.ts'
 
-/** No list that we ask for has more pages; a registry that goes on and on is stopped. */
+/** No genuine list has more pages. This stops a registry that sends pages without end. */
 const MAX_PAGES = 200
 
 /**
- * Where a list goes on (RFC 8288; distribution-spec § Listing Tags), undefined at its end.
- * Only the registry itself may say so: another origin would be given what the next request carries.
+ * The next page of a list (RFC 8288; distribution-spec § Listing Tags), undefined after the last one. It must be on the
+ * registry's own origin: another one would get the credentials of the next request.
  *
  * @throws AirgapError `REGISTRY` for a next page on another origin, or an unreadable one.
  */
@@ -33,14 +33,14 @@ export function nextPage(response: HttpResponse, context: Context): URL | undefi
   return next
 }
 
-/** More things than this refer to no image; beyond it, somebody fills memory. */
+/** No genuine image has more referrers. This protects memory. */
 export const MAX_REFERRERS = 10_000
 
-/** Bytes of all pages of a list: three thousand for each of ten thousand things. */
+/** Bytes of all pages of a list: some three thousand for each of ten thousand referrers. */
 const MAX_LIST_BYTES = 32 * 1024 * 1024
 
 /**
- * The answers of registries that do not know the request: 404 by the specification, the others seen in the field
+ * The answers of registries that do not support the request: 404 by the specification, the others as seen in practice
  * (Artifactory: 406).
  */
 const NO_SUCH_REQUEST = new Set([400, 404, 405, 406, 415, 501])
@@ -48,8 +48,8 @@ const NO_SUCH_REQUEST = new Set([400, 404, 405, 406, 415, 501])
 const ABOUT_CONTENT: ReadonlySet<string> = new Set(['MANIFEST_UNKNOWN', 'NAME_UNKNOWN'])
 
 /**
- * See {@link Repository.referrers}; distribution-spec § Listing Referrers, and § Referrers Tag Schema where the
- * registry has no such request.
+ * See {@link Repository.referrers}; distribution-spec § Listing Referrers, and § Referrers Tag Schema if the registry
+ * does not support that request.
  */
 export async function listReferrers(
   repository: Location,
@@ -68,7 +68,7 @@ export async function listReferrers(
   return fromTag(repository, subject, tag, context, signal, onUnusable)
 }
 
-/** Is told the digests of entries that are left out, because they are of another algorithm than ours. */
+/** Gets the digests of entries that are left out because of their digest algorithm. */
 type OnUnusable = (digest: string) => void
 
 /** Whether the registry keeps the list itself. */
@@ -84,7 +84,7 @@ export async function hasReferrersList(
   return (await fromRequest(repository, subject, context, signal)) !== undefined
 }
 
-/** @returns undefined where the registry does not do this. */
+/** @returns undefined if the registry does not support the request. */
 async function fromRequest(
   repository: Location,
   subject: Digest,
@@ -134,8 +134,8 @@ function isList(answer: Answer): boolean {
 }
 
 /**
- * Harbor 2.7 answered 401 to the request alone, without saying what it wants; to everything else it let us in. GHCR
- * sends it on to a web site, which answers with whatever it likes.
+ * Harbor 2.7 answered 401 only to this request, without a challenge. GHCR redirects it to a web site, whose answer
+ * means nothing.
  */
 function isUnknown(answer: Answer): boolean {
   if (NO_SUCH_REQUEST.has(answer.status) || answer.url.origin !== answer.requested.origin) return true
@@ -170,10 +170,10 @@ async function readPage(
   return { size: bytes.length, manifests }
 }
 
-/** Characters of the annotations of an entry that are kept. */
+/** Longer annotations of an entry are dropped. Characters. */
 const MAX_ANNOTATIONS = 4096
 
-/** What of an entry is of use: whatever else a registry puts into it is not kept. */
+/** Keeps the useful parts of an entry. */
 function listedOnly({ mediaType, digest, size, artifactType, annotations }: Descriptor): Descriptor {
   const texts = Object.entries(annotations ?? {}).flat()
   const isSmall = texts.length > 0 && texts.reduce((sum, { length }) => sum + length, 0) <= MAX_ANNOTATIONS
@@ -187,7 +187,7 @@ function listedOnly({ mediaType, digest, size, artifactType, annotations }: Desc
 }
 
 /**
- * The tag schema: an index under `sha256-<hex>`. A registry may take that tag for something else: GitLab gave the
+ * The tag schema: an index under `sha256-<hex>`. A registry may take that tag for something else: GitLab returned the
  * subject itself.
  */
 async function fromTag(

@@ -14,7 +14,7 @@ import { uploadBlob } from './blobs/uploads/upload.ts'
 import { allTags, someTags } from './tags.ts'
 import type { BlobStream, ManifestInfo, ReferrersOptions, UploadMemory } from '../content/source.ts'
 
-/** A repository that is spoken to over the network. */
+/** A repository on a registry, over the network. */
 export class RemoteRepository implements Repository {
   readonly registry: string
   readonly repository: string

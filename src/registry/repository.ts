@@ -9,11 +9,11 @@ import { isHeldBack } from '../content/failures.ts'
 export interface Repository extends Source, Target {
   readonly repository: string
 
-  /** What stands under such a tag, as {@link fetchManifest} reads it; undefined where there is none. */
+  /** Fetches the manifest of such a tag like {@link fetchManifest}; undefined if there is none. */
   fetchAttached(tag: string, subject: Digest, signal?: AbortSignal): Promise<ManifestOrIndex | undefined>
 
   /**
-   * Some of the repository's tags, by one request that is not made again: for messages.
+   * Some of the repository's tags, for messages. Sends one request, without retries.
    * @returns undefined when the registry says that there is no such repository.
    * @throws AirgapError those of every request.
    */
@@ -21,8 +21,8 @@ export interface Repository extends Source, Target {
 }
 
 /**
- * What a tag or digest of the target leads to, as far as it can be read. What is held back there is put again; what a tag
- * leads to is looked at once more when the image is signed, before it is set.
+ * The digest that a tag or digest of the target resolves to. One that the registry holds back counts as absent: it is put
+ * again, and a signed image is looked up once more before its tag is set.
  */
 export async function digestAt(
   repository: Repository,

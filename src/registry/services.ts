@@ -12,25 +12,25 @@ import type { AskService, ServiceRequest } from '../trust/keyless/service.ts'
 import { pressureOf, type NetworkOptions } from './options.ts'
 import type { Run } from '../content/run.ts'
 
-/** The most of an error's body that is looked at. Bytes. */
+/** The most bytes to read of an error's body. */
 const MAX_ERROR_BODY = 4 * 1024
-/** How long a service that asks to be left alone is waited for. Milliseconds. */
+/** How long to wait for a service that asks for time. Milliseconds. */
 const PATIENCE_MS = 60_000
 
-/** The services of a Sigstore instance, and how they are reached: as registries are. */
+/** The services of a Sigstore instance, reached like registries. */
 export interface Services {
   ask: AskService
 }
 
-/** Whether a URL may be spoken to without TLS: loopback, and what the caller has named. */
+/** Whether a URL may be contacted without TLS: loopback, and what the caller has named. */
 export function isPlainHttp({ registries }: NetworkOptions): (url: URL) => boolean {
   const listed = registries?.plainHttp ?? []
   return (url) => isLoopbackHost(url.hostname) || isListed(listed, url)
 }
 
 /**
- * Works with services, and closes the connections however that ends. Proxies, authorities, timeouts and retries are
- * those of registries.
+ * Works with services, and closes the connections however the work ends. Proxies, CAs, timeouts and retries are those
+ * of registries.
  */
 export async function withServices<T>(
   options: NetworkOptions,
@@ -87,7 +87,7 @@ export async function withServices<T>(
 type Asked = Awaited<ReturnType<AskService>>
 type ServiceContext = Parameters<Transport['request']>[0]['context']
 
-/** Completes "cannot …": what was to be done, by whom, and where. */
+/** Completes "cannot …": the operation, the service, and its URL. */
 function operationOf({ operation, service, url }: ServiceRequest): string {
   return `${operation}: ${service} (${printableUrl(url)})`
 }
@@ -100,7 +100,7 @@ async function askOnce(
 ): Promise<Asked> {
   const { method, url, headers, authorization, body, patienceMs, mayAnswer = [], limit, answers } = request
   const answerTimeoutMs = Math.max(patienceMs ?? 0, transport.stallTimeoutMs)
-  // They are configured, never learned from an answer.
+  // Service URLs are configured, never learned from an answer.
   transport.names.named(url.host)
   let response: HttpResponse
   try {
@@ -132,7 +132,7 @@ async function askOnce(
   if (answers !== undefined && contentType !== answers) {
     discard(response)
     const found = contentType === '' ? 'an answer without a media type' : JSON.stringify(contentType)
-    throw refused(request, `it answers with ${found}, and not ${answers}`, NOT_THERE)
+    throw refused(request, `it answers with ${found} instead of ${answers}`, NOT_THERE)
   }
   const bytes = await readCapped(response, limit, context, signal)
   if (!bytes) {
@@ -143,12 +143,12 @@ async function askOnce(
 }
 
 const NOT_THERE =
-  'Something else than the service answers there: look at its URL, and at proxies and login pages in between.'
+  'Something else than the service answers there: check its URL, and proxies and login pages in between.'
 
-/** The words of the registries' transport, with a hint that fits. */
+/** The registry transport's error, with a hint for services. */
 function unreachable(error: unknown, { url }: ServiceRequest): unknown {
   if (!(error instanceof AirgapError) || error.code !== 'NETWORK') return error
-  const hint = `This machine has to reach ${url.host}: look at its name, at firewalls, and at the proxy (HTTPS_PROXY, NO_PROXY).`
+  const hint = `This machine has to reach ${url.host}: check its name, firewalls, and the proxy (HTTPS_PROXY, NO_PROXY).`
   return error.with({ hint })
 }
 
@@ -162,9 +162,7 @@ async function statusFault(response: HttpResponse, request: ServiceRequest): Pro
   const error = refused(
     request,
     `it answers ${status}${name === undefined ? '' : ` ${name}`}${quote}${where}`,
-    status >= 500
-      ? 'The service has a fault, or is being looked after. Run the same command again later.'
-      : undefined,
+    status >= 500 ? 'The service is broken or in maintenance. Run the same command again later.' : undefined,
     status === 401 ? 'UNAUTHORIZED' : status === 403 ? 'DENIED' : 'REGISTRY',
   )
   const mayPass = status === 408 || status === 425 || status === 429 || status >= 500
@@ -185,7 +183,7 @@ async function beginningOf({ chunks, secrets }: HttpResponse): Promise<Buffer> {
       if (length >= MAX_ERROR_BODY) break
     }
   } catch {
-    // The status tells enough; what was readable of the explanation is quoted.
+    // The status is enough; the part of the explanation that was read is quoted.
   }
   const text = Buffer.concat(parts).subarray(0, MAX_ERROR_BODY).toString('utf8')
   return Buffer.from(withoutSecrets(text, secrets))

@@ -4,9 +4,9 @@ import { pressureOf, type NetworkOptions } from './options.ts'
 import type { Run } from '../content/run.ts'
 
 /**
- * Works with a client, and closes it however that ends. The HTTP stack is loaded only now: much goes wrong before it
- * is needed.
- * @param files how hosts are spoken to, as mirror configurations say.
+ * Works with a client, and closes it however the work ends. The HTTP stack is loaded only here: many runs fail before
+ * they need it.
+ * @param files how mirror files say to reach hosts.
  */
 export async function withClient<T>(
   { registries: { credentials, ...access } = {}, ...options }: NetworkOptions,
@@ -36,7 +36,7 @@ export async function withClient<T>(
     },
     onNotice: (notice) => onEvent({ type: 'registry', notice }),
   })
-  // Not all that is under way knows the signal: tokens are fetched for several requests together.
+  // Not everything in progress gets the signal: tokens are fetched for several requests together.
   const disconnect = (): void => client.disconnect()
   signal.addEventListener('abort', disconnect, { once: true })
   try {
@@ -46,7 +46,7 @@ export async function withClient<T>(
   }
 }
 
-/** Rejected when the work is called off: what a caller gives may never come. */
+/** Rejects when the work is aborted: the caller's promise may never settle. */
 function rejectedBy(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })

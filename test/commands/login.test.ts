@@ -203,7 +203,7 @@ describe('a login that cannot work is refused before anything is sent', () => {
 
 describe('what is no registry', () => {
   it.each<[string, RequestListener, number, string]>([
-    ['answers 404', (_, response) => response.writeHead(404).end(), 4, 'is no registry'],
+    ['answers 404', (_, response) => response.writeHead(404).end(), 4, 'is not a registry'],
     [
       'has a web page for everything',
       (_, response) => response.writeHead(200, { 'content-type': 'text/html' }).end('<html>'),

@@ -126,7 +126,7 @@ describe('mirrors from files', () => {
         registryItself: true,
       },
     ])
-    expect(planned.stderr).toContain('the mirror 127.0.0.1:1 is passed over')
+    expect(planned.stderr).toContain('the mirror 127.0.0.1:1 is skipped')
   })
 })
 

@@ -201,7 +201,7 @@ describe('a mirror that', () => {
     const found = await pack([`${source.host}/app:1`], { mirrors: [`${source.host}=${mirror.host}`] })
     expect(found.sha256).toBe(good.sha256)
     expect(found.warnings).toEqual([
-      expect.stringContaining(`the mirror ${mirror.host} is passed over: cannot fetch the blob`),
+      expect.stringContaining(`the mirror ${mirror.host} is skipped: cannot fetch the blob`),
     ])
   })
 
@@ -255,7 +255,7 @@ describe('a mirror that', () => {
     })
     expect(mirror.seen.length).toBeGreaterThan(4)
     expect(warnings).toEqual([expect.stringContaining(words)])
-    expect(warnings[0]).toContain(`the mirror ${mirror.host} is passed over`)
+    expect(warnings[0]).toContain(`the mirror ${mirror.host} is skipped`)
   })
 
   test('has a certificate that nobody knows is told of once, with the way out', async () => {
@@ -515,7 +515,7 @@ describe('how a host is spoken to', () => {
     })
     expect(blobsAsked(mirror).length).toBeGreaterThan(0)
     expect(stranger.requests).toEqual([])
-    expect(warnings).toEqual([expect.stringContaining(`the mirror ${stranger.host} is passed over`)])
+    expect(warnings).toEqual([expect.stringContaining(`the mirror ${stranger.host} is skipped`)])
   })
 
   test('with its client certificate', async () => {

@@ -116,7 +116,7 @@ test('what stands in the list already is kept as it is', async () => {
 test('a tag that is something else is left alone, and that is said', async () => {
   await using at = await place(['fallback-tag-is-subject'])
   const error = await failureOf(at.repository.ensureReferrer(documentOf(signature)), 'REGISTRY')
-  expect(error.message).toContain(`${TAG} is something else than a list of referrers`)
+  expect(error.message).toContain(`${TAG} is not a list of referrers`)
   expect(at.puts()).toEqual([])
 })
 
@@ -152,7 +152,7 @@ test('a rival without end is given up', async () => {
   await using at = await place(['no-referrers'], { front: rival(1000, () => places[0] as Place) })
   places.push(at)
   const error = await failureOf(at.repository.ensureReferrer(documentOf(signature)), 'REGISTRY')
-  expect(error.message).toContain('others write this list')
+  expect(error.message).toContain('others keep writing this list')
   expect(at.puts()).toHaveLength(5)
 })
 

@@ -65,7 +65,7 @@ export function forbidden(answer: FailedAnswer, said: Said): Meaning {
     return {
       code: 'DENIED',
       cause: 'permission denied, by something in front of the registry',
-      hint: 'Proxies and firewalls refuse with a web page; registries do not. Ask its operator to let this machine through, or use another route (HTTPS_PROXY, NO_PROXY).',
+      hint: 'Proxies and firewalls refuse with a web page; registries do not. Ask the operator of that proxy or firewall to let this machine through, or use another route (HTTPS_PROXY, NO_PROXY).',
     }
   }
   return denied(answer, said)

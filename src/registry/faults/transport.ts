@@ -126,7 +126,7 @@ function unreachable(code: string, error: unknown, host: string): Fault | undefi
       return {
         reason: `its host name is not known (DNS, ${code})`,
         hint: [
-          `Check the spelling; \`getent hosts ${shellWord(name)}\` asks as this program does. Without DNS, put the name into /etc/hosts. If only a proxy has access to the outside, set HTTPS_PROXY; if nothing has, use a mirror inside.`,
+          `Check the spelling; \`getent hosts ${shellWord(name)}\` looks it up as this program does. Without DNS, put the name into /etc/hosts. If only a proxy has access to the outside, set HTTPS_PROXY; if nothing has, use a mirror inside.`,
           { id: 'mirror', registry: name },
         ],
         attempts,

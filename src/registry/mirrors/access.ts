@@ -8,7 +8,7 @@ import type { ImagePlaces } from './mirrors.ts'
 
 const MAX_PEM = 1024 * 1024
 
-/** What a client has to know to speak to hosts as files say. */
+/** How mirror files tell a client to reach hosts. */
 export interface AccessOptions {
   plainHttp: readonly string[]
   insecureSkipTlsVerify: readonly string[]
@@ -17,8 +17,8 @@ export interface AccessOptions {
 }
 
 /**
- * Puts together how hosts are spoken to, and reads the certificates.
- * @throws AirgapError `FILE`; `INVALID_CONFIG` where one host is said to speak TLS and not to speak it.
+ * Puts together how hosts are reached, and reads the certificates.
+ * @throws AirgapError `FILE`; `INVALID_CONFIG` where one host is both an http:// and an https:// address.
  */
 export async function accessOptions(places: ImagePlaces['access']): Promise<AccessOptions> {
   const plainHttp = new Set<string>()
@@ -38,8 +38,8 @@ export async function accessOptions(places: ImagePlaces['access']): Promise<Acce
       if (other !== undefined && other.scheme !== scheme) {
         throw new AirgapError(
           'INVALID_CONFIG',
-          `${registry} is an http:// and an https:// address at once: ${[...new Set([other.origin, origin])].join(', ')}`,
-          { hint: 'One port speaks one of them: write the port that belongs to each.' },
+          `${registry} is both an http:// and an https:// address: ${[...new Set([other.origin, origin])].join(', ')}`,
+          { hint: 'One port can only be one of them: write the right port for each.' },
         )
       }
       schemes.set(authority, { scheme, origin })
@@ -58,7 +58,7 @@ export async function accessOptions(places: ImagePlaces['access']): Promise<Acce
   }
 }
 
-/** `HOST:PORT`, so that an exception for one port is none for another. */
+/** `HOST:PORT`, so that an exception for one port does not count for another. */
 function hostAndPort(authority: string, scheme: 'http' | 'https'): string {
   const url = new URL(`${scheme}://${authority}`)
   return `${url.hostname}:${portOf(url)}`
@@ -82,7 +82,7 @@ async function certificates(
     } catch (error) {
       throw new AirgapError(
         'FILE',
-        `${origin}: ${client?.cert} and ${client?.key} are no client certificate and its key (${messageOf(error)})`,
+        `${origin}: ${client?.cert} and ${client?.key} are not a client certificate and its key (${messageOf(error)})`,
         { hint: 'Both have to be PEM files, and the key without a password.', cause: error },
       )
     }

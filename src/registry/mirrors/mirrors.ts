@@ -12,28 +12,28 @@ import {
   textOf,
 } from './rule.ts'
 
-/** A place where one image can be read. */
+/** A place from which one image can be read. */
 export interface ImagePlace extends Place {
   repository: string
-  /** The rule that names it. */
+  /** The rule that the place comes from. */
   rule: Rule
 }
 
-/** Where one image is read. */
+/** The places from which one image is read. */
 export interface ImagePlaces {
-  /** Mirrors in the order to try; behind them the place that a file gives in place of the registry, if one does. */
+  /** Mirrors in the order to try; last the place that a file sets instead of the registry, if one does. */
   mirrors: readonly ImagePlace[]
-  /** Whether the registry that the name says is asked behind them. */
+  /** Whether the registry in the image's name is asked after them. */
   asksSource: boolean
-  /** The file by which it is not asked. */
+  /** The file that says not to ask it. */
   movedBy?: string | undefined
-  /** How hosts are spoken to, as far as files say so. */
+  /** How files say to reach hosts. */
   access: readonly { registry: string; access: HostAccess; origin: string }[]
 }
 
 /**
- * All that is configured of mirrors. Several sets are asked in the order given, each for its own mirrors; the source
- * comes last. Within a set a more specific rule goes before a less specific one, and of equals the first.
+ * All configured mirrors. Several sets are asked in the given order, each for its own mirrors; the source comes last.
+ * Within a set, a more specific rule precedes a less specific one; equals keep their order.
  */
 export class Mirrors {
   readonly #sets: readonly RuleSet[]
@@ -47,8 +47,8 @@ export class Mirrors {
   }
 
   /**
-   * Where an image is read.
-   * @throws AirgapError `DENIED` where a file forbids to read it.
+   * The places from which an image is read.
+   * @throws AirgapError `DENIED` where a file blocks it.
    */
   placesOf(image: Reference): ImagePlaces {
     const mirrors: ImagePlace[] = []
@@ -81,7 +81,7 @@ export class Mirrors {
     }
   }
 
-  /** A place can be in what a file blocks, too. */
+  /** Checks that no file blocks a mirror's place. */
   #checkPlace(image: Reference, place: ImagePlace): void {
     const there = { ...image, registry: place.registry, repository: place.repository }
     for (const { rule } of this.#sets.flatMap((set) => matching(set, there))) {
@@ -89,7 +89,7 @@ export class Mirrors {
     }
   }
 
-  /** Whether something is to be told now: each once, however often it comes up. */
+  /** Whether to report something: true once for each key. */
   isNews(key: string): boolean {
     if (this.#told.has(key)) return false
     this.#told.add(key)
@@ -105,7 +105,7 @@ function matching({ counts, rules }: RuleSet, image: Reference): { rule: Rule; r
   return counts === 'all' ? found : found.slice(0, 1)
 }
 
-/** Podman blocks a host on all its ports, so a file that forbids one means them all. */
+/** Podman blocks a host on all its ports, so a rule without a port counts for all of them. */
 function belowAnyPort({ scope }: Rule, image: Reference): string | undefined {
   const registry = image.registry.replace(/:[0-9]+$/, '')
   const forbidsHost = scope.kind === 'subdomains' || (scope.kind === 'path' && scope.path === '')
@@ -114,11 +114,11 @@ function belowAnyPort({ scope }: Rule, image: Reference): string | undefined {
 
 function placeAt(place: Place, rest: string, rule: Rule): ImagePlace | undefined {
   const repository = [place.path, rest].filter((part) => part !== '').join('/')
-  // Nothing would be left for a name.
+  // There would be no name left.
   return repository === '' ? undefined : { ...place, repository, rule }
 }
 
-/** Each repository once, where it comes first; the source's own only as the source. */
+/** Keeps the first of equal repositories, and drops the source's own if the source is asked anyway. */
 function withoutDoubles(places: readonly ImagePlace[], image: Reference, asksSource: boolean): ImagePlace[] {
   const seen = new Set<string>()
   return places.filter((place) => {
@@ -131,7 +131,7 @@ function withoutDoubles(places: readonly ImagePlace[], image: Reference, asksSou
 }
 
 function isSource({ registry, repository, apiRoot }: ImagePlace, image: Reference): boolean {
-  // URLs leave the port of their scheme out.
+  // URLs omit their scheme's default port.
   const isSame = sameRegistry(registry, image.registry) || `${registry}:443` === image.registry.toLowerCase()
   return apiRoot === undefined && isSame && repository === image.repository
 }
@@ -144,22 +144,22 @@ function blocked(image: Reference, place: Reference, { origin, scope }: Rule): A
   })
 }
 
-/** Where the images of one registry, or those below one path of it, are read. */
+/** The places from which the images of one registry, or of one path in it, are read. */
 export interface MirrorUse {
-  /** `HOST[:PORT]`, with a path where only images below it are meant. */
+  /** `HOST[:PORT]`, with a path if only images below it are meant. */
   prefix: string
-  /** In the order in which they are asked. */
+  /** In the order to ask. */
   places: {
     /** As it was configured. */
     location: string
-    /** Where: a flag or a file. */
+    /** Where it was configured: a flag or a file. */
     origin: string
   }[]
-  /** Whether the registry itself is asked, behind the places. */
+  /** Whether the registry itself is asked after these places. */
   registryItself: boolean
 }
 
-/** The mirrors that are in use for some images: one entry for all that are read alike. */
+/** The mirrors in use for some images: one entry for all images with the same places. */
 export function mirrorsInUse(images: readonly { image: Reference; places: ImagePlaces }[]): MirrorUse[] {
   const uses = new Map<string, MirrorUse>()
   for (const { image, places } of images) {

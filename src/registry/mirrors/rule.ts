@@ -2,25 +2,25 @@ import { AirgapError } from '../../errors.ts'
 import { isRegistryHost, isRepository, type Reference } from '../../oci/reference.ts'
 import { isDockerHub } from '../net/hosts.ts'
 
-/** How a host has to be spoken to, where a file says so. */
+/** How a file says to reach a host. */
 export interface HostAccess {
-  /** `either` is TLS with any certificate where the host speaks TLS, and else plain HTTP. */
+  /** `either` is TLS with any certificate if the host speaks TLS, and otherwise plain HTTP. */
   scheme?: 'http' | 'https' | 'either' | undefined
   /** TLS, whatever the certificate. */
   skipVerify?: boolean | undefined
-  /** PEM files of authorities to trust for this host besides the usual ones. */
+  /** PEM files of CAs to trust for this host besides the usual ones. */
   ca?: readonly string[] | undefined
   /** PEM files of a client certificate and its key. */
   client?: { cert: string; key: string } | undefined
 }
 
-/** Where the images of a rule can be read besides, or instead of, the registry that their names say. */
+/** Where the images of a rule can be read, besides or instead of the registry in their names. */
 export interface Place {
-  /** `HOST[:PORT]` that is contacted. */
+  /** `HOST[:PORT]` to contact. */
   registry: string
-  /** The path at which the rule's images are there; empty for none. */
+  /** The path below which the rule's images are there; empty for none. */
   path: string
-  /** The place as it was configured, for people. */
+  /** The place as it was configured, for messages. */
   text: string
   /** Serves manifests and blobs by digest. */
   pulls: boolean
@@ -30,7 +30,7 @@ export interface Place {
   tagOnly?: boolean | undefined
   /** The root of the registry's API where that is not `/v2`, without a slash at the end. */
   apiRoot?: string | undefined
-  /** Wants to be told by `?ns=` which registry is meant. */
+  /** Whether it gets the upstream registry as `?ns=`. */
   wantsNamespace?: boolean | undefined
   access?: HostAccess | undefined
 }
@@ -41,29 +41,28 @@ export interface Rule {
   /** In the order to try. */
   mirrors: readonly Place[]
   /**
-   * Where the registry itself is read: at its own place; at another, which is then one more mirror and the last;
-   * nowhere.
+   * Where the registry itself is read: at its own place, at another place (which is then the last mirror), or nowhere.
    */
   source: 'own' | 'nowhere' | Place
-  /** How the registry itself is spoken to. */
+  /** How the registry itself is reached. */
   ownAccess?: HostAccess | undefined
   /** Images in this scope must not be read at all. */
   isBlocked?: boolean | undefined
-  /** Where this is configured, for people: a flag or a file. */
+  /** Where this is configured, for messages: a flag or a file. */
   origin: string
 }
 
 /** Rules that belong together: of one or more flags, of one file, or of one folder. */
 export interface RuleSet {
-  /** Which of several rules for one image count: all, the more specific ones first, or only the most specific one. */
+  /** Which of several rules for one image count: all, more specific ones first, or only the most specific one. */
   counts: 'all' | 'most specific'
   rules: readonly Rule[]
 }
 
 /**
- * Reads `FROM=TO`: read what is below FROM from below TO first. Each side is a registry host with an optional path
+ * Reads `FROM=TO`: what is below FROM is first read from below TO. Each side is a registry host with an optional path
  * prefix.
- * @param origin where it was said, for people.
+ * @param origin where it was configured, for messages.
  * @throws AirgapError `USAGE`
  */
 export function parseMirror(text: string, origin = 'the mirror'): Rule {
@@ -75,7 +74,7 @@ export function parseMirror(text: string, origin = 'the mirror'): Rule {
     })
   }
   if (parts.length !== 2 || from === undefined || to === undefined)
-    return fail('it is not of the form FROM=TO')
+    return fail('it does not have the form FROM=TO')
   for (const side of [from, to]) {
     const { host, path } = split(side)
     if (host.includes('://') || side.includes('://')) fail(`${JSON.stringify(side)} holds a scheme`)
@@ -96,9 +95,9 @@ function split(text: string): { host: string; path: string } {
   return slash < 0 ? { host: text, path: '' } : { host: text.slice(0, slash), path: text.slice(slash + 1) }
 }
 
-/** The images that a rule is about. */
+/** The images that a rule is for. */
 export type Scope =
-  /** Those of one registry, below a path of whole parts; all of them where the path is empty. */
+  /** Those of one registry, below a path of whole parts; all of them if the path is empty. */
   | { kind: 'path'; host: string; path: string }
   /** Those of every registry whose host name ends with `domain`, which begins with a dot. */
   | { kind: 'subdomains'; domain: string }
@@ -108,7 +107,7 @@ export type Scope =
 
 type Named = Pick<Reference, 'registry' | 'repository' | 'tag' | 'digest'>
 
-/** What remains of an image's repository below a scope, counted in whole path parts; undefined when it is not in it. */
+/** The rest of an image's repository below a scope, in whole path parts; undefined if the image is not in the scope. */
 export function below(scope: Scope, image: Named): string | undefined {
   switch (scope.kind) {
     case 'all':
@@ -126,13 +125,13 @@ export function below(scope: Scope, image: Named): string | undefined {
   }
 }
 
-/** How much a scope says; of two that an image is in, the one that says more is the more specific one. */
+/** A number that is higher for a more specific scope. */
 export function specificity(scope: Scope): number {
   switch (scope.kind) {
     case 'all':
       return 0
     case 'subdomains':
-      // Less than any host that it stands for.
+      // Less than for any host that matches.
       return scope.domain.length
     case 'path':
       return textOf(scope).length
@@ -155,7 +154,7 @@ export function textOf(scope: Scope): string {
   }
 }
 
-/** Whether two names are of one registry: Docker Hub has several. */
+/** Whether two names mean the same registry: Docker Hub has several. */
 export function sameRegistry(a: string, b: string): boolean {
   return a.toLowerCase() === b.toLowerCase() || (isDockerHub(a) && isDockerHub(b))
 }
@@ -166,7 +165,7 @@ function restOf(prefix: string, repository: string): string | undefined {
   return repository.startsWith(`${prefix}/`) ? repository.slice(prefix.length + 1) : undefined
 }
 
-/** `:tag`, `@digest`, and both together, as far as an image has them. */
+/** `:tag`, `@digest`, and both together, if the image has them. */
 function suffixesOf({ tag, digest }: Named): string[] {
   const tagged = tag === undefined ? [] : [`:${tag}`]
   return digest === undefined ? tagged : [...tagged, `@${digest}`, `${tagged.join('')}@${digest}`]

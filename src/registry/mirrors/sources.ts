@@ -7,20 +7,20 @@ import { sameRegistry } from './rule.ts'
 
 /** The repositories that one image can be read from. */
 export interface Sources {
-  /** For what has a digest, in the order to try; the source is the last. */
+  /** For content with a digest, in the order to try; the source is last. */
   all: Repository[]
-  /** The repository that the image's name says; undefined where a file has it read elsewhere. */
+  /** The repository in the image's name; undefined if a file says to read elsewhere. */
   source: Repository | undefined
   /** The file that says so. */
   movedBy: string | undefined
-  /** Mirrors that may turn a tag into a digest, where mirrors may, in the order to ask. */
+  /** Mirrors that may resolve tags, if mirrors may do that at all, in the order to ask. */
   naming: { repository: Repository; pulls: boolean }[]
 }
 
 /**
  * The repositories to read an image from: those of its mirrors, in order, and the source.
- * @throws AirgapError `INVALID_REFERENCE` where a mirror's prefix makes the repository name too long; `DENIED` where
- *   a file forbids to read it; `USAGE` where files leave no place at all.
+ * @throws AirgapError `INVALID_REFERENCE` where a mirror's prefix makes the repository name too long; `DENIED` where a
+ *   file blocks the image; `USAGE` where files leave no place at all.
  */
 export function sourcesFor(client: RegistryClient, image: Reference, mirrors?: Mirrors): Sources {
   const places = mirrors?.placesOf(image)
@@ -41,7 +41,7 @@ export function sourcesFor(client: RegistryClient, image: Reference, mirrors?: M
   if (all.length === 0) {
     throw new AirgapError(
       'USAGE',
-      `${formatReference(image)} can be read nowhere: ${places?.movedBy} leaves out ${image.registry} and names no other place for it`,
+      `${formatReference(image)} cannot be read anywhere: ${places?.movedBy} excludes ${image.registry} and names no other place`,
       { hint: ['Use a file that names a place, or add a mirror.', { id: 'mirror', registry: undefined }] },
     )
   }
@@ -54,8 +54,8 @@ export function sourcesFor(client: RegistryClient, image: Reference, mirrors?: M
 }
 
 /**
- * What a mirror does not have is read elsewhere, and that is what mirrors are like. Any other fault of a mirror is
- * told once: most can be mended, and nobody would notice.
+ * Reports a mirror's error once, except for missing content, which is normal for mirrors. Most errors can be fixed, and
+ * would otherwise go unnoticed.
  */
 function passedOver(
   client: RegistryClient,
@@ -66,7 +66,7 @@ function passedOver(
   if (code === 'NOT_FOUND' || !mirrors?.isNews(`${registry} ${code}`)) return
   client.shared.onNotice({
     type: 'warning',
-    message: `the mirror ${registry} is passed over: ${message}`,
+    message: `the mirror ${registry} is skipped: ${message}`,
     hints: hints.slice(0, 1),
   })
 }

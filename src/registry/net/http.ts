@@ -182,9 +182,9 @@ export async function failure(
 // Bytes are accepted whatever Content-Encoding says: web servers set it for layers that are gzip files themselves. It
 // is only reported, as the likely reason, where the bytes do not have the expected digest.
 
-/** Completes a sentence whose subject is the content. */
+/** The end of a sentence that begins with the content, for messages. */
 export function encodingText(encoding: string): string {
-  return `comes with Content-Encoding: ${oneLine(encoding)}, although it was asked for as it is`
+  return `comes with Content-Encoding: ${oneLine(encoding)}, although no encoding was requested`
 }
 
 /** What to do about content that was changed on its way. */

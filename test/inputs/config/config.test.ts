@@ -203,7 +203,7 @@ describe('mistakes', () => {
   it.each([
     ['platforms: [linux]', '"linux" is not a platform. Write OS/ARCH'],
     ['exclude: ["a b"]', '"a b" is not a pattern'],
-    ['mirrors: [docker.io]', '"docker.io" is not a mirror: it is not of the form FROM=TO'],
+    ['mirrors: [docker.io]', '"docker.io" is not a mirror: it does not have the form FROM=TO'],
     ['kubeadm: [v1.99.0]', 'the images of Kubernetes v1.99.0 are not known'],
     ['kubeadm: [latest]', '"latest" is not a Kubernetes release'],
     ['kubeadmRepository: https://r.example', 'it begins with https://'],

@@ -280,7 +280,7 @@ test('where what is not there is answered 403, images without signatures can be 
     event.type === 'registry' && event.notice.type === 'warning' ? [event.notice.message] : [],
   )
   expect(notices).toEqual([
-    expect.stringContaining(`${registry.host}/plain: the registry gives the image, and`),
+    expect.stringContaining(`${registry.host}/plain: the registry serves the image, but`),
   ])
 })
 

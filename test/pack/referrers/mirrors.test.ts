@@ -76,9 +76,7 @@ describe('with a mirror, what refers to an image', () => {
     })
     expect(named(images[0]?.referrers, all)).toEqual(EVERYTHING)
     const notices = events.filter(({ type }) => type === 'registry').map((event) => JSON.stringify(event))
-    expect(notices.filter((text) => text.includes(`the mirror ${mirror.host} is passed over`))).toHaveLength(
-      1,
-    )
+    expect(notices.filter((text) => text.includes(`the mirror ${mirror.host} is skipped`))).toHaveLength(1)
   })
 
   test.each([

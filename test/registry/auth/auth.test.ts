@@ -362,7 +362,7 @@ test('a login asks for no scope, whatever the challenge names, and its password 
   const client = makeClient({ credentials: givenCredentials(registry.host, 'user', 'pw') })
   // The registry of this test knows nothing at /v2/, but it is only asked once the token is there.
   const { message } = await failureOf(client.ping(registry.host, 'log in'), 'REGISTRY')
-  expect(message).toContain('is no registry')
+  expect(message).toContain('is not a registry')
   expect(tokens.lines()).toEqual(['GET /t?service=s'])
   expect(tokens.seen[0]?.headers.authorization).toBe(`Basic ${basicEntry('user', 'pw').auth}`)
   await failureOf(client.ping(other.host, 'log in'), 'UNAUTHORIZED')

@@ -184,7 +184,7 @@ export const CONTENT_CASES: Case[] = [
           .writeHead(200, { 'content-type': OCI_MANIFEST, 'content-encoding': 'gzip' })
           .end(gzipSync('{}')),
     ),
-    says: /: what 127\S+ sends comes with Content-Encoding: gzip, although it was asked for as it is$/,
+    says: /: what 127\S+ sends comes with Content-Encoding: gzip, although no encoding was requested$/,
     hints: [/proxy in front of 127/, /gzip off/],
   },
   {
@@ -225,7 +225,7 @@ export const CONTENT_CASES: Case[] = [
       const { host } = await serve((_, response) => void response.writeHead(404).end('<html>'))
       await makeClient().ping(host, `log in to ${host}`)
     },
-    says: /^cannot log in to 127\S+: 127\S+ is no registry: it answers \/v2\/ with 404 Not Found$/,
+    says: /^cannot log in to 127\S+: 127\S+ is not a registry: it answers \/v2\/ with 404 Not Found$/,
     hints: [/host and port/],
   },
   {

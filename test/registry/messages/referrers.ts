@@ -76,7 +76,7 @@ export const REFERRER_CASES: Case[] = [
       seedRegistry(registry.store, 'app:1', await image('told', AMD64))
       return noticeOf({ images: [`${registry.host}/app:1`] })
     },
-    says: /^\S+\/app: the registry gives the image, and answers 403 where its signatures and attestations would be tagged/,
+    says: /^\S+\/app: the registry serves the image, but answers 403 for the tags of its signatures and attestations/,
     hints: [],
   },
   {

@@ -29,7 +29,7 @@ describe('a service that fails', () => {
         'fulcio',
         { status: 200, type: 'text/html', body: '<html>' },
         'REGISTRY',
-        /it answers with "text\/html", and not application\/json/,
+        /it answers with "text\/html" instead of application\/json/,
       ],
       [
         'fulcio',
@@ -48,7 +48,7 @@ describe('a service that fails', () => {
         'tsa',
         { status: 200, type: 'application/json', body: '{}' },
         'REGISTRY',
-        /not application\/timestamp-reply/,
+        /instead of application\/timestamp-reply/,
       ],
       [
         'tsa',
