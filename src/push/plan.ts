@@ -17,28 +17,28 @@ import { planProjects, type PlannedProject } from './projects.ts'
 import { fatesOf, planReferrers, type PlannedReferrer, type ReferrerFate } from './referrers/plan.ts'
 import { planSourceIndexes, type PlannedIndex } from './source-index.ts'
 
-/** An image on its way to the target. */
+/** An image to push. */
 export interface PlannedImage {
   image: ImageEntry
   graph: ImageGraph
   name: TargetName
   repository: Repository
-  /** What the tag points to now; undefined when there is no such tag. */
+  /** What the tag points to now; undefined if there is no such tag. */
   tagNow: Digest | undefined
-  /** What becomes of all that travels along with it. */
+  /** What happens to its referrers. */
   fates: readonly ReferrerFate[]
-  /** Why the target cannot be asked about this image, which is then left; nothing of it is in the plan. */
+  /** Why the target cannot be asked about this image. Then nothing of the image is in the plan. */
   fault?: AirgapError
 }
 
-/** A blob, and the target's repositories that need it. */
+/** A blob, and the repositories of the target that need it. */
 export interface PlannedBlobTransfer {
   digest: Digest
   /** Bytes. */
   size: number
   present: Repository[]
   missing: Repository[]
-  /** Repositories that claim to have it with another length: what they have is damaged. */
+  /** Repositories that have it with another size, so it is damaged there. */
   damaged: Repository[]
 }
 
@@ -49,25 +49,25 @@ export interface PlannedManifest {
   isPresent: boolean
 }
 
-/** What a push will do, found out without sending anything. */
+/** What a push will do. Planning sends nothing. */
 export interface PushPlan {
   images: PlannedImage[]
   blobs: PlannedBlobTransfer[]
   /** Children before parents. */
   manifests: PlannedManifest[]
-  /** What refers to the images: signatures, attestations, SBOMs. */
+  /** The images' referrers: signatures, attestations, SBOMs. */
   referrers: PlannedReferrer[]
-  /** Sources' own indexes, put behind everything else; only where they are asked for. */
+  /** The sources' own indexes, which are put last, if requested. */
   sourceIndexes: PlannedIndex[]
-  /** A Harbor's projects that are created before anything is sent; only where that is asked for. */
+  /** Projects to create in Harbor before anything is sent, if requested. */
   projects: PlannedProject[]
-  /** Bytes that will be uploaded; what can be mounted is not among them. */
+  /** Bytes that will be uploaded, not counting blobs that can be mounted. */
   uploadBytes: number
   uploadCount: number
   mountCount: number
 }
 
-/** After these there is no point in asking about the next image, and a wrong password must not be tried again and again. */
+/** After these errors, asking about the next image makes no sense, and a wrong password must not be tried repeatedly. */
 const STOPS_PLANNING = new Set<ErrorCode>(['NETWORK', 'TLS', 'RATE_LIMITED', 'UNAUTHORIZED', 'CREDENTIALS'])
 
 export interface PlanPushOptions extends NamingOptions {
@@ -75,21 +75,21 @@ export interface PlanPushOptions extends NamingOptions {
   /** Which of the bundle's images to push. */
   select?: (image: ImageEntry) => boolean
   moveTags?: boolean | undefined
-  /** Create a Harbor's projects that are missing. */
+  /** Create missing projects in Harbor. */
   createProjects?: ProjectVisibility | undefined
-  /** Also put the indexes of sources of which only some platforms are delivered. */
+  /** Also put the sources' own indexes of images of which only some platforms are delivered. */
   sparseIndex?: boolean | undefined
-  /** What of all that travels along with the images is put, too. Default `all`. */
+  /** Which of the images' referrers to push; by default `all`. */
   referrers?: ReferrerChoice | undefined
-  /** Makes of a refusal what it means, for images that are left while others go on. */
+  /** Explains the refusal of an image that is left out while others continue. */
   explain?: (error: AirgapError) => Promise<AirgapError>
   concurrency?: number | undefined
   signal?: AbortSignal | undefined
 }
 
 /**
- * Names the images, asks the target what it has, and lists what is missing. Sends nothing. An image that the target
- * refuses to be asked about does not stop the others.
+ * Names the images, asks the target what it has, and lists what is missing. Sends nothing. If the target refuses requests
+ * about one image, this does not stop the others.
  *
  * @throws AirgapError `NAME_CONFLICT`, `INVALID_TARGET_NAME`, `TAG_WOULD_MOVE`, `USAGE`, each with every case;
  * and the registry's errors.
@@ -111,7 +111,7 @@ export async function planPush(opened: OpenedBundle, options: PlanPushOptions): 
     ? await planProjects(paths, createProjects, { ...options, client, registry: target.registry })
     : []
   const absent = new Set(projects.map(({ name }) => name))
-  // What is in a project that there is not need not be asked for, and Harbor would refuse the question.
+  // Do not ask for content in a project that does not exist: Harbor would refuse the request.
   const isAbsent = ({ repository }: Repository): boolean => absent.has(projectOf(repository) ?? '')
   const repositories = new Map<string, Repository>()
   const repositoryOf = (path: string): Repository => {
@@ -126,7 +126,7 @@ export async function planPush(opened: OpenedBundle, options: PlanPushOptions): 
   )
   const images = await inParallel(graphs, options, async (graph, signal): Promise<PlannedImage> => {
     const name = names.get(graph.image)
-    if (!name) throw new AirgapError('INTERNAL', `${graph.image.source} has got no name`)
+    if (!name) throw new AirgapError('INTERNAL', `${graph.image.source} has no name`)
     const repository = repositoryOf(name.repository)
     const fates = fatesOf({ image: graph.image, graph }, options)
     const planned = { image: graph.image, graph, name, repository, tagNow: undefined, fates }
@@ -152,7 +152,7 @@ export async function planPush(opened: OpenedBundle, options: PlanPushOptions): 
     locateBlob(need, isAbsent, signal),
   )
   client.expectSources(target.registry, mountSources(blobs))
-  // What a tag points to is there.
+  // The manifests that tags point to are there: do not ask for them again.
   const known = new Set(askable.map(({ repository, tagNow }) => `${repository.name} ${tagNow}`))
   const manifests = await inParallel(
     manifestNeeds(askable),
@@ -182,13 +182,13 @@ function refuseMovedTags(images: readonly PlannedImage[], indexes: readonly Plan
     .filter(({ image, tagNow }) => tagChange(tagNow, image.digest) === 'moved')
     .map((planned) => ({
       entry: tagName(planned),
-      message: `is ${planned.tagNow}, and ${planned.image.source} would make it ${planned.image.digest}`,
+      message: `is ${planned.tagNow}, but ${planned.image.source} would make it ${planned.image.digest}`,
     }))
   for (const { repository, tag, tagNow, digest } of indexes) {
     if (tagChange(tagNow, digest) !== 'moved') continue
     problems.push({
       entry: `${repository.name}:${tag}`,
-      message: `is ${tagNow}, and a source index would make it ${digest}`,
+      message: `is ${tagNow}, but a source index would make it ${digest}`,
     })
   }
   if (problems.length === 0) return
@@ -198,7 +198,7 @@ function refuseMovedTags(images: readonly PlannedImage[], indexes: readonly Plan
     {
       problems,
       hint: [
-        'Nothing was sent. If the tags are to move, allow that; the receipt then records the old digests.',
+        'Nothing was sent. If the tags should move, allow that; the receipt then records the old digests.',
         { id: 'move-tags' },
       ],
     },
@@ -211,7 +211,7 @@ interface BlobNeed {
   repositories: Set<Repository>
 }
 
-/** Each blob once, with the repositories that need it, in a fixed order. */
+/** All blobs, without duplicates, with the repositories that need them, in a fixed order. */
 function blobNeeds(images: readonly PlannedImage[], referrers: readonly PlannedReferrer[]): BlobNeed[] {
   const needs = new Map<Digest, BlobNeed>()
   for (const { graph, repository } of [...images, ...referrers]) {
@@ -237,7 +237,7 @@ function manifestNeeds(
   return [...needs.values()]
 }
 
-/** A registry that says it has a blob may have a damaged one: at least the length has to be right. */
+/** Finds out which repositories have a blob. A registry may have a damaged one, so at least its size has to be right. */
 async function locateBlob(
   need: BlobNeed,
   isAbsent: (repository: Repository) => boolean,
@@ -264,24 +264,24 @@ export function tagName({ repository, name }: Pick<PlannedImage, 'repository' | 
   return `${repository.name}:${name.tag}`
 }
 
-/** What becomes of a tag that points to `before` now, when it is set to `digest`. */
+/** What happens to a tag that points to `before` when it is set to `digest`. */
 export function tagChange(before: Digest | undefined, digest: Digest): 'created' | 'unchanged' | 'moved' {
   if (before === undefined) return 'created'
   return before === digest ? 'unchanged' : 'moved'
 }
 
-/** The repositories that get the bytes; the other missing ones mount them from there. */
+/** The repositories to upload a blob to; the other ones that lack it mount it. */
 export function uploadsOf({ present, missing, damaged }: PlannedBlobTransfer): Repository[] {
   if (damaged.length > 0) return damaged
   return present.length > 0 ? [] : missing.slice(0, 1)
 }
 
-/** The repository of the target that the others mount a blob from. */
+/** The repository from which the others mount a blob. */
 function mountSource(blob: PlannedBlobTransfer): Repository | undefined {
   return blob.present[0] ?? uploadsOf(blob)[0]
 }
 
-/** Those of the most mounts first. */
+/** All repositories that others mount from, those with the most mounts first. */
 function mountSources(blobs: readonly PlannedBlobTransfer[]): string[] {
   const mounts = new Map<string, number>()
   for (const blob of blobs) {
@@ -292,7 +292,7 @@ function mountSources(blobs: readonly PlannedBlobTransfer[]): string[] {
   return [...mounts].toSorted(([, a], [, b]) => b - a).map(([repository]) => repository)
 }
 
-/** The repositories that mount it from another one of the target. */
+/** The repositories that mount a blob from another repository of the target. */
 export function mountsOf(blob: PlannedBlobTransfer): Repository[] {
   const uploads = new Set(uploadsOf(blob))
   return blob.missing.filter((repository) => !uploads.has(repository))

@@ -11,15 +11,15 @@ interface DescribeOptions {
   signal?: AbortSignal | undefined
 }
 
-/** What will be signed, image by image, in the terms of the receipt. */
+/** What will be signed, image by image, in the form of the receipt. */
 export interface DescribedSignatures {
   summary: Pick<PlannedPush, 'imageSigning'>
   of(planned: PlannedImage): Pick<PlannedPush['images'][number], 'imageSignatures'>
 }
 
 /**
- * Asks the target which signatures are there. What it does not have yet has none.
- * @throws AirgapError `REGISTRY` where cosign's tag is something else; and those of every request.
+ * Asks the target which signatures are there. Content that it does not have yet has none.
+ * @throws AirgapError `REGISTRY` if a cosign tag is something else, and the errors of any request.
  */
 export async function describeSignatures(
   plan: PushPlan,

@@ -13,30 +13,30 @@ import { digestAt } from '../missing-content.ts'
 import type { PlannedImage } from '../plan.ts'
 import { hasSourceIndex } from '../source-index.ts'
 
-/** What will become of something that travels along with an image. */
+/** What will happen to a referrer of an image. */
 export interface ReferrerFate {
   graph: ReferrerGraph
   /**
-   * `image`: it is put, because what it refers to is delivered. `source-index`: it is put when the source's own index
-   * is there. `not-delivered`: what it refers to does not get into the target; it stays in the bundle, as evidence.
-   * `left-out`: the caller does not want it there.
+   * `image`: it is pushed, because what it refers to is delivered. `source-index`: it is pushed once the source's own index
+   * is there. `not-delivered`: what it refers to is not pushed; it stays in the bundle as evidence. `left-out`: the caller
+   * does not want it.
    */
   fate: 'image' | 'source-index' | 'not-delivered' | 'left-out'
 }
 
-/** Something that refers to images, on its way to a repository of the target. */
+/** A referrer to push into a repository of the target. */
 export interface PlannedReferrer {
   entry: ReferrerEntry
   repository: Repository
-  /** Those that it came along with. */
+  /** The images that it belongs to. */
   images: PlannedImage[]
   waitsFor: 'image' | 'source-index'
   graph: ReferrerGraph
-  /** The digests among `graph.closure.documents` that are there already. */
+  /** The digests among `graph.closure.documents` that are already there. */
   present: ReadonlySet<Digest>
   /**
-   * What stands under cosign's tag: nothing, all of it, other layers that it is added to, something that nothing can be
-   * added to, or something that nobody may read.
+   * What is under its cosign tag: `free`: nothing; `there`: all of it; `to-merge`: other layers, to which it is added;
+   * `taken`: something that it cannot be added to; `held-back`: something that nobody may read.
    */
   tag: 'free' | 'there' | 'to-merge' | 'taken' | 'held-back'
 }
@@ -48,7 +48,7 @@ interface Options {
   signal?: AbortSignal | undefined
 }
 
-/** What becomes of all that travels along with an image; what others refer to stands before them. */
+/** What happens to the referrers of an image. A subject comes before its referrers. */
 export function fatesOf(
   { image, graph }: Pick<PlannedImage, 'image' | 'graph'>,
   { referrers: choice = 'all', sparseIndex = false }: Options,
@@ -68,7 +68,7 @@ export function fatesOf(
   })
 }
 
-/** One and the same in a repository has one name, however many images it came along with. */
+/** The key of a referrer in a repository, independent of the images that it belongs to. */
 export function referrerKey(
   { name }: Pick<Repository, 'name'>,
   { subject, tag, digest }: ReferrerEntry,
@@ -77,8 +77,8 @@ export function referrerKey(
 }
 
 /**
- * What is to be put that refers to images, each once a repository. Asks the target whether it has it.
- * @param isAbsent repositories that cannot have anything yet are not asked.
+ * Plans the referrers to push, each once per repository. Asks the target whether it has them.
+ * @param isAbsent whether a repository cannot have anything yet; such repositories are not asked.
  */
 export async function planReferrers(
   images: readonly PlannedImage[],
@@ -133,7 +133,7 @@ async function stateOfTag(
   }
 }
 
-/** The manifest or index that refers. */
+/** The referrer's own manifest or index. */
 export function documentOf({ entry, graph }: Pick<PlannedReferrer, 'entry' | 'graph'>): DocumentNode {
   const document = graph.closure.documents.get(entry.digest)
   if (!document) throw new AirgapError('INTERNAL', `${entry.digest} has no manifest`)
