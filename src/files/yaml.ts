@@ -25,7 +25,7 @@ const MAX_QUOTED = 80
 
 /** A YAML document, or its problems. */
 export interface YamlText {
-  /** The document's content; undefined where there are problems, null where the file is empty. */
+  /** The document's content; undefined if there are problems, null if the file is empty. */
   root: ParsedNode | null | undefined
   problems: Problem[]
   /** `FILE:LINE:COLUMN` of an offset, both counted from 1. */

@@ -12,10 +12,10 @@ import { imagesIn } from './image-parts.ts'
 import type { PushRun, PushWork } from './work.ts'
 import { mountsOf, uploadsOf, type PlannedBlobTransfer, type PushPlan } from './planned.ts'
 
-/** Larger pieces of the bundle in memory cost more time than the system calls that they save. Bytes. */
+/** Bytes to read at a time. Larger pieces cost more time than the saved system calls are worth. */
 const READ_SIZE = 256 * 1024
 
-/** Hashes the entries that are not going to be sent; those that are get hashed on their way. */
+/** Hashes the entries that will not be sent. The others are hashed while they are sent. */
 export async function checkWhatStays({ opened, plan, options }: PushWork): Promise<void> {
   const sent = new Set(
     plan.blobs.filter((blob) => uploadsOf(blob).length > 0).map(({ digest }) => blobName(digest)),
@@ -25,9 +25,9 @@ export async function checkWhatStays({ opened, plan, options }: PushWork): Promi
 }
 
 /**
- * Uploads blobs where they are lacking, image by image, and mounts them where they are needed besides. What is sent is
- * hashed on its way; what could not be sent is hashed here.
- * @throws AirgapError `VERIFICATION_FAILED` when the bundle's content is altered; what concerns all images.
+ * Uploads missing blobs, image by image, and mounts them into the other repositories that need them. Blobs are hashed while
+ * they are sent; those that could not be sent are hashed afterwards.
+ * @throws AirgapError `VERIFICATION_FAILED` if the bundle's content is altered, and errors that concern all images.
  */
 export async function sendBlobs(work: PushWork): Promise<void> {
   const { opened, plan, options, failures } = work
@@ -50,7 +50,7 @@ export async function sendBlobs(work: PushWork): Promise<void> {
       if (isComplete) images.done(blob.digest, outcome)
       if (!isRead) unread.push(blob)
     } catch (error) {
-      // The others are called off with the first one's error; it is not theirs.
+      // The others are aborted with the first one's error, which is not their own.
       if (!signal.aborted && error instanceof AirgapError && error.code === 'INVALID_CONTENT') {
         altered.push({ entry: blobName(blob.digest), message: error.message })
       }
@@ -60,7 +60,7 @@ export async function sendBlobs(work: PushWork): Promise<void> {
     refuse(opened, altered)
     throw error
   })
-  // No tag is set before every byte of the bundle has been checked, also of what could not be sent.
+  // No tag is set before every byte of the bundle has been checked, including blobs that could not be sent.
   if (failures.isAnyWhole && unread.length > 0) {
     const names = new Set(unread.map(({ digest }) => blobName(digest)))
     await requireContent(
@@ -73,7 +73,7 @@ export async function sendBlobs(work: PushWork): Promise<void> {
   if (unread.length === 0) opened.checked.set('content', 0)
 }
 
-/** The images that a blob belongs to, by itself or by what refers to them. */
+/** The images that a blob belongs to, directly or through their referrers. */
 function imagesOfBlobs(plan: PushPlan): (blob: { digest: Digest }) => readonly ImageEntry[] {
   const images = new Map<Digest, ImageEntry[]>()
   const add = (digests: Iterable<Digest>, image: ImageEntry): void => {
@@ -91,15 +91,15 @@ function imagesOfBlobs(plan: PushPlan): (blob: { digest: Digest }) => readonly I
 }
 
 interface SentBlob {
-  /** What took most. */
+  /** The most expensive thing that was done: uploaded, else mounted, else present. */
   outcome: ItemOutcome
-  /** Whether every repository has it that needs it. */
+  /** Whether every repository that needs the blob has it. */
   isComplete: boolean
-  /** Whether its bytes have been hashed: on their way now, or before because they were not to be sent. */
+  /** Whether its bytes have been hashed: while sending, or earlier because it did not have to be sent. */
   isRead: boolean
 }
 
-/** Uploads a blob where it has to be, and mounts it from there where it is needed besides. */
+/** Uploads a blob where necessary, and mounts it from there into the other repositories that need it. */
 async function sendBlob(
   blob: PlannedBlobTransfer,
   { opened, options, record, failures }: PushWork,
@@ -143,7 +143,7 @@ async function mount(
   return true
 }
 
-/** Uploads a blob out of the bundle. */
+/** Uploads a blob from the bundle. */
 export async function upload(
   opened: OpenedBundle,
   blob: { digest: Digest; size: number },
@@ -157,7 +157,7 @@ export async function upload(
   const open = (from: number) => opened.reader.stream(entry, READ_SIZE, from)
   const memory = uploads?.of(repository.repository, blob.digest)
   await repository.uploadBlob(blob, open, signal, onProgress, memory)
-  // It may have been there after an attempt whose answer was lost.
+  // The blob may have been there already, from an attempt whose answer was lost: count all of it.
   onProgress?.(blob.size)
   onEvent?.({
     type: 'item',

@@ -8,24 +8,24 @@ import { isImageConfigType, OCI_CONFIG, OCI_MANIFEST } from '../oci/media-types.
 import type { Repository } from '../registry/repository.ts'
 import { isUnusable, putSmallBlob } from './small-blob.ts'
 
-/** How often the manifest is written at most, when others write it at the same time. */
+/** How often to write the manifest, at most, if others write it at the same time. */
 const MAX_ROUNDS = 5
 const PAUSE_MS = 50
 /** cosign refuses manifests with more layers (pkg/oci/remote, maxLayers). */
 const MAX_LAYERS = 1000
-/** What registries take as a rule. Bytes. */
+/** The usual limit of registries. Bytes. */
 const MAX_MANIFEST = 4 * 1024 * 1024
 const MAX_CONFIG = 1024 * 1024
 
 /**
- * Puts layers under one of cosign's tags (`sha256-<hex>.sig`, `.att`, `.sbom`), as cosign does it: one manifest, one
- * layer for each signature. What is there already stays, layer for layer, and stays in front. The blobs of the layers
- * have to be there. The manifest is read back; others may write it at the same time, so it is written again while
- * anything of it is missing, a bounded number of times.
+ * Adds layers to the manifest under a cosign tag (`sha256-<hex>.sig`, `.att`, `.sbom`), as cosign does: one manifest with
+ * one layer for each signature. Existing layers stay, in front. The layers' blobs have to be in the repository already.
+ * The manifest is read back. Because others may write it at the same time, it is written again while layers are missing,
+ * a limited number of times.
  *
- * @returns the digest of the manifest that has all of them.
- * @throws AirgapError `REGISTRY` where the tag is something else than such a manifest, another SBOM (cosign takes one
- *   alone), or where it would become too large; it is left as it is. Those of every request.
+ * @returns the digest of the manifest with all layers.
+ * @throws AirgapError `REGISTRY` if the tag is not such a manifest, is another SBOM (cosign accepts only one), or if the
+ *   manifest would become too large; the tag then stays unchanged. The errors of any request.
  */
 export async function addToCosignTag(
   repository: Repository,
@@ -37,7 +37,7 @@ export async function addToCosignTag(
   for (let round = 0; round <= MAX_ROUNDS; round += 1) {
     const there = await readCosignTag(repository, tag, signal)
     const now = there?.layers ?? []
-    // What was there before and is not there now was lost to somebody who wrote at the same time, or by us.
+    // Layers that have disappeared were overwritten, by somebody who wrote at the same time or by us: add them again.
     const { lacking, fault } = whatIsLacking(there, tag, [...written, ...layers])
     if (fault !== undefined) throw taken(repository, tag, fault)
     if (there && lacking.length === 0) return there.digest
@@ -50,14 +50,14 @@ export async function addToCosignTag(
   }
   throw new AirgapError(
     'REGISTRY',
-    `cannot add to ${repository.name}:${tag}: it does not keep what is put there, or others write it again and again at the same time`,
-    { hint: 'Push again when they have finished. A registry may also forbid that tags are set anew.' },
+    `cannot add to ${repository.name}:${tag}: the registry does not keep what is written, or others keep writing it at the same time`,
+    { hint: 'Push again when they have finished. A registry can also forbid changing tags.' },
   )
 }
 
 /**
- * Which layers the manifest under one of cosign's tags lacks, or why none can be added to it.
- * @param there undefined where the tag is free.
+ * Which layers the manifest under a cosign tag lacks, or why none can be added to it.
+ * @param there undefined if there is no such tag.
  */
 export function whatIsLacking(
   there: ManifestOrIndex | undefined,
@@ -65,15 +65,15 @@ export function whatIsLacking(
   layers: readonly Descriptor[],
 ): { lacking: Descriptor[]; fault?: string } {
   const parsed = parseCosignTag(tag)
-  if (!parsed) throw new AirgapError('INTERNAL', `${tag} is none of cosign's tags`)
+  if (!parsed) throw new AirgapError('INTERNAL', `${tag} is not a cosign tag`)
   const fault = there && cosignFault(there, parsed)
   if (fault !== undefined || there?.kind === 'index') return { lacking: [], fault: fault ?? 'it is an index' }
   const lacking = lackingLayers(there?.layers ?? [], layers)
   const isSecond = there !== undefined && parsed.kind === 'sbom' && lacking.length > 0
-  return isSecond ? { lacking: [], fault: 'it is another SBOM, and cosign takes but one' } : { lacking }
+  return isSecond ? { lacking: [], fault: 'it is another SBOM, and cosign accepts only one' } : { lacking }
 }
 
-/** What is there with other layers, and a config that goes with them; members that we do not know are kept. */
+/** The manifest with these layers and a matching config. Unknown members are kept. */
 async function longerManifest(
   repository: Repository,
   tag: string,
@@ -89,14 +89,14 @@ async function longerManifest(
   if (layers.length <= MAX_LAYERS && bytes.length <= MAX_MANIFEST) return bytes
   throw new AirgapError(
     'REGISTRY',
-    `${repository.name}:${tag} has ${there?.layers.length ?? 0} layers already, and would become too large with ${layers.length}: tools read ${MAX_LAYERS} layers, registries take 4 MiB`,
+    `${repository.name}:${tag} already has ${there?.layers.length ?? 0} layers, and would become too large with ${layers.length}: tools read at most ${MAX_LAYERS} layers, registries accept 4 MiB`,
     {
-      hint: 'Find out who writes so many signatures there; when the tag has been tidied up, push again.',
+      hint: 'Find out who writes so many signatures there. Clean up the tag, then push again.',
     },
   )
 }
 
-/** cosign's config is one of an image whose layers are the signatures. One of another kind stays as it is. */
+/** cosign's config is that of an image whose layers are the signatures. A config of another kind is kept unchanged. */
 async function configFor(
   repository: Repository,
   there: Manifest | undefined,
@@ -119,7 +119,7 @@ async function configFor(
   return putSmallBlob(repository, bytes, there?.config.mediaType ?? OCI_CONFIG, signal)
 }
 
-/** What the config says; nothing where it says nothing of use. No signature depends on it. */
+/** The existing config, or an empty object if it is unusable: no signature depends on it. */
 async function readConfig(
   repository: Repository,
   { config }: Manifest,
@@ -135,9 +135,9 @@ async function readConfig(
 }
 
 /**
- * The manifest under one of cosign's tags.
- * @returns undefined where there is none.
- * @throws AirgapError `REGISTRY` where the tag is something else.
+ * Reads the manifest under a cosign tag.
+ * @returns undefined if there is none.
+ * @throws AirgapError `REGISTRY` if the tag is something else.
  */
 export async function readCosignTag(
   repository: Repository,
@@ -145,13 +145,13 @@ export async function readCosignTag(
   signal?: AbortSignal,
 ): Promise<Manifest | undefined> {
   const parsed = parseCosignTag(tag)
-  if (!parsed) throw new AirgapError('INTERNAL', `${tag} is none of cosign's tags`)
+  if (!parsed) throw new AirgapError('INTERNAL', `${tag} is not a cosign tag`)
   let found
   try {
     found = await repository.fetchAttached(tag, parsed.subject, signal)
   } catch (error) {
     if (!(error instanceof AirgapError)) throw error
-    // It is the registry's content that is not to be used, not the bundle's.
+    // INVALID_CONTENT would blame the bundle, but it is the registry's content that is unusable.
     if (error.code === 'INVALID_CONTENT') throw taken(repository, tag, 'it is a damaged manifest', error)
     throw error
   }
@@ -161,11 +161,11 @@ export async function readCosignTag(
   throw taken(repository, tag, fault ?? 'it is an index of images')
 }
 
-/** The error for a tag that cannot take what belongs under it. */
+/** The error for a cosign tag that holds something else. */
 function taken({ name }: Repository, tag: string, fault: string, cause?: AirgapError): AirgapError {
   const why = cause ? `${fault} (${cause.message})` : fault
   return new AirgapError('REGISTRY', `${name}:${tag} cannot be added to: ${why}`, {
-    hint: 'It is left as it is. To have what comes with the image, find out who uses the tag, delete it, and push again.',
+    hint: "The tag stays unchanged. To get the image's signatures there, find out who uses the tag, delete it, and push again.",
     cause,
   })
 }

@@ -20,18 +20,17 @@ import type { DocumentNode } from '../content/graph.ts'
 import { type PlannedImage, type PushPlan, tagName } from './planned.ts'
 
 /**
- * Executes a plan: every entry of the bundle is hashed, whether it is sent or not; blobs go before manifests,
- * children before parents, what refers to them behind them, own signatures for a cluster behind those, and tags last,
- * after everything else is in its place, so that whoever finds an image by its tag finds its signatures, too. Each tag
- * is then read back. Behind them come sources' own indexes, which a registry may refuse: the receipt says so.
+ * Executes a plan. Every entry of the bundle is hashed, whether it is sent or not. Blobs go first, then manifests
+ * (children before parents), then referrers, then our own signatures for a cluster. Tags come last, so that an image that
+ * can be found by its tag already has its signatures. Each tag is then read back. At the end come the sources' own indexes,
+ * which a registry can refuse; the receipt says so.
  *
- * What cannot be sent, put or tagged for one image does not stop the others; an image that lacks anything is not tagged.
- * What refers to an image is not a part of it: where a registry does not take that, the image is tagged all the same, and
- * the push is incomplete.
+ * What fails for one image does not stop the others, and an incomplete image is not tagged. Referrers are not part of an
+ * image: if the registry refuses them, the image is still tagged, and the push is incomplete.
  *
- * @param record is told of everything that is done; after a failure it gives the receipt of what was.
- * @throws AirgapError `INCOMPLETE` naming the images that failed or lack what refers to them, or what all of them failed for;
- *   `VERIFICATION_FAILED` when the bundle's content is altered: no tag has been set then.
+ * @param record gets everything that is done; after a failure it makes the receipt.
+ * @throws AirgapError `INCOMPLETE`, which names the images that failed or lack referrers, or the common cause if all of them
+ *   failed for it; `VERIFICATION_FAILED` if the bundle's content is altered: then no tag has been set.
  */
 export async function executePush(
   opened: OpenedBundle,
@@ -81,7 +80,7 @@ export async function executePush(
   return record.receipt(true)
 }
 
-/** Children before parents: a registry refuses an index whose children it does not have. */
+/** Puts manifests, children before parents: a registry refuses an index whose children are missing. */
 async function sendManifests(
   { plan, options, record, failures }: PushWork,
   content: ReturnType<typeof contentFor>,
@@ -103,8 +102,8 @@ async function sendManifests(
 }
 
 /**
- * Reads everything back from every repository that has to have it: a registry's word that something is there says
- * nothing about its bytes. What belongs to images alone that lack something is left.
+ * Reads everything back from every repository that needs it, because a registry that says it has a blob may have damaged
+ * bytes. Skips what only incomplete images need.
  */
 async function readBack({ plan, options, record, failures }: PushWork): Promise<void> {
   const { client, onEvent } = options
@@ -143,8 +142,7 @@ type PutContent = ReturnType<typeof contentFor>
 type TagOptions = Pick<PushRun, 'moveTags' | 'beforeTags' | 'concurrency' | 'signal' | 'onEvent'>
 
 /**
- * Sets the tags of the images that lack nothing, and confirms each by reading the manifest back under it and hashing
- * it.
+ * Sets the tags of the complete images, and confirms each by reading the manifest back by its tag and hashing it.
  */
 async function setTags(
   plan: PushPlan,
@@ -162,7 +160,7 @@ async function setTags(
   await inParallel([...unique], options, async ([name, images], signal) => {
     const [planned] = images
     if (!planned) return
-    // What need not be set is only read.
+    // A tag that is right already is only read.
     const isRead = planned.tagNow === planned.image.digest
     const work = (own: AbortSignal): Promise<void> => setTag(name, planned, options, record, content, own)
     await failures.attemptFor(images, planned.repository, `tag ${planned.name.tag}`, signal, work, { isRead })
@@ -184,7 +182,7 @@ async function setTag(
     onEvent?.({ type: 'item', name, bytes: 0, outcome: 'tagged' })
     return
   }
-  // Hours may have gone by since the plan was made.
+  // Check again: hours may have passed since the plan was made.
   const before = (await repository.resolveManifest(planned.name.tag, signal))?.digest
   if (before !== image.digest) {
     if (before !== undefined && before !== tagNow && !moveTags)
@@ -198,7 +196,7 @@ async function setTag(
   onEvent?.({ type: 'item', name, bytes: 0, outcome: 'tagged' })
 }
 
-/** Whether a tag that need not be set is still what it was, read as the others are after they have been set. */
+/** Whether a tag that was right when planning still is. Reads it back like the tags that are set. */
 async function isTagged({ image, repository, name }: PlannedImage, signal: AbortSignal): Promise<boolean> {
   try {
     return (await repository.fetchManifest(name.tag, signal)).digest === image.digest
@@ -211,10 +209,10 @@ async function isTagged({ image, repository, name }: PlannedImage, signal: Abort
 function setBySomebody(name: string, before: Digest, wanted: Digest): AirgapError {
   return new AirgapError(
     'TAG_WOULD_MOVE',
-    `${name} has been set to ${before} while this push was under way; it would move to ${wanted}`,
+    `${name} was set to ${before} during this push; it would move to ${wanted}`,
     {
       hint: [
-        'Find out who else pushes there. If the tag is to move, allow that and push again; what has arrived is not sent again.',
+        'Find out who else pushes there. If the tag should move, allow that and push again; what has arrived is not sent again.',
         { id: 'move-tags' },
       ],
     },
@@ -229,6 +227,6 @@ function rootOf({ image, graph }: PlannedImage): DocumentNode {
 
 function notConfirmed(name: string, expected: Digest, actual: Digest): AirgapError {
   return new AirgapError('CONTENT_MISMATCH', `${name} was set to ${expected}, but reads back as ${actual}`, {
-    hint: 'Somebody else has set the tag at the same time, or a cache stands in front of the registry. Push again.',
+    hint: 'Somebody else set the tag at the same time, or there is a cache in front of the registry. Push again.',
   })
 }

@@ -5,8 +5,8 @@ import { ImageProgress } from '../content/image-progress.ts'
 import type { PushPlan } from './planned.ts'
 
 /**
- * The images of a plan as a phase gets on with them, blob by blob.
- * @param partOf names a blob of an image in the phase.
+ * The progress of a plan's images in a phase, counted by their blobs.
+ * @param partOf the key of an image's blob in the phase.
  */
 export function imagesIn(
   plan: PushPlan,

@@ -10,17 +10,17 @@ import type { PushRun } from './work.ts'
 import type { PushRecord } from './record.ts'
 import type { PushPlan } from './planned.ts'
 
-/** Where the content of manifests comes from. */
+/** Gives access to the content of manifests. */
 interface ManifestContent {
   documentOf(digest: Digest): DocumentNode | undefined
-  /** Reads one again, out of the bundle. */
+  /** Reads a document from the bundle again. */
   read(node: DocumentNode): Promise<ManifestOrIndex>
   isInBundle(digest: Digest): boolean
   upload(repository: Repository, blob: { digest: Digest; size: number }, signal: AbortSignal): Promise<void>
   onSentAgain(message: string): void
 }
 
-/** What a push is made of, and how it uploads one blob. */
+/** The parts of a push, and how to upload a blob. */
 export interface PushParts {
   opened: OpenedBundle
   plan: PushPlan
@@ -35,7 +35,7 @@ export interface PushParts {
   ): Promise<void>
 }
 
-/** The content of a push's manifests, with what is sent again recorded and told as all else is. */
+/** The content of a push's manifests. Records and reports what is sent again. */
 export function contentFor(parts: PushParts): ManifestContent {
   const { opened, plan, options, record } = parts
   const documents = new Map(plan.manifests.map(({ document }) => [document.digest, document]))
@@ -63,10 +63,10 @@ interface Put {
 }
 
 /**
- * Puts a manifest. Where the registry answers that it does not know something in it, though it had it when it was
- * asked (garbage collection may have run since), that is sent again, and the manifest put once more.
+ * Puts a manifest. If the registry answers that something in it is missing, although it was there earlier (garbage
+ * collection may have run since), sends that again, and puts the manifest once more.
  *
- * @throws AirgapError the registry's refusal, also where nothing turns out to be missing.
+ * @throws AirgapError the registry's refusal, even if nothing turns out to be missing.
  */
 export async function putWithContent(put: Put, content: ManifestContent, signal: AbortSignal): Promise<void> {
   const { repository, ref } = put
@@ -85,16 +85,16 @@ export async function putWithContent(put: Put, content: ManifestContent, signal:
     }
     const what = missing.length === 1 ? 'something' : `${missing.length} things`
     content.onSentAgain(
-      `${repository.name} had dropped ${what} of ${document.digest} since the push began (garbage collection?); sent again`,
+      `${repository.name} has dropped ${what} of ${document.digest} since the push began (garbage collection?); sent again`,
     )
     await repository.putManifest(ref, document, signal)
   }
 }
 
-/** What a registry says it does not know: the text of its answer; undefined where it says something else. */
+/** The text of an answer by which a registry says that it lacks something; undefined for any other answer. */
 function unknownTo(error: unknown): string | undefined {
   const said = answerOf(error)
-  // docker-registry answers 500 to foreign layers, and calls them unknown whether they are there or not.
+  // Docker's registry answers 500 for foreign layers, and calls them unknown even if they are there.
   if (!said || said.status >= 500) return undefined
   const isUnknown = said.errors.some(
     ({ code }) =>
@@ -105,7 +105,7 @@ function unknownTo(error: unknown): string | undefined {
 
 const UNKNOWN = new Set(['MANIFEST_BLOB_UNKNOWN', 'BLOB_UNKNOWN', 'MANIFEST_UNKNOWN'])
 
-/** What the registry names, and what it does not have when asked: it may answer from a memory that is not right. */
+/** What the registry names as missing, and what it lacks when asked. Asking alone is not enough: caches can be stale. */
 async function missingIn(
   document: ManifestOrIndex,
   repository: Repository,

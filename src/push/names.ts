@@ -12,7 +12,7 @@ import {
 } from '../oci/reference.ts'
 import { createHash } from 'node:crypto'
 
-/** What stands in for `/` and the others inside one path part; `a`…`z` and digits always stand between two of them. */
+/** The replacements for separators inside one path part. There are always letters or digits between two separators. */
 const IN_PATH: Record<string, string> = { '/': '_', _: '__', __: '--' }
 const HASH_LENGTH = 32
 
@@ -20,21 +20,21 @@ const HASH_LENGTH = 32
  * An image's whole name as one path part, `docker.io_library_nginx` for `docker.io/library/nginx`, for registries
  * that allow few parts. Different names give different parts.
  *
- * The grammar of repository names (github.com/distribution/reference) joins runs of letters and digits by `.`, `_`,
- * `__` or any number of dashes. Host and path are such runs too, joined by these, `/` and `:`; each joint is written
- * as another one, so that the name could be read back:
+ * In the grammar of repository names (github.com/distribution/reference), runs of letters and digits are separated by `.`,
+ * `_`, `__` or any number of dashes. In a full name, `/` and `:` are separators, too. Each separator is replaced by a
+ * different one, so that the result is unambiguous:
  *
- * - in the host, which ends at the first single `_`: `:` is `__`; `.` and dashes stay
- * - behind it: `/` is `_`, `_` is `__`, `__` is `--`, two dashes or more are one more; `.` and `-` stay
+ * - in the host, which ends at the first single `_`: `:` becomes `__`; `.` and dashes stay
+ * - after it: `/` becomes `_`, `_` becomes `__`, `__` becomes `--`, and two or more dashes get one more; `.` and `-` stay
  *
- * What would be longer than `room` characters, and IPv6 addresses, keep what fits of their end, without any `_`, and
- * have 128 bits of the name's SHA-256 behind it.
+ * A name that would be longer than `room` characters, or has an IPv6 address, becomes as much of its end as fits, without
+ * any `_`, followed by 128 bits of its SHA-256.
  */
 export function flatName(
   { registry, repository }: Pick<Reference, 'registry' | 'repository'>,
   room: number,
 ): string {
-  // Host names do not depend on case; repository names have to be lower case.
+  // Host names are case-insensitive, repository names have to be lower case.
   const host = registry.toLowerCase()
   const encoded = `${host.replace(':', '__')}_${flatPath(repository)}`
   if (encoded.length <= room && !host.includes('[')) return encoded
@@ -44,7 +44,7 @@ export function flatName(
   return end === '' ? hash : `${end}-${hash}`
 }
 
-/** A path below a mapped name as one part, by the same rules. */
+/** A path below a mapped name as one part, following the same rules. */
 function flatPath(path: string): string {
   return path.replaceAll(/\/|__?|--+/g, (joint) => IN_PATH[joint] ?? `${joint}-`)
 }
@@ -52,19 +52,19 @@ function flatPath(path: string): string {
 /** Where a bundle goes: `REGISTRY[/PREFIX]`. */
 export interface Target {
   registry: string
-  /** Without slashes at either end; empty for none. */
+  /** Without slashes at either end; may be empty. */
   prefix: string
 }
 
-/** `--map FROM=TO`: names that begin with FROM begin with TO in the target, below the prefix. */
+/** A map `FROM=TO`: names that begin with FROM begin with TO in the target, below the prefix. */
 export interface NameMap {
   from: string
   to: string
 }
 
 /**
- * How names are made: `full` keeps the source's registry as a part of the path, `strip-host` leaves it out, `flat`
- * writes the whole name as one part.
+ * The naming rule: `full` keeps the source's registry as the first part of the path, `strip-host` leaves it out, `flat`
+ * makes the whole name one part.
  */
 export type PathStyle = 'full' | 'strip-host' | 'flat'
 
@@ -103,16 +103,20 @@ export function parseNameMap(text: string): NameMap {
   const from = match?.[1]?.replace(/\/$/, '')
   const to = match?.[2]?.replace(/\/$/, '')
   if (from === undefined || to === undefined || (to !== '' && !isRepository(to))) {
-    throw new AirgapError('USAGE', `the map ${text} has to be FROM=TO, and TO a path of lower-case names`, {
-      hint: 'For example registry.k8s.io/coredns=k8s: what begins with FROM begins with TO in the target.',
-    })
+    throw new AirgapError(
+      'USAGE',
+      `the map ${text} has to be FROM=TO, where TO is a path of lower-case names`,
+      {
+        hint: 'For example registry.k8s.io/coredns=k8s: names that begin with FROM begin with TO in the target.',
+      },
+    )
   }
   return { from, to }
 }
 
 /**
  * Names every image in the target.
- * @throws AirgapError `NAME_CONFLICT` or `INVALID_TARGET_NAME`, listing every case.
+ * @throws AirgapError `NAME_CONFLICT` or `INVALID_TARGET_NAME`, which list every case.
  */
 export function nameImages(
   images: readonly ImageEntry[],
@@ -128,7 +132,7 @@ export function nameImages(
       invalid.push({ entry: image.source, message: `would be ${name.repository}: ${reason}` })
   }
   if (invalid.length > 0) {
-    throw new AirgapError('INVALID_TARGET_NAME', 'not every image can have its name in the target', {
+    throw new AirgapError('INVALID_TARGET_NAME', 'the names of some images are not valid in the target', {
       problems: invalid,
       hint: ['Use a shorter prefix.', { id: 'shorter-names' }],
     })
@@ -137,7 +141,7 @@ export function nameImages(
   if (conflicts.length > 0) {
     throw new AirgapError(
       'NAME_CONFLICT',
-      'two images with different digests would get one name in the target',
+      'images with different digests would get the same name in the target',
       {
         problems: conflicts,
         hint: { id: 'different-names' },
@@ -147,7 +151,7 @@ export function nameImages(
   return names
 }
 
-/** The repository for a source's name; the tag, or for a digest alone one that keeps it from garbage collection. */
+/** The repository and tag for an image. An image named by digest only also gets a tag, against garbage collection. */
 function nameImage({ source, digest }: ImageEntry, options: NamingOptions): TargetName {
   const reference = parseReference(source)
   return {
@@ -156,15 +160,15 @@ function nameImage({ source, digest }: ImageEntry, options: NamingOptions): Targ
   }
 }
 
-/** The reference's own tag, or for a digest alone `airgap-` and its first 12 digits. */
+/** The reference's own tag; without one, `airgap-` and the first 12 digits of the digest. */
 export function tagFor({ tag }: Pick<Reference, 'tag'>, digest: Digest): string {
   return tag ?? `airgap-${shortHex(digest)}`
 }
 
 /**
- * A registry as the first part of a path: a port's `:` is written `_`; an IPv6 address in full, its eight groups joined by
- * dashes (`[fd00::1]:5000` is `fd00-0-0-0-0-0-0-1_5000`), so that one address has one name. Host names do not depend on
- * case; repository names have to be lower case.
+ * A registry as the first part of a path. The `:` before a port becomes `_`. An IPv6 address is written in full, its eight
+ * groups joined by dashes (`[fd00::1]:5000` becomes `fd00-0-0-0-0-0-0-1_5000`), so that an address has only one name. Host
+ * names are case-insensitive, repository names have to be lower case.
  */
 export function hostPart(registry: string): string {
   const [, address, port = ''] = /^\[(.*)\](?::(.*))?$/.exec(registry) ?? []
@@ -177,8 +181,8 @@ export function hostPart(registry: string): string {
 }
 
 /**
- * Longest mapped prefix, at a path boundary, and what stands behind it, which `flat` makes one part; else the whole
- * name, with a port's `:` written `_`.
+ * The path of an image below the target's prefix. If maps apply, the one with the longest FROM, at a path boundary,
+ * replaces that part; `flat` makes the rest one part. Otherwise the naming rule makes the path.
  */
 export function mapName(
   reference: Pick<Reference, 'registry' | 'repository'>,
@@ -206,8 +210,8 @@ export function mapName(
 function faultOf(repository: string): string | undefined {
   if (isRepository(repository)) return undefined
   if (repository.length > MAX_REPOSITORY)
-    return `${repository.length} characters, and ${MAX_REPOSITORY} are the most`
-  return 'not a repository name by the grammar'
+    return `it has ${repository.length} characters, but at most ${MAX_REPOSITORY} are allowed`
+  return 'it is not a valid repository name'
 }
 
 function conflictsAmong(names: ReadonlyMap<ImageEntry, TargetName>): Problem[] {

@@ -1,33 +1,33 @@
 import { parseReference } from '../oci/reference.ts'
 import type { Receipt } from './receipt.ts'
 
-/** What kubeadm has to be told so that it finds the images of one release in the target. */
+/** The settings with which kubeadm finds the images of one release in the target. */
 export interface KubeadmSettings {
-  /** Of kubeadm's configuration: the newest that the release reads as stable. */
+  /** The API version of kubeadm's configuration: the newest stable one that the release reads. */
   apiVersion: string
   kubernetesVersion: string
   imageRepository: string
   dnsImageRepository?: string
-  /** The pause images there, which the container runtime pulls by its own setting. */
+  /** The pause images in the target, which the container runtime pulls by its own setting. */
   sandboxImages: string[]
 }
 
-/** How nodes find a source registry's images in the target: one `hosts.toml`. */
+/** What a `hosts.toml` needs so that nodes find a source registry's images in the target. */
 export interface RegistryMirror {
-  /** The source registry, and so the folder below containerd's `certs.d`. */
+  /** The source registry, which is also the folder below containerd's `certs.d`. */
   registry: string
-  /** The host that serves as its upstream where the mirror lacks something. */
+  /** The URL of the source registry itself, for images that the mirror lacks. */
   server: string
-  /** The URL of the mirror, with containerd's `override_path`. */
+  /** The URL of the mirror, for use with containerd's `override_path`. */
   mirror: string
 }
 
-/** Those that carry the release as their tag; kube-apiserver stands for the release. */
+/** The images whose tag is the release, beside kube-apiserver, which identifies the release. */
 const COMPONENTS = ['kube-controller-manager', 'kube-scheduler', 'kube-proxy']
 
 /**
- * kubeadm's settings, one for each release whose images were pushed under names that it can build: it asks for
- * `imageRepository/NAME`, and for `dns.imageRepository/coredns`.
+ * kubeadm's settings, for each release whose images were pushed under names that kubeadm can use: it pulls
+ * `imageRepository/NAME` and `dns.imageRepository/coredns`.
  */
 export function kubeadmSettings(images: Receipt['images']): KubeadmSettings[] {
   const targets = images.map(({ target }) => splitTarget(target))
@@ -52,7 +52,7 @@ export function kubeadmSettings(images: Receipt['images']): KubeadmSettings[] {
     })
 }
 
-/** kubeadm reads v1beta3 from 1.22 on and v1beta4 from 1.31 on; 1.37 has dropped the older, its v1 is unfinished. */
+/** kubeadm reads v1beta3 since 1.22 and v1beta4 since 1.31; 1.37 has dropped v1beta3, and its v1 is unfinished. */
 function configApi(release: string): string {
   const minor = Number(/^v1\.(\d+)\./.exec(release)?.[1] ?? Number.POSITIVE_INFINITY)
   return `kubeadm.k8s.io/${minor < 22 ? 'v1beta2' : minor < 31 ? 'v1beta3' : 'v1beta4'}`
@@ -69,11 +69,11 @@ function splitTarget(target: string): { parent: string; base: string; tag: strin
 }
 
 /**
- * The mirrors to configure on nodes: one for each source registry whose images all lie below one path of the
- * target under their own names.
+ * The mirrors to configure on nodes: one for each source registry whose images are all below one path of the target, under
+ * their own names.
  *
- * @returns those, and the sources that a mirror cannot express because they were mapped: workloads have to name
- * these as they are in the target.
+ * @returns the mirrors, and as `others` the images that a mirror cannot serve because their names were mapped: workloads
+ * have to use their names in the target.
  */
 export function registryMirrors({ images, target: { origin } }: Pick<Receipt, 'images' | 'target'>): {
   mirrors: RegistryMirror[]
@@ -93,7 +93,7 @@ export function registryMirrors({ images, target: { origin } }: Pick<Receipt, 'i
   return { mirrors, others }
 }
 
-/** `ORIGIN/v2/PATH` such that PATH and the source's own repository give the target's repository. */
+/** `ORIGIN/v2/PATH`, where PATH and the source's repository together give the repository in the target. */
 function mirrorUrl({ source, target }: Receipt['images'][number], origin: string): string | undefined {
   const { repository } = parseReference(source)
   const path = target.slice(target.indexOf('/') + 1, target.lastIndexOf(':'))

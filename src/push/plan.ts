@@ -27,7 +27,7 @@ import {
   type PlannedIndex,
 } from './planned.ts'
 
-/** After these there is no point in asking about the next image, and a wrong password must not be tried again and again. */
+/** After these errors, asking about the next image makes no sense, and a wrong password must not be tried repeatedly. */
 const STOPS_PLANNING = new Set<ErrorCode>(['NETWORK', 'TLS', 'RATE_LIMITED', 'UNAUTHORIZED', 'CREDENTIALS'])
 
 export interface PlanPushOptions extends NamingOptions {
@@ -35,21 +35,21 @@ export interface PlanPushOptions extends NamingOptions {
   /** Which of the bundle's images to push. */
   select?: (image: ImageEntry) => boolean
   moveTags?: boolean | undefined
-  /** Create a Harbor's projects that are missing. */
+  /** Create missing projects in Harbor. */
   createProjects?: ProjectVisibility | undefined
-  /** Also put the indexes of sources of which only some platforms are delivered. */
+  /** Also put the sources' own indexes of images of which only some platforms are delivered. */
   sparseIndex?: boolean | undefined
-  /** What of all that travels along with the images is put, too. Default `all`. */
+  /** Which of the images' referrers to push; by default `all`. */
   referrers?: ReferrerChoice | undefined
-  /** Makes of a refusal what it means, for images that are left while others go on. */
+  /** Explains the refusal of an image that is left out while others continue. */
   explain?: (error: AirgapError) => Promise<AirgapError>
   concurrency?: number | undefined
   signal?: AbortSignal | undefined
 }
 
 /**
- * Names the images, asks the target what it has, and lists what is missing. Sends nothing. An image that the target
- * refuses to be asked about does not stop the others.
+ * Names the images, asks the target what it has, and lists what is missing. Sends nothing. If the target refuses requests
+ * about one image, this does not stop the others.
  *
  * @throws AirgapError `NAME_CONFLICT`, `INVALID_TARGET_NAME`, `TAG_WOULD_MOVE`, `USAGE`, each with every case;
  * and the registry's errors.
@@ -71,7 +71,7 @@ export async function planPush(opened: OpenedBundle, options: PlanPushOptions): 
     ? await planProjects(paths, createProjects, { ...options, client, registry: target.registry })
     : []
   const absent = new Set(projects.map(({ name }) => name))
-  // What is in a project that there is not need not be asked for, and Harbor would refuse the question.
+  // Do not ask for content in a project that does not exist: Harbor would refuse the request.
   const isAbsent = ({ repository }: Repository): boolean => absent.has(projectOf(repository) ?? '')
   const repositories = new Map<string, Repository>()
   const repositoryOf = (path: string): Repository => {
@@ -86,7 +86,7 @@ export async function planPush(opened: OpenedBundle, options: PlanPushOptions): 
   )
   const images = await inParallel(graphs, options, async (graph, signal): Promise<PlannedImage> => {
     const name = names.get(graph.image)
-    if (!name) throw new AirgapError('INTERNAL', `${graph.image.source} has got no name`)
+    if (!name) throw new AirgapError('INTERNAL', `${graph.image.source} has no name`)
     const repository = repositoryOf(name.repository)
     const fates = fatesOf({ image: graph.image, graph }, options)
     const planned = { image: graph.image, graph, name, repository, tagNow: undefined, fates }
@@ -112,7 +112,7 @@ export async function planPush(opened: OpenedBundle, options: PlanPushOptions): 
     locateBlob(need, isAbsent, signal),
   )
   client.expectSources(target.registry, mountSources(blobs))
-  // What a tag points to is there.
+  // The manifests that tags point to are there: do not ask for them again.
   const known = new Set(askable.map(({ repository, tagNow }) => `${repository.name} ${tagNow}`))
   const manifests = await inParallel(
     manifestNeeds(askable),
@@ -142,13 +142,13 @@ function refuseMovedTags(images: readonly PlannedImage[], indexes: readonly Plan
     .filter(({ image, tagNow }) => tagChange(tagNow, image.digest) === 'moved')
     .map((planned) => ({
       entry: tagName(planned),
-      message: `is ${planned.tagNow}, and ${planned.image.source} would make it ${planned.image.digest}`,
+      message: `is ${planned.tagNow}, but ${planned.image.source} would make it ${planned.image.digest}`,
     }))
   for (const { repository, tag, tagNow, digest } of indexes) {
     if (tagChange(tagNow, digest) !== 'moved') continue
     problems.push({
       entry: `${repository.name}:${tag}`,
-      message: `is ${tagNow}, and a source index would make it ${digest}`,
+      message: `is ${tagNow}, but a source index would make it ${digest}`,
     })
   }
   if (problems.length === 0) return
@@ -158,7 +158,7 @@ function refuseMovedTags(images: readonly PlannedImage[], indexes: readonly Plan
     {
       problems,
       hint: [
-        'Nothing was sent. If the tags are to move, allow that; the receipt then records the old digests.',
+        'Nothing was sent. If the tags should move, allow that; the receipt then records the old digests.',
         { id: 'move-tags' },
       ],
     },
@@ -171,7 +171,7 @@ interface BlobNeed {
   repositories: Set<Repository>
 }
 
-/** Each blob once, with the repositories that need it, in a fixed order. */
+/** All blobs, without duplicates, with the repositories that need them, in a fixed order. */
 function blobNeeds(images: readonly PlannedImage[], referrers: readonly PlannedReferrer[]): BlobNeed[] {
   const needs = new Map<Digest, BlobNeed>()
   for (const { graph, repository } of [...images, ...referrers]) {
@@ -197,7 +197,7 @@ function manifestNeeds(
   return [...needs.values()]
 }
 
-/** A registry that says it has a blob may have a damaged one: at least the length has to be right. */
+/** Finds out which repositories have a blob. A registry may have a damaged one, so at least its size has to be right. */
 async function locateBlob(
   need: BlobNeed,
   isAbsent: (repository: Repository) => boolean,
@@ -219,12 +219,12 @@ async function locateBlob(
   return found
 }
 
-/** The repository of the target that the others mount a blob from. */
+/** The repository from which the others mount a blob. */
 function mountSource(blob: PlannedBlobTransfer): Repository | undefined {
   return blob.present[0] ?? uploadsOf(blob)[0]
 }
 
-/** Those of the most mounts first. */
+/** All repositories that others mount from, those with the most mounts first. */
 function mountSources(blobs: readonly PlannedBlobTransfer[]): string[] {
   const mounts = new Map<string, number>()
   for (const blob of blobs) {

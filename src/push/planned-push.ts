@@ -20,7 +20,7 @@ import {
   type PlannedReferrer,
 } from './planned.ts'
 
-/** What a push will do, in the terms of its receipt. */
+/** What a push will do, in the form of its receipt. */
 export interface PlannedPush extends Pick<
   Receipt,
   'policy' | 'rules' | 'clock' | 'sequenceMemory' | 'previousSequence'
@@ -35,32 +35,32 @@ export interface PlannedPush extends Pick<
     digest: Digest
     mediaType: string
     tag: { name: string; state: 'created' | 'unchanged' | 'moved'; previousDigest?: Digest | undefined }
-    /** The source's own index, where only a part is delivered and it was asked for. */
+    /** The source's own index, if only some platforms are delivered and it was requested. */
     sparseIndex?: { digest: Digest; tag: string; state: 'to-send' | 'present' } | undefined
-    /** What will be signed, and what has its signature already. */
+    /** The signatures, those to make and those that are already there. */
     imageSignatures?:
       | (Omit<NonNullable<Receipt['images'][number]['imageSignatures']>[number], 'outcome'> & {
           state: 'to-sign' | 'present'
         })[]
       | undefined
-    /** What travels along with it. `to-merge`: cosign's tag has other layers, which stay; `taken`: it is no place for these. */
+    /** Its referrers. `to-merge`: the cosign tag has other layers, which stay; `taken`: the tag holds something else. */
     referrers?:
       | (ReferrerEntry & {
           state: 'to-send' | 'present' | 'to-merge' | 'taken' | 'not-delivered' | 'left-out'
         })[]
       | undefined
   }[]
-  /** What images will be signed with, and how. */
+  /** The key and the formats of the images' signatures. */
   imageSigning?: Receipt['imageSigning']
-  /** Projects that will be created in a Harbor. */
+  /** Projects that will be created in Harbor. */
   createdProjects?: { name: string; visibility: 'private' | 'public' }[] | undefined
-  /** Sums over the target's repositories. A registry that refuses to mount gets uploads instead. */
+  /** Totals for all repositories of the target. If the registry refuses a mount, the blob is uploaded instead. */
   totals: { uploaded: Amount; mounted: Amount; tagsMoved: number }
 }
 
 /**
- * The plan of a bundle's push as data.
- * @param about what will be signed, and what is remembered of earlier pushes.
+ * Describes the plan of a push.
+ * @param about the signatures to make, and what is remembered of earlier pushes.
  */
 export function describePlan(
   opened: OpenedBundle,
@@ -134,7 +134,7 @@ function describeReferrers(
   }
 }
 
-/** What will be signed, image by image, in the terms of the receipt. */
+/** What will be signed, image by image, in the form of the receipt. */
 export interface DescribedSignatures {
   summary: Pick<PlannedPush, 'imageSigning'>
   of(planned: PlannedImage): Pick<PlannedPush['images'][number], 'imageSignatures'>

@@ -8,7 +8,7 @@ import {
 } from '../registry/vendors/harbor.ts'
 import { inParallel } from '../content/parallel.ts'
 
-/** A project of a Harbor that has to be created before anything can be pushed into it. */
+/** A Harbor project that has to be created before anything can be pushed into it. */
 export interface PlannedProject {
   name: string
   visibility: ProjectVisibility
@@ -21,7 +21,7 @@ export interface ProjectOptions {
   signal?: AbortSignal | undefined
 }
 
-/** The projects that repositories belong to, each with one of its repositories. */
+/** The projects of repositories, each with one of its repositories. */
 export function projectsOf(repositories: Iterable<string>): Map<string, string> {
   const projects = new Map<string, string>()
   for (const repository of repositories) {
@@ -32,11 +32,11 @@ export function projectsOf(repositories: Iterable<string>): Map<string, string> 
 }
 
 /**
- * Finds out which projects of a Harbor are missing. Creates nothing.
+ * Finds out which projects are missing in Harbor. Creates nothing.
  *
  * @param repositories paths in the target.
- * @throws AirgapError `USAGE` when the registry is no Harbor; `INVALID_TARGET_NAME` with every name that cannot be in
- *   a project, every project that cannot have its name, and every one that takes no pushes; those of the registry.
+ * @throws AirgapError `USAGE` if the registry is not Harbor; `INVALID_TARGET_NAME`, which lists every repository outside of
+ *   a project, every invalid project name, or every project that accepts no pushes; the registry's errors.
  */
 export async function planProjects(
   repositories: readonly string[],
@@ -46,8 +46,8 @@ export async function planProjects(
   const { client, registry, signal } = options
   const harbor = await client.harbor(registry, { isAsked: true, signal })
   if (!harbor) {
-    throw new AirgapError('USAGE', `projects cannot be created: ${registry} is not a Harbor`, {
-      hint: 'Only Harbor has projects that have to be there before a push. Do not ask for it here.',
+    throw new AirgapError('USAGE', `projects cannot be created: ${registry} is not Harbor`, {
+      hint: 'Only Harbor needs projects before a push. Push without creating projects.',
     })
   }
   const outside = outsideProjects(registry, repositories)
@@ -55,10 +55,10 @@ export async function planProjects(
   const names = [...projectsOf(repositories)]
   const invalid = names.filter(([name]) => !isProjectName(name))
   if (invalid.length > 0) {
-    throw new AirgapError('INVALID_TARGET_NAME', 'Harbor has no projects with such names', {
+    throw new AirgapError('INVALID_TARGET_NAME', 'Harbor does not allow projects with these names', {
       problems: invalid.map(([name, repository]) => ({
         entry: name,
-        message: `of ${repository}: lower-case letters and digits, joined by one ".", "_" or "-" each, are what it takes`,
+        message: `of ${repository}: a name has to be lower-case letters and digits, joined by single ".", "_" or "-"`,
       })),
       hint: [
         `Put a project of your own in front (${registry}/PROJECT), or choose names.`,
@@ -76,19 +76,19 @@ export async function planProjects(
   return inState('missing').map((name) => ({ name, visibility }))
 }
 
-/** The error for repositories of one part, which Harbor has no place for; undefined when there are none. */
+/** The error for repositories with only one path part, which Harbor does not allow; undefined if there are none. */
 export function outsideProjects(registry: string, repositories: readonly string[]): AirgapError | undefined {
   const problems: Problem[] = [...new Set(repositories)]
     .filter((repository) => projectOf(repository) === undefined)
     .map((repository) => ({
       entry: `${registry}/${repository}`,
-      message: 'would stand outside of all projects',
+      message: 'would be outside of all projects',
     }))
   if (problems.length === 0) return undefined
   return new AirgapError(
     'INVALID_TARGET_NAME',
-    `${registry} is a Harbor, where every image is in a project: names have at least two parts`,
-    { problems, hint: `Name a project for them: push to ${registry}/PROJECT.` },
+    `${registry} is Harbor, where every image is in a project: names have at least two parts`,
+    { problems, hint: `Name a project: push to ${registry}/PROJECT.` },
   )
 }
 
@@ -97,20 +97,20 @@ export function proxyCache(registry: string, projects: readonly string[]): Airga
   return new AirgapError(
     'INVALID_TARGET_NAME',
     projects.length === 1
-      ? `the project ${first} on ${registry} is a proxy cache, which takes no pushes`
-      : `${projects.length} of the projects on ${registry} are proxy caches, which take no pushes`,
+      ? `the project ${first} on ${registry} is a proxy cache, which accepts no pushes`
+      : `${projects.length} of the projects on ${registry} are proxy caches, which accept no pushes`,
     {
       problems:
         projects.length === 1 ? [] : projects.map((entry) => ({ entry, message: 'is a proxy cache' })),
-      hint: `Harbor fills it from another registry. Push into another project: ${registry}/PROJECT.`,
+      hint: `Harbor fills it from another registry. Push to another project: ${registry}/PROJECT.`,
     },
   )
 }
 
 /**
  * Creates the planned projects.
- * @returns those that this has created; others have been created by somebody else in the meantime.
- * @throws AirgapError `DENIED`, and those of the registry.
+ * @returns those that this call created; others were created by somebody else in the meantime.
+ * @throws AirgapError `DENIED`, and the registry's errors.
  */
 export async function createProjects(
   planned: readonly PlannedProject[],
@@ -118,7 +118,7 @@ export async function createProjects(
 ): Promise<PlannedProject[]> {
   if (planned.length === 0) return []
   const harbor = await client.harbor(registry, { isAsked: true, signal })
-  if (!harbor) throw new AirgapError('INTERNAL', `${registry} was a Harbor when the push was planned`)
+  if (!harbor) throw new AirgapError('INTERNAL', `${registry} was Harbor when the push was planned`)
   const created: PlannedProject[] = []
   for (const project of planned) {
     if (await harbor.create(project.name, project.visibility, signal)) created.push(project)

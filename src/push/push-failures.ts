@@ -19,9 +19,9 @@ import {
 import { parseCosignTag } from '../oci/cosign.ts'
 import type { PlannedImage, PushPlan, PlannedReferrer } from './planned.ts'
 
-/** What refers to images and does not get into the target, or would not be found there, and why. */
+/** The referrers that could not be pushed, or would not be found in the target, and why. */
 class LostReferrers {
-  /** What needs a blob. */
+  /** The referrers that need a blob. */
   readonly #users = new Map<string, PlannedReferrer[]>()
   readonly #lost = new Map<PlannedReferrer, AirgapError>()
 
@@ -48,12 +48,12 @@ class LostReferrers {
     return this.#lost.has(planned)
   }
 
-  /** The first fault is what it is lost by. */
+  /** Records that a referrer is lost. Only its first error counts. */
   add(planned: PlannedReferrer, error: AirgapError): void {
     if (!this.#lost.has(planned)) this.#lost.set(planned, error)
   }
 
-  /** Those of images that lack nothing themselves. */
+  /** The failures for images that are complete themselves. */
   failures(isWhole: (image: PlannedImage) => boolean): ImageFailure[] {
     return [...this.#lost].flatMap(([{ images, entry }, error]) => {
       const image = images.find((one) => isWhole(one))?.image
@@ -61,15 +61,15 @@ class LostReferrers {
     })
   }
 
-  /** The error of a push that is complete but for them. */
+  /** The error of a push in which only referrers are missing. */
   error(failures: readonly ImageFailure[]): AirgapError {
     const count = this.#lost.size
-    const what = count === 1 ? '1 thing that refers' : `${count} things that refer`
+    const what = count === 1 ? '1 referrer' : `${count} referrers`
     return incomplete(
-      `${what} to images (signatures, attestations, SBOMs) could not be put or would not be found; all images are in place, and all tags are set`,
+      `${what} of images (signatures, attestations, SBOMs) could not be pushed or would not be found; all images are in place, and all tags are set`,
       failures,
       [
-        'Mend it and push again with the same command. Where the registry takes no such things, leave them out.',
+        'Fix the cause and push again with the same command. If the registry does not accept referrers, leave them out.',
         { id: 'no-referrers' },
       ],
     )
@@ -78,7 +78,7 @@ class LostReferrers {
 
 const UNDER_TAG = { sig: 'signatures', att: 'attestations', sbom: 'SBOM' }
 
-/** For messages. */
+/** A referrer's name for messages. */
 function nameOfReferrer({ tag, digest, subject }: PlannedReferrer['entry']): string {
   const parsed = tag === undefined ? undefined : parseCosignTag(tag)
   return parsed ? `${UNDER_TAG[parsed.kind]} (${shortHex(subject)})` : `referrer ${shortHex(digest)}`
@@ -93,33 +93,33 @@ interface Part {
   kind: 'blob' | 'manifest'
 }
 
-/** What it was that failed, where it was not a part of the image. */
+/** The failed part of an image about which the target could not be asked. */
 const UNPLANNED = 'asking the target'
 
-/** After these a repository takes nothing else either. */
+/** After these errors a repository accepts nothing else either. */
 const REFUSALS = new Set<ErrorCode>(['UNAUTHORIZED', 'DENIED'])
 
 type Scope = 'registry' | 'project' | 'repository'
 
-/** A refusal that is the same for everything else in a registry, project or repository: nothing more is sent there. */
+/** A refusal that applies to a whole registry, project or repository: nothing more is sent there. */
 interface End {
   scope: Scope
-  /** What it is the end for, as users know it. */
+  /** The registry, project or repository, by the name that users know. */
   place: string
-  /** In the words that the user gets. */
+  /** The explained error for the user. */
   error: Promise<AirgapError>
 }
 
-/** How far a push has come. */
+/** How far a push has come, counted over all repositories that need a blob. */
 export interface Arrived {
-  /** In all repositories that need them. */
+  /** Blobs that have arrived. */
   blobs: number
   ofBlobs: number
   bytes: number
   ofBytes: number
 }
 
-/** What is wrong with the registry or with the account, and so with every image in the same way. */
+/** Errors of the registry or the account, which affect all images in the same way. */
 const OF_THE_REGISTRY = new Set<ErrorCode>([
   'NETWORK',
   'TLS',
@@ -130,19 +130,19 @@ const OF_THE_REGISTRY = new Set<ErrorCode>([
 ])
 
 /**
- * Which images of a push lack something in the target, and why: what fails for one does not stop those that can do
- * without it, and no image that lacks anything is tagged.
+ * Records which images of a push are incomplete in the target, and why. A failure does not stop images that do not need
+ * the failed part, and no incomplete image is tagged.
  */
 export class PushFailures {
   readonly #plan: PushPlan
   readonly #onEvent: OnEvent | undefined
   readonly #users = new Map<string, PlannedImage[]>()
-  /** Images that lack something, and what has been noted of each. */
+  /** The incomplete images, and the errors noted for each. */
   readonly #broken = new Map<PlannedImage, Set<AirgapError>>()
   readonly #lost: LostReferrers
   readonly #failures: ImageFailure[] = []
   readonly #ends = new Map<string, End>()
-  /** Call off what is under way in a place. */
+  /** Abort running work in a registry, project or repository. */
   readonly #calls = new Map<string, AbortController>()
   readonly #explain: (error: AirgapError) => Promise<AirgapError>
   readonly #told = new Set<string>()
@@ -180,7 +180,7 @@ export class PushFailures {
     return !this.#broken.has(planned)
   }
 
-  /** Whether an image of which nothing has failed so far needs this, or what refers to one. */
+  /** Whether a complete image, or a referrer of one, needs this content. */
   isNeeded({ repository, digest }: Pick<Part, 'repository' | 'digest'>): boolean {
     return (
       this.#usersOf(repository, digest).some((planned) => this.isWhole(planned)) ||
@@ -188,7 +188,7 @@ export class PushFailures {
     )
   }
 
-  /** What refers to images and did not get into the target, or is not found there, and why. */
+  /** The referrers that could not be pushed, or are not found in the target, and why. */
   get lostReferrers(): ReadonlyMap<PlannedReferrer, AirgapError> {
     return this.#lost.all
   }
@@ -202,10 +202,10 @@ export class PushFailures {
   }
 
   /**
-   * Does something about a part of images. Where it fails, those that need it are out.
-   * @param work gets a signal that is also set off when a refusal ends everything there.
-   * @returns whether it was done.
-   * @throws what `work` throws and concerns everything.
+   * Runs work on a part of images. If it fails, the images that need the part become incomplete.
+   * @param work gets a signal that also aborts when a refusal ends everything in that place.
+   * @returns whether it succeeded.
+   * @throws errors of `work` that concern the whole push.
    */
   async attempt(
     { repository, digest, size, kind }: Part,
@@ -222,10 +222,10 @@ export class PushFailures {
   }
 
   /**
-   * Does something about what refers to images. Where it fails, the images are none the less whole, and so is the
-   * repository: it may take images and not this.
-   * @returns whether it was done; false as well where nobody needs it any more.
-   * @throws what `work` throws and concerns everything.
+   * Runs work on a referrer. If it fails, the images stay complete, and the repository is still used: a registry can
+   * accept images and refuse referrers.
+   * @returns whether it succeeded; also false if nobody needs the referrer any more.
+   * @throws errors of `work` that concern the whole push.
    */
   async attemptReferrer(
     planned: PlannedReferrer,
@@ -248,7 +248,7 @@ export class PushFailures {
         this.#warnOfHeldBack(planned, error)
         return true
       }
-      // What the registry keeps in a tag may be anything.
+      // A tag in the registry can hold anything, so its content is not a fault of the bundle.
       const isOfContent = error instanceof AirgapError && error.code === 'INVALID_CONTENT'
       if (signal.aborted || !(isOfContent || isOfOneImage(error) || isCalledOff(error, own))) throw error
       const fault = await this.#faultOf(error, repository, own, (scope) => scope !== 'repository')
@@ -258,8 +258,8 @@ export class PushFailures {
   }
 
   /**
-   * The same for something that is not content.
-   * @param options.isRead it sends nothing, as far as is known, so that no refusal stands against it.
+   * Runs work for images that is not about their content.
+   * @param options.isRead the work only reads, so an earlier refusal does not prevent it.
    */
   async attemptFor(
     images: readonly PlannedImage[],
@@ -281,7 +281,7 @@ export class PushFailures {
       await work(own)
       return true
     } catch (error) {
-      // What is called off because of another one has no fault of its own.
+      // Work that was aborted because of another failure has no error of its own.
       if (signal.aborted || !(isOfOneImage(error) || isCalledOff(error, own))) throw error
       const isFirst = this.#endOf(repository) === undefined
       const fault = await this.#faultOf(error, repository, own, () => true)
@@ -292,7 +292,7 @@ export class PushFailures {
     }
   }
 
-  /** The end that has come for a repository, if any. */
+  /** The refusal that has ended everything for a repository, if any. */
   #endOf(repository: Repository): End | undefined {
     return scopesOf(repository)
       .map(([, place]) => this.#ends.get(place))
@@ -310,9 +310,9 @@ export class PushFailures {
   }
 
   /**
-   * What failed in the words that the user gets. A refusal that lasts ends everything in its place, what is under way
-   * there included; all of that has the same fault then.
-   * @param mayEnd whether this work is such that its refusal says something about others.
+   * Explains an error for the user. A permanent refusal ends everything in its place, including running work, which then
+   * has the same error.
+   * @param mayEnd whether a refusal of this work also applies to other work in that scope.
    */
   async #faultOf(
     error: unknown,
@@ -336,7 +336,7 @@ export class PushFailures {
     return explained
   }
 
-  /** Whether nothing at all is left to be done after an end, which is then told as the error. */
+  /** Whether a refusal leaves nothing else to do. It is then reported as the error of the push. */
   #isOfAll(end: End | undefined): boolean {
     return (
       end !== undefined &&
@@ -346,18 +346,18 @@ export class PushFailures {
     )
   }
 
-  /** It is there, and nobody can read it, whatever a push does. Told once a repository. */
+  /** Warns, once per repository, that a referrer is there but the registry lets nobody read it. */
   #warnOfHeldBack({ repository, entry, images }: PlannedReferrer, error: AirgapError): void {
     if (this.#told.has(`held back in ${repository.name}`)) return
     this.#told.add(`held back in ${repository.name}`)
     const what = `${nameOfReferrer(entry)} of ${images[0]?.image.source ?? ''}`
-    const message = `${repository.name} has taken something that nobody can read there (${what}, and maybe more): ${error.message}`
+    const message = `${repository.name} has accepted something that nobody can read there (${what}, and maybe more): ${error.message}`
     this.#onEvent?.({ type: 'warning', message })
   }
 
   /**
-   * @throws AirgapError `INCOMPLETE` when some images have failed; the cause's own code where all have, and all for one
-   *   kind of cause.
+   * @throws AirgapError `INCOMPLETE` if some images have failed; if all have failed for the same kind of cause, an error with
+   *   the cause's own code.
    */
   async throwIfAny(arrived: Arrived): Promise<void> {
     const ended = await this.#endError(arrived)
@@ -378,11 +378,11 @@ export class PushFailures {
     throw incomplete(
       summary,
       [...sorted, ...lost],
-      [`${others}Mend it and push again with the same command: only what is missing is sent.`],
+      [`${others}Fix the cause and push again with the same command: only what is missing is sent.`],
     )
   }
 
-  /** One block for a push that a refusal has ended, in a registry or project: cause, how far it came, what to do. */
+  /** The error of a push that a refusal has ended in a registry or project: the cause, how far the push came, what to do. */
   async #endError(arrived: Arrived): Promise<AirgapError | undefined> {
     const ends = [...this.#ends.values()].filter(({ scope }) => scope !== 'repository')
     const faults = await Promise.all(ends.map(({ error }) => error))
@@ -422,14 +422,14 @@ export class PushFailures {
   #tell(images: readonly PlannedImage[], part: string, error: AirgapError): void {
     const [first] = images
     if (!first) return
-    // What is the same for all is said once now, and in full at the end.
+    // Report a cause that is the same for all only once now; the full list comes at the end.
     const cause = OF_THE_REGISTRY.has(error.code) ? error.code : (error.refusal?.kind ?? likeness(error))
     if (this.#told.has(cause)) return
     this.#told.add(cause)
     tellFailure(this.#onEvent, { source: first.image.source, part, error })
   }
 
-  /** One and the same fault is noted once for an image. */
+  /** Notes an error for images; the same error only once for each. */
   #note(images: readonly PlannedImage[], part: string, error: AirgapError): void {
     for (const planned of images) {
       const noted = this.#broken.get(planned) ?? new Set()
@@ -443,7 +443,7 @@ export class PushFailures {
 
 const AGAIN = 'Then push again with the same command: what has arrived is not sent again.'
 
-/** The places that a repository is in, the widest first. */
+/** The registry and project of a repository, and the repository itself, the widest first. */
 function scopesOf({ registry, repository, name }: Repository): [Scope, string][] {
   const project = projectOf(repository) ?? repository
   return [
@@ -453,13 +453,13 @@ function scopesOf({ registry, repository, name }: Repository): [Scope, string][]
   ]
 }
 
-/** For what else a fault is the same; undefined where for nothing. */
+/** The scope to which an error applies as a whole; undefined if it concerns only one part of an image. */
 function scopeOf({ refusal, code }: AirgapError): Scope | undefined {
   if (refusal && refusal.of !== 'content') return refusal.of
   return REFUSALS.has(code) ? 'repository' : undefined
 }
 
-/** Whether work has ended because it was called off, and not by a fault of its own. */
+/** Whether work ended because it was aborted, not because of an error of its own. */
 function isCalledOff(error: unknown, signal: AbortSignal): boolean {
   return signal.aborted && (error === signal.reason || isAbort(error))
 }
@@ -468,23 +468,26 @@ function unplanned(images: readonly PlannedImage[]): ImageFailure[] {
   return images.flatMap(({ image, fault }) => (fault ? [{ source: image.source, error: fault }] : []))
 }
 
-/** The error of a push of which nothing can be planned. */
+/** The error of a push of which no image can be planned. */
 export function noneCanBe(images: readonly PlannedImage[]): AirgapError {
   const failures = unplanned(images)
   return ofAll(failures, images.length, `none of the ${images.length} images can be pushed`)
 }
 
-/** The error of a plan that does not hold every image; it is only shown. */
+/**
+ * For a plan that is only shown.
+ * @throws AirgapError `INCOMPLETE` if some images cannot be pushed.
+ */
 export function throwIfUnplanned(images: readonly PlannedImage[]): void {
   const failures = unplanned(images)
   if (failures.length === 0) return
   throw incomplete(`${failures.length} of ${images.length} images cannot be pushed`, failures, [
-    'The push would send the others all the same.',
+    'The push would still send the others.',
     { id: 'go-on-without', images: failures.map(({ source }) => source), canSkip: false },
   ])
 }
 
-/** What is the registry's fault is the same for all images, and is said once. */
+/** The error if all images failed. A fault of the registry, which is the same for all images, is given only once. */
 function ofAll(failures: readonly ImageFailure[], images: number, summary: string): AirgapError {
   const [first] = failures
   if (!first) return allFailed(failures, summary)

@@ -24,62 +24,62 @@ import type { PushPlan } from './planned.ts'
 
 export interface PushOptions
   extends TrustOptions, NetworkOptions, ReportOptions, SequenceOptions, TargetOptions {
-  /** Keep the source's registry as a part of the path, leave it out, or make one part of all; `full` where left out. */
+  /** The naming rule: keep the source's registry in the path, leave it out, or make one part of all; by default `full`. */
   path?: PathStyle | undefined
   /** `FROM=TO`: names that begin with FROM begin with TO in the target; the longest FROM wins. */
   maps?: readonly string[] | undefined
-  /** Patterns of the images to push (`registry.k8s.io/*`); all where left out. */
+  /** Patterns of the images to push (`registry.k8s.io/*`); by default all. */
   include?: readonly string[] | undefined
   /** Patterns of images not to push. */
   exclude?: readonly string[] | undefined
-  /** Create projects that are missing in a Harbor, so or so visible, before anything is sent. */
+  /** Create missing Harbor projects with this visibility before anything is sent. */
   createProjects?: 'private' | 'public' | undefined
   /**
    * Also put the source's own index of images of which the bundle has only some platforms, so that workloads that pin
-   * its digest find it. Not every registry takes one.
+   * its digest find it. Not every registry accepts such an index.
    */
   sparseIndex?: boolean | undefined
   /**
-   * Sign every manifest and index of what is pushed, before it is tagged, so that a cluster can tell what came through
-   * this check. The key is one of its own, held inside: never one that bundles are signed with. Excludes
-   * `unauthenticated`. What has a good signature by this key gets no other one.
+   * Sign every pushed manifest and index before it is tagged, so that a cluster can tell which images passed this check.
+   * Use a separate key that is held inside, never one that signs bundles. Excludes `unauthenticated`. Nothing is added
+   * where there is a good signature by this key already.
    */
   signImages?: ImageSigningOptions | undefined
   /**
-   * What is put of all that travels along with the images: signatures, attestations, SBOMs. `all` where left out. Only
-   * what refers to something that is delivered can be put; the receipt says what became of each.
+   * Which of the images' referrers (signatures, attestations, SBOMs) to push; by default `all`. Only referrers of delivered
+   * content can be pushed; the receipt has the outcome of each.
    */
   referrers?: ReferrerChoice | undefined
-  /** Verify upstreams' signatures of the images that are pushed, from what the bundle holds, before anything is asked. */
+  /** Verify the upstreams' signatures of the pushed images, from the bundle's content, before the first request. */
   upstream?: UpstreamCheckOptions | undefined
   /**
-   * Where unfinished uploads of large blobs are remembered, so that the same push goes on with them after it was
-   * killed; false remembers nothing. Where left out: `airgap/uploads` in `$XDG_STATE_HOME` or `~/.local/state`.
+   * The folder that remembers unfinished uploads of large blobs, so that the same push resumes them after it was killed;
+   * false remembers nothing. By default `airgap/uploads` in `$XDG_STATE_HOME` or `~/.local/state`.
    */
   stateDirectory?: string | false | undefined
-  /** The bundle is authentic and consistent, and nothing was asked of a registry yet; throw to go no further. */
+  /** Called when the bundle is authenticated and consistent, before the first request. Throw to stop. */
   onOpened?: ((opened: OpenedBundle) => void | Promise<void>) | undefined
   /**
-   * The push is `INCOMPLETE`, or has broken off or was called off when tags had been set: the receipt of what was done,
-   * with `complete` false. What it throws takes the place of the error.
+   * Called if the push is `INCOMPLETE`, or if it failed or was aborted after tags were set, with the receipt of what was
+   * done, in which `complete` is false. An error that it throws replaces the error of the push.
    */
   onIncomplete?: ((receipt: Receipt) => void | Promise<void>) | undefined
 }
 
 /**
- * Verifies a bundle and puts it into a registry: blobs first, manifests behind them, tags last. Only what the
- * registry lacks is sent. After a failure, the same call goes on where this one ended.
+ * Verifies a bundle and pushes it into a registry: blobs first, then manifests, tags last. Only what the registry lacks is
+ * sent. After a failure, the same call resumes.
  *
- * `onReport` is told of a push that has come to a receipt, complete or not, behind `onIncomplete`; and of a bundle that is
+ * `onReport` is called for a push that has a receipt, complete or not, after `onIncomplete`; and for a bundle that is
  * refused.
  *
  * @param target `REGISTRY` or `REGISTRY/PREFIX`
- * @returns the receipt: every image, blob and tag, and what was done with it.
- * @throws AirgapError `INCOMPLETE` when some images could not be pushed completely: these have got no tags, the others
- *   are in place, and `problems` has each with its own code; or when everything is in its place but a source index or
- *   something that refers to images, which the registry refuses. `VERIFICATION_FAILED` before any tag is set; `NAME_CONFLICT`, `INVALID_TARGET_NAME`,
- *   `TAG_WOULD_MOVE` before anything is sent; `USAGE`, `FILE`, `INVALID_KEY`, `INVALID_DIGEST`, and those of
- *   registries. The signal's reason.
+ * @returns the receipt: every image, blob and tag, with its outcome.
+ * @throws AirgapError `INCOMPLETE` if some images could not be pushed completely: these have no tags, the others are in
+ *   place, and `problems` has each with its own code; also if only source indexes or referrers are missing, because the
+ *   registry refuses them. `VERIFICATION_FAILED` before any tag is set; `NAME_CONFLICT`, `INVALID_TARGET_NAME`,
+ *   `TAG_WOULD_MOVE` before anything is sent; `USAGE`, `FILE`, `INVALID_KEY`, `INVALID_DIGEST`, and the errors of
+ *   registries. The signal's reason if aborted.
  */
 export async function push(path: string, target: string, options: PushOptions): Promise<Receipt> {
   const reporting = new Reporting(options)
@@ -136,8 +136,8 @@ export async function push(path: string, target: string, options: PushOptions): 
 }
 
 /**
- * What {@link push} would do. The bundle is verified completely; nothing is sent.
- * @throws AirgapError as {@link push}
+ * Plans what {@link push} would do. Verifies the bundle completely and sends nothing.
+ * @throws AirgapError like {@link push}
  */
 export async function planPush(path: string, target: string, options: PushOptions): Promise<PlannedPush> {
   return running(options, (run) =>
@@ -145,7 +145,7 @@ export async function planPush(path: string, target: string, options: PushOption
       const { opened, plan, target: reached, memory } = made
       const { contentEntries, requireContent } = await import('../verify/content.ts')
       const { describePlan } = await import('./planned-push.ts')
-      // The real run hashes everything before it sets a tag, so its plan says whether that will do.
+      // A push hashes everything before it sets a tag, so the plan has to tell whether that will succeed.
       await requireContent(opened, contentEntries(opened), engine)
       const { throwIfUnplanned } = await import('./push-failures.ts')
       throwIfUnplanned(plan.images)
@@ -164,7 +164,7 @@ interface Plan {
   memory: RecalledSequences
 }
 
-/** Opens a bundle and plans its push, for as long as `work` takes. */
+/** Opens a bundle, plans its push, and runs `work` with both. */
 async function planned<T>(
   path: string,
   target: string,
@@ -252,7 +252,7 @@ async function planned<T>(
   }
 }
 
-/** A target as the memory of sequences has it. */
+/** A target as it is remembered with sequences. */
 function rememberedTarget({ registry, prefix }: { registry: string; prefix: string }): string {
   return [registry, prefix].filter(Boolean).join('/')
 }
@@ -270,7 +270,7 @@ function selection(
   }
 }
 
-/** Does the work with a memory of its uploads, where one is wanted. */
+/** Runs work, and remembers its unfinished uploads if requested. */
 async function remembering<T>(
   directory: string | false | undefined,
   { bundleDigest }: OpenedBundle,

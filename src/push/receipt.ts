@@ -6,16 +6,16 @@ import { canonicalJson } from '../oci/json.ts'
 import { policySchemas, sequenceSchemas } from '../verify/policy-rules.ts'
 import { identityName, issuerName, SignerSchema } from '../verify/signers.ts'
 
-/** What became of a blob or manifest in a repository of the target. */
+/** The outcome of a blob or manifest in a repository of the target. */
 const OutcomeSchema = described(
   v.picklist(['uploaded', 'mounted', 'present-not-read', 'present-read-back', 'not-sent']),
-  'uploaded: sent; mounted: taken over from another repository of the target; present-*: was there, and was or was not read back and hashed; not-sent: it failed, or the push broke off before',
+  'uploaded: sent; mounted: mounted from another repository of the target; present-*: was there already, and was or was not read back and hashed; not-sent: it failed, or the push broke off before',
 )
 export type ContentOutcome = v.InferOutput<typeof OutcomeSchema>
 
 const TagStateSchema = described(
   v.picklist(['created', 'unchanged', 'moved', 'not-set']),
-  'What became of the tag; not-set: something of the image failed, or the push broke off before',
+  'What happened to the tag; not-set: something of the image failed, or the push broke off before',
 )
 export type TagState = v.InferOutput<typeof TagStateSchema>
 
@@ -27,44 +27,40 @@ export const AuthenticationSchema = v.object({
   keyFingerprint: v.optional(keyFingerprint),
   identity: v.optional(identityName),
   issuer: v.optional(issuerName),
-  signers: v.optional(
-    described(v.array(SignerSchema), 'Every good signature; the first is the one that stands above'),
-  ),
+  signers: v.optional(described(v.array(SignerSchema), 'Every good signature; the first is the one above')),
 })
 
 export const TargetSchema = v.object({
   registry: v.string(),
   prefix: described(v.string(), 'The path that all names begin with; may be empty'),
-  origin: described(v.string(), 'Where it was spoken to, like https://registry.internal:5000'),
+  origin: described(v.string(), 'The URL under which it was reached, like https://registry.internal:5000'),
 })
 
-/** Projects of a Harbor, which are created before anything is sent. */
+/** Harbor projects, which are created before anything is sent. */
 export const ProjectsSchema = v.array(
   v.object({ name: v.string(), visibility: v.picklist(['private', 'public']) }),
 )
 
 /** The index of a source of which only some platforms are delivered. */
 export const sparseIndexFields = {
-  digest: described(digest, 'The digest that the reference stood for at its source'),
-  tag: described(v.string(), 'Keeps the index from garbage collection'),
+  digest: described(digest, 'The digest that the reference was resolved to'),
+  tag: described(v.string(), 'The tag that protects the index from garbage collection'),
 }
 
 const SparseIndexSchema = v.object({
   ...sparseIndexFields,
   outcome: described(
     v.picklist(['uploaded', 'present-read-back', 'refused', 'not-sent']),
-    'refused: the registry takes no index whose other platforms are missing; not-sent: the push broke off before',
+    'refused: the registry accepts no index with missing platforms; not-sent: the push broke off before',
   ),
-  reason: v.optional(described(v.string(), 'What the registry has answered, where it has refused it')),
+  reason: v.optional(described(v.string(), "The registry's answer, if it refused the index")),
 })
 
-/** What the images were signed with. */
 export const ImageSigningSchema = described(
   v.object({ keyFingerprint, formats: v.array(v.picklist(['cosign', 'sigstore-bundle'])) }),
-  'The key that the images are signed with in the target, if they are, and the layouts of the signatures',
+  'The key that signs the images in the target, and the formats of the signatures; absent if they are not signed',
 )
 
-/** One signature of an image. */
 export const imageSignatureFields = {
   digest: described(digest, 'The manifest or index that is signed'),
   format: described(
@@ -72,15 +68,12 @@ export const imageSignatureFields = {
     'cosign: a layer under the tag sha256-<hex>.sig; sigstore-bundle: a Sigstore bundle that refers to the digest',
   ),
   reference: v.optional(
-    described(
-      v.string(),
-      'What the signature says that the image is; the format sigstore-bundle has no place for it',
-    ),
+    described(v.string(), 'The image reference in the signature; the format sigstore-bundle has none'),
   ),
   keyFingerprint,
 }
 
-/** What travels along with an image, in the bundle's own words. */
+/** The fields of a referrer, as in the bundle. */
 export const referrerFields = v.object(ReferrerSchema.entries).entries
 
 const ReferrersSchema = v.array(
@@ -96,16 +89,16 @@ const ReferrersSchema = v.array(
         'not-delivered',
         'left-out',
       ]),
-      'uploaded: put; present-*: was there, and was or was not read back and hashed; refused: it could not be put, or would not be found; not-sent: the push broke off before; not-delivered: what it refers to is not in the target; left-out: nobody wanted it',
+      'uploaded: sent; present-*: was there already, and was or was not read back and hashed; refused: it could not be pushed, or would not be found; not-sent: the push broke off before; not-delivered: what it refers to is not in the target; left-out: not requested',
     ),
     foundBy: v.optional(
       described(
         v.picklist(['listed', 'tag']),
-        "How tools find it: the registry's own list, or a tag (cosign's, or the one that stands in for the list)",
+        "How tools find it: by the registry's list of referrers, or by a tag (cosign's, or the fallback for the list)",
       ),
     ),
     mergedInto: v.optional(
-      described(digest, "What stands under cosign's tag, where that has other layers besides these"),
+      described(digest, 'The manifest under the cosign tag, if that has other layers, too'),
     ),
     reason: v.optional(described(v.string(), 'Why it was refused; for people')),
   }),
@@ -114,7 +107,7 @@ const ReferrersSchema = v.array(
 const targetName = described(v.string(), 'The full name in the target, with the tag')
 export const plannedImageFields = { source, target: targetName, digest, mediaType: v.string() }
 
-/** Where a tag stands, and where it stood. */
+/** A tag, what happened to it, and the digest that it pointed to before. */
 export function tagSchema<S extends v.GenericSchema>(
   state: S,
 ): v.ObjectSchema<
@@ -138,21 +131,21 @@ export const ReceiptSchema = v.object({
   finished: instant,
   complete: described(
     v.boolean(),
-    'False when the push could not be completed: then some content is not-sent, and some tags are not-set; and when a sparseIndex or a referrer was refused',
+    'False if the push could not be completed (some content is not-sent, some tags are not-set), or if a sparseIndex or a referrer was refused',
   ),
-  createdProjects: v.optional(described(ProjectsSchema, 'Projects that this push has created in a Harbor')),
+  createdProjects: v.optional(described(ProjectsSchema, 'Projects that this push created in Harbor')),
   imageSigning: v.optional(ImageSigningSchema),
   images: v.array(
     v.object({
       ...plannedImageFields,
       tag: v.object({
         ...tagSchema(TagStateSchema).entries,
-        unconfirmed: v.optional(described(v.literal(true), 'It was set, and could not be read back')),
+        unconfirmed: v.optional(described(v.literal(true), 'It was set, but could not be read back')),
       }),
       sparseIndex: v.optional(
         described(
           SparseIndexSchema,
-          "The source's own index, where only a part is delivered and it was asked for",
+          "The source's own index, if only some platforms are delivered and it was requested",
         ),
       ),
       imageSignatures: v.optional(
@@ -166,7 +159,7 @@ export const ReceiptSchema = v.object({
               ),
             }),
           ),
-          'The signatures made of the image, one for each manifest and layout',
+          'The signatures of the image, one for each manifest and format',
         ),
       ),
       content: described(
@@ -178,10 +171,10 @@ export const ReceiptSchema = v.object({
             outcome: OutcomeSchema,
           }),
         ),
-        'Everything that the image consists of',
+        'All content of the image',
       ),
       referrers: v.optional(
-        described(ReferrersSchema, 'Signatures, attestations, SBOMs and whatever else refers to the image'),
+        described(ReferrersSchema, 'The referrers of the image: signatures, attestations, SBOMs and others'),
       ),
     }),
   ),
@@ -192,16 +185,16 @@ export const ReceiptSchema = v.object({
       present: sum,
       manifests: described(
         v.object({ uploaded: sum, present: sum }),
-        'Manifests and indexes, those of referrers included',
+        'Manifests and indexes, including those of referrers',
       ),
       tagsMoved: wholeNumber,
     }),
-    "Sums over the target's repositories: of blobs, and of manifests; one that two repositories need counts in each",
+    'Totals of blobs and of manifests for all repositories of the target; content that two repositories need counts in each',
   ),
 })
 export type Receipt = Known<v.InferOutput<typeof ReceiptSchema>>
 
-/** Whether every tag was set, so that nothing can be missing but source indexes. */
+/** Whether every tag was set and confirmed, so that only source indexes and referrers can be missing. */
 export function isAllTagged({ images }: Receipt): boolean {
   return images.every(({ tag }) => tag.state !== 'not-set' && tag.unconfirmed !== true)
 }

@@ -35,10 +35,10 @@ interface ContentRecord {
   size: number
 }
 
-/** How something that refers to an image is found in the target. */
+/** How a referrer is found in the target. */
 export interface ReferrerRecord {
   foundBy: 'listed' | 'tag'
-  /** What stands under cosign's tag, where that had other layers, too. */
+  /** The manifest under the cosign tag, if that had other layers, too. */
   mergedInto?: Digest
 }
 
@@ -49,11 +49,11 @@ interface TagRecord {
 }
 
 /**
- * What became of each thing while a push runs, so that a receipt can be written of one that breaks off, too: tags
- * that it has moved must not be forgotten.
+ * Records the outcome of everything during a push, so that there is a receipt even if the push breaks off: moved tags must
+ * not be forgotten.
  */
 export class PushRecord {
-  /** What became of the images' signatures. */
+  /** The outcomes of the images' signatures. */
   readonly signatures: SignatureRecord
   readonly #opened: OpenedBundle
   readonly #plan: PushPlan
@@ -68,8 +68,8 @@ export class PushRecord {
   #projects: readonly PlannedProject[] = []
 
   /**
-   * @param target with the origin that it is spoken to at, like `https://registry.internal:5000`.
-   * @param about what images are signed with, and what is remembered of earlier pushes.
+   * @param target the target, with the URL under which it was reached, like `https://registry.internal:5000`.
+   * @param about how images are signed, and what is remembered of earlier pushes.
    */
   constructor(
     opened: OpenedBundle,
@@ -91,7 +91,7 @@ export class PushRecord {
     return this.#target
   }
 
-  /** Whether any tag in the target is another than before. */
+  /** Whether this push has changed any tag in the target. */
   get hasSetTags(): boolean {
     return [...this.#tags.values()].some(({ state }) => state === 'created' || state === 'moved')
   }
@@ -100,20 +100,20 @@ export class PushRecord {
     this.#content.set(`${name} ${digest}`, { outcome, digest, size })
   }
 
-  /** Turns what was only found present in a repository into what was read back from there and hashed. */
+  /** Records that content that was found present was read back and hashed. */
   markRead({ name }: Repository, digest: Digest): void {
     const record = this.#content.get(`${name} ${digest}`)
     if (record?.outcome === 'present-not-read') record.outcome = 'present-read-back'
   }
 
-  /** A tag points to the image; {@link confirmTag} has to follow. */
+  /** Records that a tag was set; {@link confirmTag} has to follow. */
   setTag(planned: PlannedImage, before: Digest | undefined): void {
     const state = tagChange(before, planned.image.digest)
     const moved = state === 'moved' && before !== undefined ? { previousDigest: before } : {}
     this.#tags.set(tagName(planned), { state, ...moved, unconfirmed: true })
   }
 
-  /** It was read back. */
+  /** Records that a tag was read back. */
   confirmTag(planned: PlannedImage): void {
     delete this.#tags.get(tagName(planned))?.unconfirmed
     this.markRead(planned.repository, planned.image.digest)
@@ -127,12 +127,12 @@ export class PushRecord {
     this.#referrers.set(referrerKey(repository, entry), found)
   }
 
-  /** It could not be put, or would not be found. */
+  /** Records that a referrer could not be pushed, or would not be found. */
   setLost({ repository, entry }: PlannedReferrer, error: AirgapError): void {
     this.#lost.set(referrerKey(repository, entry), error)
   }
 
-  /** Whether something waits for a source's own index that is there now. */
+  /** Whether a referrer waits for a source's own index and that index is there now. */
   hasIndexOf({ waitsFor, repository, images }: PlannedReferrer): boolean {
     if (waitsFor !== 'source-index') return false
     const outcomes = images.map(
@@ -141,12 +141,12 @@ export class PushRecord {
     return outcomes.some((outcome) => outcome === 'uploaded' || outcome === 'present-read-back')
   }
 
-  /** The projects that were created for this push. */
+  /** Records the projects that this push created. */
   setProjects(created: readonly PlannedProject[]): void {
     this.#projects = created
   }
 
-  /** How many of the blobs that the plan wants there are there. */
+  /** How many of the planned blobs have arrived. */
   arrived(): Arrived {
     const sum: Arrived = { blobs: 0, ofBlobs: 0, bytes: 0, ofBytes: 0 }
     for (const { digest, size, present, missing, damaged } of this.#plan.blobs) {

@@ -9,42 +9,41 @@ import type { PathStyle } from './names.ts'
 import { outsideProjects, projectsOf, proxyCache } from './projects.ts'
 import type { Hint, Hints } from '../hints.ts'
 
-/** A push that a registry has refused something to. */
+/** A push in which the registry refused something. */
 export interface RefusedPush {
   client: RegistryClient
   registry: string
-  /** The paths that images go to. */
+  /** The repositories of the images in the target. */
   repositories: () => string[]
   path: PathStyle
-  /** Projects that this push has planned to create. */
+  /** Projects that this push planned to create. */
   plannedProjects: readonly string[]
   concurrency?: number | undefined
   signal?: AbortSignal | undefined
 }
 
 /**
- * Makes of a registry's refusal what it means for a push, where more can be said than its answer does: a Harbor's
- * project that there is not, a quota, a name with too many parts. Only a registry that has shown by itself that it is
- * a Harbor is asked anything.
+ * Explains a registry's refusal if the cause is known: a missing Harbor project, a quota, a name with too many parts.
+ * Sends further requests only to a registry that has identified itself as Harbor.
  *
- * @returns an error that takes the place of `error`, or `error` itself.
+ * @returns an error to replace `error`, or `error` itself.
  */
 export async function explainRefusal(error: AirgapError, push: RefusedPush): Promise<AirgapError> {
   const answer = answerOf(error)
-  // What the token service and the API say of an account needs no explanation, and wrong credentials come first.
+  // Answers of the token service and the API about an account are clear already, and wrong credentials come first.
   if (!answer?.path.startsWith('/v2/')) return error
-  // Nobody may write there, whatever the account may do.
+  // A read-only registry refuses every account.
   if (error.refusal?.kind === 'read-only') return error
   if (error.code === 'UNAUTHORIZED' && answer.auth === 'basic') return error
   try {
-    // Harbor refuses names that are outside of all projects before it says who it is.
+    // Harbor refuses names outside of all projects before it identifies itself.
     if (isBadName(answer) && push.repositories().some((repository) => projectOf(repository) === undefined))
       await push.client.ping(push.registry, `ask ${push.registry} what it is`, push.signal)
     const harbor = await push.client.harbor(push.registry, { isAsked: false })
     const explained = harbor && (await explainHarbor(harbor, error, answer, push))
     if (explained) return explained
   } catch {
-    // That its reason could not be found out does not take the place of what went wrong.
+    // Failing to find the cause must not hide the original error.
     return error
   }
   return explainName(error, answer, push)
@@ -68,7 +67,7 @@ async function explainHarbor(
     return because(
       'REGISTRY',
       `${named} has no room left: Harbor says: ${said}`,
-      'Have its quota raised (Administration, Project Quotas), or delete what is not needed and collect garbage. Then push again: what has arrived is not sent again.',
+      'Raise its quota (Administration, Project Quotas), or delete what is not needed and run garbage collection. Then push again: what has arrived is not sent again.',
     )
   }
   if (/proxy project/i.test(said)) return proxyCache(registry, project === undefined ? [] : [project])
@@ -76,21 +75,21 @@ async function explainHarbor(
     if (isSignatureTag(answer)) {
       return because(
         'REGISTRY',
-        `${named} does not let a signature be added to what has one: the tags of signatures are immutable`,
+        `${named} does not allow adding a signature where there is one already: the tags of signatures are immutable`,
         [
-          'A rule of the project holds these tags, too (Policy, Tag Immutability). Have sha256-* excluded from it, or sign in the format sigstore-bundle, which needs no tag.',
+          'A rule of the project applies to these tags, too (Policy, Tag Immutability). Exclude sha256-* from it, or sign in the format sigstore-bundle, which needs no tag.',
           { id: 'signature-format' },
         ],
       )
     }
-    return because('REGISTRY', `${named} does not let a tag be set again: Harbor says: ${said}`, [
-      'A rule of the project makes such tags immutable (Policy, Tag Immutability). Have the rule changed for this push, or do without the image.',
+    return because('REGISTRY', `${named} does not allow changing a tag: Harbor says: ${said}`, [
+      'A rule of the project makes such tags immutable (Policy, Tag Immutability). Change the rule for this push, or leave the image out.',
       { id: 'exclude-image' },
     ])
   }
   if (answer.errors.some(({ code }) => code === 'PROJECTPOLICYVIOLATION')) {
-    return because('REGISTRY', `${named} does not let the image be read: Harbor says: ${said}`, [
-      'The project gives out only images that are signed, or have no known vulnerabilities (Configuration of the project), and nobody can pull this one. Have the policy changed, use another project, or sign the image in the target, if a signature is what it lacks.',
+    return because('REGISTRY', `${named} does not allow reading the image: Harbor says: ${said}`, [
+      'The project allows pulling only images that are signed, or have no known vulnerabilities (Configuration of the project), so nobody can pull this one. Change the policy, use another project, or, if it lacks a signature, sign the image in the target.',
       { id: 'sign-images' },
     ])
   }
@@ -99,15 +98,15 @@ async function explainHarbor(
   if (outside) return outside
   const missing = await missingProjects(harbor, repositories, push)
   if (missing.length > 0) return noProject(registry, missing)
-  // Wrong credentials are refused by the token service; who has come here with some lacks a right.
+  // The token service refuses wrong credentials, so an account that gets here lacks a permission.
   if (answer.status === 400 || answer.status === 404 || answer.auth === 'none' || answer.auth === 'anonymous')
     return undefined
   return because(
     'DENIED',
-    `permission denied: the account may not push into ${named}${said === '' ? '' : `: Harbor says: ${said}`}`,
+    `permission denied: the account may not push to ${named}${said === '' ? '' : `: Harbor says: ${said}`}`,
     project !== undefined && push.plannedProjects.includes(project)
-      ? `The project is there now. A robot account has no rights in a project that it has created, unless it covers all projects, with the permissions Push and Pull Repository: give it these, or push with another account.`
-      : 'Give the account a role in the project that may push (Developer or more); a robot account needs the permissions Push and Pull Repository for it.',
+      ? `The project exists now. A robot account has no permissions in a project that it created, unless it covers all projects, with the permissions Push and Pull Repository: give it these, or push with another account.`
+      : 'Give the account a role in the project that may push (Developer or higher); a robot account needs the permissions Push and Pull Repository for it.',
   )
 }
 
@@ -130,11 +129,11 @@ function noProject(registry: string, missing: readonly string[]): AirgapError {
     'NOT_FOUND',
     one
       ? `${registry} has no project ${first}`
-      : `${registry} lacks ${missing.length} projects that images would go to`,
+      : `${registry} lacks ${missing.length} projects that the images need`,
     {
       problems: one ? [] : missing.map((entry) => ({ entry, message: 'there is no such project' })),
       hint: [
-        `Create ${one ? 'it' : 'them'} in Harbor (Projects, New Project), or have this push do so, with an account that may.`,
+        `Create ${one ? 'it' : 'them'} in Harbor (Projects, New Project), or let this push do it, with an account that may.`,
         { id: 'create-projects' },
         ...(one ? [] : [`To put all images into one project, push to ${registry}/PROJECT.`]),
       ],
@@ -167,26 +166,30 @@ function isBadName({ status, errors }: Answer): boolean {
   )
 }
 
-/** Names that a registry does not take, or answers to as to what there is not. */
+/** Adds hints for names that a registry refuses, or answers as if they did not exist. */
 function explainName(error: AirgapError, answer: Answer, { path }: RefusedPush): AirgapError {
   const withHints = (...hints: (Hint | undefined)[]): AirgapError =>
     error.with({ hint: hints.filter((hint) => hint !== undefined), cause: error })
   const codes = new Set(answer.errors.map(({ code }) => code))
   const flat = path === 'flat' ? undefined : ({ id: 'flat-names' } as const)
   if (isBadName(answer)) {
-    return withHints('The registry does not take this name: most likely it allows fewer path parts.', flat, {
-      id: 'map-names',
-    })
+    return withHints(
+      'The registry does not accept this name: most likely it allows fewer path parts.',
+      flat,
+      {
+        id: 'map-names',
+      },
+    )
   }
   const parts = repositoryIn(answer)?.split('/').length ?? 0
   const isDenied = error.code === 'DENIED' || error.code === 'NOT_FOUND'
   if (!isDenied || answer.status >= 405 || parts === 0) return error
   const created = codes.has('NAME_UNKNOWN')
-    ? 'Some registries want every repository created before a push (Amazon ECR).'
+    ? 'Some registries require every repository to be created before a push (Amazon ECR).'
     : undefined
   const depth =
     flat !== undefined && parts > 2
-      ? 'Registries that allow only few path parts answer so, too (Docker Hub: two; GitLab: two below the project).'
+      ? 'Registries that allow only few path parts also answer like this (Docker Hub: two; GitLab: two below the project).'
       : undefined
   return created === undefined && depth === undefined
     ? error

@@ -3,12 +3,12 @@ import { digestOf, type Digest } from '../oci/digest.ts'
 import type { Descriptor } from '../oci/manifest.ts'
 import type { Repository } from '../registry/repository.ts'
 
-/** Blobs that are on their way into a repository. */
+/** Uploads in progress, by repository. */
 const underWay = new WeakMap<Repository, Map<Digest, Promise<void>>>()
 
 /**
- * Sees to it that a blob that was made in memory is in a repository, with the length that it should have. One that several
- * ask for at the same time is sent once: docker-registry 2.8 loses a blob that comes twice at one moment.
+ * Makes sure that a blob made in memory is in a repository, with the right size. If several callers need the same blob at
+ * the same time, it is sent once: Docker's registry 2.8 loses a blob that is uploaded twice at once.
  * @returns its descriptor.
  */
 export async function putSmallBlob(
@@ -21,7 +21,7 @@ export async function putSmallBlob(
   const { digest, size } = descriptor
   const all = underWay.get(repository) ?? new Map<Digest, Promise<void>>()
   underWay.set(repository, all)
-  // Where the other one fails, or is called off, this one tries for itself.
+  // If the other upload fails or is aborted, try it here.
   for (let other = all.get(digest); other; other = all.get(digest)) {
     const isThere = await other.then(
       () => true,
@@ -40,7 +40,7 @@ export async function putSmallBlob(
   return descriptor
 }
 
-/** The same without asking whether it is there. */
+/** Uploads a blob made in memory without asking whether it is there. */
 export async function sendSmallBlob(
   repository: Repository,
   bytes: Uint8Array,
@@ -54,7 +54,7 @@ export async function sendSmallBlob(
 
 const UNUSABLE: ReadonlySet<string> = new Set(['NOT_FOUND', 'INVALID_CONTENT', 'CONTENT_MISMATCH'])
 
-/** Whether something is only not what its descriptor says, or not there; anything else is a fault of the registry. */
+/** Whether content is missing or does not match its descriptor. Any other error is a fault of the registry. */
 export function isUnusable(error: unknown): boolean {
   return error instanceof AirgapError && UNUSABLE.has(error.code)
 }

@@ -14,14 +14,14 @@ interface Options {
   concurrency?: number | undefined
   signal?: AbortSignal | undefined
   onEvent?: OnEvent | undefined
-  /** Has to be done when an index is there by its digest, before it is tagged. */
+  /** Called when an index is there by its digest, before it is tagged. */
   beforeTag?: ((index: PlannedIndex, signal: AbortSignal) => Promise<void>) | undefined
 }
 
 /**
- * The source indexes of images of which the bundle has only some platforms, each once a repository. Asks the target
- * whether it has them.
- * @param isAbsent repositories that cannot have anything yet are not asked.
+ * Plans the source indexes of images of which the bundle has only some platforms, each once per repository. Asks the
+ * target whether it has them.
+ * @param isAbsent whether a repository cannot have anything yet; such repositories are not asked.
  */
 export async function planSourceIndexes(
   images: readonly PlannedImage[],
@@ -51,7 +51,7 @@ export async function planSourceIndexes(
   })
 }
 
-/** Whether only a part of an image's source is delivered, so that nothing has the source's own digest. */
+/** Whether only some platforms of a source are delivered, so that nothing delivered has the source's own digest. */
 export function hasSourceIndex({ image, graph }: Pick<PlannedImage, 'image' | 'graph'>): boolean {
   return graph.evidence.some(({ digest }) => digest === image.sourceDigest)
 }
@@ -60,16 +60,16 @@ export function indexKey({ name }: Pick<Repository, 'name'>, digest: Digest): st
   return `${name} ${digest}`
 }
 
-/** What became of a source index in the target. */
+/** The outcome of a source index in the target. */
 export interface IndexOutcome {
   outcome: 'uploaded' | 'present-read-back' | 'refused'
-  /** What the registry has answered, where it was refused. */
+  /** The registry's answer, if it refused the index. */
   reason?: string
 }
 
 /**
- * Puts source indexes by digest and tags them; each is read back under its tag. What the registry refuses is told by
- * `onOutcome` and does not stop the others.
+ * Puts source indexes by digest, tags them, and reads each back by its tag. A refusal is passed to `onOutcome` and does not
+ * stop the others.
  * @throws AirgapError for anything but a refusal.
  */
 export async function putSourceIndexes(
@@ -117,7 +117,7 @@ async function putSourceIndex(
   return isPresent ? 'present-read-back' : 'uploaded'
 }
 
-/** Answers by which registries say that they do not take a document (distribution-spec § Pushing Manifests). */
+/** The status codes with which registries refuse a document (distribution-spec § Pushing Manifests). */
 const REFUSALS = new Set([400, 404, 409, 412, 415, 422])
 
 function refusalIn(error: unknown): string | undefined {
@@ -128,7 +128,7 @@ function refusalIn(error: unknown): string | undefined {
   return `${answer.status}${said === '' ? '' : ` ${said}`}`
 }
 
-/** The error for a push whose source indexes the registry has refused; undefined when it has taken all. */
+/** The error for a push in which the registry refused source indexes; undefined if it accepted all. */
 export function refusedIndexes({ images, target }: Receipt): AirgapError | undefined {
   const refused = images.flatMap((image) =>
     image.sparseIndex?.outcome === 'refused' ? [{ image, ...image.sparseIndex }] : [],
@@ -137,14 +137,14 @@ export function refusedIndexes({ images, target }: Receipt): AirgapError | undef
   const count = `${refused.length} ${refused.length === 1 ? 'image' : 'images'}`
   return new AirgapError(
     'INCOMPLETE',
-    `${target.registry} does not take the source index of ${count}, because other platforms are missing there; everything else is in its place, and all tags are set`,
+    `${target.registry} does not accept the source index of ${count}, because other platforms are missing there; everything else is in place, and all tags are set`,
     {
       problems: refused.map(({ image, digest, reason }) => ({
         entry: `${image.target.slice(0, image.target.lastIndexOf(':'))}@${digest}`,
         message: `of ${image.source}: the registry answers ${reason ?? 'with a refusal'}`,
       })),
       hint: [
-        'Workloads that pin these digests do not find them; those that name the tags do. Distribution 3 takes such indexes when its configuration says validation.manifests.indexes.platforms: none, olareg with its setting for sparse indexes; docker-registry 2, Harbor, zot and Gitea want every platform. Otherwise deliver all platforms, or do without the source index.',
+        "Workloads that pin these digests do not find them; those that use the tags do. Distribution 3 accepts such indexes with validation.manifests.indexes.platforms: none in its configuration, olareg with its setting for sparse indexes; Docker's registry 2, Harbor, zot and Gitea require every platform. Otherwise deliver all platforms, or do without the source index.",
         { id: 'no-sparse-index' },
       ],
     },

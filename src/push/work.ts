@@ -9,34 +9,34 @@ import type { PushFailures } from './push-failures.ts'
 import type { PushRecord } from './record.ts'
 import type { PushPlan } from './planned.ts'
 
-/** How a push treats what is in the target already. */
+/** How a push treats existing content of the target. */
 export interface TargetOptions {
-  /** Let tags move that point to another digest now. */
+  /** Move tags that point to another digest. */
   moveTags?: boolean | undefined
   /** Read the target's blobs back and hash them before tags are set. */
   verifyTarget?: boolean | undefined
 }
 
-/** What the steps of a push need besides the plan. */
+/** What the steps of a push need in addition to the plan. */
 export interface PushRun extends TargetOptions, Partial<Run>, Pick<NetworkOptions, 'concurrency'> {
   client: RegistryClient
-  /** Sign what was pushed, before tags are set. */
+  /** Sign the pushed images before tags are set. */
   signImages?: ImageSigning | undefined
-  /** Remembers unfinished uploads from run to run. */
+  /** Remembers unfinished uploads between runs. */
   uploads?: Pick<UploadState, 'of'> | undefined
-  /** Makes of a registry's refusal what it means for the push, where more can be said than its answer does. */
+  /** Explains a registry's refusal if the cause is known. */
   explain?: (error: AirgapError) => Promise<AirgapError>
-  /** Called once, before the first tag is set; where it fails, none is. */
+  /** Called once, before the first tag is set. If it fails, no tag is set. */
   beforeTags?: () => Promise<void>
 }
 
-/** One push under way: what its steps share. */
+/** What the steps of a running push share. */
 export interface PushWork {
   opened: OpenedBundle
   plan: PushPlan
   options: PushRun
-  /** Is told of everything that is done. */
+  /** Records everything that is done. */
   record: PushRecord
-  /** Knows which images lack something. */
+  /** Records which images are incomplete. */
   failures: PushFailures
 }

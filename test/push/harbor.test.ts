@@ -109,7 +109,7 @@ describe('a push into a Harbor', () => {
     const users = { [ROBOT]: { password: 'secret', kind: 'project robot' as const, projects: ['other'] } }
     const target = await harbor({ projects: { mirror: {} }, users })
     const error = await failure(to(`${target.host}/mirror`, { registries: login(ROBOT) }), 'DENIED')
-    expect(error.message).toContain(`the account may not push into the project mirror on ${target.host}`)
+    expect(error.message).toContain(`the account may not push to the project mirror on ${target.host}`)
     expect(hintOf(error)).toContain('Push and Pull Repository')
   })
 
@@ -124,7 +124,7 @@ describe('a push into a Harbor', () => {
   it('says that a proxy cache takes no pushes', async () => {
     const target = await harbor({ projects: { hub: { isProxyCache: true } } })
     const error = await failure(to(`${target.host}/hub`), 'INVALID_TARGET_NAME')
-    expect(error.message).toBe(`the project hub on ${target.host} is a proxy cache, which takes no pushes`)
+    expect(error.message).toBe(`the project hub on ${target.host} is a proxy cache, which accepts no pushes`)
     // With the flag it is known before anything is sent.
     const other = await harbor({ projects: { hub: { isProxyCache: true } } })
     const planned = await failure(
@@ -278,7 +278,7 @@ describe('a project that gives out only what cosign has signed', () => {
       push(signed, `${target.host}/mirror`, { ...options, signImages: { key, formats: ['cosign'] } }),
       'REGISTRY',
     )
-    expect(error.message).toContain('does not let a signature be added')
+    expect(error.message).toContain('does not allow adding a signature')
     expect(hintOf(error)).toContain('--image-signature-format sigstore-bundle')
     expect(hintOf(error)).toContain('sha256-*')
     const bundles = { key, formats: ['sigstore-bundle'] as const }
@@ -294,7 +294,7 @@ describe('a project that gives out only what cosign has signed', () => {
       const error = await failure(to(`${target.host}/mirror`, { onIncomplete }), 'REGISTRY')
       for (const { images } of receipts)
         expect(images.map(({ tag }) => tag.unconfirmed)).toEqual([true, true])
-      expect(error.message).toContain(`the project mirror on ${target.host} does not let the image be read`)
+      expect(error.message).toContain(`the project mirror on ${target.host} does not allow reading the image`)
       expect(hintOf(error)).toContain('--sign-images')
     }
     const receipt = await to(`${target.host}/mirror`, { signImages: { key: newSigner() } })
@@ -442,7 +442,7 @@ describe('--create-projects', () => {
     const other = await startRegistry()
     onTestFinished(() => other.close())
     const error = await failure(to(`${other.host}/mirror`, { createProjects: 'private' }), 'USAGE')
-    expect(error.message).toContain('is not a Harbor')
+    expect(error.message).toContain('is not Harbor')
     expect(writes(other)).toEqual([])
   })
 })

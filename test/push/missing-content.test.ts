@@ -52,7 +52,7 @@ describe('what the registry drops after it was asked for', () => {
     expect(receipt.totals.uploaded.count).toBeGreaterThan(3)
     expect(incompleteTags(store)).toEqual({ tags: 2, missing: [] })
     expect(warnings.length).toBeGreaterThan(0)
-    expect(warnings[0]).toContain(`${registry.host}/${REPOSITORY} had dropped`)
+    expect(warnings[0]).toContain(`${registry.host}/${REPOSITORY} has dropped`)
   })
 
   test('is sent again before the tag is set: a child of the index, with its blobs', async () => {

@@ -8,29 +8,29 @@ import { kyvernoPolicies } from './kyverno.ts'
 import { policyControllerPolicy } from './policy-controller.ts'
 
 export interface ClusterPolicyOptions {
-  /** `REGISTRY[/PREFIX]` that images are pushed to, as workloads name it. At least one. */
+  /** The targets of pushes, `REGISTRY[/PREFIX]`, as workloads name them. At least one. */
   registries: readonly string[]
   /**
-   * Public keys that images are signed with, or the PEM files that hold them; a signature by any one suffices. At least
+   * Public keys that images are signed with, or PEM files with them. A signature by any one of them is enough. At least
    * one.
    */
   keys: readonly (PublicKey | string)[]
-  /** For `containers`: how push makes names, as there; `full` where left out. */
+  /** For `containers`: the naming rule of the push; by default `full`. */
   path?: PathStyle | undefined
-  /** For `containers`: `FROM=TO`, as push has it. */
+  /** For `containers`: the maps of the push, `FROM=TO`. */
   maps?: readonly string[] | undefined
   /**
-   * For `containers`: registries, or paths in them, that images come from (`docker.io`, `quay.io/prometheus`). With full
-   * names, the usual public registries where neither they nor `images` are given.
+   * For `containers`: the registries, or paths in them, that images come from (`docker.io`, `quay.io/prometheus`). With full
+   * names, the default is the usual public registries if neither this nor `images` is given.
    */
   sources?: readonly string[] | undefined
-  /** For `containers`: references of the images that are pushed, instead of `sources` or besides. */
+  /** For `containers`: references of the pushed images, instead of `sources` or in addition. */
   images?: readonly (Reference | string)[] | undefined
-  /** For `containers`: accept what comes in files, and what a node has already. */
+  /** For `containers`: also accept images from files, and images that a node already has. */
   allowLocal?: boolean | undefined
 }
 
-/** What a cluster is to be given, so that only images run that were signed when they were pushed. */
+/** The policy for a cluster that runs only images that were signed when they were pushed. */
 export interface ClusterPolicy {
   enforcer: Enforcer
   registries: string[]
@@ -39,10 +39,10 @@ export interface ClusterPolicy {
 }
 
 /**
- * Makes the policy for a cluster that holds workloads to the signatures of `push` with `signImages`, ready to be applied.
- * Nothing is asked of any registry or cluster.
+ * Makes the policy for a cluster to require the signatures of `push` with `signImages`, ready to be applied. Contacts
+ * neither registry nor cluster.
  *
- * @throws AirgapError `USAGE` for what makes no policy; `FILE`, `INVALID_KEY`, `INVALID_REFERENCE`
+ * @throws AirgapError `USAGE` if no policy can be made of the options; `FILE`, `INVALID_KEY`, `INVALID_REFERENCE`
  */
 export async function clusterPolicy(
   enforcer: Enforcer,
@@ -68,7 +68,7 @@ export async function clusterPolicy(
   return { enforcer, registries: targets.map(prefixOf), keys, files: policyFiles(enforcer, inputs) }
 }
 
-/** The files for one of the enforcers. */
+/** The files for an enforcer. */
 function policyFiles(enforcer: Enforcer, inputs: PolicyInputs): PolicyFile[] {
   switch (enforcer) {
     case 'kyverno':

@@ -5,14 +5,14 @@ import { commentedYaml } from './yaml.ts'
 type Requirement = Record<string, unknown>
 
 const ACCEPT: Requirement[] = [{ type: 'insecureAcceptAnything' }]
-/** Transports by which images come that no registry has: files, folders, and what the node has already. */
+/** Transports for images outside a registry: in files and folders, or already on the node. */
 const LOCAL = ['containers-storage', 'dir', 'docker-archive', 'oci', 'oci-archive']
 
 /**
  * The files of containers/image, which Podman, CRI-O, Buildah and Skopeo read on every node:
- * containers-policy.json(5), and containers-registries.d(5), without which no signature is looked for.
+ * containers-policy.json(5), and containers-registries.d(5), without which they do not look for signatures.
  *
- * @throws AirgapError `USAGE` as {@link scopesOf}.
+ * @throws AirgapError `USAGE` like {@link scopesOf}.
  */
 export function containersPolicy(inputs: PolicyInputs): PolicyFile[] {
   const { targets, allowLocal } = inputs
@@ -31,7 +31,7 @@ export function containersPolicy(inputs: PolicyInputs): PolicyFile[] {
     },
     {
       name: 'registries.d/airgap.yaml',
-      about: 'and /etc/containers/registries.d/airgap.yaml, or signatures are not found',
+      about: 'and /etc/containers/registries.d/airgap.yaml, without which signatures are not found',
       text: commentedYaml(attachments, REGISTRIES_HEAD, []),
       documents: [attachments],
     },
@@ -39,10 +39,10 @@ export function containersPolicy(inputs: PolicyInputs): PolicyFile[] {
 }
 
 const REGISTRIES_HEAD = [
-  'Signatures lie in the registry, beside the images. Without this they are not looked for, and everything is refused.',
+  'Signatures are stored in the registry, beside the images. Without this file they are not looked for, and everything is refused.',
 ]
 
-/** Several keys in one requirement are read since containers/image 5.32.2; before, the whole policy is refused. */
+/** Several keys in one requirement need containers/image 5.32.2; older versions refuse the whole policy. */
 function trusted({ keys }: PolicyInputs): Requirement {
   const all = keys.map((key) => Buffer.from(pemOf(key)).toString('base64'))
   return { type: 'sigstoreSigned', ...(all.length === 1 ? { keyData: all[0] } : { keyDatas: all }) }
@@ -58,7 +58,7 @@ function policyOf(
     const signedIdentity = { type: 'remapIdentity', prefix: scope, signedPrefix: signed }
     docker[scope] = [{ ...requirement, signedIdentity }]
   }
-  // By their own names, for nodes that reach the private registry by a mirror: what is pulled is held to the same key.
+  // Also require the key under the original names, for nodes that use the private registry as a mirror.
   for (const { signed } of scopes) docker[signed] ??= [requirement]
   const local = Object.fromEntries(LOCAL.map((transport) => [transport, { '': ACCEPT }]))
   return {

@@ -17,24 +17,30 @@ export function kyvernoPolicies({ targets, keys }: PolicyInputs): PolicyFile {
     commentedYaml(signed, SIGNED_HEAD, [
       [
         ['spec', 'validationFailureAction'],
-        'Refuse, not only report. Said twice, since Kyverno moves this from the policy to its rules.',
+        'Refuse, not only report. Given twice, because Kyverno moves this setting from the policy to its rules.',
       ],
-      [['spec', 'failurePolicy'], 'Nothing is admitted while Kyverno cannot be asked.'],
+      [['spec', 'failurePolicy'], 'Admit nothing while Kyverno is not available.'],
       [
         ['spec', 'rules', 0, 'verifyImages', 0, 'imageReferences'],
-        '* stands for any characters, / included.',
+        '* stands for any characters, including /.',
       ],
-      [['spec', 'rules', 0, 'verifyImages', 0, 'mutateDigest'], 'Tags become the digests that were checked.'],
-      [['spec', 'rules', 0, 'verifyImages', 0, 'attestors'], 'A signature by one of these keys suffices.'],
+      [
+        ['spec', 'rules', 0, 'verifyImages', 0, 'mutateDigest'],
+        'Replace tags by the digests that were checked.',
+      ],
+      [['spec', 'rules', 0, 'verifyImages', 0, 'attestors'], 'A signature by one of these keys is enough.'],
       [
         ['spec', 'rules', 0, 'verifyImages', 0, 'attestors', 0, 'entries', 0, 'keys', 'rekor'],
-        'No transparency log and no log of certificates: there is none in here, and a key needs none.',
+        'No transparency log and no certificate log: there are none here, and a key needs none.',
       ],
     ]),
     commentedYaml(references, REFERENCES_HEAD, [
       [['spec', 'rules', 0], 'Images of any other registry are refused, signed or not.'],
-      [['spec', 'rules', 1], 'A tag that moves says nothing; an image without a tag means :latest.'],
-      [['spec', 'rules', 3], 'The digest is what was checked; the policy above puts it in.'],
+      [
+        ['spec', 'rules', 1],
+        'A moving tag says nothing about the image; an image without a tag means :latest.',
+      ],
+      [['spec', 'rules', 3], 'Only a digest is what was checked; the policy above adds it.'],
     ]),
   ].join('---\n')
   return {
@@ -47,10 +53,10 @@ export function kyvernoPolicies({ targets, keys }: PolicyInputs): PolicyFile {
 
 const SIGNED_HEAD = [
   'Kyverno: images of the private registry run only with a signature by the key that a push signs images with.',
-  'It does not say which image is meant by a tag: a signed image passes under any name. The nodes can be held to names, too (the policy of containers-image).',
+  'It does not check which image a tag means: a signed image passes under any name. The nodes can check names, too (the policy of containers/image).',
 ]
 
-const REFERENCES_HEAD = ['Kyverno: images come from the private registry, and are named by digest.']
+const REFERENCES_HEAD = ['Kyverno: images have to come from the private registry, and be named by digest.']
 
 function signedImages(imageReferences: string[], keys: readonly PublicKey[]): Record<string, unknown> {
   const entries = keys.map((key) => ({
@@ -100,15 +106,15 @@ function imageReferences(patterns: readonly string[]): Record<string, unknown> {
       failurePolicy: 'Fail',
       rules: [
         rule('registry', `Images have to come from ${patterns.join(' or ')}.`, patterns.join(' | ')),
-        rule('tag', 'The tag :latest, or none, is not accepted.', '!*:latest'),
-        rule('tag-with-digest', 'The tag :latest is not accepted, with a digest neither.', '!*:latest@*'),
+        rule('tag', 'The tag :latest, or no tag, is not accepted.', '!*:latest'),
+        rule('tag-with-digest', 'The tag :latest is not accepted, not even with a digest.', '!*:latest@*'),
         rule('digest', 'Images have to be named by digest (@sha256:…).', '*@sha256:*'),
       ],
     },
   }
 }
 
-/** Every image of a pod has to match. `=(…)`: only where there are such containers. */
+/** A rule that every image of a pod has to match. `=(…)` applies only if there are such containers. */
 function rule(name: string, message: string, image: string): Record<string, unknown> {
   const images = [{ image }]
   return {

@@ -19,10 +19,10 @@ export function policyControllerPolicy({ targets, keys }: PolicyInputs): PolicyF
   }
   const text = commentedYaml(document, HEAD, [
     [['spec', 'mode'], 'Refuse, not only warn.'],
-    [['spec', 'images'], '** stands for any characters, / included; * for any but /.'],
+    [['spec', 'images'], '** stands for any characters, including /; * for any except /.'],
     [
       ['spec', 'authorities'],
-      'A signature by one of these keys suffices. No ctlog is named, so no transparency log is asked: there is none in here, and a key needs none.',
+      'A signature by one of these keys is enough. Without a ctlog, no transparency log is used: there is none here, and a key needs none.',
     ],
   ])
   return {
@@ -35,7 +35,7 @@ export function policyControllerPolicy({ targets, keys }: PolicyInputs): PolicyF
 
 const HEAD = [
   "Sigstore's policy-controller: images of the private registry run only with a signature by the key that a push signs images with. It resolves tags to the digests that it has checked.",
-  'It looks at namespaces that ask for it alone: kubectl label namespace NAME policy.sigstore.dev/include=true',
+  'It checks only namespaces with this label: kubectl label namespace NAME policy.sigstore.dev/include=true',
   'In these, images that no policy matches are refused, unless the ConfigMap config-policy-controller sets no-match-policy to something else than deny.',
-  'It does not say which image is meant by a tag: a signed image passes under any name. The nodes can be held to names, too (the policy of containers-image).',
+  'It does not check which image a tag means: a signed image passes under any name. The nodes can check names, too (the policy of containers/image).',
 ]

@@ -3,35 +3,35 @@ import type { Reference } from '../../oci/reference.ts'
 import type { PublicKey } from '../../trust/keys.ts'
 import type { NameMap, PathStyle, Target } from '../names.ts'
 
-/** Who is to hold workloads to signatures: two admission controllers of Kubernetes, and the nodes' own pulls. */
+/** What can require signatures: two admission controllers of Kubernetes, and the container tools on the nodes. */
 export type Enforcer = 'kyverno' | 'policy-controller' | 'containers'
 export const ENFORCERS: readonly Enforcer[] = ['kyverno', 'policy-controller', 'containers']
 
 export interface PolicyInputs {
-  /** Where images are pushed to: as workloads name it, not as push reached it. At least one. */
+  /** The targets of pushes, by the names that workloads use. At least one. */
   targets: readonly Target[]
-  /** That images are signed with; a signature by any one of them suffices. At least one. */
+  /** The keys that images are signed with. A signature by any one of them is enough. At least one. */
   keys: readonly PublicKey[]
-  /** How push makes names. For `containers` alone, as is all that follows. */
+  /** The naming rule of the push. This and everything below is only for `containers`. */
   path: PathStyle
   maps: readonly NameMap[]
-  /** Registries, or paths in them, that images come from: `docker.io`, `quay.io/prometheus`. */
+  /** The registries, or paths in them, that images come from: `docker.io`, `quay.io/prometheus`. */
   sources: readonly string[]
-  /** Images that are pushed, as a list names them. */
+  /** The pushed images, by their source references. */
   images: readonly Reference[]
-  /** Leave images that are on a node already, or come in files, alone. */
+  /** Accept images that a node already has, and images from files. */
   allowLocal: boolean
 }
 
-/** A file that is applied or installed as it is. */
+/** A file that is applied or installed unchanged. */
 export interface PolicyFile {
-  /** Its name, relative to where all of them are written. */
+  /** Its path, relative to the folder that all files are written to. */
   name: string
-  /** What it is and where it goes, in a line. */
+  /** What it is and where it goes, in one line. */
   about: string
   /** YAML with comments, or JSON. */
   text: string
-  /** The same as data: one for each document of the file. */
+  /** The same as data: one item for each document in the file. */
   documents: Record<string, unknown>[]
 }
 
@@ -40,12 +40,15 @@ export function prefixOf({ registry, prefix }: Target): string {
   return [registry, prefix].filter(Boolean).join('/')
 }
 
-/** The key as files for clusters have it: PEM, SPKI. */
+/** The key as files for clusters need it: SPKI in PEM. */
 export function pemOf(key: PublicKey): string {
   return key.keyObject.export({ type: 'spki', format: 'pem' })
 }
 
-/** Patterns for images know no brackets. */
+/**
+ * Refuses targets with an IPv6 address: the patterns for images do not support brackets.
+ * @throws AirgapError `USAGE`
+ */
 export function refuseIpv6(targets: readonly Target[], enforcer: string): void {
   const literal = targets.find(({ registry }) => registry.includes('['))
   if (!literal) return

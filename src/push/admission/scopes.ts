@@ -3,13 +3,13 @@ import { isRegistryHost, isRepository, nameOf } from '../../oci/reference.ts'
 import { hostPart, mapName, type NamingOptions } from '../names.ts'
 import { prefixOf, type PolicyInputs } from './policy.ts'
 
-/** Names that begin with `scope` stand for those that begin with `signed`, which the signatures have. */
+/** A prefix of names in the target, and the prefix of the source names in signatures that it corresponds to. */
 export interface Scope {
   scope: string
   signed: string
 }
 
-/** The registries that most images come from, for full names where nobody says which. */
+/** The registries that most images come from: the default sources with full names. */
 export const USUAL_SOURCES = [
   'docker.io',
   'gcr.io',
@@ -21,10 +21,10 @@ export const USUAL_SOURCES = [
 ]
 
 /**
- * Where in the target the names of sources are, for `remapIdentity` of containers/image: a beginning of a name there,
- * and what it stands for. Made by the rules by which push makes names.
+ * Maps prefixes of names in the target to prefixes of source names, for `remapIdentity` of containers/image. Follows the
+ * naming rules of the push.
  *
- * @throws AirgapError `USAGE` where these rules lead from several sources to one place, or to no beginning of a name.
+ * @throws AirgapError `USAGE` if several sources have the same prefix in the target, or a source has none.
  */
 export function scopesOf(inputs: PolicyInputs): Scope[] {
   const { targets, path, maps } = inputs
@@ -45,7 +45,7 @@ export function scopesOf(inputs: PolicyInputs): Scope[] {
   return scopes
 }
 
-/** Under full names a registry says it all; the other rules depend on the repository. */
+/** The sources of images. With full names the registry is enough; the other naming rules depend on the repository. */
 function namesOf({ images, path }: PolicyInputs): string[] {
   return images.map((reference) => (path === 'full' ? reference.registry : nameOf(reference)))
 }
@@ -57,13 +57,9 @@ export function checkSource(text: string): string {
   const isQualified = /[.:]/.test(registry) || registry === 'localhost'
   if (isQualified && isRegistryHost(registry) && (slash < 0 || isRepository(text.slice(slash + 1))))
     return text
-  throw new AirgapError(
-    'USAGE',
-    `${JSON.stringify(text)} is not a registry that images come from, with a path or without`,
-    {
-      hint: 'Write it as lists and receipts have it, without tag and digest: docker.io, quay.io/prometheus.',
-    },
-  )
+  throw new AirgapError('USAGE', `${JSON.stringify(text)} is not a source registry, with or without a path`, {
+    hint: 'Write it as in lists and receipts, without tag and digest: docker.io, quay.io/prometheus.',
+  })
 }
 
 function placeOf(source: string, naming: NamingOptions): string {
@@ -77,7 +73,7 @@ function placeOf(source: string, naming: NamingOptions): string {
   return naming.path === 'full' ? hostPart(source) : ''
 }
 
-/** A name in the target has to stand for one name, or nobody can say which image is meant. */
+/** Refuses prefixes in the target that several sources share: it would not be clear which image a name means. */
 function refuseConflicts(scopes: readonly Scope[]): void {
   const problems: Problem[] = []
   for (const [scope, alike] of Map.groupBy(scopes, (one) => one.scope)) {
@@ -85,7 +81,7 @@ function refuseConflicts(scopes: readonly Scope[]): void {
     problems.push({ entry: scope, message: alike.map(({ signed }) => signed).join(', ') })
   }
   if (problems.length === 0) return
-  throw new AirgapError('USAGE', 'several sources have one place in the target', {
+  throw new AirgapError('USAGE', 'several sources have the same prefix in the target', {
     problems,
     hint: [
       'Name the repositories instead of the registries (docker.io/library, quay.io/prometheus).',
@@ -97,10 +93,12 @@ function refuseConflicts(scopes: readonly Scope[]): void {
 function noSources(path: string): AirgapError {
   return new AirgapError(
     'USAGE',
-    `with names of the rule ${path}, a name in the target does not say which registry its image is from`,
+    `with ${path} names, a name in the target does not say which registry its image comes from`,
     {
       hint: [
-        path === 'flat' ? 'Name the images.' : 'Name the images, or the one registry that all come from.',
+        path === 'flat'
+          ? 'Name the images.'
+          : 'Name the images, or the one registry that all of them come from.',
         { id: 'admission-images' },
       ],
     },

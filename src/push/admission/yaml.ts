@@ -1,14 +1,14 @@
 import { Document, isMap, isNode, isScalar, visit } from 'yaml'
 import { AirgapError } from '../../errors.ts'
 
-/** What stands before a member: its path, with numbers for places in lists, and the comment. */
+/** Comments to put before members: each with the member's path, where numbers are indexes into lists. */
 export type Comments = readonly (readonly [path: readonly (string | number)[], text: string])[]
 
 const WIDTH = 96
 
 /**
- * One YAML document with comments: before it, and before members of it. Read again, it gives exactly `value`.
- * @param head lines; a long one is broken.
+ * Writes a YAML document with comments before it and before members. Parsing it gives exactly `value`.
+ * @param head the lines of the comment before the document; long ones are wrapped.
  */
 export function commentedYaml(
   value: Record<string, unknown>,
@@ -16,7 +16,7 @@ export function commentedYaml(
   comments: Comments,
 ): string {
   const document = new Document(value, { aliasDuplicateObjects: false })
-  // A text of several lines (a key) as it is; all others on one line.
+  // Write text with several lines (a key) as a block, and all other text on one line.
   visit(document, {
     Scalar: (_key, node) => {
       if (typeof node.value === 'string' && node.value.includes('\n')) node.type = 'BLOCK_LITERAL'
@@ -29,7 +29,7 @@ export function commentedYaml(
   return document.toString({ lineWidth: 0 })
 }
 
-/** The node that a comment belongs before: a member's key, or an item of a list. */
+/** The node that gets the comment: a member's key, or an item of a list. */
 function keyAt(document: Document, path: readonly (string | number)[]): { commentBefore?: string | null } {
   const last = path.at(-1)
   const parent = document.getIn(path.slice(0, -1), true)

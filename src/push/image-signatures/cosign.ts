@@ -12,14 +12,14 @@ import type { PublicKey, SigningKey } from '../../trust/keys.ts'
 import { addToCosignTag, readCosignTag } from '../cosign-tag.ts'
 import { isUnusable, putSmallBlob, sendSmallBlob } from '../small-blob.ts'
 
-/** So many layers that may be ours are looked at: somebody else can have put any number there. */
+/** The most layers with our payload to check: somebody can have put any number there. */
 const MAX_ALIKE = 1000
-/** So many others, each by a request of its own. */
+/** The most layers with other payloads to check, each of which takes a request. */
 const MAX_OTHERS = 50
 
 /**
- * Which of the references have a signature by the key for this digest already.
- * @throws AirgapError `REGISTRY` where the tag for signatures is something else; and those of every request.
+ * Which of the references already have a signature by the key for this digest.
+ * @throws AirgapError `REGISTRY` if the tag for signatures is something else, and the errors of any request.
  */
 export async function findCosignSignatures(
   repository: Repository,
@@ -38,7 +38,7 @@ export async function findCosignSignatures(
     if (
       alike.some((layer) => isImageSignature({ payload: own, signature: signatureOf(layer) }, image, key))
     ) {
-      // The layer says so; where the blob is lost, it is sent again, and no other layer is needed.
+      // The signature is in the layer's annotation. If the registry has lost the blob, send it again.
       if (!(await payloadOf(repository, alike[0], signal))) await sendSmallBlob(repository, own, signal)
       found.add(reference)
       continue
@@ -54,7 +54,7 @@ export async function findCosignSignatures(
   return found
 }
 
-/** Signs a digest for each of the references, and puts the signatures where cosign looks for them. */
+/** Signs a digest for each of the references, and puts the signatures under the tag where cosign looks for them. */
 export async function addCosignSignatures(
   repository: Repository,
   digest: Digest,
@@ -79,7 +79,7 @@ function signatureOf({ annotations }: Descriptor): string {
   return annotations?.[SIGNATURE_ANNOTATION] ?? ''
 }
 
-/** @returns undefined where the blob is not there, or is another than the layer says. */
+/** @returns undefined if the blob is missing or does not match the layer. */
 async function payloadOf(
   repository: Repository,
   layer: Descriptor | undefined,

@@ -12,8 +12,8 @@ interface DescribeOptions {
 }
 
 /**
- * Asks the target which signatures are there. What it does not have yet has none.
- * @throws AirgapError `REGISTRY` where cosign's tag is something else; and those of every request.
+ * Asks the target which signatures are there. Content that it does not have yet has none.
+ * @throws AirgapError `REGISTRY` if a cosign tag is something else, and the errors of any request.
  */
 export async function describeSignatures(
   plan: PushPlan,

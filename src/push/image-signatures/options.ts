@@ -9,27 +9,27 @@ import type { Run } from '../../content/run.ts'
 export interface ImageSigningOptions {
   key: SigningKey
   /**
-   * Layouts of the signatures. Where left out: `cosign`, which every tool reads; and `sigstore-bundle` besides where an
-   * image brings Sigstore bundles along, as cosign 3 then looks at nothing else.
+   * The formats of the signatures. By default `cosign`, which every tool reads, and also `sigstore-bundle` if an image has
+   * Sigstore bundles as referrers, because cosign 3 then ignores other signatures.
    */
   formats?: readonly ImageSignatureFormat[] | undefined
 }
 
-/** What of a push's options decides how images are signed. */
+/** The options of a push that decide how images are signed. */
 interface ImageSigningChoice {
   signImages?: ImageSigningOptions | undefined
   referrers?: ReferrerChoice | undefined
 }
 
-/** @throws AirgapError `USAGE` for an empty list of formats. */
+/** @throws AirgapError `USAGE` if the list of formats is empty. */
 export function checkFormats({ signImages }: ImageSigningChoice): void {
   if (signImages?.formats?.length !== 0) return
-  throw new AirgapError('USAGE', 'images are to be signed, and no format of signatures is given')
+  throw new AirgapError('USAGE', 'images are to be signed, but the list of signature formats is empty')
 }
 
 /**
- * What images are signed with, once it is known what they bring along.
- * @throws AirgapError `USAGE` where they must not be signed with this key, or not at all.
+ * Decides how to sign the images, once their referrers are known.
+ * @throws AirgapError `USAGE` if they must not be signed with this key, or not at all.
  */
 export async function imageSigning(
   { signImages, referrers = 'all' }: ImageSigningChoice,
@@ -45,15 +45,15 @@ export async function imageSigning(
   const hasBundles = bringsBundles(images, referrers)
   if (hasBundles && formats && !formats.includes('sigstore-bundle')) {
     const message =
-      'images bring Sigstore bundles along, and where there are such cosign 3 does not look at the signatures of the format cosign'
+      'images have Sigstore bundles as referrers, and for such images cosign 3 ignores signatures of the format cosign'
     onEvent({ type: 'warning', message, hints: [{ id: 'signature-format' }] })
   }
   return { key, formats: formats ?? (hasBundles ? ['cosign', 'sigstore-bundle'] : ['cosign']) }
 }
 
 /**
- * Insists that images are signed only after a good verdict, and with a key of its own: one that bundles are signed with
- * is held outside, and whoever has it could otherwise make the cluster run what no one inside has checked.
+ * Makes sure that images are signed only after a good verdict and with a separate key. The key for bundles is held
+ * outside, and its holder could otherwise make the cluster run images that nobody inside has checked.
  *
  * @param trusted the keys that the bundle is checked with.
  * @throws AirgapError `USAGE`
@@ -72,16 +72,16 @@ function checkImageSigner(
     `the images would be signed with the bundle's own key: ${signer.source} and ${same.source} are the same key, ${signer.fingerprint}`,
     {
       hint: [
-        'The key for images is held inside and says that the bundle was checked here; who packs bundles must not be able to say that. Make one for it.',
+        'The key for images is held inside, and its signature means that the bundle was checked here. Whoever packs bundles must not be able to make that signature. Make a separate key.',
         { id: 'new-key' },
       ],
     },
   )
 }
 
-/** A signature over what nobody vouches for would vouch for it. */
+/** The error for unauthenticated bundles: the signature would claim that the images were checked. */
 function refuseUnchecked(): AirgapError {
   return new AirgapError('USAGE', 'images of a bundle that was not authenticated cannot be signed', {
-    hint: 'A signature tells the cluster that the bundle was checked. Give the key to check it with, or do not sign the images.',
+    hint: 'The signature tells the cluster that the bundle was checked. Give the key to check the bundle with, or do not sign the images.',
   })
 }

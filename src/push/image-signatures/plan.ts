@@ -10,21 +10,20 @@ import { hasSourceIndex } from '../source-index.ts'
 import type { PlannedImage } from '../planned.ts'
 
 /**
- * Where a signature goes: `cosign` under the tag `sha256-<hex>.sig`, which all tools read; `sigstore-bundle` as a
- * Sigstore bundle that refers to the image, as cosign writes it since version 3.
+ * Where a signature goes. `cosign`: under the tag `sha256-<hex>.sig`, which all tools read. `sigstore-bundle`: a Sigstore
+ * bundle that refers to the image, which cosign writes since version 3.
  */
 export type ImageSignatureFormat = 'cosign' | 'sigstore-bundle'
 
-/** What images are signed with in the target. */
+/** How to sign images in the target. */
 export interface ImageSigning {
-  /** Held inside, and never the bundle's. */
+  /** A key that is held inside, never that of the bundle. */
   key: SigningKey
   formats: readonly ImageSignatureFormat[]
 }
 
 /**
- * Whether images bring Sigstore bundles along: where any of these refers to an image, cosign 3 looks at no signature of
- * the older layout.
+ * Whether images have Sigstore bundles as referrers: for such images cosign 3 ignores signatures of the older format.
  */
 export function bringsBundles(images: readonly { image: ImageEntry }[], choice: ReferrerChoice): boolean {
   const isBundle = ({ artifactType = '' }): boolean =>
@@ -32,19 +31,19 @@ export function bringsBundles(images: readonly { image: ImageEntry }[], choice: 
   return choice !== 'none' && images.some(({ image }) => image.referrers?.some(isBundle))
 }
 
-/** One manifest or index in a repository of the target, which is to have a signature. */
+/** A manifest or index in a repository of the target that needs a signature. */
 export interface PlannedSignature {
   repository: Repository
   document: DocumentNode
   format: ImageSignatureFormat
-  /** The images that it belongs to, and what each says that it is. */
+  /** The images that it belongs to, each with the reference to sign. */
   wanted: readonly { planned: PlannedImage; reference: string }[]
 }
 
 /**
- * What is to be signed: the manifest or index that each image is delivered as, and everything below it, each once a
- * repository. containers/image checks the manifest of the platform, others the index; copying all of an image checks
- * the attestations' manifests too.
+ * What to sign: the manifest or index of each image and all manifests below it, each once per repository. containers/image
+ * checks the platform's manifest, other tools check the index, and copying an image with all platforms also checks the
+ * attestations' manifests.
  */
 export function plannedSignatures(
   images: readonly PlannedImage[],
@@ -57,7 +56,7 @@ export function plannedSignatures(
   )
 }
 
-/** The same of the source's own indexes, where only a part is delivered and they are put besides. */
+/** The same for the sources' own indexes of images of which only some platforms are delivered. */
 export function sourceIndexSignatures(
   images: readonly PlannedImage[],
   formats: readonly ImageSignatureFormat[],
@@ -88,17 +87,17 @@ function plannedFor(
 }
 
 /**
- * What a signature says that an image is: the name and tag of its source, whatever it is called in the target, so that
- * it holds in every registry that it is copied to, and for nodes that reach it by a mirror. Where the source has a
- * digest alone it is the tag that push gives it: containers/image accepts no reference without a tag for one with a
- * tag, and one with any tag for one by digest.
+ * The reference in a signature: the image's source name and tag, whatever its name in the target is. So the signature
+ * stays valid in every registry that the image is copied to, and for nodes that use a mirror. For a source with only a
+ * digest it has the tag that push sets: containers/image does not accept a signed reference without a tag for an image
+ * named by tag, but accepts any tag for an image named by digest.
  */
 export function signedReference({ image }: Pick<PlannedImage, 'image'>): string {
   const reference = parseReference(image.source)
   return `${nameOf(reference)}:${tagFor(reference, image.digest)}`
 }
 
-/** Names a signature among those of a push; the bundle format names no reference. */
+/** The key of a signature in a push. The format sigstore-bundle has no reference. */
 export function signatureKey(
   { name }: Pick<Repository, 'name'>,
   digest: Digest,

@@ -14,7 +14,7 @@ import type { PlannedImage } from '../planned.ts'
 
 type SignatureState = 'signed' | 'present' | 'not-signed'
 
-/** What became of each signature while a push runs. */
+/** Records the outcome of each signature during a push. */
 export class SignatureRecord {
   readonly #states = new Map<string, SignatureState>()
   readonly #signing: ImageSigning | undefined
@@ -35,12 +35,12 @@ export class SignatureRecord {
     this.#states.set(signatureKey(repository, digest, format, reference), state)
   }
 
-  /** For the receipt; nothing where images are not signed. */
+  /** For the receipt; empty if images are not signed. */
   summary(): Pick<Receipt, 'imageSigning'> {
     return this.#signing ? { imageSigning: signingFields(this.#signing) } : {}
   }
 
-  /** For an image of the receipt; nothing where images are not signed. */
+  /** For an image in the receipt; empty if images are not signed. */
   of(planned: PlannedImage): Pick<Receipt['images'][number], 'imageSignatures'> {
     if (!this.#signing) return {}
     const { key } = this.#signing
@@ -57,7 +57,7 @@ export class SignatureRecord {
   }
 }
 
-/** What is to be signed of one image. */
+/** What to sign for one image. */
 export function signaturesOf(
   planned: PlannedImage,
   formats: readonly ImageSignatureFormat[],
@@ -76,7 +76,7 @@ export function signingFields({ key, formats }: ImageSigning): {
   return { keyFingerprint: key.publicKey.fingerprint, formats: [...new Set(formats)] }
 }
 
-/** A signature as the receipt and the plan have it; the bundle format says nothing of a reference. */
+/** The fields of a signature in receipt and plan. The format sigstore-bundle has no reference. */
 export function signatureFields(
   digest: Digest,
   format: ImageSignatureFormat,

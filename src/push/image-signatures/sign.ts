@@ -10,9 +10,8 @@ import { addBundleSignature, findBundleSignature } from './sigstore-bundle.ts'
 import type { PlannedImage, PushPlan, PlannedIndex } from '../planned.ts'
 
 /**
- * Signs the images of a push that lack nothing, before they get their tags: nobody finds a tag without a signature.
- * Where a signature by the key is there already, none is added. An image that cannot be signed counts as one that lacks
- * something, and gets no tag.
+ * Signs the complete images of a push before they are tagged, so that no tag is without a signature. If there is already
+ * a signature by the key, none is added. An image that cannot be signed counts as incomplete and gets no tag.
  */
 export async function signImages(
   plan: PushPlan,
@@ -71,8 +70,8 @@ function progressOf(all: readonly PlannedSignature[], onEvent: OnEvent | undefin
 }
 
 /**
- * Sees to it that one manifest or index has its signature.
- * @returns whether anything was signed for that.
+ * Makes sure that a manifest or index has its signature.
+ * @returns whether a signature was made for that.
  */
 export async function ensureSignature(
   { repository, document, format, wanted }: PlannedSignature,
@@ -93,7 +92,7 @@ export async function ensureSignature(
   return lacking.length > 0 ? 'signed' : 'present'
 }
 
-/** Which of the references a signature is there for. */
+/** Which of the references have a signature. */
 export async function presentSignatures(
   { repository, document, format, references }: Omit<PlannedSignature, 'wanted'> & { references: string[] },
   key: ImageSigning['key']['publicKey'],
@@ -105,7 +104,7 @@ export async function presentSignatures(
   return new Set(isThere ? references : [])
 }
 
-/** For the source's own indexes, which are put behind all else: each is signed when it is there, before its tag. */
+/** Signs the sources' own indexes, which are put last: each after it is put by digest and before it is tagged. */
 export function beforeSourceIndexes(
   { images }: PushPlan,
   signing: ImageSigning | undefined,

@@ -17,12 +17,12 @@ import { isUnusable, putSmallBlob } from '../small-blob.ts'
 /** OCI image-spec manifest.md § Guidance for an Empty Descriptor. */
 const EMPTY_TYPE = 'application/vnd.oci.empty.v1+json'
 const PREDICATE_ANNOTATION = 'dev.sigstore.bundle.predicateType'
-/** So many bundles are looked at, each by two requests: somebody else can have put any number there. */
+/** The most bundles to check, each with two requests: somebody can have put any number there. */
 const MAX_CANDIDATES = 100
 
 /**
- * Whether a bundle with a signature by the key for this digest refers to it already.
- * @throws AirgapError those of every request.
+ * Whether a Sigstore bundle with a signature by the key for this digest already refers to it.
+ * @throws AirgapError the errors of any request.
  */
 export async function findBundleSignature(
   repository: Repository,
@@ -38,14 +38,14 @@ export async function findBundleSignature(
   return false
 }
 
-/** By what the list says; what it does not say is looked at. */
+/** Whether an entry of the list can be a signature. Missing fields exclude nothing. */
 function mayBeSignature({ artifactType, annotations }: Descriptor): boolean {
   if (artifactType !== undefined && artifactType !== SIGSTORE_BUNDLE_TYPE) return false
   const predicate = annotations?.[PREDICATE_ANNOTATION]
   return predicate === undefined || predicate === COSIGN_SIGN_PREDICATE
 }
 
-/** @returns undefined where it is none, or not there. What it is for stands in what is signed. */
+/** @returns the Sigstore bundle in a manifest; undefined if it holds none or is missing. */
 async function bundleIn(
   repository: Repository,
   { digest }: Descriptor,
@@ -64,8 +64,8 @@ async function bundleIn(
 }
 
 /**
- * Signs a digest, and puts the bundle as a manifest that refers to it, spelled as cosign 3 spells it; where the registry
- * does not list what refers to an image, the tag that stands in for that list is written.
+ * Signs a digest, and puts the Sigstore bundle as a manifest that refers to it, in the form that cosign 3 writes. If the
+ * registry does not list referrers, the fallback tag for that list is updated.
  */
 export async function addBundleSignature(
   repository: Repository,

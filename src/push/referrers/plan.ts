@@ -18,7 +18,7 @@ interface Options {
   signal?: AbortSignal | undefined
 }
 
-/** What becomes of all that travels along with an image; what others refer to stands before them. */
+/** What happens to the referrers of an image. A subject comes before its referrers. */
 export function fatesOf(
   { image, graph }: Pick<PlannedImage, 'image' | 'graph'>,
   { referrers: choice = 'all', sparseIndex = false }: Options,
@@ -38,7 +38,7 @@ export function fatesOf(
   })
 }
 
-/** One and the same in a repository has one name, however many images it came along with. */
+/** The key of a referrer in a repository, independent of the images that it belongs to. */
 export function referrerKey(
   { name }: Pick<Repository, 'name'>,
   { subject, tag, digest }: ReferrerEntry,
@@ -47,8 +47,8 @@ export function referrerKey(
 }
 
 /**
- * What is to be put that refers to images, each once a repository. Asks the target whether it has it.
- * @param isAbsent repositories that cannot have anything yet are not asked.
+ * Plans the referrers to push, each once per repository. Asks the target whether it has them.
+ * @param isAbsent whether a repository cannot have anything yet; such repositories are not asked.
  */
 export async function planReferrers(
   images: readonly PlannedImage[],
@@ -103,7 +103,7 @@ async function stateOfTag(
   }
 }
 
-/** The manifest or index that refers. */
+/** The referrer's own manifest or index. */
 export function documentOf({ entry, graph }: Pick<PlannedReferrer, 'entry' | 'graph'>): DocumentNode {
   const document = graph.closure.documents.get(entry.digest)
   if (!document) throw new AirgapError('INTERNAL', `${entry.digest} has no manifest`)

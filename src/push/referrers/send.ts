@@ -17,9 +17,9 @@ interface Options {
 }
 
 /**
- * Sees to it that attestations that are a part of images are found by what they refer to, in registries that leave that
- * to their clients. The images themselves are complete without: what a registry refuses here is told as a warning.
- * @throws AirgapError `NETWORK`, `INTERRUPTED` and the like: pushed again, this is taken up again.
+ * Makes sure that attestations that are part of images are found as referrers, in registries that leave the list to
+ * clients. The images are complete without this, so a refusal is only a warning.
+ * @throws AirgapError `NETWORK`, `INTERRUPTED` and the like; another push repeats this.
  */
 export async function ensureReferrers(
   manifests: readonly PlannedManifest[],
@@ -58,7 +58,7 @@ const REFUSALS: ReadonlySet<string> = new Set([
 
 function notFound({ name }: Repository, count: number, { message }: AirgapError): string {
   const what = count === 1 ? 'a manifest that refers' : `${count} manifests that refer`
-  return `${name} holds ${what} to an image (attestations, signatures), and tools that look for such will not find ${
+  return `${name} has ${what} to an image (attestations, signatures), but tools that look for referrers will not find ${
     count === 1 ? 'it' : 'them'
   } there: ${message}. The images are complete.`
 }
@@ -78,7 +78,7 @@ interface Push {
   content: ReturnType<typeof contentFor>
 }
 
-/** Puts the manifests of what refers to images, below their digests. */
+/** Puts the manifests of referrers by their digests. */
 export async function sendReferrers({ plan, options, record, failures, content }: Push): Promise<void> {
   await inRepositories(plan.referrers, options, async (planned, signal) => {
     const { repository, graph, present } = planned
@@ -97,7 +97,7 @@ export async function sendReferrers({ plan, options, record, failures, content }
   })
 }
 
-/** Reads them back, and hashes them. */
+/** Reads the manifests of referrers back and hashes them. */
 export async function readReferrersBack({ plan, options, record, failures }: Push): Promise<void> {
   await inRepositories(plan.referrers, options, async (planned, signal) => {
     const { repository, graph } = planned
@@ -111,8 +111,8 @@ export async function readReferrersBack({ plan, options, record, failures }: Pus
 }
 
 /**
- * Sees to it that what refers to images is found in the target the way that tools look for it there: by the registry's
- * own list, by the tag that stands in for it, or by cosign's tags.
+ * Makes sure that tools find the referrers in the target: by the registry's own list, by the fallback tag for that list,
+ * or by cosign tags.
  */
 export async function listReferrers(
   all: readonly PlannedReferrer[],
@@ -136,7 +136,7 @@ export async function listReferrers(
   })
 }
 
-/** @throws AirgapError also where it is held back: whether it is found by its tag is not known then. */
+/** @throws AirgapError also if the registry holds the content back, because then nobody knows whether the tag is right. */
 async function makeFound(
   planned: PlannedReferrer,
   opened: OpenedBundle,
@@ -151,15 +151,15 @@ async function makeFound(
   const { tag, digest } = entry
   const there = await repository.resolveManifest(tag, signal)
   if (!there) await repository.putManifest(tag, document, signal)
-  // Of several who find the tag free at the same time, the last one's manifest stands there.
+  // If several clients find the tag free at the same time, the last one's manifest wins: check.
   const now = (await repository.resolveManifest(tag, signal))?.digest
   if (now === digest) return { foundBy: 'tag' }
-  if (document.kind === 'index') throw new AirgapError('INTERNAL', `${digest} is an index, and tagged ${tag}`)
+  if (document.kind === 'index') throw new AirgapError('INTERNAL', `${digest} is an index, but tagged ${tag}`)
   const merged = await addToCosignTag(repository, tag, document.layers, signal)
   return { foundBy: 'tag', ...(merged === digest ? {} : { mergedInto: merged }) }
 }
 
-/** One after the other in a repository: what lists them there is one document. */
+/** Runs work for referrers, one after another within a repository, because they share the document that lists them. */
 async function inRepositories(
   all: readonly PlannedReferrer[],
   options: Options,

@@ -24,7 +24,10 @@ export interface ServerOptions {
   onArrival?: (entry: RequestLogEntry) => void
   /** Called once for each request, at its end. */
   onRequest?: ((entry: RequestLogEntry) => void) | undefined
-  /** Called if a TLS handshake fails, for instance because the client does not trust our CA. A client that has gone has no address. */
+  /**
+   * Called if a TLS handshake fails, for instance because the client does not trust our CA.
+   * @param remote the client's address; undefined if the client has gone.
+   */
   onHandshakeFault?: ((remote: string | undefined, message: string) => void) | undefined
 }
 

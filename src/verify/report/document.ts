@@ -167,7 +167,7 @@ export const ReportSchema = v.object({
         kind: v.optional(
           described(
             v.picklist(['expectation', 'cut-off']),
-            'expectation: the file is sound, but not the one that the caller expects. cut-off: the file ends too early, because it was not copied completely',
+            'expectation: the file is sound, but not the one that the caller expects. cut-off: the file ends too early, like one that was not copied completely',
           ),
         ),
       }),

@@ -87,7 +87,7 @@ describe('under the tag for signatures, instead of them', () => {
             })),
           ),
         ),
-      'has 1000 layers already',
+      'already has 1000 layers',
     ],
   ])('%s: it stays', async (_name, lay, message) => {
     const registry = await target()

@@ -80,7 +80,7 @@ describe('push with signImages', () => {
     expect(warnings).toEqual([])
     const signImages = { key: cluster, formats: ['cosign'] as const }
     expect(formatsOf(await signedPush(bundle, await target(), { onEvent, signImages }))).toEqual(['cosign'])
-    expect(warnings).toEqual([expect.stringContaining('cosign 3 does not look at')])
+    expect(warnings).toEqual([expect.stringContaining('cosign 3 ignores')])
   })
 
   it('puts signatures behind all manifests, and before any tag', async () => {

@@ -118,7 +118,7 @@ test('a tag that is written again and again is given up in the end', async () =>
     },
   })
   const error = await failureOf(add(by('us')), 'REGISTRY')
-  expect(error.message).toContain('others write it again and again')
+  expect(error.message).toContain('others keep writing it')
   expect(count).toBeLessThan(10)
 })
 

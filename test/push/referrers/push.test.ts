@@ -140,7 +140,7 @@ describe('push', () => {
     // Where the index is refused, nothing would be signed.
     const refusing = await started()
     const { error, receipt: partial } = await failing(part, refusing.host, { sparseIndex: true })
-    expect(error.message).toContain('does not take the source index')
+    expect(error.message).toContain('does not accept the source index')
     expect(outcomes(partial!)).toMatchObject({
       'sig → index .sig': 'not-delivered',
       'sigOfAmd64 → amd64 .sig': 'uploaded tag',
@@ -209,7 +209,7 @@ describe('a tag of cosign’s that is taken', () => {
     const { error, receipt, events } = await failing(whole, registry.host)
     expect(error.code).toBe('INCOMPLETE')
     expect(error.exitCode).toBe(6)
-    expect(error.message).toContain('1 thing that refers to images')
+    expect(error.message).toContain('1 referrer of images')
     expect(error.problems).toEqual([
       expect.objectContaining({
         message: expect.stringMatching(/^signatures \([0-9a-f]{12}\): /) as string,
@@ -236,7 +236,7 @@ describe('what a registry does not take', () => {
     const registry = await started({ quirks: ['artifacts-refused'] })
     const { error, receipt } = await failing(whole, registry.host)
     expect(error.code).toBe('INCOMPLETE')
-    expect(error.message).toContain('3 things that refer to images')
+    expect(error.message).toContain('3 referrers of images')
     expect(error.problems[0]?.message).toContain('unknown media type')
     expect(registry.store.tags('app')).toContain('1')
     expect(outcomes(receipt!)).toMatchObject({

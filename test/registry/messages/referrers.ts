@@ -147,13 +147,13 @@ export const REFERRER_CASES: Case[] = [
   {
     name: 'a target that takes no artifacts',
     provoke: () => pushOnto('refusing'),
-    says: /^3 things that refer to images \(signatures, attestations, SBOMs\) could not be put or would not be found; all images are in place/,
+    says: /^3 referrers of images \(signatures, attestations, SBOMs\) could not be pushed or would not be found; all images are in place/,
     hints: [/--referrers none/, /push again/],
   },
   {
     name: 'a target with something else under cosign’s tag',
     provoke: () => pushOnto('image'),
     says: /\.sig cannot be added to: it is an image, with layers of files$/,
-    hints: [/left as it is/],
+    hints: [/stays unchanged/],
   },
 ]
