@@ -106,7 +106,7 @@ export interface Repository {
 
   /**
    * Uploads a blob in one stream, and in chunks if that breaks off or is refused. The bytes are hashed on the way, and
-   * the last ones are held back until the digest was found to be right.
+   * the last ones are held back until the digest is found to be right.
    * @param open opens the bytes from a position on; called again for each part that is sent.
    * @param onProgress gets the number of bytes of this blob sent so far; it falls where bytes are sent again.
    * @param memory remembers the upload, so that a later run can resume it.
