@@ -194,7 +194,7 @@ export class Authenticator {
     }
   }
 
-  /** The last `service` in a registry's Bearer challenge; it is kept when later challenges are others. */
+  /** The last `service` in a registry's Bearer challenge; it is kept even if later challenges have none. */
   serviceOf({ url }: Endpoint): string | undefined {
     return this.#services.get(url.origin)
   }

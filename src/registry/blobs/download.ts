@@ -211,7 +211,7 @@ class Download {
     this.#options.onProgress?.(this.#position)
   }
 
-  /** The last bytes are written only after the digest was found to be right. */
+  /** The last bytes are written only after the digest is found to be right. */
   async #finish(origin: Origin): Promise<void> {
     const actual = await this.#intake.digest()
     if (actual === this.#descriptor.digest) return this.#write(this.#intake.end())

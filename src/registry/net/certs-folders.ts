@@ -194,7 +194,9 @@ export function checkKeyPair(cert: string, key: string, paths: { cert: string; k
     throw new AirgapError(
       'FILE',
       `the client key ${paths.key} does not belong to the client certificate ${paths.cert}`,
-      { hint: 'In the .cert file, the own certificate must come first, followed by those of its CAs.' },
+      {
+        hint: 'In the .cert file, the client certificate itself must come first, followed by those of its CAs.',
+      },
     )
   }
 }
