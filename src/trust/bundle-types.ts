@@ -6,8 +6,8 @@ import {
 } from '@sigstore/bundle'
 
 /**
- * The media types of the Sigstore bundles that are read. A list and not a pattern: versions that nobody has written yet
- * mean something that nobody knows, and the library would take them.
+ * The media types of the Sigstore bundles that are read. This is a list, not a pattern, because the meaning of future
+ * versions is unknown, and the library would accept them.
  */
 export const BUNDLE_MEDIA_TYPES = [
   BUNDLE_V03_MEDIA_TYPE,

@@ -6,7 +6,7 @@ import { fromOldCosignBundle } from './identity/old-cosign-bundle.ts'
 import { BUNDLE_JSON_LIMIT } from './key-bundle.ts'
 import { DER_LIMIT } from './verify.ts'
 
-/** A signature file in the form that it turned out to have. */
+/** A signature file, in the form that was found. */
 export type DetachedSignature =
   { bundleJson: Buffer; der?: undefined } | { der: Buffer; bundleJson?: undefined }
 
@@ -18,14 +18,14 @@ const OldCosignBundle = v.object({
 })
 
 const ACCEPTED =
-  'Accepted: a Sigstore bundle (as cosign sign-blob makes it), a raw signature (openssl dgst -sign), ' +
+  'Accepted: a Sigstore bundle (cosign sign-blob), a raw signature (openssl dgst -sign), ' +
   'the same in base64 (cosign 2, .sig), and the JSON bundle of cosign 2.'
 
 /**
- * Reads a signature file that was given beside the thing signed. Its form is told by its contents: a Sigstore
- * bundle, a raw signature (DER, or as long as one by an RSA key is), the same in base64 (line breaks allowed), or
- * cosign 2's `{base64Signature, cert, rekorBundle}`, which becomes a Sigstore bundle when it holds a certificate. Nothing
- * is verified here: hand the result to `verifySignature` or `readCertificateBundle`.
+ * Parses a separate signature file. The form is detected from the content: a Sigstore bundle, a raw signature (DER, or as
+ * long as an RSA signature), the same in base64 (line breaks allowed), or cosign 2's
+ * `{base64Signature, cert, rekorBundle}`, which becomes a Sigstore bundle if it contains a certificate. Verifies nothing:
+ * pass the result to `verifySignature` or `readCertificateBundle`.
  *
  * @param what names the file in errors.
  * @throws AirgapError `INVALID_CONTENT`
@@ -48,11 +48,11 @@ export function parseDetachedSignature(bytes: Uint8Array, what: string): Detache
 
 function fromJson(file: Buffer, what: string): DetachedSignature {
   const value = parseStrictJson(file, what)
-  if (typeof value !== 'object' || value === null) throw unusable(what, 'it is JSON of another kind')
+  if (typeof value !== 'object' || value === null) throw unusable(what, 'it is not a JSON object')
   // Go matches these names in any case, so a `Cert` would be a certificate to cosign.
   checkKeyCase(value, ['mediaType', 'base64Signature', 'cert', 'rekorBundle'], what)
   if ('mediaType' in value) return { bundleJson: file }
-  if (!('base64Signature' in value)) throw unusable(what, 'it is JSON, but no signature')
+  if (!('base64Signature' in value)) throw unusable(what, 'it is JSON, but not a signature')
   const { base64Signature, cert, rekorBundle } = checkShape(OldCosignBundle, value, what)
   const der = fromBase64(base64Signature, what)
   const bundleJson = cert ? fromOldCosignBundle({ signature: der, cert, rekorBundle }, what) : undefined
@@ -65,14 +65,14 @@ function fromBase64(text: string, what: string): Buffer {
   return der
 }
 
-/** The lengths of signatures by RSA keys of the accepted kinds. */
+/** The lengths of signatures by accepted RSA keys, in bytes. */
 const RSA_LENGTHS = new Set([256, 384, 512])
 
 function isRawSignature(bytes: Buffer): boolean {
   return isDerSequence(bytes) || RSA_LENGTHS.has(bytes.length)
 }
 
-/** The base64 of one signature may be as long as another signature is. */
+/** Needed because the base64 of one signature may be as long as another raw signature. */
 function isText(bytes: Buffer): boolean {
   return bytes.every(
     (byte) => (byte >= 0x20 && byte < 0x7f) || byte === 0x0a || byte === 0x0d || byte === 0x09,

@@ -7,14 +7,14 @@ import { decodeBase64 } from './pem.ts'
 
 /** The PEM label that cosign writes since 2.0. */
 export const ENCRYPTED_KEY_LABEL = 'ENCRYPTED SIGSTORE PRIVATE KEY'
-/** The PEM label that older cosign wrote, for the same contents. */
+/** The PEM label that older cosign versions wrote, for the same content. */
 export const OLD_ENCRYPTED_KEY_LABEL = 'ENCRYPTED COSIGN PRIVATE KEY'
 
-/** The scrypt costs that cosign knows; any other could make us compute for hours, or hardly at all. */
+/** The scrypt costs that cosign knows. Others could take hours, or be too weak. */
 const SCRYPT_COSTS = [32768, 65536, 131072] as const
-/** What cosign uses now. */
+/** The cost that cosign uses now. */
 const SCRYPT_COST = 65536
-/** The greatest cost needs 128 MiB (128 · N · r), and OpenSSL counts a little on top. */
+/** The highest cost needs 128 MiB (128 · N · r), and OpenSSL a little more. */
 const SCRYPT_MAXMEM = 192 * 1024 * 1024
 const SALT_BYTES = 32
 const NONCE_BYTES = 24
@@ -51,8 +51,8 @@ const Envelope = v.object({
 })
 
 /**
- * Encrypts a private key as cosign does (go-securesystemslib, `encrypted`): scrypt over the password, then
- * NaCl's secretbox. What comes back is the JSON that goes into the PEM block.
+ * Encrypts a private key as cosign does (go-securesystemslib, `encrypted`): scrypt over the password, then NaCl's
+ * secretbox. Returns the JSON for the PEM block.
  *
  * @param cost scrypt's N.
  */
@@ -73,18 +73,17 @@ export function encryptKey(
   )
 }
 
-/** An envelope that has been read, ready for its password. */
+/** A parsed envelope, to be opened with the password. */
 export interface EncryptedKey {
   /**
-   * The PKCS#8 DER inside.
-   * @throws AirgapError `PASSWORD` when the box does not open: a wrong password, or a changed file.
+   * Returns the PKCS#8 DER inside.
+   * @throws AirgapError `PASSWORD` for a wrong password, or if the file was altered.
    */
   open(password: Uint8Array): Buffer
 }
 
 /**
- * Reads the JSON of cosign's encrypted key, so that a file that is no use is refused before anybody is asked
- * for a password.
+ * Parses the JSON of cosign's encrypted key, so that an unusable file is refused before the user is asked for a password.
  *
  * @param source names the file in errors.
  * @throws AirgapError `INVALID_KEY`
@@ -110,7 +109,7 @@ function readEnvelope(json: Uint8Array, source: string): v.InferOutput<typeof En
   } catch (error) {
     if (!(error instanceof AirgapError)) throw error
     throw new AirgapError('INVALID_KEY', error.message, {
-      hint: 'The file is damaged, or not made by cosign.',
+      hint: 'The file is damaged, or was not made by cosign.',
     })
   }
 }
@@ -118,7 +117,7 @@ function readEnvelope(json: Uint8Array, source: string): v.InferOutput<typeof En
 /** The error for a password that does not open `source`. */
 export function wrongPassword(source: string, cause: unknown): AirgapError {
   return new AirgapError('PASSWORD', `the password does not open ${source}`, {
-    hint: 'Either the password is another one, or the file was changed since it was made.',
+    hint: 'Either the password is wrong, or the file was altered.',
     cause,
   })
 }

@@ -12,38 +12,38 @@ import { BUNDLE_MEDIA_TYPES } from './bundle-types.ts'
 import type { SignatureHash } from './key-kinds.ts'
 import { has, member } from './members.ts'
 
-/** The most that a Sigstore bundle may take. */
+/** Maximum size of a Sigstore bundle, in bytes. */
 export const BUNDLE_JSON_LIMIT = 1024 * 1024
 
-/** A Sigstore bundle that holds a signature by a bare key over a message. */
+/** A Sigstore bundle with a signature over a message by a key, without a certificate. */
 export interface KeyBundle {
   ok: true
-  /** For the library; without log entries and timestamps, which say nothing about a bare key. */
+  /** For the library; without log entries and timestamps, which prove nothing for a key without a certificate. */
   bundle: Bundle
-  /** What the bundle says its key is; unauthenticated, and often empty. */
+  /** The key as named by the bundle; not authenticated, and often empty. */
   hint: string
-  /** The hash that the bundle says it signs, */
+  /** The hash algorithm that the bundle states. */
   hash: SignatureHash
-  /** and its value. */
+  /** The hash that the bundle states. */
   digest: Buffer
-  /** The signature alone. */
+  /** The raw signature. */
   signature: Buffer
 }
 
-/** Why a Sigstore bundle is none with a key signature. */
+/** Why a Sigstore bundle does not contain a signature by a key. */
 export interface NoKeyBundle {
   ok: false
   fault: 'malformed' | 'certificate'
   reason: string
 }
 
-/** The hashes that occur with the kinds of key that are accepted, as bundles name them. */
+/** The hashes used with accepted kinds of keys, by their names in bundles. */
 const HASHES = { SHA2_256: 'sha256', SHA2_384: 'sha384' } as const satisfies Record<string, SignatureHash>
 const HASH_BYTES = { SHA2_256: 32, SHA2_384: 48 }
 
 const MEMBERS = 'a member is missing, unknown or of the wrong kind'
 
-/** What a bundle with a signature by a bare key says of the key. */
+/** What a bundle says about its key. */
 export const KeyMaterialShape = v.strictObject(
   {
     publicKey: v.strictObject({ hint: v.optional(v.string('a string is expected')) }, MEMBERS),
@@ -53,8 +53,8 @@ export const KeyMaterialShape = v.strictObject(
   MEMBERS,
 )
 
-// The members of the protobuf messages and no others, as Go's decoder has it. Strings only where strings
-// belong: the library would turn an array into one.
+// Only the members of the protobuf messages, like Go's decoder. Strings must be strings: the library would convert an
+// array.
 const KeyBundleShape = v.strictObject(
   {
     mediaType: v.picklist(BUNDLE_MEDIA_TYPES, 'it is not a known kind of Sigstore bundle'),
@@ -71,7 +71,7 @@ const KeyBundleShape = v.strictObject(
           ),
           v.check(
             ({ algorithm, digest }) => Buffer.from(digest, 'base64').length === HASH_BYTES[algorithm],
-            'the digest is not as long as one of that algorithm',
+            'the digest does not have the length of that algorithm',
           ),
         ),
         signature: base64Text,
@@ -83,11 +83,11 @@ const KeyBundleShape = v.strictObject(
 )
 
 /**
- * Reads a Sigstore bundle (sigstore/protobuf-specs, `sigstore_bundle.proto`) that must hold a message
- * signature by a bare key. Never throws for anything that the bytes may hold.
+ * Parses a Sigstore bundle (sigstore/protobuf-specs, `sigstore_bundle.proto`) that must contain a message signature by a
+ * key. Never throws, whatever the bytes are.
  *
- * The insistence on a key is ours: the library verifies a bundle by whatever it holds, so one with a
- * certificate would be measured against certificate authorities and never against the key.
+ * We must insist on a key: the library verifies a bundle by what it contains, so it would verify one with a certificate
+ * against certificate authorities and never against the key.
  */
 export function readKeyBundle(json: Uint8Array): KeyBundle | NoKeyBundle {
   if (json.length > BUNDLE_JSON_LIMIT) return malformed('it is larger than 1 MiB')
@@ -98,8 +98,8 @@ export function readKeyBundle(json: Uint8Array): KeyBundle | NoKeyBundle {
     const shape = checkShape(KeyBundleShape, value, 'Sigstore bundle')
     return toKeyBundle(bundleFromJSON(shape), HASHES[shape.messageSignature.messageDigest.algorithm])
   } catch (error) {
-    // Everything in the try block is a parser at work on foreign bytes; the libraries among them throw
-    // plain errors and TypeErrors too, whose texts are not for operators.
+    // The try block only parses bytes from outside. The libraries throw plain errors and TypeErrors, whose texts are not
+    // for users.
     if (error instanceof AirgapError) return malformed(error.reason)
     return malformed('its contents do not make a Sigstore bundle')
   }
@@ -120,7 +120,7 @@ function toKeyBundle(bundle: Bundle, hash: SignatureHash): KeyBundle | NoKeyBund
   }
 }
 
-/** What is sound and not a key signature deserves a better answer than a schema's. */
+/** Gives a better reason than the schema for a sound bundle that is not a key signature. */
 function otherContent(value: unknown): NoKeyBundle | undefined {
   const material = member(value, 'verificationMaterial')
   const certified = has(material, 'certificate') || has(material, 'x509CertificateChain')
@@ -130,7 +130,7 @@ function otherContent(value: unknown): NoKeyBundle | undefined {
   if (certified) return certificate()
   if (has(value, 'dsseEnvelope')) {
     return has(value, 'messageSignature')
-      ? malformed('it holds both a message signature and an attestation')
+      ? malformed('it contains both a message signature and an attestation')
       : attestation()
   }
   return undefined
@@ -141,20 +141,20 @@ function certificate(): NoKeyBundle {
     ok: false,
     fault: 'certificate',
     reason:
-      'it was made with a certificate (keyless signing) where a signature by a key is required; ' +
-      'a key checks no keyless signature, whoever made it',
+      'it was made with a certificate (keyless signing), but a signature by a key is required; ' +
+      'a key cannot verify a keyless signature',
   }
 }
 
 function attestation(): NoKeyBundle {
-  return malformed('it holds an attestation (DSSE envelope), not a signature over these bytes')
+  return malformed('it contains an attestation (DSSE envelope), not a signature over these bytes')
 }
 
 function malformed(reason: string): NoKeyBundle {
   return { ok: false, fault: 'malformed', reason: `it is not a usable Sigstore bundle: ${printable(reason)}` }
 }
 
-/** Reasons may quote the file: nothing of it but plain characters reaches the reader. */
+/** Escapes everything but plain ASCII, because reasons may quote the file. */
 function printable(text: string): string {
   return text.slice(0, 300).replace(/[^\x20-\x7e]/g, (char) => {
     return `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`

@@ -6,18 +6,18 @@ import { generateKeyPair, parsePublicKey } from './keys.ts'
 export interface KeyPairFiles {
   privateKeyFile: string
   publicKeyFile: string
-  /** Of the public key: lower-case hexadecimal SHA-256 of its DER form. */
+  /** Lower-case hexadecimal SHA-256 of the public key's DER form. */
   fingerprint: string
-  /** What the owner of the key should know. */
+  /** Warnings for the owner of the key. */
   warnings: string[]
 }
 
 /**
- * Makes a key pair and writes it to `PREFIX.key` (mode 0600, encrypted) and `PREFIX.pub`. Both files are new,
- * each appears whole or not at all, and on a failure neither is left.
+ * Makes a key pair and writes it to `PREFIX.key` (mode 0600, encrypted) and `PREFIX.pub`. Both files are new, and each is
+ * written completely or not at all. On a failure, neither remains.
  *
- * @throws AirgapError `OUTPUT_EXISTS` naming what is in the way (a link counts, wherever it points), `FILE`,
- *   `DISK_FULL`, `USAGE` for a prefix that names a folder.
+ * @throws AirgapError `OUTPUT_EXISTS` naming the existing files (also links, wherever they point), `FILE`, `DISK_FULL`,
+ *   `USAGE` for a prefix that names a folder.
  */
 export async function writeKeyPair(options: {
   prefix: string
@@ -26,7 +26,7 @@ export async function writeKeyPair(options: {
   const { prefix } = options
   if (prefix === '' || prefix.endsWith('/')) {
     throw new AirgapError('USAGE', `the prefix ${JSON.stringify(prefix)} does not end in a file name`, {
-      hint: 'The prefix is the path without its ending: keys/airgap makes keys/airgap.key and keys/airgap.pub.',
+      hint: 'The prefix is the path without extension: keys/airgap makes keys/airgap.key and keys/airgap.pub.',
     })
   }
   const privateKeyFile = `${prefix}.key`
@@ -45,12 +45,12 @@ export async function writeKeyPair(options: {
   const { fingerprint } = parsePublicKey(Buffer.from(publicKeyPem), publicKeyFile)
   const warnings =
     password.length === 0
-      ? [`${privateKeyFile} has an empty password: whoever can read the file can sign with it`]
+      ? [`${privateKeyFile} has an empty password: anyone who can read the file can sign with it`]
       : []
   return { privateKeyFile, publicKeyFile, fingerprint, warnings }
 }
 
-/** Says at once, and about both files, what {@link createWhole} would say about the first. */
+/** Refuses existing files early and both at once; {@link createWhole} would refuse only the first. */
 async function refuseExisting(paths: string[]): Promise<void> {
   const taken: string[] = []
   for (const path of paths) {
@@ -62,7 +62,7 @@ async function refuseExisting(paths: string[]): Promise<void> {
     }
   }
   if (taken.length === 0) return
-  throw new AirgapError('OUTPUT_EXISTS', `already there, and not overwritten: ${taken.join(', ')}`, {
-    hint: 'A key that is overwritten is lost. Choose another prefix, or move the old files away.',
+  throw new AirgapError('OUTPUT_EXISTS', `already exists and is not overwritten: ${taken.join(', ')}`, {
+    hint: 'Overwriting a key would lose it. Choose another prefix, or move the old files away.',
   })
 }

@@ -1,12 +1,12 @@
 import type { KeyObject } from 'node:crypto'
 import { AirgapError } from '../errors.ts'
 
-/** The hashes that a signature may be made over, as node:crypto names them. */
+/** The hashes that signatures may use, by their names in node:crypto. */
 export type SignatureHash = 'sha256' | 'sha384'
 
-/** One kind of key that may sign and verify here. */
+/** A kind of key that may sign and verify here. */
 interface KeyKind {
-  /** As people call it. */
+  /** Name for people. */
   name: string
   /** `KeyObject.asymmetricKeyType`. */
   type: 'ec' | 'rsa'
@@ -14,29 +14,29 @@ interface KeyKind {
   curve?: string
   /** The length of the modulus, for RSA. */
   bits?: number
-  /** The hashes that go with it. The first one is what we sign with. */
+  /** The hashes accepted with it. We sign with the first one. */
   hashes: readonly [SignatureHash, ...SignatureHash[]]
   /** The order of the curve's base point. */
   order?: bigint
-  /** How long a signature by it is, for ECDSA in DER at most, in bytes. */
+  /** Length of its signatures in bytes; for ECDSA the maximum, in DER. */
   signatureBytes: number
-  /** How the DER form (SPKI) of every such key begins, and how long it is. */
+  /** How the DER form (SPKI) of every such key begins, and its length in bytes. */
   spki: { head: Buffer; length: number }
 }
 
-/** 65537, the one exponent that every tool makes. Small ones make other people's mistakes into forgeries. */
+/** 65537, the exponent that every tool uses. With small exponents, faulty verifiers accept forgeries. */
 const RSA_EXPONENT = 65537n
 
 /** The order of P-256's base point (SEC 2, § 2.4.2). */
 export const P256_ORDER = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n
 
 /**
- * The kinds of key that are accepted, each with its hashes, and the only place that says so.
+ * The accepted kinds of keys, each with its hashes. This is the only place that defines them.
  *
- * P-384 signs over SHA-256: cosign checks every signature by a key that way, in all releases up to 3.1.3 and whatever the
- * bundle states, unless it is told otherwise. SHA-384, which is what cosign 3 itself makes, what its next releases will
- * check with (sigstore/cosign#5064), and what key services offer for that curve, is accepted.
- * Ed25519 cannot join: the library never verifies it over a message.
+ * P-384 signs over SHA-256, because cosign up to 3.1.3 verifies every signature by a key that way by default, whatever the
+ * bundle states. SHA-384 is accepted too: cosign 3 itself signs with it, later releases will verify with it
+ * (sigstore/cosign#5064), and key services offer it for that curve.
+ * Ed25519 is missing because the library never verifies it over a message.
  */
 const KEY_KINDS: readonly KeyKind[] = [
   {
@@ -69,12 +69,12 @@ function encoding(head: string, length: number): KeyKind['spki'] {
   return { head: Buffer.from(head, 'hex'), length }
 }
 
-/** PKCS #1 v1.5, which is all that cosign and `openssl dgst` know of plain RSA keys. */
+/** RSA with PKCS #1 v1.5, the only scheme that cosign and `openssl dgst` use with plain RSA keys. */
 function rsa(bits: number): KeyKind {
   const bytes = bits / 8
   const long = (tag: string, length: number): string => `${tag}82${length.toString(16).padStart(4, '0')}`
-  // rsaEncryption, no parameters; a modulus of exactly that length (RFC 3279 § 2.3.1). What is left of the length behind
-  // it is one encoding of the exponent.
+  // rsaEncryption, no parameters; a modulus of exactly that length (RFC 3279 § 2.3.1). The rest of the length leaves room
+  // for only one encoding of the exponent.
   const head =
     `${long('30', bytes + 34)}300d06092a864886f70d0101010500` +
     `${long('03', bytes + 15)}00${long('30', bytes + 10)}${long('02', bytes + 1)}00`
@@ -119,10 +119,10 @@ export function describeKey(key: KeyObject): string {
 }
 
 /**
- * The row of {@link KEY_KINDS} for `key`.
+ * The entry of {@link KEY_KINDS} for `key`.
  *
- * @param source the file that the key comes from, for the message.
- * @throws AirgapError `INVALID_KEY`, saying what it is and what is accepted.
+ * @param source the file of the key, for the message.
+ * @throws AirgapError `INVALID_KEY`, saying what the key is and what is accepted.
  */
 export function acceptedKind(key: KeyObject, source: string): KeyKind {
   const { namedCurve, modulusLength, publicExponent } = key.asymmetricKeyDetails ?? {}
@@ -151,16 +151,18 @@ function whyRefused(key: KeyObject): string {
   if (key.asymmetricKeyType === 'rsa-pss') return 'whose signatures cosign cannot check'
   if (key.asymmetricKeyType !== 'rsa') return ''
   if (modulusLength < 2048) return 'which is too short to be safe'
-  return modulusLength > 4096 ? 'which is larger than cosign and others take' : 'a length that cosign refuses'
+  return modulusLength > 4096
+    ? 'which is larger than cosign and others accept'
+    : 'a length that cosign refuses'
 }
 
-/** Exponents may be as long as the modulus. */
+/** Shortens a number, because exponents may be as long as the modulus. */
 function shortNumber(value: bigint | undefined): string {
   const text = String(value ?? 'of no value')
   return text.length <= 20 ? text : `${text.slice(0, 12)}… (${text.length} digits)`
 }
 
-/** The hash as people write it. */
+/** The name of a hash for people. */
 export function hashName(hash: SignatureHash): string {
   return `SHA-${hash.slice(3)}`
 }
@@ -171,9 +173,9 @@ export function acceptedNames(): string {
 }
 
 /**
- * Insists that `der`, the SPKI form of the public `key`, is the one encoding that everybody reads. Compressed
- * points and curves spelled out are other encodings of the same key: with other fingerprints, and cosign reads
- * neither. The point at infinity, which is no key, has another length too.
+ * Requires that `der`, the SPKI form of the public `key`, is in the one encoding that all tools read. Compressed points
+ * and explicit curve parameters encode the same key with another fingerprint, and cosign reads neither. The point at
+ * infinity, which is not a valid key, has a different length too.
  *
  * @throws AirgapError `INVALID_KEY`
  */

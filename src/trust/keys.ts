@@ -24,7 +24,7 @@ import type { Hint } from '../hints.ts'
 type Half = 'public' | 'private'
 
 /**
- * The one block of a key file. OpenSSL puts the curve's name (`EC PARAMETERS`) before some private keys.
+ * The only PEM block of a key file. OpenSSL puts the curve's name (`EC PARAMETERS`) before some private keys.
  *
  * @param source names the file in errors.
  * @throws AirgapError `INVALID_KEY`
@@ -33,7 +33,7 @@ function onlyBlock(bytes: Uint8Array, source: string, half: Half): PemBlock {
   const blocks = pemBlocks(bytes).filter((block) => block.label !== 'EC PARAMETERS')
   const [block] = blocks
   if (block === undefined) {
-    throw new AirgapError('INVALID_KEY', `${source} holds no PEM key${guess(bytes)}`, {
+    throw new AirgapError('INVALID_KEY', `${source} contains no PEM key${guess(bytes)}`, {
       hint: `A ${half} key file has a line "-----BEGIN ${half === 'public' ? 'PUBLIC KEY' : ENCRYPTED_KEY_LABEL}-----".`,
     })
   }
@@ -43,7 +43,7 @@ function onlyBlock(bytes: Uint8Array, source: string, half: Half): PemBlock {
       'INVALID_KEY',
       `${source} holds ${blocks.length} PEM blocks (${labels.join(', ')})`,
       {
-        hint: 'One key a file: it must be plain which key is meant.',
+        hint: 'A file may contain only one key, so that it is clear which one is meant.',
       },
     )
   }
@@ -55,12 +55,12 @@ function guess(bytes: Uint8Array): string {
   const text = Buffer.from(bytes).toString('latin1')
   if (/^(?:ssh|ecdsa|sk)-[a-z0-9@.-]+ AAAA/.test(text)) return ': it is an SSH public key'
   if (text.startsWith('untrusted comment:')) return ': it is a minisign or signify file'
-  if (text.includes('-----BEGIN ')) return ': its BEGIN line has no END line that fits'
-  if (bytes[0] === 0x30) return ': it looks like DER, which is to be converted to PEM first'
+  if (text.includes('-----BEGIN ')) return ': its BEGIN line has no matching END line'
+  if (bytes[0] === 0x30) return ': it looks like DER; convert it to PEM first'
   return ''
 }
 
-/** What PEM labels stand for, where no key or a key of another kind was given. */
+/** Meaning of PEM labels, for when the wrong kind of file was given. */
 const OTHER_BLOCKS: Record<string, string> = {
   CERTIFICATE: 'a certificate',
   'CERTIFICATE REQUEST': 'a certificate request',
@@ -72,14 +72,14 @@ const OTHER_BLOCKS: Record<string, string> = {
   'PUBLIC KEY': 'a public key',
 }
 
-/** The error for a file that holds `label` where one half of an accepted key is needed. */
+/** The error for a file with `label` where one half of an accepted key is needed. */
 function wrongBlock(label: string, source: string, half: Half): AirgapError {
   const isPrivate = label.endsWith('PRIVATE KEY')
   const found = OTHER_BLOCKS[label] ?? (isPrivate ? 'a private key' : `a PEM block "${label}"`)
   const needed = `a ${half} key (${acceptedNames()})`
   let hint: Hint = { id: 'new-key' }
   if (half === 'public' && isPrivate) {
-    hint = 'Give the .pub file. A private key has no business where bundles are only checked.'
+    hint = 'Give the .pub file. A private key does not belong where bundles are only verified.'
   } else if (half === 'private' && label === 'PUBLIC KEY') {
     hint = 'Give the .key file: signing needs the private key.'
   }
@@ -94,39 +94,40 @@ function damaged(source: string, reason: string, cause?: unknown): AirgapError {
 /** A public key that signatures are checked against. */
 export interface PublicKey {
   readonly keyObject: KeyObject
-  /** Lower-case hexadecimal SHA-256 of the key's DER form (SPKI): what people compare. */
+  /** Lower-case hexadecimal SHA-256 of the key's DER form (SPKI), for people to compare. */
   readonly fingerprint: string
-  /** The same hash in base64: what a Sigstore bundle names the key by, as cosign does. */
+  /** The same hash in base64, by which Sigstore bundles name the key, as in cosign. */
   readonly hint: string
-  /** Its kind in words: `ECDSA P-256`, `RSA 3072`. */
+  /** The kind for people: `ECDSA P-256`, `RSA 3072`. */
   readonly kind: string
-  /** The file that it came from, for messages. */
+  /** The file of the key, for messages. */
   readonly source: string
 }
 
 /**
- * A private key, open for signing, wherever it is: the key itself does not leave it. Its kind is that of the public key.
+ * A private key, opened for signing, wherever it is stored. The key itself is not exposed. It is of the same kind as the
+ * public key.
  */
 export interface SigningKey {
   readonly publicKey: PublicKey
   /**
-   * Signs `bytes`. Whoever uses the signature checks it first (`signBytes` does): a key held elsewhere may answer
+   * Signs `bytes`. Callers must verify the signature (as `signBytes` does), because a key held elsewhere may return
    * anything.
    *
-   * @returns for ECDSA, DER (RFC 3279 § 2.2.3), for RSA the signature of PKCS #1 v1.5 (RFC 8017 § 8.2), over a hash that
-   *   goes with the kind of key: SHA-256, unless it is held elsewhere and made otherwise.
+   * @returns for ECDSA, DER (RFC 3279 § 2.2.3); for RSA, PKCS #1 v1.5 (RFC 8017 § 8.2). The hash is one that is accepted
+   *   with the kind of key: SHA-256, except for keys held elsewhere that sign over another one.
    * @throws the signal's reason; for a key held elsewhere, whatever its way of signing throws.
    */
   sign(bytes: Uint8Array, signal?: AbortSignal): Promise<Buffer>
-  /** The program that has the key, where it is held elsewhere. It may ask somebody for a PIN, on the terminal. */
+  /** The program that signs, for a key held elsewhere. It may ask for a PIN on the terminal. */
   readonly heldBy?: string
-  /** What the owner of the key should know, such as a file that others can read. */
+  /** Warnings for the owner of the key, such as a file that others can read. */
   readonly warnings: string[]
 }
 
 /**
- * Makes an ECDSA P-256 key pair in cosign's own format: the private half encrypted with `password` (a string
- * counts as UTF-8), the public half as PEM SPKI.
+ * Makes an ECDSA P-256 key pair in cosign's format: the private key encrypted with `password` (a string is encoded as
+ * UTF-8), the public key as PEM SPKI.
  */
 export function generateKeyPair(password: Uint8Array | string): {
   privateKeyPem: string
@@ -153,21 +154,21 @@ export async function readPublicKey(path: string): Promise<PublicKey> {
 }
 
 /**
- * Reads a public key from memory, as {@link readPublicKey} does.
+ * Parses a public key, in the same format as {@link readPublicKey}.
  * @param source names the key in messages.
  * @throws AirgapError `INVALID_KEY`
  */
 export function parsePublicKey(bytes: Uint8Array, source: string): PublicKey {
   const { label, der } = onlyBlock(bytes, source, 'public')
-  // By its label and not by trying: createPublicKey also takes private keys and certificates.
+  // Checks the label, because createPublicKey also accepts private keys and certificates.
   if (label !== 'PUBLIC KEY') throw wrongBlock(label, source, 'public')
   if (!der) throw damaged(source, 'its contents are not base64')
   return toPublicKey(der, source)
 }
 
 /**
- * Reads a private key file: cosign's encrypted form (either label; scrypt N 32768, 65536 or 131072), PKCS#8
- * plain or encrypted, SEC1 or PKCS#1. The password is asked for only if the file is encrypted and otherwise sound.
+ * Reads a private key file: cosign's encrypted form (either label; scrypt N 32768, 65536 or 131072), plain or encrypted
+ * PKCS#8, SEC1 or PKCS#1. Asks for the password only if the file is encrypted and otherwise sound.
  *
  * @throws AirgapError `FILE`, `INVALID_KEY`, `PASSWORD`
  */
@@ -236,16 +237,16 @@ async function askPassword(path: string, getPassword: PasswordSource): Promise<B
   return Buffer.from(password)
 }
 
-/** A key file names its public half too; a pair that does not fit would sign what nobody can verify. */
+/** A private key file contains the public key too. If they do not match, nobody could verify the signatures. */
 function checkPair(privateKey: KeyObject, publicKey: PublicKey, hash: string): void {
   const probe = Buffer.from('airgap')
   const fits = attempt(publicKey.source, () =>
     verify(hash, probe, publicKey.keyObject, sign(hash, probe, privateKey)),
   )
-  if (!fits) throw damaged(publicKey.source, 'its private and public halves do not belong together')
+  if (!fits) throw damaged(publicKey.source, 'its private and public keys do not belong together')
 }
 
-/** Takes the DER as it was read: OpenSSL can neither export every point that it reads, nor fail at it cleanly. */
+/** Uses the DER as it was read, because OpenSSL cannot export every point that it reads, and does not fail cleanly. */
 function toPublicKey(spki: Buffer, source: string): PublicKey {
   const keyObject = attempt(source, () => createPublicKey({ key: spki, format: 'der', type: 'spki' }))
   checkEncoding(spki, keyObject, source)
@@ -267,7 +268,7 @@ function attempt<T>(source: string, parse: () => T): T {
   }
 }
 
-/** OpenSSL cannot tell a wrong password from damage: bad padding, or good padding around nonsense. */
+/** OpenSSL cannot tell a wrong password from damage: both give bad padding, or valid padding around garbage. */
 function decrypt(source: string, parse: () => KeyObject): KeyObject {
   try {
     return parse()
@@ -279,5 +280,5 @@ function decrypt(source: string, parse: () => KeyObject): KeyObject {
 function modeWarnings(path: string, mode: number | undefined): string[] {
   if (mode === undefined || (mode & 0o077) === 0) return []
   const octal = mode.toString(8).padStart(4, '0')
-  return [`${path} is open to other users (mode ${octal}); close it with: chmod 600 ${path}`]
+  return [`${path} is accessible to other users (mode ${octal}). To change that: chmod 600 ${path}`]
 }

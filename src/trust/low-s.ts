@@ -1,9 +1,8 @@
 /**
- * Of the two signatures that ECDSA has for one content and key, (r, s) and (r, n-s), the one with the lower s. Both
- * verify; taking always this one leaves a signature one spelling.
+ * For every ECDSA signature (r, s), (r, n-s) verifies too. Returns the one with the lower s, so that each signature has
+ * only one encoding.
  *
- * @param der an ECDSA signature (RFC 3279 § 2.2.3). Anything else is returned as it is: whether it is a good
- * signature is not judged here.
+ * @param der an ECDSA signature (RFC 3279 § 2.2.3). Anything else is returned unchanged; this does not verify it.
  * @param order the order n of the curve's base point, at most 384 bits long.
  */
 export function lowS(der: Uint8Array, order: bigint): Buffer {

@@ -1,32 +1,32 @@
 import { AirgapError } from '../errors.ts'
 import { readSmallFile } from '../files/small-file.ts'
 
-/** Keys, passwords: nothing of that kind is larger. In bytes. */
+/** Maximum size of key and password files, in bytes. */
 export const MAX_SECRET_FILE = 64 * 1024
 
 /** The environment variable that holds a private key's password. */
 export const PASSWORD_VARIABLE = 'AIRGAP_PASSWORD'
-/** cosign's variable for the same, taken when ours is not set. */
+/** cosign's variable for the same, used if ours is not set. */
 export const COSIGN_PASSWORD_VARIABLE = 'COSIGN_PASSWORD'
 
-/** Asked for a password only when one is needed; nothing means that there is none to be had. */
+/** Called only when a password is needed. Returns undefined if there is none. */
 export type PasswordSource = () => Promise<string | undefined>
 
 export interface PasswordOptions {
   env: Readonly<Record<string, string | undefined>>
-  /** A file that holds the password, with or without a line end. */
+  /** A file with the password, with or without a line end. */
   file?: string | undefined
-  /** Asks somebody; nothing when nobody is there. */
+  /** Asks the user; undefined if there is nobody to ask. */
   prompt?: (() => Promise<string | undefined>) | undefined
 }
 
 /**
- * Where the password of a key comes from: the file, which somebody has named on the spot, else
- * `AIRGAP_PASSWORD`, else `COSIGN_PASSWORD`, else the prompt. A variable that is set but empty is an empty password, as it is for cosign. Nothing is read or
- * asked before the returned function is called.
+ * Where the password of a key comes from: the file, else `AIRGAP_PASSWORD`, else `COSIGN_PASSWORD`, else the prompt. A
+ * variable that is set but empty is an empty password, as in cosign. Nothing is read or asked before the returned
+ * function is called.
  *
- * The returned function throws AirgapError `FILE` or `PASSWORD` when the file cannot be used. One line end
- * (`\n` or `\r\n`) at the end of the file does not count.
+ * The returned function throws AirgapError `FILE` or `PASSWORD` if the file cannot be used. One line end (`\n` or `\r\n`)
+ * at the end of the file is ignored.
  */
 export function passwordSource({ env, file, prompt }: PasswordOptions): PasswordSource {
   return async () => {

@@ -1,11 +1,10 @@
 import * as v from 'valibot'
 
 /**
- * Decodes base64 (RFC 4648 § 4) that is written in its one canonical way: standard alphabet, padded, no spare
- * bits, no white space, not empty. `Buffer.from` would skip whatever it does not know, so that two readers
- * could see different bytes in one text.
+ * Decodes canonical base64 (RFC 4648 § 4): standard alphabet, padded, no spare bits, no white space, not empty.
+ * `Buffer.from` skips unknown characters, so two readers could see different bytes in the same text.
  *
- * @returns nothing when `text` is anything else.
+ * @returns undefined for any other text.
  */
 export function decodeBase64(text: string): Buffer | undefined {
   if (text === '') return undefined
@@ -13,7 +12,7 @@ export function decodeBase64(text: string): Buffer | undefined {
   return bytes.toString('base64') === text ? bytes : undefined
 }
 
-/** The same as a schema, of a text that is left as it is. */
+/** A schema for such a text, which stays a text. */
 export const base64Text = v.pipe(
   v.string('a base64 string is expected'),
   v.check((text) => decodeBase64(text) !== undefined, 'it is not canonical base64'),
@@ -21,9 +20,9 @@ export const base64Text = v.pipe(
 
 /** One block of a PEM file (RFC 7468). */
 export interface PemBlock {
-  /** What stands after `BEGIN`. */
+  /** The text after `BEGIN`. */
   label: string
-  /** The decoded body; nothing when it is not base64, or carries headers (RFC 1421, OpenSSL's old encryption). */
+  /** The decoded body; undefined if it is not base64, or has headers (RFC 1421, OpenSSL's old encryption). */
   der: Buffer | undefined
   /** Whether the body has headers that say it is encrypted the old way (`Proc-Type: 4,ENCRYPTED`). */
   oldEncryption: boolean
@@ -34,8 +33,8 @@ export interface PemBlock {
 const BEGIN = /^-----BEGIN ([A-Z0-9][A-Z0-9 ]{0,60})-----$/
 
 /**
- * Reads the blocks of a PEM file. Text outside the blocks is explanatory (RFC 7468 § 5.2) and passed over;
- * Windows line ends and a byte order mark do no harm. A block without its end is not a block.
+ * Parses the blocks of a PEM file. Text outside the blocks (RFC 7468 § 5.2) is ignored; Windows line ends and a byte
+ * order mark are allowed. A block without its END line is ignored.
  */
 export function pemBlocks(bytes: Uint8Array): PemBlock[] {
   const lines = Buffer.from(bytes).toString('latin1').split('\n')

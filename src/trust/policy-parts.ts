@@ -4,11 +4,11 @@ import { isAbsolute, join } from 'node:path'
 import { parsePublicKey, type PublicKey, readPublicKey } from './keys.ts'
 
 /*
- * What policies for bundles and policies for upstreams' images say alike: keys and identities. From here come the
- * checks and the published JSON schemas, so descriptions are sentences for users.
+ * The parts that policies for bundles and upstream policies have in common: keys and identities. The checks and the
+ * published JSON schemas come from here, so descriptions are sentences for users.
  */
 
-/** Words for known keys that both policies have, where they are further from them than a slip of the pen. */
+/** Other words for keys that both policies have, which are not just misspellings. */
 export const SHARED_SYNONYMS = [
   ['apiversion', 'type'],
   ['kind', 'type'],
@@ -20,7 +20,7 @@ export const SHARED_SYNONYMS = [
   ['subjectregexp', 'identityRegexp'],
 ] as const
 
-/** A key that may be left out, and what it is for. */
+/** An optional key, with its description. */
 export const described = <S extends v.GenericSchema>(
   schema: S,
   words: string,
@@ -29,16 +29,16 @@ export const described = <S extends v.GenericSchema>(
   undefined
 > => v.optional(v.pipe(schema, v.description(words)))
 
-const keyFile = 'The file of a public key (PEM), relative to the folder of the policy.'
+const keyFile = 'File of a public key (PEM), relative to the folder of the policy.'
 
-/** A public key, as the name of its file alone. */
+/** A public key, given only by the name of its file. */
 export const KeyFileSchema = v.pipe(text, v.description(keyFile))
 
-/** A public key, as a mapping; {@link keyNamedOnce} goes with it. */
+/** A public key, as a mapping. Use {@link keyNamedOnce} with it. */
 export const keyEntries = {
   file: described(text, keyFile),
   pem: described(
-    v.pipe(v.string(), v.maxLength(16_384, 'is no key: it is too long')),
+    v.pipe(v.string(), v.maxLength(16_384, 'is not a key: it is too long')),
     'The public key itself, PEM.',
   ),
 }
@@ -52,15 +52,15 @@ export type KeyDocument = string | NamedKey
 export const keyNamedOnce = <T extends NamedKey>(): v.CheckAction<T, string> =>
   v.check<T, string>(
     ({ file, pem }) => (file === undefined) !== (pem === undefined),
-    'has to name its key once: by file, or by pem',
+    'must give its key once: as file or as pem',
   )
 
-/** Whom certificates name, as a mapping; {@link identityNamedOnce} and {@link issuerNamedOnce} go with it. */
+/** An identity, as a mapping. Use {@link identityNamedOnce} and {@link issuerNamedOnce} with it. */
 export const identityEntries = {
-  identity: described(text, 'Whom the certificate names, exactly.'),
-  identityRegexp: described(text, 'The same as a regular expression, which has to fit from first to last.'),
-  issuer: described(text, 'Who has vouched for that identity, exactly.'),
-  issuerRegexp: described(text, 'The same as a regular expression, which has to fit from first to last.'),
+  identity: described(text, 'The identity that the certificate names, exactly.'),
+  identityRegexp: described(text, 'The same as a regular expression, which must match the whole identity.'),
+  issuer: described(text, 'The issuer that vouched for that identity, exactly.'),
+  issuerRegexp: described(text, 'The same as a regular expression, which must match the whole issuer.'),
 }
 
 interface NamedIdentity {
@@ -73,25 +73,25 @@ interface NamedIdentity {
 export const identityNamedOnce = <T extends NamedIdentity>(): v.CheckAction<T, string> =>
   v.check<T, string>(
     ({ identity, identityRegexp }) => (identity === undefined) !== (identityRegexp === undefined),
-    'has to say whom the certificate names once: by identity, or by identityRegexp',
+    'must name the identity once: as identity or as identityRegexp',
   )
 
 export const issuerNamedOnce = <T extends NamedIdentity>(): v.CheckAction<T, string> =>
   v.check<T, string>(
     ({ issuer, issuerRegexp }) => (issuer === undefined) !== (issuerRegexp === undefined),
-    'has to say who vouches for the identity once: by issuer, or by issuerRegexp',
+    'must name the issuer once: as issuer or as issuerRegexp',
   )
 
-/** A path that a policy names, as it leads there from here. */
+/** A path in a policy, resolved from the folder of the policy. */
 export function beside(folder: string, file: string): string {
   return isAbsolute(file) ? file : join(folder, file)
 }
 
 /**
- * The public key that a policy names, or holds.
+ * The public key that a policy names or contains.
  *
- * @param folder the policy's; where relative paths start.
- * @param source what a key is called that the policy holds itself.
+ * @param folder the folder of the policy, where relative paths start.
+ * @param source the name of a key that is in the policy itself, for messages.
  * @throws AirgapError `FILE`, `INVALID_KEY`
  */
 export async function readPolicyKey(given: KeyDocument, folder: string, source: string): Promise<PublicKey> {

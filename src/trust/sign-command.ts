@@ -6,26 +6,26 @@ import { parseDetachedSignature } from './detached.ts'
 import type { PublicKey, SigningKey } from './keys.ts'
 import { DER_LIMIT } from './verify.ts'
 
-/** Characters that mean something to a shell where they stand outside of quotes; some only where a word begins. */
+/** Characters that are special to a shell outside quotes; the second set only at the beginning of a word. */
 const SPECIAL = new Set('|&;<>()$`\\*?[]{}')
 const SPECIAL_AT_START = new Set('#~!')
-/** And those inside double quotes. */
+/** Characters that are special inside double quotes. */
 const SPECIAL_QUOTED = new Set('$`\\!')
 
 // oxlint-disable-next-line no-control-regex
 const CONTROL = /[\u0000-\u0008\u000a-\u001f\u007f]/
 
 /**
- * Splits a command line into its words. Blanks separate; single and double quotes hold what stands between them
- * together, as it is. Nothing is expanded and no shell is involved. What a shell would expand, or treat otherwise than
- * as text, is refused unless it is quoted: so a line that is accepted means what it means to a POSIX shell
- * (IEEE Std 1003.1, Shell Command Language, § 2.2), and nothing that looks like a pipe is handed over as an argument.
+ * Splits a command line into words at spaces and tabs; single and double quotes keep text together. Nothing is expanded,
+ * and no shell is used. Anything that a shell would not treat as plain text is refused unless it is quoted. So an accepted
+ * line means the same as in a POSIX shell (IEEE Std 1003.1, Shell Command Language, § 2.2), and something like a pipe is
+ * not passed as an argument.
  *
- * @returns at least one word, the program.
- * @throws AirgapError `USAGE`; never quotes the line, which may hold a PIN.
+ * @returns at least one word: the program.
+ * @throws AirgapError `USAGE`; does not quote the line, which may contain a PIN.
  */
 export function splitCommandLine(line: string): [program: string, ...args: string[]] {
-  if (CONTROL.test(line)) throw refused('it holds a line end or another control character')
+  if (CONTROL.test(line)) throw refused('it contains a line end or another control character')
   const words: string[] = []
   let word: string | undefined
   let quote: string | undefined
@@ -52,8 +52,8 @@ export function splitCommandLine(line: string): [program: string, ...args: strin
   if (program === undefined || program === '') throw refused('it names no program')
   if (/^[A-Za-z_][A-Za-z0-9_]*=/.test(program)) {
     throw refused(
-      'it begins with a variable (NAME=…), and only a shell sets these',
-      'Set it before airgap is called.',
+      'it begins with a variable (NAME=…), which only a shell can set',
+      'Set the variable before you run airgap.',
     )
   }
   return [program, ...args]
@@ -61,8 +61,8 @@ export function splitCommandLine(line: string): [program: string, ...args: strin
 
 function special(character: string, where: string): AirgapError {
   return refused(
-    `there is no shell to make anything of ${character}${where}`,
-    `Put what is meant as text into single quotes ('…${character}…'). For pipes, variables and the like write a script, and name that.`,
+    `it is not run by a shell, so ${character}${where} has no meaning`,
+    `If it is meant as text, put it into single quotes ('…${character}…'). For pipes, variables and the like, write a script and give that.`,
   )
 }
 
@@ -70,14 +70,14 @@ function refused(reason: string, hint?: string): AirgapError {
   return new AirgapError('USAGE', `the sign command cannot be used: ${reason}`, { hint })
 }
 
-/** Flags whose value is a secret: `--pin 1234`, `-passin pass:x`, `--so-pin=…`, and `-p`, as pkcs11-tool has it. */
+/** Flags whose value is a secret: `--pin 1234`, `-passin pass:x`, `--so-pin=…`, and `-p` of pkcs11-tool. */
 const SECRET_FLAG = /^(?:-p|--?[a-z-]*(?:pin|pass|password|passwd|passphrase|passin|secret))$/i
-/** A secret inside of an argument: a PKCS #11 URI's, OpenSSL's way of naming a password. */
+/** A secret inside an argument: the PIN in a PKCS #11 URI, or OpenSSL's `pass:`. */
 const SECRET_PART = /(?:[?&;]pin-value=|^pass:)([^?&;]+)/gi
 
 /**
- * What among a program's arguments may be secret, by its form. Secrets should stand in files or variables, which the
- * documentation says; where one does not, programs that repeat their arguments in complaints must not spread it.
+ * Arguments of a program that may be secret, by their form. Secrets should be in files or variables, as the documentation
+ * says. If one is not, a program that repeats its arguments in error messages must not leak it.
  */
 export function secretsIn(args: readonly string[]): string[] {
   const found: string[] = []
@@ -90,37 +90,37 @@ export function secretsIn(args: readonly string[]): string[] {
   return found.filter((secret) => secret !== '')
 }
 
-/** Somebody may have to type a PIN, or to touch a token. */
+/** Long enough to type a PIN, or to touch a token. */
 const TIMEOUT_MS = 120_000
 const MAX_ERRORS = 16 * 1024
-/** The last lines of what a program complains of. */
+/** How many of the last lines of a program's standard error are shown. */
 const MAX_LINES = 10
 const MAX_LINE = 500
 
 export interface SignCommandOptions {
   /**
-   * The program and its arguments; or one line, split at blanks, with quotes and without any expansion. The program is
-   * an absolute path, or a name that is found in the absolute entries of PATH.
+   * The program and its arguments; or one line, split at spaces, with quotes and without any expansion. The program is an
+   * absolute path, or a name to be found in the absolute entries of PATH.
    */
   command: string | readonly string[]
-  /** The public half of the key that the program signs with: what comes back is checked with it. */
+  /** The public key that belongs to the program's key; signatures are verified with it. */
   publicKey: PublicKey
-  /** What the program gets, without `AIRGAP_…` and `COSIGN_…`, where our own secrets are; default: our own. */
+  /** The program's environment, by default that of this process. Our secrets (`AIRGAP_…`, `COSIGN_…`) are left out. */
   env?: NodeJS.ProcessEnv | undefined
-  /** How long it may take, milliseconds; default two minutes. */
+  /** How long it may take, in milliseconds; default: two minutes. */
   timeoutMs?: number | undefined
 }
 
 /**
- * A key held elsewhere (a token, an HSM, a key service), used by a program: it gets the bytes to be signed on standard
- * input, and answers with the signature alone on standard output, as `openssl dgst -sign` does: DER for ECDSA,
- * PKCS #1 v1.5 for RSA; base64 of that will do, too.
+ * A key held elsewhere (in a token, an HSM or a key service) that a program signs with. The program gets the bytes on
+ * standard input and prints only the signature on standard output, like `openssl dgst -sign`: DER for ECDSA, PKCS #1 v1.5
+ * for RSA, or that in base64.
  *
- * The program is looked for at once, and run, without a shell, when something is signed. Its `sign` throws AirgapError
- * `SIGNING`, with the end of what the program has complained of in `problems`, when it fails, is killed, takes too long,
- * or prints what is no signature; the signal's reason.
+ * The program is looked up at once, and run without a shell when something is signed. `sign` throws AirgapError `SIGNING`
+ * if the program fails, is killed, takes too long, or prints no signature; the end of its standard error is in `problems`.
+ * It also throws the signal's reason.
  *
- * @throws AirgapError `USAGE` for a line that cannot be split or a program that is not there.
+ * @throws AirgapError `USAGE` for a line that cannot be split, or a program that does not exist.
  */
 export async function openSignCommand({
   command,
@@ -157,20 +157,20 @@ async function locate(named: string | undefined, env: NodeJS.ProcessEnv): Promis
   const program = named ?? ''
   if (isAbsolute(program)) {
     if (await isProgram(program)) return program
-    throw new AirgapError('USAGE', `the sign command names ${program}, which is no program that can be run`)
+    throw new AirgapError('USAGE', `the sign command names ${program}, which is not an executable program`)
   }
   if (/[/\\]/.test(program)) {
     throw new AirgapError('USAGE', `the sign command names its program by a relative path, ${program}`, {
-      hint: 'Give the absolute path, or a name that is found in PATH.',
+      hint: 'Give the absolute path, or a name that is in PATH.',
     })
   }
   const found = program === '' ? undefined : await findProgram(program, env)
   if (found !== undefined) return found
   throw new AirgapError(
     'USAGE',
-    `the sign command names ${JSON.stringify(program)}, and PATH has no such program`,
+    `the sign command names ${JSON.stringify(program)}, but PATH has no such program`,
     {
-      hint: 'Give its absolute path. Entries of PATH that are relative are not looked into.',
+      hint: 'Give its absolute path. Relative entries of PATH are ignored.',
     },
   )
 }
@@ -192,15 +192,15 @@ function signatureIn(ended: ProgramEnd, name: string, args: readonly string[]): 
   }
   const fault =
     stdout.length === 0
-      ? 'has printed nothing, where a signature is expected'
-      : `has printed ${stdout.length} bytes that are no signature`
+      ? 'printed nothing instead of a signature'
+      : `printed ${stdout.length} bytes that are not a signature`
   throw failed(name, fault, PROTOCOL, complaints(name, ended.stderr, args))
 }
 
 const PROTOCOL =
-  'It gets the bytes on standard input and answers with the signature alone on standard output: DER for ECDSA, PKCS #1 v1.5 for RSA, over SHA-256.'
+  'It gets the bytes on standard input and must print only the signature on standard output: DER for ECDSA, PKCS #1 v1.5 for RSA, over SHA-256.'
 const BY_ITSELF =
-  'Try the command by itself, with any file on its standard input. It does not get variables that begin with AIRGAP_ or COSIGN_, and cannot ask for anything on standard input.'
+  'Try the command by itself, with any file on its standard input. It does not get variables that begin with AIRGAP_ or COSIGN_, and cannot read answers from standard input.'
 
 function failed(name: string, fault: string, hint: string, problems: Problem[]): AirgapError {
   return new AirgapError('SIGNING', `nothing was signed: the sign command ${name} ${fault}`, {
@@ -209,7 +209,7 @@ function failed(name: string, fault: string, hint: string, problems: Problem[]):
   })
 }
 
-/** What a program has written to standard error, without what its arguments may have held of secrets. */
+/** The last lines of a program's standard error, without possible secrets from its arguments. */
 function complaints(name: string, stderr: Buffer, args: readonly string[]): Problem[] {
   const text = withoutSecrets(stderr.toString('utf8'), secretsIn(args))
   const lines = text.split(/[\r\n]+/).map((line) => line.trimEnd())

@@ -6,19 +6,18 @@ import { acceptedKind, type SignatureHash } from './key-kinds.ts'
 import type { PublicKey, SigningKey } from './keys.ts'
 import { lowS } from './low-s.ts'
 
-/** One signature in its two forms. */
+/** A signature in both forms. */
 export interface Signature {
-  /** A Sigstore bundle v0.3 as JSON with a newline at the end: for `cosign verify-blob --bundle`. */
+  /** A Sigstore bundle v0.3 as JSON with a newline at the end, for `cosign verify-blob --bundle`. */
   bundleJson: Buffer
-  /** The signature alone, as `openssl dgst -verify` takes it: DER for ECDSA, the bare number for RSA. */
+  /** The raw signature for `openssl dgst -verify`: DER for ECDSA, the plain number for RSA. */
   der: Buffer
 }
 
 /**
- * Signs `bytes`, and checks the result with the public key: a key held elsewhere may answer anything.
+ * Signs `bytes`, and verifies the result with the public key, because a key held elsewhere may return anything.
  *
- * @throws AirgapError `SIGNING` when what comes back is not a signature by that key; those of `key.sign`. The signal's
- *   reason.
+ * @throws AirgapError `SIGNING` if the result is not a signature by that key; those of `key.sign`; the signal's reason.
  */
 export async function signBytes(
   bytes: Uint8Array,
@@ -32,19 +31,18 @@ export async function signBytes(
   const { source, fingerprint, kind } = key.publicKey
   throw new AirgapError(
     'SIGNING',
-    `what was made is not a signature by the key ${fingerprint} (${kind}, ${source}) over these bytes`,
+    `the result is not a signature by the key ${fingerprint} (${kind}, ${source}) over these bytes`,
     {
-      hint: 'Either another key signed, or the signature has another form: ECDSA in DER, RSA with PKCS #1 v1.5, over SHA-256.',
+      hint: 'Either another key signed, or the signature is not in the expected form: ECDSA in DER, RSA with PKCS #1 v1.5, over SHA-256.',
     },
   )
 }
 
 /**
- * Both forms of the signature `raw` over `bytes`, in the one spelling that {@link lowS} leaves. The Sigstore bundle
- * names the key by its hint, as cosign does, states the hash that the signature was made over, and holds neither log
- * entries nor timestamps.
+ * Both forms of the signature `raw` over `bytes`, in the encoding that {@link lowS} gives. The Sigstore bundle names the
+ * key by its hint, as in cosign, states the hash of the signature, and contains no log entries or timestamps.
  *
- * @returns nothing when `raw` is not a signature by `publicKey` over `bytes`.
+ * @returns undefined if `raw` is not a signature by `publicKey` over `bytes`.
  * @throws AirgapError `INVALID_KEY` for a key of a kind that is not accepted.
  */
 export function signatureOf(bytes: Uint8Array, raw: Uint8Array, publicKey: PublicKey): Signature | undefined {
@@ -56,7 +54,7 @@ export function signatureOf(bytes: Uint8Array, raw: Uint8Array, publicKey: Publi
 }
 
 /**
- * What stands for a signature by `publicKey` where only its size is wanted, to the block of a tar archive. It is none.
+ * A placeholder for a signature by `publicKey`, for when only the size matters, to the block of a tar archive.
  */
 export function placeholderSignature(bytes: Uint8Array, publicKey: PublicKey): Signature {
   const { hashes, signatureBytes } = acceptedKind(publicKey.keyObject, publicKey.source)
@@ -74,7 +72,7 @@ function toBundleJson(
 ): Buffer {
   const digest = createHash(hash).update(bytes).digest()
   const bundle = toMessageSignatureBundle({ digest, signature, keyHint: hint })
-  // The library states SHA2_256 for whatever it is given.
+  // The library always states SHA2_256.
   bundle.content.messageSignature.messageDigest.algorithm = ALGORITHMS[hash]
   return Buffer.from(`${JSON.stringify(bundleToJSON(bundle))}\n`)
 }

@@ -1,44 +1,44 @@
 import type { Digest } from '../oci/digest.ts'
 import type { PublicKey } from './keys.ts'
 
-/** An entry of a transparency log that was checked: what it says, as evidence. */
+/** A verified entry of a transparency log, as evidence. */
 export interface LogEntry {
   /** Lower-case hexadecimal SHA-256 of the log's public key. */
   logId: string
   /**
-   * The entry's place in the log, decimal: the one that the log has promised, or else the one that its proof is for, which
-   * counts within a part of the log.
+   * The entry's index in the log, decimal: the one that the log promised, or else that of its proof, which counts within a
+   * part of the log.
    */
   logIndex: string
-  /** Seconds since 1970, where the log has promised it under its signature. */
+  /** Seconds since 1970, if the log promised it with its signature. */
   integratedTime?: number | undefined
 }
 
-/** Made with a key that the caller has named. */
+/** Made with a key that the caller named. */
 export interface SignedByKey {
   kind: 'key'
   key: PublicKey
 }
 
-/** Made with a short-lived certificate that names somebody, by an authority of the caller's trusted root. */
+/** Made with a short-lived certificate from an authority in the caller's trusted root. */
 export interface SignedByIdentity {
   kind: 'identity'
-  /** The certificate's one subject alternative name: an e-mail address, a URI, or a user name. */
+  /** The certificate's only subject alternative name: an e-mail address, a URI, or a user name. */
   identity: string
-  /** Who has vouched for that identity: the OpenID Connect issuer. */
+  /** The OpenID Connect issuer that vouched for that identity. */
   issuer: string
-  /** When it was signed, by each verified witness (log or timestamp authority). Milliseconds since 1970. */
+  /** The signing time by each verified witness (log or timestamp authority), in milliseconds since 1970. */
   times: readonly number[]
   logEntries: readonly LogEntry[]
-  /** The trusted root that it was checked with: its file, and the SHA-256 of its bytes. */
+  /** The trusted root that it was verified with: its file, and the SHA-256 of its bytes. */
   root: { source: string; digest: Digest }
 }
 
 export type SignedBy = SignedByKey | SignedByIdentity
 
-/** A signature over a bundle's `SHA256SUMS` that was verified. */
+/** A verified signature over a bundle's `SHA256SUMS`. */
 export interface VerifiedSignature {
-  /** The entry of the bundle or the file that holds it. */
+  /** The bundle entry or the file that contains it. */
   name: string
   form: 'sigstore-bundle' | 'raw'
   by: SignedBy

@@ -7,10 +7,10 @@ import { readKeyBundle } from './key-bundle.ts'
 import { acceptedKind, hashName } from './key-kinds.ts'
 import type { PublicKey } from './keys.ts'
 
-/** The most that a raw signature may take. */
+/** Maximum size of a raw signature, in bytes. */
 export const DER_LIMIT = 4 * 1024
 
-/** A signature in one of its forms, or the same one in both. */
+/** A signature in one form, or the same signature in both. */
 export interface GivenSignature {
   bundleJson?: Uint8Array | undefined
   der?: Uint8Array | undefined
@@ -18,9 +18,10 @@ export interface GivenSignature {
 
 /**
  * What is wrong with a signature:
- * `no-key` nothing to check against · `no-signature` nothing to check · `malformed` not readable as one ·
- * `certificate` keyless · `forms-differ` the two forms are two signatures · `other-content` made over other
- * bytes · `wrong-key` made with a key that was not given · `invalid` neither, as far as it says: forged or damaged
+ * `no-key` no key to verify it with · `no-signature` nothing to verify · `malformed` not readable as a signature ·
+ * `certificate` keyless · `forms-differ` the two forms are different signatures · `other-content` made over other
+ * bytes · `wrong-key` made with a key that was not given · `invalid` does not match although it names the right content
+ * and key: forged or damaged
  */
 export type SignatureFault =
   | 'no-key'
@@ -34,16 +35,16 @@ export type SignatureFault =
 
 export type SignatureVerdict =
   | { ok: true; key: PublicKey; form: 'sigstore-bundle' | 'raw' }
-  /** `stranger`: the key that it names, where that is none of those given; nothing has shown that it is by that key. */
+  /** `stranger`: the key that the signature names, if it was not given; it is not verified to be by that key. */
   | { ok: false; fault: SignatureFault; reason: string; stranger?: string }
 
 /**
- * Checks a signature over `payload` against the keys given; any one of them suffices. When both forms are
- * given, both must be sound and hold the same signature. Trust comes from `keys` alone: nothing that the
- * signature says about itself (hint, log entries, timestamps) can make it pass.
+ * Verifies a signature over `payload` with the given keys; one matching key is enough. If both forms are given, both must
+ * be sound and contain the same signature. Only `keys` are trusted: nothing that the signature says about itself (hint,
+ * log entries, timestamps) can make it pass.
  *
- * Never throws for anything that the signature may hold. `reason` is a clause about the signature ("it was
- * made with another key: …"), fit to be printed.
+ * Never throws, whatever the signature contains. `reason` is a clause about the signature ("it was made with another
+ * key: …") that is safe to print.
  *
  * @throws AirgapError `INVALID_KEY` for a key of a kind that is not accepted.
  */
@@ -57,11 +58,11 @@ export function verifySignature({
   keys: readonly PublicKey[]
 }): SignatureVerdict {
   const { bundleJson, der } = signature
-  if (keys.length === 0) return refuse('no-key', 'no public key was given to check it against')
+  if (keys.length === 0) return refuse('no-key', 'no public key was given to verify it with')
   for (const key of keys) acceptedKind(key.keyObject, key.source)
   if (der && der.length === 0) return refuse('malformed', 'the raw signature is empty')
   if (der && der.length > DER_LIMIT) {
-    return refuse('malformed', 'the raw signature is larger than 4 KiB, so it is none')
+    return refuse('malformed', 'the raw signature is larger than 4 KiB, so it is not a signature')
   }
   if (bundleJson) return verifyBundle(payload, bundleJson, der, keys)
   if (der) return verifyRaw(payload, der, keys)
@@ -78,12 +79,9 @@ function verifyBundle(
   if (!read.ok) return refuse(read.fault, read.reason)
   const { bundle, hint, hash } = read
   if (der && !read.signature.equals(der)) {
-    return refuse(
-      'forms-differ',
-      'the Sigstore bundle and the raw signature beside it are not the same signature',
-    )
+    return refuse('forms-differ', 'the Sigstore bundle and the raw signature are not the same signature')
   }
-  // The library compares this only with a log entry's, and there are none.
+  // The library compares this digest only with log entries, and there are none.
   const digest = createHash(hash).update(payload).digest()
   if (!read.digest.equals(digest)) {
     const also = isForeign(hint, keys) ? `, and with another key: ${hintAndKeys(hint, keys)}` : ''
@@ -98,8 +96,7 @@ function verifyBundle(
     const kinds = [...new Set(keys.map(({ kind }) => kind))].join(', ')
     return refuse('wrong-key', `it was made over ${hashName(hash)}, which does not go with ${kinds}`)
   }
-  // The hint is unauthenticated and every tool may word it its own way, so it explains failures and decides
-  // nothing.
+  // The hint is not authenticated and every tool may write it in its own way, so it only explains failures.
   const key = fitting.find((each) => verifiesWith(bundle, payload, each))
   if (key) return { ok: true, key, form: 'sigstore-bundle' }
   if (hint === '') {
@@ -120,7 +117,7 @@ function verifyBundle(
 
 function verifiesWith(bundle: Bundle, payload: Uint8Array, key: PublicKey): boolean {
   const finder = () => ({ publicKey: key.keyObject, validFor: () => true })
-  // All three must be said: the one for timestamps is 1 otherwise.
+  // All three are needed: the default for timestamps is 1.
   const thresholds = { tlogThreshold: 0, ctlogThreshold: 0, timestampThreshold: 0 }
   const verifier = new Verifier(toTrustMaterial(TrustedRoot.fromJSON({}), finder), thresholds)
   try {
@@ -153,14 +150,14 @@ function hintAndKeys(hint: string, keys: readonly PublicKey[]): string {
   return `${hintInWords(hint)}; ${keyList(keys)}`
 }
 
-/** As a fingerprint where it is one, so that it can be compared with the keys'. */
+/** The hint, also as a fingerprint if it is one, so that it can be compared with those of the keys. */
 function hintInWords(hint: string): string {
   const key = keyOfHint(hint)
-  if (key !== undefined) return `hint ${hint}, that is the key ${key}`
-  return /^[A-Za-z0-9+/=_.:-]{1,128}$/.test(hint) ? `hint ${hint}` : 'a hint that is no key name'
+  if (key !== undefined) return `hint ${hint}, which is the key ${key}`
+  return /^[A-Za-z0-9+/=_.:-]{1,128}$/.test(hint) ? `hint ${hint}` : 'a hint that is not the name of a key'
 }
 
-/** The fingerprint that a hint is, as airgap and cosign write it. */
+/** The fingerprint in a hint by airgap or cosign. */
 function keyOfHint(hint: string): string | undefined {
   const hash = decodeBase64(hint)
   return hash?.length === 32 ? hash.toString('hex') : undefined

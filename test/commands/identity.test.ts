@@ -161,7 +161,7 @@ describe('who has signed with a certificate is told', () => {
       problems: [
         {
           entry: SIGSTORE_SIGNATURE,
-          message: `it was made by ${IDENTITY} (issuer ${ISSUER}), and expected is somebody@example.internal (issuer ${ISSUER})`,
+          message: `it was made by ${IDENTITY} (issuer ${ISSUER}), not by somebody@example.internal (issuer ${ISSUER})`,
         },
       ],
     })

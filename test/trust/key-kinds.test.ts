@@ -192,8 +192,8 @@ describe('an RSA key', () => {
   })
 
   it.each([
-    ['16384', 16384, 'which is larger than cosign and others take'],
-    ['8192', 8192, 'which is larger than cosign and others take'],
+    ['16384', 16384, 'which is larger than cosign and others accept'],
+    ['8192', 8192, 'which is larger than cosign and others accept'],
     ['2040', 2040, 'which is too short to be safe'],
     ['512', 512, 'which is too short to be safe'],
   ])('of %s bits is refused, without much work', async (name, bits, reason) => {

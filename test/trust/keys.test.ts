@@ -211,10 +211,10 @@ describe('keys that are not accepted', () => {
 
   it.each([
     ['nothing', '', /it is empty/],
-    ['text', 'hello\n', /holds no PEM key$/],
+    ['text', 'hello\n', /contains no PEM key$/],
     ['an SSH key', 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA== me@host\n', /SSH public key/],
     ['DER', publicKey.export({ type: 'spki', format: 'der' }), /DER/],
-    ['a block without an end', publicPem.slice(0, 60), /no END line/],
+    ['a block without an end', publicPem.slice(0, 60), /no matching END line/],
     ['two keys', publicPem + publicPem, /2 PEM blocks/],
     ['a private key beside a public one', publicPem + privatePem, /2 PEM blocks/],
     ['bad base64', publicPem.replace('MF', '!!'), /not base64/],

@@ -73,16 +73,16 @@ describe.skipIf(process.platform === 'win32')('a key held elsewhere', () => {
   })
 
   it.each<[string, string, RegExp]>([
-    ['prints nothing', 'cat >/dev/null', /the sign command sh has printed nothing/],
+    ['prints nothing', 'cat >/dev/null', /the sign command sh printed nothing/],
     ['prints too much', 'yes | head -c 100000', /answered with more than 4096 bytes/],
     ['prints without end', 'yes', /answered with more than 4096 bytes/],
-    ['prints words', 'echo hello', /has printed 6 bytes that are no signature/],
+    ['prints words', 'echo hello', /printed 6 bytes that are not a signature/],
     [
       'prints a bundle',
       `echo '{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json"}'`,
-      /are no signature/,
+      /are not a signature/,
     ],
-    ['prints a signature and more', 'SIG; echo', /are no signature/],
+    ['prints a signature and more', 'SIG; echo', /are not a signature/],
     ['exits 1', 'exit 1', /failed with exit status 1/],
     ['exits 1 with a signature', 'SIG; exit 1', /failed with exit status 1/],
     ['is killed', 'kill -9 $$', /was ended by SIGKILL/],
@@ -184,8 +184,8 @@ describe.skipIf(process.platform === 'win32')('the program of a sign command', (
     expect(key.heldBy).toBe('our-signer')
     await signBytes(PAYLOAD, key)
     await chmod(program, 0o644)
-    expect((await errorOf(() => open(program))).message).toContain('no program that can be run')
-    expect((await errorOf(() => open(folder))).message).toContain('no program that can be run')
+    expect((await errorOf(() => open(program))).message).toContain('not an executable program')
+    expect((await errorOf(() => open(folder))).message).toContain('not an executable program')
   })
 
   it('has to be named', async () => {

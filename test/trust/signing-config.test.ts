@@ -82,7 +82,7 @@ describe('the services of a signing config', () => {
     expect(logs(three, { selector: 'ALL' })).toEqual(['a-new.example 1', 'b.example 1'])
     expect(logs(three, { selector: 'EXACT', count: 2 })).toEqual(['a-new.example 1', 'b.example 1'])
     expect(() => logs(three, { selector: 'EXACT', count: 3 })).toThrow(
-      /log \(rekorTlogUrls\): 3 are to be used, and 2 of different operators are valid now/,
+      /log \(rekorTlogUrls\): 3 are required, but only 2 of different operators are valid now/,
     )
   })
 
@@ -90,7 +90,7 @@ describe('the services of a signing config', () => {
     [
       'another media type',
       { mediaType: 'application/vnd.dev.sigstore.signingconfig.v0.1+json' },
-      /mediaType.*so it is no signing config/,
+      /mediaType.*so it is not a signing config/,
     ],
     ['no authority', { caUrls: [] }, /certificate authority \(caUrls\): none is named/],
     [
@@ -108,11 +108,11 @@ describe('the services of a signing config', () => {
     [
       'an authority of an API of the future',
       { caUrls: all([{ url: 'https://f.example', majorApiVersion: 2 }]) },
-      /none has an API of version 1/,
+      /none has API version 1/,
     ],
     ['no log', { rekorTlogUrls: [], rekorTlogConfig: undefined }, /names no transparency log/],
-    ['logs, and not how many', { rekorTlogConfig: {} }, /nothing says how many/],
-    ['EXACT without a count', { tsaConfig: { selector: 'EXACT' } }, /EXACT goes with a count/],
+    ['logs, and not how many', { rekorTlogConfig: {} }, /does not say how many/],
+    ['EXACT without a count', { tsaConfig: { selector: 'EXACT' } }, /EXACT needs a count/],
     ['a selector of its own', { tsaConfig: { selector: 'SOME' } }, /ALL, ANY or EXACT/],
     [
       'nothing that tells the time',
@@ -126,12 +126,12 @@ describe('the services of a signing config', () => {
     [
       'a time that is none',
       { caUrls: all([{ url: 'https://f.example', validFor: { start: 'soon' } }]) },
-      /it is no time/,
+      /it is not a time/,
     ],
     [
       'a day that is none',
       { caUrls: all([{ url: 'https://f.example', validFor: { start: '2026-02-30T00:00:00Z' } }]) },
-      /caUrls\.0\.validFor\.start: it is no time/,
+      /caUrls\.0\.validFor\.start: it is not a time/,
     ],
     [
       'a validity without its start',
@@ -155,7 +155,7 @@ describe('the services of a signing config', () => {
       { tsaUrls: all([{ url: 'https://t.example/?token=x' }]) },
       /a URL with user, query or fragment/,
     ],
-    ['no URL', { caUrls: all([{ url: 'fulcio' }]) }, /one of its URLs is none/],
+    ['no URL', { caUrls: all([{ url: 'fulcio' }]) }, /one of its URLs is not valid/],
   ])('are not had from one with %s', (_, change, message) => {
     expect(() => select(change)).toThrow(
       expect.objectContaining({ code: 'INVALID_CONFIG', message: expect.stringMatching(message) as string }),

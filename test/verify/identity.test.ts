@@ -138,7 +138,7 @@ describe('is refused', () => {
     const problems = await expectRefusal(
       bytes,
       SIGSTORE_SIGNATURE,
-      'it was made with a certificate (keyless signing) where a signature by a key is required',
+      'it was made with a certificate (keyless signing), but a signature by a key is required',
       {
         keys: [signer.publicKey],
       },
@@ -159,7 +159,7 @@ describe('is refused', () => {
     await expectRefusal(
       bytes,
       SIGSTORE_SIGNATURE,
-      'it was made with a key, and one by a certificate is required',
+      'it was made with a key, but a signature with a certificate is required',
       trust,
     )
     expect(await hintOf(bytes, trust)).toContain("check it with the signer's public key")
@@ -186,7 +186,7 @@ describe('is refused', () => {
     await expectRefusal(
       archiveOf(await byCertificate(options)),
       SIGSTORE_SIGNATURE,
-      `it was made by ${options.identity} (issuer ${ISSUER}), and expected is ${IDENTITY} (issuer ${ISSUER})`,
+      `it was made by ${options.identity} (issuer ${ISSUER}), not by ${IDENTITY} (issuer ${ISSUER})`,
       trust,
     )
   })
@@ -195,7 +195,7 @@ describe('is refused', () => {
     await expectRefusal(
       archiveOf(await byCertificate({ issuer: ISSUER.replace('a', 'а') })),
       SIGSTORE_SIGNATURE,
-      `it was made by ${IDENTITY}, as expected, but https://\\u{430}ccounts.example.internal has vouched for that name, and not ${ISSUER}`,
+      `it was made by ${IDENTITY}, as expected, but the issuer is https://\\u{430}ccounts.example.internal, not ${ISSUER}`,
       trust,
     )
   })
@@ -215,7 +215,7 @@ describe('is refused', () => {
     await expectRefusal(
       archiveOf(await byCertificate({ certificate: { issuer } })),
       SIGSTORE_SIGNATURE,
-      'the issuer in its certificate holds what does not belong there',
+      'the issuer in its certificate contains invalid characters',
       trust,
     )
   })
@@ -225,7 +225,7 @@ describe('is refused', () => {
     await expectRefusal(
       archiveOf(all),
       SIGSTORE_SIGNATURE,
-      'its log entry is of another signature or another artifact',
+      'its log entry is for another signature or another artifact',
       trust,
     )
   })
@@ -239,7 +239,7 @@ describe('is refused', () => {
     await expectRefusal(
       archiveOf(await byCertificate({ withoutPromise: true })),
       SIGSTORE_SIGNATURE,
-      'nobody vouches for the time at which it was made',
+      'nothing proves when it was made',
       trust,
     )
     await expectRefusal(
@@ -287,7 +287,7 @@ describe('is refused', () => {
     await expectRefusal(
       archiveOf(all),
       SIGSTORE_SIGNATURE,
-      'its media type is not that of a known kind',
+      'its media type is not that of a known Sigstore bundle',
       trust,
     )
   })

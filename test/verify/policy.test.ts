@@ -109,7 +109,7 @@ describe('who has to have signed', () => {
       {
         entry: CHECKSUMS,
         message:
-          'the policy requires the signatures of 2 of [alice, bob, carol], and only alice has signed: a signature of one of bob, carol is missing',
+          'the policy requires the signatures of 2 of [alice, bob, carol], but only alice has signed: a signature of one of bob, carol is missing',
       },
     ])
     expect(opened).toMatchObject({ authentication: { state: 'failed' }, description: undefined, images: [] })
@@ -215,7 +215,7 @@ describe('who has to have signed', () => {
     expect(unsigned.problems.map(({ entry, message }) => `${entry}: ${message}`)).toEqual([
       `${SIGSTORE_SIGNATURE}: the bundle is not signed`,
       expect.stringContaining(
-        'and none of them has signed: the signatures of 2 of alice, bob, carol are missing',
+        'but none of them has signed: the signatures of 2 of alice, bob, carol are missing',
       ),
     ])
     expect(verificationError('x', unsigned).hint).toContain('Ask for a signed bundle')

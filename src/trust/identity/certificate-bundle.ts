@@ -17,14 +17,14 @@ import * as v from 'valibot'
 import { base64Text } from '../pem.ts'
 import { CertificateShape, int64, list, MEMBERS, text } from '../protobuf-json.ts'
 
-/** More than any tool writes; few enough that a small file cannot make much work. */
+/** More than any tool writes, but few enough that a small file cannot cause much work. */
 const MAX_PARTS = 16
-/** As deep as a tree with 2^64 leaves. */
+/** The depth of a tree with 2^64 leaves. */
 const MAX_HASHES = 64
 
 const LogEntryShape = v.strictObject(
   {
-    // Left out where it is zero.
+    // Left out if it is zero.
     logIndex: v.nullish(int64),
     logId: v.strictObject({ keyId: base64Text }, MEMBERS),
     kindVersion: v.strictObject({ kind: text, version: text }, MEMBERS),
@@ -99,7 +99,7 @@ const CertificateBundleShape = v.pipe(
     },
     MEMBERS,
   ),
-  // One of each pair: in protobuf they exclude each other, and the library takes the one that it asks for first.
+  // Exactly one of each pair: in protobuf they exclude each other, but the library would take the first one it looks for.
   v.check((bundle) => !bundle.messageSignature !== !bundle.dsseEnvelope, 'one content is expected'),
   v.check(
     ({ verificationMaterial: { certificate, x509CertificateChain } }) =>
@@ -110,61 +110,65 @@ const CertificateBundleShape = v.pipe(
 
 const MEDIA_TYPES: ReadonlySet<unknown> = new Set(BUNDLE_MEDIA_TYPES)
 
-/** A Sigstore bundle that holds a certificate; nothing of it is verified yet. */
+/** A Sigstore bundle with a certificate. Nothing is verified yet. */
 export interface CertificateBundle {
   ok: true
   bundle: Bundle
-  /** A signature over bytes beside it, or an envelope that holds what it signs. */
+  /** A signature over separate bytes, or an envelope that contains what it signs. */
   content: 'message' | 'dsse'
 }
 
-/** Why something is refused, as a clause about it ("it was made with a key"), fit to be printed. */
+/** Why something is refused, as a clause about it ("it was made with a key") that is safe to print. */
 export interface Refused {
   ok: false
   reason: string
-  /** Whether what was read is sound, and of another kind than was asked for: a signature by a bare key. */
+  /** Whether it is a sound signature by a key, where one with a certificate was expected. */
   isByKey?: boolean
 }
 
 /**
- * Reads a Sigstore bundle (sigstore/protobuf-specs, `sigstore_bundle.proto`) that must hold a certificate: strict JSON of
- * at most 1 MiB with the members of these messages and no others, canonical base64, at most 16 log entries, timestamps
- * and certificates. Never throws for anything that the bytes may hold.
+ * Parses a Sigstore bundle (sigstore/protobuf-specs, `sigstore_bundle.proto`) that must contain a certificate: strict JSON
+ * of at most 1 MiB with only the members of these messages, canonical base64, and at most 16 log entries, timestamps and
+ * certificates each. Never throws, whatever the bytes are.
  */
 export function readCertificateBundle(json: Uint8Array): CertificateBundle | Refused {
   if (json.length > BUNDLE_JSON_LIMIT) return unusable('it is larger than 1 MiB')
   try {
     const value = parseStrictJson(json, 'Sigstore bundle')
     if (!MEDIA_TYPES.has(member(value, 'mediaType'))) {
-      return unusable('its media type is not that of a known kind of Sigstore bundle')
+      return unusable('its media type is not that of a known Sigstore bundle')
     }
     const material = member(value, 'verificationMaterial')
     const isCertified = has(material, 'certificate') || has(material, 'x509CertificateChain')
     if (has(material, 'publicKey')) {
       return isCertified
         ? unusable('it names both a key and a certificate as its signer')
-        : { ok: false, isByKey: true, reason: 'it was made with a key, and one by a certificate is required' }
+        : {
+            ok: false,
+            isByKey: true,
+            reason: 'it was made with a key, but a signature with a certificate is required',
+          }
     }
     const bundle = bundleFromJSON(checkShape(CertificateBundleShape, value, 'Sigstore bundle'))
     return { ok: true, bundle, content: bundle.content.$case === 'dsseEnvelope' ? 'dsse' : 'message' }
   } catch (error) {
-    // Everything in the try block is a parser at work on foreign bytes; the libraries among them throw plain errors and
-    // TypeErrors, too, whose texts are not for operators.
+    // The try block only parses bytes from outside. The libraries throw plain errors and TypeErrors, whose texts are not for
+    // users.
     if (error instanceof AirgapError) return unusable(messageOf(error).replace(/^Sigstore bundle: /, ''))
-    return unusable('its contents do not make one')
+    return unusable('its content is not valid')
   }
 }
 
 /**
- * Verifies a bundle with a certificate: an entry of a known log that names this very signature and certificate; a time
- * that a known log has promised or a known authority has signed; a certificate that a known authority has issued for
- * signing code, that was valid at each of these times, and that a known certificate log has seen (SCT); and the signature
- * itself. Everything that the bundle brings along is checked, and what fails is never passed over.
+ * Verifies a bundle with a certificate. It needs an entry in a known log for exactly this signature and certificate; a
+ * time that a known log promised or a known authority signed; a certificate that a known authority issued for code
+ * signing, that was valid at each of these times, and that a known certificate log recorded (SCT); and a valid signature.
+ * Everything in the bundle is checked, and any failure makes it fail.
  *
- * "Known" means in `root`. Certificates that the bundle brings beside the signer's are not even looked at. Whom the
- * certificate names is for the caller to compare, see `expectIdentity`.
+ * "Known" means in `root`. Other certificates in the bundle than the signer's are ignored. The caller must compare whom
+ * the certificate names; see `strangerReason`.
  *
- * @param payload what a message signature is over; unused for an envelope, whose own payload is what was verified.
+ * @param payload the signed bytes of a message signature; unused for an envelope, which contains its own payload.
  */
 export function verifyCertificateBundle(
   { bundle, content }: CertificateBundle,
@@ -205,18 +209,18 @@ export function verifyCertificateBundle(
   }
 }
 
-/** The hashes that a message signature may be over, as the bundle and as node:crypto name them. */
+/** The hashes that a message signature may use, by their names in bundles and in node:crypto. */
 const HASHES = new Map<HashAlgorithm, string>([
   [HashAlgorithm.SHA2_256, 'sha256'],
   [HashAlgorithm.SHA2_384, 'sha384'],
   [HashAlgorithm.SHA2_512, 'sha512'],
 ])
 
-/** The library compares the digest that stands beside a signature with a log entry's only. */
+/** Needed because the library compares the bundle's digest only with that of a log entry. */
 function checkDigest({ content }: Bundle, payload: Uint8Array): void {
   const signed = content.$case === 'messageSignature' ? content.messageSignature.messageDigest : undefined
   const hash = signed && HASHES.get(signed.algorithm)
-  if (hash === undefined) throw new AirgapError('INVALID_CONTENT', 'it signs no SHA-2 hash')
+  if (hash === undefined) throw new AirgapError('INVALID_CONTENT', 'it does not sign a SHA-2 hash')
   const digest = createHash(hash).update(payload).digest()
   if (signed?.digest.equals(digest)) return
   throw new AirgapError(
@@ -225,7 +229,7 @@ function checkDigest({ content }: Bundle, payload: Uint8Array): void {
   )
 }
 
-/** Whether a message signature says that it is over `payload`. Nothing is verified. */
+/** Whether a message signature claims to be over `payload`. Verifies nothing. */
 export function isOver({ bundle }: CertificateBundle, payload: Uint8Array): boolean {
   try {
     checkDigest(bundle, payload)
@@ -235,7 +239,7 @@ export function isOver({ bundle }: CertificateBundle, payload: Uint8Array): bool
   }
 }
 
-/** The signer's own, DER. */
+/** The signer's certificate, DER. */
 function certificateOf({ verificationMaterial: { content } }: Bundle): Buffer {
   if (content.$case === 'certificate') return Buffer.from(content.certificate.rawBytes)
   const first =
@@ -243,7 +247,7 @@ function certificateOf({ verificationMaterial: { content } }: Bundle): Buffer {
   return Buffer.from(first?.rawBytes ?? [])
 }
 
-/** Of an entry that was verified. What an entry says without the log's promise is not signed by anybody. */
+/** The signing times, in milliseconds since 1970. A time in an entry without the log's promise is not signed. */
 function timesOf({ timestamps }: SignedEntity): number[] {
   return timestamps.flatMap((timestamp) => {
     if (timestamp.$case === 'timestamp-authority') return [timestamp.timestamp.signingTime.getTime()]

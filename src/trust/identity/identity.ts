@@ -3,21 +3,21 @@ import { AirgapError, systemCode } from '../../errors.ts'
 import type { SignedByIdentity } from '../verified.ts'
 import { revealed } from './revealed.ts'
 
-/** Whom a certificate may name, and who may have vouched for it. Both are required. */
+/** Whom a certificate may name, and which issuer may vouch for it. Both are required. */
 export interface Identity {
   identity: TextMatch
   issuer: TextMatch
 }
 
-/** A text, compared as a whole: exactly, or by a regular expression that has to fit from first to last. */
+/** A comparison with a whole text: exactly, or by a regular expression that must match all of it. */
 export interface TextMatch {
   /** @throws AirgapError `USAGE` for a pattern that takes too long. */
   matches(text: string): boolean
-  /** As the caller wrote it, for messages; a pattern between slashes. */
+  /** As the caller wrote it, for messages; a pattern is between slashes. */
   shown: string
 }
 
-/** Whom a certificate may name: each of the two once, exactly or as a pattern. In cosign's words. */
+/** Whom a certificate may name: identity and issuer, each once, exactly or as a pattern. Named as in cosign. */
 export interface IdentityOptions {
   /** An e-mail address or a URI, compared character by character. */
   identity?: string | undefined
@@ -25,7 +25,7 @@ export interface IdentityOptions {
   identityRegexp?: string | undefined
   /** The URL of the OpenID Connect issuer, compared character by character. */
   issuer?: string | undefined
-  /** A JavaScript regular expression (with the flag `u`) that has to fit the whole. */
+  /** A JavaScript regular expression (with the flag `u`) that must match the whole identity. */
   issuerRegexp?: string | undefined
 }
 
@@ -42,7 +42,7 @@ function oneOf(exact: string | undefined, pattern: string | undefined, what: str
   if (pattern !== undefined && exact === undefined && pattern !== '') return fully(pattern, what)
   throw new AirgapError(
     'USAGE',
-    `the ${what} of a certificate has to be given once, exactly or as a pattern, and not empty`,
+    `the ${what} of a certificate must be given once, exactly or as a pattern, and not empty`,
   )
 }
 
@@ -50,13 +50,13 @@ export function exactly(text: string): TextMatch {
   return { matches: (other) => other === text, shown: text }
 }
 
-/** Milliseconds. A pattern that backtracks takes for ever on a name that somebody has made for it. */
+/** Milliseconds. A backtracking pattern can take forever on a malicious name. */
 const PATIENCE = 1000
 const MAX_PATTERN = 4096
 
 /**
- * A JavaScript regular expression that has to fit the whole text, whatever alternatives, anchors and line ends it and the
- * text have.
+ * A JavaScript regular expression that must match the whole text, whatever alternatives, anchors and line ends it and the
+ * text contain.
  *
  * @param patience milliseconds that one text may take.
  * @throws AirgapError `USAGE`
@@ -67,19 +67,19 @@ export function fully(pattern: string, what: string, patience = PATIENCE): TextM
     throw new AirgapError('USAGE', `the pattern of the ${what} is longer than ${MAX_PATTERN} characters`)
   }
   try {
-    // By itself first: a closing parenthesis could otherwise end the group that anchors it.
+    // Compiled alone first, because a closing parenthesis could end the group that anchors it.
     void new RegExp(pattern, 'u')
     const regexp = new RegExp(`^(?:${pattern})$`, 'u')
     return { matches: (text) => matchesInTime(regexp, text, patience, what, shown), shown }
   } catch (error) {
-    throw new AirgapError('USAGE', `the pattern of the ${what} is no regular expression: ${shown}`, {
-      hint: String.raw`It is JavaScript's kind: a dot that means a dot is \. and has to be quoted for the shell. (?i) and \A, \z of other kinds are not known; it fits the whole by itself, and [Aa] stands for both cases.`,
+    throw new AirgapError('USAGE', `the pattern of the ${what} is not a regular expression: ${shown}`, {
+      hint: String.raw`JavaScript's syntax is used: write a literal dot as \., quoted for the shell. (?i), \A and \z are not known: the pattern always has to match the whole text, and [Aa] matches both cases.`,
       cause: error,
     })
   }
 }
 
-/** Making a context takes longer than most patterns do, so there is one for all. */
+/** Creating a context takes longer than most patterns, so there is one for all. */
 let room: vm.Context | undefined
 const TEST = new vm.Script('regexp.test(text)')
 
@@ -90,15 +90,15 @@ function matchesInTime(regexp: RegExp, text: string, patience: number, what: str
     try {
       return TEST.runInContext(room, { timeout }) === true
     } catch (error) {
-      // The limit is the clock's. On a machine that had other things to do, the pattern may hardly have run.
+      // The timeout is wall-clock time. On a busy machine, the pattern may hardly have run.
       const { user, system } = process.cpuUsage(before)
       if (systemCode(error) === 'ERR_SCRIPT_EXECUTION_TIMEOUT' && (user + system) / 1000 < patience / 2)
         continue
       throw new AirgapError(
         'USAGE',
-        `the pattern of the ${what} takes more than ${patience / 1000} s on a name of ${text.length} characters: ${shown}`,
+        `the pattern of the ${what} takes more than ${patience / 1000} s for a name of ${text.length} characters: ${shown}`,
         {
-          hint: 'Repetitions within repetitions do that, as in (a+)+. Give the name itself if you can.',
+          hint: 'Nested repetitions such as (a+)+ cause this. If you can, give the exact name instead.',
           cause: error,
         },
       )
@@ -107,8 +107,8 @@ function matchesInTime(regexp: RegExp, text: string, patience: number, what: str
 }
 
 /**
- * Whether a verified signature is by one of those expected.
- * @returns nothing when it is; else a clause about the signature that says whom it names and whom it should.
+ * Whether a verified signature is by one of the expected identities.
+ * @returns undefined if it is; otherwise a clause about the signature, with whom it names and whom it should name.
  * @throws AirgapError `USAGE` for a pattern that takes too long.
  */
 export function strangerReason(
@@ -124,8 +124,8 @@ export function strangerReason(
   const [by, vouching] = [revealed(identity), revealed(issuer)]
   const right = fits.find((fit) => fit.identity)
   if (right) {
-    return `it was made by ${by}, as expected, but ${vouching} has vouched for that name, and not ${right.each.issuer.shown}`
+    return `it was made by ${by}, as expected, but the issuer is ${vouching}, not ${right.each.issuer.shown}`
   }
   const wanted = expected.map((each) => `${each.identity.shown} (issuer ${each.issuer.shown})`)
-  return `it was made by ${by} (issuer ${vouching}), and expected is ${wanted.join(' or ')}`
+  return `it was made by ${by} (issuer ${vouching}), not by ${wanted.join(' or ')}`
 }

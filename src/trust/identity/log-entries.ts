@@ -8,13 +8,13 @@ import type { Root } from './trusted-root.ts'
 
 export type TlogEntry = Bundle['verificationMaterial']['tlogEntries'][number]
 
-/** A checkpoint with the signatures of a dozen witnesses has some 2 KiB. */
+/** A checkpoint with the signatures of a dozen witnesses has about 2 KiB. */
 const MAX_CHECKPOINT = 64 * 1024
 
 /**
- * Checks of log entries what the library does not look at, and what is stated as evidence later: numbers in their one
- * spelling, the proof and the checkpoint beside it in agreement, and the signer's certificate in the entry. Without the
- * last one the log could have noted the signature under somebody else's name.
+ * Checks what the library does not check in log entries, and what is later shown as evidence: numbers in canonical form,
+ * agreement of the proof and its checkpoint, and the signer's certificate in the entry. Without the last check, the log
+ * could have recorded the signature under somebody else's name.
  *
  * @param certificate DER.
  * @throws AirgapError `INVALID_CONTENT`, its message a clause.
@@ -23,9 +23,9 @@ export function checkLogEntry(entry: TlogEntry, certificate: Uint8Array): void {
   const { inclusionProof: proof } = entry
   for (const number of [entry.logIndex, entry.integratedTime, proof?.logIndex, proof?.treeSize]) {
     if (number === undefined) continue
-    // The library makes numbers of them, and takes whatever Number() takes.
+    // The library converts them with Number(), which accepts other forms.
     if (!/^(?:0|[1-9]\d{0,15})$/.test(number) || !Number.isSafeInteger(Number(number))) {
-      throw refused('a number in its log entry is not written as one')
+      throw refused('a number in its log entry is not in canonical form')
     }
   }
   if (proof?.checkpoint) checkProof(proof.checkpoint.envelope, proof)
@@ -33,7 +33,7 @@ export function checkLogEntry(entry: TlogEntry, certificate: Uint8Array): void {
   if (!noted?.equals(certificate)) throw refused('its log entry does not name its certificate')
 }
 
-/** The checkpoint's lines are: origin, size, hash (transparency-dev/formats, log/README.md). */
+/** The lines of a checkpoint are: origin, size, hash (transparency-dev/formats, log/README.md). */
 function checkProof(
   envelope: string,
   { treeSize, rootHash }: NonNullable<TlogEntry['inclusionProof']>,
@@ -41,23 +41,23 @@ function checkProof(
   if (envelope.length > MAX_CHECKPOINT) throw refused('the checkpoint of its log entry is larger than 64 KiB')
   const [, size, hash] = envelope.split('\n', 3)
   if (size === treeSize && hash === rootHash.toString('base64')) return
-  throw refused('the proof of its log entry and the checkpoint beside it do not agree')
+  throw refused('the proof of its log entry and the checkpoint do not agree')
 }
 
 /**
- * Without its checkpoint a proof proves nothing, and the library fails at it. Bundles of before 2023 have such, beside
- * the log's promise, which is checked.
+ * Drops a proof without a checkpoint, which proves nothing and makes the library fail. Bundles from before 2023 have such
+ * proofs in addition to the log's promise, which is checked.
  */
 export function withoutIdleProof(entry: TlogEntry): TlogEntry {
   return entry.inclusionProof?.checkpoint ? entry : { ...entry, inclusionProof: undefined }
 }
 
 /**
- * The logs of the root that were in use when these entries were made. The library asks that of a log which promises a
- * time, and not of one that only proves (Rekor 2), nor of who has signed a checkpoint. An entry that tells no time was
- * made about when the signature was: its log has to have been in use at every time that is vouched for.
+ * The logs of the root that were in use when these entries were made. The library checks this for a log that promises a
+ * time, but not for one that only proves inclusion (Rekor 2), nor for the signer of a checkpoint. An entry without a time
+ * was made at about the time of the signature, so its log must have been in use at every verified time.
  *
- * @param times milliseconds since 1970, all that the signature's timestamps and promises say.
+ * @param times all times from the signature's timestamps and promises, in milliseconds since 1970.
  * @throws AirgapError `INVALID_CONTENT`, its message a clause.
  */
 export function logsInUse(
@@ -87,10 +87,10 @@ function outOfUse(known: Root['material']['tlogs'], times: readonly number[]): s
   return `the log that it names was not in use when it was signed (${when}): the trusted root has it ${ranges.join(' and ')}`
 }
 
-/** What the library has for an end that is left out. */
+/** The library's value for a missing end. */
 const END_OF_TIME = 8_640_000_000_000_000
 
-/** The place in the body where each kind of entry holds the signer's certificate (sigstore/rekor, pkg/types). */
+/** Where the body of each kind of entry contains the signer's certificate (sigstore/rekor, pkg/types). */
 const PLACES: Record<string, readonly (string | number)[]> = {
   'hashedrekord 0.0.1': ['spec', 'signature', 'publicKey', 'content'],
   'dsse 0.0.1': ['spec', 'signatures', 0, 'verifier'],
@@ -113,7 +113,7 @@ function notedCertificate({ kindVersion, canonicalizedBody }: TlogEntry): Buffer
   return pemBlocks(bytes).find(({ label }) => label === 'CERTIFICATE')?.der
 }
 
-/** An entry that was verified, as evidence. */
+/** A verified entry, as evidence. */
 export function describeLogEntry({
   logId,
   logIndex,
@@ -123,7 +123,7 @@ export function describeLogEntry({
 }: TlogEntry): LogEntry {
   return {
     logId: logId.keyId.toString('hex'),
-    // Only the promise signs the place that stands beside it; the proof is for its own.
+    // The entry's own index is signed only by the promise; the proof has its own index.
     logIndex: inclusionPromise ? logIndex : (inclusionProof?.logIndex ?? logIndex),
     ...(inclusionPromise ? { integratedTime: Number(integratedTime) } : {}),
   }

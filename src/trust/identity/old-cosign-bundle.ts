@@ -5,15 +5,15 @@ import { AirgapError } from '../../errors.ts'
 import { checkKeyCase, checkShape, parseStrictJson } from '../../oci/json.ts'
 import { base64Text, decodeBase64, pemBlocks } from '../pem.ts'
 
-/** What cosign 1 and 2 kept of a keyless signature: in their own JSON, or as annotations of a layer. */
+/** The parts of a keyless signature by cosign 1 or 2: in their own JSON, or as annotations of a layer. */
 export interface CosignParts {
-  /** The signature alone: DER for ECDSA. */
+  /** The raw signature: DER for ECDSA. */
   signature: Uint8Array
-  /** The signer's certificate, one PEM block. Its chain is not wanted: only the trusted root's certificates count. */
+  /** The signer's certificate, one PEM block, without its chain: only the certificates of the trusted root count. */
   certificatePem: string
-  /** The log's answer, `{ SignedEntryTimestamp, Payload }`, as {@link parseStrictJson} has it. */
+  /** The log's answer, `{ SignedEntryTimestamp, Payload }`, parsed by {@link parseStrictJson}. */
   rekorBundle: unknown
-  /** A timestamp of an authority over the signature (RFC 3161), DER. */
+  /** An authority's timestamp over the signature (RFC 3161), DER. */
   timestamp?: Uint8Array | undefined
 }
 
@@ -46,15 +46,15 @@ const RekorBundle = v.object(
 /** The part of a `hashedrekord` of version 0.0.1 that a bundle repeats (rekor, pkg/types/hashedrekord). */
 const HashedRekord = v.object(
   {
-    kind: v.literal('hashedrekord', 'it is of another kind than hashedrekord'),
-    apiVersion: v.literal('0.0.1', 'it is of another version than 0.0.1'),
+    kind: v.literal('hashedrekord', 'it is not of the kind hashedrekord'),
+    apiVersion: v.literal('0.0.1', 'it is not of version 0.0.1'),
     spec: v.object(
       {
         data: v.object(
           {
             hash: v.object(
               {
-                algorithm: v.literal('sha256', 'its hash is another than SHA-256'),
+                algorithm: v.literal('sha256', 'its hash is not SHA-256'),
                 value: v.pipe(
                   v.string('a string is expected'),
                   v.regex(/^[0-9a-f]{64}$/, 'a SHA-256 in hexadecimal is expected'),
@@ -73,9 +73,9 @@ const HashedRekord = v.object(
 )
 
 /**
- * Puts a keyless signature of cosign 1 or 2 into a Sigstore bundle v0.1 (sigstore/protobuf-specs,
- * `sigstore_bundle.proto`), which `verifyCertificateBundle` takes. Nothing is verified here: what the bundle says of
- * itself is what the log entry says, and is compared with the content there.
+ * Converts a keyless signature of cosign 1 or 2 into a Sigstore bundle v0.1 (sigstore/protobuf-specs,
+ * `sigstore_bundle.proto`) for `verifyCertificateBundle`, which verifies it. Nothing is verified here; the bundle states
+ * what the log entry states.
  *
  * @param what names the signature in errors.
  * @throws AirgapError `INVALID_CONTENT`
@@ -125,11 +125,11 @@ export function bundleOfCosignParts(
 }
 
 /**
- * Turns the certificate, signature and log entry of cosign 2's `{base64Signature, cert, rekorBundle}` into a Sigstore
+ * Converts the certificate, signature and log entry of cosign 2's `{base64Signature, cert, rekorBundle}` into a Sigstore
  * bundle as JSON.
  *
- * @param cert what stands there: PEM, or that in base64. cosign puts a bare public key there, too.
- * @returns nothing when `cert` holds no certificate: then the signature is one by a key.
+ * @param cert PEM, or PEM in base64. cosign may put a public key there.
+ * @returns undefined if `cert` is not a certificate: then the signature is by a key.
  * @throws AirgapError `INVALID_CONTENT`
  */
 export function fromOldCosignBundle(
@@ -141,7 +141,7 @@ export function fromOldCosignBundle(
   if (rekorBundle === undefined || rekorBundle === null) {
     throw new AirgapError(
       'INVALID_CONTENT',
-      `it holds a signature by a certificate, and no log entry (rekorBundle), which such a signature needs`,
+      `it contains a signature with a certificate, but not the log entry (rekorBundle) that such a signature needs`,
       { subject: what },
     )
   }
@@ -152,10 +152,12 @@ export function fromOldCosignBundle(
 function certificateOf(pem: string, what: string): Buffer {
   const [block, ...others] = pemBlocks(Buffer.from(pem))
   if (block?.label === 'CERTIFICATE' && block.der && others.length === 0) return block.der
-  throw new AirgapError('INVALID_CONTENT', `its certificate is not one certificate in PEM`, { subject: what })
+  throw new AirgapError('INVALID_CONTENT', `its certificate is not a single PEM certificate`, {
+    subject: what,
+  })
 }
 
-/** Go matches names in any case. */
+/** Needed because Go matches names in any case. */
 function checkCase(value: unknown, known: readonly string[], what: string): void {
   if (typeof value === 'object' && value !== null) checkKeyCase(value, known, what)
 }

@@ -3,11 +3,11 @@ import { rootInWords, type Root } from './trusted-root.ts'
 import type { Certificate } from './leaf.ts'
 
 /**
- * What a signature lacks before anything of it is verified, or which log nobody here knows.
- * @returns a clause about the signature; nothing when all witnesses are there.
+ * Checks, before verification, whether a signature lacks a log entry or a time, or names an unknown log.
+ * @returns a clause about the signature; undefined if nothing is missing.
  */
 export function missingWitness({ tlogEntries, timestamps }: SignedEntity, root: Root): string | undefined {
-  if (tlogEntries.length === 0) return 'it has no entry of a transparency log, and one is required'
+  if (tlogEntries.length === 0) return 'it has no entry in a transparency log, but one is required'
   const { tlogs } = root.material
   const stranger = tlogEntries.find(({ logId }) => !tlogs.some(({ logID }) => logID.equals(logId.keyId)))
   if (stranger) {
@@ -18,20 +18,20 @@ export function missingWitness({ tlogEntries, timestamps }: SignedEntity, root: 
     (each) => each.$case === 'timestamp-authority' || each.tlogEntry.inclusionPromise !== undefined,
   )
   if (!hasTime) {
-    return 'nobody vouches for the time at which it was made: it has neither the promise of a log nor the timestamp of an authority'
+    return 'nothing proves when it was made: it has neither the promise of a log nor the timestamp of an authority'
   }
   return undefined
 }
 
-/** Why the library has refused a signature, as a clause in plain words. */
+/** Why the library refused a signature, as a clause in plain words. */
 export function explainFailure(error: unknown, entity: SignedEntity | undefined, root: Root): string {
-  // The libraries throw TypeErrors and parsers' errors, too, for what is missing or damaged.
+  // For missing or damaged parts, the libraries also throw TypeErrors and parser errors.
   if (!(error instanceof VerificationError) || !entity) return 'a part of it is missing or damaged'
   switch (error.code) {
     case 'TIMESTAMP_ERROR':
       return error.message === 'duplicate timestamp'
         ? 'it has the same timestamp twice'
-        : `a timestamp in it is not over this signature, or is by no authority of the trusted root (${rootInWords(root)})`
+        : `a timestamp in it is not for this signature, or not by an authority in the trusted root (${rootInWords(root)})`
     case 'CERTIFICATE_ERROR':
       return explainCertificate(error.message, entity, root)
     case 'TLOG_INCLUSION_PROMISE_ERROR':
@@ -40,7 +40,7 @@ export function explainFailure(error: unknown, entity: SignedEntity | undefined,
     case 'TLOG_MISSING_INCLUSION_ERROR':
       return 'the proof in its log entry does not show that the log has this entry'
     case 'TLOG_BODY_ERROR':
-      return 'its log entry is of another signature or another artifact'
+      return 'its log entry is for another signature or another artifact'
     case 'TLOG_ERROR':
       return 'it has the same log entry twice'
     case 'SIGNATURE_ERROR':
@@ -52,18 +52,18 @@ export function explainFailure(error: unknown, entity: SignedEntity | undefined,
 
 function explainCertificate(message: string, { key, timestamps }: SignedEntity, root: Root): string {
   if (message.startsWith('expected')) {
-    return 'its certificate has no timestamp of a certificate log (SCT), and one is required'
+    return 'its certificate has no timestamp of a certificate log (SCT), but one is required'
   }
   if (message.includes('SCT')) {
-    return `the timestamp in its certificate (SCT) is by no certificate log of the trusted root (${rootInWords(root)})`
+    return `the timestamp in its certificate (SCT) is not by a certificate log in the trusted root (${rootInWords(root)})`
   }
   return (
     outsideValidity({ key, timestamps }) ??
-    `its certificate was issued by no authority that the trusted root has for that time (${rootInWords(root)})`
+    `its certificate was not issued by an authority that the trusted root has for that time (${rootInWords(root)})`
   )
 }
 
-/** That the certificate was not valid at one of the times that are told, as a clause; nothing where it was. */
+/** A clause if the certificate was not valid at one of the signature's times; undefined if it was. */
 export function outsideValidity({
   key,
   timestamps,
@@ -81,8 +81,8 @@ function timeOf(timestamp: SignedEntity['timestamps'][number]): Date | undefined
 
 function isNotValidAt(time: Date, { notBefore, notAfter }: Certificate): string {
   const fault =
-    time > notAfter ? 'had expired at the time of signing' : 'was not valid yet at the time of signing'
-  return `the certificate ${fault}: it was valid from ${instant(notBefore)} to ${instant(notAfter)}, and signed at ${instant(time)}`
+    time > notAfter ? 'had expired at the time of signing' : 'was not yet valid at the time of signing'
+  return `the certificate ${fault}: it was valid from ${instant(notBefore)} to ${instant(notAfter)}, and the signature was made at ${instant(time)}`
 }
 
 function instant(date: Date): string {

@@ -10,11 +10,11 @@ import { CertificateShape, list, MEMBERS, text, TimeRange } from '../protobuf-js
 
 /** Certificate authorities, logs and timestamp authorities that the caller trusts. */
 export interface Root {
-  /** The file that it came from, for messages. */
+  /** The file, for messages. */
   source: string
-  /** Of the file's bytes. */
+  /** SHA-256 of the file's bytes. */
   digest: Digest
-  /** When its newest part began to be valid: it was captured then or later. Milliseconds since 1970; 0 where nothing says. */
+  /** Start of validity of its newest part, in milliseconds since 1970: the file is from then or later. 0 if unknown. */
   newest: number
   material: TrustMaterial
 }
@@ -22,10 +22,10 @@ export interface Root {
 /** The root, for messages. */
 export function rootInWords({ source, newest }: Root): string {
   const day = new Date(newest).toISOString().slice(0, 10)
-  return newest > 0 ? `${source}, its newest part is of ${day}` : source
+  return newest > 0 ? `${source}, its newest part is from ${day}` : source
 }
 
-/** The public good instance's is 7 KiB. Bytes. */
+/** In bytes. That of the public good instance has 7 KiB. */
 export const MAX_TRUSTED_ROOT = 4 * 1024 * 1024
 
 const MEDIA_TYPES: ReadonlySet<string> = new Set([
@@ -33,7 +33,7 @@ const MEDIA_TYPES: ReadonlySet<string> = new Set([
   'application/vnd.dev.sigstore.trustedroot.v0.2+json',
 ])
 
-/** The public good instance has two of each at most, in five years. */
+/** The public good instance had at most two of each in five years. */
 const MAX_INSTANCES = 256
 const MAX_CHAIN = 16
 
@@ -79,8 +79,8 @@ const RootShape = v.strictObject(
 )
 
 /**
- * Reads a trusted root (sigstore/protobuf-specs, `sigstore_trustroot.proto`) from a file of the caller's:
- * strict JSON with the members of these messages and no others, and for each authority and log since when it is valid.
+ * Reads a trusted root (sigstore/protobuf-specs, `sigstore_trustroot.proto`) from a file: strict JSON with only the members
+ * of these messages, and a start of validity for each authority and log.
  * @throws AirgapError `FILE`, `INVALID_CONTENT`
  */
 export async function readTrustedRoot(path: string): Promise<Root> {
@@ -88,7 +88,7 @@ export async function readTrustedRoot(path: string): Promise<Root> {
 }
 
 /**
- * Reads a trusted root from memory, as {@link readTrustedRoot} does.
+ * Parses a trusted root, in the same format as {@link readTrustedRoot}.
  * @throws AirgapError `INVALID_CONTENT`
  */
 export function parseTrustedRoot(bytes: Uint8Array, source: string): Root {
@@ -96,12 +96,12 @@ export function parseTrustedRoot(bytes: Uint8Array, source: string): Root {
   const mediaType =
     typeof value === 'object' && value !== null && 'mediaType' in value ? value.mediaType : undefined
   if (typeof mediaType !== 'string' || !MEDIA_TYPES.has(mediaType)) {
-    throw new AirgapError('INVALID_CONTENT', `${source} is no trusted root of Sigstore`, {
+    throw new AirgapError('INVALID_CONTENT', `${source} is not a trusted root of Sigstore`, {
       hint: ['A trusted root is the trusted_root.json of Sigstore.', { id: 'fetch-trusted-root' }],
     })
   }
   const noKey = (): never => {
-    throw new VerificationError({ code: 'PUBLIC_KEY_ERROR', message: 'a root holds no keys of signers' })
+    throw new VerificationError({ code: 'PUBLIC_KEY_ERROR', message: 'a root has no keys of signers' })
   }
   let root: Root
   try {
@@ -109,7 +109,7 @@ export function parseTrustedRoot(bytes: Uint8Array, source: string): Root {
   } catch (error) {
     if (!(error instanceof AirgapError)) throw error
     throw new AirgapError('INVALID_CONTENT', error.message, {
-      hint: 'Every authority and log says since when it is valid (validFor, with a start), and no member may be there that is not known here. Take the trusted_root.json of the instance as it is.',
+      hint: 'Every authority and log must say since when it is valid (validFor, with a start), and unknown members are not allowed. Use the trusted_root.json of the instance unchanged.',
       cause: error,
     })
   }
@@ -122,9 +122,9 @@ export function parseTrustedRoot(bytes: Uint8Array, source: string): Root {
       material: toTrustMaterial(parsed, noKey),
     }
   } catch (error) {
-    // The library throws whatever its parsers throw.
+    // The library passes on any error of its parsers.
     throw new AirgapError('INVALID_CONTENT', `${source} cannot be read as a trusted root of Sigstore`, {
-      hint: 'The file is damaged, or of a kind that this release does not know.',
+      hint: 'The file is damaged, or in a format that this release does not know.',
       cause: error,
     })
   }
@@ -139,7 +139,7 @@ export function parseTrustedRoot(bytes: Uint8Array, source: string): Root {
     'INVALID_CONTENT',
     `${source} lacks ${missing.join(' and ')}: nothing can be checked with it`,
     {
-      hint: 'A trusted root for certificates has all three. Take the whole trusted_root.json of the instance that signs.',
+      hint: 'A trusted root for certificates has all three. Use the complete trusted_root.json of the instance that signs.',
     },
   )
 }

@@ -7,22 +7,22 @@ import * as v from 'valibot'
 import { type Digest, isDigest } from '../../oci/digest.ts'
 import { checkKeyCase, checkShape, parseStrictJson } from '../../oci/json.ts'
 
-/** A payload says which image it is for, and little more. Bytes. */
+/** In bytes. A payload says which image it is for, and little more. */
 export const MAX_PAYLOAD = 16 * 1024
 
 const TYPE = 'cosign container image signature'
 
-/** What a simple signing payload says. */
+/** The content of a simple signing payload. */
 interface SignedImage {
-  /** `registry/repository:tag` that the signer says the image is. */
+  /** The signer's name for the image: `registry/repository:tag`. */
   reference: string
-  /** Of the manifest or index. */
+  /** Digest of the manifest or index. */
   digest: Digest
 }
 
 /**
  * The payload that cosign and containers/image sign and read (containers/image, containers-signature.5; cosign,
- * SIGNATURE_SPEC.md): the same bytes for the same image, member for member as cosign writes them.
+ * SIGNATURE_SPEC.md). It is always the same for the same image, with the members as cosign writes them.
  */
 export function simpleSigningPayload({ reference, digest }: SignedImage): Buffer {
   const critical = {
@@ -33,7 +33,7 @@ export function simpleSigningPayload({ reference, digest }: SignedImage): Buffer
   return Buffer.from(JSON.stringify({ critical, optional: null }))
 }
 
-// The members of `critical` and no others, as containers/image has it; `optional` is nobody's business here.
+// `critical` must have only these members, as in containers/image; `optional` is not used.
 const PayloadShape = v.strictObject({
   critical: v.strictObject({
     type: v.literal(TYPE),
@@ -44,7 +44,7 @@ const PayloadShape = v.strictObject({
 })
 
 /**
- * Reads a payload that anybody may have written.
+ * Parses an untrusted payload.
  * @throws AirgapError `INVALID_CONTENT`
  */
 export function parseSimpleSigning(bytes: Uint8Array): SignedImage {
@@ -59,18 +59,18 @@ export function parseSimpleSigning(bytes: Uint8Array): SignedImage {
 }
 
 /**
- * The hash that signatures of images are over, whatever the key: containers/image checks no other (signature/internal,
- * VerifySigstorePayload), and cosign, Kyverno and policy-controller take it unless they are told otherwise.
+ * The hash for signatures of images, whatever the key: containers/image accepts no other (signature/internal,
+ * VerifySigstorePayload), and it is the default of cosign, Kyverno and policy-controller.
  */
 const HASH = 'sha256'
 
-/** Whether `signature` is one by `key` over these bytes, and their SHA-256. Never throws for anything that it may hold. */
+/** Whether `signature` is by `key` over the SHA-256 of these bytes. Never throws, whatever the signature is. */
 export function isSignature(bytes: Uint8Array, signature: Uint8Array, { keyObject }: PublicKey): boolean {
   return signature.length > 0 && signature.length <= DER_LIMIT && verify(HASH, bytes, keyObject, signature)
 }
 
 /**
- * Signs, and checks what came of it: a signature that no cluster accepts must not be taken for one.
+ * Signs, and verifies the result, so that a signature that no cluster accepts is never used.
  * @throws AirgapError `INVALID_KEY`; and what the key throws.
  */
 export async function signOver(bytes: Uint8Array, key: SigningKey): Promise<Buffer> {
@@ -78,26 +78,26 @@ export async function signOver(bytes: Uint8Array, key: SigningKey): Promise<Buff
   if (isSignature(bytes, signature, key.publicKey)) return signature
   throw new AirgapError(
     'INVALID_KEY',
-    `what was signed with ${key.publicKey.source} is not a signature over SHA-256 by the key ${key.publicKey.fingerprint}`,
-    { hint: 'Images are signed over SHA-256, because clusters check nothing else.' },
+    `the result of signing with ${key.publicKey.source} is not a signature over SHA-256 by the key ${key.publicKey.fingerprint}`,
+    { hint: 'Images are signed over SHA-256, because clusters accept nothing else.' },
   )
 }
 
-/** A signature as the layer of a cosign signature manifest has it. */
+/** A signature as in a layer of a cosign signature manifest. */
 export interface CosignSignature {
   payload: Buffer
-  /** Over the payload, in base64: the value of the layer's annotation. */
+  /** The signature over the payload, in base64: the value of the layer's annotation. */
   signature: string
 }
 
-/** Signs what an image is, as `cosign sign --key` does without a log. */
+/** Signs an image like `cosign sign --key` without a log. */
 export async function signImage(image: SignedImage, key: SigningKey): Promise<CosignSignature> {
   const payload = simpleSigningPayload(image)
   return { payload, signature: (await signOver(payload, key)).toString('base64') }
 }
 
 /**
- * Whether `signature` is one by `key`, and over exactly this image. Never throws for anything that the two may hold.
+ * Whether `signature` is by `key`, for exactly this image. Never throws, whatever payload and signature are.
  */
 export function isImageSignature(
   { payload, signature }: { payload: Uint8Array; signature: string },
@@ -110,7 +110,7 @@ export function isImageSignature(
     const said = parseSimpleSigning(payload)
     return said.digest === image.digest && said.reference === image.reference
   } catch (error) {
-    // Somebody signed something else with the same key.
+    // The key signed something else.
     if (error instanceof AirgapError && error.code === 'INVALID_CONTENT') return false
     throw error
   }

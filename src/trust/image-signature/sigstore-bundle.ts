@@ -17,14 +17,14 @@ import { BUNDLE_JSON_LIMIT } from '../key-bundle.ts'
 import type { PublicKey, SigningKey } from '../keys.ts'
 import { isSignature, signOver } from './cosign.ts'
 
-/** The media type of a Sigstore bundle, which is also the artifact type of the manifest that holds one. */
+/** The media type of a Sigstore bundle, which is also the artifact type of its manifest. */
 export const SIGSTORE_BUNDLE_TYPE = BUNDLE_V03_MEDIA_TYPE
 
 const STATEMENT_TYPE = 'https://in-toto.io/Statement/v1'
 
 /**
- * A signature as `cosign sign --key` writes it since version 3: a Sigstore bundle v0.3 around a DSSE envelope around
- * an in-toto statement, whose subject is the digest. It names no reference.
+ * A signature as `cosign sign --key` writes it since version 3: a Sigstore bundle v0.3 with a DSSE envelope with an in-toto
+ * statement, whose subject is the digest. It contains no reference.
  */
 export async function signDigest(digest: Digest, key: SigningKey): Promise<Buffer> {
   const statement = {
@@ -40,7 +40,7 @@ export async function signDigest(digest: Digest, key: SigningKey): Promise<Buffe
     signature: await signOver(preAuthEncoding(IN_TOTO_PAYLOAD, payload), key),
     keyHint: key.publicKey.hint,
   })
-  // cosign looks for a key of that name elsewhere where this is not empty.
+  // If this is not empty, cosign looks for a key of that name elsewhere.
   for (const signature of bundle.content.dsseEnvelope.signatures) signature.keyid = ''
   return Buffer.from(JSON.stringify(bundleToJSON(bundle)))
 }
@@ -62,15 +62,14 @@ const EnvelopeShape = v.looseObject({
 })
 
 /**
- * Whether `json` is such a bundle with a signature by `key` over exactly this digest. Never throws for anything that the
- * bytes may hold.
+ * Whether `json` is such a bundle with a signature by `key` for exactly this digest. Never throws, whatever the bytes are.
  */
 export function isDigestSignature(json: Uint8Array, digest: Digest, key: PublicKey): boolean {
   if (json.length > BUNDLE_JSON_LIMIT) return false
   const envelope = envelopeIn(json)
   if (!envelope) return false
   const signed = preAuthEncoding(IN_TOTO_PAYLOAD, envelope.payload)
-  // Several signatures in an envelope are not what cosign writes, and cosign reads the first alone.
+  // cosign writes only one signature per envelope, and reads only the first.
   const [signature, ...others] = envelope.signatures
   if (!signature || others.length > 0 || signature.keyid !== '') return false
   if (!isSignature(signed, signature.sig, key)) return false
@@ -90,7 +89,7 @@ function envelopeIn(json: Uint8Array): Envelope | undefined {
     if (!isBundleWithPublicKey(bundle) || !isBundleWithDsseEnvelope(bundle)) return undefined
     return bundle.content.dsseEnvelope
   } catch {
-    // Everything in the try block is a parser at work on foreign bytes, and the library's throw what they like.
+    // The try block only parses bytes from outside, and the library may throw anything.
     return undefined
   }
 }

@@ -7,7 +7,7 @@ import type { TokenClaims } from './identity-token.ts'
 export interface CertifiedIdentity {
   /** The subject alternative name: an e-mail address or a URL. */
   identity: string
-  /** Who has said so: the issuer of the identity token. */
+  /** The issuer of the identity token. */
   issuer: string
 }
 
@@ -17,7 +17,7 @@ const OLD_ISSUER = '1.3.6.1.4.1.57264.1.1'
 
 /**
  * Whom the certificate of a bundle names.
- * @throws AirgapError `CONTENT_MISMATCH` where it names nobody.
+ * @throws AirgapError `CONTENT_MISMATCH` if it names nobody.
  */
 export function certifiedIdentity(bundle: Bundle, signed: Uint8Array): CertifiedIdentity {
   const { key } = toSignedEntity(bundle, Buffer.from(signed))
@@ -29,11 +29,11 @@ export function certifiedIdentity(bundle: Bundle, signed: Uint8Array): Certified
       certificate.extension(OLD_ISSUER)?.value.toString('utf8')
     if (identity !== undefined && identity !== '' && issuer !== undefined) return { identity, issuer }
   }
-  throw new AirgapError('CONTENT_MISMATCH', 'the certificate that Fulcio has given names nobody')
+  throw new AirgapError('CONTENT_MISMATCH', 'the certificate from Fulcio names nobody')
 }
 
 /**
- * Requires that a certificate names whom the token names, as far as it is known how Fulcio writes that.
+ * Requires that a certificate names the same identity as the token, as far as it is known how Fulcio writes it.
  * @throws AirgapError `CONTENT_MISMATCH`
  */
 export function checkIdentity({ identity, issuer }: CertifiedIdentity, claims: TokenClaims): void {
@@ -41,9 +41,9 @@ export function checkIdentity({ identity, issuer }: CertifiedIdentity, claims: T
   const fail = (what: string, found: string, expected: string): never => {
     throw new AirgapError(
       'CONTENT_MISMATCH',
-      `the certificate that Fulcio has given names another ${what} than the identity token: ${found}, and not ${expected}`,
+      `the certificate from Fulcio names another ${what} than the identity token: ${found} instead of ${expected}`,
       {
-        hint: 'Nothing was written into the log. Look at the URL of Fulcio, and at how it is set up for this issuer.',
+        hint: 'Nothing was written to the log. Check the URL of Fulcio, and its configuration for this issuer.',
       },
     )
   }

@@ -8,8 +8,8 @@ import type { Root } from '../identity/trusted-root.ts'
 import type { CertifiedIdentity } from './certificate.ts'
 
 /**
- * Checks what a timestamp authority has answered, before anything becomes public: it grants a timestamp, over this
- * signature. Whether it is by somebody who is trusted, only a trusted root can tell.
+ * Checks the answer of a timestamp authority before anything is written to a log: it must grant a timestamp for this
+ * signature. Whether the authority is trusted is not checked here.
  *
  * @param answer TimeStampResp, DER.
  * @returns its time, in milliseconds since 1970.
@@ -24,34 +24,34 @@ export function checkTimestamp(answer: Buffer, bundle: Bundle, signed: Uint8Arra
       Buffer.from(signed),
     )
     const [found] = entity.timestamps
-    if (found?.$case !== 'timestamp-authority') throw badTimestamp('is no timestamp')
+    if (found?.$case !== 'timestamp-authority') throw badTimestamp('is not a timestamp')
     const { status, tstInfo } = found.timestamp
     // Granted, or granted with changes (RFC 3161 § 2.4.2).
     if (status !== 0n && status !== 1n) throw badTimestamp(`is a refusal (status ${status})`)
     const imprint = createHash('sha256').update(entity.signature.signature).digest()
     if (!tstInfo.messageImprintHashedMessage.equals(imprint)) {
-      throw badTimestamp('is a timestamp of something else')
+      throw badTimestamp('is a timestamp for something else')
     }
     const time = tstInfo.genTime.getTime()
-    if (!Number.isFinite(time)) throw badTimestamp('tells no time')
+    if (!Number.isFinite(time)) throw badTimestamp('contains no time')
     return time
   } catch (error) {
     if (error instanceof AirgapError) throw error
-    // The library's parsers throw whatever JavaScript throws.
-    throw badTimestamp('is no timestamp', error)
+    // The library's parsers may throw anything.
+    throw badTimestamp('is not a timestamp', error)
   }
 }
 
 function badTimestamp(reason: string, cause?: unknown): AirgapError {
-  return new AirgapError('CONTENT_MISMATCH', `what the timestamp authority has answered ${reason}`, {
-    hint: 'Nothing was written into the log. Look at the URL of the timestamp authority (tsaUrls of the signing config).',
+  return new AirgapError('CONTENT_MISMATCH', `the answer of the timestamp authority ${reason}`, {
+    hint: 'Nothing was written to the log. Check the URL of the timestamp authority (tsaUrls in the signing config).',
     cause,
   })
 }
 
 /**
- * Checks a signature that has just been made as a reader would: it is over these bytes, by the key of its certificate,
- * which was valid at every time that is told; and with a trusted root all of it, the certificate's authority, the log and the time.
+ * Verifies a new signature like a reader: it is over these bytes, by the key of its certificate, which was valid at every
+ * stated time. With a trusted root, also verifies the certificate's authority, the log and the time.
  *
  * @param json the bundle as it will be written.
  * @throws AirgapError `VERIFICATION_FAILED`
@@ -67,7 +67,7 @@ export function checkResult(
   const { content, verificationMaterial } = read.bundle
   const { content: key } = verificationMaterial
   if (content.$case !== 'messageSignature' || key.$case !== 'certificate')
-    throw failed('it is of another kind')
+    throw failed('it is of the wrong kind')
   const { publicKey } = new X509Certificate(key.certificate.rawBytes)
   if (!verify('sha256', signed, publicKey, content.messageSignature.signature)) {
     throw failed('it is not by the key of its certificate')
@@ -83,15 +83,15 @@ export function checkResult(
   }
 }
 
-/** What to do where services disagree about the time. */
+/** What to do if the services disagree about the time. */
 export const CLOCKS_DIFFER =
-  'The clocks of the services differ. Run the same command again; if that does not help, those who run Fulcio, the log and the timestamp authority have to set their clocks.'
+  'The clocks of the services differ. Run the same command again. If that does not help, the operators of Fulcio, the log and the timestamp authority must correct their clocks.'
 
 function failed(
   reason: string,
-  hint = 'The services and the trusted root have to belong together: look at the signing config and the trusted root, and whether this machine’s clock is right.',
+  hint = 'The services and the trusted root must belong together: check the signing config, the trusted root, and this machine’s clock.',
 ): AirgapError {
-  return new AirgapError('VERIFICATION_FAILED', `the signature that was made does not hold: ${reason}`, {
+  return new AirgapError('VERIFICATION_FAILED', `the new signature does not verify: ${reason}`, {
     hint,
   })
 }

@@ -6,20 +6,19 @@ import { AUDIENCE } from './token-source.ts'
 import type { TokenClaims } from './identity-token.ts'
 import { type AskService, below, serviceName } from './service.ts'
 
-/** A timestamp with its certificates. Bytes. */
+/** Maximum size of a timestamp with its certificates, in bytes. */
 const TIMESTAMP_LIMIT = 64 * 1024
 
 /**
- * A request for a timestamp over a SHA-256, in DER, in front of the hash and behind it (RFC 3161 § 2.4.1): version 1, the
- * hash and how it was made, no nonce, and the authority's certificate wanted in the answer. The hash is of a signature
- * that nobody has seen before, so that no older answer can be given again.
+ * A request for a timestamp over a SHA-256, in DER, before and after the hash (RFC 3161 § 2.4.1): version 1, the hash and
+ * its algorithm, no nonce, and a request for the authority's certificate. The hash is of a new signature, so an older
+ * answer cannot be replayed.
  */
 const HEAD = Buffer.from('30390201013031300d060960864801650304020105000420', 'hex')
 const TAIL = Buffer.from('0101ff', 'hex')
 
 /**
- * Has a timestamp authority say when a signature was there (RFC 3161 § 3.4). What the answer says is looked at with
- * everything else.
+ * Gets a timestamp for a signature from a timestamp authority (RFC 3161 § 3.4). The caller must check the answer.
  * @returns the answer (TimeStampResp), DER.
  * @throws AirgapError those of {@link AskService}
  */
@@ -37,7 +36,7 @@ export async function requestTimestamp(ask: AskService, url: URL, signature: Uin
   return body
 }
 
-/** A certificate with its chain. Bytes. */
+/** Maximum size of a certificate with its chain, in bytes. */
 const LIMIT = 256 * 1024
 
 const Chain = v.object({
@@ -50,15 +49,15 @@ const Answer = v.object({
   signedCertificateDetachedSct: v.optional(Chain),
 })
 
-/** Of ECDSA P-256; they are forgotten when the signature is made. */
+/** ECDSA P-256 keys, which are used for one signature only. */
 export interface EphemeralKeys {
   publicKey: KeyObject
   privateKey: KeyObject
 }
 
 /**
- * Gets a certificate for a key that lives as long as this signature (Fulcio's `POST /api/v2/signingCert`). What comes back
- * is for this very key and valid now; whose it says to be is the caller's to look at.
+ * Gets a certificate for an ephemeral key (Fulcio's `POST /api/v2/signingCert`). Checks that it is for this key and valid
+ * now. The caller must check whom it names.
  *
  * @returns the certificate, DER.
  * @throws AirgapError `CONTENT_MISMATCH` for a certificate of something else; those of {@link AskService}
@@ -81,14 +80,14 @@ export async function requestCertificate(
           algorithm: 'ECDSA',
           content: keys.publicKey.export({ type: 'spki', format: 'pem' }),
         },
-        // That the key is ours: a signature over who we are.
+        // Proof that we have the key: a signature over our subject.
         proofOfPossession: sign('sha256', Buffer.from(claims.subject), keys.privateKey).toString('base64'),
       },
     }),
     secrets: [token],
     answers: 'application/json',
     limit: LIMIT,
-    hint: `Fulcio accepts tokens of the issuers that it knows, meant for ${AUDIENCE}; this one is of ${claims.issuer}, meant for ${claims.audience.join(', ') || 'nobody'}. Get a fresh one.`,
+    hint: `Fulcio accepts tokens of known issuers with the audience ${AUDIENCE}; this one is from ${claims.issuer}, with the audience ${claims.audience.join(', ') || '(none)'}. Get a fresh one.`,
   })
   const what = `the answer of ${serviceName('Fulcio', base)}`
   const answer = checkShape(Answer, parseStrictJson(body, what), what)
@@ -97,10 +96,10 @@ export async function requestCertificate(
   const certificate = pem === undefined ? undefined : parsed(pem)
   const fail = (reason: string): never => {
     throw new AirgapError('CONTENT_MISMATCH', `${what} ${reason}`, {
-      hint: 'Nothing was signed with it. Look at the URL of Fulcio and at what stands in between.',
+      hint: 'Nothing was signed with it. Check the URL of Fulcio, and proxies on the way.',
     })
   }
-  if (!certificate) return fail('holds no certificate')
+  if (!certificate) return fail('contains no certificate')
   if (!certificate.publicKey.equals(keys.publicKey)) return fail('is a certificate for another key')
   const skew = 60_000
   if (now < Date.parse(certificate.validFrom) - skew || now > Date.parse(certificate.validTo)) {

@@ -7,12 +7,12 @@ import { checkShape, parseStrictJson } from '../../oci/json.ts'
 import { decodeBase64 } from '../pem.ts'
 import { below, serviceName, type AskService, type ServiceAnswer } from './service.ts'
 
-/** An entry with its proof. Bytes. */
+/** Maximum size of an entry with its proof, in bytes. */
 const LIMIT = 256 * 1024
-/** A log of version 2 answers when the entry is in a checkpoint (rekor-tiles, CLIENTS.md: at least 20 seconds). */
+/** A log of version 2 answers once the entry is in a checkpoint (rekor-tiles, CLIENTS.md: at least 20 seconds). */
 const PATIENCE_MS = 60_000
 
-/** What is written into the log, for ever. */
+/** What is written to the log permanently. */
 export interface ToLog {
   /** SHA-256 of what was signed. */
   digest: Buffer
@@ -23,7 +23,7 @@ export interface ToLog {
 }
 
 /**
- * Writes a signature into a transparency log.
+ * Writes a signature to a transparency log.
  * @param version of the log's API.
  * @throws AirgapError `INVALID_CONTENT`, `CONTENT_MISMATCH`; those of {@link AskService}
  */
@@ -84,7 +84,7 @@ async function writeToFirst(ask: AskService, base: URL, signed: ToLog): Promise<
     }),
     mayAnswer: [CONFLICT],
   })
-  // An attempt that seemed to fail had arrived.
+  // An earlier attempt that seemed to fail was successful.
   if (answer.status === CONFLICT) {
     const uuid = uuidIn(answer, base)
     const url = below(base, `${path}/${uuid}`)
@@ -94,7 +94,7 @@ async function writeToFirst(ask: AskService, base: URL, signed: ToLog): Promise<
   const entries = Object.values(checkShape(FirstAnswer, parseStrictJson(answer.body, what), what))
   const [entry] = entries
   if (!entry || entries.length !== 1) {
-    throw new AirgapError('INVALID_CONTENT', `it holds ${entries.length} entries, and not one`, {
+    throw new AirgapError('INVALID_CONTENT', `it contains ${entries.length} entries instead of one`, {
       subject: what,
     })
   }
@@ -104,13 +104,13 @@ async function writeToFirst(ask: AskService, base: URL, signed: ToLog): Promise<
 const JSON_HEADERS = { 'content-type': 'application/json', accept: 'application/json' }
 const CONFLICT = 409
 
-/** Only the last part of a Location counts: it is asked of the same log. */
+/** Only the last part of the Location is used, for a request to the same log. */
 function uuidIn({ location = '' }: ServiceAnswer, base: URL): string {
   const uuid = /^[^?#]*\/([0-9a-f]{64}|[0-9a-f]{80})$/.exec(location)?.[1]
   if (uuid !== undefined) return uuid
   throw new AirgapError(
     'REGISTRY',
-    `cannot write the entry of the log: ${serviceName('Rekor', base)} has it already (409), and does not say where`,
+    `cannot write the entry of the log: ${serviceName('Rekor', base)} already has it (409), but does not say where`,
     { hint: 'Run the same command again: it makes another signature.' },
   )
 }
@@ -143,7 +143,7 @@ function asMessage(entry: v.InferOutput<typeof FirstEntry>, what: string): Trans
 }
 
 const SecondAnswer = v.object({
-  // The first entry's index may be left out, as protobuf leaves out what is zero.
+  // Missing for the first entry, because protobuf omits zeros.
   logIndex: v.optional(v.pipe(v.string('digits are expected'), v.regex(/^[0-9]{1,19}$/))),
   logId: v.object({ keyId: base64 }),
   kindVersion: v.object({ kind: v.string(), version: v.string() }),
@@ -151,7 +151,7 @@ const SecondAnswer = v.object({
   canonicalizedBody: base64,
 })
 
-/** Rekor's API of version 2 (rekor-tiles): hashedrekord 0.0.2. The answer is the entry as a bundle has it. */
+/** Rekor's API of version 2 (rekor-tiles): hashedrekord 0.0.2. The answer is the entry in the form for bundles. */
 async function writeToSecond(ask: AskService, base: URL, signed: ToLog): Promise<TransparencyLogEntry> {
   const { digest, signature, certificate } = signed
   const { body } = await ask({
@@ -198,7 +198,7 @@ const FirstBody = v.object({
 })
 
 /**
- * Requires that an entry is about this signature.
+ * Requires that an entry is for this signature.
  * @throws AirgapError `CONTENT_MISMATCH`
  */
 export function checkLogEntry(entry: TransparencyLogEntry, signed: ToLog, log: URL): void {
@@ -206,7 +206,7 @@ export function checkLogEntry(entry: TransparencyLogEntry, signed: ToLog, log: U
   if (entry.kindVersion.version === '0.0.2' ? isSecond(body, signed) : isFirst(body, signed)) return
   throw new AirgapError(
     'CONTENT_MISMATCH',
-    `${serviceName('Rekor', log)} gives an entry that is not about this signature`,
+    `${serviceName('Rekor', log)} returned an entry that is not for this signature`,
   )
 }
 

@@ -1,6 +1,6 @@
-/** One request to a service that takes part in a signature. */
+/** A request to one of the signing services. */
 export interface ServiceRequest {
-  /** As people call it: `Fulcio`. */
+  /** Name for people: `Fulcio`. */
   service: string
   /** Completes "cannot …": `get a certificate`. */
   operation: string
@@ -9,17 +9,17 @@ export interface ServiceRequest {
   headers?: Record<string, string> | undefined
   authorization?: string | undefined
   body?: string | Uint8Array | undefined
-  /** What is secret in the body: no message quotes it. */
+  /** Secrets in the body, which must not appear in messages. */
   secrets?: readonly string[] | undefined
-  /** The media type that an answer must have; any where left out. */
+  /** The media type that the answer must have; any if not given. */
   answers?: string | undefined
-  /** The most that an answer may have, in bytes. */
+  /** Maximum size of the answer, in bytes. */
   limit: number
-  /** How long the answer may take, where that is longer than a peer may be silent. Milliseconds. */
+  /** How long the answer may take in milliseconds, if longer than the usual timeout. */
   patienceMs?: number | undefined
-  /** What is no success and is returned, too, without its body. */
+  /** Error statuses that are returned too, without the body. */
   mayAnswer?: readonly number[] | undefined
-  /** What to do where the service refuses (4xx). */
+  /** What to do if the service refuses (4xx). */
   hint?: string | undefined
 }
 
@@ -31,19 +31,19 @@ export interface ServiceAnswer {
 }
 
 /**
- * Asks a service. What may pass by itself is tried again, a few times. No redirect is followed: what is sent is for
- * this service alone.
- * @throws AirgapError `REGISTRY` for every status but success and `mayAnswer`, and for an answer of another media type or
- *   beyond the limit; `UNAUTHORIZED` and `DENIED` for 401 and 403; `NETWORK`, `TLS`; the signal's reason.
+ * Makes a request to a service. Retries temporary faults a few times. Does not follow redirects, because the request is
+ * only for this service.
+ * @throws AirgapError `REGISTRY` for every status except success and `mayAnswer`, and for an answer of another media type
+ *   or above the limit; `UNAUTHORIZED` and `DENIED` for 401 and 403; `NETWORK`, `TLS`; the signal's reason.
  */
 export type AskService = (request: ServiceRequest) => Promise<ServiceAnswer>
 
-/** A URL below a service's own, whatever that ends in. */
+/** A URL below the service's own URL, with or without a slash at its end. */
 export function below(base: URL, path: string): URL {
   return new URL(`${base.origin}${base.pathname.replace(/\/+$/, '')}${path}`)
 }
 
-/** A service in words: its name and its URL, without user part and query. */
+/** A service for people: its name and its URL, without user part and query. */
 export function serviceName(service: string, url: URL): string {
   return `${service} (${url.origin}${url.pathname.replace(/\/$/, '')})`
 }

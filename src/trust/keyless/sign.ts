@@ -20,40 +20,40 @@ import type { SigningServices } from './signing-config.ts'
 import { spellCertificateBundle } from './spelling.ts'
 import type { TokenSource } from './token-source.ts'
 
-/** What a keyless signature is made with. */
+/** Everything needed for a keyless signature. */
 export interface KeylessSigning {
   token: TokenSource
-  /** Whom the token has to be meant for, where that is known. */
+  /** The required audience of the token, if known. */
   audience: string | undefined
   services: SigningServices
-  /** To check the result with; only what it says of itself is checked where there is none. */
+  /** To verify the result with. Without it, only the consistency of the result is checked. */
   trustedRoot: Root | undefined
   ask: AskService
-  /** Told whom the token names, just before that becomes public. */
+  /** Called with whom the token names, just before that becomes public. */
   onPublish?: ((claims: TokenClaims) => void) | undefined
   /** Waits; milliseconds. */
   wait: (ms: number) => Promise<void>
 }
 
-/** A keyless signature, made and checked. */
+/** A keyless signature that was made and checked. */
 export interface CertificateSignature extends CertifiedIdentity {
-  /** As {@link spellCertificateBundle} spells it. */
+  /** In the form of {@link spellCertificateBundle}. */
   bundleJson: Buffer
-  /** Where it is entered, for ever. */
+  /** Its permanent log entries. */
   logEntries: LogEntryPlace[]
 }
 
 /** An entry of a transparency log. */
 export interface LogEntryPlace {
-  /** The log's. */
+  /** URL of the log. */
   url: string
   /** Decimal digits. */
   index: string
 }
 
 /**
- * Looks at the token before any work is done, where there is one already.
- * @returns what it says.
+ * Checks the token before any work is done, if there already is one.
+ * @returns its claims.
  * @throws AirgapError `CREDENTIALS`, `FILE`
  */
 export async function peekAtToken({
@@ -68,12 +68,12 @@ export async function peekAtToken({
 }
 
 /**
- * Signs `bytes` with a key that exists for this alone: Fulcio certifies whose it is, timestamp authorities say when it was
- * used, and at last Rekor enters it into its log. The certificate makes the identity public (it is logged, too), the entry
- * the SHA-256; neither can be taken back, so the entry comes when nothing else is left to fail.
+ * Signs `bytes` with an ephemeral key. Fulcio certifies its owner, timestamp authorities confirm the time, and finally
+ * Rekor logs the signature. The certificate, which is logged too, makes the identity public, and the log entry the
+ * SHA-256. Neither can be undone, so the log entry comes last.
  *
- * @throws AirgapError `CREDENTIALS` for the token, `CONTENT_MISMATCH`, `INVALID_CONTENT` and `VERIFICATION_FAILED` for
- *   answers that do not fit; those of {@link AskService}
+ * @throws AirgapError `CREDENTIALS` for the token; `CONTENT_MISMATCH`, `INVALID_CONTENT` and `VERIFICATION_FAILED` for
+ *   wrong answers; those of {@link AskService}
  */
 export async function signKeyless(bytes: Uint8Array, signing: KeylessSigning): Promise<CertificateSignature> {
   const { services, token: source, ask, trustedRoot, audience } = signing
@@ -117,13 +117,13 @@ export async function signKeyless(bytes: Uint8Array, signing: KeylessSigning): P
   return { bundleJson, logEntries, ...identity }
 }
 
-/** So long is waited until the clock of a timestamp authority has come to where Fulcio's was. Milliseconds. */
+/** How long to wait until the clock of a timestamp authority reaches Fulcio's time, in milliseconds. */
 const MAX_BEHIND_MS = 10_000
 const MAX_ATTEMPTS = 5
 
 /**
  * Gets a timestamp that is not before the certificate. Fulcio's certificates are valid from the second in which they are
- * made, and readers allow for no difference between clocks: where the authority's is a moment behind, it is asked again.
+ * made, and verifiers allow no clock skew. So if the authority's clock is a moment behind, this waits and asks again.
  *
  * @throws AirgapError `CONTENT_MISMATCH`; those of {@link AskService}
  */
@@ -144,8 +144,8 @@ async function timestampFrom(
       const [says, from, to] = [time, Date.parse(validFrom), Date.parse(validTo)].map(formatMoment)
       throw new AirgapError(
         'CONTENT_MISMATCH',
-        `${serviceName('the timestamp authority', url)} says that it is ${says}, and the certificate of Fulcio is valid from ${from} to ${to}`,
-        { hint: `Nothing was written into the log. ${CLOCKS_DIFFER}` },
+        `${serviceName('the timestamp authority', url)} says that it is ${says}, but the certificate from Fulcio is valid from ${from} to ${to}`,
+        { hint: `Nothing was written to the log. ${CLOCKS_DIFFER}` },
       )
     }
     await wait(behind)
@@ -159,7 +159,7 @@ function spelled(json: Buffer): Buffer {
     if (!(error instanceof AirgapError)) throw error
     throw new AirgapError(
       'INVALID_CONTENT',
-      `what the services have answered does not make a signature: ${error.message}`,
+      `the answers of the services do not give a valid signature: ${error.message}`,
       { cause: error },
     )
   }

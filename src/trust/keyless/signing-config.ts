@@ -4,12 +4,12 @@ import { checkShape, parseStrictJson } from '../../oci/json.ts'
 import { MEMBERS, text, TimeRange } from '../protobuf-json.ts'
 import type { Hint } from '../../hints.ts'
 
-/** The most that a signing config may have. Bytes. */
+/** Maximum size of a signing config, in bytes. */
 export const MAX_SIGNING_CONFIG = 1024 * 1024
 
 const MEDIA_TYPE = 'application/vnd.dev.sigstore.signingconfig.v0.2+json'
 
-/** The APIs that are spoken here, by their major versions. */
+/** The supported major versions of the APIs. */
 const VERSIONS = { authority: [1], log: [1, 2], timestamps: [1] } as const
 
 const ServiceSchema = v.strictObject(
@@ -51,17 +51,17 @@ type Service = v.InferOutput<typeof ServiceSchema>
 type Selection = v.InferOutput<typeof selection>
 export type SigningConfig = v.InferOutput<typeof ConfigSchema>
 
-/** Whom to ask for a signature. */
+/** The services that make a signature. */
 export interface SigningServices {
-  /** Of Fulcio. The API's paths are below it. */
+  /** The URL of Fulcio. The paths of its API are below it. */
   authority: URL
-  /** Of each instance of Rekor. The API's paths are below it. */
+  /** The URL of each instance of Rekor. The paths of its API are below it. */
   logs: { url: URL; version: 1 | 2 }[]
   /** The whole URL of each timestamp authority. */
   timestamps: URL[]
 }
 
-/** The public good instance of Sigstore, as its own signing config (TUF target signing_config.v0.2.json) names it. */
+/** The public good instance of Sigstore, as in its own signing config (TUF target signing_config.v0.2.json). */
 export const PUBLIC_SERVICES: SigningServices = {
   authority: new URL('https://fulcio.sigstore.dev'),
   logs: [{ url: new URL('https://rekor.sigstore.dev'), version: 1 }],
@@ -69,12 +69,12 @@ export const PUBLIC_SERVICES: SigningServices = {
 }
 
 /**
- * Reads a signing config (sigstore/protobuf-specs, `sigstore_trustroot.proto`, SigningConfig v0.2) and selects the
- * services by the rules there: those that are valid now, of the highest version that is spoken here, at most one of each
- * operator and of that the one whose validity began last; as many as the config's selector says.
+ * Parses a signing config (sigstore/protobuf-specs, `sigstore_trustroot.proto`, SigningConfig v0.2) and selects services by
+ * its rules: those that are valid now, of the highest supported version, at most one per operator (the one whose validity
+ * began last), and as many as the config's selector says.
  *
  * @param source names the file in errors.
- * @param options `now` in milliseconds since 1970; `plainHttp` says whether a URL may be spoken to without TLS.
+ * @param options `now` in milliseconds since 1970; `plainHttp` says whether plain HTTP is allowed for a URL.
  * @throws AirgapError `INVALID_CONFIG`
  */
 export function servicesOf(
@@ -108,7 +108,7 @@ export function servicesOf(
   if (timestamps.length === 0 && logs.some(({ version }) => version !== 1)) {
     throw invalid(
       source,
-      'it names no timestamp authority (tsaUrls and tsaConfig), and its log tells no time (version 2)',
+      'it names no timestamp authority (tsaUrls and tsaConfig), but its log gives no time (version 2)',
     )
   }
   return { authority: authority.url, logs, timestamps: timestamps.map(({ url }) => url) }
@@ -121,13 +121,13 @@ function parse(bytes: Uint8Array, source: string): SigningConfig {
     return checkShape(ConfigSchema, parseStrictJson(bytes, source), source)
   } catch (error) {
     if (!(error instanceof AirgapError)) throw error
-    throw new AirgapError('INVALID_CONFIG', `${error.message}; so it is no signing config`, {
+    throw new AirgapError('INVALID_CONFIG', `${error.message}; so it is not a signing config`, {
       hint: 'A Sigstore SigningConfig v0.2 is needed: `cosign signing-config create` makes one, and operators of private instances publish theirs.',
     })
   }
 }
 
-/** @returns a clause about what is wrong, where the selection cannot be made. */
+/** @returns the services, or a clause about why none can be selected. */
 function select<V extends number>(
   all: readonly Service[],
   versions: readonly V[],
@@ -137,13 +137,13 @@ function select<V extends number>(
   const selector = how?.selector ?? undefined
   if (all.length === 0 && (selector === undefined || selector === 'SERVICE_SELECTOR_UNDEFINED')) return []
   if (selector === undefined || selector === 'SERVICE_SELECTOR_UNDEFINED') {
-    return 'nothing says how many of them to use (selector)'
+    return 'it does not say how many to use (selector)'
   }
   const spoken = all.filter(({ majorApiVersion }) => isOneOf(versions, majorApiVersion))
   const valid = spoken.filter(({ validFor }) => isWithin(validFor, now))
   if (valid.length === 0) {
     if (all.length === 0) return 'none is named'
-    if (spoken.length === 0) return `none has an API of version ${versions.join(' or ')}`
+    if (spoken.length === 0) return `none has API version ${versions.join(' or ')}`
     return `none of those named is valid now (${new Date(now).toISOString()})`
   }
   const highest = Math.max(...valid.map(({ majorApiVersion }) => majorApiVersion))
@@ -154,9 +154,9 @@ function select<V extends number>(
     (service, i) => newest.findIndex(({ operator }) => operator === service.operator) === i,
   )
   const count = selector === 'ALL' ? perOperator.length : selector === 'ANY' ? 1 : (how?.count ?? 0)
-  if (count === 0) return 'EXACT goes with a count'
+  if (count === 0) return 'EXACT needs a count'
   if (perOperator.length < count) {
-    return `${count} are to be used, and ${perOperator.length} of different operators are valid now`
+    return `${count} are required, but only ${perOperator.length} of different operators are valid now`
   }
   return perOperator.slice(0, count).map(({ url, majorApiVersion }) => ({
     url,
@@ -168,18 +168,18 @@ function isOneOf(versions: readonly number[], version: number): boolean {
   return versions.includes(version)
 }
 
-/** A range without an end goes on; its bounds are within it. */
+/** A range without an end is open; its bounds belong to it. */
 function isWithin(range: Service['validFor'], now: number): boolean {
   return (range?.start ?? -Infinity) <= now && now <= (range?.end ?? Infinity)
 }
 
-/** The token is sent there: to no host in the clear, and no part of a URL is left out of sight. */
+/** The token is sent to this URL, so it must use TLS and have no parts that messages would hide. */
 function checkedUrl(text: string, source: string, plainHttp: (url: URL) => boolean): URL {
   let url: URL
   try {
     url = new URL(text)
   } catch {
-    throw invalid(source, 'one of its URLs is none')
+    throw invalid(source, 'one of its URLs is not valid')
   }
   if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '') {
     throw invalid(source, `${url.origin}${url.pathname}: a URL with user, query or fragment is not accepted`)
@@ -194,5 +194,5 @@ function checkedUrl(text: string, source: string, plainHttp: (url: URL) => boole
 }
 
 function invalid(source: string, reason: string, hint?: Hint): AirgapError {
-  return new AirgapError('INVALID_CONFIG', `${source} cannot be signed with: ${reason}`, { hint })
+  return new AirgapError('INVALID_CONFIG', `cannot sign with ${source}: ${reason}`, { hint })
 }

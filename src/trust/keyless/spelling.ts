@@ -3,22 +3,22 @@ import { AirgapError } from '../../errors.ts'
 import { parseStrictJson } from '../../oci/json.ts'
 
 /**
- * Bytes of `SHA256SUMS.sigstore.json` with a certificate in it. The entry stands in front of everything else, so that
- * its size has to be known before the signature is made, and that is made last. A bundle with a certificate, a log
- * entry and a timestamp has some 10 KiB.
+ * Size in bytes of `SHA256SUMS.sigstore.json` with a certificate. The entry comes first in the archive, so its size must
+ * be known before the signature is made, which happens last. A Sigstore bundle with a certificate, a log entry and a
+ * timestamp has about 10 KiB.
  */
 export const CERTIFICATE_BUNDLE_SIZE = 64 * 1024
 
 /**
- * A Sigstore bundle with a certificate in the one spelling that it has in a bundle of ours: the members that
- * sigstore/protobuf-specs knows and no others, in the order and form of its JSON, on one line without white space between
- * them; then blanks; then a newline, with which it has {@link CERTIFICATE_BUNDLE_SIZE} bytes.
+ * The canonical form of a Sigstore bundle with a certificate in our bundles: only the members that sigstore/protobuf-specs
+ * knows, in the order and form of its JSON, on one line without white space; then spaces; then a newline, so that it has
+ * {@link CERTIFICATE_BUNDLE_SIZE} bytes in total.
  *
- * A reader gives the whole entry, and insists that it gets the same bytes back: white space, order and unknown members
- * are not signed, and could be altered unnoticed otherwise.
+ * A verifier passes the whole entry and requires the same bytes in return. White space, order and unknown members are not
+ * signed, and could otherwise be altered unnoticed.
  *
- * @param json in any spelling, with white space around it or not.
- * @throws AirgapError `INVALID_CONTENT` for what is no Sigstore bundle, or too large for its place.
+ * @param json in any form, with or without white space around it.
+ * @throws AirgapError `INVALID_CONTENT` if it is not a Sigstore bundle, or too large.
  */
 export function spellCertificateBundle(json: Uint8Array): Buffer {
   const what = 'Sigstore bundle'
@@ -26,7 +26,7 @@ export function spellCertificateBundle(json: Uint8Array): Buffer {
   if (line.length >= CERTIFICATE_BUNDLE_SIZE) {
     throw new AirgapError(
       'INVALID_CONTENT',
-      `it has ${line.length} bytes, and its place in a bundle has room for ${CERTIFICATE_BUNDLE_SIZE - 1}`,
+      `it has ${line.length} bytes, but a bundle has room for ${CERTIFICATE_BUNDLE_SIZE - 1}`,
       { subject: what },
     )
   }
@@ -41,11 +41,11 @@ function respelled(value: unknown, what: string): unknown {
     const bundle = bundleFromJSON(value)
     if (bundle.mediaType === BUNDLE_V03_MEDIA_TYPE) return bundleToJSON(bundle)
   } catch (error) {
-    // The library says of foreign values whatever JavaScript says.
-    throw new AirgapError('INVALID_CONTENT', `its contents do not make one`, { subject: what, cause: error })
+    // For invalid values, the library may throw anything.
+    throw new AirgapError('INVALID_CONTENT', `its content is not valid`, { subject: what, cause: error })
   }
-  // The version is not signed either, and older ones have room for what nobody looks at.
-  throw new AirgapError('INVALID_CONTENT', `it is not one of version 0.3, as its media type says`, {
+  // The version is not signed either, and older versions allow members that nobody checks.
+  throw new AirgapError('INVALID_CONTENT', `it is not of version 0.3, by its media type`, {
     subject: what,
   })
 }

@@ -8,20 +8,20 @@ import type { Hints } from '../../hints.ts'
 
 /** Where an identity token comes from. */
 export interface TokenSource {
-  /** Behind "the identity token", for messages: `in FILE`. */
+  /** Follows "the identity token" in messages: `in FILE`. */
   readonly name: string
-  /** A token that is there already, to be looked at before any work is done; undefined where it is asked for later. */
+  /** A token that already exists, to be checked before any work is done; undefined if it is requested later. */
   peek(): Promise<string | undefined>
-  /** The token, when it is needed. */
+  /** Gets the token when it is needed. */
   get(ask: AskService): Promise<string>
 }
 
-/** Whom tokens are for. Private instances of Fulcio have the same, unless they were told otherwise. */
+/** The audience of tokens. It is also the default of private instances of Fulcio. */
 export const AUDIENCE = 'sigstore'
 
 /**
- * The token in a file, with or without a line end. It is read anew when it is needed: it may have been renewed. A pipe
- * gives it once.
+ * The token in a file, with or without a line end. It is read again when it is needed, because it may have been renewed. A
+ * pipe is read once.
  */
 export function tokenInFile(path: string): TokenSource {
   let piped: string | undefined
@@ -35,16 +35,16 @@ export function tokenInFile(path: string): TokenSource {
   return { name: `in ${path}`, peek: read, get: read }
 }
 
-/** What a caller gives by a function. */
+/** A token from a function of the caller. */
 export function tokenFromCaller(give: () => Promise<string>): TokenSource {
   const get = async (): Promise<string> => (await give()).trim()
-  return { name: 'that the program gives', peek: async () => undefined, get }
+  return { name: 'from the program', peek: async () => undefined, get }
 }
 
 /**
- * The token that the environment has: `SIGSTORE_ID_TOKEN`, as cosign reads it, else what GitHub Actions gives to a job
- * that may ask for one.
- * @throws AirgapError `CREDENTIALS` when there is neither, saying how the CI system at hand gives one.
+ * The token from the environment: `SIGSTORE_ID_TOKEN`, as in cosign, else the one that GitHub Actions gives to a job with
+ * the permission.
+ * @throws AirgapError `CREDENTIALS` if there is neither, with a hint how to get one from this CI system.
  */
 export function tokenFromEnvironment(env: Readonly<Record<string, string | undefined>>): TokenSource {
   const value = (env['SIGSTORE_ID_TOKEN'] ?? '').trim()
@@ -68,13 +68,13 @@ function githubUrl(text: string): URL {
     url.searchParams.set('audience', AUDIENCE)
     return url
   } catch (error) {
-    throw new AirgapError('CREDENTIALS', 'ACTIONS_ID_TOKEN_REQUEST_URL holds no URL', { cause: error })
+    throw new AirgapError('CREDENTIALS', 'ACTIONS_ID_TOKEN_REQUEST_URL is not a URL', { cause: error })
   }
 }
 
 const GitHubAnswer = v.object({ value: v.string('it has no token (value)') })
 
-/** GitHub Actions, "About security hardening with OpenID Connect", the request of a token by a job. */
+/** Requests a token in a job (GitHub Actions, "About security hardening with OpenID Connect"). */
 async function fromGitHub(url: URL, authority: string, ask: AskService): Promise<string> {
   const { body } = await ask({
     service: 'GitHub Actions',
@@ -87,7 +87,7 @@ async function fromGitHub(url: URL, authority: string, ask: AskService): Promise
     limit: 2 * MAX_TOKEN,
     hint: 'The job needs `permissions: id-token: write`.',
   })
-  const what = 'what GitHub Actions answers'
+  const what = 'the answer of GitHub Actions'
   return checkShape(GitHubAnswer, parseStrictJson(body, what), what).value
 }
 
@@ -99,7 +99,7 @@ function howToGet(env: Readonly<Record<string, string | undefined>>): Hints {
     return `GitLab gives one to a job that has \`id_tokens: SIGSTORE_ID_TOKEN: aud: ${AUDIENCE}\`.`
   }
   return [
-    'It comes from the CI system that this runs in, GitHub Actions (permissions: id-token: write) or GitLab (id_tokens: SIGSTORE_ID_TOKEN), or from a file. No browser is opened: where there is no CI system, sign with a key.',
+    'It comes from the CI system, GitHub Actions (permissions: id-token: write) or GitLab (id_tokens: SIGSTORE_ID_TOKEN), or from a file. No browser is opened. Outside CI, sign with a key.',
     { id: 'identity-token' },
   ]
 }

@@ -4,12 +4,12 @@ import { formatMoment } from './times.ts'
 import type { CountedSignature, RuleVerdict, SignersVerdict } from './requirement.ts'
 
 /**
- * Measures the signatures over a bundle against a policy. People are counted, not signatures: whoever has signed more
- * than once, with whatever, counts once. What a signature counts for depends on nothing but itself and the policy, so
- * neither their order nor a further signature takes anything away.
+ * Checks the signatures over a bundle against a policy. Counts people, not signatures: whoever signed more than once, with
+ * whatever keys, counts once. Whom a signature counts for depends only on itself and the policy, so neither the order nor
+ * further signatures can take anything away.
  *
- * @param verified the signatures that are good, by whomever.
- * @param refused those that are not, each with a clause that says why.
+ * @param verified the good signatures, by anybody.
+ * @param refused the others, each with a clause that says why.
  * @param now milliseconds since 1970.
  */
 export function countSigners(
@@ -44,7 +44,7 @@ export function countSigners(
   }
 }
 
-/** Whose credential this is, by the policy; none, one, or several of one signer. */
+/** The signers of the policy that have this key or identity. */
 export function signersOf(policy: Policy, by: SignedByName): PolicySigner[] {
   return policy.signers.filter(({ credentials }) => credentials.some((each) => isBy(each, by)))
 }
@@ -56,24 +56,24 @@ export function isBy(credential: Credential, by: SignedByName): boolean {
   return by.kind === 'identity' && identity.matches(by.identity) && issuer.matches(by.issuer)
 }
 
-/** What tells a signer: enough of {@link SignedBy} to be kept and compared later. */
+/** Identifies a signer: the part of {@link SignedBy} that can be stored and compared later. */
 export type SignedByName =
   { kind: 'key'; key: { fingerprint: string } } | { kind: 'identity'; identity: string; issuer: string }
 
 interface Judged {
   signer?: string | undefined
   refused?: string | undefined
-  /** Its credential is one that ends by this machine's clock. */
+  /** Its key has an end date, which is compared with this machine's clock. */
   hasEnd: boolean
 }
 
 function judge(policy: Policy, by: SignedBy, now: number): Judged {
   const [signer, ...others] = signersOf(policy, by)
-  if (!signer) return { refused: `made by ${nameOf(by)}, whom the policy does not name`, hasEnd: false }
+  if (!signer) return { refused: `made by ${nameOf(by)}, who is not in the policy`, hasEnd: false }
   if (others.length > 0) {
     const all = [signer, ...others].map(({ name }) => name).join(' and ')
     return {
-      refused: `made by ${nameOf(by)}, which fits ${all}: it would count as several people, so it counts for none of them`,
+      refused: `made by ${nameOf(by)}, which matches ${all}: it would count as several people, so it counts for none of them`,
       hasEnd: false,
     }
   }
@@ -89,23 +89,22 @@ function judge(policy: Policy, by: SignedBy, now: number): Judged {
 }
 
 /**
- * Why a credential does not hold at the time that counts, as a clause about it. A signature with a key says nothing
- * trustworthy about when it was made, so that is now; that of an identity has times that were verified, and each of
- * them has to be within.
+ * Why a credential is not valid at the relevant time, as a clause; undefined if it is. A signature by a key has no
+ * trustworthy time, so that is now. A signature by an identity has verified times, all of which must be within the limits.
  */
 function outside({ notBefore, notAfter }: Standing, by: SignedBy, now: number): string | undefined {
   const times = by.kind === 'key' ? [now] : by.times
   const what = by.kind === 'key' ? 'whose key is' : 'whose identity is'
-  if (times.length === 0) return `${what} limited to a time, and it has none that was verified`
+  if (times.length === 0) return `${what} limited in time, but the signature has no verified time`
   const early = times.find((time) => notBefore !== undefined && time < notBefore)
   const late = times.find((time) => notAfter !== undefined && time > notAfter)
   const when = (time: number): string =>
-    by.kind === 'key' ? `now it is ${formatMoment(time)}` : `it was signed ${formatMoment(time)}`
+    by.kind === 'key' ? `now it is ${formatMoment(time)}` : `it was signed at ${formatMoment(time)}`
   if (early !== undefined && notBefore !== undefined) {
-    return `${what} accepted from ${formatMoment(notBefore)} on, and ${when(early)}`
+    return `${what} accepted from ${formatMoment(notBefore)} on, but ${when(early)}`
   }
   if (late !== undefined && notAfter !== undefined) {
-    return `${what} accepted until ${formatMoment(notAfter)}, and ${when(late)}`
+    return `${what} accepted until ${formatMoment(notAfter)}, but ${when(late)}`
   }
   return undefined
 }
@@ -116,7 +115,7 @@ function revokedText(name: string, { what, date, reason }: Revocation): string {
   return `made by ${who}${details.length === 0 ? '' : ` (${details.join(': ')})`}`
 }
 
-/** A signer by what is in the signature, for people. */
+/** The key or identity of a signature, for people. */
 export function nameOf(by: SignedByName): string {
   return by.kind === 'key' ? `the key ${by.key.fingerprint}` : `${by.identity} (issuer ${by.issuer})`
 }
@@ -131,7 +130,7 @@ function ruleVerdict({ text, count, members }: SignerRule, people: ReadonlySet<s
   }
 }
 
-/** What was found, and what would satisfy the rule. */
+/** What was found for a rule, and what would satisfy it. */
 function faultOf(
   { text, count, members }: SignerRule,
   {
@@ -150,13 +149,13 @@ function faultOf(
       : `only ${signed.join(', ')} ${signed.length === 1 ? 'has' : 'have'}`
   const way =
     able.length < missing
-      ? `the policy lets too few others sign at present${able.length === 0 ? '' : ` (${able.join(', ')})`}`
+      ? `too few others may sign at present${able.length === 0 ? '' : ` (${able.join(', ')})`}`
       : missingText(missing, able)
   const notes = signatures
     .filter(({ refused }) => refused !== undefined)
     .map(({ name, refused }) => `${name} does not count: ${refused}`)
   const rule = text === 'any one signer' ? `any one of ${members.join(', ')}` : text
-  return [`the policy requires the signatures of ${rule}, and ${has} signed: ${way}`, ...notes].join('. ')
+  return [`the policy requires the signatures of ${rule}, but ${has} signed: ${way}`, ...notes].join('. ')
 }
 
 function missingText(missing: number, able: readonly string[]): string {
@@ -166,7 +165,7 @@ function missingText(missing: number, able: readonly string[]): string {
   return `the signatures of ${isChoice ? `${missing} of ${names}` : names} are missing`
 }
 
-/** Whether a signature that this signer makes now would count. */
+/** Whether a new signature by this signer would count. */
 function isAble({ signers }: Policy, name: string, now: number): boolean {
   const credentials = signers.find((signer) => signer.name === name)?.credentials ?? []
   return credentials.some(

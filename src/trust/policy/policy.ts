@@ -3,28 +3,28 @@ import type { Root } from '../identity/trusted-root.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { PublicKey } from '../keys.ts'
 
-/** A policy file that was read: who has to have signed a bundle, and what it has to be. */
+/** A policy: who must have signed a bundle, and what the bundle must be. */
 export interface Policy {
   /** The file, for messages. */
   source: string
-  /** Of the file's bytes. */
+  /** SHA-256 of the file's bytes. */
   digest: Digest
   /** In the order of the file. */
   signers: readonly PolicySigner[]
-  /** Every one of these has to hold; at least one. */
+  /** At least one rule; all of them must hold. */
   require: readonly SignerRule[]
-  /** Where the policy names one. */
+  /** Undefined if the policy names none. */
   trustedRoot: Root | undefined
   bundle: BundleRules
 }
 
-/** A person or a system: counts once, whatever it has signed with. */
+/** A person or a system. Counts once, whatever it signed with. */
 export interface PolicySigner {
   name: string
   credentials: readonly Credential[]
 }
 
-/** What a signer's signatures are told by. */
+/** A key or an identity by which a signer's signatures are recognised. */
 export type Credential = Standing & (KeyCredential | IdentityCredential)
 
 interface KeyCredential {
@@ -35,7 +35,7 @@ interface KeyCredential {
 export interface IdentityCredential {
   kind: 'identity'
   identity: Identity
-  /** As the file has it; a text or a regular expression each. */
+  /** As in the file; a text or a regular expression each. */
   written: {
     identity?: string | undefined
     identityRegexp?: string | undefined
@@ -44,7 +44,7 @@ export interface IdentityCredential {
   }
 }
 
-/** What limits a credential; the signer's own limits are in it. Milliseconds since 1970. */
+/** The limits of a credential, including those of its signer. Times are in milliseconds since 1970. */
 export interface Standing {
   notBefore?: number | undefined
   notAfter?: number | undefined
@@ -52,25 +52,25 @@ export interface Standing {
 }
 
 export interface Revocation {
-  /** What it was written beside. */
+  /** What the file marks as revoked. */
   what: 'signer' | 'key' | 'identity'
   /** As written. */
   date?: string | undefined
   reason?: string | undefined
 }
 
-/** So many of these people have to have signed. */
+/** How many of these people must have signed. */
 export interface SignerRule {
-  /** As the file has it. */
+  /** As in the file. */
   text: string
   count: number
   /** Names of signers, each once. */
   members: readonly string[]
 }
 
-/** What a bundle has to be; what is undefined is not asked for. */
+/** What a bundle must be. Undefined members are not checked. */
 export interface BundleRules {
-  /** It has one of these names. */
+  /** Its name must be one of these. */
   names?: readonly string[] | undefined
   minSequence?: number | undefined
   /** Milliseconds, and as written. */
@@ -85,12 +85,12 @@ export interface BundleRules {
   allowSkipped?: boolean | undefined
 }
 
-/** All public keys that a policy names, revoked ones too, so that their signatures can be told from strangers'. */
+/** All public keys in a policy. Includes revoked ones, so that their signatures are not reported as unknown. */
 export function keysOf({ signers }: Policy): PublicKey[] {
   return credentialsOf(signers).flatMap((each) => (each.kind === 'key' ? [each.key] : []))
 }
 
-/** All identities that a policy names, revoked ones too. */
+/** All identities in a policy, including revoked ones. */
 export function identitiesOf({ signers }: Policy): Identity[] {
   return credentialsOf(signers).flatMap((each) => (each.kind === 'identity' ? [each.identity] : []))
 }

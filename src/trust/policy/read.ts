@@ -15,7 +15,7 @@ import type { PublicKey } from '../keys.ts'
 import { nearest } from '../../nearest.ts'
 import { parseRequirement } from './requirement.ts'
 
-/** The rules of who has to have signed, with groups resolved into people. What cannot hold at all is a fault. */
+/** The rules for who must have signed, with groups resolved to people. Adds a fault for rules that can never hold. */
 function signerRules(
   { groups = {}, require }: PolicyDocument,
   signers: readonly PolicySigner[],
@@ -23,7 +23,7 @@ function signerRules(
 ): SignerRule[] {
   const people = new Set(signers.map(({ name }) => name))
   checkGroups(groups, people, faults)
-  // A signer whose keys could not be read has been reported, and is not to be called revoked.
+  // A signer whose keys could not be read is already reported and must not be called revoked.
   const isRead = signers.every(({ credentials }) => credentials.length > 0)
   const active = new Set(
     signers.filter(({ credentials }) => credentials.some(({ revoked }) => !revoked)).map(({ name }) => name),
@@ -33,7 +33,7 @@ function signerRules(
     if (rule.count > rule.members.length) {
       faults.push({
         path,
-        message: `${rule.text}: asks for ${rule.count}, and these are ${rule.members.length}`,
+        message: `${rule.text}: requires ${rule.count}, but these are only ${rule.members.length}`,
       })
     } else if (rule.count > able.length && isRead) {
       const gone = rule.members.filter((name) => !active.has(name))
@@ -62,7 +62,7 @@ function signerRules(
     })
     const unique = [...new Set(members)]
     const rule = { text, count: count === 'all' ? unique.length : count, members: unique }
-    // With unknown names in it, how many there are says nothing.
+    // With unknown names, the number of members means nothing.
     return names.every((name) => Object.hasOwn(groups, name) || people.has(name)) ? check(rule, path) : rule
   })
 }
@@ -77,7 +77,7 @@ function checkGroups(
   for (const [group, members] of Object.entries(groups)) {
     const twin = lower.get(group.toLowerCase())
     if (twin !== undefined) {
-      const message = `there is ${twin} already: a group needs a name of its own`
+      const message = `${twin} already exists: a group needs a name of its own`
       faults.push({ path: ['groups', group], message, atKey: true })
     }
     lower.set(group.toLowerCase(), group)
@@ -86,16 +86,16 @@ function checkGroups(
       const path = ['groups', group, i]
       const isAgain = seen.has(member)
       seen.add(member)
-      if (isAgain) faults.push({ path, message: `${member} is in ${group} twice; everybody counts once` })
+      if (isAgain) faults.push({ path, message: `${member} is in ${group} twice, but everybody counts once` })
       else if (Object.hasOwn(groups, member))
-        faults.push({ path, message: `${member} is a group, and groups hold signers only` })
+        faults.push({ path, message: `${member} is a group, but groups can contain only signers` })
       else if (!people.has(member))
         faults.push({ path, message: unknownName(member, known, 'signer', faults) })
     }
   }
 }
 
-/** Looking for what was meant has its price, and nobody reads the hundredth explanation. */
+/** Limits the search for similar names, which takes time. Nobody reads the hundredth suggestion. */
 const MAX_EXPLAINED = 100
 
 function unknownName(
@@ -114,17 +114,17 @@ function unknownName(
   return found === undefined ? message : `${message}; did you mean ${found}?`
 }
 
-/** More than any team has; every exact identity is compared with every pattern. */
+/** More than any team has. Limited because every exact identity is compared with every pattern. */
 const MAX_CREDENTIALS = 1000
 
 /**
- * What would let one person count as two: a key given twice, in whatever encoding; an identity that is another signer's,
- * too; names that only look different.
+ * Faults that would let one person count as two: a key given twice, in any encoding; an identity that also matches another
+ * signer; names that differ only in case.
  */
 export function overlapFaults(names: readonly string[], credentials: readonly ReadCredential[]): Fault[] {
   const total = credentials.length
   if (total > MAX_CREDENTIALS) {
-    const message = `signers have ${total} keys and identities, and ${MAX_CREDENTIALS} are the most`
+    const message = `signers have ${total} keys and identities, but at most ${MAX_CREDENTIALS} are allowed`
     return [{ path: ['signers'], message }]
   }
   return [...sameNames(names), ...sameKeys(credentials), ...sameIdentities(credentials)]
@@ -136,7 +136,7 @@ function sameNames(names: readonly string[]): Fault[] {
     const twin = seen.get(name.toLowerCase())
     seen.set(name.toLowerCase(), twin ?? name)
     if (twin === undefined) return []
-    const message = `${name} and ${twin} differ only in case, and are two signers: give one of them another name`
+    const message = `${name} and ${twin} are two signers whose names differ only in case: give one of them another name`
     return [{ path: ['signers', name], message, atKey: true }]
   })
 }
@@ -158,9 +158,9 @@ function sameKeys(all: readonly ReadCredential[]): Fault[] {
   })
 }
 
-/** What makes two keys one, however they are encoded: the curve's point, or the modulus. */
+/** Identifies a key independently of its encoding: the curve's point, or the modulus. */
 function pointOf({ keyObject, fingerprint }: PublicKey): string {
-  // Such keys have no JWK; their DER tells them.
+  // These keys have no JWK, so their DER identifies them.
   if (keyObject.asymmetricKeyType === 'rsa-pss') return fingerprint
   const { kty, crv, x, y, n } = keyObject.export({ format: 'jwk' })
   return JSON.stringify([kty, crv, x, y, n])
@@ -182,17 +182,17 @@ function sameIdentities(credentials: readonly ReadCredential[]): Fault[] {
     const what = `the identity ${shownIdentity(credential)}`
     if (owner === name) return [{ path, message: `${name} has ${what} twice` }]
     if (owner !== undefined) {
-      const message = `${name} has ${what}, and so has ${owner}: one identity would count as two people`
+      const message = `${name} and ${owner} both have ${what}: one identity would count as two people`
       return [{ path, message }]
     }
     const wider = all.find((other) => other.name !== name && fits(other.credential, written))
     if (!wider) return []
-    const message = `${name} has ${what}, and ${wider.name} has ${shownIdentity(wider.credential)}, which fits it, too: one identity would count as two people`
+    const message = `${name} has ${what}, and ${wider.name} has ${shownIdentity(wider.credential)}, which matches it too: one identity would count as two people`
     return [{ path, message }]
   })
 }
 
-/** Whether an identity that is written exactly is one that a credential takes. */
+/** Whether a credential matches an identity that is given exactly. */
 function fits({ identity }: IdentityCredential, written: IdentityCredential['written']): boolean {
   if (written.identity === undefined || written.issuer === undefined) return false
   return identity.identity.matches(written.identity) && identity.issuer.matches(written.issuer)
@@ -202,7 +202,7 @@ function shownIdentity({ identity: { identity, issuer } }: IdentityCredential): 
   return `${identity.shown} (issuer ${issuer.shown})`
 }
 
-/** Words for a known key that are further from it than a slip of the pen. */
+/** Other words for known keys, which are not just misspellings. */
 const SYNONYMS: ReadonlyMap<string, string> = new Map<string, string>([
   ...SHARED_SYNONYMS,
   ['people', 'signers'],
@@ -229,10 +229,10 @@ export async function readPolicy(path: string): Promise<Policy> {
 }
 
 /**
- * Reads a policy: strict YAML, known keys only, each value by its own parser. Files that it names lie relative to its
- * own folder.
+ * Parses a policy: strict YAML with only known keys, each value with its own parser. Paths in it are relative to its
+ * folder.
  *
- * @param path the file's name; what it names is looked for from there.
+ * @param path the policy's file, for messages and for relative paths.
  * @throws AirgapError `INVALID_POLICY` naming every fault with line and column.
  */
 export async function parsePolicy(bytes: Uint8Array, path: string): Promise<Policy> {

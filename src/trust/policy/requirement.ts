@@ -2,9 +2,9 @@ import { AirgapError } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { SignedBy, VerifiedSignature } from '../verified.ts'
 
-/** Who has to have signed, as it is written. */
+/** Who must have signed, as written. */
 export interface Requirement {
-  /** How many people, or every one of them. */
+  /** How many people, or all of them. */
   count: number | 'all'
   /** Signers or groups. */
   names: readonly string[]
@@ -14,7 +14,7 @@ const NAME = /^[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}$/
 const MAX_COUNT = 1000
 
 /**
- * Reads `2 of [alice, bob, carol]`, `all of [alice, bob]`, `1 of operators`, or a name alone.
+ * Parses `2 of [alice, bob, carol]`, `all of [alice, bob]`, `1 of operators`, or a single name.
  * @throws AirgapError `INVALID_POLICY`
  */
 export function parseRequirement(text: string): Requirement {
@@ -29,17 +29,17 @@ export function parseRequirement(text: string): Requirement {
       : invalid(`names ${JSON.stringify(bad.slice(0, 70))}, which cannot be a signer or a group`)
   }
   const twice = names.find((each, i) => names.indexOf(each) !== i)
-  if (twice !== undefined) throw invalid(`names ${twice} twice; everybody counts once`)
+  if (twice !== undefined) throw invalid(`names ${twice} twice, but everybody counts once`)
   if (count === 'all') return { count: 'all', names }
   const number = count === undefined || count === 'any' ? 1 : Number(count)
-  if (number < 1) throw invalid('asks for 0 signers; take it out, and any one signer is enough')
+  if (number < 1) throw invalid('asks for 0 signers; remove it, and any one signer is enough')
   if (number > MAX_COUNT) throw invalid(`asks for more than ${MAX_COUNT} signers`)
   return { count: number, names }
 }
 
 function unreadable(text: string): AirgapError {
   return invalid(
-    `is ${JSON.stringify(text.slice(0, 80))}, and has to be like 2 of [alice, bob, carol], all of operators, or a name`,
+    `is ${JSON.stringify(text.slice(0, 80))}, but must be like 2 of [alice, bob, carol], all of operators, or a name`,
   )
 }
 
@@ -47,39 +47,39 @@ function invalid(message: string): AirgapError {
   return new AirgapError('INVALID_POLICY', message)
 }
 
-/** One rule of a policy, measured. */
+/** The result for one rule of a policy. */
 export interface RuleVerdict {
   /** The key in the policy: `require`, `bundle.name`, `images.sources`. */
   rule: string
   ok: boolean
-  /** What the policy asks for, in words. */
+  /** What the policy demands, for people. */
   expected: string
-  /** What there is: the evidence, in words. */
+  /** What was found, for people. */
   found: string
 }
 
-/** What a signature counted for. */
+/** A signature, and whom it counts for. */
 export interface CountedSignature {
-  /** The entry of the bundle or the file that holds it. */
+  /** The bundle entry or the file that contains it. */
   name: string
-  /** Who has made it, where that could be verified. */
+  /** Who made it, if that could be verified. */
   by?: SignedBy | undefined
-  /** Whose it is by the policy, where it is one signer's. */
+  /** The signer in the policy, if there is exactly one. */
   signer?: string | undefined
-  /** Why it counts for nothing, as a clause about it; undefined where it counts. */
+  /** Why it does not count, as a clause about it; undefined if it counts. */
   refused?: string | undefined
 }
 
-/** What a policy says of the signatures over a bundle. */
+/** The result of a policy for the signatures over a bundle. */
 export interface SignersVerdict {
   policy: { source: string; digest: Digest }
-  /** Every signature that was offered. */
+  /** Every given signature. */
   signatures: readonly CountedSignature[]
-  /** Those that count, in the order in which they were offered. */
+  /** Those that count, in the order given. */
   counted: readonly VerifiedSignature[]
   rules: readonly RuleVerdict[]
-  /** The key of one that counts has an end (`notAfter`), so that the verdict depends on this machine's clock. */
+  /** A counted key has an end (`notAfter`), so the verdict depends on this machine's clock. */
   usesClock: boolean
-  /** What to tell of each rule that does not hold: what was found, and what would satisfy it. */
+  /** A message for each rule that does not hold: what was found, and what would satisfy it. */
   faults: readonly string[]
 }

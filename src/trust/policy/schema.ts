@@ -18,11 +18,11 @@ import { parseAge, parseMoment } from './times.ts'
 export const POLICY_TYPE = 'dev.airgap.policy'
 export const POLICY_VERSION = '1.0'
 
-/** Messages of other readers are sentences of their own. */
+/** Messages of other parsers are complete sentences. */
 const wordsOf = (error: AirgapError): string =>
   error.code === 'INVALID_POLICY' ? withHint(error) : `cannot be used: ${withHint(error)}`
 
-/** Of signers, of members, of rules: more than anybody has. */
+/** Maximum number of signers, members or rules: more than anybody has. */
 const MOST = 1000
 const tooMany = `has more than ${MOST} entries`
 
@@ -41,7 +41,7 @@ const RevokedSchema = v.union([
   v.strictObject({
     date: described(
       textBy((value) => parseMoment(value, 'start')),
-      'Since when it is known; only shown.',
+      'Since when; only shown.',
     ),
     reason: described(text, 'Why; only shown.'),
   }),
@@ -50,15 +50,15 @@ const RevokedSchema = v.union([
 const standing = {
   notBefore: described(
     textBy((value) => parseMoment(value, 'start')),
-    'From when on signatures count: a date (its beginning, UTC) or a moment. Of a key, compared with the clock at the time of checking; of an identity, with the verified times of the signature.',
+    'From when on signatures count: a date (its beginning, UTC) or a moment. For a key it is compared with the clock at the time of verification, for an identity with the verified times of the signature.',
   ),
   notAfter: described(
     textBy((value) => parseMoment(value, 'end')),
-    'Until when signatures count: a date (its end, UTC) or a moment. Compared as notBefore is.',
+    'Until when signatures count: a date (its end, UTC) or a moment. Compared like notBefore.',
   ),
   revoked: described(
     RevokedSchema,
-    'No signature counts any more, whenever it was made: true, or a mapping with date and reason.',
+    'No signature counts any more, regardless of when it was made: true, or a mapping with date and reason.',
   ),
 }
 
@@ -81,87 +81,87 @@ const SignerSchema = v.pipe(
     ),
     identities: described(
       v.pipe(v.array(IdentitySchema), v.minLength(1, 'is empty'), v.maxLength(MOST, tooMany)),
-      'Whom certificates name when this signer signs without a key (keyless). Needs a trusted root.',
+      'Identities in the certificates of this signer, for signing without a key (keyless). Needs a trusted root.',
     ),
     ...standing,
   }),
   v.check(
     ({ keys, identities }) => keys !== undefined || identities !== undefined,
-    'has neither keys nor identities, so nobody could tell its signatures',
+    'has neither keys nor identities, so its signatures could not be recognised',
   ),
 )
 
 const requirement = textBy(parseRequirement)
 const listOf = <S extends v.GenericSchema>(item: S) =>
-  v.pipe(v.array(item), v.minLength(1, 'is empty; take the key out'), v.maxLength(MOST, tooMany))
+  v.pipe(v.array(item), v.minLength(1, 'is empty; remove the key'), v.maxLength(MOST, tooMany))
 const oneOrMore = <S extends v.GenericSchema>(item: S) => v.union([item, listOf(item)])
 
 const BundleSchema = v.strictObject({
-  name: described(oneOrMore(text), "The bundle's name, or several of which it has to have one."),
+  name: described(oneOrMore(text), "The bundle's name, or a list of allowed names."),
   minSequence: described(
-    v.pipe(v.number(), v.safeInteger('has to be a whole number below 2^53'), v.minValue(0, 'is negative')),
-    'The least sequence that is accepted.',
+    v.pipe(v.number(), v.safeInteger('must be a whole number below 2^53'), v.minValue(0, 'is negative')),
+    'Lowest sequence that is accepted.',
   ),
   maxAge: described(textBy(parseAge), 'How long ago the bundle may have been created: 12h, 30d, 6w.'),
-  requireExpiry: described(v.boolean(), 'true: the bundle has to say when it expires.'),
+  requireExpiry: described(v.boolean(), 'true: the bundle must have an expiry date.'),
 })
 
 const ImagesSchema = v.strictObject({
   sources: described(
     listOf(textBy(parsePattern)),
-    'Every image has to match one of these patterns; * stands for any characters, and a pattern that begins with it needs quotes.',
+    'Every image must match one of these patterns; * matches any characters, and a pattern that begins with * needs quotes.',
   ),
   platforms: described(
     listOf(textBy(parsePlatform)),
-    'Images may be for these platforms and no others: OS/ARCH[/VARIANT].',
+    'Images may only be for these platforms: OS/ARCH[/VARIANT].',
   ),
   allowMirrorDigests: described(
     v.boolean(),
-    'false: the digest of every image was named by its source, and not by a mirror (resolvedFrom).',
+    'false: the digest of every image must have been resolved by its source, not by a mirror (resolvedFrom).',
   ),
   allowChangedDigests: described(
     v.boolean(),
-    'false: every image is delivered under the digest that its source has it by (sourceDigest); taking some platforms of an index changes it.',
+    'false: every image must have the same digest as at its source (sourceDigest); taking only some platforms of an index changes it.',
   ),
-  allowSkipped: described(v.boolean(), 'false: no image that was asked for was left out (skipped).'),
+  allowSkipped: described(v.boolean(), 'false: no requested image may have been left out (skipped).'),
 })
 
 /**
- * The policy file: who has to have signed a bundle, and what it has to be. From here come the checks and the published
- * JSON schema, so descriptions are sentences for users.
+ * The policy file: who must have signed a bundle, and what it must be. The checks and the published JSON schema come from
+ * here, so descriptions are sentences for users.
  */
 export const PolicySchema = v.strictObject({
-  type: v.pipe(v.literal(POLICY_TYPE), v.description('What this file is.')),
+  type: v.pipe(v.literal(POLICY_TYPE), v.description('The type of this file.')),
   formatVersion: v.pipe(
     v.literal(POLICY_VERSION),
     v.description('The version of this file format, as text.'),
   ),
   trustedRoot: described(
     text,
-    "Sigstore's trusted root (trusted_root.json), which certificates are checked with, relative to the folder of the policy; instead of one that is named beside the policy.",
+    "Sigstore's trusted root (trusted_root.json) for checking certificates, relative to the folder of the policy; otherwise one must be given with the policy.",
   ),
   signers: v.pipe(
     v.record(names, SignerSchema),
     v.minEntries(1, 'names nobody'),
     v.maxEntries(MOST, tooMany),
     v.description(
-      'The people and systems that may sign, by name. Each counts once, however often it has signed.',
+      'The people and systems that may sign, by name. Each counts once, however often it signed.',
     ),
   ),
   groups: described(
     v.record(names, v.pipe(v.array(text), v.minLength(1, 'is empty'), v.maxLength(MOST, tooMany))),
-    'Names for several signers together.',
+    'Names for groups of signers.',
   ),
   require: described(
     oneOrMore(requirement),
-    'Who has to have signed: 2 of [alice, bob, carol], all of GROUP, or a name; of several rules every one has to hold. Without this key, any one signer.',
+    'Who must have signed: 2 of [alice, bob, carol], all of GROUP, or a name. If there are several rules, all must hold. Without this key, any one signer is enough.',
   ),
-  bundle: described(BundleSchema, 'What the bundle has to say of itself.'),
-  images: described(ImagesSchema, 'What its images have to be.'),
+  bundle: described(BundleSchema, 'What the bundle must be.'),
+  images: described(ImagesSchema, 'What its images must be.'),
 })
 
-/** What a policy file says, as it stands there. */
+/** The content of a policy file, as written. */
 export type PolicyDocument = v.InferOutput<typeof PolicySchema>
 export type SignerDocument = PolicyDocument['signers'][string]
-/** What limits a signer, a key or an identity. */
+/** The limits of a signer, a key or an identity. */
 export type StandingDocument = Pick<SignerDocument, 'notBefore' | 'notAfter' | 'revoked'>

@@ -5,7 +5,7 @@ import type { Credential, Revocation, Standing } from './policy.ts'
 import type { SignerDocument, StandingDocument } from './schema.ts'
 import { parseMoment } from './times.ts'
 
-/** A key or an identity, whose it is, and where it stands. */
+/** A key or an identity, its signer, and its place in the file. */
 export interface ReadCredential {
   name: string
   path: YamlPath
@@ -20,7 +20,7 @@ interface Context {
   faults: Fault[]
 }
 
-/** What one signer is told by, with the keys that are in files. Whatever is wrong with one is added to the faults. */
+/** Reads the keys and identities of one signer, including key files. Adds whatever is wrong to the faults. */
 export async function readSigner(
   name: string,
   document: SignerDocument,
@@ -59,7 +59,7 @@ function checkOrder({ notBefore, notAfter }: StandingDocument, path: YamlPath, f
   })
 }
 
-/** The narrower of the signer's limits and its own. */
+/** The narrower of the signer's limits and those of the key or identity. */
 function standing(signer: StandingDocument, own: StandingDocument, what: 'key' | 'identity'): Standing {
   const starts = [signer.notBefore, own.notBefore].flatMap((text) =>
     text === undefined ? [] : [parseMoment(text, 'start')],

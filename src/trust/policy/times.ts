@@ -4,19 +4,19 @@ const MOMENT = /^(\d{4}-\d{2}-\d{2})T\d{2}:\d{2}:\d{2}Z$/
 const DATE = /^\d{4}-\d{2}-\d{2}$/
 
 /**
- * Reads a date or a moment (RFC 3339, UTC, whole seconds).
- * @param edge which moment of a date is meant: its first or its last second, in UTC.
+ * Parses a date or a moment (RFC 3339, UTC, whole seconds).
+ * @param edge which second of a date is meant: the first or the last one, in UTC.
  * @returns milliseconds since 1970.
  * @throws AirgapError `INVALID_POLICY`
  */
 export function parseMoment(text: string, edge: 'start' | 'end'): number {
   const moment = DATE.test(text) ? `${text}T${edge === 'start' ? '00:00:00' : '23:59:59'}Z` : text
   const time = MOMENT.test(moment) ? Date.parse(moment) : Number.NaN
-  // Some moments that do not exist, such as 2026-02-30, are read as others.
+  // `Date.parse` reads some moments that do not exist, such as 2026-02-30, as other ones.
   if (!Number.isNaN(time) && formatMoment(time) === moment) return time
   throw new AirgapError(
     'INVALID_POLICY',
-    `has to be a date or a moment in UTC, like 2026-06-30 or 2026-06-30T12:00:00Z, and is ${JSON.stringify(text.slice(0, 40))}`,
+    `must be a date or a moment in UTC, like 2026-06-30 or 2026-06-30T12:00:00Z, but is ${JSON.stringify(text.slice(0, 40))}`,
   )
 }
 
@@ -29,7 +29,7 @@ const HOURS: Record<string, number> = { h: 1, d: 24, w: 7 * 24 }
 const MOST_HOURS = 100 * 366 * 24
 
 /**
- * Reads an age: `30d`, `12h`, `6w`.
+ * Parses an age: `30d`, `12h`, `6w`.
  * @returns milliseconds
  * @throws AirgapError `INVALID_POLICY`
  */
@@ -39,11 +39,11 @@ export function parseAge(text: string): number {
   if (hours <= MOST_HOURS) return hours * 3_600_000
   throw new AirgapError(
     'INVALID_POLICY',
-    `has to be hours, days or weeks, like 12h, 30d or 6w, and is ${JSON.stringify(text.slice(0, 40))}`,
+    `must be hours, days or weeks, like 12h, 30d or 6w, but is ${JSON.stringify(text.slice(0, 40))}`,
   )
 }
 
-/** An age in words: `3 d 4 h`, `50 min`. */
+/** An age for people: `3 d 4 h`, `50 min`. */
 export function formatAge(milliseconds: number): string {
   const minutes = Math.max(0, Math.floor(milliseconds / 60_000))
   const [days, hours] = [Math.floor(minutes / 1440), Math.floor((minutes % 1440) / 60)]

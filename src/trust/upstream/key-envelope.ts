@@ -18,7 +18,7 @@ const base64 = v.pipe(
   v.instance(Buffer, 'it is not canonical base64'),
 )
 
-// The members of the protobuf messages and no others, as Go's decoder has it.
+// Only the members of the protobuf messages, like Go's decoder.
 const KeyEnvelope = v.strictObject(
   {
     mediaType: v.picklist(BUNDLE_MEDIA_TYPES, 'it is not a known kind of Sigstore bundle'),
@@ -42,11 +42,11 @@ const KeyEnvelope = v.strictObject(
 )
 
 /**
- * Verifies a Sigstore bundle (sigstore/protobuf-specs, `sigstore_bundle.proto`) that holds an envelope
- * (secure-systems-lab/dsse, protocol.md) signed by one of the keys. What it says of itself (hint, log entries) makes no
- * difference. Never throws for anything that the bytes may hold.
+ * Verifies a Sigstore bundle (sigstore/protobuf-specs, `sigstore_bundle.proto`) with an envelope (secure-systems-lab/dsse,
+ * protocol.md) that is signed by one of the keys. What it says about itself (hint, log entries) is ignored. Never throws,
+ * whatever the bytes are.
  *
- * @returns the envelope's payload, which is authentic, and not looked at.
+ * @returns the envelope's payload, which is authentic, but not parsed.
  * @throws AirgapError `INVALID_KEY` for a key of a kind that is not accepted.
  */
 export function verifyKeyEnvelope(
@@ -78,18 +78,18 @@ export function verifyKeyEnvelope(
   return { ok: false, reason: OTHER_KEY }
 }
 
-/** What is sound and not an envelope by a key deserves a better answer than a schema's. */
+/** Gives a better reason than the schema for a sound bundle that is not an envelope signed by a key. */
 function otherContent(value: unknown): string | undefined {
   const material = has(value, 'verificationMaterial') ? value.verificationMaterial : undefined
   if (has(material, 'certificate') || has(material, 'x509CertificateChain')) {
-    return 'it was made with a certificate where a signature by a key is required'
+    return 'it was made with a certificate, but a signature by a key is required'
   }
   if (has(value, 'messageSignature')) return MESSAGE_SIGNATURE
   return undefined
 }
 
-/** Why a signature by a key is refused: it does not say which key it was made with. */
+/** Why a signature by a key is refused. A raw signature does not say which key made it. */
 export const OTHER_KEY = 'it was made with another key than the one required, or it was altered'
 
-/** Why a signature over bytes is none of an image. */
-export const MESSAGE_SIGNATURE = 'it signs bytes that are not there, and says nothing of an image'
+/** Why a signature over bytes is not a signature of an image. */
+export const MESSAGE_SIGNATURE = 'it signs other bytes, and says nothing about an image'

@@ -24,15 +24,15 @@ import { readableBy, text } from '../../files/yaml-values.ts'
 const UPSTREAM_POLICY_TYPE = 'dev.airgap.upstream-policy'
 const UPSTREAM_POLICY_VERSION = '1.0'
 
-/** Every image is compared with every rule before the one that is for it. */
+/** Limited because every image is compared with the rules one by one. */
 const MAX_RULES = 1000
 const MAX_SIGNERS = 100
-/** What a reason may have in the bundle's description. */
+/** Maximum length of a reason in the bundle's description. */
 const MAX_REASON_TEXT = 500
 
 const pattern = v.pipe(
   text,
-  readableBy(parsePattern, ({ hint = '' }) => `is no pattern. ${hint}`),
+  readableBy(parsePattern, ({ hint = '' }) => `is not a pattern. ${hint}`),
 )
 
 const KeySchema = v.union([KeyFileSchema, v.pipe(v.strictObject(keyEntries), keyNamedOnce())])
@@ -42,7 +42,7 @@ const IdentitySchema = v.pipe(v.strictObject(identityEntries), identityNamedOnce
 const listOf = <S extends v.GenericSchema>(item: S) =>
   v.pipe(
     v.array(item),
-    v.minLength(1, 'is empty; take the key out'),
+    v.minLength(1, 'is empty; remove the key'),
     v.maxLength(MAX_SIGNERS, `has more than ${MAX_SIGNERS} items`),
   )
 
@@ -51,25 +51,25 @@ const RuleSchema = v.pipe(
     pattern: v.pipe(
       pattern,
       v.description(
-        'Which images the rule is for: compared with the whole reference and with the name alone; * stands for any characters, and a pattern that begins with it needs quotes.',
+        'Which images the rule is for: compared with the whole reference and with the name alone; * matches any characters, and a pattern that begins with * needs quotes.',
       ),
     ),
-    keys: described(listOf(KeySchema), 'Whose signatures count: the holders of these public keys.'),
+    keys: described(listOf(KeySchema), 'Public keys whose signatures count.'),
     identities: described(
       listOf(IdentitySchema),
-      'Whose signatures count: those whom a certificate names (keyless). Needs a trusted root.',
+      'Identities in certificates whose signatures count (keyless). Needs a trusted root.',
     ),
     onFailure: described(
       v.picklist(['fail', 'warn']),
-      'What comes of an image without a good signature: fail, which is the default, or warn, which packs it and records that it was not verified.',
+      'What happens to an image without a good signature: fail, the default, or warn, which packs it and records that it was not verified.',
     ),
     dockerReference: described(
       text,
-      "What the name is compared with that cosign's older signatures hold: ignore, the default, compares nothing; match demands the image's own name; anything else is a pattern for it. Sigstore bundles hold no name, and fit ignore alone.",
+      "How to check the name in cosign's older signatures: ignore, the default, does not check it; match demands the image's own name; anything else is a pattern for it. Sigstore bundles contain no name, so they pass only with ignore.",
     ),
     skip: described(
       v.pipe(text, v.maxLength(MAX_REASON_TEXT, `has more than ${MAX_REASON_TEXT} characters`)),
-      'Nothing is looked at, for this reason, which is recorded: for images that are known to be unsigned.',
+      'Checks nothing, and records this reason: for images that are known to be unsigned.',
     ),
   }),
   v.check(
@@ -79,16 +79,16 @@ const RuleSchema = v.pipe(
   v.check(
     ({ skip, keys, identities, onFailure, dockerReference }) =>
       skip === undefined || !(keys ?? identities ?? onFailure ?? dockerReference),
-    'has skip, and says besides what is to be verified: keep one of the two',
+    'has skip, but also says what to verify: keep only one',
   ),
 )
 
 /**
- * The policy for upstreams' signatures: who has to have signed which images. From here come the checks and the published
- * JSON schema, so descriptions are sentences for users.
+ * The upstream policy: who must have signed which images. The checks and the published JSON schema come from here, so
+ * descriptions are sentences for users.
  */
 export const UpstreamPolicySchema = v.strictObject({
-  type: v.pipe(v.literal(UPSTREAM_POLICY_TYPE), v.description('What this file is.')),
+  type: v.pipe(v.literal(UPSTREAM_POLICY_TYPE), v.description('The type of this file.')),
   formatVersion: v.pipe(
     v.literal(UPSTREAM_POLICY_VERSION),
     v.description('The version of this file format, as text.'),
@@ -98,17 +98,17 @@ export const UpstreamPolicySchema = v.strictObject({
     v.minLength(1, 'is empty'),
     v.maxLength(MAX_RULES, `has more than ${MAX_RULES} rules`),
     v.description(
-      'The first rule whose pattern fits an image applies to it, and no other. An image that none fits fails.',
+      'Only the first rule whose pattern matches an image applies to it. An image that no rule matches fails.',
     ),
   ),
 })
 
 type RuleDocument = v.InferOutput<typeof UpstreamPolicySchema>['rules'][number]
 
-/** Rules for upstreams that many people have, by the name that stands for a file. */
+/** Rules for common upstreams, by a name that can be given instead of a file. */
 const PRESETS = {
-  // kubernetes.io, "Verify Signed Kubernetes Artifacts". Names are not compared: promoted images are signed under those
-  // of the registries behind registry.k8s.io, and some of its own under other paths.
+  // kubernetes.io, "Verify Signed Kubernetes Artifacts". Names are not compared, because promoted images are signed under
+  // the names of the registries behind registry.k8s.io, and some of these under other paths.
   kubernetes: {
     pattern: 'registry.k8s.io/*',
     identity: 'krel-trust@k8s-releng-prod.iam.gserviceaccount.com',
@@ -124,7 +124,7 @@ function isPreset(name: string): name is PresetName {
   return Object.hasOwn(PRESETS, name)
 }
 
-/** The rules that a preset stands for. */
+/** The rules of a preset. */
 export function presetRules(name: PresetName): UpstreamRule[] {
   const { pattern, identity, issuer } = PRESETS[name]
   return [
@@ -143,7 +143,7 @@ export function presetRules(name: PresetName): UpstreamRule[] {
   ]
 }
 
-/** Words for a known key that are further from it than a slip of the pen. */
+/** Other words for known keys, which are not just misspellings. */
 const SYNONYMS: ReadonlyMap<string, string> = new Map<string, string>([
   ...SHARED_SYNONYMS,
   ['images', 'rules'],
@@ -162,8 +162,8 @@ const SYNONYMS: ReadonlyMap<string, string> = new Map<string, string>([
 ])
 
 /**
- * Reads the policies that a caller names, as one: their rules, one policy's after the other's.
- * @param names files, or names of presets; a file that has the name of a preset is meant by `./NAME`.
+ * Reads several policies as one, with their rules in order.
+ * @param names files, or names of presets. For a file with the name of a preset, use `./NAME`.
  * @throws AirgapError `FILE`, `INVALID_POLICY`
  */
 export async function readUpstreamPolicies(names: readonly string[]): Promise<UpstreamPolicy> {
@@ -187,10 +187,10 @@ async function readUpstreamPolicy(path: string): Promise<UpstreamPolicy> {
 }
 
 /**
- * Reads a policy for upstreams' signatures: strict YAML, known keys only, each value by its own parser. Files that it
- * names lie relative to its own folder.
+ * Parses an upstream policy: strict YAML with only known keys, each value with its own parser. Paths in it are relative to
+ * its folder.
  *
- * @param path the file's name; what it names is looked for from there.
+ * @param path the policy's file, for messages and for relative paths.
  * @throws AirgapError `INVALID_POLICY` naming every fault with line and column.
  */
 export async function parseUpstreamPolicy(bytes: Uint8Array, path: string): Promise<UpstreamPolicy> {

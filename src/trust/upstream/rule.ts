@@ -3,35 +3,35 @@ import { formatReference, nameOf, type Reference } from '../../oci/reference.ts'
 import type { Identity } from '../identity/identity.ts'
 import type { PublicKey } from '../keys.ts'
 
-/** Who may have signed; one of them suffices. */
+/** Who may have signed; one of them is enough. */
 export interface AcceptedSigners {
-  /** Holders of these keys. */
+  /** Accepted keys. */
   keys: readonly PublicKey[]
-  /** Whom a certificate names. */
+  /** Accepted identities in certificates. */
   identities: readonly Identity[]
 }
 
-/** What the name that a signature holds is compared with: nothing, the image's own name, or a pattern. */
+/** What the name in a signature is compared with: nothing, the image's own name, or a pattern. */
 export type NameCheck = 'ignore' | 'match' | { shown: string; matches: (name: string) => boolean }
 
-/** One rule of a policy: which images it is for, and who has to have signed these. */
+/** A rule of a policy: which images it is for, and who must have signed them. */
 export interface UpstreamRule {
   /** As its author wrote it. */
   pattern: string
-  /** The preset that it belongs to; none where it comes from a file. */
+  /** The preset that it belongs to; undefined for a rule from a file. */
   preset?: string | undefined
-  /** Where it stands, for messages: `FILE:LINE:COLUMN`, or the preset. */
+  /** Its place, for messages: `FILE:LINE:COLUMN`, or the preset. */
   place: string
   matches: ReferencePattern
   demand:
     | { kind: 'signature'; by: AcceptedSigners; onFailure: 'fail' | 'warn'; dockerReference: NameCheck }
-    /** Nothing is looked at, for a reason that the rule gives. */
+    /** Nothing is checked, for the given reason. */
     | { kind: 'skip'; reason: string }
 }
 
-/** What a caller demands of the upstreams' signatures. */
+/** What a caller demands of upstreams' signatures. */
 export interface UpstreamPolicy {
-  /** The first one that is for an image applies; an image that none is for fails. */
+  /** The first rule that matches an image applies. An image that no rule matches fails. */
   rules: readonly UpstreamRule[]
 }
 
@@ -40,7 +40,7 @@ export function ruleFor({ rules }: UpstreamPolicy, image: Reference): UpstreamRu
   return rules.find(({ matches }) => matches(image))
 }
 
-/** Whether any rule is about certificates, which are checked with a trusted root. */
+/** Whether any rule names identities, which need a trusted root. */
 export function needsRoot({ rules }: UpstreamPolicy): boolean {
   return rules.some(({ demand }) => demand.kind === 'signature' && demand.by.identities.length > 0)
 }
@@ -54,13 +54,13 @@ export function describeSigners({ keys, identities }: AcceptedSigners): string {
 }
 
 /**
- * Compares the name that a signature holds (`docker-reference`) with what a rule demands.
- * @param name undefined for signatures that hold none.
- * @returns why it does not fit, as a clause about the signature.
+ * Compares the name in a signature (`docker-reference`) with what a rule demands.
+ * @param name undefined for signatures without a name.
+ * @returns why it does not match, as a clause about the signature; undefined if it does.
  */
 export function nameFault(check: NameCheck, name: string | undefined, image: Reference): string | undefined {
   if (check === 'ignore') return undefined
-  if (name === undefined || name === '') return 'it does not name the image, and the rule compares names'
+  if (name === undefined || name === '') return 'it does not name the image, but the rule compares names'
   const bare = withoutHubAlias(name)
   if (check !== 'match') {
     return check.matches(bare) ? undefined : `it was made for the name ${shown(name)}, not ${check.shown}`
@@ -71,7 +71,7 @@ export function nameFault(check: NameCheck, name: string | undefined, image: Ref
   return own.includes(bare) ? undefined : `it was made for the name ${shown(name)}, not ${nameOf(image)}`
 }
 
-/** Tools written in Go know Docker's registry by the name of its index. */
+/** Tools written in Go use another name for Docker's registry. */
 function withoutHubAlias(name: string): string {
   return name.replace(/^index\.docker\.io\//, 'docker.io/')
 }

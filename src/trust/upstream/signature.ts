@@ -27,7 +27,7 @@ import { parseSimpleSigning } from './simple-signing.ts'
 import * as v from 'valibot'
 import { IN_TOTO_PAYLOAD } from '../dsse.ts'
 
-/** Subjects of one statement; `cosign sign` writes one. */
+/** Maximum number of subjects in a statement; `cosign sign` writes one. */
 const MAX_SUBJECTS = 100
 
 const MEMBERS = 'a member is missing or of the wrong kind'
@@ -36,7 +36,7 @@ const Statement = v.looseObject(
   {
     _type: v.picklist(
       ['https://in-toto.io/Statement/v1', 'https://in-toto.io/Statement/v0.1'],
-      'it is no in-toto statement',
+      'it is not an in-toto statement',
     ),
     predicateType: v.string('a string is expected'),
     subject: v.pipe(
@@ -52,9 +52,9 @@ const Statement = v.looseObject(
 )
 
 /**
- * Reads a statement that has to be an image's signature (in-toto attestation, spec/v1/statement.md), and no other
- * attestation. Never throws for anything that the bytes may hold.
- * @returns the digests that it is about.
+ * Parses a statement that must be a signature of an image (in-toto attestation, spec/v1/statement.md), not another
+ * attestation. Never throws, whatever the bytes are.
+ * @returns the digests of its subjects.
  */
 function readImageStatement(
   payloadType: string,
@@ -64,7 +64,7 @@ function readImageStatement(
   if (payloadType !== IN_TOTO_PAYLOAD) {
     return {
       ok: false,
-      reason: `it holds ${shown(payloadType)} where a statement about an image is expected`,
+      reason: `it contains ${shown(payloadType)} instead of a statement about an image`,
     }
   }
   try {
@@ -74,7 +74,7 @@ function readImageStatement(
     if (predicateType !== COSIGN_SIGN_PREDICATE) {
       return {
         ok: false,
-        reason: `it is an attestation (${shown(predicateType)}), and no signature of an image`,
+        reason: `it is an attestation (${shown(predicateType)}), not a signature of an image`,
       }
     }
     for (const one of subject) checkKeyCase(one, ['name', 'digest'], what)
@@ -91,38 +91,38 @@ function readImageStatement(
   }
 }
 
-/** Foreign text for a message. */
+/** Text from outside for a message, shortened and quoted. */
 function shown(text: string): string {
   return JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}…` : text)
 }
 
-/** A layer that may be a signature, with its bytes, which have the layer's digest. */
+/** A layer that may be a signature, with its bytes, whose digest is verified. */
 export interface OfferedSignature {
   form: SignatureForm
   bytes: Uint8Array
   annotations?: Record<string, string> | null | undefined
 }
 
-/** What a signature has to be. */
+/** What a signature must be. */
 export interface Demand {
-  /** What has to be signed. */
+  /** What must be signed. */
   subject: Digest
   /** The image's own name. */
   image: Reference
   by: AcceptedSigners
   dockerReference: NameCheck
-  /** For certificates. */
+  /** For verifying certificates. */
   root: Root | undefined
 }
 
-/** Annotations are a part of a manifest, which may have 8 MiB. Characters. */
+/** Maximum length in characters. Annotations are part of a manifest, which may have 8 MiB. */
 const MAX_ANNOTATION = 256 * 1024
 
 /**
- * Verifies a signature of an image, and only then reads what was signed: that it is an image's signature, and of this
- * image. Never throws for anything that the signature may hold.
+ * Verifies a signature of an image, and only then checks what was signed: it must be a signature of an image, and of this
+ * image. Never throws, whatever the signature contains.
  *
- * @returns who has signed; or why it is no good, as a clause about the signature.
+ * @returns who signed; or why the signature is not good, as a clause about it.
  * @throws AirgapError `INVALID_KEY` for a key of a kind that is not accepted.
  */
 export function verifyImageSignature(
@@ -134,13 +134,13 @@ export function verifyImageSignature(
   if (!signed.ok) return signed
   const { by, digests, name } = signed
   if (!digests.includes(demand.subject)) {
-    return refused(`it is the signature of another image: ${digests.slice(0, 3).join(', ')}`)
+    return refused(`it is a signature of another image: ${digests.slice(0, 3).join(', ')}`)
   }
   const fault = nameFault(demand.dockerReference, name, demand.image)
   return fault === undefined ? { ok: true, by } : refused(fault)
 }
 
-/** Who has signed, which is the one required, and what. */
+/** The accepted signer, and what was signed. */
 interface Signed {
   ok: true
   by: SignedBy
@@ -172,10 +172,10 @@ function payloadSigner(
   if (by.keys.length > 0) {
     const verdict = verifySignature({ payload: bytes, signature: { der: signature }, keys: by.keys })
     if (verdict.ok) return { ok: true, by: { kind: 'key', key: verdict.key } }
-    // Its own words name the files of the keys, and reasons are recorded.
+    // The verdict's reason names the files of the keys, but reasons are recorded in bundles.
     if (!isCertified) return refused(OTHER_KEY)
   }
-  if (!isCertified) return refused('it was made with a key where a certificate is required')
+  if (!isCertified) return refused('it was made with a key, but a certificate is required')
   return certifiedSigner({ bytes, annotations, signature, certificatePem }, by, root)
 }
 
@@ -190,7 +190,7 @@ function certifiedSigner(
   root: Root | undefined,
 ): Signer {
   const entry = annotationOf(annotations, LOG_ENTRY_ANNOTATION)
-  if (entry === undefined) return refused('it comes without its entry in the transparency log')
+  if (entry === undefined) return refused('it has no entry in the transparency log')
   if (!root) return refused(NO_ROOT)
   try {
     const timestamp = timestampOf(annotationOf(annotations, TIMESTAMP_ANNOTATION))
@@ -213,7 +213,7 @@ function timestampOf(text: string | undefined): Buffer | undefined {
   const member: unknown = isObject && Object.hasOwn(value, key) ? (value as Record<string, unknown>)[key] : ''
   const timestamp = typeof member === 'string' ? decodeBase64(member) : undefined
   if (timestamp) return timestamp
-  throw new AirgapError('INVALID_CONTENT', `${what} holds no timestamp`)
+  throw new AirgapError('INVALID_CONTENT', `${what} contains no timestamp`)
 }
 
 function verifyBundle({ bytes }: OfferedSignature, { by, root }: Demand): Signed | Refused {
@@ -233,14 +233,14 @@ function verifyBundle({ bytes }: OfferedSignature, { by, root }: Demand): Signed
   return signedStatement(verdict.by, payloadType, payload)
 }
 
-const NO_ROOT = 'it was made with a certificate, and there is no trusted root to check that with'
+const NO_ROOT = 'it was made with a certificate, but there is no trusted root to verify it with'
 
 function signedStatement(by: SignedBy, payloadType: string, payload: Uint8Array): Signed | Refused {
   const statement = readImageStatement(payloadType, payload)
   return statement.ok ? { ok: true, by, digests: statement.subjects } : statement
 }
 
-/** Refuses whomever else a certificate names. */
+/** Refuses certificates that name anybody else. */
 function onlyBy(
   verdict: ReturnType<typeof verifyCertificateBundle>,
   { identities }: AcceptedSigners,

@@ -4,21 +4,21 @@ import { isDigest, type Digest } from '../../oci/digest.ts'
 import { checkKeyCase, checkShape, parseStrictJson } from '../../oci/json.ts'
 import type { Refused } from '../identity/certificate-bundle.ts'
 
-/** Bytes; cosign's own payloads have about 250. */
+/** In bytes. cosign's own payloads have about 250. */
 export const MAX_PAYLOAD = 64 * 1024
 
-/** What a payload of cosign says that was signed. */
+/** The content of a cosign payload. */
 export interface SimpleSigning {
   ok: true
-  /** The manifest or index. */
+  /** Digest of the manifest or index. */
   digest: Digest
-  /** The name that the signer knew the image by; may be empty. */
+  /** The signer's name for the image; may be empty. */
   reference: string
 }
 
 const MEMBERS = 'a member is missing, unknown or of the wrong kind'
 
-// Whatever stands in `critical` has to be understood by those who check; `optional` may be anything.
+// Verifiers must understand everything in `critical`; `optional` may be anything.
 const Payload = v.strictObject(
   {
     critical: v.strictObject(
@@ -30,7 +30,7 @@ const Payload = v.strictObject(
           },
           MEMBERS,
         ),
-        type: v.literal('cosign container image signature', 'it is of another type than an image signature'),
+        type: v.literal('cosign container image signature', 'its type is not that of an image signature'),
       },
       MEMBERS,
     ),
@@ -39,7 +39,7 @@ const Payload = v.strictObject(
   MEMBERS,
 )
 
-/** The keys that Go's decoder would take in any case of letters, by the way to the object that has them. */
+/** Keys that Go's decoder would match in any case, by the path to their object. */
 const KNOWN: readonly (readonly [path: readonly string[], keys: readonly string[]])[] = [
   [[], ['critical', 'optional']],
   [['critical'], ['identity', 'image', 'type']],
@@ -48,8 +48,8 @@ const KNOWN: readonly (readonly [path: readonly string[], keys: readonly string[
 ]
 
 /**
- * Reads what cosign signs for an image (sigstore/cosign, specs/SIGNATURE_SPEC.md § Payload): containers/image's "simple
- * signing" with a type of its own. Never throws for anything that the bytes may hold.
+ * Parses what cosign signs for an image (sigstore/cosign, specs/SIGNATURE_SPEC.md § Payload): containers/image's "simple
+ * signing" with its own type. Never throws, whatever the bytes are.
  */
 export function parseSimpleSigning(bytes: Uint8Array): SimpleSigning | Refused {
   const what = 'its payload'

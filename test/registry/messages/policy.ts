@@ -93,7 +93,7 @@ export const POLICY_CASES: Case[] = [
           require: 'all of [alice, bob]',
         }),
       }),
-    says: /the policy requires the signatures of all of \[alice, bob\], and only alice has signed: a signature of bob is missing/,
+    says: /the policy requires the signatures of all of \[alice, bob\], but only alice has signed: a signature of bob is missing/,
     hints: [/--signature FILE/],
   },
   {

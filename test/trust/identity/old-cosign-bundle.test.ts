@@ -75,7 +75,9 @@ test('what cosign puts on a layer becomes a Sigstore bundle', () => {
 describe('is refused', () => {
   test('without its log entry', async () => {
     const error = await errorOf(() => parseDetachedSignature(oldBundle({ rekorBundle: null }), 'x.bundle'))
-    expect(error.message).toMatch(/^x\.bundle: it holds a signature by a certificate, and no log entry/)
+    expect(error.message).toMatch(
+      /^x\.bundle: it contains a signature with a certificate, but not the log entry/,
+    )
   })
 
   test.each<[string, (log: Log) => unknown]>([
@@ -102,7 +104,7 @@ describe('is refused', () => {
   test('with several certificates, or none that can be read', async () => {
     for (const cert of [layer.certificate.repeat(2), 'AAAA', layer.certificate.slice(0, 200)]) {
       const error = await errorOf(() => parseDetachedSignature(oldBundle({ cert }), 'x.bundle'))
-      expect(error.message).toBe('x.bundle: its certificate is not one certificate in PEM')
+      expect(error.message).toBe('x.bundle: its certificate is not a single PEM certificate')
     }
   })
 
@@ -114,7 +116,7 @@ describe('is refused', () => {
     )
     expect(reasonOf(bundleJson)).toMatch(/^the log that it names/)
     const again = parseDetachedSignature(oldBundle({ base64Signature: other.signature }), 'x')
-    expect(reasonOf(again.bundleJson)).toBe('its log entry is of another signature or another artifact')
+    expect(reasonOf(again.bundleJson)).toBe('its log entry is for another signature or another artifact')
   })
 })
 

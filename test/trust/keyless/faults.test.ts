@@ -37,7 +37,7 @@ describe('a service that fails', () => {
         'REGISTRY',
         /more than 262144 bytes/,
       ],
-      ['fulcio', json({}), 'CONTENT_MISMATCH', /the answer of Fulcio \(ORIGIN\) holds no certificate/],
+      ['fulcio', json({}), 'CONTENT_MISMATCH', /the answer of Fulcio \(ORIGIN\) contains no certificate/],
       [
         'tsa',
         { status: 503, body: '' },
@@ -54,7 +54,7 @@ describe('a service that fails', () => {
         'tsa',
         { status: 200, type: 'application/timestamp-reply', body: '{}' },
         'CONTENT_MISMATCH',
-        /is no timestamp/,
+        /is not a timestamp/,
       ],
       [
         'tsa',
@@ -68,8 +68,8 @@ describe('a service that fails', () => {
         'REGISTRY',
         /^cannot write the entry of the log: Rekor \(ORIGIN\/api\/v1\/log\/entries\)/,
       ],
-      ['rekor', json({}), 'INVALID_CONTENT', /the answer of Rekor \(ORIGIN\): it holds 0 entries/],
-      ['rekor', { status: 409, body: '' }, 'REGISTRY', /has it already \(409\), and does not say where/],
+      ['rekor', json({}), 'INVALID_CONTENT', /the answer of Rekor \(ORIGIN\): it contains 0 entries/],
+      ['rekor', { status: 409, body: '' }, 'REGISTRY', /already has it \(409\), but does not say where/],
     ]
     for (const [name, reply, code, message] of cases) {
       services.faults = { [name]: () => reply }
@@ -115,19 +115,23 @@ describe('a service that fails', () => {
     let first: Reply | undefined
     // The answer to an earlier request, for another key.
     services.faults.fulcio = async ({ body, url }) => (first ??= await elsewhere(url, body))
-    await expectUnsigned(place, 'VERIFICATION_FAILED', /was issued by no authority that the trusted root has/)
+    await expectUnsigned(
+      place,
+      'VERIFICATION_FAILED',
+      /was not issued by an authority that the trusted root has/,
+    )
     services.faults.fulcio = () => first
     await expectUnsigned(place, 'CONTENT_MISMATCH', /is a certificate for another key/)
     services.faults = {
       tsa: ({ url, body }) =>
         elsewhere(url, Buffer.concat([body.subarray(0, -4), Buffer.alloc(1), body.subarray(-3)])),
     }
-    await expectUnsigned(place, 'CONTENT_MISMATCH', /is a timestamp of something else/)
+    await expectUnsigned(place, 'CONTENT_MISMATCH', /is a timestamp for something else/)
     let entry: Reply | undefined
     services.faults = { rekor: async ({ body, url }) => (entry ??= await elsewhere(url, body)) }
-    await expectUnsigned(place, 'VERIFICATION_FAILED', /does not hold/)
+    await expectUnsigned(place, 'VERIFICATION_FAILED', /does not verify/)
     services.faults = { rekor: () => entry }
-    await expectUnsigned(place, 'CONTENT_MISMATCH', /gives an entry that is not about this signature/)
+    await expectUnsigned(place, 'CONTENT_MISMATCH', /returned an entry that is not for this signature/)
     services.faults = {
       fulcio: async ({ body }) => {
         const request = JSON.parse(body.toString()) as { credentials: { oidcIdentityToken: string } }
@@ -155,14 +159,14 @@ describe('a service that fails', () => {
       place,
       'CONTENT_MISMATCH',
       new RegExp(
-        `^the timestamp authority \\(http://\\S+/tsa/timestamp\\) says that it is ${at(-1000)}, and the certificate of Fulcio is valid from ${at(0)} to ${at(600_000)}$`,
+        `^the timestamp authority \\(http://\\S+/tsa/timestamp\\) says that it is ${at(-1000)}, but the certificate from Fulcio is valid from ${at(0)} to ${at(600_000)}$`,
       ),
     )
     expect(services.asked).toEqual(['fulcio', ...Array<string>(5).fill('tsa')])
     for (const minutes of [-1, 11]) {
       services.asked.length = 0
       clocks.tsa.setTime(second + minutes * 60_000 + 123)
-      await expectUnsigned(place, 'CONTENT_MISMATCH', /says that it is \S+, and the certificate of Fulcio/)
+      await expectUnsigned(place, 'CONTENT_MISMATCH', /says that it is \S+, but the certificate from Fulcio/)
       expect(services.asked).toEqual(['fulcio', 'tsa'])
     }
     services.asked.length = 0
@@ -188,7 +192,7 @@ describe('a service that fails', () => {
           {
             code: 'VERIFICATION_FAILED',
             message: expect.stringMatching(
-              /^the signature that was made does not hold: the certificate was not valid yet at the time of signing: /,
+              /^the new signature does not verify: the certificate was not yet valid at the time of signing: /,
             ) as string,
           },
         ],

@@ -137,11 +137,11 @@ describe('[duty: token-secrecy] the identity token', () => {
     const wrong: [() => Promise<void>, string, RegExp][] = [
       [() => rm(token), 'FILE', /cannot read the identity token file .*token: there is no such file/],
       [() => writeFile(token, ''), 'CREDENTIALS', /in .*token cannot be used: it is empty/],
-      [() => writeFile(token, 'a.b'), 'CREDENTIALS', /does not have the form/],
-      [() => writeFile(token, 'a.bm9qc29u.c'), 'CREDENTIALS', /what it says cannot be read/],
+      [() => writeFile(token, 'a.b'), 'CREDENTIALS', /is not a JWT/],
+      [() => writeFile(token, 'a.bm9qc29u.c'), 'CREDENTIALS', /its claims cannot be read/],
       [() => place.renewToken({ exp: past }), 'CREDENTIALS', /in .*token has expired, at 20\d\d-/],
-      [() => place.renewToken({ sub: undefined }), 'CREDENTIALS', /nothing of a subject/],
-      [() => place.renewToken({ email: 'a@example.internal' }), 'CREDENTIALS', /not verified the e-mail/],
+      [() => place.renewToken({ sub: undefined }), 'CREDENTIALS', /it has no subject/],
+      [() => place.renewToken({ email: 'a@example.internal' }), 'CREDENTIALS', /not verified its e-mail/],
     ]
     for (const [prepare, code, message] of wrong) {
       await prepare()
@@ -154,7 +154,7 @@ describe('[duty: token-secrecy] the identity token', () => {
     await expect(place.pack({ signingConfig: undefined })).rejects.toMatchObject({
       code: 'CREDENTIALS',
       message: expect.stringMatching(
-        /meant for somebody else, and has to be for sigstore \(claim aud\)/,
+        /has the audience somebody else, but needs sigstore \(claim aud\)/,
       ) as string,
     })
     vi.stubEnv('SIGSTORE_ID_TOKEN', '')

@@ -51,7 +51,7 @@ describe('people are counted, not signatures', () => {
     const verdict = countSigners(policy, signatures, [], NOW)
     expect(verdict.rules[0]).toMatchObject({ ok: false, found: 'signed by alice' })
     expect(verdict.faults).toEqual([
-      'the policy requires the signatures of 2 of people, and only alice has signed: a signature of one of bob, carol is missing',
+      'the policy requires the signatures of 2 of people, but only alice has signed: a signature of one of bob, carol is missing',
     ])
   })
 
@@ -64,10 +64,10 @@ describe('people are counted, not signatures', () => {
     )
     expect(verdict.counted.map(({ name }) => name)).toEqual(['a.sig'])
     expect(verdict.faults[0]).toContain(
-      `s.sig does not count: made by the key ${stranger.publicKey.fingerprint}, whom the policy does not name`,
+      `s.sig does not count: made by the key ${stranger.publicKey.fingerprint}, who is not in the policy`,
     )
     expect(verdict.faults[0]).toContain(
-      'made by alice@example.evil (issuer https://issuer.example), whom the policy',
+      'made by alice@example.evil (issuer https://issuer.example), who is not in the policy',
     )
     expect(verdict.faults[0]).toContain('x.sig does not count: it is over other content')
   })
@@ -98,7 +98,7 @@ describe('people are counted, not signatures', () => {
     const verdict = countSigners(wide, [byIdentity('x@example')], [], NOW)
     expect(verdict.counted).toEqual([])
     expect(verdict.faults[0]).toContain(
-      'which fits a and b: it would count as several people, so it counts for none',
+      'which matches a and b: it would count as several people, so it counts for none',
     )
     expect(holds([byIdentity('y@example')], wide)).toBe(true)
   })
@@ -159,7 +159,7 @@ describe('who may sign no more', () => {
   it('has a key whose time is over by this clock, whatever the signature says', async () => {
     const until = { notAfter: '2026-05-31' }
     expect(await judged(until, byKey(alice))).toBe(
-      'made by alice, whose key is accepted until 2026-05-31T23:59:59Z, and now it is 2026-06-01T12:00:00Z',
+      'made by alice, whose key is accepted until 2026-05-31T23:59:59Z, but now it is 2026-06-01T12:00:00Z',
     )
     expect(await judged(until, byKey(alice), Date.parse('2026-05-31T23:59:59Z'))).toBeUndefined()
     expect(await judged({ notBefore: '2026-06-02' }, byKey(alice))).toContain(
@@ -177,13 +177,13 @@ describe('who may sign no more', () => {
       )
     expect(await judged(window, at('2026-03-01T00:00:00Z'))).toBeUndefined()
     expect(await judged(window, at('2026-04-01T00:00:00Z'))).toBe(
-      'made by alice, whose identity is accepted until 2026-03-31T23:59:59Z, and it was signed 2026-04-01T00:00:00Z',
+      'made by alice, whose identity is accepted until 2026-03-31T23:59:59Z, but it was signed at 2026-04-01T00:00:00Z',
     )
     // Of several witnesses every one has to say so.
     expect(await judged(window, at('2026-03-01T00:00:00Z', '2026-01-01T00:00:00Z'))).toContain(
       'accepted from',
     )
-    expect(await judged(window, at())).toContain('it has none that was verified')
+    expect(await judged(window, at())).toContain('the signature has no verified time')
   })
 
   it('is not asked for a signature: the way out names those who can sign', async () => {
@@ -202,7 +202,7 @@ describe('who may sign no more', () => {
       require: 'all of [alice, bob]',
     })
     expect(countSigners(none, [byKey(bob)], [], NOW).faults[0]).toContain(
-      'the policy lets too few others sign at present',
+      'too few others may sign at present',
     )
   })
 })

@@ -202,7 +202,7 @@ describe('a mistake is told with its place and the way out', () => {
     [
       'a signer in two spellings',
       with2(`  ALICE: { keys: [{ pem: ${pem(pair())} }] }\n`),
-      'p:6:3: ALICE and alice differ only in case',
+      'p:6:3: ALICE and alice are two signers whose names differ only in case',
     ],
     ['a merge key', with2('<<: {}\n'), 'p:6:1: merge keys (<<) are not read here'],
     ['an anchor', with2('bundle: &a {}\n'), 'the anchor "&a" has no use here'],
@@ -249,10 +249,10 @@ describe('a mistake is told with its place and the way out', () => {
     [
       'a key twice said',
       with2(`  eve: { keys: [{ file: a, pem: b }] }\n`),
-      'item 1 of keys has to name its key once: by file, or by pem',
+      'item 1 of keys must give its key once: as file or as pem',
     ],
-    ['a key not said', with2(`  eve: { keys: [{}] }\n`), 'item 1 of keys has to name its key once'],
-    ['a key that is none', with2(`  eve: { keys: [{ pem: x }] }\n`), 'p (key of eve) holds no PEM key'],
+    ['a key not said', with2(`  eve: { keys: [{}] }\n`), 'item 1 of keys must give its key once'],
+    ['a key that is none', with2(`  eve: { keys: [{ pem: x }] }\n`), 'p (key of eve) contains no PEM key'],
     [
       'a private key',
       with2(
@@ -261,25 +261,29 @@ describe('a mistake is told with its place and the way out', () => {
       'Give the .pub file',
     ],
     ['a file that is a folder', with2(`  eve: { keys: [.] }\n`), 'that is a folder'],
-    ['no identity', ci('issuer: i'), 'has to say whom the certificate names once'],
-    ['no issuer', ci('identity: i'), 'has to say who vouches for the identity once'],
+    ['no identity', ci('issuer: i'), 'must name the identity once'],
+    ['no issuer', ci('identity: i'), 'must name the issuer once'],
     [
       'an identity in both forms',
       ci('identity: i, identityRegexp: i, issuer: i'),
-      'has to say whom the certificate names once',
+      'must name the identity once',
     ],
     ['an empty identity', ci('identity: "", issuer: i'), 'identity is empty'],
-    ['a pattern that is none', ci('identityRegexp: "(", issuer: i'), 'is no regular expression: /(/'],
-    ['a pattern that would break out', ci('identityRegexp: "a)|(b", issuer: i'), 'is no regular expression'],
+    ['a pattern that is none', ci('identityRegexp: "(", issuer: i'), 'is not a regular expression: /(/'],
+    [
+      'a pattern that would break out',
+      ci('identityRegexp: "a)|(b", issuer: i'),
+      'is not a regular expression',
+    ],
     [
       'a date that does not exist',
       with2('', ', notAfter: 2026-02-30'),
-      'notAfter has to be a date or a moment in UTC, like 2026-06-30 or 2026-06-30T12:00:00Z, and is "2026-02-30"',
+      'notAfter must be a date or a moment in UTC, like 2026-06-30 or 2026-06-30T12:00:00Z, but is "2026-02-30"',
     ],
     [
       'a local time',
       with2('', ', notBefore: "2026-02-03T12:00:00+01:00"'),
-      'notBefore has to be a date or a moment in UTC',
+      'notBefore must be a date or a moment in UTC',
     ],
     [
       'an end before the beginning',
@@ -318,7 +322,7 @@ describe('a mistake is told with its place and the way out', () => {
         '  bob:',
         '  eve: { identities: [{ identity: i, issuer: i }] }\n  bob:',
       ),
-      'eve has the identity i (issuer i), and so has ci',
+      'eve and ci both have the identity i (issuer i)',
     ],
     [
       'an identity that another’s pattern fits',
@@ -326,26 +330,26 @@ describe('a mistake is told with its place and the way out', () => {
         '  bob:',
         '  eve: { identities: [{ identity: e@example, issuer: i }] }\n  bob:',
       ),
-      'eve has the identity e@example (issuer i), and ci has /.*@example/ (issuer i), which fits it, too',
+      'eve has the identity e@example (issuer i), and ci has /.*@example/ (issuer i), which matches it too',
     ],
     [
       'a rule that cannot be read',
       with2('require: two of them\n'),
-      'p:6:10: require is "two of them", and has to be like 2 of [alice, bob, carol], all of operators, or a name',
+      'p:6:10: require is "two of them", but must be like 2 of [alice, bob, carol], all of operators, or a name',
     ],
     [
       'a rule that is a number',
       with2('require: [2]\n'),
       'item 1 of require has to be text, and is the number 2; in quotes it is text: "2"',
     ],
-    ['no rule', with2('require: []\n'), 'require is empty; take the key out'],
+    ['no rule', with2('require: []\n'), 'require is empty; remove the key'],
     ['a rule of nobody', with2('require: "1 of []"\n'), 'names nobody: [] is empty'],
     ['a rule of zero', with2('require: 0 of [alice]\n'), 'asks for 0 signers'],
-    ['a rule below zero', with2('require: -1 of [alice]\n'), 'has to be like'],
+    ['a rule below zero', with2('require: -1 of [alice]\n'), 'must be like'],
     [
       'a person twice in a rule',
       with2('require: 2 of [alice, alice]\n'),
-      'names alice twice; everybody counts once',
+      'names alice twice, but everybody counts once',
     ],
     [
       'an unknown name in a rule',
@@ -355,12 +359,12 @@ describe('a mistake is told with its place and the way out', () => {
     [
       'more than there are',
       with2('require: 3 of [alice, bob]\n'),
-      '3 of [alice, bob]: asks for 3, and these are 2',
+      '3 of [alice, bob]: requires 3, but these are only 2',
     ],
     [
       'more than a group and its members are',
       with2('groups: { g: [alice, bob] }\nrequire: 3 of [g, alice]\n'),
-      'asks for 3, and these are 2',
+      'requires 3, but these are only 2',
     ],
     [
       'a rule that only the revoked could keep',
@@ -380,16 +384,16 @@ describe('a mistake is told with its place and the way out', () => {
     [
       'a group in a group',
       with2('groups: { g: [alice], h: [g] }\n'),
-      'g is a group, and groups hold signers only',
+      'g is a group, but groups can contain only signers',
     ],
     [
       'a group of a signer’s name',
       with2('groups: { bob: [alice] }\n'),
-      'there is bob already: a group needs a name of its own',
+      'bob already exists: a group needs a name of its own',
     ],
     ['an empty group', with2('groups: { g: [] }\n'), 'g is empty'],
     ['a sequence below zero', with2('bundle: { minSequence: -1 }\n'), 'minSequence is negative'],
-    ['half a sequence', with2('bundle: { minSequence: 1.5 }\n'), 'minSequence has to be a whole number'],
+    ['half a sequence', with2('bundle: { minSequence: 1.5 }\n'), 'minSequence must be a whole number'],
     [
       'a sequence as text',
       with2('bundle: { minSequence: "7" }\n'),
@@ -403,16 +407,16 @@ describe('a mistake is told with its place and the way out', () => {
     [
       'an age of months',
       with2('bundle: { maxAge: 3m }\n'),
-      'maxAge has to be hours, days or weeks, like 12h, 30d or 6w, and is "3m"',
+      'maxAge must be hours, days or weeks, like 12h, 30d or 6w, but is "3m"',
     ],
-    ['an age of nothing', with2('bundle: { maxAge: 0d }\n'), 'maxAge has to be hours'],
+    ['an age of nothing', with2('bundle: { maxAge: 0d }\n'), 'maxAge must be hours'],
     [
       'yes for true',
       with2('bundle: { requireExpiry: yes }\n'),
       'requireExpiry has to be true or false, and is the text "yes"',
     ],
     ['a pattern with a space', with2('images: { sources: ["a b"] }\n'), 'item 1 of sources cannot be used'],
-    ['no pattern', with2('images: { sources: [] }\n'), 'sources is empty; take the key out'],
+    ['no pattern', with2('images: { sources: [] }\n'), 'sources is empty; remove the key'],
     ['a platform that is none', with2('images: { platforms: [linux] }\n'), '"linux" is not a platform'],
     [
       'a root that is not there',

@@ -101,11 +101,11 @@ describe('a policy is refused', () => {
       'that skips and verifies',
       "rules:\n- {pattern: '*', skip: x, onFailure: warn}\n",
       HEAD,
-      /keep one of the two/,
+      /keep only one/,
     ],
     ['with half an identity', "rules:\n- {pattern: '*', identities: [{identity: a}]}\n", HEAD, /issuer/],
     ['with a key that is not there', "rules:\n- {pattern: '*', keys: [none.pub]}\n", HEAD, /none\.pub/],
-    ['with a pattern that is none', "rules:\n- {pattern: 'a b', skip: x}\n", HEAD, /no pattern/],
+    ['with a pattern that is none', "rules:\n- {pattern: 'a b', skip: x}\n", HEAD, /not a pattern/],
     ['with a key twice', "rules:\n- {pattern: '*', skip: x, skip: y}\n", HEAD, /given twice/],
     ['with an alias', "rules:\n- &a {pattern: '*', skip: x}\n- *a\n", HEAD, /alias/],
     [

@@ -82,7 +82,7 @@ describe('a genuine signature of Kubernetes', () => {
 
   test('is of that image alone, and not by another root', () => {
     expect(reasonOf(offered, demand({ subject: SUBJECT }))).toMatch(
-      /^it is the signature of another image: sha256:f34016d3/,
+      /^it is a signature of another image: sha256:f34016d3/,
     )
     expect(reasonOf(offered, demand({ root }))).toMatch(/not in the trusted root/)
     const bytes = Buffer.from(genuine.payload.replace('kpromo-v4.0.3', 'kpromo-v4.0.4'))
@@ -128,7 +128,7 @@ describe("an image's signature", () => {
       [await certifiedLayer(sigstore, payloadOf(OTHER)), byIdentity()],
       [await certifiedBundle(sigstore, statementOf(OTHER)), byIdentity()],
     ] as const) {
-      expect(reasonOf(offered, demand)).toBe(`it is the signature of another image: ${OTHER}`)
+      expect(reasonOf(offered, demand)).toBe(`it is a signature of another image: ${OTHER}`)
     }
   })
 
@@ -142,9 +142,11 @@ describe("an image's signature", () => {
     }
   })
 
-  test('a signature over bytes says nothing of an image', async () => {
+  test('a signature over bytes says nothing about an image', async () => {
     const bytes = await sigstore.sign(payloadOf(SUBJECT))
-    expect(reasonOf({ form: 'sigstore-bundle', bytes }, byIdentity())).toContain('says nothing of an image')
+    expect(reasonOf({ form: 'sigstore-bundle', bytes }, byIdentity())).toContain(
+      'says nothing about an image',
+    )
   })
 
   test('by somebody else is refused, whatever it says of itself', async () => {
@@ -163,7 +165,7 @@ describe("an image's signature", () => {
   test('by a key is none by a certificate, and the other way round', async () => {
     expect(reasonOf(upstream.layer(payloadOf(SUBJECT)), byIdentity())).toContain('a certificate is required')
     expect(reasonOf(upstream.envelope(statementOf(SUBJECT)), byIdentity())).toContain(
-      'one by a certificate is required',
+      'a signature with a certificate is required',
     )
     expect(reasonOf(await certifiedLayer(sigstore, payloadOf(SUBJECT)), byKey())).toContain('another key')
     expect(reasonOf(await certifiedBundle(sigstore, statementOf(SUBJECT)), byKey())).toContain(
@@ -176,7 +178,7 @@ describe("an image's signature", () => {
     const other = await certifiedLayer(sigstore, payloadOf(OTHER))
     const without = { ...layer.annotations }
     delete without['dev.sigstore.cosign/bundle']
-    expect(reasonOf({ ...layer, annotations: without }, byIdentity())).toContain('without its entry')
+    expect(reasonOf({ ...layer, annotations: without }, byIdentity())).toContain('it has no entry')
     const swapped = {
       ...layer.annotations,
       'dev.sigstore.cosign/bundle': other.annotations?.['dev.sigstore.cosign/bundle'] ?? '',
@@ -211,7 +213,7 @@ test('a manifest of ten thousand signatures is none that is looked at', () => {
   )
   expect(signaturesIn(document, SUBJECT, true)).toEqual({
     ok: false,
-    reason: 'it holds 10000 signatures, and 256 are the most that is looked at',
+    reason: 'it has 10000 signatures, but at most 256 are allowed',
   })
 })
 
@@ -240,7 +242,7 @@ describe('what was signed', () => {
     ['an image in other letters', good.replace('"image":', '"Image":{},"image":'), /differs only in case/],
     ['something unknown that is critical', good.replace('"type":', '"expires":1,"type":'), /critical/],
     ['something behind it', `${good} {}`, /not JSON/],
-    ['another type', good.replace('cosign container', 'atomic container'), /another type/],
+    ['another type', good.replace('cosign container', 'atomic container'), /its type is not/],
     ['a digest of another kind', good.replace('sha256:', 'sha512:'), /SHA-256/],
     ['a list', '[]', /payload/],
     ['nothing', '', /not JSON/],
