@@ -2,7 +2,7 @@ import * as v from 'valibot'
 import { isMap, isScalar, isSeq, type ParsedNode, type YAMLMap } from 'yaml'
 import { AirgapError, type Problem, withHint } from '../errors.ts'
 import { nearest } from '../nearest.ts'
-import { saidOf } from './yaml-values.ts'
+import { issueOf } from './yaml-values.ts'
 import { describeNode, quote, readYaml } from './yaml.ts'
 import type { Hint, Hints } from '../hints.ts'
 
@@ -151,7 +151,7 @@ export function readYamlDocument<S extends v.GenericSchema>(
   if (!result.success) {
     const faults = result.issues.map((issue) => {
       const path = (issue.path ?? []).map(({ key }) => key as string | number)
-      return { path, message: saidOf(nameOf(path, kind), issue.message) }
+      return { path, message: issueOf(nameOf(path, kind), issue) }
     })
     return { ok: false, problems: problemsOf(faults) }
   }
@@ -217,7 +217,7 @@ class Walk {
     if (result.success) return value
     const [issue] = result.issues
     const isKind = issue.kind === 'schema'
-    return fail(isKind ? mismatch(name, schema, node) : saidOf(name, issue.message))
+    return fail(isKind ? mismatch(name, schema, node) : issueOf(name, issue))
   }
 
   #object(

@@ -15,13 +15,16 @@ export const text = v.pipe(
   v.check((value) => value.isWellFormed(), 'holds half a surrogate pair'),
 )
 
+/** What an issue expects if its message is a whole sentence, and not the rest of one that begins with the value's name. */
+const SENTENCE = 'a value that can be parsed'
+
 /**
  * Refuses what `parse` refuses, so that a file and a flag accept the same.
- * @param words the message for a fault, see {@link saidOf}; by default the parser's own message and hint.
+ * @param words the message, after the value's name; by default the parser's own message and hint, which is a sentence.
  */
 export function readableBy(
   parse: (text: string) => unknown,
-  words: (error: AirgapError) => string = (error) => `: ${withHint(error)}`,
+  words?: (error: AirgapError) => string,
 ): v.RawCheckAction<string> {
   return v.rawCheck<string>(({ dataset, addIssue }) => {
     if (!dataset.typed) return
@@ -29,15 +32,17 @@ export function readableBy(
       parse(dataset.value)
     } catch (error) {
       if (!(error instanceof AirgapError)) throw error
-      addIssue({ message: words(error) })
+      addIssue(words ? { message: words(error) } : { message: withHint(error), expected: SENTENCE })
     }
   })
 }
 
-/**
- * A fault of a value. Most are told by the rest of a sentence, like `is empty`; one that is a sentence of its own begins with
- * a colon.
- */
-export function saidOf(name: string, message: string): string {
-  return message.startsWith(':') ? `${name}${message}` : `${name} ${message}`
+/** Whether the message of an issue is a whole sentence. */
+export function isSentence({ expected }: Pick<v.BaseIssue<unknown>, 'expected'>): boolean {
+  return expected === SENTENCE
+}
+
+/** An issue of a value in words. */
+export function issueOf(name: string, issue: Pick<v.BaseIssue<unknown>, 'expected' | 'message'>): string {
+  return isSentence(issue) ? `${name}: ${issue.message}` : `${name} ${issue.message}`
 }

@@ -1,6 +1,7 @@
 import * as v from 'valibot'
 import type { AirgapError, Problem } from '../../errors.ts'
 import { readSmallFile } from '../../files/small-file.ts'
+import { isSentence, issueOf } from '../../files/yaml-values.ts'
 import { MAX_YAML_SIZE, quote } from '../../files/yaml.ts'
 import { nameOf, readYamlDocument, unusableDocument, type YamlPath } from '../../files/yaml-document.ts'
 import type { RunOption } from '../../hints.ts'
@@ -121,11 +122,8 @@ export function parseConfig(bytes: Uint8Array, path: string): ConfigFile {
 export function checkConfig(config: Record<string, unknown>): { key: ConfigKey; message: string }[] {
   return (v.safeParse(ConfigSchema, config).issues ?? []).map((issue) => {
     const path = (issue.path ?? []).map((item) => item.key) as [ConfigKey, number?]
-    // A sentence of its own quotes the value, so it needs no name.
-    const isSentence = issue.message.startsWith(': ')
-    const message = isSentence
-      ? issue.message.slice(2)
-      : `${nameOf(path as YamlPath, 'config')} ${issue.message}`
+    // A sentence quotes the value, so it needs no name.
+    const message = isSentence(issue) ? issue.message : issueOf(nameOf(path as YamlPath, 'config'), issue)
     return { key: path[0], message }
   })
 }

@@ -109,7 +109,7 @@ describe('list --config', () => {
     expect(stderr.split('\n')).toEqual([
       'Error: airgap.yaml: 3 mistakes',
       '  - airgap.yaml:2:1: there is no key "platfroms"; did you mean platforms?',
-      '  - airgap.yaml:4:5: images: "Nginx" is not an image reference: repository names are lower case, and "Nginx" is not',
+      '  - airgap.yaml:4:5: item 1 of images: "Nginx" is not an image reference: repository names are lower case, and "Nginx" is not',
       '  - airgap.yaml:5:1: "password" cannot be set in a config: secrets do not belong into a file that others read. Use --password-file FILE or AIRGAP_PASSWORD.',
       '`airgap init -o -` prints a config that explains every key. What changes with each run is a flag (`airgap pack --help`).',
       '',

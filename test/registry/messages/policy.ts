@@ -114,7 +114,7 @@ export const POLICY_CASES: Case[] = [
     name: 'a policy with mistakes',
     provoke: () => verifying({ policy: policy({ require: 2, bundel: {} }) }),
     says: /the policy .*policy\.yaml cannot be used: 2 mistakes/,
-    hints: [/docs\/policy\.md/],
+    hints: [/docs\/trust\.md/],
   },
   {
     name: 'a bundle that is too old',

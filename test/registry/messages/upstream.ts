@@ -47,7 +47,7 @@ export const UPSTREAM_CASES: Case[] = [
     name: 'a policy for upstreams with a mistake',
     provoke: () => planned("  - { pattern: '*' }", false),
     says: /^the upstream policy cannot be used: .+:4:5: item 1 of rules says neither who signs/,
-    hints: [/docs\/upstream\.md/],
+    hints: [/docs\/trust\.md/],
   },
   {
     name: 'a bundle whose images are not signed as the policy inside wants it',
