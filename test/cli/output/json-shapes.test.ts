@@ -120,7 +120,7 @@ describe('what is published', () => {
     // Those of files that users write are renewed, and held to what is read, beside their parsers.
     const names = [...Object.keys(SCHEMAS), 'airgap-config', 'airgap-policy', 'upstream-policy'].toSorted()
     expect(files.toSorted()).toEqual(names.map((name) => `${name}.schema.json`))
-    const guide = await readFile(join(ROOT, 'docs/json.md'), 'utf8')
+    const guide = await readFile(join(ROOT, 'docs/library.md'), 'utf8')
     for (const file of files) expect(guide).toContain(`schemas/${file}`)
     for (const command of Object.keys(COMMANDS)) expect(guide).toContain(`\`${command}`)
   })

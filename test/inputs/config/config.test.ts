@@ -290,9 +290,9 @@ describe('what a config cannot set', () => {
   })
 })
 
-describe('docs/config.md', () => {
+describe('docs/packing.md', () => {
   it('shows a config that is one, with every key, and mistakes as they are told', async () => {
-    const page = await readFile(new URL('../../../docs/config.md', import.meta.url), 'utf8')
+    const page = await readFile(new URL('../../../docs/packing.md', import.meta.url), 'utf8')
     const example = /```yaml\n([^]*?)```/.exec(page)?.[1] ?? ''
     expect(Object.keys(read(example).config)).toEqual(CONFIG_KEYS)
     for (const key of CONFIG_KEYS) expect(page).toContain(`| \`${key}\``)
