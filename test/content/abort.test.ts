@@ -5,23 +5,54 @@ import { AirgapError, verify } from '../../src/index.ts'
 import type { EmbeddedRegistry } from '../support/registry/registry.ts'
 import { signer } from '../support/build-bundle.ts'
 import { scratch } from '../support/airgap.ts'
-import { actAt, enginesIn, outcomeOf, placesOf, startSource, type Engine } from './engines.ts'
+import {
+  actAt,
+  enginesIn,
+  outcomeOf,
+  placesOf,
+  SMALL,
+  startSource,
+  type Engine,
+  type Place,
+} from './engines.ts'
 import { takeUnfinished, watch } from '../pack/resume/leftovers.ts'
 
-let source: EmbeddedRegistry
-let folder: Awaited<ReturnType<typeof scratch>>
-let shop: Awaited<ReturnType<typeof enginesIn>>
+interface Shop extends AsyncDisposable {
+  source: EmbeddedRegistry
+  folder: string
+  output: string
+  engine(name: string): Engine
+}
+
+async function openShop(size?: number): Promise<Shop> {
+  const source = await startSource(size)
+  const folder = await scratch()
+  const { engines, output, close } = await enginesIn(folder.path, source)
+  return {
+    source,
+    folder: folder.path,
+    output,
+    engine: (name) => engines.find((one) => one.name === name)!,
+    async [Symbol.asyncDispose]() {
+      await close()
+      await source.close()
+      await folder[Symbol.asyncDispose]()
+    },
+  }
+}
+
+let small: Shop
+/** Where threads are at work. */
+let large: Shop
 
 beforeAll(async () => {
-  source = await startSource()
-  folder = await scratch()
-  shop = await enginesIn(folder.path, source)
+  small = await openShop(SMALL)
+  large = await openShop()
 })
 
 afterAll(async () => {
-  await shop.close()
-  await source.close()
-  await folder[Symbol.asyncDispose]()
+  await small[Symbol.asyncDispose]()
+  await large[Symbol.asyncDispose]()
 })
 
 /** Whatever a caller may give as a reason, and a listener may throw. */
@@ -44,17 +75,12 @@ describe.each([
   'a planned push',
   'serve',
 ])('%s', (name) => {
-  let engine: Engine
-  beforeAll(() => {
-    engine = shop.engines.find((one) => one.name === name)!
-  })
-
-  test('called off at any kind of event, or broken by its listener there, leaves nothing', async () => {
-    const places = await placesOf(engine)
-    expect(places.length).toBeGreaterThan(0)
+  /** Calls a run off at each place, or throws from its listener there. */
+  async function endAt(places: readonly Place[], shop: Shop): Promise<void> {
+    const engine = shop.engine(name)
     for (const [i, place] of places.entries()) {
       await engine.prepare()
-      const left = watch(folder.path)
+      const left = watch(shop.folder)
       const controller = new AbortController()
       const reason = REASONS[i % REASONS.length]
       const { onEvent, afterwards, hasActed } = actAt(place, () => {
@@ -69,9 +95,24 @@ describe.each([
       await left.expectNothingLeft()
       expect(afterwards).toEqual([])
     }
+  }
+
+  test('called off at any kind of event, or broken by its listener there, leaves nothing', async () => {
+    const places = await placesOf(small.engine(name))
+    expect(places.length).toBeGreaterThan(0)
+    await endAt(places, small)
+  })
+
+  test('called off while threads hash, or broken by its listener then, leaves nothing', async () => {
+    const places = await placesOf(large.engine(name))
+    await endAt(
+      places.filter(({ label }) => label.endsWith(' progress')),
+      large,
+    )
   })
 
   test('called off at any moment, is complete or leaves nothing', async () => {
+    const engine = large.engine(name)
     await engine.prepare()
     const began = performance.now()
     await engine.run({})
@@ -79,7 +120,7 @@ describe.each([
     const steps = 2
     for (let i = 0; i < steps; i++) {
       await engine.prepare()
-      const left = watch(folder.path)
+      const left = watch(large.folder)
       const controller = new AbortController()
       const events: unknown[] = []
       const timer = setTimeout(() => controller.abort(), (duration * (i + 0.5)) / steps)
@@ -88,16 +129,16 @@ describe.each([
       )
       clearTimeout(timer)
       const count = events.length
-      if (existsSync(`${shop.output}.partial`)) {
+      if (existsSync(`${large.output}.partial`)) {
         expect(outcome).toEqual({ reason: controller.signal.reason as unknown })
         // Whenever it was, the same call goes on from there.
         await engine.run({})
-        await verify(shop.output, { keys: [signer.publicKey] })
-        await rm(shop.output)
-      } else if (existsSync(shop.output)) {
+        await verify(large.output, { keys: [signer.publicKey] })
+        await rm(large.output)
+      } else if (existsSync(large.output)) {
         expect(outcome).toHaveProperty('value')
-        await verify(shop.output, { keys: [signer.publicKey] })
-        await rm(shop.output)
+        await verify(large.output, { keys: [signer.publicKey] })
+        await rm(large.output)
       } else if ('reason' in outcome) {
         expect(outcome.reason).toBe(controller.signal.reason)
       } else {
@@ -109,16 +150,17 @@ describe.each([
   })
 
   test('does nothing at all for a signal that is aborted already', async () => {
+    const engine = small.engine(name)
     await engine.prepare()
-    source.requests.length = 0
-    const left = watch(folder.path)
+    small.source.requests.length = 0
+    const left = watch(small.folder)
     const events: unknown[] = []
     const outcome = await outcomeOf(
       engine.run({ signal: AbortSignal.abort('no'), onEvent: (event) => events.push(event) }),
     )
     expect(outcome).toEqual({ reason: 'no' })
     expect(events).toEqual([])
-    expect(source.requests).toEqual([])
+    expect(small.source.requests).toEqual([])
     await left.expectNothingLeft()
   })
 })

@@ -20,15 +20,17 @@ import { expectNoSecrets } from '../support/secrets/known.ts'
 
 /** Large enough for the threads that hash files (32 MiB together) and those that hash downloads (4 MiB each). */
 const LARGE = 17 * 1024 * 1024
+/** Too small for any thread. */
+export const SMALL = 100_000
 
 /** A registry with two images that share nothing; for as long as the test file runs. */
-export async function startSource(): Promise<EmbeddedRegistry> {
+export async function startSource(size = LARGE): Promise<EmbeddedRegistry> {
   const registry = await startRegistry()
   for (const name of ['one', 'two']) {
     const built = await buildImage({
       platform: parsePlatform('linux/amd64'),
       files: {
-        'large.bin': Buffer.alloc(LARGE, seededBytes(name, 4001)),
+        'large.bin': Buffer.alloc(size, seededBytes(name, 4001)),
         'small.bin': seededBytes(name, 50_000),
       },
       layers: 2,

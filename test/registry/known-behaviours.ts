@@ -23,9 +23,9 @@ import {
 import { signer, temporaryBundle, temporaryFolder } from '../support/build-bundle.ts'
 
 // What is waited for between attempts is not what is looked at here. Files share their modules.
-const usual = { ...DEFAULT_RETRY }
+const retry = { ...DEFAULT_RETRY }
 beforeAll(() => void Object.assign(DEFAULT_RETRY, { baseDelayMs: 1, maxDelayMs: 5 }))
-afterAll(() => void Object.assign(DEFAULT_RETRY, usual))
+afterAll(() => void Object.assign(DEFAULT_RETRY, retry))
 
 export interface Place {
   registry: EmbeddedRegistry
@@ -165,9 +165,12 @@ function contentsOf(built: Built): { descriptor: Built['descriptor'] }[] {
   return [built, ...below]
 }
 
+let usual: Promise<Built> | undefined
+
 /** An image of two platforms, each with a layer large enough to be cut in the middle. */
-export async function twoPlatforms(): Promise<Built> {
-  return buildIndex(await Promise.all([AMD64, ARM64].map((platform) => image('app', platform))))
+export function twoPlatforms(): Promise<Built> {
+  usual ??= Promise.all([AMD64, ARM64].map((platform) => image('app', platform))).then(buildIndex)
+  return usual
 }
 
 /** An image beside what refers to it, as BuildKit lists attestations with a subject. */
