@@ -15,6 +15,8 @@ interface Repository {
   tags: Map<string, Digest>
   manifests: Map<Digest, ManifestInMemory>
   blobs: Map<Digest, Uint8Array>
+  /** Descriptors of referrers, by their own digest, for each subject. */
+  referrers: Map<string, Map<Digest, Descriptor>>
 }
 
 const PIECE = 64 * 1024
@@ -47,11 +49,7 @@ export class MemoryStore implements ContentStore {
   }
 
   referrers(repository: string, digest: Digest): Descriptor[] {
-    const found = this.#repositories.get(repository)
-    return [...(found?.manifests.values() ?? [])].flatMap((manifest) => {
-      const document = parsed(manifest)
-      return document?.subject?.digest === digest ? [referrerOf(document)] : []
-    })
+    return [...(this.#repositories.get(repository)?.referrers.get(digest)?.values() ?? [])]
   }
 
   /** @param digest what the caller has computed from `bytes`; computed here where it is left out */
@@ -70,7 +68,13 @@ export class MemoryStore implements ContentStore {
   putManifest(repository: string, bytes: Uint8Array, mediaType: string, tag?: string): Digest {
     const digest = digestOf(bytes)
     const found = this.#open(repository)
-    found.manifests.set(digest, { digest, mediaType, bytes })
+    const manifest = { digest, mediaType, bytes }
+    found.manifests.set(digest, manifest)
+    const document = parsed(manifest)
+    if (document?.subject) {
+      const listed = found.referrers.get(document.subject.digest) ?? new Map<Digest, Descriptor>()
+      found.referrers.set(document.subject.digest, listed.set(digest, referrerOf(document)))
+    }
     if (tag !== undefined) found.tags.set(tag, digest)
     return digest
   }
@@ -82,6 +86,7 @@ export class MemoryStore implements ContentStore {
   deleteManifest(repository: string, digest: Digest): boolean {
     const found = this.#repositories.get(repository)
     if (!found?.manifests.delete(digest)) return false
+    for (const listed of found.referrers.values()) listed.delete(digest)
     for (const [tag, target] of found.tags) if (target === digest) found.tags.delete(tag)
     return true
   }
@@ -93,7 +98,7 @@ export class MemoryStore implements ContentStore {
   #open(repository: string): Repository {
     let found = this.#repositories.get(repository)
     if (!found) {
-      found = { tags: new Map(), manifests: new Map(), blobs: new Map() }
+      found = { tags: new Map(), manifests: new Map(), blobs: new Map(), referrers: new Map() }
       this.#repositories.set(repository, found)
     }
     return found
