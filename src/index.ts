@@ -95,7 +95,7 @@ export {
 export { parseListen, reachableHost, readCertificate, type ListenAddress } from './serve/address.ts'
 export { registriesOf, type ServedImage } from './serve/names.ts'
 export { HostsFolder, hostsFile, registriesConf, type ReachableAt } from './serve/node-config.ts'
-export type { ServedBundles } from './serve/start.ts'
+export type { ServedBundles } from './serve/serve.ts'
 export type { RequestLogEntry } from './serve/registry/request.ts'
 
 export type { PublicKey, SigningKey } from './trust/keys.ts'
@@ -140,7 +140,7 @@ export const pack = lazy(async () => (await import('./pack/pack.ts')).pack)
 /** Verifies a bundle completely, offline. */
 export const verify = lazy(async () => (await import('./verify/verify.ts')).verify)
 /** Reads what is in a bundle, without verifying it. */
-export const inspect = lazy(async () => (await import('./verify/inspect.ts')).inspect)
+export const inspect = lazy(async () => (await import('./verify/verify.ts')).inspect)
 /** Verifies a bundle and signs it: an approval. */
 export const sign = lazy(async () => (await import('./verify/sign.ts')).sign)
 /** Verifies a bundle and pushes it to a registry. */
@@ -184,7 +184,7 @@ export const readTrustedRoot = lazy(
 /** Reads a policy file. */
 export const readPolicy = lazy(async () => (await import('./trust/policy/read.ts')).readPolicy)
 /** Checks whether a registry accepts a user name and a password. */
-export const checkLogin = lazy(async () => (await import('./registry/login.ts')).checkLogin)
+export const checkLogin = lazy(async () => (await import('./registry/with-client.ts')).checkLogin)
 /** Finds where credentials for a registry are stored. */
 export const findStorage = lazy(
   async () => (await import('./registry/auth/credential-storage.ts')).findStorage,

@@ -21,7 +21,7 @@ import { DEFAULT_RETRY, type RetryPolicy } from './net/throttle/host.ts'
 import type { Actions } from './auth/scopes.ts'
 import { contentTypeOf, discard, failure } from './net/http.ts'
 import { Transport } from './net/transport.ts'
-import { addressesBehind } from './net/addresses.ts'
+import { addressesBehind } from './net/reach.ts'
 import type { RouteOptions } from './net/routes.ts'
 
 export type { RegistryNotice } from './notices.ts'

@@ -1,23 +1,28 @@
-import { parseChecksums, type Checksums } from '../bundle/checksums.ts'
+import { type Checksums, parseChecksums } from '../bundle/checksums.ts'
 import {
   blobName,
   CHECKSUMS,
+  DESCRIPTION,
   digestOfBlobName,
   FIXED_NAMES,
+  MAX_JSON_ENTRY,
   RAW_SIGNATURE,
   SIGSTORE_SIGNATURE,
 } from '../bundle/names.ts'
 import { orderBlobs } from '../bundle/plan.ts'
-import { BundleReader, isCutOff, type BundleEntry } from '../bundle/reader.ts'
+import { type BundleEntry, BundleReader, isCutOff } from '../bundle/reader.ts'
 import { END_SIZE, entryLength } from '../bundle/tar.ts'
-import type { Problem } from '../errors.ts'
-import { digestOf, type Digest } from '../oci/digest.ts'
+import { AirgapError, type Problem } from '../errors.ts'
+import { type Digest, digestOf } from '../oci/digest.ts'
 import { authenticate, type Trust } from './authenticate.ts'
 import { checkClock } from './clock.ts'
-import { checkDescription, readDescription } from './description.ts'
-import { walkImages, type Walk } from './images.ts'
-import { asProblem, faultCounter, type CutOff, type OpenedBundle } from './opened-bundle.ts'
+import { type Walk, walkImages } from './images.ts'
+import { asProblem, type CutOff, faultCounter, type OpenedBundle, readChecked } from './opened-bundle.ts'
 import { checkRules, signerVerdicts } from './policy-rules.ts'
+import { type BundleDescription, parseDescription, requiredFeatures } from '../bundle/description.ts'
+import { formatMoment } from '../bundle/fields.ts'
+import { checkDeliveredNames, sortImages } from '../bundle/layout.ts'
+import { alsoThere } from '../bundle/skipped.ts'
 
 /**
  * Opens a bundle and checks everything except the content of its layers.
@@ -197,4 +202,53 @@ function checkOrder(found: readonly BundleEntry[], first: ReadonlySet<Digest>, p
   const expected = orderBlobs(blobs)
   const odd = blobs.find((blob, i) => blob !== expected[i])
   if (odd) problems.push({ entry: blobName(odd.digest), message: 'it is out of order' })
+}
+
+/** Step 3 of the verification: reads `airgap.json`. */
+async function readDescription(opened: OpenedBundle): Promise<BundleDescription | undefined> {
+  const bytes = await readChecked(opened, DESCRIPTION, MAX_JSON_ENTRY)
+  if (!bytes) return undefined
+  try {
+    return parseDescription(bytes)
+  } catch (error) {
+    opened.problems.push(asProblem(DESCRIPTION, error))
+    return undefined
+  }
+}
+
+/** Step 4 of the verification: checks name, sequence and expiry against what the caller expects, and the list of images. */
+function checkDescription(description: BundleDescription, trust: Trust, problems: Problem[]): void {
+  const report = (message: string): void => {
+    problems.push({ entry: DESCRIPTION, message })
+  }
+  const expect = (message: string): void => {
+    problems.push({ entry: DESCRIPTION, message, kind: 'expectation' })
+  }
+  const { name, sequence, expires, images } = description
+  if (trust.expectName !== undefined && trust.expectName !== name) {
+    expect(
+      `the bundle's name is ${JSON.stringify(name)}, not ${JSON.stringify(trust.expectName)} as expected`,
+    )
+  }
+  if (trust.minSequence !== undefined && sequence < trust.minSequence) {
+    expect(
+      `the bundle's sequence is ${sequence}, but at least ${trust.minSequence} is expected: it is an older bundle`,
+    )
+  }
+  if (expires !== undefined && Date.parse(expires) <= trust.now) {
+    expect(`the bundle expired at ${expires}: this machine's clock says ${formatMoment(trust.now)}`)
+  }
+  for (const feature of requiredFeatures(images)) {
+    if (!description.requires.includes(feature))
+      report(`it uses the feature ${feature}, but does not list it under requires`)
+  }
+  if (sortImages(images).some((image, i) => image !== images[i])) report('its images are not in order')
+  for (const source of alsoThere(images, description.skipped))
+    report(`${source} is listed under skipped, but is among the images`)
+  try {
+    checkDeliveredNames(images)
+  } catch (error) {
+    if (!(error instanceof AirgapError)) throw error
+    for (const problem of error.problems) report(`${problem.entry}: ${problem.message}`)
+  }
 }

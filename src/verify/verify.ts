@@ -1,11 +1,12 @@
 import type { AirgapError } from '../errors.ts'
-import type { VerifiedBundle } from './opened-bundle.ts'
+import type { OpenedBundle, VerifiedBundle } from './opened-bundle.ts'
 import { tellClock } from './clock.ts'
 import { Reporting, type ReportOptions } from './report/report.ts'
 import { readTrust, type TrustOptions } from './trust.ts'
 import { running, type RunOptions } from '../content/run.ts'
 import { recallSequences, requireRemembered } from './sequences/recall.ts'
 import { readUpstreamCheck, type UpstreamCheckOptions } from '../upstream/options.ts'
+import { openBundle } from './open.ts'
 
 /** How to verify. */
 export interface VerifyOptions extends TrustOptions, RunOptions, ReportOptions {
@@ -58,4 +59,25 @@ export async function verify(path: string, options: VerifyOptions): Promise<Veri
       await opened.reader.close()
     }
   })
+}
+
+/**
+ * Reads a bundle's description and headers, and checks that they agree. Checks no signature and hashes no layer, so the
+ * result does not say who made the bundle or whether its content is intact.
+ *
+ * @returns what the bundle says, and `error` if something in it is wrong. The file is closed.
+ * @throws AirgapError `FILE`
+ */
+export async function inspect(
+  path: string,
+): Promise<{ opened: VerifiedBundle; error?: undefined } | { opened: OpenedBundle; error: AirgapError }> {
+  const opened = await openBundle(path, { keys: [], unauthenticated: true, now: Number.NaN })
+  try {
+    const { description } = opened
+    if (description && opened.problems.length === 0) return { opened: { ...opened, description } }
+    const { verificationError } = await import('./content.ts')
+    return { opened, error: verificationError(path, opened) }
+  } finally {
+    await opened.reader.close()
+  }
 }

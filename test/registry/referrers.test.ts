@@ -217,7 +217,7 @@ test.each<
     json(
       response,
       status,
-      body as object,
+      body,
       next ? { link: `<${seen.path}?page=${page + 1}>; rel="next"` } : {},
     )
   })

@@ -13,7 +13,7 @@ import {
 } from '../../fixtures/images/index.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { OCI_INDEX, OCI_MANIFEST } from '../../src/oci/media-types.ts'
-import { serveBundles, type ServedBundles } from '../../src/serve/start.ts'
+import { serveBundles, type ServedBundles } from '../../src/serve/serve.ts'
 import { bundleOf, draftOf } from '../support/build-bundle.ts'
 import { TRUST } from '../verify/check-bundle.ts'
 import { bytesOf, codeOf } from '../support/registry/client.ts'

@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 import type { RequestLogEntry } from '../../src/serve/registry/request.ts'
-import { serveBundles, type ServedBundles } from '../../src/serve/start.ts'
+import { serveBundles, type ServedBundles } from '../../src/serve/serve.ts'
 import { bundleOf, draftOf, temporaryFolder, type DraftImage } from '../support/build-bundle.ts'
 import { TRUST } from '../verify/check-bundle.ts'
 

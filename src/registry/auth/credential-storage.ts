@@ -7,7 +7,7 @@ import {
   setEntries,
   updateAuthFile,
 } from './auth-file-update.ts'
-import { helperOf, isKeyOf, serverOf, type AuthFile } from './auth-file.ts'
+import { type AuthFile, helperOf, isKeyOf, serverOf } from './auth-file.ts'
 import {
   askCredentialHelper,
   eraseFromHelper,

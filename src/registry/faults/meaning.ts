@@ -1,12 +1,14 @@
-import type { Context } from '../notices.ts'
+import { type Context, during } from '../notices.ts'
 import { forbidden, unauthorized } from './access.ts'
 import { type FailedAnswer, isAccount, type Meaning } from './answer.ts'
-import { NO_REGISTRY, NO_SUCH_REPOSITORY, NO_SUCH_TAG, quoted, type Said } from './quote.ts'
+import { NO_REGISTRY, NO_SUCH_REPOSITORY, NO_SUCH_TAG, quoted, readSaid, type Said } from './quote.ts'
 import { CLIENT_CERTIFICATE, clientCertificateHint } from './tls.ts'
 import { parseAmount } from '../net/throttle/quota.ts'
 import { parseRetryAfter } from '../net/throttle/retry-after.ts'
 import { formatSpan } from '../../bytes.ts'
 import { aheadText } from './clock.ts'
+import { STATUS_CODES } from 'node:http'
+import { AirgapError } from '../../errors.ts'
 
 // docker-registry 2.8 only gives the error number (ENOSPC, EDQUOT), without words.
 const FULL =
@@ -281,4 +283,40 @@ function limitText(header: string | undefined): string {
   const limit = parseAmount(header)
   if (limit?.window === undefined) return ''
   return ` (${limit.amount} in ${formatSpan(limit.window * 1000)} are allowed)`
+}
+
+/**
+ * The error for an answer that is not a success: first the cause in our words, then who answered what, then the
+ * answer's own words, quoted in parentheses. 401 is `UNAUTHORIZED` (with an accepted token: `DENIED`), 403 `DENIED`,
+ * 404 `NOT_FOUND`, 429 `RATE_LIMITED`, all else `REGISTRY`. 408, 425, 429 and 5xx are marked as transient, unless the
+ * registry says that its storage is full or cannot be written to.
+ */
+export function statusError(answer: FailedAnswer, context: Context): AirgapError {
+  const { status, redirectedTo } = answer
+  const said = readSaid(answer.body, answer.contentType)
+  const { code, cause, hint, refusal, isTagMissing } = meaningOf(answer, said, context)
+  const name = STATUS_CODES[status]
+  const quote = said.text === '' ? '' : ` (${said.text})`
+  const told = `${answeredBy(answer, context.registry)} answers ${status}${name === undefined ? '' : ` ${name}`}${quote}`
+  const error = new AirgapError(code, cause === '' ? told : `${cause}: ${told}`, {
+    ...during(context),
+    hint,
+    refusal,
+    missing: isTagMissing ? { told } : undefined,
+  })
+  const mayPass = status === 408 || status === 425 || status === 429 || status >= 500
+  if (mayPass && refusal === undefined) {
+    return error.with({
+      transience: { retryAfterMs: parseRetryAfter(answer.retryAfter, { date: answer.date }) },
+    })
+  }
+  // A signed link may have expired; the registry gives a new one when asked again.
+  if (redirectedTo !== undefined && (status === 401 || status === 403))
+    return error.with({ transience: { attempts: 2 } })
+  return error
+}
+
+function answeredBy({ redirectedTo, tokenService }: FailedAnswer, registry: string): string {
+  if (tokenService !== undefined) return `${tokenService} (the token service of ${registry})`
+  return redirectedTo === undefined ? registry : `${redirectedTo} (where ${registry} redirects to)`
 }

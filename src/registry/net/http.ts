@@ -5,7 +5,7 @@ import { AirgapError } from '../../errors.ts'
 import { withoutSecrets } from '../../text.ts'
 import { answerFrom, type AuthState, MAX_ERROR_BODY } from '../faults/answer.ts'
 import { NO_REGISTRY, oneLine } from '../faults/quote.ts'
-import { statusError } from '../faults/status.ts'
+import { statusError } from '../faults/meaning.ts'
 import { transportError } from '../faults/transport.ts'
 import { during, type Context } from '../notices.ts'
 

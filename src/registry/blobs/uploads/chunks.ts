@@ -11,6 +11,7 @@ import {
   commitUrl,
   confirmStored,
   movedTo,
+  sendPart,
   startSession,
   type UploadSession,
   type UploadStatus,
@@ -27,7 +28,6 @@ import {
   tookTooLittle,
   UNSUPPORTED,
 } from './refusals.ts'
-import { sendPart } from './send.ts'
 
 /** A session, and what is known about it. */
 interface OpenSession extends UploadSession {

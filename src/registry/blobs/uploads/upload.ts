@@ -5,10 +5,16 @@ import type { Location } from '../../net/location.ts'
 import { ChunkedUpload } from './chunks.ts'
 import { habitsOf } from './habits.ts'
 import { isTooLarge, UNSUPPORTED, isWrongDigest, SESSION_GONE } from './refusals.ts'
-import { startSession, commitTimeout, commitUrl, confirmStored, type UploadTask } from './session.ts'
+import {
+  commitTimeout,
+  commitUrl,
+  confirmStored,
+  sendPart,
+  startSession,
+  type UploadTask,
+} from './session.ts'
 import { BlobSource, type UploadDescriptor } from './source.ts'
 import { failure } from '../../net/http.ts'
-import { sendPart } from './send.ts'
 import type { UploadMemory } from '../../../content/source.ts'
 
 export interface UploadOptions {

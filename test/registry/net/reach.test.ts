@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { addressesBehind } from '../../../src/registry/net/addresses.ts'
+import { addressesBehind } from '../../../src/registry/net/reach.ts'
 
 test('names behind a proxy are looked up once, and nobody waits long for them', async () => {
   const asked: string[] = []
