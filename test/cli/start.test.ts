@@ -4,7 +4,7 @@ import { Config } from '@oclif/core'
 import { expect, it } from 'vitest'
 import { COMMANDS, DESCRIPTIONS } from '../../src/cli/plugin.ts'
 import { THREADS } from '../../src/threads.ts'
-import { airgap } from '../support/airgap.ts'
+import { airgap, residentAirgap } from '../support/airgap.ts'
 
 const root = join(import.meta.dirname, '../..')
 
@@ -33,7 +33,7 @@ it('the version is said as oclif says it', async () => {
 
 it('what is no command is said to be none, whatever comes with it', async () => {
   for (const args of [['nope'], ['nope', '--help'], ['help', 'nope'], ['constructor'], ['--nope']]) {
-    const { code, stderr } = await airgap(args)
+    const { code, stderr } = await residentAirgap(args)
     expect(stderr).toContain(`"${args.find((arg) => arg !== 'help')}"`)
     expect(stderr).toMatch(/there is no command|the command must come first/)
     expect(code).toBe(2)
@@ -43,8 +43,8 @@ it('what is no command is said to be none, whatever comes with it', async () => 
 it('help is shown for every command, by either name', async () => {
   const { stdout } = await airgap(['push', '--help'])
   expect(stdout).toContain('airgap push')
-  expect((await airgap(['help', 'push'])).stdout).toBe(stdout)
-  expect((await airgap([])).stdout).toContain('Verify a bundle completely, offline')
+  expect((await residentAirgap(['help', 'push'])).stdout).toBe(stdout)
+  expect((await residentAirgap([])).stdout).toContain('Verify a bundle completely, offline')
 })
 
 it.each([
