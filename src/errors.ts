@@ -85,7 +85,7 @@ export interface Refusal {
 export interface Transience {
   /** From Retry-After. */
   retryAfterMs?: number | undefined
-  /** A lower limit on attempts than usual. */
+  /** The most attempts, where that is fewer than usual. */
   attempts?: number | undefined
   /** The host is reachable but sent nothing, or too little, for a long time. */
   isStall?: true | undefined

@@ -158,3 +158,8 @@ export function formatReference(reference: Reference): string {
   const digest = reference.digest === undefined ? '' : `@${reference.digest}`
   return `${nameOf(reference)}${tag}${digest}`
 }
+
+/** Where images are pushed to: `REGISTRY[/PREFIX]`. */
+export function formatTarget({ registry, prefix }: { registry: string; prefix: string }): string {
+  return [registry, prefix].filter(Boolean).join('/')
+}

@@ -48,8 +48,8 @@ export interface PlanPushOptions extends NamingOptions {
 }
 
 /**
- * Names the images, asks the target what it has, and lists what is missing. Sends nothing. If the target refuses requests
- * about one image, this does not stop the others.
+ * Names the images, asks the target what it has, and lists what is missing. Sends nothing. If the target refuses to
+ * resolve the tag of one image, this does not stop the others.
  *
  * @throws AirgapError `NAME_CONFLICT`, `INVALID_TARGET_NAME`, `TAG_WOULD_MOVE`, `USAGE`, each with every case;
  * and the registry's errors.

@@ -2,7 +2,7 @@ import type { ImageEntry } from '../bundle/description.ts'
 import type { ReferrerChoice } from '../oci/manifest.ts'
 import { AirgapError } from '../errors.ts'
 import { parsePattern } from '../oci/pattern.ts'
-import { parseReference } from '../oci/reference.ts'
+import { formatTarget, parseReference } from '../oci/reference.ts'
 import type { OpenedBundle } from '../verify/opened-bundle.ts'
 import type { PathStyle } from './names.ts'
 import type { PlannedPush } from './planned-push.ts'
@@ -112,7 +112,7 @@ export async function push(path: string, target: string, options: PushOptions): 
                 uploads,
                 moveTags: options.moveTags,
                 verifyTarget: options.verifyTarget,
-                beforeTags: () => memory.record(rememberedTarget(reached), run.signal),
+                beforeTags: () => memory.record(formatTarget(reached), run.signal),
               }),
           )
           const refused = refusedIndexes(receipt)
@@ -188,7 +188,7 @@ async function planned<T>(
     const willRecord = options.isPlan !== true
     const memory = await recallSequences(opened, trust, options, {
       willRecord,
-      target: rememberedTarget(parsed),
+      target: formatTarget(parsed),
       onEvent: run.onEvent,
     })
     opened.sequences = memory.evidence
@@ -250,11 +250,6 @@ async function planned<T>(
   } finally {
     await opened.reader.close()
   }
-}
-
-/** A target as it is remembered with sequences. */
-function rememberedTarget({ registry, prefix }: { registry: string; prefix: string }): string {
-  return [registry, prefix].filter(Boolean).join('/')
 }
 
 function selection(

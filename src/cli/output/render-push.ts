@@ -1,3 +1,4 @@
+import { formatTarget } from '../../oci/reference.ts'
 import {
   kubeadmSettings,
   registryMirrors,
@@ -180,23 +181,21 @@ export function renderReceipt(
     ['receipt', receiptFile],
     ...(report ? reportFields(report, 'both') : []),
   ]
-  const place = [target.registry, target.prefix].filter(Boolean).join('/')
   return paragraphs(
     images.flatMap((image) => (details ? pushedDetails(image) : pushedLines(image))),
     kubeadmLines(receipt),
     mirrorLines(receipt),
     formatFields(fields),
-    formatEnd(`Pushed ${plural(images.length, 'image')} to ${place}; every tag was read back`, [
-      ...signedByFields(receipt),
-      digestField(receipt.bundle),
-    ]),
+    formatEnd(
+      `Pushed ${plural(images.length, 'image')} to ${formatTarget(target)}; every tag was read back`,
+      [...signedByFields(receipt), digestField(receipt.bundle)],
+    ),
   )
 }
 
 /** The next step after a push; undefined if nodes need no configuration. */
 export function afterPush(receipt: Receipt, signingKey: string | undefined): string | undefined {
-  const { registry, prefix } = receipt.target
-  const place = [registry, prefix].filter(Boolean).join('/')
+  const place = formatTarget(receipt.target)
   if (signingKey !== undefined)
     return `airgap policy kyverno ${shellWord(place)} --key ${shellWord(signingKey)}`
   const isAny = kubeadmLines(receipt).length + mirrorLines(receipt).length > 0

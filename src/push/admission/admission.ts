@@ -1,5 +1,5 @@
 import { AirgapError } from '../../errors.ts'
-import { parseReference, type Reference } from '../../oci/reference.ts'
+import { formatTarget, parseReference, type Reference } from '../../oci/reference.ts'
 import type { Enforcer, PolicyFile, PolicyInputs } from './policy.ts'
 import type { PathStyle } from '../names.ts'
 import type { PublicKey } from '../../trust/keys.ts'
@@ -64,8 +64,7 @@ export async function clusterPolicy(
   }
   const { path = 'full', sources = [], allowLocal = false } = options
   const inputs = { targets, keys, path, maps, sources, images, allowLocal }
-  const { prefixOf } = await import('./policy.ts')
-  return { enforcer, registries: targets.map(prefixOf), keys, files: policyFiles(enforcer, inputs) }
+  return { enforcer, registries: targets.map(formatTarget), keys, files: policyFiles(enforcer, inputs) }
 }
 
 /** The files for an enforcer. */

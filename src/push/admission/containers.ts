@@ -1,7 +1,7 @@
-import { pemOf, type PolicyFile, type PolicyInputs, prefixOf } from './policy.ts'
+import { pemOf, type PolicyFile, type PolicyInputs } from './policy.ts'
 import { commentedYaml } from './yaml.ts'
 import { AirgapError, type Problem } from '../../errors.ts'
-import { isRegistryHost, isRepository, nameOf } from '../../oci/reference.ts'
+import { formatTarget, isRegistryHost, isRepository, nameOf } from '../../oci/reference.ts'
 import { hostPart, mapName, type NamingOptions } from '../names.ts'
 
 /** A prefix of names in the target, and the prefix of the source names in signatures that it corresponds to. */
@@ -39,7 +39,7 @@ function scopesOf(inputs: PolicyInputs): Scope[] {
   for (const target of targets) {
     for (const signed of [...sources].toSorted()) {
       const place = placeOf(signed, { target, path, maps })
-      scopes.push({ scope: [prefixOf(target), place].filter(Boolean).join('/'), signed })
+      scopes.push({ scope: [formatTarget(target), place].filter(Boolean).join('/'), signed })
     }
   }
   refuseConflicts(scopes)
@@ -121,7 +121,7 @@ const LOCAL = ['containers-storage', 'dir', 'docker-archive', 'oci', 'oci-archiv
 export function containersPolicy(inputs: PolicyInputs): PolicyFile[] {
   const { targets, allowLocal } = inputs
   const scopes = scopesOf(inputs)
-  const places = [...new Set(targets.map(prefixOf))]
+  const places = [...new Set(targets.map(formatTarget))]
   const policy = policyOf(scopes, trusted(inputs), allowLocal)
   const attachments = {
     docker: Object.fromEntries(places.map((place) => [place, { 'use-sigstore-attachments': true }])),

@@ -1,5 +1,6 @@
+import { formatTarget } from '../../oci/reference.ts'
 import type { PublicKey } from '../../trust/keys.ts'
-import { pemOf, prefixOf, refuseIpv6, type PolicyFile, type PolicyInputs } from './policy.ts'
+import { pemOf, refuseIpv6, type PolicyFile, type PolicyInputs } from './policy.ts'
 import { commentedYaml } from './yaml.ts'
 
 const API = 'kyverno.io/v1'
@@ -10,7 +11,7 @@ const REFERENCES = 'airgap-image-references'
 /** Kyverno's policies: one for signatures, one for how workloads name images. */
 export function kyvernoPolicies({ targets, keys }: PolicyInputs): PolicyFile {
   refuseIpv6(targets, 'Kyverno')
-  const patterns = targets.map((target) => `${prefixOf(target)}/*`)
+  const patterns = targets.map((target) => `${formatTarget(target)}/*`)
   const signed = signedImages(patterns, keys)
   const references = imageReferences(patterns)
   const text = [

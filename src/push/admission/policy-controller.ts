@@ -1,4 +1,5 @@
-import { pemOf, prefixOf, refuseIpv6, type PolicyFile, type PolicyInputs } from './policy.ts'
+import { formatTarget } from '../../oci/reference.ts'
+import { pemOf, refuseIpv6, type PolicyFile, type PolicyInputs } from './policy.ts'
 import { commentedYaml } from './yaml.ts'
 
 /** The ClusterImagePolicy of Sigstore's policy-controller (policy.sigstore.dev/v1beta1). */
@@ -10,7 +11,7 @@ export function policyControllerPolicy({ targets, keys }: PolicyInputs): PolicyF
     metadata: { name: 'airgap-signed-images' },
     spec: {
       mode: 'enforce',
-      images: targets.map((target) => ({ glob: `${prefixOf(target)}/**` })),
+      images: targets.map((target) => ({ glob: `${formatTarget(target)}/**` })),
       authorities: keys.map((key, i) => ({
         name: `airgap-${i}`,
         key: { data: pemOf(key), hashAlgorithm: 'sha256' },

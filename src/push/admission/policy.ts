@@ -35,11 +35,6 @@ export interface PolicyFile {
   documents: Record<string, unknown>[]
 }
 
-/** `REGISTRY[/PREFIX]`. */
-export function prefixOf({ registry, prefix }: Target): string {
-  return [registry, prefix].filter(Boolean).join('/')
-}
-
 /** The key as files for clusters need it: SPKI in PEM. */
 export function pemOf(key: PublicKey): string {
   return key.keyObject.export({ type: 'spki', format: 'pem' })

@@ -24,7 +24,7 @@ export interface ConnectionFacts {
 interface Fault {
   reason: string
   hint?: Hints | undefined
-  /** A lower limit of attempts than the policy's. */
+  /** The most attempts, where that is fewer than the policy's. */
   attempts?: number
   isStall?: true
 }

@@ -142,7 +142,7 @@ export class Hosts {
   }
 
   /**
-   * All attempts are used up. This is the one place that decides whether the host is given up for that.
+   * All attempts are used up. {@link Host.exhausted} decides whether that gives up the host.
    * @param first where the host stood when the request failed first.
    * @returns the error to throw.
    */
@@ -154,7 +154,7 @@ export class Hosts {
     const isGone = error.code === 'NETWORK' || GATEWAY.has(origin.status ?? 0)
     const since = isGone && first?.host === host ? first.signsOfLife : undefined
     const isGivenUp = host.exhausted(troubleOf(error), since)
-    // Others are told the same.
+    // The requests that the host refuses from now on get the same origin, so that all of them are one report.
     const told = isGivenUp ? error.with({ origin: { ...origin, isOfHost: true } }) : error
     return this.#explained(told, host, origin)
   }

@@ -15,7 +15,7 @@ export interface Trouble {
   /** Begins with the host: `registry.example is busy (429 Too Many Requests)`. */
   reason: string
   hint?: Hint | readonly Hint[] | undefined
-  /** A lower limit of attempts than the policy's. */
+  /** The most attempts, where that is fewer than the policy's. */
   attempts?: number | undefined
 }
 
