@@ -3,7 +3,7 @@ import { getAsset, isSea } from 'node:sea'
 
 /** This tool's name and version, as in every bundle and receipt that it writes. */
 export const TOOL: { name: string; version: string } = (() => {
-  const { name, version } = JSON.parse(readOwnFile('package.json')) as { name: string; version: string }
+  const { name, version } = JSON.parse(readPackageFile('package.json')) as { name: string; version: string }
   return { name, version }
 })()
 
@@ -12,7 +12,7 @@ export const TOOL: { name: string; version: string } = (() => {
  *
  * @param path from the package's root.
  */
-export function readOwnFile(path: string): string {
+export function readPackageFile(path: string): string {
   if (isSea()) return getAsset(path, 'utf8')
   return readFileSync(new URL(`../${path}`, import.meta.url), 'utf8')
 }

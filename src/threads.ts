@@ -1,7 +1,7 @@
 import { extname } from 'node:path'
 import { isSea } from 'node:sea'
 import { Worker, type WorkerOptions } from 'node:worker_threads'
-import { readOwnFile } from './own-files.ts'
+import { readPackageFile } from './own-files.ts'
 
 /** The programs for worker threads: modules below this folder, without extension. */
 export const THREADS = {
@@ -21,7 +21,7 @@ export function startThread(
   name: ThreadName,
   options: Pick<WorkerOptions, 'workerData' | 'env' | 'resourceLimits'> = {},
 ): Worker {
-  if (isSea()) return new Worker(readOwnFile(threadAsset(name)), { ...options, eval: true })
+  if (isSea()) return new Worker(readPackageFile(threadAsset(name)), { ...options, eval: true })
   // With the extension of this file, because the TypeScript sources can run directly too.
   return new Worker(new URL(`./${THREADS[name]}${extname(import.meta.url)}`, import.meta.url), options)
 }

@@ -115,6 +115,6 @@ export function planBundle(
   return { entries, totalSize: offset + END_SIZE, bundleDigest: digestOf(checksums), checksums }
 }
 
-export function headerOf(entry: PlannedEntry): Buffer {
+export function entryHeader(entry: PlannedEntry): Buffer {
   return encodeHeader(entry.name, entry.size)
 }

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import type { Writable } from 'node:stream'
 import { AirgapError, fileError, systemCode } from '../errors.ts'
 import type { OutputFile } from '../files/output-file.ts'
-import { headerOf, type BundlePlan, type PlannedEntry } from './plan.ts'
+import { entryHeader, type BundlePlan, type PlannedEntry } from './plan.ts'
 import { END_SIZE, paddingLength } from './tar.ts'
 
 /**
@@ -34,7 +34,7 @@ export class FileWriter {
         if (!isNew) await this.#clear(headerOffset, contentOffset + size - headerOffset)
         continue
       }
-      await this.#output.write(headerOf(entry), headerOffset)
+      await this.#output.write(entryHeader(entry), headerOffset)
       const bytes = await entry.read?.()
       if (bytes) await this.#output.write(bytes, contentOffset)
     }
@@ -77,7 +77,7 @@ export class FileWriter {
       if (bytes?.length !== entry.size) {
         throw new AirgapError('INTERNAL', `there is no signature of the right size for ${entry.name}`)
       }
-      await this.#output.write(headerOf(entry), entry.headerOffset)
+      await this.#output.write(entryHeader(entry), entry.headerOffset)
       await this.#output.write(bytes, entry.contentOffset)
     }
     await this.#output.commit(signal, options)
@@ -108,7 +108,7 @@ export class StreamWriter {
   }
 
   async begin(entry: PlannedEntry): Promise<void> {
-    await this.write(headerOf(entry))
+    await this.write(entryHeader(entry))
   }
 
   /** Writes, and waits while the stream's buffer is full. */

@@ -1,5 +1,5 @@
 import type { Command, Interfaces } from '@oclif/core'
-import { readOwnFile } from '../own-files.ts'
+import { readPackageFile } from '../own-files.ts'
 
 /** Every command: one line for each file in `src/commands`. A command is imported only when it runs. */
 export const COMMANDS: Record<string, () => Promise<{ default: Command.Class }>> = {
@@ -28,8 +28,8 @@ export const DESCRIPTIONS = 'dist/commands.json'
  * each start, and the single executable has no files.
  */
 export function ownPlugin(): Interfaces.Plugin {
-  const pjson = JSON.parse(readOwnFile('package.json')) as Interfaces.PJSON
-  const described = JSON.parse(readOwnFile(DESCRIPTIONS)) as Command.Cached[]
+  const pjson = JSON.parse(readPackageFile('package.json')) as Interfaces.PJSON
+  const described = JSON.parse(readPackageFile(DESCRIPTIONS)) as Command.Cached[]
 
   const findCommand = async (id: string): Promise<Command.Class> => {
     const load = COMMANDS[id]

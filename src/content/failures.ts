@@ -192,7 +192,7 @@ export function allFailed(failures: readonly ImageFailure[], summary: string): A
   const codes = new Set(failures.map(({ error }) => error.code))
   const [only] = codes
   return new AirgapError(codes.size === 1 && only !== undefined ? only : 'REGISTRY', summary, {
-    problems: problemsOf(failures),
+    problems: failureProblems(failures),
     hint: hintsOf(failures),
     cause: first?.error,
   })
@@ -208,13 +208,13 @@ export function incomplete(
   ways: readonly Hint[],
 ): AirgapError {
   return new AirgapError('INCOMPLETE', summary, {
-    problems: problemsOf(failures),
+    problems: failureProblems(failures),
     hint: [...hintsOf(failures), ...ways.map((way) => (typeof way === 'string' ? `\n${way}` : way))],
     cause: failures[0]?.error,
   })
 }
 
-export function problemsOf(failures: readonly ImageFailure[]): Problem[] {
+export function failureProblems(failures: readonly ImageFailure[]): Problem[] {
   return failures.map((failure) => {
     const { source, part, error } = failure
     const { code, problems } = error

@@ -66,11 +66,11 @@ export function unusableDocument(
 export type YamlPath = readonly (string | number)[]
 
 /** A path in words: `item 2 of keys`, `notAfter`, `the policy`. */
-export function nameOf(path: YamlPath, kind: string): string {
+export function pathInWords(path: YamlPath, kind: string): string {
   const last = path.at(-1)
   if (last === undefined) return `the ${kind}`
   if (typeof last === 'string') return last
-  return `item ${last + 1} of ${nameOf(path.slice(0, -1), kind)}`
+  return `item ${last + 1} of ${pathInWords(path.slice(0, -1), kind)}`
 }
 
 /** The offset of a value or its key. If the path does not exist, that of the nearest existing value around it. */
@@ -151,7 +151,7 @@ export function readYamlDocument<S extends v.GenericSchema>(
   if (!result.success) {
     const faults = result.issues.map((issue) => {
       const path = (issue.path ?? []).map(({ key }) => key as string | number)
-      return { path, message: issueOf(nameOf(path, kind), issue) }
+      return { path, message: issueOf(pathInWords(path, kind), issue) }
     })
     return { ok: false, problems: problemsOf(faults) }
   }
@@ -195,7 +195,7 @@ class Walk {
   }
 
   visit(given: unknown, node: ParsedNode | null, path: YamlPath, kind: string): unknown {
-    const name = nameOf(path, kind)
+    const name = pathInWords(path, kind)
     if (node === null || (isScalar(node) && node.value === null)) {
       // The value of a key without one may have no node.
       const isItem = typeof path.at(-1) === 'number'
@@ -236,7 +236,7 @@ class Walk {
     }
     for (const key of known) {
       if (entries[key]?.type !== 'optional' && !pairs.has(key)) {
-        this.#failAt(node.range[0], `${nameOf(path, kind)} lacks the key ${key}`)
+        this.#failAt(node.range[0], `${pathInWords(path, kind)} lacks the key ${key}`)
       }
     }
     return object
@@ -279,7 +279,7 @@ class Walk {
     path: YamlPath,
     kind: string,
   ): Pick<Fault, 'message' | 'hints'> {
-    const where = path.length === 0 ? '' : ` in ${nameOf(path, kind)}`
+    const where = path.length === 0 ? '' : ` in ${pathInWords(path, kind)}`
     const message = `there is no key ${quote(key)}${where}`
     if (key === '<<') return { message: 'merge keys (<<) are not read here' }
     if (this.faults.length >= MAX_EXPLAINED) return { message }

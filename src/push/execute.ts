@@ -6,7 +6,7 @@ import { createProjects } from './projects.ts'
 import { PushFailures } from './push-failures.ts'
 import type { PushRecord } from './record.ts'
 import type { Receipt } from './receipt.ts'
-import { ensureReferrers, listReferrers, readReferrersBack, sendReferrers } from './referrers/send.ts'
+import { ensureReferrers, ensureListed, readReferrersBack, sendReferrers } from './referrers/send.ts'
 import { putSourceIndexes } from './source-index.ts'
 import type { PushRun, PushWork } from './work.ts'
 import { inParallel } from '../content/parallel.ts'
@@ -52,7 +52,7 @@ export async function executePush(
     await readBack(work)
     await readReferrersBack(push)
   }
-  await listReferrers(
+  await ensureListed(
     plan.referrers.filter(({ waitsFor }) => waitsFor === 'image'),
     push,
   )
@@ -71,7 +71,7 @@ export async function executePush(
   await putSourceIndexes(sourceIndexes, opened, { ...options, beforeTag }, (index, outcome) =>
     record.setIndex(index, outcome),
   )
-  await listReferrers(
+  await ensureListed(
     plan.referrers.filter((planned) => record.hasIndexOf(planned)),
     push,
   )

@@ -54,7 +54,7 @@ export interface PlanPushOptions extends NamingOptions {
  * @throws AirgapError `NAME_CONFLICT`, `INVALID_TARGET_NAME`, `TAG_WOULD_MOVE`, `USAGE`, each with every case;
  * and the registry's errors.
  */
-export async function planPush(opened: OpenedBundle, options: PlanPushOptions): Promise<PushPlan> {
+export async function makePushPlan(opened: OpenedBundle, options: PlanPushOptions): Promise<PushPlan> {
   const graphs = opened.images.filter(({ image }) => options.select?.(image) ?? true)
   if (graphs.length === 0) {
     throw new AirgapError('USAGE', 'no image of the bundle is left to push', {

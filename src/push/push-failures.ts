@@ -13,7 +13,7 @@ import {
   isHeldBack,
   isOfOneImage,
   likeness,
-  problemsOf,
+  failureProblems,
   tellFailure,
 } from '../content/failures.ts'
 import { parseCosignTag } from '../oci/cosign.ts'
@@ -403,7 +403,7 @@ export class PushFailures {
     const isOne = problems.length === 0 && others.length === 0 && broken === count
     return first.with({
       code: isOne ? first.code : 'INCOMPLETE',
-      problems: [...problems, ...problemsOf(others)],
+      problems: [...problems, ...failureProblems(others)],
       hint: [`${state}\n`, ...first.hints, ...(first.refusal?.kind === 'room' ? [] : [`\n${AGAIN}`])],
       cause: first,
     })

@@ -230,7 +230,7 @@ async function planned<T>(
         })
       }
       const plan = await plans
-        .planPush(opened, {
+        .makePushPlan(opened, {
           ...engine,
           ...naming,
           select,

@@ -2,7 +2,7 @@ import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describingFiles } from '../../src/bundle/layout.ts'
 import { FORMAT_VERSION, BUNDLE_TYPE, type BundleDescription } from '../../src/bundle/description.ts'
-import { checksumsOf, headerOf, planBundle, type PlannedBlob } from '../../src/bundle/plan.ts'
+import { checksumsOf, entryHeader, planBundle, type PlannedBlob } from '../../src/bundle/plan.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { parseManifest } from '../../src/oci/manifest.ts'
 import { OCI_CONFIG, OCI_MANIFEST } from '../../src/oci/media-types.ts'
@@ -65,7 +65,7 @@ export async function makeHugeBundle(folder: string): Promise<string> {
   const plan = planBundle(files, blobs, checksumsOf(files, blobs))
   const handle = await open(path, 'w')
   for (const entry of plan.entries) {
-    await handle.write(headerOf(entry), 0, null, entry.headerOffset)
+    await handle.write(entryHeader(entry), 0, null, entry.headerOffset)
     const bytes = await entry.read?.()
     if (bytes) await handle.write(bytes, 0, entry.size, entry.contentOffset)
   }

@@ -5,7 +5,7 @@ import { PassThrough } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { describe, expect, test } from 'vitest'
 import { buildkitIndex } from '../../fixtures/images/index.ts'
-import { planBundle, checksumsOf, headerOf, type PlannedBlob } from '../../src/bundle/plan.ts'
+import { planBundle, checksumsOf, entryHeader, type PlannedBlob } from '../../src/bundle/plan.ts'
 import { blobName } from '../../src/bundle/names.ts'
 import { BundleReader } from '../../src/bundle/reader.ts'
 import { decodeHeader, END_SIZE } from '../../src/bundle/tar.ts'
@@ -92,7 +92,7 @@ async function sparseBundle(): Promise<{ path: string; sizes: Map<string, number
   const handle = await open(path, 'w')
   await handle.truncate(plan.totalSize)
   for (const entry of plan.entries) {
-    await handle.write(headerOf(entry), 0, undefined, entry.headerOffset)
+    await handle.write(entryHeader(entry), 0, undefined, entry.headerOffset)
     const bytes = await entry.read?.()
     if (bytes) await handle.write(bytes, 0, undefined, entry.contentOffset)
   }

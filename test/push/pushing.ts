@@ -6,7 +6,7 @@ import { RegistryClient } from '../../src/registry/client.ts'
 import type { MemoryStore } from '../support/registry/memory-store.ts'
 import { openBundle } from '../../src/verify/open.ts'
 import type { TransferEvent } from '../../src/content/events.ts'
-import { planPush } from '../../src/push/plan.ts'
+import { makePushPlan } from '../../src/push/plan.ts'
 import { executePush } from '../../src/push/execute.ts'
 import type { PushRun } from '../../src/push/work.ts'
 import type { Receipt } from '../../src/push/receipt.ts'
@@ -45,7 +45,7 @@ export async function pushTo(
   const opened = await openBundle(bundle, TRUST)
   try {
     const target = { registry: host, prefix: 'mirror' }
-    const plan = await planPush(opened, { client, target, path: 'strip-host', maps: [] })
+    const plan = await makePushPlan(opened, { client, target, path: 'strip-host', maps: [] })
     await options.planned?.(plan)
     const record = new PushRecord(opened, plan, { ...target, origin: `http://${host}` })
     return await executePush(opened, plan, record, {

@@ -3,7 +3,7 @@ import type { AirgapError, Problem } from '../../errors.ts'
 import { readSmallFile } from '../../files/small-file.ts'
 import { isSentence, issueOf } from '../../files/yaml-values.ts'
 import { MAX_YAML_SIZE, quote } from '../../files/yaml.ts'
-import { nameOf, readYamlDocument, unusableDocument, type YamlPath } from '../../files/yaml-document.ts'
+import { pathInWords, readYamlDocument, unusableDocument, type YamlPath } from '../../files/yaml-document.ts'
 import type { RunOption } from '../../hints.ts'
 import { type Config, type ConfigKey, ConfigSchema } from './schema.ts'
 
@@ -123,7 +123,9 @@ export function checkConfig(config: Record<string, unknown>): { key: ConfigKey; 
   return (v.safeParse(ConfigSchema, config).issues ?? []).map((issue) => {
     const path = (issue.path ?? []).map((item) => item.key) as [ConfigKey, number?]
     // A sentence quotes the value, so it needs no name.
-    const message = isSentence(issue) ? issue.message : issueOf(nameOf(path as YamlPath, 'config'), issue)
+    const message = isSentence(issue)
+      ? issue.message
+      : issueOf(pathInWords(path as YamlPath, 'config'), issue)
     return { key: path[0], message }
   })
 }

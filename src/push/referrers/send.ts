@@ -114,7 +114,7 @@ export async function readReferrersBack({ plan, options, record, failures }: Pus
  * Makes sure that tools find the referrers in the target: by the registry's own list, by the fallback tag for that list,
  * or by cosign tags.
  */
-export async function listReferrers(
+export async function ensureListed(
   all: readonly PlannedReferrer[],
   { opened, options, record, failures }: Pick<Push, 'opened' | 'options' | 'record' | 'failures'>,
 ): Promise<void> {

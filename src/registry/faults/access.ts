@@ -6,7 +6,7 @@ import {
   type Meaning,
   type Stranger,
 } from './answer.ts'
-import { skewOf, tokenText, clockText } from './clock.ts'
+import { skewOf, tokenText, registryClockText } from './clock.ts'
 import { quoted, type Said } from './quote.ts'
 import type { Hint } from '../../hints.ts'
 
@@ -120,7 +120,7 @@ function clockHint({ date }: FailedAnswer, { issuedAt }: AuthState): string | un
   const registryNow = skew === undefined ? undefined : now + skew.ms
   const token = tokenText(issuedAt, registryNow ?? now)
   if (token !== undefined) return token
-  return skew?.isLarge === true ? `${clockText('the registry', now + skew.ms, now)}.` : undefined
+  return skew?.isLarge === true ? `${registryClockText('the registry', now + skew.ms, now)}.` : undefined
 }
 
 /** Puts each hint on its own line. */

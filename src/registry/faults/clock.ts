@@ -27,7 +27,7 @@ export function skewOf(date: string | undefined, now: number, age?: string): Ske
 }
 
 /** A sentence with both times, and how far apart they are. */
-export function clockText(whose: string, theirs: number, ours: number): string {
+export function registryClockText(whose: string, theirs: number, ours: number): string {
   return `The clock of ${whose} says ${utcText(theirs)}, and that of this machine ${utcText(ours)}: ${formatDuration(Math.abs(theirs - ours))} apart`
 }
 
@@ -81,8 +81,8 @@ export class ClockWatch {
     this.#told.add(host)
     const text =
       skew?.isLarge === true
-        ? clockText(host, now + skew.ms, now)
-        : clockText(`the token service of ${host}`, issuedAt ?? now, now)
+        ? registryClockText(host, now + skew.ms, now)
+        : registryClockText(`the token service of ${host}`, issuedAt ?? now, now)
     this.#onNotice({
       type: 'warning',
       message: `${text}. Certificates and tokens may be refused because of it; \`timedatectl\` shows whether this machine's clock is set by a time server`,

@@ -39,7 +39,7 @@ function page(request: RegistryRequest, sorted: string[], shape: (part: string[]
 }
 
 /** `GET /v2/<name>/referrers/<digest>` (distribution-spec § Listing Referrers): always an index, possibly empty. */
-export async function listReferrers(
+export async function answerReferrers(
   request: RegistryRequest,
   route: { repository: string; digest: Digest },
   store: ContentStore,
@@ -92,7 +92,7 @@ export async function readBlob(
  * `GET` and `HEAD /v2/<name>/manifests/<reference>` (distribution-spec § Pulling manifests).
  * @param ignoreAccept also send a manifest whose type is not in the Accept header.
  */
-export async function readManifest(
+export async function answerManifest(
   request: RegistryRequest,
   route: { repository: string; reference: string },
   store: ContentStore,

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { AirgapError, messageOf } from '../../errors.ts'
 import { isRegistryHost } from '../../oci/reference.ts'
-import { listReferrers, listRepositories, listTags, readBlob, readManifest } from './reads.ts'
+import { answerReferrers, listRepositories, listTags, readBlob, answerManifest } from './reads.ts'
 import { createHttpServer, listen, type ConnectionLimits } from './http-server.ts'
 import { fault, json, send, type Reply } from './reply.ts'
 import { logEntry, parseRoute, type RegistryRequest, type RequestLogEntry } from './request.ts'
@@ -186,14 +186,14 @@ async function dispatch(
     case 'tags':
       return await listTags(request, route.repository, store)
     case 'manifest':
-      return await readManifest(request, route, store, ignoreAccept)
+      return await answerManifest(request, route, store, ignoreAccept)
     case 'blob':
       return await readBlob(request, route, store)
     case 'uploads':
     case 'upload':
       return fault(405, 'UNSUPPORTED', 'this registry is read-only', { Allow: '' })
     case 'referrers':
-      return await listReferrers(request, route, store)
+      return await answerReferrers(request, route, store)
   }
 }
 
