@@ -12,14 +12,14 @@ import type { PackOptions } from '../pack/pack.ts'
 import type { PackWork } from '../pack/pack-work.ts'
 import type { Run } from '../content/run.ts'
 
-/** Whose signatures images have to have from their upstreams. */
+/** Whose signatures the images must have from their upstreams. */
 export interface UpstreamOptions {
   /**
-   * Files (`dev.airgap.upstream-policy`) and names of presets (`kubernetes`); their rules count in this order, and the
-   * first that is for an image applies to it.
+   * Files (`dev.airgap.upstream-policy`) and names of presets (`kubernetes`). Their rules are tried in this order, and
+   * the first that matches an image applies to it.
    */
   policies: readonly string[]
-  /** The trusted root (trusted_root.json) that certificates are checked with. Needed where rules name identities. */
+  /** The trusted root (trusted_root.json) for verifying certificates. Required if rules name identities. */
   trustedRoot?: string | undefined
 }
 
@@ -31,10 +31,10 @@ export interface Upstream {
 
 /**
  * Reads what a caller demands of upstreams' signatures.
- * @throws AirgapError `FILE`, `INVALID_POLICY`, `INVALID_CONTENT`; `USAGE` where a trusted root is lacking.
+ * @throws AirgapError `FILE`, `INVALID_POLICY`, `INVALID_CONTENT`; `USAGE` if a trusted root is missing.
  */
 export async function readUpstream({ policies, trustedRoot }: UpstreamOptions): Promise<Upstream> {
-  if (policies.length === 0) throw new AirgapError('USAGE', 'no policy for upstreams is named')
+  if (policies.length === 0) throw new AirgapError('USAGE', 'no upstream policy is given')
   return upstreamWith(policies, trustedRoot === undefined ? undefined : await readUpstreamRoot(trustedRoot))
 }
 
@@ -43,21 +43,21 @@ async function readUpstreamRoot(path: string): Promise<Root> {
   return nameless(await readTrustedRoot(path))
 }
 
-/** Under no file's name: reasons that quote it are recorded, and must be the same everywhere. */
+/** The root without its file name, because reasons that quote it are recorded, and must be the same everywhere. */
 function nameless(root: Root): Root {
   return { ...root, source: 'the one given' }
 }
 
 /** Verifying upstreams' signatures again, in a bundle. */
 export interface UpstreamCheckOptions {
-  /** Policies as for {@link UpstreamOptions}. Without any, whose they have to be is what the packer has recorded. */
+  /** Policies as for {@link UpstreamOptions}. Without any, the packer's records say who must have signed. */
   policies?: readonly string[] | undefined
 }
 
 /**
  * The same, read.
- * @param root the trusted root that the caller has given, for all certificates.
- * @throws AirgapError `FILE`, `INVALID_POLICY`; `USAGE` where a trusted root is lacking.
+ * @param root the caller's trusted root, for all certificates.
+ * @throws AirgapError `FILE`, `INVALID_POLICY`; `USAGE` if a trusted root is missing.
  */
 export async function readUpstreamCheck(
   { policies = [] }: UpstreamCheckOptions,
@@ -67,7 +67,7 @@ export async function readUpstreamCheck(
   if (root) return { policy: undefined, root: nameless(root) }
   throw new AirgapError(
     'USAGE',
-    "upstreams' signatures are checked with a trusted root, with a policy, or with both, and none is given",
+    "verifying upstreams' signatures needs a trusted root, a policy, or both, but none is given",
     { hint: [{ id: 'trusted-root' }, { id: 'upstream-policy' }] },
   )
 }
@@ -79,18 +79,18 @@ async function upstreamWith(policies: readonly string[], root: Root | undefined)
   if (root || !needsRoot(policy)) return { policy, root }
   throw new AirgapError(
     'USAGE',
-    'the upstream policy names identities, which are checked with a trusted root, and none is given',
+    'the upstream policy names identities, which need a trusted root, but none is given',
     { hint: { id: 'trusted-root' } },
   )
 }
 
 /**
- * Applies what was demanded to what a pack has resolved. What was recorded before, in a lock or by an interrupted run,
- * does not count: records are made by whoever packs.
+ * Applies an upstream policy to what a pack resolved. Earlier records, in a lock or from an interrupted run, are
+ * ignored, because every pack makes its own.
  *
- * @param before the lock of an interrupted run; given back where nothing has changed.
- * @returns the images that pass, and with those that could not be resolved those that do not pass.
- * @throws AirgapError as `verifyLock`, when none passes.
+ * @param before the lock of an interrupted run; returned if nothing changed.
+ * @returns the images that pass. Those that do not pass are added to those that could not be resolved.
+ * @throws AirgapError as `verifyLock`, if none passes.
  */
 export async function withUpstream(
   { lock, failed }: Resolved,
@@ -141,8 +141,9 @@ export async function withUpstream(
 }
 
 /**
- * @param referrers what travels along with it in any case. What was found for a policy alone is a part of the record: an
- *   interrupted run may have had another policy, or none.
+ * The image without upstream records. Referrers that were found only for a policy are part of the record too: an
+ * interrupted run may have had another policy, or none.
+ * @param referrers those that travel along in any case.
  */
 function withoutRecord(image: ImageEntry, referrers: ImageEntry['referrers']): ImageEntry {
   const { upstream, referrers: before, ...rest } = image

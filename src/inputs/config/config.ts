@@ -8,52 +8,48 @@ import type { Hint, RunOption } from '../../hints.ts'
 import { type Config, CONFIG_KEYS, CONFIG_VERSION, type ConfigKey, ConfigSchema } from './schema.ts'
 import { nearest } from '../../nearest.ts'
 
-/** Keys that people may look for here, why a config does not have them, and what does it instead. */
+/** Keys that people may expect in a config, why it does not have them, and what to use instead. */
 const ELSEWHERE: readonly (readonly [keys: RegExp, why: string, option?: RunOption])[] = [
   [
     /^(?:no|allow)?(?:un)?sign(?:ed|ing|ature)?s?$|^(?:private|public|sign(?:ing)?|cosign)?keys?(?:file|path|ref)?$/,
-    'whoever runs the command says with which key a bundle is signed, if with any',
+    'the key that signs a bundle is chosen when the command is run',
     'key',
   ],
-  [/^pass(?:word|phrase)(?:file)?s?$/, 'secrets do not belong into a file that others read', 'password'],
+  [/^pass(?:word|phrase)(?:file)?s?$/, 'secrets do not belong in a file that others read', 'password'],
   [
     /^(?:registry)?(?:cred(?:ential)?s?|credentialhelpers?|user(?:name)?|token|auths?|authfile|login|secrets?)$/,
-    'credentials do not belong into a file that others read',
+    'credentials do not belong in a file that others read',
     'credentials',
   ],
-  [
-    /^plainhttp$|^http$/,
-    'whoever runs the command says whether a registry may be spoken to without TLS',
-    'plainHttp',
-  ],
+  [/^plainhttp$|^http$/, 'plain HTTP is allowed only when the command is run', 'plainHttp'],
   [
     /^insecure|^(?:skip)?tls|^verifytls$|^allowinsecure/,
-    'whoever runs the command makes exceptions from TLS',
+    'exceptions from TLS are made only when the command is run',
     'insecureSkipTlsVerify',
   ],
   [
     /^ca(?:s|file|cert|certs|certfile|bundle)?$|^certs?$/,
-    'whoever runs the command says whose certificates are trusted',
+    'trusted certificates are chosen when the command is run',
     'caFile',
   ],
-  [/^allowtokenrealms?$/, 'whoever runs the command says who may see credentials', 'allowTokenRealm'],
+  [/^allowtokenrealms?$/, 'who may see credentials is decided when the command is run', 'allowTokenRealm'],
   [
     /^mirrors?(?:from|files?)$|^(?:certsd|hoststoml|registriesconf)$/,
-    'such files can allow connections without TLS, so whoever runs the command names them',
+    'such files can allow connections without TLS, so they are named only when the command is run',
     'mirrorsFrom',
   ],
   [
     /^(?:pre|post|sign|signing)?(?:commands?|exec|hooks?|run|scripts?|shell|args|entrypoint)$/,
-    'a config runs nothing',
+    'a config cannot run commands',
   ],
-  [/^out(?:put)?(?:file)?$|^file$|^force$/, 'where a bundle is written is said with each run', 'output'],
-  [/^lock(?:file)?$/, 'a lock is made from a config, and named with each run', 'lock'],
-  [/^sequence$/, 'each bundle has another one', 'sequence'],
-  [/^expir(?:es|y|ation)$/, 'each bundle has another one', 'expires'],
+  [/^out(?:put)?(?:file)?$|^file$|^force$/, 'where a bundle is written is chosen for each run', 'output'],
+  [/^lock(?:file)?$/, 'a lock is made from a config, and named for each run', 'lock'],
+  [/^sequence$/, 'each bundle has its own', 'sequence'],
+  [/^expir(?:es|y|ation)$/, 'each bundle has its own', 'expires'],
   [/^(?:concurrency|dryrun|reuse|quiet|json)$/, 'it belongs to a single run', 'other'],
 ]
 
-/** Words for a known key that are further from it than a slip of the pen. */
+/** Other words for known keys, which are not just misspellings. */
 const SYNONYMS: ReadonlyMap<string, string> = new Map([
   ['version', 'bundleVersion'],
   ['tag', 'bundleVersion'],
@@ -71,22 +67,22 @@ const SYNONYMS: ReadonlyMap<string, string> = new Map([
   ['architectures', 'platforms'],
 ])
 
-/** Longer than any key, and than any slip that could be recognised. */
+/** Longer than any key, and than any misspelling that could be recognised. */
 const MAX_COMPARED = 64
 
-/** Why a config cannot have this key, and what to give instead; undefined for keys that are merely unknown. */
+/** Why a config cannot have this key, and what to use instead; undefined for other unknown keys. */
 export function elsewhere(key: string): (typeof ELSEWHERE)[number] | undefined {
   const folded = fold(key)
   return folded.length > MAX_COMPARED ? undefined : ELSEWHERE.find(([keys]) => keys.test(folded))
 }
 
-/** The known key that `key` was probably meant to be. */
+/** The known key that was probably meant by `key`. */
 export function nearestKey(key: string): string | undefined {
   const folded = fold(key)
   return SYNONYMS.get(folded) ?? FOLDED.get(nearest(folded, [...FOLDED.keys()]) ?? '')
 }
 
-/** `images-from`, `images_from` and `ImagesFrom` are all `imagesFrom`, misspelt. */
+/** Folds `images-from`, `images_from` and `ImagesFrom` to the same text as `imagesFrom`. */
 function fold(key: string): string {
   return key.toLowerCase().replaceAll(/[-_. ]/g, '')
 }
@@ -95,7 +91,7 @@ const FOLDED: ReadonlyMap<string, string> = new Map(CONFIG_KEYS.map((key) => [fo
 
 /** A config file that was read. */
 export interface ConfigFile {
-  /** The path as it was given. */
+  /** The path as given. */
   path: string
   config: Config
   /** `FILE:LINE:COLUMN` of a key's value, or of an item of its list. */
@@ -111,9 +107,9 @@ export async function readConfig(path: string): Promise<ConfigFile> {
 }
 
 /**
- * Reads a config: strict YAML, known keys only, each value by the parser that also reads its flag.
+ * Parses a config: strict YAML with only known keys, each value with the same parser as its flag.
  *
- * @param path the file's name, for errors; nothing is opened.
+ * @param path the file's name, for errors; no file is opened.
  * @throws AirgapError `INVALID_CONFIG` naming every fault with line and column.
  */
 export function parseConfig(bytes: Uint8Array, path: string): ConfigFile {
@@ -123,7 +119,7 @@ export function parseConfig(bytes: Uint8Array, path: string): ConfigFile {
   const nodes = topLevel(yaml, faults)
   if (!nodes) {
     const { range } = yaml.root as ParsedNode
-    const message = `a config is a mapping of keys, and this is ${describeNode(yaml.root)}`
+    const message = `a config must be a mapping of keys, but this is ${describeNode(yaml.root)}`
     throw invalid(path, [{ entry: yaml.place(range[0]), message }])
   }
   const values = Object.fromEntries([...nodes].map(([key, { value }]) => [key, plain(value)]))
@@ -154,7 +150,7 @@ interface Fault {
 
 type TopLevel = Map<ConfigKey, { value: ParsedNode | null; offset: number }>
 
-/** The known keys of the file's one mapping, if it is one. All others, and keys given twice, are faults. */
+/** The known keys of the file's mapping; undefined if it is not a mapping. Unknown and duplicate keys are faults. */
 function topLevel({ root, place }: YamlText, faults: Fault[]): TopLevel | undefined {
   const nodes: TopLevel = new Map()
   if (!root || (isScalar(root) && root.value === null)) return nodes
@@ -164,7 +160,7 @@ function topLevel({ root, place }: YamlText, faults: Fault[]): TopLevel | undefi
     const { key: keyNode, value } = pair as { key: ParsedNode; value: ParsedNode | null }
     const offset = keyNode.range[0]
     if (!isScalar(keyNode) || typeof keyNode.value !== 'string') {
-      faults.push({ offset, message: `a key has to be a word, and this is ${describeNode(keyNode)}` })
+      faults.push({ offset, message: `a key must be a word, but this is ${describeNode(keyNode)}` })
       continue
     }
     const key = keyNode.value
@@ -184,12 +180,12 @@ function isConfigKey(key: string): key is ConfigKey {
   return (CONFIG_KEYS as string[]).includes(key)
 }
 
-/** Looking for what was meant has its price, and nobody reads the hundredth explanation. */
+/** Limits the search for similar keys, which takes time. Nobody reads the hundredth suggestion. */
 const MAX_EXPLAINED = 100
 
 function describeUnknown(key: string, isExplained: boolean): Omit<Fault, 'offset'> {
   if (!isExplained) return { message: `there is no key ${quote(key)}` }
-  if (key === '<<') return { message: 'merge keys (<<) are not read here' }
+  if (key === '<<') return { message: 'merge keys (<<) are not supported' }
   const found = elsewhere(key)
   if (found) {
     const [, why, option] = found
@@ -205,7 +201,7 @@ function describeUnknown(key: string, isExplained: boolean): Omit<Fault, 'offset
   }
 }
 
-/** A node as the schema is to see it. No key holds a mapping, so what is in one does not matter. */
+/** A node as a plain value for the schema. No key takes a mapping, so the content of one does not matter. */
 function plain(node: ParsedNode | null): unknown {
   if (isScalar(node)) return node.value
   if (isSeq(node)) return node.items.map((item) => plain(item as ParsedNode | null))
@@ -219,8 +215,8 @@ function nodeAt(nodes: TopLevel, key: ConfigKey, index: number | undefined): Par
 }
 
 /**
- * What is wrong with values that come from elsewhere than a file.
- * @param config as {@link Config}, with nothing certain about it but its keys.
+ * What is wrong with values that do not come from a file.
+ * @param config like {@link Config}, but only the keys are known to be right.
  */
 export function checkConfig(config: Record<string, unknown>): { key: ConfigKey; message: string }[] {
   return (v.safeParse(ConfigSchema, config).issues ?? []).map((issue) => {
@@ -250,32 +246,30 @@ function describeIssue(
 ): string {
   const what = nameOf(key, index)
   if (issue.kind !== 'schema') {
-    // Messages of the parsers are sentences that quote the value; ours say what is wrong with the key.
+    // Messages of the parsers are sentences that quote the value; ours continue after the name of the key.
     return issue.type === 'raw_check' ? `${key}: ${issue.message}` : `${what} ${issue.message}`
   }
   if (!node) {
     return key === 'configVersion' && issue.received === 'undefined'
       ? `the key configVersion is missing; this release reads configVersion: ${CONFIG_VERSION}`
-      : `${what} has no value; fill it in, or take the key out`
+      : `${what} has no value; fill it in, or remove the key`
   }
   if (isScalar(node) && node.value === null)
-    return index === undefined
-      ? `${key} has no value; fill it in, or take the key out`
-      : `${what} has no value`
-  const message = `${what} has to be ${EXPECTED[issue.type] ?? issue.expected}, and is ${describeNode(node)}`
+    return index === undefined ? `${key} has no value; fill it in, or remove the key` : `${what} has no value`
+  const message = `${what} must be ${EXPECTED[issue.type] ?? issue.expected}, but is ${describeNode(node)}`
   if (key === 'configVersion') {
     return isScalar(node) && typeof node.value === 'number' && node.value > CONFIG_VERSION
-      ? `configVersion is ${node.value}, and this release of airgap reads ${CONFIG_VERSION}`
+      ? `configVersion is ${node.value}, but this release of airgap reads ${CONFIG_VERSION}`
       : message
   }
   if (issue.type === 'string' && isScalar(node)) {
     return `${message}; in quotes it is text: "${node.source ?? String(node.value)}"`
   }
   if (issue.type === 'string' && isMap(node)) {
-    return `${message}; a colon before a space or a line's end makes one, unless the text is in quotes`
+    return `${message}; a colon before a space or at the end of a line makes a mapping, unless the text is in quotes`
   }
   if (issue.type === 'array' && isScalar(node) && typeof node.value === 'string') {
-    return `${message}; a list has one item a line, each with "- " before it`
+    return `${message}; a list has one item per line, each after "- "`
   }
   return message
 }

@@ -55,8 +55,8 @@ const PATIENCE = 1000
 const MAX_PATTERN = 4096
 
 /**
- * A JavaScript regular expression that must match the whole text, whatever alternatives, anchors and line ends it and the
- * text contain.
+ * A JavaScript regular expression that must match the whole text, whatever alternatives, anchors and line ends it and
+ * the text contain.
  *
  * @param patience milliseconds that one text may take.
  * @throws AirgapError `USAGE`
