@@ -66,15 +66,17 @@ export interface Problem {
   hints?: readonly Hint[]
   /** Kind of this failure, if the error covers several kinds. */
   code?: ErrorCode
-  /** `expectation`: sound, but not what the caller expects. `cut-off`: the file ends too early, as an incomplete copy. */
+  /**
+   * `expectation`: sound, but not what the caller expects. `cut-off`: the file ends too early, as an incomplete copy.
+   */
   kind?: 'expectation' | 'cut-off'
 }
 
 /** A registry's answer that will be the same for further requests. */
 export interface Refusal {
   /**
-   * `room`: the disk is full or not writable, or a quota is used up. `read-only`: nobody may write. `denied`: this account
-   * may not. `held-back`: a policy of the project lets nobody read the content.
+   * `room`: the disk is full or not writable, or a quota is used up. `read-only`: nobody may write. `denied`: this
+   * account may not. `held-back`: a policy of the project lets nobody read the content.
    */
   kind: 'room' | 'read-only' | 'denied' | 'held-back'
   /** What else the answer applies to; `content` for nothing else. */
@@ -260,7 +262,8 @@ export function systemCode(error: unknown): string | undefined {
 }
 
 /**
- * Turns a fault of the file system into an {@link AirgapError} that names the path. An `AirgapError` is returned as it is.
+ * Turns a fault of the file system into an {@link AirgapError} that names the path. An `AirgapError` is returned as it
+ * is.
  */
 export function fileError(error: unknown, action: string, path: string): AirgapError {
   if (error instanceof AirgapError) return error

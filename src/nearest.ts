@@ -16,7 +16,10 @@ export function nearest(word: string, candidates: readonly string[]): string | u
 
 const MAX_LENGTH = 64
 
-/** The edit distance of two words: letters to insert, delete, replace or swap with a neighbour (optimal string alignment). */
+/**
+ * The edit distance of two words: letters to insert, delete, replace or swap with a neighbour (optimal string
+ * alignment).
+ */
 export function editDistance(a: string, b: string): number {
   let beforeLast: number[] = []
   let last = [...Array(b.length + 1).keys()]

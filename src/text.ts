@@ -1,7 +1,7 @@
 /**
- * Forms of possible secrets in text from others: the user part and the query of URLs, upload states and signatures anywhere,
- * Authorization headers, and signed tokens. Our own sentences contain none of these, but error bodies of registries,
- * proxies and storage may, and so may what a user typed. Replacing is idempotent.
+ * Forms of possible secrets in text from others: the user part and the query of URLs, upload states and signatures
+ * anywhere, Authorization headers, and signed tokens. Our own sentences contain none of these, but error bodies of
+ * registries, proxies and storage may, and so may what a user typed. Replacing is idempotent.
  */
 const FORMS: readonly (readonly [RegExp, string])[] = [
   [/\b((?:https?|wss?|ftps?|socks[45]?[ah]?):\/\/)(?!USER:PASSWORD@)[^\s/?#"'<>]*@/gi, '$1…@'],
@@ -29,7 +29,8 @@ export function redacted(text: string): string {
 const SHORTEST_SECRET = 4
 
 /**
- * The text without these values, in all forms in which others may write them: as they are, in JSON, in a URL, in base64.
+ * The text without these values, in all forms in which others may write them: as they are, in JSON, in a URL, in
+ * base64.
  */
 export function withoutSecrets(text: string, secrets: readonly string[]): string {
   let result = text
@@ -58,10 +59,10 @@ export function secretsIn(authorization: string): string[] {
 
 /**
  * Characters that could move the cursor, change colours, hide text, change its direction, or be invisible: controls,
- * formats, surrogates, private and unassigned characters, every blank except the space, and characters that fonts show as
- * nothing (Unicode's Default_Ignorable_Code_Point, such as the Hangul fillers). The code points at the end are invisible
- * too, but no property says so: the Braille blank, two hieroglyphs, Khitan's filler, the null notehead. Newline and tab are
- * not included.
+ * formats, surrogates, private and unassigned characters, every blank except the space, and characters that fonts show
+ * as nothing (Unicode's Default_Ignorable_Code_Point, such as the Hangul fillers). The code points at the end are
+ * invisible too, but no property says so: the Braille blank, two hieroglyphs, Khitan's filler, the null notehead.
+ * Newline and tab are not included.
  */
 const HARMFUL =
   /[[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\u2800\u{13441}\u{13442}\u{16fe4}\u{1d159}]--[ \n\t]]/gv
@@ -88,8 +89,8 @@ export function harmlessJson(json: string): string {
 const PLAIN = /^[\w./:@%+,-][\w./:@%+,=-]*$/
 
 /**
- * A word of a command to be pasted into a shell, quoted if needed, so that the shell sees exactly this word. Characters that
- * could harm a terminal are written as `$'\xe3\x85\xa4'`, which bash, zsh and newer shells understand.
+ * A word of a command to be pasted into a shell, quoted if needed, so that the shell sees exactly this word. Characters
+ * that could harm a terminal are written as `$'\xe3\x85\xa4'`, which bash, zsh and newer shells understand.
  */
 export function shellWord(text: string): string {
   if (PLAIN.test(text)) return text

@@ -24,8 +24,8 @@ export const COMMANDS: Record<string, () => Promise<{ default: Command.Class }>>
 export const DESCRIPTIONS = 'dist/commands.json'
 
 /**
- * The commands as an oclif plugin. By itself, oclif would look for commands in the file system and import all of them at
- * each start, and the single executable has no files.
+ * The commands as an oclif plugin. By itself, oclif would look for commands in the file system and import all of them
+ * at each start, and the single executable has no files.
  */
 export function ownPlugin(): Interfaces.Plugin {
   const pjson = JSON.parse(readPackageFile('package.json')) as Interfaces.PJSON

@@ -199,7 +199,7 @@ class Walk {
     if (node === null || (isScalar(node) && node.value === null)) {
       // The value of a key without one may have no node.
       const isItem = typeof path.at(-1) === 'number'
-      const message = `${name} has no value${isItem ? '' : '; fill it in, or take the key out'}`
+      const message = `${name} has no value${isItem ? '' : '; fill it in, or remove the key'}`
       if (node) this.#failAt(node.range[0], message)
       else this.faults.push({ path, message })
       return undefined
@@ -262,7 +262,7 @@ class Walk {
     for (const { key, value } of node.items as { key: ParsedNode; value: ParsedNode | null }[]) {
       const [offset] = key.range
       if (!isScalar(key) || typeof key.value !== 'string') {
-        this.#failAt(offset, `a key has to be a word, and this is ${describeNode(key)}`)
+        this.#failAt(offset, `a key must be a word, but this is ${describeNode(key)}`)
       } else if (pairs.has(key.value)) {
         const first = this.#options.place(pairs.get(key.value)?.offset ?? 0)
         this.#failAt(offset, `the key ${quote(key.value)} is given twice, first in ${first}`)
@@ -281,7 +281,7 @@ class Walk {
   ): Pick<Fault, 'message' | 'hints'> {
     const where = path.length === 0 ? '' : ` in ${pathInWords(path, kind)}`
     const message = `there is no key ${quote(key)}${where}`
-    if (key === '<<') return { message: 'merge keys (<<) are not read here' }
+    if (key === '<<') return { message: 'merge keys (<<) are not supported' }
     if (this.faults.length >= MAX_EXPLAINED) return { message }
     const explained = path.length === 0 ? this.#options.explain(fold(key), key) : undefined
     if (explained) return explained
@@ -335,12 +335,12 @@ function expected(schema: AnySchema & { literal?: unknown; options?: readonly un
 /** The message for a value of the wrong kind. For a number that should be text, it shows the quoted form. */
 function mismatch(name: string, schema: AnySchema, node: ParsedNode): string {
   const wanted = expected(schema)
-  const message = `${name} has to be ${wanted}, and is ${describeNode(node)}`
+  const message = `${name} must be ${wanted}, but is ${describeNode(node)}`
   if (wanted === 'text' && isMap(node)) {
-    return `${message}; a colon before a space or a line's end makes one, unless the text is in quotes`
+    return `${message}; a colon before a space or at the end of a line makes a mapping, unless the text is in quotes`
   }
   if (wanted === 'a list' && isScalar(node) && typeof node.value === 'string') {
-    return `${message}; a list has one item a line, each with "- " before it`
+    return `${message}; a list has one item per line, each after "- "`
   }
   const isBare = isScalar(node) && typeof node.value !== 'string' && node.source !== undefined
   const isText = /\btext\b/.test(wanted) || wanted.startsWith('"')

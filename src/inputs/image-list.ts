@@ -4,35 +4,35 @@ import { parseStrictJson } from '../oci/json.ts'
 import { parseReference, type Reference } from '../oci/reference.ts'
 import type { Hint } from '../hints.ts'
 
-/** Bytes. */
+/** In bytes. */
 export const MAX_LIST_SIZE = 16 * 1024 * 1024
 
 /**
- * Reads a list of image references: one a line, `#` comments, blank lines; a byte order mark and Windows line
- * ends are allowed. What `kubeadm config images list` prints is such a list; its JSON (`-o json`) is taken, too.
+ * Parses a list of image references: one per line, with `#` comments and blank lines; a byte order mark and Windows
+ * line ends are allowed. `kubeadm config images list` prints such a list; its JSON (`-o json`) is accepted too.
  *
- * @param where the list's file name, for errors.
+ * @param where the file name of the list, for errors.
  * @throws AirgapError `INVALID_LIST` naming every bad line with its number and reason.
  */
 export function parseImageList(bytes: Uint8Array, where: string): Reference[] {
   if (bytes.length > MAX_LIST_SIZE) {
     throw new AirgapError(
       'INVALID_LIST',
-      `${where}: larger than ${MAX_LIST_SIZE} bytes, which is no list of images`,
+      `${where}: larger than ${MAX_LIST_SIZE} bytes, so it is not a list of images`,
     )
   }
   let text: string
   try {
-    // Drops a UTF-8 byte order mark by itself.
+    // This drops a UTF-8 byte order mark.
     text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch {
     throw new AirgapError('INVALID_LIST', `${where}: it is not UTF-8 text`, {
       hint: 'Save the list as UTF-8 (PowerShell 5 writes UTF-16 by ">": use Out-File -Encoding utf8).',
     })
   }
-  // Also so that no line of a file that is something else is quoted below.
+  // Also prevents quoting lines of a binary file below.
   if (text.includes('\0'))
-    throw new AirgapError('INVALID_LIST', `${where}: it holds zero bytes, so it is no text`)
+    throw new AirgapError('INVALID_LIST', `${where}: it contains zero bytes, so it is not text`)
   const entries = /^\s*\{/.test(text) ? entriesOfKubeadm(text, where) : entriesOfLines(text, where)
   const references: Reference[] = []
   const problems = []
@@ -55,7 +55,7 @@ export function parseImageList(bytes: Uint8Array, where: string): Reference[] {
     throw new AirgapError('INVALID_LIST', message, {
       problems: problems.length === 1 ? [] : problems,
       hint: [
-        'A list has one reference a line, and nothing else; comments begin with #.',
+        'A list has one reference per line, and nothing else; comments begin with #.',
         ...[...forms].flat(),
       ],
     })
@@ -63,41 +63,41 @@ export function parseImageList(bytes: Uint8Array, where: string): Reference[] {
   return references
 }
 
-/** Lines of other files that people take for a list, and the way out. */
+/** Lines of other files that are given as a list by mistake, and what to do. */
 const OTHER_FORMS: readonly [line: RegExp, hint: readonly Hint[]][] = [
   [
     /^(?:---$|-\s|["']?[\w./-]+["']?:\s)/,
     [
-      'This looks like YAML. Take the references alone out of other files, as with `grep -oP "image: *\\K\\S+"`.',
+      'This looks like YAML. Extract only the references from other files, for example with `grep -oP "image: *\\K\\S+"`.',
       { id: 'config-flag' },
     ],
   ],
   [
     /^(?:--?[a-z]|[^\s-]\S*\s+--?[a-z])/i,
     [
-      'Flags do not stand in a list.',
+      'A list cannot contain flags.',
       { id: 'platform-flag' },
-      'Images for other platforms go into another bundle.',
+      'Pack images for other platforms into another bundle.',
     ],
   ],
-  [/^FROM\s/i, ['This looks like a Dockerfile: take what stands behind FROM and its flags.']],
+  [/^FROM\s/i, ['This looks like a Dockerfile: use only the reference after FROM and its flags.']],
 ]
 
 interface Entry {
-  /** Where in the list, for errors. */
+  /** Its place in the list, for errors. */
   place: string
   content: string
 }
 
 function entriesOfLines(text: string, where: string): Entry[] {
   return text.split(/\r\n|\n|\r/).flatMap((line, i) => {
-    // A reference holds no "#", so a comment may also stand behind one.
+    // References contain no "#", so a comment may follow one on the same line.
     const content = line.replace(/#.*$/, '').trim()
     return content === '' ? [] : [{ place: `${where}:${i + 1}`, content }]
   })
 }
 
-/** The `Images` of kubeadm's output API (`output.kubeadm.k8s.io`). */
+/** `Images` in kubeadm's output API (`output.kubeadm.k8s.io`). */
 const KubeadmImages = v.object({
   apiVersion: v.pipe(v.string(), v.startsWith('output.kubeadm.k8s.io/')),
   kind: v.literal('Images'),
@@ -111,7 +111,7 @@ function entriesOfKubeadm(text: string, where: string): Entry[] {
   }
   throw new AirgapError('INVALID_LIST', `${where}: it is JSON, not a list of image references`, {
     hint: [
-      'Of JSON, only the output of `kubeadm config images list -o json` is a list.',
+      'The only JSON that can be a list is the output of `kubeadm config images list -o json`.',
       { id: 'lock-flag' },
     ],
   })

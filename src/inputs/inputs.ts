@@ -6,7 +6,7 @@ import { formatReference, parseReference, type Reference } from '../oci/referenc
 import { MAX_LIST_SIZE, parseImageList } from './image-list.ts'
 import { kubeadmImages } from './kubeadm.ts'
 
-/** Everything that can name images on the command line. */
+/** Everything that can name images. */
 export interface Inputs {
   images?: readonly string[]
   /** Files; `-` is standard input. */
@@ -16,7 +16,7 @@ export interface Inputs {
   kubeadmRepository?: string | undefined
   /** Patterns of references to leave out. */
   exclude?: readonly string[]
-  /** Where in a config file (`FILE:LINE:COLUMN`) the values of those above stand that did not come from flags. */
+  /** Places in a config file (`FILE:LINE:COLUMN`) of the values above that did not come from flags. */
   places?: InputPlaces | undefined
 }
 
@@ -34,10 +34,10 @@ export interface NamedImage {
 }
 
 /**
- * Collects what the inputs name: fully qualified, each reference once, sorted.
+ * Collects the references that the inputs name: fully qualified, sorted, without duplicates.
  *
- * @param readStandardInput is called for `-`; without it, `-` is an error.
- * @param warn is told of patterns that exclude nothing.
+ * @param readStandardInput called for `-`; without it, `-` is an error.
+ * @param warn called for lists without images and patterns that exclude nothing.
  * @throws AirgapError `INVALID_REFERENCE`, `INVALID_LIST`, `UNKNOWN_KUBEADM_RELEASE`, `USAGE`, `FILE`
  */
 export async function collectImages(
@@ -51,7 +51,7 @@ export async function collectImages(
   for (const text of inputs.images ?? []) named.push({ reference: parseReference(text), from })
   const lists = inputs.imagesFrom ?? []
   if (lists.filter((file) => file === '-').length > 1) {
-    throw new AirgapError('USAGE', 'standard input can be read once only, and two lists are to come from it')
+    throw new AirgapError('USAGE', 'standard input can be read only once, but two lists should come from it')
   }
   for (const [i, file] of lists.entries()) {
     const isStandardInput = file === '-'
@@ -68,8 +68,8 @@ export async function collectImages(
     throw new AirgapError(
       'USAGE',
       places.kubeadmRepository === undefined
-        ? 'a repository of kubeadm images is given, and no release of kubeadm'
-        : `${places.kubeadmRepository}: kubeadmRepository says where kubeadm images are, and there is no release under kubeadm`,
+        ? 'a repository of kubeadm images is given, but no release of kubeadm'
+        : `${places.kubeadmRepository}: kubeadmRepository says where kubeadm images are, but there is no release under kubeadm`,
     )
   }
   if (named.length === 0) {
@@ -80,7 +80,7 @@ export async function collectImages(
   return excludeAndSort(named, inputs, warn)
 }
 
-/** @param place where a config names the list. */
+/** @param place the place in a config that names the list. */
 async function readList(file: string, place: string | undefined): Promise<Uint8Array> {
   try {
     return await readSmallFile(file, MAX_LIST_SIZE)
@@ -105,7 +105,7 @@ function excludeAndSort(
     const excluded = [...unique].filter(([, { reference }]) => pattern(reference))
     if (excluded.length === 0) {
       const place = places?.exclude?.[i]
-      warn(`${place === undefined ? 'the pattern' : `${place}: exclude`} ${text} leaves nothing out`)
+      warn(`${place === undefined ? 'the pattern' : `${place}: exclude`} ${text} excludes nothing`)
     }
     for (const [key] of excluded) unique.delete(key)
   }
@@ -114,5 +114,5 @@ function excludeAndSort(
 }
 
 async function noStandardInput(): Promise<never> {
-  throw new AirgapError('USAGE', 'a list is to be read from standard input, and there is none here')
+  throw new AirgapError('USAGE', 'a list should be read from standard input, but there is none')
 }

@@ -2,7 +2,7 @@ import { AirgapError } from '../errors.ts'
 import { parseImageList } from './image-list.ts'
 import type { KubeadmRow, KubeadmTable } from './kubeadm.ts'
 
-/** What one release of kubeadm pulls. */
+/** The images that a release of kubeadm pulls. */
 export interface KubeadmRelease {
   minor: string
   patch: number
@@ -10,8 +10,8 @@ export interface KubeadmRelease {
 }
 
 /**
- * Reads what `kubeadm version -o short` and then `kubeadm config images list` printed: etcd, CoreDNS and pause are those
- * of the kubeadm, whatever release it lists, so only a list by that very release says what the release pulls.
+ * Parses the output of `kubeadm version -o short` followed by that of `kubeadm config images list`. kubeadm always
+ * lists its own etcd, CoreDNS and pause, so only kubeadm of the same release lists the right images for it.
  *
  * @param where names the output in errors.
  * @throws AirgapError `INVALID_LIST`
@@ -19,13 +19,13 @@ export interface KubeadmRelease {
 export function readKubeadmOutput(output: string, where: string): KubeadmRelease {
   const fail = (reason: string): never => {
     throw new AirgapError('INVALID_LIST', `${where}: ${reason}`, {
-      hint: 'It has to be what kubeadm of that very release prints: (v=$(kubeadm version -o short); echo $v; kubeadm config images list --kubernetes-version $v) > FILE',
+      hint: 'It must be the output of kubeadm of the same release: (v=$(kubeadm version -o short); echo $v; kubeadm config images list --kubernetes-version $v) > FILE',
     })
   }
   const [first = '', ...list] = output.split('\n')
   const kubeadm = first.trim()
   if (!/^v\d+\.\d+\.\d+$/.test(kubeadm)) {
-    return fail('its first line is not the stable release of the kubeadm that has made the list')
+    return fail('its first line is not the stable release of the kubeadm that made the list')
   }
   const images = parseImageList(Buffer.from(list.join('\n')), where)
   const tagOf = (pattern: RegExp): { repository: string; tag: string } => {
@@ -38,7 +38,7 @@ export function readKubeadmOutput(output: string, where: string): KubeadmRelease
   if (!release) return fail('kube-apiserver does not carry a stable release as its tag')
   if (tag !== kubeadm) {
     return fail(
-      `it is a list for ${tag} by kubeadm ${kubeadm}, with the etcd, CoreDNS and pause of ${kubeadm}`,
+      `it is a list for ${tag} made by kubeadm ${kubeadm}, with the etcd, CoreDNS and pause of ${kubeadm}`,
     )
   }
   const coredns = tagOf(/^coredns(\/coredns)?$/)
@@ -55,8 +55,8 @@ export function readKubeadmOutput(output: string, where: string): KubeadmRelease
 }
 
 /**
- * The table with a release added or corrected. A row holds up to the next row's release, so releases have to be
- * added without gaps.
+ * Adds or corrects a release in the table. A row applies up to the release of the next row, so releases must be added
+ * without gaps.
  * @throws AirgapError `USAGE` naming the release that is missing in between.
  */
 export function addRelease(table: KubeadmTable, { minor, patch, images }: KubeadmRelease): KubeadmTable {
@@ -73,7 +73,7 @@ export function addRelease(table: KubeadmTable, { minor, patch, images }: Kubead
     )
   }
   const lastKnownPatch = Math.max(entry.lastKnownPatch, patch)
-  // One row a release, then equal neighbours are joined: whatever was there, this comes out right.
+  // Expands to one row per release and then merges equal neighbours, which works for any table.
   const first = Math.min(patch, entry.releases[0]?.fromPatch ?? patch)
   const rows: KubeadmRow[] = []
   for (let at = first; at <= lastKnownPatch; at += 1) {

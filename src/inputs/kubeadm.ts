@@ -3,7 +3,7 @@ import { parseReference, type Reference } from '../oci/reference.ts'
 import table from './kubeadm-images.json' with { type: 'json' }
 import type { Hint } from '../hints.ts'
 
-/** One row of the table: holds from `fromPatch` up to the next row's. */
+/** A row of the table. It applies from `fromPatch` up to the `fromPatch` of the next row. */
 export interface KubeadmRow {
   fromPatch: number
   etcd: string
@@ -12,7 +12,7 @@ export interface KubeadmRow {
   pause: string
 }
 
-/** What kubeadm pulls, by minor version. Renewed by `npm run kubeadm-images`. */
+/** The images that kubeadm pulls, by minor version. Updated by `npm run kubeadm-images`. */
 export interface KubeadmTable {
   about: string
   source: string
@@ -21,7 +21,7 @@ export interface KubeadmTable {
 
 const COMPONENTS = ['kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'kube-proxy']
 
-/** From these patch releases on a minor's default repository is registry.k8s.io; all later minors have it. */
+/** The first patch release of each minor whose default repository is registry.k8s.io; all later minors use it. */
 const NEW_REPOSITORY_FROM: Record<number, number> = { 22: 17, 23: 15, 24: 9, 25: 0 }
 
 /**
@@ -29,7 +29,7 @@ const NEW_REPOSITORY_FROM: Record<number, number> = { 22: 17, 23: 15, 24: 9, 25:
  *
  * @param version `1.36.3` or `v1.36.3`.
  * @param repository replaces the release's default repository, as kubeadm's `imageRepository` does.
- * @throws AirgapError `UNKNOWN_KUBEADM_RELEASE` naming the nearest releases that are known.
+ * @throws AirgapError `UNKNOWN_KUBEADM_RELEASE` naming the nearest known releases.
  */
 export function kubeadmImages(
   version: string,
@@ -53,12 +53,12 @@ export function kubeadmImages(
     const wanted = `v${major}.${minor}.${patch}`
     throw new AirgapError(
       'UNKNOWN_KUBEADM_RELEASE',
-      `the images of Kubernetes ${wanted} are not known to this release of airgap; the nearest known are ${nearest(known, major, minor, patch)}`,
+      `the images of Kubernetes ${wanted} are unknown to this release of airgap; the nearest known releases are ${nearest(known, major, minor, patch)}`,
       { hint: wayOut(wanted) },
     )
   }
   const base = repository ?? defaultRepository(minor, patch)
-  // With a repository of one's own, kubeadm asks for coredns directly below it.
+  // With another repository, kubeadm expects coredns directly below it.
   const coredns = base === defaultRepository(minor, patch) ? row.corednsImage : 'coredns'
   return [
     ...COMPONENTS.map((name) => `${base}/${name}:v${major}.${minor}.${patch}`),
@@ -68,17 +68,17 @@ export function kubeadmImages(
   ].map((text) => parseReference(text))
 }
 
-/** The newest release of each minor version that is known, oldest first: `v1.36.3`. */
+/** The newest known release of each minor version, oldest first: `v1.36.3`. */
 export function newestReleases(known: KubeadmTable = table): string[] {
   return Object.entries(known.minors).map(([minor, { lastKnownPatch }]) => `v${minor}.${lastKnownPatch}`)
 }
 
-/** kubeadm lists the etcd, CoreDNS and pause that it was built with, whatever release it is asked for. */
+/** kubeadm always lists the etcd, CoreDNS and pause that it was built with, whatever release it is asked for. */
 function wayOut(release: string): Hint[] {
   return [
-    'For another release, ask kubeadm of that very release:',
+    'For another release, use kubeadm of that same release:',
     { id: 'kubeadm-list', release },
-    'Any other kubeadm lists an etcd, CoreDNS and pause that do not belong to it.',
+    'Any other kubeadm lists the wrong etcd, CoreDNS and pause.',
   ]
 }
 
@@ -87,7 +87,7 @@ function defaultRepository(minor: number, patch: number): string {
   return patch >= from ? 'registry.k8s.io' : 'k8s.gcr.io'
 }
 
-/** Up to two known releases below and one above. */
+/** Up to two known releases before the wanted one, and one after it. */
 function nearest(known: KubeadmTable, major: number, minor: number, patch: number): string {
   const wanted = (major * 1000 + minor) * 10_000 + patch
   const releases = Object.entries(known.minors)

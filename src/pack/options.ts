@@ -134,12 +134,12 @@ export async function lockGoingOn(
 }
 
 /**
- * Applies what was demanded to what a pack has resolved. What was recorded before, in a lock or by an interrupted run,
- * does not count: records are made by whoever packs.
+ * Applies an upstream policy to what a pack resolved. Earlier records, in a lock or from an interrupted run, are
+ * ignored, because every pack makes its own.
  *
- * @param before the lock of an interrupted run; given back where nothing has changed.
- * @returns the images that pass, and with those that could not be resolved those that do not pass.
- * @throws AirgapError as `verifyLock`, when none passes.
+ * @param before the lock of an interrupted run; returned if nothing changed.
+ * @returns the images that pass. Those that do not pass are added to those that could not be resolved.
+ * @throws AirgapError as `verifyLock`, if none passes.
  */
 export async function withUpstream(
   { lock, failed }: Resolved,
@@ -190,8 +190,9 @@ export async function withUpstream(
 }
 
 /**
- * @param referrers what travels along with it in any case. What was found for a policy alone is a part of the record: an
- *   interrupted run may have had another policy, or none.
+ * The image without upstream records. Referrers that were found only for a policy are part of the record too: an
+ * interrupted run may have had another policy, or none.
+ * @param referrers those that travel along in any case.
  */
 function withoutRecord(image: ImageEntry, referrers: ImageEntry['referrers']): ImageEntry {
   const { upstream, referrers: before, ...rest } = image

@@ -22,7 +22,7 @@ const Metadata = v.object({
   signed: v.object({
     version: v.number(),
     expires: instant,
-    // tuf-on-ci, with which the public instance is kept, writes for how many days it signs.
+    // tuf-on-ci, which maintains the public instance, writes for how many days signatures are valid.
     'x-tuf-on-ci-expiry-period': v.optional(
       v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(MOST_DAYS)),
     ),
@@ -30,7 +30,7 @@ const Metadata = v.object({
 })
 
 /**
- * What was fetched, out of the client's folder.
+ * Reads what the client fetched, from its folder.
  * @throws AirgapError `INVALID_CONTENT`
  */
 async function readFetched(cache: string, mirror: string): Promise<FetchedTrustRoot> {
@@ -66,7 +66,7 @@ function tufMetadata(signed: v.InferOutput<typeof Metadata>['signed']): TufMetad
 function instancesOf(root: TrustedRoot, what: string): TrustedInstance[] {
   const time = (date: Date): string => {
     if (Number.isFinite(date.getTime())) return date.toISOString()
-    throw new AirgapError('INVALID_CONTENT', `${what} holds a time that is none`)
+    throw new AirgapError('INVALID_CONTENT', `${what} contains an invalid time`)
   }
   const instance = (
     kind: TrustedInstance['kind'],
@@ -91,44 +91,44 @@ export const PUBLIC_MIRROR = 'https://tuf-repo-cdn.sigstore.dev'
 const MAX_METADATA = 8 * 1024 * 1024
 
 export interface TrustRootOptions extends NetworkOptions {
-  /** URL of the TUF repository; the public good instance's where left out. */
+  /** URL of the TUF repository; default: that of the public good instance. */
   mirror?: string | undefined
-  /** File with the initial root of a private instance's repository; the public good instance's where left out. */
+  /** File with the initial root of a private instance's repository; default: that of the public good instance. */
   root?: string | undefined
 }
 
-/** What a TUF role's metadata says of itself. Times are RFC 3339. */
+/** The metadata of a TUF role. Times are in RFC 3339. */
 export interface TufMetadata {
   version: number
   expires: string
-  /** Where the repository says how long its signatures are good for. */
+  /** When it was signed, if the repository says how long its signatures are valid. */
   signed?: string
 }
 
-/** An authority or log that a trusted root names. Times are RFC 3339. */
+/** An authority or log that a trusted root names. Times are in RFC 3339. */
 export interface TrustedInstance {
   kind: 'certificate authority' | 'certificate log' | 'transparency log' | 'timestamp authority'
-  /** Its URL, as the root has it. */
+  /** Its URL, as in the root. */
   name: string
   start?: string
-  /** Until when it was in use; absent for one that is. */
+  /** Until when it was in use; absent if it still is. */
   end?: string
 }
 
 export interface FetchedTrustRoot {
-  /** trusted_root.json, byte for byte. */
+  /** trusted_root.json, unchanged. */
   bytes: Buffer
   digest: Digest
   mirror: string
   /** The metadata by which it was verified. */
   metadata: Record<'root' | 'timestamp' | 'snapshot' | 'targets', TufMetadata>
-  /** What it names, in its order. */
+  /** The authorities and logs in it, in order. */
   instances: TrustedInstance[]
 }
 
 /**
- * Fetches the trusted root of a Sigstore instance from its TUF repository, verified from a root that is known
- * beforehand (The Update Framework 1.0 § 5). Nothing is left behind.
+ * Fetches the trusted root of a Sigstore instance from its TUF repository, and verifies it from a known initial root
+ * (The Update Framework 1.0 § 5). Leaves no files behind.
  *
  * @throws AirgapError `VERIFICATION_FAILED` for a repository that does not verify or has expired; `USAGE`, `FILE`,
  *   `INVALID_CONTENT`, `NETWORK`, `TLS`, `REGISTRY`, `NOT_FOUND`; the signal's reason.
@@ -156,14 +156,14 @@ function mirrorOf(options: TrustRootOptions): string {
   const text = options.mirror ?? PUBLIC_MIRROR
   const fail = (reason: string): never => {
     throw new AirgapError('USAGE', `the mirror ${text} cannot be used: ${reason}`, {
-      hint: 'Give the URL of a TUF repository: https://HOST/PATH, where timestamp.json lies.',
+      hint: 'Give the URL of a TUF repository: https://HOST/PATH, which contains timestamp.json.',
     })
   }
   let url: URL
   try {
     url = new URL(text)
   } catch {
-    return fail('it is no URL')
+    return fail('it is not a URL')
   }
   if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '') {
     return fail('user, query and fragment are not accepted')
@@ -174,7 +174,7 @@ function mirrorOf(options: TrustRootOptions): string {
   return `${url.origin}${url.pathname.replace(/\/+$/, '')}`
 }
 
-/** What the library brings along for its own first step. */
+/** The initial root of the public good instance, from the library. */
 async function publicRoot(): Promise<Buffer> {
   const { default: seeds } = await import('@sigstore/tuf/seeds.json', { with: { type: 'json' } })
   return Buffer.from(seeds[PUBLIC_MIRROR]['root.json'], 'base64')

@@ -8,17 +8,17 @@ import { withServices } from '../registry/services.ts'
 import { CACHE, INITIAL_ROOT, type TufReply, type TufTask } from './tuf.ts'
 
 /**
- * Runs in a thread of its own: fetches a target from a TUF repository. The library asks by the global `fetch`, which here
- * is one that goes the ways of everything else; and it can be ended with the thread.
+ * A worker thread that fetches a target from a TUF repository. The library uses the global `fetch`, which is replaced
+ * here by one that uses our routes. The thread can be terminated at any time.
  */
 const port = parentPort
-if (!port) throw new Error('this file runs as a worker thread only')
+if (!port) throw new Error('this file only runs as a worker thread')
 const reply = (message: TufReply): void => port.postMessage(message)
 const task = workerData as TufTask
 
-/** Of metadata and targets alike; the library knows more exactly what each may have. Bytes. */
+/** Maximum size of metadata and targets, in bytes. The library has its own, lower limits. */
 const LIMIT = 8 * 1024 * 1024
-/** A root that does not follow is how the last one is known. */
+/** The library asks for the next root until there is none, so that answer is no error. */
 const NEXT_ROOT = /\/[0-9]+\.root\.json$/
 
 let failure: AirgapError | undefined
@@ -43,7 +43,7 @@ function useServices(ask: Parameters<Parameters<typeof withServices>[2]>[0]['ask
   }
 }
 
-/** The innermost cause: what is around it says only what was being done. */
+/** The innermost cause. The outer errors only say what was being done. */
 function causeOf(error: unknown): unknown {
   let current = error
   for (let depth = 0; depth < 5; depth++) {
@@ -66,7 +66,7 @@ async function work(): Promise<void> {
   await withServices(task.network, run, async ({ ask }) => {
     useServices(ask)
     const { mirror: mirrorURL, target } = task
-    // Attempts and timeouts are seen to below.
+    // Retries and timeouts are done by our `fetch`.
     const client = await initTUF({ mirrorURL, rootPath: initial, cachePath, retry: 0, timeout: 0 })
     await client.getTarget(target)
   })
@@ -80,7 +80,7 @@ function replyTo(error: unknown): TufReply {
   return { type: 'unverified', name, message: messageOf(cause) }
 }
 
-// In the single executable there is no waiting at the top of a file.
+// No top-level await, because the single executable does not support it.
 work().then(
   () => reply({ type: 'done' }),
   (error: unknown) => reply(replyTo(error)),

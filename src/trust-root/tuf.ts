@@ -6,13 +6,13 @@ import type { TransferEvent } from '../content/events.ts'
 import type { NetworkOptions, RegistryAccess } from '../registry/options.ts'
 import type { Hint, Hints } from '../hints.ts'
 
-/** What the thread is given that fetches from a TUF repository. */
+/** The task of the thread that fetches from a TUF repository. */
 export interface TufTask {
   mirror: string
   target: string
-  /** The initial root, where it is not the public instance's. */
+  /** The initial root. */
   root: Uint8Array
-  /** A folder of its own: metadata and targets are kept there. */
+  /** The task's own folder, for metadata and targets. */
   folder: string
   network: Pick<NetworkOptions, 'retries' | 'timeout'> & { registries: Omit<RegistryAccess, 'credentials'> }
 }
@@ -20,29 +20,29 @@ export interface TufTask {
 export type TufReply =
   | { type: 'event'; event: TransferEvent }
   | { type: 'done' }
-  /** Something that could not be had, or anything else that is an error of ours. */
+  /** A failed request, or another error of ours. */
   | { type: 'failed'; code: ErrorCode; message: string; hints: readonly Hint[] }
-  /** What was had does not verify. */
+  /** The content does not verify. */
   | { type: 'unverified'; name: string; message: string }
 
-/** Where the thread keeps the initial root. */
+/** File for the initial root. */
 export const INITIAL_ROOT = 'initial-root.json'
-/** The folder of the client, within which it makes one for the mirror. */
+/** The client's folder, in which it creates one for the mirror. */
 export const CACHE = 'cache'
 
-/** What is fetched, as Sigstore's repositories call it. */
+/** The target's name in Sigstore's repositories. */
 export const TARGET = 'trusted_root.json'
 
-/** A repository is some hundred KiB; what is hostile is not to take the machine. MiB. */
+/** Memory limit in MiB. A repository has a few hundred KiB; a malicious one must not use up the memory. */
 const MEMORY_MB = 256
 
 /**
- * Fetches a target into the task's folder, in a thread of its own.
+ * Fetches a target into the task's folder, in a worker thread.
  * @throws AirgapError `VERIFICATION_FAILED`, those of requests; the signal's reason.
  */
 export async function fetchTarget(task: TufTask, { signal, onEvent }: Run): Promise<void> {
   signal.throwIfAborted()
-  // What the library writes first elsewhere is in that folder, too.
+  // The library's temporary files must be in that folder too.
   const env = { ...process.env, TMPDIR: task.folder }
   const thread = startThread('tuf', {
     workerData: task,
@@ -62,7 +62,7 @@ export async function fetchTarget(task: TufTask, { signal, onEvent }: Run): Prom
           else reject(asError(reply, task))
         })
         thread.on('error', reject)
-        thread.on('exit', () => reject(new AirgapError('INTERNAL', 'the thread of the TUF client has ended')))
+        thread.on('exit', () => reject(new AirgapError('INTERNAL', 'the thread of the TUF client ended')))
       }),
     ])
   } finally {
@@ -79,12 +79,16 @@ function asError(
   const { name, message } = reply
   const hint: Hints =
     name === 'ExpiredMetadataError'
-      ? 'The repository has not been renewed, or something in between keeps an old copy. Is this machine’s clock right?'
+      ? 'The repository was not renewed, or a cache on the way has an old copy. Is this machine’s clock right?'
       : [
-          'A private instance needs its own initial root. Otherwise something in between answers in the place of the repository.',
+          'A private instance needs its own initial root. If it is the public one, something on the way answers instead of the repository.',
           { id: 'initial-root' },
         ]
-  return new AirgapError('VERIFICATION_FAILED', `what ${mirror} gives does not verify: ${oneLine(message)}`, {
-    hint,
-  })
+  return new AirgapError(
+    'VERIFICATION_FAILED',
+    `the content of ${mirror} does not verify: ${oneLine(message)}`,
+    {
+      hint,
+    },
+  )
 }

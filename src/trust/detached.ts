@@ -22,10 +22,10 @@ const ACCEPTED =
   'the same in base64 (cosign 2, .sig), and the JSON bundle of cosign 2.'
 
 /**
- * Parses a separate signature file. The form is detected from the content: a Sigstore bundle, a raw signature (DER, or as
- * long as an RSA signature), the same in base64 (line breaks allowed), or cosign 2's
- * `{base64Signature, cert, rekorBundle}`, which becomes a Sigstore bundle if it contains a certificate. Verifies nothing:
- * pass the result to `verifySignature` or `readCertificateBundle`.
+ * Parses a separate signature file. The form is detected from the content: a Sigstore bundle, a raw signature (DER, or
+ * as long as an RSA signature), the same in base64 (line breaks allowed), or cosign 2's `{base64Signature, cert,
+ * rekorBundle}`, which becomes a Sigstore bundle if it contains a certificate. Verifies nothing: pass the result to
+ * `verifySignature` or `readCertificateBundle`.
  *
  * @param what names the file in errors.
  * @throws AirgapError `INVALID_CONTENT`

@@ -83,7 +83,8 @@ export interface EncryptedKey {
 }
 
 /**
- * Parses the JSON of cosign's encrypted key, so that an unusable file is refused before the user is asked for a password.
+ * Parses the JSON of cosign's encrypted key, so that an unusable file is refused before the user is asked for a
+ * password.
  *
  * @param source names the file in errors.
  * @throws AirgapError `INVALID_KEY`

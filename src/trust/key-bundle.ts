@@ -83,8 +83,8 @@ const KeyBundleShape = v.strictObject(
 )
 
 /**
- * Parses a Sigstore bundle (sigstore/protobuf-specs, `sigstore_bundle.proto`) that must contain a message signature by a
- * key. Never throws, whatever the bytes are.
+ * Parses a Sigstore bundle (sigstore/protobuf-specs, `sigstore_bundle.proto`) that must contain a message signature by
+ * a key. Never throws, whatever the bytes are.
  *
  * We must insist on a key: the library verifies a bundle by what it contains, so it would verify one with a certificate
  * against certificate authorities and never against the key.
@@ -98,8 +98,8 @@ export function readKeyBundle(json: Uint8Array): KeyBundle | NoKeyBundle {
     const shape = checkShape(KeyBundleShape, value, 'Sigstore bundle')
     return toKeyBundle(bundleFromJSON(shape), HASHES[shape.messageSignature.messageDigest.algorithm])
   } catch (error) {
-    // The try block only parses bytes from outside. The libraries throw plain errors and TypeErrors, whose texts are not
-    // for users.
+    // The try block only parses bytes from outside. The libraries throw plain errors and TypeErrors, whose texts are
+    // not for users.
     if (error instanceof AirgapError) return malformed(error.reason)
     return malformed('its contents do not make a Sigstore bundle')
   }

@@ -13,8 +13,8 @@ export interface KeyPairFiles {
 }
 
 /**
- * Makes a key pair and writes it to `PREFIX.key` (mode 0600, encrypted) and `PREFIX.pub`. Both files are new, and each is
- * written completely or not at all. On a failure, neither remains.
+ * Makes a key pair and writes it to `PREFIX.key` (mode 0600, encrypted) and `PREFIX.pub`. Both files are new, and each
+ * is written completely or not at all. On a failure, neither remains.
  *
  * @throws AirgapError `OUTPUT_EXISTS` naming the existing files (also links, wherever they point), `FILE`, `DISK_FULL`,
  *   `USAGE` for a prefix that names a folder.

@@ -33,10 +33,10 @@ export const P256_ORDER = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9
 /**
  * The accepted kinds of keys, each with its hashes. This is the only place that defines them.
  *
- * P-384 signs over SHA-256, because cosign up to 3.1.3 verifies every signature by a key that way by default, whatever the
- * bundle states. SHA-384 is accepted too: cosign 3 itself signs with it, later releases will verify with it
- * (sigstore/cosign#5064), and key services offer it for that curve.
- * Ed25519 is missing because the library never verifies it over a message.
+ * P-384 signs over SHA-256, because cosign up to 3.1.3 verifies every signature by a key that way by default, whatever
+ * the bundle states. SHA-384 is accepted too: cosign 3 itself signs with it, later releases will verify with it
+ * (sigstore/cosign#5064), and key services offer it for that curve. Ed25519 is missing because the library never
+ * verifies it over a message.
  */
 const KEY_KINDS: readonly KeyKind[] = [
   {
@@ -73,8 +73,8 @@ function encoding(head: string, length: number): KeyKind['spki'] {
 function rsa(bits: number): KeyKind {
   const bytes = bits / 8
   const long = (tag: string, length: number): string => `${tag}82${length.toString(16).padStart(4, '0')}`
-  // rsaEncryption, no parameters; a modulus of exactly that length (RFC 3279 § 2.3.1). The rest of the length leaves room
-  // for only one encoding of the exponent.
+  // rsaEncryption, no parameters; a modulus of exactly that length (RFC 3279 § 2.3.1). The rest of the length leaves
+  // room for only one encoding of the exponent.
   const head =
     `${long('30', bytes + 34)}300d06092a864886f70d0101010500` +
     `${long('03', bytes + 15)}00${long('30', bytes + 10)}${long('02', bytes + 1)}00`

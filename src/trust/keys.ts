@@ -105,8 +105,8 @@ export interface PublicKey {
 }
 
 /**
- * A private key, opened for signing, wherever it is stored. The key itself is not exposed. It is of the same kind as the
- * public key.
+ * A private key, opened for signing, wherever it is stored. The key itself is not exposed. It is of the same kind as
+ * the public key.
  */
 export interface SigningKey {
   readonly publicKey: PublicKey
@@ -114,8 +114,8 @@ export interface SigningKey {
    * Signs `bytes`. Callers must verify the signature (as `signBytes` does), because a key held elsewhere may return
    * anything.
    *
-   * @returns for ECDSA, DER (RFC 3279 § 2.2.3); for RSA, PKCS #1 v1.5 (RFC 8017 § 8.2). The hash is one that is accepted
-   *   with the kind of key: SHA-256, except for keys held elsewhere that sign over another one.
+   * @returns for ECDSA, DER (RFC 3279 § 2.2.3); for RSA, PKCS #1 v1.5 (RFC 8017 § 8.2). The hash is one that is
+   *   accepted with the kind of key: SHA-256, except for keys held elsewhere that sign over another one.
    * @throws the signal's reason; for a key held elsewhere, whatever its way of signing throws.
    */
   sign(bytes: Uint8Array, signal?: AbortSignal): Promise<Buffer>

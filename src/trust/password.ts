@@ -25,8 +25,8 @@ export interface PasswordOptions {
  * variable that is set but empty is an empty password, as in cosign. Nothing is read or asked before the returned
  * function is called.
  *
- * The returned function throws AirgapError `FILE` or `PASSWORD` if the file cannot be used. One line end (`\n` or `\r\n`)
- * at the end of the file is ignored.
+ * The returned function throws AirgapError `FILE` or `PASSWORD` if the file cannot be used. One line end (`\n` or
+ * `\r\n`) at the end of the file is ignored.
  */
 export function passwordSource({ env, file, prompt }: PasswordOptions): PasswordSource {
   return async () => {

@@ -2,9 +2,9 @@ import * as v from 'valibot'
 import { base64Text } from './pem.ts'
 
 /*
- * Schemas for protobuf messages as JSON (protobuf.dev/programming-guides/json), for Sigstore's bundles, trusted roots and
- * signing configs. Only the members of each message are allowed, like in Go's decoder. The library would accept strings
- * for lists, lists for strings, and any text for base64 or a time, and would ignore unknown members.
+ * Schemas for protobuf messages as JSON (protobuf.dev/programming-guides/json), for Sigstore's bundles, trusted roots
+ * and signing configs. Only the members of each message are allowed, like in Go's decoder. The library would accept
+ * strings for lists, lists for strings, and any text for base64 or a time, and would ignore unknown members.
  */
 
 export const MEMBERS = 'a member is missing, unknown or of the wrong kind'

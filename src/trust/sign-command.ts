@@ -16,10 +16,10 @@ const SPECIAL_QUOTED = new Set('$`\\!')
 const CONTROL = /[\u0000-\u0008\u000a-\u001f\u007f]/
 
 /**
- * Splits a command line into words at spaces and tabs; single and double quotes keep text together. Nothing is expanded,
- * and no shell is used. Anything that a shell would not treat as plain text is refused unless it is quoted. So an accepted
- * line means the same as in a POSIX shell (IEEE Std 1003.1, Shell Command Language, § 2.2), and something like a pipe is
- * not passed as an argument.
+ * Splits a command line into words at spaces and tabs; single and double quotes keep text together. Nothing is
+ * expanded, and no shell is used. Anything that a shell would not treat as plain text is refused unless it is quoted.
+ * So an accepted line means the same as in a POSIX shell (IEEE Std 1003.1, Shell Command Language, § 2.2), and
+ * something like a pipe is not passed as an argument.
  *
  * @returns at least one word: the program.
  * @throws AirgapError `USAGE`; does not quote the line, which may contain a PIN.
@@ -76,8 +76,8 @@ const SECRET_FLAG = /^(?:-p|--?[a-z-]*(?:pin|pass|password|passwd|passphrase|pas
 const SECRET_PART = /(?:[?&;]pin-value=|^pass:)([^?&;]+)/gi
 
 /**
- * Arguments of a program that may be secret, by their form. Secrets should be in files or variables, as the documentation
- * says. If one is not, a program that repeats its arguments in error messages must not leak it.
+ * Arguments of a program that may be secret, by their form. Secrets should be in files or variables, as the
+ * documentation says. If one is not, a program that repeats its arguments in error messages must not leak it.
  */
 export function secretsIn(args: readonly string[]): string[] {
   const found: string[] = []
@@ -99,8 +99,8 @@ const MAX_LINE = 500
 
 export interface SignCommandOptions {
   /**
-   * The program and its arguments; or one line, split at spaces, with quotes and without any expansion. The program is an
-   * absolute path, or a name to be found in the absolute entries of PATH.
+   * The program and its arguments; or one line, split at spaces, with quotes and without any expansion. The program is
+   * an absolute path, or a name to be found in the absolute entries of PATH.
    */
   command: string | readonly string[]
   /** The public key that belongs to the program's key; signatures are verified with it. */
@@ -113,12 +113,12 @@ export interface SignCommandOptions {
 
 /**
  * A key held elsewhere (in a token, an HSM or a key service) that a program signs with. The program gets the bytes on
- * standard input and prints only the signature on standard output, like `openssl dgst -sign`: DER for ECDSA, PKCS #1 v1.5
- * for RSA, or that in base64.
+ * standard input and prints only the signature on standard output, like `openssl dgst -sign`: DER for ECDSA, PKCS #1
+ * v1.5 for RSA, or that in base64.
  *
- * The program is looked up at once, and run without a shell when something is signed. `sign` throws AirgapError `SIGNING`
- * if the program fails, is killed, takes too long, or prints no signature; the end of its standard error is in `problems`.
- * It also throws the signal's reason.
+ * The program is looked up at once, and run without a shell when something is signed. `sign` throws AirgapError
+ * `SIGNING` if the program fails, is killed, takes too long, or prints no signature; the end of its standard error is
+ * in `problems`. It also throws the signal's reason.
  *
  * @throws AirgapError `USAGE` for a line that cannot be split, or a program that does not exist.
  */

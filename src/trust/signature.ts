@@ -39,8 +39,8 @@ export async function signBytes(
 }
 
 /**
- * Both forms of the signature `raw` over `bytes`, in the encoding that {@link lowS} gives. The Sigstore bundle names the
- * key by its hint, as in cosign, states the hash of the signature, and contains no log entries or timestamps.
+ * Both forms of the signature `raw` over `bytes`, in the encoding that {@link lowS} gives. The Sigstore bundle names
+ * the key by its hint, as in cosign, states the hash of the signature, and contains no log entries or timestamps.
  *
  * @returns undefined if `raw` is not a signature by `publicKey` over `bytes`.
  * @throws AirgapError `INVALID_KEY` for a key of a kind that is not accepted.

@@ -6,8 +6,8 @@ export interface LogEntry {
   /** Lower-case hexadecimal SHA-256 of the log's public key. */
   logId: string
   /**
-   * The entry's index in the log, decimal: the one that the log promised, or else that of its proof, which counts within a
-   * part of the log.
+   * The entry's index in the log, decimal: the one that the log promised, or else that of its proof, which counts
+   * within a part of the log.
    */
   logIndex: string
   /** Seconds since 1970, if the log promised it with its signature. */

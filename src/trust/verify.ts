@@ -39,9 +39,9 @@ export type SignatureVerdict =
   | { ok: false; fault: SignatureFault; reason: string; stranger?: string }
 
 /**
- * Verifies a signature over `payload` with the given keys; one matching key is enough. If both forms are given, both must
- * be sound and contain the same signature. Only `keys` are trusted: nothing that the signature says about itself (hint,
- * log entries, timestamps) can make it pass.
+ * Verifies a signature over `payload` with the given keys; one matching key is enough. If both forms are given, both
+ * must be sound and contain the same signature. Only `keys` are trusted: nothing that the signature says about itself
+ * (hint, log entries, timestamps) can make it pass.
  *
  * Never throws, whatever the signature contains. `reason` is a clause about the signature ("it was made with another
  * key: …") that is safe to print.

@@ -16,18 +16,18 @@ import { applyPolicy, type ImageDemand, type SignatureSource, verifyImage } from
 import { OUTCOMES, reasonText, type UpstreamVerdict } from './verdict.ts'
 import type { Hint } from '../hints.ts'
 
-/** Who says by whom images have to be signed; without a policy, the packer's records do. */
+/** Decides who must have signed the images; without a policy, the packer's records decide. */
 export interface UpstreamCheck {
   policy: UpstreamPolicy | undefined
   root: Root | undefined
 }
 
 /**
- * Verifies upstreams' signatures again, offline, from a bundle's content alone. Whom to trust comes from the caller: by a
- * policy; or, without one, only the trusted root does, and whose the signatures have to be is what the packer has
- * recorded: then every image of a bundle that was not authenticated fails.
+ * Verifies upstreams' signatures again, offline, only from the bundle's content. The caller's policy says whom to
+ * trust. Without a policy, only the trusted root comes from the caller, and the packer's records say who must have
+ * signed. Then every image of a bundle that was not authenticated fails.
  *
- * @param opened without problems, its file open.
+ * @param opened a bundle without problems, whose file is open.
  * @returns one verdict for each image, in the bundle's order.
  * @throws AirgapError `FILE`, `USAGE` for a pattern that takes too long; the signal's reason.
  */
@@ -56,17 +56,17 @@ async function verdictFor(
 ): Promise<UpstreamVerdict> {
   if (policy) return byPolicy(image, { policy, root }, source)
   if (state === 'signed') return byRecord(image, root, source)
-  // Whoever has made the file could have recorded itself as the upstream of everything, or that nothing was to be checked.
+  // Anybody could have made the file, with records that name themselves as the upstream, or that skip every check.
   return {
     image: image.source,
     state: 'failed',
     basis: 'record',
     reason:
-      'nobody was asked who has packed the bundle, so that what it records of upstreams is worth nothing; only a policy can say whose signatures count',
+      'it was not checked who packed the bundle, so its records about upstreams cannot be trusted; only a policy can say whose signatures count',
   }
 }
 
-/** The error for a bundle of which some images failed. */
+/** The error for a bundle in which some images failed; undefined if none did. */
 export function upstreamError(path: string, verdicts: readonly UpstreamVerdict[]): AirgapError | undefined {
   const failed = verdicts.filter(({ state }) => state === 'failed')
   if (failed.length === 0) return undefined
@@ -78,20 +78,20 @@ export function upstreamError(path: string, verdicts: readonly UpstreamVerdict[]
   const isByPolicy = failed.some(({ basis }) => basis === 'policy')
   const hint: Hint[] = isByPolicy
     ? [
-        'The bundle itself is sound. Do not use these images, unless the policy asks for more than their upstreams do.',
+        'The bundle itself is sound. Do not use these images, unless the policy demands more than their upstreams do.',
       ]
     : [
-        "The bundle itself is sound. What its packer has recorded of the upstreams' signatures does not hold, or cannot be checked without a policy.",
+        "The bundle itself is sound. What its packer recorded about the upstreams' signatures is wrong, or cannot be checked without a policy.",
         { id: 'upstream-policy' },
       ]
   return new AirgapError(
     'VERIFICATION_FAILED',
-    `${path}: ${failed.length} of ${verdicts.length} images are not verified by their upstream's signatures`,
+    `${path}: the upstream signatures of ${failed.length} of ${verdicts.length} images were not verified`,
     { problems, hint: [...hint, ...otherImages(verdicts).map((line) => `\n${line}`)] },
   )
 }
 
-/** So many images that are as they should be are named beside those that are not. */
+/** At most this many other images are named. */
 const MOST_NAMED = 20
 
 function otherImages(verdicts: readonly UpstreamVerdict[]): string[] {
@@ -111,7 +111,7 @@ function sourceIn(opened: OpenedBundle, { image, referrers }: ImageGraph): Signa
     document: async ({ digest }) => {
       const found = referrers.find(({ entry }) => entry.digest === digest)?.closure.documents.get(digest)
       if (found) return readDocument(opened, found)
-      throw new AirgapError('INTERNAL', `${digest} is listed and was not read`)
+      throw new AirgapError('INTERNAL', `${digest} is listed but was not read`)
     },
     blob: async ({ digest }, maxBytes) => {
       const bytes = await readChecked(opened, blobName(digest), maxBytes)
@@ -148,16 +148,16 @@ async function byRecord(
     ...(record ? { rule: record.rule } : {}),
     reason: reasonOf(reason),
   })
-  if (!record) return failed('its packer has recorded nothing of its upstream')
+  if (!record) return failed('its packer recorded nothing about its upstream')
   if (record.state !== 'verified') return verdictOf(image, 'record', record)
   const { keyFingerprint, identity, issuer } = record.signature
   if (identity === undefined || issuer === undefined) {
     return failed(
-      `its packer has recorded the key ${keyFingerprint}, and whether that is the upstream's only a policy can say`,
+      `its packer recorded the key ${keyFingerprint}, but only a policy can say whether that is the upstream's`,
     )
   }
   if (!root)
-    return failed('its packer has recorded a certificate, and there is no trusted root to check it with')
+    return failed('its packer recorded a certificate, but there is no trusted root to verify it with')
   const demand: ImageDemand = {
     by: { keys: [], identities: [{ identity: exactly(identity), issuer: exactly(issuer) }] },
     dockerReference: 'ignore',
@@ -166,13 +166,12 @@ async function byRecord(
   const isRecorded = (found: { subject: Digest; signature: UpstreamSignature }): boolean =>
     found.subject === record.subject && isSame(found.signature, record.signature)
   const verdict = await verifyImage(image, demand, source, isRecorded)
-  if (!verdict.ok)
-    return failed(`what its packer has recorded does not hold: ${reasonText(image, verdict.reasons)}`)
+  if (!verdict.ok) return failed(`the record of its packer is wrong: ${reasonText(image, verdict.reasons)}`)
   const { signature } = verdict.found
   return verdictOf(image, 'record', { ...record, signature })
 }
 
-/** The same signature, whatever it was checked with. */
+/** Whether it is the same signature, whatever trusted root it was verified with. */
 function isSame(a: UpstreamSignature, b: UpstreamSignature): boolean {
   const of = (signature: UpstreamSignature): Buffer => canonicalJson({ ...signature, trustedRoot: undefined })
   return of(a).equals(of(b))

@@ -3,14 +3,14 @@ import type { UpstreamCheck } from './check-bundle.ts'
 import type { Root } from '../trust/identity/trusted-root.ts'
 import type { UpstreamPolicy } from '../trust/upstream/rule.ts'
 
-/** Whose signatures images have to have from their upstreams. */
+/** Whose signatures the images must have from their upstreams. */
 export interface UpstreamOptions {
   /**
-   * Files (`dev.airgap.upstream-policy`) and names of presets (`kubernetes`); their rules count in this order, and the
-   * first that is for an image applies to it.
+   * Files (`dev.airgap.upstream-policy`) and names of presets (`kubernetes`). Their rules are tried in this order, and
+   * the first that matches an image applies to it.
    */
   policies: readonly string[]
-  /** The trusted root (trusted_root.json) that certificates are checked with. Needed where rules name identities. */
+  /** The trusted root (trusted_root.json) for verifying certificates. Required if rules name identities. */
   trustedRoot?: string | undefined
 }
 
@@ -22,10 +22,10 @@ export interface Upstream {
 
 /**
  * Reads what a caller demands of upstreams' signatures.
- * @throws AirgapError `FILE`, `INVALID_POLICY`, `INVALID_CONTENT`; `USAGE` where a trusted root is lacking.
+ * @throws AirgapError `FILE`, `INVALID_POLICY`, `INVALID_CONTENT`; `USAGE` if a trusted root is missing.
  */
 export async function readUpstream({ policies, trustedRoot }: UpstreamOptions): Promise<Upstream> {
-  if (policies.length === 0) throw new AirgapError('USAGE', 'no policy for upstreams is named')
+  if (policies.length === 0) throw new AirgapError('USAGE', 'no upstream policy is given')
   return upstreamWith(policies, trustedRoot === undefined ? undefined : await readUpstreamRoot(trustedRoot))
 }
 
@@ -34,21 +34,21 @@ async function readUpstreamRoot(path: string): Promise<Root> {
   return nameless(await readTrustedRoot(path))
 }
 
-/** Under no file's name: reasons that quote it are recorded, and must be the same everywhere. */
+/** The root without its file name, because reasons that quote it are recorded, and must be the same everywhere. */
 function nameless(root: Root): Root {
   return { ...root, source: 'the one given' }
 }
 
 /** Verifying upstreams' signatures again, in a bundle. */
 export interface UpstreamCheckOptions {
-  /** Policies as for {@link UpstreamOptions}. Without any, whose they have to be is what the packer has recorded. */
+  /** Policies as for {@link UpstreamOptions}. Without any, the packer's records say who must have signed. */
   policies?: readonly string[] | undefined
 }
 
 /**
  * The same, read.
- * @param root the trusted root that the caller has given, for all certificates.
- * @throws AirgapError `FILE`, `INVALID_POLICY`; `USAGE` where a trusted root is lacking.
+ * @param root the caller's trusted root, for all certificates.
+ * @throws AirgapError `FILE`, `INVALID_POLICY`; `USAGE` if a trusted root is missing.
  */
 export async function readUpstreamCheck(
   { policies = [] }: UpstreamCheckOptions,
@@ -58,7 +58,7 @@ export async function readUpstreamCheck(
   if (root) return { policy: undefined, root: nameless(root) }
   throw new AirgapError(
     'USAGE',
-    "upstreams' signatures are checked with a trusted root, with a policy, or with both, and none is given",
+    "verifying upstreams' signatures needs a trusted root, a policy, or both, but none is given",
     { hint: [{ id: 'trusted-root' }, { id: 'upstream-policy' }] },
   )
 }
@@ -70,7 +70,7 @@ async function upstreamWith(policies: readonly string[], root: Root | undefined)
   if (root || !needsRoot(policy)) return { policy, root }
   throw new AirgapError(
     'USAGE',
-    'the upstream policy names identities, which are checked with a trusted root, and none is given',
+    'the upstream policy names identities, which need a trusted root, but none is given',
     { hint: { id: 'trusted-root' } },
   )
 }

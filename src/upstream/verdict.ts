@@ -7,22 +7,22 @@ import { AirgapError } from '../errors.ts'
 import { cosignTag } from '../oci/cosign.ts'
 import { describeSigners, type UpstreamRule } from '../trust/upstream/rule.ts'
 
-/** So many things that are wrong are told; the rest is counted. */
+/** At most this many reasons are named; the others are counted. */
 const MOST_TOLD = 4
 
-/** What is wrong with an image's signatures, in one clause. */
+/** What is wrong with an image's signatures, as one clause. */
 export function reasonText({ sourceDigest }: ImageEntry, reasons: readonly string[]): string {
   if (reasons.length === 0) {
-    return `there is none: neither a tag ${cosignTag(sourceDigest, 'sig')}, nor a Sigstore bundle that refers to it`
+    return `there is none: neither a tag ${cosignTag(sourceDigest, 'sig')} nor a Sigstore bundle that refers to it`
   }
   const told = [...new Set(reasons)]
   const left = told.length - MOST_TOLD
   const more = left > 0 ? `; and ${left} more` : ''
   const text = told.slice(0, MOST_TOLD).join('; ') + more
-  return reasons.length === 1 ? text : `of ${reasons.length} none is good: ${text}`
+  return reasons.length === 1 ? text : `none of ${reasons.length} is good: ${text}`
 }
 
-/** The error of an image whose rule wants a signature that could not be had. */
+/** The error for an image without the signature that its rule demands. */
 export function notVerified(image: ImageEntry, rule: UpstreamRule, reasons: readonly string[]): AirgapError {
   const by = rule.demand.kind === 'signature' ? describeSigners(rule.demand.by) : ''
   return new AirgapError(
@@ -30,29 +30,29 @@ export function notVerified(image: ImageEntry, rule: UpstreamRule, reasons: read
     `its upstream's signature was not verified: ${reasonText(image, reasons)}`,
     {
       subject: image.source,
-      hint: `The rule ${rule.pattern} (${rule.place}) wants one by ${by}. If that is no longer right, or the image is known to be unsigned, change the policy (a rule before it with skip: REASON). What is not verified is never skipped as what cannot be resolved.`,
+      hint: `The rule ${rule.pattern} (${rule.place}) demands one by ${by}. If that is no longer right, or the image is known to be unsigned, change the policy (add a rule before it with skip: REASON). Skipping images that cannot be resolved does not skip this one.`,
     },
   )
 }
 
-/** The error of an image that a policy says nothing about. */
+/** The error for an image that no rule of the policy matches. */
 export function noRule({ source }: ImageEntry): AirgapError {
-  return new AirgapError('UPSTREAM_NOT_VERIFIED', `no rule of the upstream policy is for this image`, {
+  return new AirgapError('UPSTREAM_NOT_VERIFIED', `no rule of the upstream policy matches this image`, {
     subject: source,
-    hint: "Add a rule that says who signs it, or one with skip: REASON. A last rule with the pattern '*' and skip: REASON lets everything else pass, and that is recorded.",
+    hint: "Add a rule that says who signs it, or one with skip: REASON. A last rule with the pattern '*' and skip: REASON accepts everything else, and records that.",
   })
 }
 
-/** What came of an image's upstream when a bundle was checked: without a network, from the bundle's content alone. */
+/** The result for an image's upstream when a bundle was verified, offline, only from the bundle's content. */
 export const UpstreamVerdictSchema = v.object({
   image: source,
   state: described(
     v.picklist(['verified', 'warned', 'skipped', 'failed']),
-    'verified: as `signature` says; warned: it could not be, and that is let pass; skipped: not looked at; failed: it could not be',
+    'verified: see `signature`; warned: not verified, which the policy accepts; skipped: not checked; failed: not verified',
   ),
   basis: described(
     v.picklist(['policy', 'record']),
-    "Who says by whom it has to be signed: the caller's policy, or the packer's record in the bundle",
+    "What says who must have signed it: the caller's policy, or the packer's record in the bundle",
   ),
   rule: v.optional(upstreamRule),
   reason: v.optional(upstreamReason),
@@ -60,14 +60,14 @@ export const UpstreamVerdictSchema = v.object({
   covers: v.optional(
     described(
       v.picklist(['source', 'delivered']),
-      'source: what the name stands for at the source, of which what is delivered is a checked part; delivered: the very manifest that is delivered',
+      'source: what the name refers to at the source, of which the delivered image is a verified part; delivered: the delivered manifest itself',
     ),
   ),
   signature: v.optional(upstreamSignature),
 })
 export type UpstreamVerdict = Known<v.InferOutput<typeof UpstreamVerdictSchema>>
 
-/** What the progress says of an image in each state. */
+/** The outcome in progress events for each state. */
 export const OUTCOMES = {
   verified: 'verified',
   warned: 'unverified',

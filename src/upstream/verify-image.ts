@@ -20,34 +20,34 @@ import type { SignedBy } from '../trust/verified.ts'
 import { reasonOf } from '../bundle/skipped.ts'
 import { noRule, notVerified, reasonText } from './verdict.ts'
 
-/** Where what refers to an image is read: a registry, or a bundle. */
+/** Where referrers of an image are read from: a registry or a bundle. */
 export interface SignatureSource {
-  /** What may hold signatures, in the order to look. */
+  /** Referrers that may contain signatures, in the order to try. */
   referrers: readonly ReferrerEntry[]
-  /** Checked against the digest. */
+  /** Reads a manifest; its digest is verified. */
   document(entry: ReferrerEntry): Promise<ManifestOrIndex>
-  /** The same; capped. */
+  /** Reads a blob of limited size; its digest is verified. */
   blob(descriptor: Descriptor, maxBytes: number): Promise<Uint8Array>
 }
 
-/** Who has to have signed an image, and what else is demanded. */
+/** Who must have signed an image, and what else is demanded. */
 export interface ImageDemand {
   by: AcceptedSigners
   dockerReference: NameCheck
   root: Root | undefined
 }
 
-/** A signature that was verified, and what it is of. */
+/** A verified signature, and what it signs. */
 export interface FoundSignature {
   subject: Digest
   signature: UpstreamSignature
   entry: ReferrerEntry
 }
 
-/** Signatures that are tried for one image, however they are spread. */
+/** Maximum number of signatures that are tried for one image. */
 const MAX_TRIED = 1000
 
-/** Faults of one signature, which leave the others alone. */
+/** Faults of a single signature, after which the others are still tried. */
 const OF_ONE_SIGNATURE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'NOT_FOUND',
   'CONTENT_MISMATCH',
@@ -56,12 +56,12 @@ const OF_ONE_SIGNATURE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 ])
 
 /**
- * Looks for a signature of an image that is what is demanded: first one of what its name stands for at the source; where
- * that has none, one of the very manifest that is delivered out of it, unless that is an index which was made here.
+ * Looks for a signature of an image that meets the demand: first one of the manifest or index at the source; if there
+ * is none, one of the delivered manifest, unless that is an index that was made here.
  *
- * @param isWanted for callers who look for one certain signature.
- * @returns the first good one; or what is wrong with each that there is, as clauses, in their order.
- * @throws AirgapError what reading throws, where it is not about a single signature.
+ * @param isWanted for callers that look for a certain signature.
+ * @returns the first good one; or what is wrong with each signature, as clauses, in order.
+ * @throws AirgapError from reading, if it is not about a single signature.
  */
 export async function verifyImage(
   image: ImageEntry,
@@ -91,14 +91,14 @@ export async function verifyImage(
         const signature = signatureOf(entry.digest, layer, verdict.by)
         const found = { subject, signature, entry }
         if (isWanted(found)) return { ok: true, found }
-        refuse('it is good, and is not the one that was recorded')
+        refuse('it is good, but it is not the one that was recorded')
       }
     }
   }
   return { ok: false, reasons }
 }
 
-/** What a signature of an image may be of, the source's own before what is delivered of it. */
+/** What a signature of an image may sign: first the source's digest, then the delivered one. */
 export function subjectsOf({ sourceDigest, digest, platforms }: ImageEntry): Digest[] {
   const isChild = digest !== sourceDigest && platforms.some((one) => one.digest === digest)
   return isChild ? [sourceDigest, digest] : [sourceDigest]
@@ -131,7 +131,7 @@ async function attempt<T extends { ok: boolean }>(
   }
 }
 
-/** A verified signature, as records have it. */
+/** A verified signature, in the form for records. */
 function signatureOf(manifest: Digest, { form }: SignatureLayer, by: SignedBy): UpstreamSignature {
   if (by.kind === 'key') return { manifest, form, keyFingerprint: by.key.fingerprint }
   const [time] = by.times.toSorted((a, b) => a - b)
@@ -146,18 +146,18 @@ function signatureOf(manifest: Digest, { form }: SignatureLayer, by: SignedBy): 
   }
 }
 
-/** What a policy has come to for an image. */
+/** The result of a policy for an image. */
 interface Applied {
   record: UpstreamRecord
-  /** What holds the signature, where there is one. */
+  /** The referrer with the signature, if there is one. */
   entry?: ReferrerEntry
 }
 
 /**
- * Applies a policy to one image: the first rule that is for it.
- * @param verify is called only where the rule wants a signature.
- * @throws AirgapError `UPSTREAM_NOT_VERIFIED`, and what reading throws: a source that cannot be asked is no image without
- *   a signature.
+ * Applies a policy to one image: the first rule that matches it.
+ * @param verify called only if the rule demands a signature.
+ * @throws AirgapError `UPSTREAM_NOT_VERIFIED`, and errors from reading: an unreachable source does not mean that there
+ *   is no signature.
  */
 export async function applyPolicy(
   image: ImageEntry,

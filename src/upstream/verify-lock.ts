@@ -20,15 +20,15 @@ import { OUTCOMES } from './verdict.ts'
 
 export interface VerifyLockOptions {
   policy: UpstreamPolicy
-  /** For rules about certificates. */
+  /** For rules that name identities. */
   root: Root | undefined
   client: RegistryClient
   mirrors: Mirrors
   cache: DocumentCache
   resolveFrom: 'source' | 'mirror'
-  /** Whether registries have just been asked for everything that refers to the images: then it is in the lock. */
+  /** Whether the registries were just asked for all referrers of the image, so that the lock has them. */
   isListed: (image: ImageEntry) => boolean
-  /** It is no error of its own when none of the images can be verified. */
+  /** Do not throw if none of the images can be verified. */
   mayAllFail: boolean
   concurrency?: number | undefined
   signal?: AbortSignal | undefined
@@ -36,12 +36,12 @@ export interface VerifyLockOptions {
 }
 
 /**
- * Applies a policy to every image of a lock: each that passes has a record of that, and what holds its signature is among
- * what refers to it, whether or not anything else travels along. One that does not pass does not stop the others.
+ * Applies a policy to every image of a lock. Each image that passes gets a record, and the referrer with its signature
+ * is added, even if no other referrers travel along. An image that does not pass does not stop the others.
  *
- * What the lock lists is tried first, and registries are asked only where none of that is good.
+ * The referrers in the lock are tried first. Registries are asked only if none of them is good.
  *
- * @throws AirgapError as `forEachImage`, when none passes.
+ * @throws AirgapError as `forEachImage`, if none passes.
  */
 export async function verifyLock(
   lock: Lock,

@@ -158,7 +158,7 @@ describe('airgap init', () => {
     [['--platform', 'x'], '--platform: "x" is not a platform'],
     [['--mirror', 'x'], '--mirror: "x" is not a mirror'],
     [['--exclude', ''], '--exclude'],
-    [['--kubeadm', 'v1.99.0'], '--kubeadm: the images of Kubernetes v1.99.0 are not known'],
+    [['--kubeadm', 'v1.99.0'], '--kubeadm: the images of Kubernetes v1.99.0 are unknown'],
     [['--name', ''], '--name: name is empty'],
     [['Nginx', '--platform', 'x'], '2 values cannot be used'],
     [['-o', 'a', '--schema', './a'], 'name the same file'],

@@ -49,7 +49,7 @@ describe('airgap list', () => {
 
   it('warns of an --exclude that leaves nothing out', async () => {
     const { code, stderr } = await airgap(['list', 'nginx', '--exclude', 'redis'])
-    expect(stderr).toContain('the pattern redis leaves nothing out')
+    expect(stderr).toContain('the pattern redis excludes nothing')
     expect(code).toBe(0)
   })
 

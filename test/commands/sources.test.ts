@@ -113,7 +113,7 @@ describe('mirrors from files', () => {
     expect(resolved.stderr).toContain(
       `${source.host} is read from ${mirror.host} (registries.conf), then from ${source.host} itself\n`,
     )
-    expect(resolved.stderr).toContain('Warning: registries.conf:4:1: "colour" is not known here')
+    expect(resolved.stderr).toContain('Warning: registries.conf:4:1: "colour" is unknown')
     expect(resolved.stdout).not.toContain(mirror.host)
     const planned = await run(['pack', ...flags, '--no-sign', '--dry-run', '--json', '-o', 'x.tar'])
     expect(planned.json<{ mirrors: unknown }>().mirrors).toEqual([

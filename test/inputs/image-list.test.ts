@@ -64,11 +64,11 @@ describe('image lists', () => {
     ['---\n', 1, /YAML/],
     ['--platform=linux/amd64 nginx:1.27\n', 1, /Give --platform to the command; it applies to all images/],
     ['nginx:1.27 --platform linux/arm64\n', 1, /Give --platform to the command/],
-    ['FROM --platform=linux/amd64 nginx:1.27 AS web\n', 1, /Dockerfile: take what stands behind FROM/],
+    ['FROM --platform=linux/amd64 nginx:1.27 AS web\n', 1, /Dockerfile: use only the reference after FROM/],
   ])('gives a hint about the form of %j', (text, lines, hint) => {
     const error = refusal(Buffer.from(text))
     expect(error.code).toBe('INVALID_LIST')
-    expect(hintOf(error)).toMatch(/^A list has one reference a line, and nothing else/)
+    expect(hintOf(error)).toMatch(/^A list has one reference per line, and nothing else/)
     expect(hintOf(error)).toMatch(hint)
     expect(Math.max(error.problems.length, 1)).toBeLessThanOrEqual(lines)
   })
@@ -76,7 +76,7 @@ describe('image lists', () => {
   it('gives no such hint where a reference is merely wrong', () => {
     for (const text of ['Nginx:1', 'nginx:', 'registry.example/App', 'a//b'])
       expect(refusal(Buffer.from(text)).hint).toBe(
-        'A list has one reference a line, and nothing else; comments begin with #.',
+        'A list has one reference per line, and nothing else; comments begin with #.',
       )
   })
 

@@ -62,13 +62,13 @@ describe('the table is renewed from what kubeadm prints', () => {
   })
 
   it.each([
-    ['its first line is not the stable release of the kubeadm that has made the list', ''],
+    ['its first line is not the stable release of the kubeadm that made the list', ''],
     ['its first line is not the stable release', printed('v1.36.3', '3.6.8-0')],
     ['its first line is not the stable release', `v1.37.0-rc.0\n${printed('v1.37.0-rc.0', '3.7.0-0')}`],
     ['no image is called ^kube-apiserver$', 'v1.36.3\nnginx:1\n'],
     ['kube-apiserver does not carry a stable release', 'v1.36.3\nregistry.k8s.io/kube-apiserver:latest\n'],
     [
-      'it is a list for v1.37.2 by kubeadm v1.36.3, with the etcd, CoreDNS and pause of v1.36.3',
+      'it is a list for v1.37.2 made by kubeadm v1.36.3, with the etcd, CoreDNS and pause of v1.36.3',
       `v1.36.3\n${printed('v1.37.2', '3.6.8-0')}`,
     ],
   ])('and from nothing but a list by kubeadm of that very release: %s', (reason, text) => {

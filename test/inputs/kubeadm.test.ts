@@ -88,14 +88,12 @@ describe("kubeadm's images", () => {
     const error = thrown(() => kubeadmImages(version, undefined, few))
     expect(error.code).toBe('UNKNOWN_KUBEADM_RELEASE')
     expect(error.message).toContain(`v${version}`)
-    expect(error.message).toMatch(new RegExp(`nearest known are ${nearest.replaceAll('.', '\\.')}$`))
-    expect(hintOf(error)).toMatch(/^For another release, ask kubeadm of that very release: /)
+    expect(error.message).toMatch(new RegExp(`nearest known releases are ${nearest.replaceAll('.', '\\.')}$`))
+    expect(hintOf(error)).toMatch(/^For another release, use kubeadm of that same release: /)
     expect(hintOf(error)).toContain(
       `\`kubeadm config images list --kubernetes-version v${version} | airgap list --images-from -\``,
     )
-    expect(hintOf(error)).toContain(
-      'Any other kubeadm lists an etcd, CoreDNS and pause that do not belong to it',
-    )
+    expect(hintOf(error)).toContain('Any other kubeadm lists the wrong etcd, CoreDNS and pause')
   })
 
   it.each(['', '1.36', 'latest', 'v1.36.3-rc.1', '1.36.3 '])('%j is not a release', (version) => {

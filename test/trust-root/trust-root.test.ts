@@ -83,7 +83,7 @@ describe('the trusted root of a private instance', () => {
     change(repository)
     await expect(fetchTrustRoot({ mirror: repository.url, root, retries: 0 })).rejects.toMatchObject({
       code: 'VERIFICATION_FAILED',
-      message: expect.stringContaining(`what ${repository.url} gives does not verify: `) as string,
+      message: expect.stringContaining(`the content of ${repository.url} does not verify: `) as string,
     })
   })
 
@@ -91,7 +91,7 @@ describe('the trusted root of a private instance', () => {
     const { repository, root } = await withRepository({ expires: -1 })
     await expect(fetchTrustRoot({ mirror: repository.url, root, retries: 0 })).rejects.toMatchObject({
       code: 'VERIFICATION_FAILED',
-      hint: expect.stringMatching(/not been renewed.*clock/) as string,
+      hint: expect.stringMatching(/not renewed.*clock/) as string,
     })
   })
 

@@ -45,7 +45,7 @@ test('a policy of the caller decides, whatever the packer has let pass', async (
   const error = await failureOf(verify(file, { unauthenticated: true, upstream: { policies: [strict] } }))
   expect(error).toMatchObject({
     code: 'VERIFICATION_FAILED',
-    message: `${file}: 1 of 2 images are not verified by their upstream's signatures`,
+    message: `${file}: the upstream signatures of 1 of 2 images were not verified`,
   })
   expect(error.problems).toMatchObject([
     { entry: other, message: expect.stringContaining('there is none') as string },
@@ -69,7 +69,7 @@ test('a policy of the caller decides, whatever the packer has let pass', async (
   const recorded = await failureOf(verify(file, { unauthenticated: true, trustedRoot, upstream: {} }))
   expect(recorded.problems).toMatchObject([
     { entry: signed, message: expect.stringContaining('only a policy can say') as string },
-    { entry: other, message: expect.stringContaining('nobody was asked who has packed') as string },
+    { entry: other, message: expect.stringContaining('it was not checked who packed') as string },
   ])
 })
 

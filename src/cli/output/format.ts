@@ -22,7 +22,9 @@ export function plural(count: number, one: string, many = `${one}s`): string {
 
 const NARROW = 80
 
-/** Lines of `label  value`, the values in one column. A value that does not fit a narrow terminal goes on its own line. */
+/**
+ * Lines of `label  value`, the values in one column. A value that does not fit a narrow terminal goes on its own line.
+ */
 export function formatFields(fields: readonly (readonly [label: string, value: string])[]): string {
   const width = Math.max(...fields.map(([label]) => label.length))
   return fields

@@ -77,7 +77,9 @@ const HOLD_NEWS_MS = 60_000
 /** A wait that is longer than this, and at least twice as long as the last one reported, is reported at once. */
 const LONG_HOLD_MS = 10_000
 const HEARTBEAT_MS = 15_000
-/** Phases that transfer an image's bytes. Text reports each image only there; the JSON log has all phases, and blobs. */
+/**
+ * Phases that transfer an image's bytes. Text reports each image only there; the JSON log has all phases, and blobs.
+ */
 const TOLD_TO_PEOPLE: ReadonlySet<Phase> = new Set<Phase>(['fetch', 'upload'])
 /** The longest progress line where there is no terminal to limit it. */
 const ANY_COLUMNS = 1000

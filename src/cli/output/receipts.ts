@@ -40,8 +40,8 @@ export class PushRecords {
   }
 
   /**
-   * Reserves all files, before any request to a registry. If no receipt is named and the current folder is not writable, as
-   * on a read-only medium, they go to the user's state folder, with a warning.
+   * Reserves all files, before any request to a registry. If no receipt is named and the current folder is not
+   * writable, as on a read-only medium, they go to the user's state folder, with a warning.
    * @throws AirgapError `OUTPUT_EXISTS`, `OUTPUT_UNSAFE`, `FILE`, `DISK_FULL`
    */
   async reserve(bundleName: string): Promise<void> {
@@ -78,7 +78,9 @@ export class PushRecords {
     return keepIncomplete(receipt, this.#incomplete(this.#receipt), this.#key)
   }
 
-  /** For the library's `onReport`: a report belongs to a receipt, which is written first, or is about a refused bundle. */
+  /**
+   * For the library's `onReport`: a report belongs to a receipt, which is written first, or is about a refused bundle.
+   */
   async onReport(report: Report): Promise<void> {
     const given = this.#given.report === undefined ? undefined : this.#report
     if (report.receipt?.complete === true) {
@@ -117,8 +119,8 @@ export class PushRecords {
 }
 
 /**
- * The file of a receipt: the given one, or one in the current folder named after the bundle and the time, so that no push
- * overwrites the receipt of another.
+ * The file of a receipt: the given one, or one in the current folder named after the bundle and the time, so that no
+ * push overwrites the receipt of another.
  */
 export function receiptPath(given: string | undefined, bundleName: string, now: Date): string {
   if (given === '-') {
@@ -141,8 +143,8 @@ export function pushReportPath(given: string | undefined, receipt: string): stri
 }
 
 /**
- * Writes the receipt of a complete push. If that fails, prints it on standard error, because nothing else says which tags
- * were moved.
+ * Writes the receipt of a complete push. If that fails, prints it on standard error, because nothing else says which
+ * tags were moved.
  * @throws AirgapError `FILE`, `DISK_FULL`, and those of the key
  */
 export async function keepReceipt(output: SignedDocument, receipt: Receipt): Promise<void> {
@@ -156,8 +158,8 @@ export async function keepReceipt(output: SignedDocument, receipt: Receipt): Pro
 }
 
 /**
- * Writes the receipt of a push that is incomplete, or that broke off after tags were set, to a separate file, so that the
- * same command can be run again. If that fails, prints it.
+ * Writes the receipt of a push that is incomplete, or that broke off after tags were set, to a separate file, so that
+ * the same command can be run again. If that fails, prints it.
  * @returns a message for the user, and the receipt's file.
  */
 export async function keepIncomplete(

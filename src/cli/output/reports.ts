@@ -80,8 +80,8 @@ const SUBJECTS = {
 } as const satisfies Record<Report['verdict'], string>
 
 /**
- * Writes the report of a verification or a push that failed, and notes where it is, or warns that it could not be written.
- * Does not throw then, because the failure itself has an error.
+ * Writes the report of a verification or a push that failed, and notes where it is, or warns that it could not be
+ * written. Does not throw then, because the failure itself has an error.
  * @param reserve reserves the report's files.
  */
 export async function keepFailureReport(

@@ -11,7 +11,8 @@ const USUAL_COLUMNS = 80
 
 /**
  * How many columns a terminal has, at least 1; undefined for a stream that is not a terminal. Use this instead of the
- * stream's own `columns`: serial consoles and pseudo-terminals without a size say 0, and the size can change at any time.
+ * stream's own `columns`: serial consoles and pseudo-terminals without a size say 0, and the size can change at any
+ * time.
  */
 export function columnsOf({ isTTY, columns }: Screen): number | undefined {
   if (!isTTY) return undefined
@@ -50,9 +51,9 @@ const SPINNER_COLUMNS = 2
 const SPARE_COLUMNS = 1
 
 /**
- * One line on a terminal that is redrawn in place, with a spinner before it. It is never wider than the terminal is at that
- * moment, and the cursor stays at its beginning. So it can be erased without counting lines, even if the terminal became
- * narrower and wrapped it. It changes no terminal state, so nothing must be restored, however the process ends.
+ * One line on a terminal that is redrawn in place, with a spinner before it. It is never wider than the terminal is at
+ * that moment, and the cursor stays at its beginning. So it can be erased without counting lines, even if the terminal
+ * became narrower and wrapped it. It changes no terminal state, so nothing must be restored, however the process ends.
  */
 export class LiveLine {
   readonly #screen: Screen & { write(text: string): unknown }

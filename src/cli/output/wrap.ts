@@ -28,8 +28,8 @@ function fill(words: readonly string[], width: number): string[] {
 }
 
 /**
- * Text for a stream. On a terminal, lines that are too long are wrapped; elsewhere they are not, so that a message is one
- * line to search for. Lines that begin with a space are already laid out, and stay.
+ * Text for a stream. On a terminal, lines that are too long are wrapped; elsewhere they are not, so that a message is
+ * one line to search for. Lines that begin with a space are already laid out, and stay.
  * @param indent how far to indent all lines but the first.
  */
 export function fitted(text: string, stream: Screen, indent = 0): string {

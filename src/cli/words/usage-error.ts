@@ -17,8 +17,8 @@ const REPLACEMENT = '\uFFFD'
 const NAMES = /^(?:AIRGAP_\w+|COSIGN_PASSWORD|XDG_(?:STATE|CONFIG)_HOME|DOCKER_CONFIG|REGISTRY_AUTH_FILE)$/
 
 /**
- * The error for an argument, a variable or a current folder that is not UTF-8. Node.js has already replaced its bytes, so
- * another file would be read or written.
+ * The error for an argument, a variable or a current folder that is not UTF-8. Node.js has already replaced its bytes,
+ * so another file would be read or written.
  * @returns undefined if all are UTF-8.
  */
 export function encodingFault(
@@ -87,8 +87,8 @@ function argumentFault(args: NonNullable<ParserFault['args']>): string {
 }
 
 /**
- * oclif's own message without colours, without its advice, some of which is wrong here (flags take one value at a time),
- * and without values of flags, which may be secret.
+ * oclif's own message without colours, without its advice, some of which is wrong here (flags take one value at a
+ * time), and without values of flags, which may be secret.
  */
 function parserMessage(error: Error): string {
   return stripVTControlCharacters(messageOf(error))

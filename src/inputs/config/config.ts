@@ -7,52 +7,48 @@ import { pathInWords, readYamlDocument, unusableDocument, type YamlPath } from '
 import type { RunOption } from '../../hints.ts'
 import { type Config, type ConfigKey, ConfigSchema } from './schema.ts'
 
-/** Keys that people may look for here, why a config does not have them, and what does it instead. */
+/** Keys that people may expect in a config, why it does not have them, and what to use instead. */
 const ELSEWHERE: readonly (readonly [keys: RegExp, why: string, option?: RunOption])[] = [
   [
     /^(?:no|allow)?(?:un)?sign(?:ed|ing|ature)?s?$|^(?:private|public|sign(?:ing)?|cosign)?keys?(?:file|path|ref)?$/,
-    'whoever runs the command says with which key a bundle is signed, if with any',
+    'the key that signs a bundle is chosen when the command is run',
     'key',
   ],
-  [/^pass(?:word|phrase)(?:file)?s?$/, 'secrets do not belong into a file that others read', 'password'],
+  [/^pass(?:word|phrase)(?:file)?s?$/, 'secrets do not belong in a file that others read', 'password'],
   [
     /^(?:registry)?(?:cred(?:ential)?s?|credentialhelpers?|user(?:name)?|token|auths?|authfile|login|secrets?)$/,
-    'credentials do not belong into a file that others read',
+    'credentials do not belong in a file that others read',
     'credentials',
   ],
-  [
-    /^plainhttp$|^http$/,
-    'whoever runs the command says whether a registry may be spoken to without TLS',
-    'plainHttp',
-  ],
+  [/^plainhttp$|^http$/, 'plain HTTP is allowed only when the command is run', 'plainHttp'],
   [
     /^insecure|^(?:skip)?tls|^verifytls$|^allowinsecure/,
-    'whoever runs the command makes exceptions from TLS',
+    'exceptions from TLS are made only when the command is run',
     'insecureSkipTlsVerify',
   ],
   [
     /^ca(?:s|file|cert|certs|certfile|bundle)?$|^certs?$/,
-    'whoever runs the command says whose certificates are trusted',
+    'trusted certificates are chosen when the command is run',
     'caFile',
   ],
-  [/^allowtokenrealms?$/, 'whoever runs the command says who may see credentials', 'allowTokenRealm'],
+  [/^allowtokenrealms?$/, 'who may see credentials is decided when the command is run', 'allowTokenRealm'],
   [
     /^mirrors?(?:from|files?)$|^(?:certsd|hoststoml|registriesconf)$/,
-    'such files can allow connections without TLS, so whoever runs the command names them',
+    'such files can allow connections without TLS, so they are named only when the command is run',
     'mirrorsFrom',
   ],
   [
     /^(?:pre|post|sign|signing)?(?:commands?|exec|hooks?|run|scripts?|shell|args|entrypoint)$/,
-    'a config runs nothing',
+    'a config cannot run commands',
   ],
-  [/^out(?:put)?(?:file)?$|^file$|^force$/, 'where a bundle is written is said with each run', 'output'],
-  [/^lock(?:file)?$/, 'a lock is made from a config, and named with each run', 'lock'],
-  [/^sequence$/, 'each bundle has another one', 'sequence'],
-  [/^expir(?:es|y|ation)$/, 'each bundle has another one', 'expires'],
+  [/^out(?:put)?(?:file)?$|^file$|^force$/, 'where a bundle is written is chosen for each run', 'output'],
+  [/^lock(?:file)?$/, 'a lock is made from a config, and named for each run', 'lock'],
+  [/^sequence$/, 'each bundle has its own', 'sequence'],
+  [/^expir(?:es|y|ation)$/, 'each bundle has its own', 'expires'],
   [/^(?:concurrency|dryrun|reuse|quiet|json)$/, 'it belongs to a single run', 'other'],
 ]
 
-/** Words for a known key that are further from it than a slip of the pen. */
+/** Other words for known keys, which are not just misspellings. */
 const SYNONYMS: ReadonlyMap<string, string> = new Map([
   ['version', 'bundleVersion'],
   ['tag', 'bundleVersion'],
@@ -70,7 +66,7 @@ const SYNONYMS: ReadonlyMap<string, string> = new Map([
   ['architectures', 'platforms'],
 ])
 
-/** Why a config cannot have this key, and what to give instead; undefined for keys that are merely unknown. */
+/** Why a config cannot have this key, and what to use instead; undefined for other unknown keys. */
 function elsewhere(folded: string, key: string): Omit<Problem, 'entry'> | undefined {
   const found = ELSEWHERE.find(([keys]) => keys.test(folded))
   if (!found) return undefined
@@ -81,7 +77,7 @@ function elsewhere(folded: string, key: string): Omit<Problem, 'entry'> | undefi
 
 /** A config file that was read. */
 export interface ConfigFile {
-  /** The path as it was given. */
+  /** The path as given. */
   path: string
   config: Config
   /** `FILE:LINE:COLUMN` of a key's value, or of an item of its list. */
@@ -97,9 +93,9 @@ export async function readConfig(path: string): Promise<ConfigFile> {
 }
 
 /**
- * Reads a config: strict YAML, known keys only, each value by the parser that also reads its flag.
+ * Parses a config: strict YAML with only known keys, each value with the same parser as its flag.
  *
- * @param path the file's name, for errors; nothing is opened.
+ * @param path the file's name, for errors; no file is opened.
  * @throws AirgapError `INVALID_CONFIG` naming every fault with line and column.
  */
 export function parseConfig(bytes: Uint8Array, path: string): ConfigFile {
@@ -116,8 +112,8 @@ export function parseConfig(bytes: Uint8Array, path: string): ConfigFile {
 }
 
 /**
- * What is wrong with values that come from elsewhere than a file.
- * @param config as {@link Config}, with nothing certain about it but its keys.
+ * What is wrong with values that do not come from a file.
+ * @param config like {@link Config}, but only the keys are known to be right.
  */
 export function checkConfig(config: Record<string, unknown>): { key: ConfigKey; message: string }[] {
   return (v.safeParse(ConfigSchema, config).issues ?? []).map((issue) => {

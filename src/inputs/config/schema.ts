@@ -8,7 +8,7 @@ import { REFERRER_CHOICES } from '../../oci/manifest.ts'
 import { parseMirror } from '../../registry/mirrors/rule.ts'
 import { kubeadmImages } from '../kubeadm.ts'
 
-/** The version of the config's own format that this release reads. */
+/** The version of the config format that this release reads. */
 export const CONFIG_VERSION = 1
 
 const listOf = (parse: (text: string) => unknown) =>
@@ -17,18 +17,18 @@ const listOf = (parse: (text: string) => unknown) =>
 function parseListName(text: string): void {
   if (text !== '-') return
   throw new AirgapError('INVALID_CONFIG', 'a config cannot read standard input', {
-    hint: 'Name it with each run.',
+    hint: 'Name it for each run.',
   })
 }
 
-/** `all` stands alone, as for the flag. */
+/** `all` must be the only item, as for the flag. */
 function parseWantedPlatform(text: string): void {
   if (text !== 'all') parsePlatform(text)
 }
 
 /**
- * The config file. From here come the checks, the published JSON schema, and the comments that `airgap init`
- * writes; so descriptions are sentences for users, and examples are values that can be used.
+ * The config file. The checks, the published JSON schema, and the comments that `airgap init` writes come from here, so
+ * descriptions are sentences for users, and examples are usable values.
  */
 export const ConfigSchema = v.strictObject({
   configVersion: v.pipe(
@@ -40,13 +40,13 @@ export const ConfigSchema = v.strictObject({
     v.pipe(
       text,
       v.description(
-        "The bundle's name, by which those inside tell its successors. Without it, that of the bundle that blobs are taken from, else the output file's without extension and trailing number, version or date.",
+        "The bundle's name, by which its newer versions are recognised. By default that of the bundle that blobs are reused from, else that of the output file without extension and trailing number, version or date.",
       ),
       v.examples(['platform-images']),
     ),
   ),
   bundleVersion: v.optional(
-    v.pipe(text, v.description("The bundle's version, free text, only shown."), v.examples(['2026.1'])),
+    v.pipe(text, v.description("The bundle's version: free text, only shown."), v.examples(['2026.1'])),
   ),
   images: v.optional(
     v.pipe(
@@ -59,7 +59,7 @@ export const ConfigSchema = v.strictObject({
     v.pipe(
       listOf(parseListName),
       v.description(
-        'Files with one image reference a line; relative paths start from the folder of this file.',
+        'Files with one image reference per line; relative paths start from the folder of this file.',
       ),
       v.examples([['images.txt']]),
     ),
@@ -67,7 +67,7 @@ export const ConfigSchema = v.strictObject({
   kubeadm: v.optional(
     v.pipe(
       listOf((text) => kubeadmImages(text)),
-      v.description('Kubernetes releases whose own images, those that kubeadm pulls, are taken.'),
+      v.description('Kubernetes releases whose images, as pulled by kubeadm, are taken.'),
       v.examples([['v1.36.3']]),
     ),
   ),
@@ -76,7 +76,7 @@ export const ConfigSchema = v.strictObject({
       v.string(),
       v.minLength(1, 'is empty'),
       readableBy((text) => parseReference(`${text}/pause:1`)),
-      v.description("Registry and path of kubeadm's images, where they are not the release's own."),
+      v.description("Registry and path of kubeadm's images, if not those of the release."),
       v.examples(['registry.example/kubernetes']),
     ),
   ),
@@ -84,7 +84,7 @@ export const ConfigSchema = v.strictObject({
     v.pipe(
       listOf(parsePattern),
       v.description(
-        'Leave out the references that match one of these patterns; * stands for any characters, and a pattern that begins with it needs quotes.',
+        'Leave out the references that match one of these patterns; * matches any characters, and a pattern that begins with * needs quotes.',
       ),
       v.examples([['docker.io/library/busybox', '*-debug']]),
     ),
@@ -92,10 +92,10 @@ export const ConfigSchema = v.strictObject({
   platforms: v.optional(
     v.pipe(
       listOf(parseWantedPlatform),
-      v.minLength(1, 'names no platform; take the key out to have all'),
+      v.minLength(1, 'names no platform; remove the key to take all'),
       v.check(
         (platforms) => platforms.length === 1 || !platforms.includes('all'),
-        'names "all" and others; take the key out to have all',
+        'names "all" and others; remove the key to take all',
       ),
       v.description('Platforms to take, OS/ARCH[/VARIANT]. Without this key, all platforms.'),
       v.examples([['linux/amd64', 'linux/arm64']]),
@@ -104,14 +104,14 @@ export const ConfigSchema = v.strictObject({
   rewriteDigests: v.optional(
     v.pipe(
       v.boolean(),
-      v.description('Take only these platforms of references with a digest too, which changes their digest.'),
+      v.description('Take only these platforms also of references with a digest, which changes the digest.'),
       v.examples([true]),
     ),
   ),
   allowMissingPlatform: v.optional(
     v.pipe(
       v.boolean(),
-      v.description('Take what there is where an image lacks a platform.'),
+      v.description('If an image lacks a platform, take those that it has.'),
       v.examples([true]),
     ),
   ),
@@ -119,7 +119,7 @@ export const ConfigSchema = v.strictObject({
     v.pipe(
       v.boolean(),
       v.description(
-        "Leave out attestations that an image's index lists and that cannot be had, which changes its digest.",
+        "Leave out attestations that an image's index lists but that cannot be fetched, which changes its digest.",
       ),
       v.examples([true]),
     ),
@@ -128,7 +128,7 @@ export const ConfigSchema = v.strictObject({
     v.pipe(
       v.picklist(REFERRER_CHOICES),
       v.description(
-        'What travels along of all that refers to the images: all signatures, attestations and SBOMs, signatures alone, or none; all unless given.',
+        'Which referrers of the images to take along: all signatures, attestations and SBOMs, only signatures, or none; all by default.',
       ),
       v.examples(['signatures']),
     ),
@@ -137,7 +137,7 @@ export const ConfigSchema = v.strictObject({
     v.pipe(
       listOf((text) => parseMirror(text)),
       v.description(
-        'FROM=TO: what begins with FROM is read from TO; several are tried in order, a longer FROM first, then the source.',
+        'FROM=TO: read images whose names begin with FROM from TO; several are tried in order, longest FROM first, then the source.',
       ),
       v.examples([['docker.io=mirror.example:5000/hub']]),
     ),
@@ -145,24 +145,24 @@ export const ConfigSchema = v.strictObject({
   resolveFrom: v.optional(
     v.pipe(
       v.picklist(['source', 'mirror']),
-      v.description('Who may turn a tag into a digest; source unless given.'),
+      v.description('What may resolve a tag to a digest; source by default.'),
       v.examples(['mirror']),
     ),
   ),
 })
 
-/** What a config file says. */
+/** The content of a config file. */
 export type Config = v.InferOutput<typeof ConfigSchema>
 export type ConfigKey = keyof Config
 
 export const CONFIG_KEYS = Object.keys(ConfigSchema.entries) as ConfigKey[]
 
-/** Explains a key, in the words of the schema. */
+/** The description of a key in the schema. */
 export function descriptionOf(key: ConfigKey): string {
   return v.getDescription(unwrapped(key)) ?? ''
 }
 
-/** A value that the key could have. */
+/** An example value of a key. */
 export function exampleOf(key: ConfigKey): unknown {
   return v.getExamples(unwrapped(key))[0]
 }

@@ -4,19 +4,19 @@ import { CONFIG_KEYS, CONFIG_VERSION, descriptionOf, exampleOf, type Config } fr
 const WIDTH = 100
 
 const HEAD = [
-  'What to list, resolve and pack. Made to be kept in git.',
-  'A flag on the command line replaces the key of its name. Keys to sign with, passwords, credentials and exceptions from TLS cannot stand here: they are flags of each run.',
-  'Lines with # and no space behind it are examples: take the # away to use them.',
+  'What to list, resolve and pack. Keep this file in git.',
+  'A flag on the command line replaces its key. Signing keys, passwords, credentials and exceptions from TLS cannot be set here: give them as flags for each run.',
+  'Lines with # and no space after it are examples: remove the # to use them.',
 ]
 
 export interface TemplateOptions {
-  /** Path or address of the JSON schema, for editors with yaml-language-server. */
+  /** Path or URL of the JSON schema, for editors with yaml-language-server. */
   schema?: string | undefined
 }
 
 /**
- * A commented config: what `config` sets as it is, every other key as an example to uncomment. Read again, it
- * gives exactly `config`.
+ * A commented config with the values of `config`, and every other key as an example to uncomment. Parsing it gives
+ * exactly `config`.
  */
 export function formatConfig(config: Omit<Config, 'configVersion'>, options: TemplateOptions = {}): string {
   const values: Config = { ...config, configVersion: CONFIG_VERSION }
@@ -36,13 +36,13 @@ function entry(key: string, value: unknown): string[] {
   return value.length === 0 ? [`${key}: []`] : [`${key}:`, ...value.map((item) => `  - ${scalar(item)}`)]
 }
 
-/** One line. Quoted where this or an older YAML would read something else than the text. */
+/** A value on one line, quoted if YAML 1.1 or 1.2 would otherwise read something else. */
 function scalar(value: unknown): string {
   if (typeof value === 'string' && !/^[ -~]*$/.test(value)) return escaped(value)
   return stringify(value, { compat: 'yaml-1.1', lineWidth: 0, doubleQuotedAsJSON: true }).trimEnd()
 }
 
-/** In double quotes, with all that a terminal or an editor could take amiss as escapes. */
+/** In double quotes, with characters that could confuse a terminal or an editor as escapes. */
 function escaped(text: string): string {
   return JSON.stringify(text).replaceAll(
     /[^ -~\p{L}\p{N}]|\p{Default_Ignorable_Code_Point}/gu,
@@ -55,7 +55,7 @@ function escaped(text: string): string {
   )
 }
 
-/** Comment lines, broken between words. */
+/** Wrapped comment lines. */
 function comment(text: string): string[] {
   const lines: string[] = []
   let line = '#'

@@ -3,7 +3,7 @@ import { isRegistryHost, isRepository } from '../../oci/reference.ts'
 import type { HostAccess, Place, Rule, Scope } from '../../registry/mirrors/rule.ts'
 import { readTomlFile, type TomlSection } from './toml-file.ts'
 
-/** The folder, and in it the file, for registries that have no folder of their own. */
+/** The folder for registries that have no folder of their own. */
 export const DEFAULT_FOLDER = '_default'
 export const HOSTS_TOML = 'hosts.toml'
 
@@ -17,7 +17,7 @@ const CAPABILITIES = ['pull', 'resolve', 'push']
 
 /**
  * Reads a `hosts.toml` of containerd (its docs/hosts.md).
- * @param registry the registry that it is about; undefined for `_default`.
+ * @param registry the registry that it is for; undefined for `_default`.
  * @throws AirgapError `FILE`, `INVALID_CONFIG`
  */
 export async function readHostsToml(
@@ -28,7 +28,7 @@ export async function readHostsToml(
   return hostsRule(await readTomlFile(path), path, registry, warn)
 }
 
-/** The rule of a file that has been read already. */
+/** The rule of a parsed file. */
 export function hostsRule(
   file: TomlSection,
   path: string,
@@ -56,11 +56,11 @@ interface FileContext {
   warn: (message: string) => void
 }
 
-/** @param key the key that holds the URL; without one it is the name of the section. */
+/** @param key the key of the URL; undefined if the URL is the name of the section. */
 function readHost(section: TomlSection, text: string, key: string | undefined, context: FileContext): Place {
   const fail = (reason: string): never =>
     section.fail(key, `${JSON.stringify(text)} is not the address of a registry: ${reason}`)
-  // As containerd does with what has no scheme.
+  // Like containerd, for an address without a scheme.
   const written = text.startsWith('http') ? text : `https://${text}`
   if (!URL.canParse(written)) fail('it is not of the form https://HOST[:PORT][/PATH]')
   const url = new URL(written)
@@ -68,11 +68,11 @@ function readHost(section: TomlSection, text: string, key: string | undefined, c
   if (url.username !== '' || url.password !== '') {
     section.fail(
       key,
-      `the address of ${url.host} holds credentials, which do not belong here`,
+      `the address of ${url.host} contains credentials, which do not belong here`,
       `Leave them out, and log in to ${url.host}.`,
     )
   }
-  if (url.search !== '' || url.hash !== '') fail('it holds a query or a fragment')
+  if (url.search !== '' || url.hash !== '') fail('it contains a query or a fragment')
   if (!isRegistryHost(url.host)) fail(`${JSON.stringify(url.host)} is not a registry host`)
 
   const capabilities = capabilitiesOf(section)
@@ -91,8 +91,8 @@ function readHost(section: TomlSection, text: string, key: string | undefined, c
 }
 
 /**
- * Where the API is: the path and `/v2` behind it, unless that stands there already; with `override_path` the path as
- * it is. What stands behind `/v2` then is the beginning of the repository.
+ * Where the API is: the path followed by `/v2`, unless it already ends so; with `override_path`, the path as it is.
+ * What follows `/v2` then is the beginning of the repository.
  */
 function pathsOf(pathname: string, overridePath: boolean): Pick<Place, 'path' | 'apiRoot'> {
   const clean = pathname.replaceAll(/\/+/g, '/').replace(/\/$/, '')
@@ -109,7 +109,7 @@ function capabilitiesOf(section: TomlSection): ReadonlySet<string> {
   if (wrong >= 0) {
     section.fail(
       'capabilities',
-      `there is no capability ${JSON.stringify(given[wrong])}; there are ${CAPABILITIES.join(', ')}`,
+      `there is no capability ${JSON.stringify(given[wrong])}; use ${CAPABILITIES.join(', ')}`,
     )
   }
   return new Set(known.length === 0 ? CAPABILITIES : known)
@@ -121,12 +121,12 @@ function accessOf(section: TomlSection, { folder, warn }: FileContext, isPlain: 
   const [client, ...more] = clientsOf(section)
   const skipVerify = section.boolean('skip_verify')
   if (more.length > 0) {
-    warn(`${section.place('client')}: of several client certificates only the first is used`)
+    warn(`${section.place('client')}: only the first of several client certificates is used`)
   }
   if (isPlain) {
     for (const key of ['ca', 'client', 'skip_verify']) {
       if (section.has(key))
-        warn(`${section.place(key)}: "${key}" has no effect, because http:// is without TLS`)
+        warn(`${section.place(key)}: "${key}" has no effect, because http:// does not use TLS`)
     }
     return {}
   }
@@ -137,7 +137,7 @@ function accessOf(section: TomlSection, { folder, warn }: FileContext, isPlain: 
   }
 }
 
-/** A path, a list of paths, or a list of pairs of paths; a file without a second one holds both. */
+/** A path, a list of paths, or a list of pairs of paths. A single file contains both certificate and key. */
 function clientsOf(section: TomlSection): { cert: string; key: string }[] {
   const value = section.value('client')
   if (value === undefined) return []
@@ -146,7 +146,7 @@ function clientsOf(section: TomlSection): { cert: string; key: string }[] {
     const pair: unknown[] = Array.isArray(item) ? item : [item, '']
     const [cert, key] = pair
     if (pair.length !== 2 || typeof cert !== 'string' || typeof key !== 'string') {
-      return section.fail('client', '"client" has to be a path, a list of paths, or a list of pairs of paths')
+      return section.fail('client', '"client" must be a path, a list of paths, or a list of pairs of paths')
     }
     return { cert, key: key === '' ? cert : key }
   })

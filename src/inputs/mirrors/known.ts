@@ -5,34 +5,34 @@ import type { Mirrors, MirrorUse } from '../../registry/mirrors/mirrors.ts'
 import type { RuleSet } from '../../registry/mirrors/rule.ts'
 import type { Run } from '../../content/run.ts'
 
-/** Where images are read besides the registries that their names say. */
+/** Where images are read from, other than the registries in their names. */
 export interface MirrorOptions {
   /**
-   * `FROM=TO`: what begins with FROM is read from TO. A longer FROM goes before a shorter one, equals in the order
-   * given; then what `mirrorsFrom` says, then the source.
+   * `FROM=TO`: images whose names begin with FROM are read from TO. A longer FROM is tried before a shorter one, equal
+   * ones in the given order; then the mirrors of `mirrorsFrom`, then the source.
    */
   mirrors?: readonly string[] | undefined
-  /** Where `mirrors` were said, for messages; `the mirror` where left out. */
+  /** Where `mirrors` come from, for messages; default: `the mirror`. */
   mirrorsOrigin?: string | undefined
   /**
    * Mirror configurations of containerd (`hosts.toml`, or a folder like `/etc/containerd/certs.d`) and of Podman
-   * (`registries.conf`, or a folder like `/etc/containers`), in the order to ask.
+   * (`registries.conf`, or a folder like `/etc/containers`), in the order to try.
    */
   mirrorsFrom?: readonly string[] | undefined
 }
 
-/** What a run knows of mirrors before it asks anybody. */
+/** The mirrors of a run, known before any request. */
 export interface KnownMirrors {
   mirrors: Mirrors
-  /** How the client has to speak to hosts, as the files say. */
+  /** How to access hosts, from the files. */
   access: AccessOptions
   inUse: MirrorUse[]
 }
 
 /**
- * Reads all that is configured of mirrors, and finds out what of it counts for some images. Tells by events which
- * mirrors are in use, and what is not supported.
- * @throws AirgapError `USAGE`, `FILE`, `INVALID_CONFIG`; `DENIED` where a file forbids to read an image.
+ * Reads all mirror configurations, and finds the mirrors for some images. Reports by events which mirrors are in use,
+ * and what is not supported.
+ * @throws AirgapError `USAGE`, `FILE`, `INVALID_CONFIG`; `DENIED` if a file forbids reading an image.
  */
 export async function knownMirrors(
   options: MirrorOptions,

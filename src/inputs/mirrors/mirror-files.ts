@@ -10,12 +10,12 @@ import { invalid, readTomlFile } from './toml-file.ts'
 const REGISTRIES_CONF = 'registries.conf'
 const DROP_INS = 'registries.conf.d'
 const EXPECTED =
-  "Expected is containerd's hosts.toml, or a folder like /etc/containerd/certs.d with one for each registry; or Podman's registries.conf, or a folder like /etc/containers that holds it."
+  "Give containerd's hosts.toml, or a folder like /etc/containerd/certs.d with one for each registry; or Podman's registries.conf, or a folder like /etc/containers that contains it."
 
 export interface MirrorFileOptions {
-  /** The registries of the images that are read: in a folder of containerd's, only theirs are looked at. */
+  /** The registries of the images. In a containerd folder, only the files for these are read. */
   registries: Iterable<string>
-  /** Told of what is not supported, with the place in the file. */
+  /** Called for what is not supported, with the place in the file. */
   warn: (message: string) => void
 }
 
@@ -47,7 +47,7 @@ function atMost(count: number, warn: (message: string) => void, path: string): (
   return (message) => {
     told += 1
     if (told <= count) warn(message)
-    else if (told === count + 1) warn(`${path}: there is more that has no effect, which is not listed`)
+    else if (told === count + 1) warn(`${path}: more entries have no effect and are not listed`)
   }
 }
 
@@ -55,20 +55,21 @@ function mostSpecific(rules: readonly Rule[]): RuleSet {
   return { counts: 'most specific', rules }
 }
 
-/** A single file, which says by its name and its content what it is. */
+/** Reads a single file, whose format follows from its name and content. */
 async function readFileOfEither(path: string, { warn }: MirrorFileOptions): Promise<Rule[]> {
   const file = await readTomlFile(path)
   const isContainerd = file.has('host') || file.has('server')
   const isPodman = file.has('registry') || file.has('registries')
   if (basename(path) === HOSTS_TOML) {
-    if (isPodman) throw invalid(path, 'this is no hosts.toml: [[registry]] is for registries.conf', EXPECTED)
+    if (isPodman)
+      throw invalid(path, 'this is not a hosts.toml: [[registry]] is for registries.conf', EXPECTED)
     return [hostsRule(file, path, registryOf(path), warn)]
   }
   if (isContainerd) {
     throw invalid(
       path,
-      'it reads like a hosts.toml, and is not called so',
-      'Call it hosts.toml, in a folder that has the name of the registry that it is about.',
+      'it looks like a hosts.toml, but has another name',
+      'Name it hosts.toml, and put it into a folder with the name of its registry.',
     )
   }
   if (!isPodman && !path.endsWith('.conf')) {
@@ -77,7 +78,7 @@ async function readFileOfEither(path: string, { warn }: MirrorFileOptions): Prom
   return registriesRules(file, path, warn)
 }
 
-/** The registry whose folder a `hosts.toml` is in; undefined for that of all others. */
+/** The registry of the folder that contains a `hosts.toml`; undefined for `_default`. */
 function registryOf(path: string): string | undefined {
   const folder = basename(dirname(resolve(path)))
   if (folder === DEFAULT_FOLDER) return undefined
@@ -85,12 +86,12 @@ function registryOf(path: string): string | undefined {
   if (isRegistryHost(registry)) return registry
   throw invalid(
     path,
-    `its folder, ${JSON.stringify(folder)}, has to have the name of the registry that it is about`,
+    `its folder, ${JSON.stringify(folder)}, must have the name of its registry`,
     'As in docker.io/hosts.toml, registry.example_5000_/hosts.toml or _default/hosts.toml.',
   )
 }
 
-/** A folder of folders, as `/etc/containerd/certs.d`. */
+/** A folder of folders, like `/etc/containerd/certs.d`. */
 async function readCertsD(
   path: string,
   names: readonly string[],
@@ -99,7 +100,7 @@ async function readCertsD(
   const rules: Rule[] = []
   const files = new Set(names)
   for (const registry of registries) {
-    // The first that is there counts, whatever is in it.
+    // The first folder that exists is used, whatever is in it.
     const folder = [registry.replace(/:([0-9]+)$/, '_$1_'), registry].find((name) => files.has(name))
     if (folder !== undefined) rules.push(await readRegistryFolder(join(path, folder), registry, warn))
   }
@@ -121,7 +122,7 @@ async function readRegistryFolder(
   const names = await namesIn(folder)
   if (names.includes(HOSTS_TOML)) return readHostsToml(path, registry, warn)
   if (names.some((name) => /\.(?:crt|cert|key)$/.test(name))) {
-    warn(`${folder}: it holds certificates and no hosts.toml, so nothing is read there for mirrors`)
+    warn(`${folder}: it contains certificates but no hosts.toml, so no mirrors are read from it`)
   }
   return {
     scope: registry === undefined ? { kind: 'all' } : { kind: 'path', host: registry, path: '' },
@@ -139,7 +140,7 @@ async function hasHostsToml(path: string, names: readonly string[]): Promise<boo
   return false
 }
 
-/** Files in the order of their names; what a later one says of a prefix replaces what an earlier one says. */
+/** Reads files in order. A later file replaces the rule of an earlier one for the same prefix. */
 async function readConfFiles(paths: readonly string[], { warn }: MirrorFileOptions): Promise<Rule[]> {
   const rules = new Map<string, Rule>()
   for (const path of paths) {
@@ -162,14 +163,14 @@ async function isFolder(path: string): Promise<boolean> {
 
 const MAX_NAMES = 10_000
 
-/** The names in a folder, in bytewise order; none where it is a file. */
+/** The names in a folder, sorted bytewise; empty if it is a file. */
 async function namesIn(folder: string): Promise<string[]> {
   try {
     const names = await readdir(folder)
     if (names.length > MAX_NAMES) {
       throw new AirgapError(
         'FILE',
-        `cannot read mirrors from ${folder}: it holds more than ${MAX_NAMES} files`,
+        `cannot read mirrors from ${folder}: it contains more than ${MAX_NAMES} files`,
       )
     }
     return names.toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))

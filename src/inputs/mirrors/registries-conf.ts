@@ -5,12 +5,12 @@ import { readTomlFile, type TomlSection } from './toml-file.ts'
 
 const REGISTRY_KEYS = ['prefix', 'location', 'insecure', 'blocked', 'mirror-by-digest-only', 'mirror']
 const MIRROR_KEYS = ['location', 'insecure', 'pull-from-mirror']
-/** About names without a registry, and about credentials, which are found in the same files as Podman's own. */
+/** Keys about names without a registry, which are ignored without a warning. */
 const BESIDES = ['unqualified-search-registries', 'short-name-mode', 'aliases']
 const UNSUPPORTED = new Map([
   [
     'credential-helpers',
-    'is not read: helpers are named in credentials files ("credHelpers", "credsStore"), which are read',
+    'is ignored: credential helpers are taken from credentials files ("credHelpers", "credsStore")',
   ],
   ['additional-layer-store-auth-helper', 'has no effect'],
 ])
@@ -18,20 +18,20 @@ const USES = ['all', 'digest-only', 'tag-only']
 
 /**
  * Reads a registries.conf of version 2 (containers-registries.conf(5)).
- * @returns one rule a prefix.
- * @throws AirgapError `FILE`; `INVALID_CONFIG`, also for version 1, and for a prefix that stands there twice
+ * @returns one rule per prefix.
+ * @throws AirgapError `FILE`; `INVALID_CONFIG`, also for version 1, and for a prefix that is given twice.
  */
 export async function readRegistriesConf(path: string, warn: (message: string) => void): Promise<Rule[]> {
   return registriesRules(await readTomlFile(path), path, warn)
 }
 
-/** The rules of a file that has been read already. */
+/** The rules of a parsed file. */
 export function registriesRules(file: TomlSection, path: string, warn: (message: string) => void): Rule[] {
   if (file.has('registries')) {
     file.fail(
       'registries',
-      'this is version 1 of the format, which knows no mirrors',
-      'Write it as version 2: [[registry]] tables with location and [[registry.mirror]]; see containers-registries.conf(5).',
+      'this is version 1 of the format, which has no mirrors',
+      'Convert it to version 2: [[registry]] tables with location and [[registry.mirror]]; see containers-registries.conf(5).',
     )
   }
   file.others(['registry', ...BESIDES], UNSUPPORTED, warn)
@@ -39,7 +39,7 @@ export function registriesRules(file: TomlSection, path: string, warn: (message:
   for (const section of file.list('registry')) {
     section.others(
       REGISTRY_KEYS,
-      new Map([['pull-from-mirror', 'belongs into [[registry.mirror]], and has no effect here']]),
+      new Map([['pull-from-mirror', 'belongs in [[registry.mirror]], and has no effect here']]),
       warn,
     )
     const rule = readRegistry(section, path, warn)
@@ -47,8 +47,8 @@ export function registriesRules(file: TomlSection, path: string, warn: (message:
     if (rules.has(name)) {
       section.fail(
         undefined,
-        `${name} has its own [[registry]] above already`,
-        'Keep one of them: Podman takes the first or the last, depending on whether there are other files.',
+        `there is already a [[registry]] for ${name} above`,
+        'Keep one of them: Podman uses the first or the last, depending on whether there are other files.',
       )
     }
     rules.set(name, rule)
@@ -70,10 +70,10 @@ function readRegistry(section: TomlSection, path: string, warn: (message: string
       ? { kind: 'path', host: location.registry, path: location.path }
       : scopeOf(section, prefix)
   if (location === undefined && scope.kind !== 'subdomains') {
-    section.fail('prefix', 'without a location the prefix has to be of the form *.example.com')
+    section.fail('prefix', 'without a location the prefix must be of the form *.example.com')
   }
   if (scope.kind === 'reference' && !isBlocked) {
-    section.fail('prefix', 'a prefix with a tag or a digest is read for "blocked" only; leave the tag out')
+    section.fail('prefix', 'a prefix with a tag or a digest works only with "blocked"; leave the tag out')
   }
   const mirrors = section.list('mirror').map((mirror) => readMirror(mirror, byDigestOnly, warn))
   const isElsewhere = location !== undefined && textOf(scope) !== location.text
@@ -93,10 +93,10 @@ function readMirror(section: TomlSection, byDigestOnly: boolean, warn: (message:
   if (!location) return section.fail(undefined, 'a [[registry.mirror]] needs a location')
   const use = section.string('pull-from-mirror') ?? ''
   if (use !== '' && !USES.includes(use)) {
-    section.fail('pull-from-mirror', `"pull-from-mirror" has to be one of ${USES.join(', ')}`)
+    section.fail('pull-from-mirror', `"pull-from-mirror" must be one of ${USES.join(', ')}`)
   }
   if (use !== '' && byDigestOnly) {
-    section.fail('pull-from-mirror', 'it cannot stand beside "mirror-by-digest-only"; leave one of them out')
+    section.fail('pull-from-mirror', 'it cannot be used with "mirror-by-digest-only"; leave one of them out')
   }
   return {
     ...location,
@@ -107,7 +107,7 @@ function readMirror(section: TomlSection, byDigestOnly: boolean, warn: (message:
   }
 }
 
-/** Podman allows plain HTTP and any certificate by the same word. */
+/** In Podman, `insecure` allows both plain HTTP and any certificate. */
 function accessOf(section: TomlSection): HostAccess | undefined {
   return section.boolean('insecure') ? { scheme: 'either', skipVerify: true } : undefined
 }
@@ -132,7 +132,7 @@ function scopeOf(section: TomlSection, prefix: string): Scope {
   if (prefix.startsWith('*.')) {
     const domain = prefix.slice(1)
     if (!isRegistryHost(`a${domain}`) || domain.includes(':'))
-      fail('only *.HOST is read, without path and port')
+      fail('only *.HOST is supported, without path and port')
     return { kind: 'subdomains', domain: domain.toLowerCase() }
   }
   const at = prefix.indexOf('@')

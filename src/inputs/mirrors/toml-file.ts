@@ -2,24 +2,24 @@ import { parse, TomlError } from 'smol-toml'
 import { AirgapError } from '../../errors.ts'
 import { readSmallFile } from '../../files/small-file.ts'
 
-/** A way into a TOML document: names of keys, and indexes in arrays of tables. */
+/** A path in a TOML document: names of keys, and indexes in arrays of tables. */
 type TomlPath = readonly (string | number)[]
 
 interface TomlPlace {
-  /** Both counted from 1. */
+  /** Line and column count from 1. */
   line: number
   column: number
 }
 
 const KEY_PART = /[ \t]*(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|([A-Za-z0-9_-]+))[ \t]*/y
 
-/** Longer lines and longer keys are not looked into: what is read of such files has neither. */
+/** Longer lines and keys are ignored. The keys that are read are never that long. */
 const MAX_LINE = 4096
 const MAX_PARTS = 8
 
 /**
- * Where the keys of a TOML text stand; for messages only. The text is a valid document. Values are not read: what is
- * within a value is where the value's key is.
+ * The places of keys in a valid TOML text, only for messages. Values are not parsed: anything inside a value has the
+ * place of the value's key.
  */
 export class TomlPlaces {
   readonly #places = new Map<string, TomlPlace>()
@@ -47,7 +47,7 @@ export class TomlPlaces {
     }
   }
 
-  /** The place of a key; where it is not known, that of the innermost table around it that is. */
+  /** The place of a key; if it is not known, that of the innermost known table around it. */
   of(path: TomlPath): TomlPlace | undefined {
     for (let length = Math.min(path.length, 2 * MAX_PARTS); length > 0; length--) {
       const found = this.#places.get(JSON.stringify(path.slice(0, length).map(String)))
@@ -56,7 +56,7 @@ export class TomlPlaces {
     return undefined
   }
 
-  /** A table is also where the first thing in it is. */
+  /** Adds a place. A table without a known place gets that of its first key. */
   #add(path: readonly string[], place: TomlPlace): void {
     for (let length = 1; length <= path.length; length++) {
       const key = JSON.stringify(path.slice(0, length))
@@ -65,7 +65,7 @@ export class TomlPlaces {
   }
 }
 
-/** The dotted key at a place in a line. */
+/** The dotted key at a position in a line. */
 function keysOf(line: string, from: number): string[] | undefined {
   const keys: string[] = []
   KEY_PART.lastIndex = from
@@ -80,7 +80,7 @@ function keysOf(line: string, from: number): string[] | undefined {
   return undefined
 }
 
-/** A table's name with the present index behind each part that is an array of tables. */
+/** A table's name with the current index after each part that is an array of tables. */
 function withIndexes(keys: readonly string[], counts: ReadonlyMap<string, number>): string[] {
   return keys.flatMap((key, i) => {
     const count = counts.get(JSON.stringify(keys.slice(0, i + 1)))
@@ -88,27 +88,27 @@ function withIndexes(keys: readonly string[], counts: ReadonlyMap<string, number
   })
 }
 
-/** Bytes. A thousand times what people write by hand. */
+/** In bytes. A thousand times what people write by hand. */
 export const MAX_MIRROR_FILE = 1024 * 1024
 
-/** Levels of arrays and inline tables in each other. */
+/** Maximum nesting of arrays and inline tables. */
 const MAX_DEPTH = 16
 
-/** What is wrong with a file, as an error that names it. */
+/** The error for a fault in a file. */
 export function invalid(place: string, message: string, hint?: string): AirgapError {
   return new AirgapError('INVALID_CONFIG', `${place}: ${message}`, { hint })
 }
 
 /**
  * Reads a TOML 1.0 file.
- * @throws AirgapError `FILE`; `INVALID_CONFIG` with line and column where it is no TOML: a key given twice is none,
- *   too.
+ * @throws AirgapError `FILE`; `INVALID_CONFIG` with line and column if it is not valid TOML, also for a key that is
+ *   given twice.
  */
 export async function readTomlFile(path: string): Promise<TomlSection> {
   const bytes = await readSmallFile(path, MAX_MIRROR_FILE)
   let text: string
   try {
-    // Drops a UTF-8 byte order mark by itself.
+    // This drops a UTF-8 byte order mark.
     text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch {
     throw invalid(path, 'it is not UTF-8 text')
@@ -129,7 +129,7 @@ export async function readTomlFile(path: string): Promise<TomlSection> {
 
 type Table = Record<string, unknown>
 
-/** A file that has been read, and where its keys stand, found out when somebody asks. */
+/** A parsed file, and the places of its keys, which are found when first needed. */
 class TomlFile {
   readonly path: string
   readonly #text: string
@@ -147,7 +147,7 @@ class TomlFile {
   }
 }
 
-/** One table of a file. What is read of it is checked, with the place in the file. */
+/** A table of a file. Values are checked when they are read; errors name the place in the file. */
 export class TomlSection {
   readonly #file: TomlFile
   readonly #table: Table
@@ -195,7 +195,7 @@ export class TomlSection {
     if (value === undefined) return undefined
     if (alone === 'alone' && typeof value === 'string') return [value]
     if (Array.isArray(value) && value.every((item) => typeof item === 'string')) return value
-    return this.#expected(key, alone === 'alone' ? 'text in quotes, or a list of such' : 'a list of texts')
+    return this.#expected(key, alone === 'alone' ? 'text in quotes, or a list of these' : 'a list of texts')
   }
 
   /** The tables of `[key.NAME]`, by name, in the order of the file. */
@@ -218,15 +218,15 @@ export class TomlSection {
     return value.map((table, i) => new TomlSection(this.#file, table, [...this.#path, key, i]))
   }
 
-  /** A value as it is. */
+  /** A value without checks. */
   value(key: string): unknown {
     return this.has(key) ? this.#table[key] : undefined
   }
 
   /**
-   * Tells of keys that are not read.
-   * @param known those that are read, or need no word.
-   * @param unsupported what becomes of keys that others read.
+   * Warns about keys that are not read.
+   * @param known keys that are read, or ignored without a warning.
+   * @param unsupported keys that other programs read, with what to say about them.
    */
   others(
     known: readonly string[],
@@ -237,18 +237,18 @@ export class TomlSection {
     for (const key of this.keys) {
       if (known.includes(key)) continue
       const meant = readable.find((other) => other.toLowerCase() === key.toLowerCase())
-      // Some readers take these for the same, and some do not.
+      // Some readers treat these as the same key, and some do not.
       if (meant !== undefined && meant !== key) this.fail(key, `write "${key}" as "${meant}"`)
-      warn(`${this.place(key)}: "${key}" ${unsupported.get(key) ?? 'is not known here, and has no effect'}`)
+      warn(`${this.place(key)}: "${key}" ${unsupported.get(key) ?? 'is unknown, and has no effect'}`)
     }
   }
 
   #expected(key: string, what: string): never {
-    this.fail(key, `"${key}" has to be ${what}`)
+    this.fail(key, `"${key}" must be ${what}`)
   }
 }
 
 function isTable(value: unknown): value is Table {
-  // Dates are objects, too.
+  // Dates are objects too.
   return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date)
 }

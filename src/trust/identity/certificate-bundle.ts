@@ -99,7 +99,8 @@ const CertificateBundleShape = v.pipe(
     },
     MEMBERS,
   ),
-  // Exactly one of each pair: in protobuf they exclude each other, but the library would take the first one it looks for.
+  // Exactly one of each pair: in protobuf they exclude each other, but the library would take the first one it looks
+  // for.
   v.check((bundle) => !bundle.messageSignature !== !bundle.dsseEnvelope, 'one content is expected'),
   v.check(
     ({ verificationMaterial: { certificate, x509CertificateChain } }) =>
@@ -127,9 +128,9 @@ export interface Refused {
 }
 
 /**
- * Parses a Sigstore bundle (sigstore/protobuf-specs, `sigstore_bundle.proto`) that must contain a certificate: strict JSON
- * of at most 1 MiB with only the members of these messages, canonical base64, and at most 16 log entries, timestamps and
- * certificates each. Never throws, whatever the bytes are.
+ * Parses a Sigstore bundle (sigstore/protobuf-specs, `sigstore_bundle.proto`) that must contain a certificate: strict
+ * JSON of at most 1 MiB with only the members of these messages, canonical base64, and at most 16 log entries,
+ * timestamps and certificates each. Never throws, whatever the bytes are.
  */
 export function readCertificateBundle(json: Uint8Array): CertificateBundle | Refused {
   if (json.length > BUNDLE_JSON_LIMIT) return unusable('it is larger than 1 MiB')
@@ -152,8 +153,8 @@ export function readCertificateBundle(json: Uint8Array): CertificateBundle | Ref
     const bundle = bundleFromJSON(checkShape(CertificateBundleShape, value, 'Sigstore bundle'))
     return { ok: true, bundle, content: bundle.content.$case === 'dsseEnvelope' ? 'dsse' : 'message' }
   } catch (error) {
-    // The try block only parses bytes from outside. The libraries throw plain errors and TypeErrors, whose texts are not for
-    // users.
+    // The try block only parses bytes from outside. The libraries throw plain errors and TypeErrors, whose texts are
+    // not for users.
     if (error instanceof AirgapError) return unusable(messageOf(error).replace(/^Sigstore bundle: /, ''))
     return unusable('its content is not valid')
   }
@@ -162,8 +163,8 @@ export function readCertificateBundle(json: Uint8Array): CertificateBundle | Ref
 /**
  * Verifies a bundle with a certificate. It needs an entry in a known log for exactly this signature and certificate; a
  * time that a known log promised or a known authority signed; a certificate that a known authority issued for code
- * signing, that was valid at each of these times, and that a known certificate log recorded (SCT); and a valid signature.
- * Everything in the bundle is checked, and any failure makes it fail.
+ * signing, that was valid at each of these times, and that a known certificate log recorded (SCT); and a valid
+ * signature. Everything in the bundle is checked, and any failure makes it fail.
  *
  * "Known" means in `root`. Other certificates in the bundle than the signer's are ignored. The caller must compare whom
  * the certificate names; see `strangerReason`.

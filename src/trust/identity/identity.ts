@@ -21,11 +21,11 @@ export interface TextMatch {
 export interface IdentityOptions {
   /** An e-mail address or a URI, compared character by character. */
   identity?: string | undefined
-  /** A JavaScript regular expression (with the flag `u`) that has to fit the whole. */
+  /** A JavaScript regular expression (with the flag `u`) that must match the whole identity. */
   identityRegexp?: string | undefined
   /** The URL of the OpenID Connect issuer, compared character by character. */
   issuer?: string | undefined
-  /** A JavaScript regular expression (with the flag `u`) that must match the whole identity. */
+  /** A JavaScript regular expression (with the flag `u`) that must match the whole issuer. */
   issuerRegexp?: string | undefined
 }
 
@@ -55,8 +55,8 @@ const PATIENCE = 1000
 const MAX_PATTERN = 4096
 
 /**
- * A JavaScript regular expression that must match the whole text, whatever alternatives, anchors and line ends it and the
- * text contain.
+ * A JavaScript regular expression that must match the whole text, whatever alternatives, anchors and line ends it and
+ * the text contain.
  *
  * @param patience milliseconds that one text may take.
  * @throws AirgapError `USAGE`
@@ -73,7 +73,7 @@ export function fully(pattern: string, what: string, patience = PATIENCE): TextM
     return { matches: (text) => matchesInTime(regexp, text, patience, what, shown), shown }
   } catch (error) {
     throw new AirgapError('USAGE', `the pattern of the ${what} is not a regular expression: ${shown}`, {
-      hint: String.raw`JavaScript's syntax is used: write a literal dot as \., quoted for the shell. (?i), \A and \z are not known: the pattern always has to match the whole text, and [Aa] matches both cases.`,
+      hint: String.raw`JavaScript's syntax is used: write a literal dot as \., quoted for the shell. (?i), \A and \z are not known: the pattern always matches the whole text, and [Aa] matches both cases.`,
       cause: error,
     })
   }

@@ -36,8 +36,8 @@ const URI = 6
 const MAX_NAME = 2048
 
 /**
- * Reads whom a signer's certificate names. Refuses certificates that must not sign: of an authority, for another use, with
- * several names, or with texts that two readers could read differently. Does not check who issued it.
+ * Reads whom a signer's certificate names. Refuses certificates that must not sign: of an authority, for another use,
+ * with several names, or with texts that two readers could read differently. Does not check who issued it.
  *
  * The library's own parsing is not used, because it drops the highest bit of each byte and takes the first of several
  * names.

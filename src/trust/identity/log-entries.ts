@@ -12,9 +12,9 @@ export type TlogEntry = Bundle['verificationMaterial']['tlogEntries'][number]
 const MAX_CHECKPOINT = 64 * 1024
 
 /**
- * Checks what the library does not check in log entries, and what is later shown as evidence: numbers in canonical form,
- * agreement of the proof and its checkpoint, and the signer's certificate in the entry. Without the last check, the log
- * could have recorded the signature under somebody else's name.
+ * Checks what the library does not check in log entries, and what is later shown as evidence: numbers in canonical
+ * form, agreement of the proof and its checkpoint, and the signer's certificate in the entry. Without the last check,
+ * the log could have recorded the signature under somebody else's name.
  *
  * @param certificate DER.
  * @throws AirgapError `INVALID_CONTENT`, its message a clause.
@@ -45,8 +45,8 @@ function checkProof(
 }
 
 /**
- * Drops a proof without a checkpoint, which proves nothing and makes the library fail. Bundles from before 2023 have such
- * proofs in addition to the log's promise, which is checked.
+ * Drops a proof without a checkpoint, which proves nothing and makes the library fail. Bundles from before 2023 have
+ * such proofs in addition to the log's promise, which is checked.
  */
 export function withoutIdleProof(entry: TlogEntry): TlogEntry {
   return entry.inclusionProof?.checkpoint ? entry : { ...entry, inclusionProof: undefined }
@@ -54,8 +54,8 @@ export function withoutIdleProof(entry: TlogEntry): TlogEntry {
 
 /**
  * The logs of the root that were in use when these entries were made. The library checks this for a log that promises a
- * time, but not for one that only proves inclusion (Rekor 2), nor for the signer of a checkpoint. An entry without a time
- * was made at about the time of the signature, so its log must have been in use at every verified time.
+ * time, but not for one that only proves inclusion (Rekor 2), nor for the signer of a checkpoint. An entry without a
+ * time was made at about the time of the signature, so its log must have been in use at every verified time.
  *
  * @param times all times from the signature's timestamps and promises, in milliseconds since 1970.
  * @throws AirgapError `INVALID_CONTENT`, its message a clause.

@@ -74,8 +74,8 @@ const HashedRekord = v.object(
 
 /**
  * Converts a keyless signature of cosign 1 or 2 into a Sigstore bundle v0.1 (sigstore/protobuf-specs,
- * `sigstore_bundle.proto`) for `verifyCertificateBundle`, which verifies it. Nothing is verified here; the bundle states
- * what the log entry states.
+ * `sigstore_bundle.proto`) for `verifyCertificateBundle`, which verifies it. Nothing is verified here; the bundle
+ * states what the log entry states.
  *
  * @param what names the signature in errors.
  * @throws AirgapError `INVALID_CONTENT`
@@ -125,8 +125,8 @@ export function bundleOfCosignParts(
 }
 
 /**
- * Converts the certificate, signature and log entry of cosign 2's `{base64Signature, cert, rekorBundle}` into a Sigstore
- * bundle as JSON.
+ * Converts the certificate, signature and log entry of cosign 2's `{base64Signature, cert, rekorBundle}` into a
+ * Sigstore bundle as JSON.
  *
  * @param cert PEM, or PEM in base64. cosign may put a public key there.
  * @returns undefined if `cert` is not a certificate: then the signature is by a key.

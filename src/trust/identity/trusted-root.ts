@@ -79,8 +79,8 @@ const RootShape = v.strictObject(
 )
 
 /**
- * Reads a trusted root (sigstore/protobuf-specs, `sigstore_trustroot.proto`) from a file: strict JSON with only the members
- * of these messages, and a start of validity for each authority and log.
+ * Reads a trusted root (sigstore/protobuf-specs, `sigstore_trustroot.proto`) from a file: strict JSON with only the
+ * members of these messages, and a start of validity for each authority and log.
  * @throws AirgapError `FILE`, `INVALID_CONTENT`
  */
 export async function readTrustedRoot(path: string): Promise<Root> {

@@ -23,8 +23,8 @@ export const SIGSTORE_BUNDLE_TYPE = BUNDLE_V03_MEDIA_TYPE
 const STATEMENT_TYPE = 'https://in-toto.io/Statement/v1'
 
 /**
- * A signature as `cosign sign --key` writes it since version 3: a Sigstore bundle v0.3 with a DSSE envelope with an in-toto
- * statement, whose subject is the digest. It contains no reference.
+ * A signature as `cosign sign --key` writes it since version 3: a Sigstore bundle v0.3 with a DSSE envelope with an
+ * in-toto statement, whose subject is the digest. It contains no reference.
  */
 export async function signDigest(digest: Digest, key: SigningKey): Promise<Buffer> {
   const statement = {
@@ -62,7 +62,8 @@ const EnvelopeShape = v.looseObject({
 })
 
 /**
- * Whether `json` is such a bundle with a signature by `key` for exactly this digest. Never throws, whatever the bytes are.
+ * Whether `json` is such a bundle with a signature by `key` for exactly this digest. Never throws, whatever the bytes
+ * are.
  */
 export function isDigestSignature(json: Uint8Array, digest: Digest, key: PublicKey): boolean {
   if (json.length > BUNDLE_JSON_LIMIT) return false

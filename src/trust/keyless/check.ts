@@ -50,8 +50,8 @@ function badTimestamp(reason: string, cause?: unknown): AirgapError {
 }
 
 /**
- * Verifies a new signature like a reader: it is over these bytes, by the key of its certificate, which was valid at every
- * stated time. With a trusted root, also verifies the certificate's authority, the log and the time.
+ * Verifies a new signature like a reader: it is over these bytes, by the key of its certificate, which was valid at
+ * every stated time. With a trusted root, also verifies the certificate's authority, the log and the time.
  *
  * @param json the bundle as it will be written.
  * @throws AirgapError `VERIFICATION_FAILED`

@@ -10,9 +10,9 @@ import { type AskService, below, serviceName } from './service.ts'
 const TIMESTAMP_LIMIT = 64 * 1024
 
 /**
- * A request for a timestamp over a SHA-256, in DER, before and after the hash (RFC 3161 § 2.4.1): version 1, the hash and
- * its algorithm, no nonce, and a request for the authority's certificate. The hash is of a new signature, so an older
- * answer cannot be replayed.
+ * A request for a timestamp over a SHA-256, in DER, before and after the hash (RFC 3161 § 2.4.1): version 1, the hash
+ * and its algorithm, no nonce, and a request for the authority's certificate. The hash is of a new signature, so an
+ * older answer cannot be replayed.
  */
 const HEAD = Buffer.from('30390201013031300d060960864801650304020105000420', 'hex')
 const TAIL = Buffer.from('0101ff', 'hex')
@@ -56,8 +56,8 @@ export interface EphemeralKeys {
 }
 
 /**
- * Gets a certificate for an ephemeral key (Fulcio's `POST /api/v2/signingCert`). Checks that it is for this key and valid
- * now. The caller must check whom it names.
+ * Gets a certificate for an ephemeral key (Fulcio's `POST /api/v2/signingCert`). Checks that it is for this key and
+ * valid now. The caller must check whom it names.
  *
  * @returns the certificate, DER.
  * @throws AirgapError `CONTENT_MISMATCH` for a certificate of something else; those of {@link AskService}

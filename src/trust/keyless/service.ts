@@ -33,8 +33,8 @@ export interface ServiceAnswer {
 /**
  * Makes a request to a service. Retries temporary faults a few times. Does not follow redirects, because the request is
  * only for this service.
- * @throws AirgapError `REGISTRY` for every status except success and `mayAnswer`, and for an answer of another media type
- *   or above the limit; `UNAUTHORIZED` and `DENIED` for 401 and 403; `NETWORK`, `TLS`; the signal's reason.
+ * @throws AirgapError `REGISTRY` for every status except success and `mayAnswer`, and for an answer of another media
+ *   type or above the limit; `UNAUTHORIZED` and `DENIED` for 401 and 403; `NETWORK`, `TLS`; the signal's reason.
  */
 export type AskService = (request: ServiceRequest) => Promise<ServiceAnswer>
 

@@ -122,8 +122,9 @@ const MAX_BEHIND_MS = 10_000
 const MAX_ATTEMPTS = 5
 
 /**
- * Gets a timestamp that is not before the certificate. Fulcio's certificates are valid from the second in which they are
- * made, and verifiers allow no clock skew. So if the authority's clock is a moment behind, this waits and asks again.
+ * Gets a timestamp that is not before the certificate. Fulcio's certificates are valid from the second in which they
+ * are made, and verifiers allow no clock skew. So if the authority's clock is a moment behind, this waits and asks
+ * again.
  *
  * @throws AirgapError `CONTENT_MISMATCH`; those of {@link AskService}
  */

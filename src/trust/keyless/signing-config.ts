@@ -69,9 +69,9 @@ export const PUBLIC_SERVICES: SigningServices = {
 }
 
 /**
- * Parses a signing config (sigstore/protobuf-specs, `sigstore_trustroot.proto`, SigningConfig v0.2) and selects services by
- * its rules: those that are valid now, of the highest supported version, at most one per operator (the one whose validity
- * began last), and as many as the config's selector says.
+ * Parses a signing config (sigstore/protobuf-specs, `sigstore_trustroot.proto`, SigningConfig v0.2) and selects
+ * services by its rules: those that are valid now, of the highest supported version, at most one per operator (the one
+ * whose validity began last), and as many as the config's selector says.
  *
  * @param source names the file in errors.
  * @param options `now` in milliseconds since 1970; `plainHttp` says whether plain HTTP is allowed for a URL.

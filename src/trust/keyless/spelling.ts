@@ -3,19 +3,19 @@ import { AirgapError } from '../../errors.ts'
 import { parseStrictJson } from '../../oci/json.ts'
 
 /**
- * Size in bytes of `SHA256SUMS.sigstore.json` with a certificate. The entry comes first in the archive, so its size must
- * be known before the signature is made, which happens last. A Sigstore bundle with a certificate, a log entry and a
- * timestamp has about 10 KiB.
+ * Size in bytes of `SHA256SUMS.sigstore.json` with a certificate. The entry comes first in the archive, so its size
+ * must be known before the signature is made, which happens last. A Sigstore bundle with a certificate, a log entry and
+ * a timestamp has about 10 KiB.
  */
 export const CERTIFICATE_BUNDLE_SIZE = 64 * 1024
 
 /**
- * The canonical form of a Sigstore bundle with a certificate in our bundles: only the members that sigstore/protobuf-specs
- * knows, in the order and form of its JSON, on one line without white space; then spaces; then a newline, so that it has
- * {@link CERTIFICATE_BUNDLE_SIZE} bytes in total.
+ * The canonical form of a Sigstore bundle with a certificate in our bundles: only the members that
+ * sigstore/protobuf-specs knows, in the order and form of its JSON, on one line without white space; then spaces; then
+ * a newline, so that it has {@link CERTIFICATE_BUNDLE_SIZE} bytes in total.
  *
- * A verifier passes the whole entry and requires the same bytes in return. White space, order and unknown members are not
- * signed, and could otherwise be altered unnoticed.
+ * A verifier passes the whole entry and requires the same bytes in return. White space, order and unknown members are
+ * not signed, and could otherwise be altered unnoticed.
  *
  * @param json in any form, with or without white space around it.
  * @throws AirgapError `INVALID_CONTENT` if it is not a Sigstore bundle, or too large.

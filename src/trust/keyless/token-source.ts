@@ -20,8 +20,8 @@ export interface TokenSource {
 export const AUDIENCE = 'sigstore'
 
 /**
- * The token in a file, with or without a line end. It is read again when it is needed, because it may have been renewed. A
- * pipe is read once.
+ * The token in a file, with or without a line end. It is read again when it is needed, because it may have been
+ * renewed. A pipe is read once.
  */
 export function tokenInFile(path: string): TokenSource {
   let piped: string | undefined
@@ -42,8 +42,8 @@ export function tokenFromCaller(give: () => Promise<string>): TokenSource {
 }
 
 /**
- * The token from the environment: `SIGSTORE_ID_TOKEN`, as in cosign, else the one that GitHub Actions gives to a job with
- * the permission.
+ * The token from the environment: `SIGSTORE_ID_TOKEN`, as in cosign, else the one that GitHub Actions gives to a job
+ * with the permission.
  * @throws AirgapError `CREDENTIALS` if there is neither, with a hint how to get one from this CI system.
  */
 export function tokenFromEnvironment(env: Readonly<Record<string, string | undefined>>): TokenSource {

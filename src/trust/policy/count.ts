@@ -4,9 +4,9 @@ import { formatMoment } from './times.ts'
 import type { CountedSignature, RuleVerdict, SignersVerdict } from './requirement.ts'
 
 /**
- * Checks the signatures over a bundle against a policy. Counts people, not signatures: whoever signed more than once, with
- * whatever keys, counts once. Whom a signature counts for depends only on itself and the policy, so neither the order nor
- * further signatures can take anything away.
+ * Checks the signatures over a bundle against a policy. Counts people, not signatures: whoever signed more than once,
+ * with whatever keys, counts once. Whom a signature counts for depends only on itself and the policy, so neither the
+ * order nor further signatures can take anything away.
  *
  * @param verified the good signatures, by anybody.
  * @param refused the others, each with a clause that says why.
@@ -90,7 +90,8 @@ function judge(policy: Policy, by: SignedBy, now: number): Judged {
 
 /**
  * Why a credential is not valid at the relevant time, as a clause; undefined if it is. A signature by a key has no
- * trustworthy time, so that is now. A signature by an identity has verified times, all of which must be within the limits.
+ * trustworthy time, so that is now. A signature by an identity has verified times, all of which must be within the
+ * limits.
  */
 function outside({ notBefore, notAfter }: Standing, by: SignedBy, now: number): string | undefined {
   const times = by.kind === 'key' ? [now] : by.times

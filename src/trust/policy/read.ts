@@ -118,8 +118,8 @@ function unknownName(
 const MAX_CREDENTIALS = 1000
 
 /**
- * Faults that would let one person count as two: a key given twice, in any encoding; an identity that also matches another
- * signer; names that differ only in case.
+ * Faults that would let one person count as two: a key given twice, in any encoding; an identity that also matches
+ * another signer; names that differ only in case.
  */
 export function overlapFaults(names: readonly string[], credentials: readonly ReadCredential[]): Fault[] {
   const total = credentials.length

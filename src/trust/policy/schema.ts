@@ -127,8 +127,8 @@ const ImagesSchema = v.strictObject({
 })
 
 /**
- * The policy file: who must have signed a bundle, and what it must be. The checks and the published JSON schema come from
- * here, so descriptions are sentences for users.
+ * The policy file: who must have signed a bundle, and what it must be. The checks and the published JSON schema come
+ * from here, so descriptions are sentences for users.
  */
 export const PolicySchema = v.strictObject({
   type: v.pipe(v.literal(POLICY_TYPE), v.description('The type of this file.')),

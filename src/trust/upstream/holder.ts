@@ -30,9 +30,9 @@ export const MAX_LAYER: Record<SignatureForm, number> = {
 }
 
 /**
- * The layers of a manifest that may be signatures of `subject`. The manifest must be under cosign's tag (sigstore/cosign,
- * specs/SIGNATURE_SPEC.md § Storage), or name the image as its subject (OCI image-spec, manifest.md). There may be none,
- * because other referrers exist too.
+ * The layers of a manifest that may be signatures of `subject`. The manifest must be under cosign's tag
+ * (sigstore/cosign, specs/SIGNATURE_SPEC.md § Storage), or name the image as its subject (OCI image-spec, manifest.md).
+ * There may be none, because other referrers exist too.
  */
 export function signaturesIn(
   document: ManifestOrIndex,

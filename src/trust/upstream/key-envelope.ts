@@ -42,9 +42,9 @@ const KeyEnvelope = v.strictObject(
 )
 
 /**
- * Verifies a Sigstore bundle (sigstore/protobuf-specs, `sigstore_bundle.proto`) with an envelope (secure-systems-lab/dsse,
- * protocol.md) that is signed by one of the keys. What it says about itself (hint, log entries) is ignored. Never throws,
- * whatever the bytes are.
+ * Verifies a Sigstore bundle (sigstore/protobuf-specs, `sigstore_bundle.proto`) with an envelope
+ * (secure-systems-lab/dsse, protocol.md) that is signed by one of the keys. What it says about itself (hint, log
+ * entries) is ignored. Never throws, whatever the bytes are.
  *
  * @returns the envelope's payload, which is authentic, but not parsed.
  * @throws AirgapError `INVALID_KEY` for a key of a kind that is not accepted.

@@ -107,8 +107,8 @@ type RuleDocument = v.InferOutput<typeof UpstreamPolicySchema>['rules'][number]
 
 /** Rules for common upstreams, by a name that can be given instead of a file. */
 const PRESETS = {
-  // kubernetes.io, "Verify Signed Kubernetes Artifacts". Names are not compared, because promoted images are signed under
-  // the names of the registries behind registry.k8s.io, and some of these under other paths.
+  // kubernetes.io, "Verify Signed Kubernetes Artifacts". Names are not compared, because promoted images are signed
+  // under the names of the registries behind registry.k8s.io, and some of these under other paths.
   kubernetes: {
     pattern: 'registry.k8s.io/*',
     identity: 'krel-trust@k8s-releng-prod.iam.gserviceaccount.com',
@@ -187,8 +187,8 @@ async function readUpstreamPolicy(path: string): Promise<UpstreamPolicy> {
 }
 
 /**
- * Parses an upstream policy: strict YAML with only known keys, each value with its own parser. Paths in it are relative to
- * its folder.
+ * Parses an upstream policy: strict YAML with only known keys, each value with its own parser. Paths in it are relative
+ * to its folder.
  *
  * @param path the policy's file, for messages and for relative paths.
  * @throws AirgapError `INVALID_POLICY` naming every fault with line and column.

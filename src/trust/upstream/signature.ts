@@ -119,8 +119,8 @@ export interface Demand {
 const MAX_ANNOTATION = 256 * 1024
 
 /**
- * Verifies a signature of an image, and only then checks what was signed: it must be a signature of an image, and of this
- * image. Never throws, whatever the signature contains.
+ * Verifies a signature of an image, and only then checks what was signed: it must be a signature of an image, and of
+ * this image. Never throws, whatever the signature contains.
  *
  * @returns who signed; or why the signature is not good, as a clause about it.
  * @throws AirgapError `INVALID_KEY` for a key of a kind that is not accepted.

@@ -90,7 +90,7 @@ describe('list --config', () => {
       'Error: airgap.yaml:3:5: cannot read missing.txt: there is no such file or folder\n',
     )
     await config('images: [nginx]', 'exclude:', '  - redis')
-    expect((await good(LIST)).stderr).toBe('Warning: airgap.yaml:4:5: exclude redis leaves nothing out\n')
+    expect((await good(LIST)).stderr).toBe('Warning: airgap.yaml:4:5: exclude redis excludes nothing\n')
   })
 
   it('does not quote a list that is something else', async () => {
@@ -98,7 +98,7 @@ describe('list --config', () => {
     await config('imagesFrom: [environ]')
     const { code, stderr } = await run(LIST)
     expect(code).toBe(2)
-    expect(stderr).toBe('Error: environ: it holds zero bytes, so it is no text\n')
+    expect(stderr).toBe('Error: environ: it contains zero bytes, so it is not text\n')
   })
 
   it('reports every mistake with line and column', async () => {
@@ -110,7 +110,7 @@ describe('list --config', () => {
       'Error: airgap.yaml: 3 mistakes',
       '  - airgap.yaml:2:1: there is no key "platfroms"; did you mean platforms?',
       '  - airgap.yaml:4:5: item 1 of images: "Nginx" is not an image reference: repository names are lower case, and "Nginx" is not',
-      '  - airgap.yaml:5:1: "password" cannot be set in a config: secrets do not belong into a file that others read. Use --password-file FILE or AIRGAP_PASSWORD.',
+      '  - airgap.yaml:5:1: "password" cannot be set in a config: secrets do not belong in a file that others read. Use --password-file FILE or AIRGAP_PASSWORD.',
       '`airgap init -o -` prints a config that explains every key. What changes with each run is a flag (`airgap pack --help`).',
       '',
     ])

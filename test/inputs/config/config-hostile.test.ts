@@ -34,7 +34,7 @@ describe('YAML that is not read', () => {
       'c:3:5: "*-alpine" without quotes is a YAML alias',
     ],
     ['a lone star', after('exclude:\n  - *'), 'put a pattern that begins with * in quotes'],
-    ['a merge key', after('<<: {name: x}'), 'c:2:1: merge keys (<<) are not read here'],
+    ['a merge key', after('<<: {name: x}'), 'c:2:1: merge keys (<<) are not supported'],
     [
       'a tag of JavaScript',
       after('name: !!js/function "x"'),
@@ -118,7 +118,7 @@ describe('deep nesting', () => {
       'c:2:24: it is nested deeper than 16 levels',
     ])
     expect(refusal(after(`images: ${'['.repeat(15)}x${']'.repeat(15)}`))[0]).toContain(
-      'item 1 of images has to be text',
+      'item 1 of images must be text',
     )
   })
 })

@@ -126,9 +126,9 @@ describe('mistakes', () => {
     ['# only a comment\n', ['1:1: it is empty, not a config']],
     ['- nginx\n', ['1:1: this is a list, not a config']],
     ['\n  nginx\n', ['2:3: this is the text "nginx", not a config']],
-    ['configVersion: 2\n', ['1:16: configVersion has to be 1, and is the number 2']],
-    ['configVersion: "1"\n', ['1:16: configVersion has to be 1, and is the text "1"']],
-    ['configVersion:\n', ['1:15: configVersion has no value; fill it in, or take the key out']],
+    ['configVersion: 2\n', ['1:16: configVersion must be 1, but is the number 2']],
+    ['configVersion: "1"\n', ['1:16: configVersion must be 1, but is the text "1"']],
+    ['configVersion:\n', ['1:15: configVersion has no value; fill it in, or remove the key']],
     [
       'configVersion: 1\nplatfroms: [linux/amd64]\n',
       ['2:1: there is no key "platfroms"; did you mean platforms?'],
@@ -141,26 +141,24 @@ describe('mistakes', () => {
     ['configVersion: 1\nhelmCharts: []\n', ['2:1: there is no key "helmCharts"']],
     [
       'configVersion: 1\nbundleVersion: 1.30\n',
-      ['2:16: bundleVersion has to be text, and is the number 1.30; in quotes it is text: "1.30"'],
+      ['2:16: bundleVersion must be text, but is the number 1.30; in quotes it is text: "1.30"'],
     ],
     ['configVersion: 1\nname: ""\n', ['2:7: name is empty']],
     ['configVersion: 1\nname: |\n  apps\n', ['2:7: name holds a line end or another control character']],
     ['configVersion: 1\nname: "a\\eb"\n', ['2:7: name holds a line end or another control character']],
     [`configVersion: 1\nname: ${'x'.repeat(4097)}\n`, ['2:7: name has more than 4096 characters']],
-    ['configVersion: 1\nimages:\n', ['2:8: images has no value; fill it in, or take the key out']],
+    ['configVersion: 1\nimages:\n', ['2:8: images has no value; fill it in, or remove the key']],
     [
       'configVersion: 1\nimages: nginx\n',
-      [
-        '2:9: images has to be a list, and is the text "nginx"; a list has one item a line, each with "- " before it',
-      ],
+      ['2:9: images must be a list, but is the text "nginx"; a list has one item per line, each after "- "'],
     ],
     [
       'configVersion: 1\nimages:\n  - nginx\n  - 12\n  - nginx:\n  -\n  - [a]\n',
       [
-        '4:5: item 2 of images has to be text, and is the number 12; in quotes it is text: "12"',
-        "5:5: item 3 of images has to be text, and is a mapping; a colon before a space or a line's end makes one, unless the text is in quotes",
+        '4:5: item 2 of images must be text, but is the number 12; in quotes it is text: "12"',
+        '5:5: item 3 of images must be text, but is a mapping; a colon before a space or at the end of a line makes a mapping, unless the text is in quotes',
         '6:4: item 4 of images has no value',
-        '7:5: item 5 of images has to be text, and is a list',
+        '7:5: item 5 of images must be text, but is a list',
       ],
     ],
     [
@@ -171,31 +169,28 @@ describe('mistakes', () => {
     ],
     [
       'configVersion: 1\nimagesFrom: ["-"]\n',
-      ['2:14: item 1 of imagesFrom: a config cannot read standard input. Name it with each run.'],
+      ['2:14: item 1 of imagesFrom: a config cannot read standard input. Name it for each run.'],
     ],
-    [
-      'configVersion: 1\nplatforms: []\n',
-      ['2:12: platforms names no platform; take the key out to have all'],
-    ],
+    ['configVersion: 1\nplatforms: []\n', ['2:12: platforms names no platform; remove the key to take all']],
     [
       'configVersion: 1\nplatforms: [all, linux/amd64]\n',
-      ['2:12: platforms names "all" and others; take the key out to have all'],
+      ['2:12: platforms names "all" and others; remove the key to take all'],
     ],
     [
       'configVersion: 1\nrewriteDigests: yes\n',
-      ['2:17: rewriteDigests has to be true or false, and is the text "yes"'],
+      ['2:17: rewriteDigests must be true or false, but is the text "yes"'],
     ],
     [
       'configVersion: 1\nresolveFrom: both\n',
-      ['2:14: resolveFrom has to be source or mirror, and is the text "both"'],
+      ['2:14: resolveFrom must be source or mirror, but is the text "both"'],
     ],
     [
       'configVersion: 1\nname: a\nname: b\n',
       ['3:1: the key "name" is given twice, first in airgap.yaml:2:1'],
     ],
-    ['configVersion: 1\n12: a\n', ['2:1: a key has to be a word, and this is the number 12']],
-    ['configVersion: 1\n? [a]\n: b\n', ['2:3: a key has to be a word, and this is a list']],
-    ['configVersion: 1\n: b\n', ['2:1: a key has to be a word, and this is nothing']],
+    ['configVersion: 1\n12: a\n', ['2:1: a key must be a word, but this is the number 12']],
+    ['configVersion: 1\n? [a]\n: b\n', ['2:3: a key must be a word, but this is a list']],
+    ['configVersion: 1\n: b\n', ['2:1: a key must be a word, but this is nothing']],
   ])('%j', (text, expected) => {
     expect(faults(text)).toEqual(expected)
   })
@@ -204,7 +199,7 @@ describe('mistakes', () => {
     ['platforms: [linux]', '"linux" is not a platform. Write OS/ARCH'],
     ['exclude: ["a b"]', '"a b" is not a pattern'],
     ['mirrors: [docker.io]', '"docker.io" is not a mirror: it does not have the form FROM=TO'],
-    ['kubeadm: [v1.99.0]', 'the images of Kubernetes v1.99.0 are not known'],
+    ['kubeadm: [v1.99.0]', 'the images of Kubernetes v1.99.0 are unknown'],
     ['kubeadm: [latest]', '"latest" is not a Kubernetes release'],
     ['kubeadmRepository: https://r.example', 'it begins with https://'],
   ])('%s is refused in the words of its flag', (line, words) => {
@@ -252,8 +247,8 @@ describe('what a config cannot set', () => {
     ['keys', '--key FILE'],
     ['noSign', '--no-sign'],
     ['publicKey', '--key FILE'],
-    ['sign-command', 'a config runs nothing'],
-    ['signCommand', 'a config runs nothing'],
+    ['sign-command', 'a config cannot run commands'],
+    ['signCommand', 'a config cannot run commands'],
     ['password', 'AIRGAP_PASSWORD'],
     ['password-file', '--password-file'],
     ['credentials', '--auth-file'],
@@ -269,8 +264,8 @@ describe('what a config cannot set', () => {
     ['caFile', '--ca-file'],
     ['ca_cert', '--ca-file'],
     ['allowTokenRealm', '--allow-token-realm'],
-    ['command', 'a config runs nothing'],
-    ['preHook', 'a config runs nothing'],
+    ['command', 'a config cannot run commands'],
+    ['preHook', 'a config cannot run commands'],
     ['output', '-o FILE'],
     ['force', '--force'],
     ['lock', '--lock FILE'],

@@ -157,7 +157,9 @@ describe('hosts.toml', () => {
         },
       ],
     ])
-    expect(found.warnings).toEqual([expect.stringMatching(/hosts\.toml:8:9: of several client certificates/)])
+    expect(found.warnings).toEqual([
+      expect.stringMatching(/hosts\.toml:8:9: only the first of several client certificates/),
+    ])
   })
 
   test('what is not supported is told with its place', async () => {
@@ -172,7 +174,7 @@ describe('hosts.toml', () => {
 `)
     expect(found.warnings.map((text) => text.replace(/^.*\/hosts\.toml/, ''))).toEqual([
       expect.stringMatching(/^:3:3: "dial_timeout" is not supported/),
-      expect.stringMatching(/^:4:3: "capabilty" is not known here/),
+      expect.stringMatching(/^:4:3: "capabilty" is unknown/),
       expect.stringMatching(/^:5:3: "header" is not supported/),
       expect.stringMatching(/^:8:3: "skip_verify" has no effect/),
     ])
@@ -190,7 +192,7 @@ describe('hosts.toml', () => {
   })
 
   test.each([
-    ['[host."https://user:pw@m.example"]', ':1:1', 'm.example holds credentials'],
+    ['[host."https://user:pw@m.example"]', ':1:1', 'm.example contains credentials'],
     ['[host."https://m.example?x=1"]', ':1:1', 'query'],
     ['[host."httpx://m.example"]', ':1:1', 'only https:// and http://'],
     ['[host."https://"]', ':1:1', 'not the address of a registry'],
@@ -204,7 +206,7 @@ describe('hosts.toml', () => {
     ['server = 1', ':1:1', 'text in quotes'],
     ['server = "https://a"\nserver = "https://b"', ':2:1', 'not TOML'],
     ['[host."https://m.example"\n', ':1:', 'not TOML'],
-    ['[[registry]]\nlocation = "a"', '', 'no hosts.toml'],
+    ['[[registry]]\nlocation = "a"', '', 'not a hosts.toml'],
   ])('%j is refused with place and reason', async (content, place, reason) => {
     const error = await refusal(join(await tree({ 'docker.io/hosts.toml': content }), 'docker.io/hosts.toml'))
     expect(error.code).toBe('INVALID_CONFIG')
@@ -251,7 +253,7 @@ describe('a folder of hosts.toml', () => {
       // Its folder is there, so it is not one of the others.
       'source',
     ])
-    expect(found.warnings).toEqual([expect.stringContaining('certs.example: it holds certificates')])
+    expect(found.warnings).toEqual([expect.stringContaining('certs.example: it contains certificates')])
   })
 
   test('may be one without anything for these images', async () => {
@@ -389,9 +391,9 @@ location = "m1.example"
 insecrue = true
 `)
     expect(found.warnings.map((text) => text.replace(/^.*\/registries\.conf/, ''))).toEqual([
-      expect.stringMatching(/^:1:1: "credential-helpers" is not read/),
-      expect.stringMatching(/^:4:1: "mirrors" is not known here/),
-      expect.stringMatching(/^:7:1: "insecrue" is not known here/),
+      expect.stringMatching(/^:1:1: "credential-helpers" is ignored/),
+      expect.stringMatching(/^:4:1: "mirrors" is unknown/),
+      expect.stringMatching(/^:7:1: "insecrue" is unknown/),
     ])
     expect(found.names('a.example/x')).toEqual(['m1.example/x', 'source'])
   })
@@ -458,7 +460,7 @@ insecrue = true
 describe('other things', () => {
   test.each([
     [{ 'a.toml': 'x = 1' }, 'a.toml', 'neither'],
-    [{ 'a.toml': 'server = "x"' }, 'a.toml', 'not called so'],
+    [{ 'a.toml': 'server = "x"' }, 'a.toml', 'but has another name'],
     [{ 'a.txt': 'plain text\n' }, 'a.txt', 'a.txt:1:'],
     [{ 'a.conf': Buffer.from([0xff, 0xfe, 0x41, 0]) }, 'a.conf', 'not UTF-8'],
     [{ 'sub/file.txt': '' }, '', 'no mirror configuration in this folder'],

@@ -18,29 +18,29 @@ export const UPSTREAM_CASES: Case[] = [
   {
     name: 'an upstream that signs nothing',
     provoke: () => planned(BY_KEY, false),
-    says: /app:1: its upstream's signature was not verified: there is none: neither a tag sha256-[0-9a-f]{64}\.sig, nor/,
+    says: /app:1: its upstream's signature was not verified: there is none: neither a tag sha256-[0-9a-f]{64}\.sig nor/,
     hints: [
-      /The rule \* \(.+policy-1\.yaml:4:5\) wants one by key [0-9a-f]{64}/,
+      /The rule \* \(.+policy-1\.yaml:4:5\) demands one by key [0-9a-f]{64}/,
       /skip: REASON/,
-      /What is not verified is never skipped/,
+      /Skipping images that cannot be resolved does not skip this one/,
     ],
   },
   {
     name: 'an image that somebody else has signed',
     provoke: () => planned(BY_KEY, true),
     says: /was not verified: sha256-[0-9a-f]{64}\.sig: it was made with another key than the one required, or it was altered$/,
-    hints: [/wants one by key/],
+    hints: [/demands one by key/],
   },
   {
     name: 'an image that no rule is for',
     provoke: () => planned("  - { pattern: 'registry.k8s.io/*', skip: x }", false),
-    says: /app:1: no rule of the upstream policy is for this image$/,
+    says: /app:1: no rule of the upstream policy matches this image$/,
     hints: [/pattern '\*' and skip: REASON/],
   },
   {
     name: 'a rule about identities without a root',
     provoke: () => planned("  - { pattern: '*', identities: [{ identity: a, issuer: b }] }", false),
-    says: /^the upstream policy names identities, which are checked with a trusted root, and none is given$/,
+    says: /^the upstream policy names identities, which need a trusted root, but none is given$/,
     hints: [/--trusted-root FILE/, /airgap trust-root fetch/],
   },
   {
@@ -60,7 +60,7 @@ export const UPSTREAM_CASES: Case[] = [
       const policies = [await world.policy(BY_KEY)]
       return verify(output, { unauthenticated: true, upstream: { policies } })
     },
-    says: /app\.tar: 1 of 1 images are not verified by their upstream's signatures$/,
+    says: /app\.tar: the upstream signatures of 1 of 1 images were not verified$/,
     hints: [/The bundle itself is sound/],
   },
 ]

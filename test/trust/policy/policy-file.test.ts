@@ -153,17 +153,17 @@ describe('a mistake is told with its place and the way out', () => {
     [
       'another type',
       with2().replace('dev.airgap.policy', 'dev.airgap.lock'),
-      'p:1:7: type has to be "dev.airgap.policy", and is the text "dev.airgap.lock"',
+      'p:1:7: type must be "dev.airgap.policy", but is the text "dev.airgap.lock"',
     ],
     [
       'a later version',
       with2().replace('"1.0"', '"2.0"'),
-      'formatVersion has to be "1.0", and is the text "2.0"',
+      'formatVersion must be "1.0", but is the text "2.0"',
     ],
     [
       'a version that is a number',
       with2().replace('"1.0"', '1.0'),
-      'p:2:16: formatVersion has to be "1.0", and is the number 1.0; in quotes it is text: "1.0"',
+      'p:2:16: formatVersion must be "1.0", but is the number 1.0; in quotes it is text: "1.0"',
     ],
     [
       'an airgap.yaml',
@@ -175,9 +175,9 @@ describe('a mistake is told with its place and the way out', () => {
     [
       'nothing behind signers',
       `${HEAD}signers:\n`,
-      'p:3:9: signers has no value; fill it in, or take the key out',
+      'p:3:9: signers has no value; fill it in, or remove the key',
     ],
-    ['signers in a list', `${HEAD}signers: [alice]\n`, 'signers has to be a mapping, and is a list'],
+    ['signers in a list', `${HEAD}signers: [alice]\n`, 'signers must be a mapping, but is a list'],
     ['no signer at all', `${HEAD}signers: {}\n`, 'signers names nobody'],
     [
       'a signer with nothing',
@@ -204,7 +204,7 @@ describe('a mistake is told with its place and the way out', () => {
       with2(`  ALICE: { keys: [{ pem: ${pem(pair())} }] }\n`),
       'p:6:3: ALICE and alice are two signers whose names differ only in case',
     ],
-    ['a merge key', with2('<<: {}\n'), 'p:6:1: merge keys (<<) are not read here'],
+    ['a merge key', with2('<<: {}\n'), 'p:6:1: merge keys (<<) are not supported'],
     ['an anchor', with2('bundle: &a {}\n'), 'the anchor "&a" has no use here'],
     ['an alias', with2('bundle: *a\n'), 'aliases are not read here'],
     ['a tag', with2('require: !!binary aGk=\n'), 'is not known here'],
@@ -227,14 +227,14 @@ describe('a mistake is told with its place and the way out', () => {
     [
       'a number for a name',
       with2(`  7: { keys: [a] }\n`),
-      'a key has to be a word, and this is the number 7',
+      'a key must be a word, but this is the number 7',
     ],
     [
       'a list for a name',
       with2(`  ? [a]\n  : { keys: [a] }\n`),
-      'a key has to be a word, and this is a list',
+      'a key must be a word, but this is a list',
     ],
-    ['keys as text', with2(`  eve: { keys: a.pub }\n`), 'keys has to be a list, and is the text "a.pub"'],
+    ['keys as text', with2(`  eve: { keys: a.pub }\n`), 'keys must be a list, but is the text "a.pub"'],
     ['no keys', with2(`  eve: { keys: [] }\n`), 'keys is empty'],
     [
       'a key that is not there',
@@ -244,7 +244,7 @@ describe('a mistake is told with its place and the way out', () => {
     [
       'a key that is a number',
       with2(`  eve: { keys: [7] }\n`),
-      'item 1 of keys has to be text or a mapping, and is the number 7',
+      'item 1 of keys must be text or a mapping, but is the number 7',
     ],
     [
       'a key twice said',
@@ -293,7 +293,7 @@ describe('a mistake is told with its place and the way out', () => {
     [
       'revoked in words',
       with2('', ', revoked: since may'),
-      'revoked has to be true or false or a mapping, and is the text "since may"',
+      'revoked must be true or false or a mapping, but is the text "since may"',
     ],
     [
       'revoked with another key',
@@ -340,7 +340,7 @@ describe('a mistake is told with its place and the way out', () => {
     [
       'a rule that is a number',
       with2('require: [2]\n'),
-      'item 1 of require has to be text, and is the number 2; in quotes it is text: "2"',
+      'item 1 of require must be text, but is the number 2; in quotes it is text: "2"',
     ],
     ['no rule', with2('require: []\n'), 'require is empty; remove the key'],
     ['a rule of nobody', with2('require: "1 of []"\n'), 'names nobody: [] is empty'],
@@ -397,12 +397,12 @@ describe('a mistake is told with its place and the way out', () => {
     [
       'a sequence as text',
       with2('bundle: { minSequence: "7" }\n'),
-      'minSequence has to be a number, and is the text "7"',
+      'minSequence must be a number, but is the text "7"',
     ],
     [
       'an age without a unit',
       with2('bundle: { maxAge: 30 }\n'),
-      'maxAge has to be text, and is the number 30',
+      'maxAge must be text, but is the number 30',
     ],
     [
       'an age of months',
@@ -413,7 +413,7 @@ describe('a mistake is told with its place and the way out', () => {
     [
       'yes for true',
       with2('bundle: { requireExpiry: yes }\n'),
-      'requireExpiry has to be true or false, and is the text "yes"',
+      'requireExpiry must be true or false, but is the text "yes"',
     ],
     ['a pattern with a space', with2('images: { sources: ["a b"] }\n'), 'item 1 of sources cannot be used'],
     ['no pattern', with2('images: { sources: [] }\n'), 'sources is empty; remove the key'],
