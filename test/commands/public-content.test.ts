@@ -197,7 +197,7 @@ describe('an index that lists what its registry does not have', () => {
     seedRegistry(source.store, 'fine:1', await image('fine', AMD64))
     const { code, stderr } = await run(['resolve', name('cache'), name('fine'), '--referrers', 'none'])
     expect(code).toBe(6)
-    expect(flat(stderr)).toContain('it is no image, but a build cache of BuildKit')
+    expect(flat(stderr)).toContain('it is not an image but a BuildKit cache')
     expect(stderr).not.toContain('no such tag')
   })
 })

@@ -74,7 +74,7 @@ describe('[duty: bounded] documents are dropped after use', () => {
     const { code, stderr, peak } = await run('verify', path, '--integrity-only', '-q')
     expect({ code, stderr }).toMatchObject({ code: 3, stderr: expect.stringContaining('1 problem') })
     expect(stderr).toContain(
-      'example.test/huge:all: its manifests and indexes have more than 128 MiB together, the most for one image',
+      'example.test/huge:all: its manifests and indexes have more than 128 MiB together, which is the limit for one image',
     )
     // 250 MB; 650 MB where they are kept.
     expect(peak).toBeLessThan(430 * MIB)
@@ -87,7 +87,7 @@ describe('[duty: bounded] documents are dropped after use', () => {
     const { code, stderr, peak } = await run('pack', image, '-o', 'index.tar', '--no-sign', '-q')
     expect(code).toBe(4)
     expect(stderr).toContain(
-      `${image}: its manifests and indexes have more than 128 MiB together, the most for one image`,
+      `${image}: its manifests and indexes have more than 128 MiB together, which is the limit for one image`,
     )
     expect(stderr).toContain('To leave out an image: --exclude')
     // 320 MB; 4.3 GB where all are kept.
@@ -196,7 +196,7 @@ describe('[duty: bounded] an image, and all images together, are held to numbers
   test('10000 manifests and indexes', async () => {
     await walk(9999, 1)
     const { message, hint } = await failureOf(walk(10_000, 1), 'INVALID_CONTENT')
-    expect(message).toBe('x: its manifests and indexes are more than 10000, the most for one image')
+    expect(message).toBe('x: its manifests and indexes are more than 10000, which is the limit for one image')
     expect(hint).toBe('leave it out')
   })
 
@@ -204,7 +204,7 @@ describe('[duty: bounded] an image, and all images together, are held to numbers
     await walk(10, 9000)
     const { message } = await failureOf(walk(10, 10_000), 'INVALID_CONTENT')
     expect(message).toBe(
-      'x: its manifests and indexes list more than 100000 children, configs and layers, the most for one image',
+      'x: its manifests and indexes list more than 100000 children, configs and layers, which is the limit for one image',
     )
   })
 
@@ -215,7 +215,7 @@ describe('[duty: bounded] an image, and all images together, are held to numbers
     }
     const { message, hint } = await failureOf(all(), 'INVALID_CONTENT')
     expect(message).toBe(
-      'the images list more than 2000000 manifests and blobs together, the most of one bundle',
+      'the images list more than 2000000 manifests and blobs together, which is the limit for one bundle',
     )
     expect(hint).toBe('split it')
   })

@@ -556,7 +556,7 @@ describe('indexes', () => {
     const evil = await draftOf([{ source: SOURCE, built: await image('evil', AMD64) }])
     for (const [digest, blob] of evil.blobs) draft.blobs.set(digest, blob)
     draft.description.images = [{ ...imageOf(evil), sourceDigest: built.descriptor.digest }]
-    await expectRefusal(bundleOf(draft), SOURCE, 'is not what its platforms give of')
+    await expectRefusal(bundleOf(draft), SOURCE, 'is not what its platforms select from')
   })
 
   test('a derived index with a child that the source does not have', async () => {
@@ -570,7 +570,7 @@ describe('indexes', () => {
     }
     index.manifests[1] = { ...evil.descriptor }
     replaceBlob(draft, old, Buffer.from(JSON.stringify(index)))
-    await expectRefusal(bundleOf(draft), SOURCE, 'is not what its platforms give of')
+    await expectRefusal(bundleOf(draft), SOURCE, 'is not what its platforms select from')
   })
 
   test('a derived index that says something else than its source', async () => {
@@ -590,7 +590,7 @@ describe('indexes', () => {
       const index = JSON.parse(Buffer.from(draft.blobs.get(old)?.bytes ?? '').toString()) as Json
       change(index)
       replaceBlob(draft, old, Buffer.from(JSON.stringify(index)))
-      await expectRefusal(bundleOf(draft), SOURCE, 'is not what its platforms give of')
+      await expectRefusal(bundleOf(draft), SOURCE, 'is not what its platforms select from')
     }
   })
 

@@ -91,7 +91,7 @@ export const CONTENT_CASES: Case[] = [
         ),
       }),
     ),
-    says: /^\S+\/nginx:1\.27\.9: it is no image, but a build cache of BuildKit: /,
+    says: /^\S+\/nginx:1\.27\.9: it is not an image but a BuildKit cache: /,
     hints: [/--exclude/],
   },
   {
