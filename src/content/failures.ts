@@ -89,7 +89,7 @@ export async function tryEach<T, R>(
  * once.
  *
  * @param faultOf turns what was thrown into the error that the user gets.
- * @param summary how the message goes on after `20 of 20 images`, when all of several failed.
+ * @param summary how the message continues after `20 of 20 images`, if all of several fail.
  * @throws AirgapError when all failed, unless `mayAllFail`: the only one's error, or one that lists all of them.
  */
 export async function forEachImage<T, R>(

@@ -163,7 +163,7 @@ describe('[duty: bounded] documents are dropped after use', () => {
       'USAGE',
     )
     expect(error.message).toMatch(
-      /^airgap\.json of this bundle would have \d+ bytes, and 67108864 are the most$/,
+      /^airgap\.json of this bundle would have \d+ bytes, but at most 67108864 are allowed$/,
     )
     expect(hintOf(error)).toContain('several bundles')
   })
