@@ -58,7 +58,7 @@ export async function readUpstreamCheck(
   if (root) return { policy: undefined, root: nameless(root) }
   throw new AirgapError(
     'USAGE',
-    "upstreams' signatures are checked with a trusted root, with a policy, or with both, and none is given",
+    "upstreams' signatures are checked with a trusted root, with a policy, or with both, but none is given",
     { hint: [{ id: 'trusted-root' }, { id: 'upstream-policy' }] },
   )
 }
@@ -70,7 +70,7 @@ async function upstreamWith(policies: readonly string[], root: Root | undefined)
   if (root || !needsRoot(policy)) return { policy, root }
   throw new AirgapError(
     'USAGE',
-    'the upstream policy names identities, which are checked with a trusted root, and none is given',
+    'the upstream policy names identities, which are checked with a trusted root, but none is given',
     { hint: { id: 'trusted-root' } },
   )
 }

@@ -149,23 +149,27 @@ describe('airgap.json', () => {
   }
 
   const spellings: [what: string, change: (text: string) => string, words: string][] = [
-    ['without indent', (text) => `${JSON.stringify(JSON.parse(text))}\n`, 'not spelled as airgap writes it'],
+    [
+      'without indent',
+      (text) => `${JSON.stringify(JSON.parse(text))}\n`,
+      'not in the exact form that airgap writes',
+    ],
     [
       'with four spaces',
       (text) => `${JSON.stringify(JSON.parse(text), null, 4)}\n`,
-      'not spelled as airgap writes it',
+      'not in the exact form that airgap writes',
     ],
-    ['without a newline at the end', (text) => text.trimEnd(), 'not spelled as airgap writes it'],
+    ['without a newline at the end', (text) => text.trimEnd(), 'not in the exact form that airgap writes'],
     [
       'with another order of keys',
       (text) =>
         `${JSON.stringify(Object.fromEntries(Object.entries(JSON.parse(text) as Json).toReversed()), null, 2)}\n`,
-      'not spelled as airgap writes it',
+      'not in the exact form that airgap writes',
     ],
     [
       'with an escape that is not needed',
       (text) => text.replace('test.tar', '\\u0074est.tar'),
-      'not spelled as airgap writes it',
+      'not in the exact form that airgap writes',
     ],
     [
       'with a number spelled otherwise',

@@ -124,7 +124,7 @@ const MAX_CREDENTIALS = 1000
 export function overlapFaults(names: readonly string[], credentials: readonly ReadCredential[]): Fault[] {
   const total = credentials.length
   if (total > MAX_CREDENTIALS) {
-    const message = `signers have ${total} keys and identities, and ${MAX_CREDENTIALS} are the most`
+    const message = `signers have ${total} keys and identities, but at most ${MAX_CREDENTIALS} are allowed`
     return [{ path: ['signers'], message }]
   }
   return [...sameNames(names), ...sameKeys(credentials), ...sameIdentities(credentials)]

@@ -50,5 +50,5 @@ export function signaturesIn(
     return form ? [{ form, descriptor }] : []
   })
   if (layers.length <= MAX_SIGNATURES) return { ok: true, layers }
-  return refused(`it holds ${layers.length} signatures, and ${MAX_SIGNATURES} are the most that is looked at`)
+  return refused(`it holds ${layers.length} signatures, but at most ${MAX_SIGNATURES} are looked at`)
 }

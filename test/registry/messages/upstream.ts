@@ -40,7 +40,7 @@ export const UPSTREAM_CASES: Case[] = [
   {
     name: 'a rule about identities without a root',
     provoke: () => planned("  - { pattern: '*', identities: [{ identity: a, issuer: b }] }", false),
-    says: /^the upstream policy names identities, which are checked with a trusted root, and none is given$/,
+    says: /^the upstream policy names identities, which are checked with a trusted root, but none is given$/,
     hints: [/--trusted-root FILE/, /airgap trust-root fetch/],
   },
   {

@@ -211,7 +211,7 @@ test('a manifest of ten thousand signatures is none that is looked at', () => {
   )
   expect(signaturesIn(document, SUBJECT, true)).toEqual({
     ok: false,
-    reason: 'it holds 10000 signatures, and 256 are the most that is looked at',
+    reason: 'it holds 10000 signatures, but at most 256 are looked at',
   })
 })
 
