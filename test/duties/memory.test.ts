@@ -254,7 +254,7 @@ describe('[duty: bounded] an image, and all images together, are held to numbers
       for (let i = 0; i < 51; i += 1) await lookup.of(sources, digestOf(`subject ${i}`))
     }
     const { message, hint } = await failureOf(all(), 'REGISTRY')
-    expect(message).toContain('registry.example and others list more than 500000 things')
+    expect(message).toContain('registry.example and others list more than 500000 referrers')
     expect(hint).toContain('several bundles')
   })
 
