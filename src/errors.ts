@@ -275,7 +275,7 @@ export function fileError(error: unknown, action: string, path: string): AirgapE
     EACCES: ['FILE', 'permission denied'],
     EPERM: ['FILE', 'the operation is not permitted'],
     EROFS: ['FILE', 'the file system is read-only'],
-    EEXIST: ['OUTPUT_EXISTS', 'it exists already', 'Choose another name, or move the old file away.'],
+    EEXIST: ['OUTPUT_EXISTS', 'it already exists', 'Choose another name, or move the old file away.'],
     ELOOP: ['OUTPUT_UNSAFE', 'it is a symbolic link'],
     ENOSPC: ['DISK_FULL', 'the disk is full (ENOSPC)', 'Free some space, or write to another disk.'],
     EDQUOT: [

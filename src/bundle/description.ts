@@ -253,7 +253,7 @@ export function parseDescription(bytes: Uint8Array): BundleDescription {
   if (!isCanonicalJson(value, bytes)) {
     throw new AirgapError(
       'INVALID_CONTENT',
-      `${DESCRIPTION}: it is not spelled as airgap writes it (sorted keys, two-space indent, newline at the end)`,
+      `${DESCRIPTION}: it is not in the exact form that airgap writes (sorted keys, two-space indent, newline at the end)`,
     )
   }
   return description

@@ -62,7 +62,7 @@ export class BundleReader {
       const info = await handle.stat({ bigint: true })
       if (!info.isFile()) {
         await handle.close()
-        throw new AirgapError('FILE', `cannot read ${path}: it is not an ordinary file`, {
+        throw new AirgapError('FILE', `cannot read ${path}: it is not a regular file`, {
           hint: 'A bundle is read at several places at once. Save the stream to a file first.',
         })
       }

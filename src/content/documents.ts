@@ -3,13 +3,13 @@ import type { ManifestOrIndex } from '../oci/manifest.ts'
 
 const MIB = 1024 * 1024
 
-/** Keeps what was used last, as far as it goes. */
+/** A cache with a limit; the entries that were used least recently go first. */
 export class LruCache<K, V> {
   readonly #most: number
   readonly #entries = new Map<K, { value: V; weight: number }>()
   #weight = 0
 
-  /** @param most what all entries may weigh together; a single one that weighs more is not kept. */
+  /** @param most the most that all entries may weigh together; an entry that weighs more by itself is not kept. */
   constructor(most: number) {
     this.#most = most
   }
@@ -21,7 +21,7 @@ export class LruCache<K, V> {
   get(key: K): V | undefined {
     const found = this.#entries.get(key)
     if (!found) return undefined
-    // A Map keeps its order of insertion: what was used last stands last.
+    // A Map keeps its order of insertion, so this moves the entry to the end.
     this.#entries.delete(key)
     this.#entries.set(key, found)
     return found.value
@@ -47,14 +47,14 @@ export class LruCache<K, V> {
 }
 
 /**
- * Documents that were read a moment ago, parsed: small ones, which are nearly all, because many images share them; and
- * the last large one, because whoever has read it looks at it again.
+ * Parsed documents that were read recently: the small ones (nearly all are), because many images share them, and the
+ * last large one, because it is usually needed again right away.
  */
 export class ParsedDocuments {
   readonly #kept: LruCache<Digest, ManifestOrIndex>
   #large: ManifestOrIndex | undefined
 
-  /** @param most bytes that they may take, as far as that can be told. */
+  /** @param most how many bytes the small ones may take; an estimate. */
   constructor(most: number = 64 * MIB) {
     this.#kept = new LruCache(most)
   }

@@ -5,38 +5,37 @@ import type { MirrorUse } from '../registry/mirrors/mirrors.ts'
 import type { RegistryNotice } from '../registry/notices.ts'
 
 /**
- * What an engine tells while it works. Engines print nothing; whoever calls them draws these, or does not.
- * All sizes are bytes.
+ * What an engine reports while it works. Engines print nothing; what to show is up to the caller. All sizes are in bytes.
  */
 export type TransferEvent =
   /**
-   * A part of the work with a known total begins. `items` are blobs, except where a phase works on images as such
-   * (resolve, referrers, upstream, tag); `images` are those that are complete when their blobs are.
+   * A phase begins, with a known total. `items` counts blobs, or images in the phases that work on whole images
+   * (resolve, referrers, upstream, tag). `images` counts the images that are complete once their blobs are.
    */
   | { type: 'phase'; phase: Phase; items: number; bytes: number; images?: number }
-  /** The present phase has more to do than it began with: what was to be mounted is uploaded. */
+  /** The current phase has more to do than announced, such as a blob that is uploaded because it could not be mounted. */
   | { type: 'more'; bytes: number }
-  /** More bytes of the present phase are done. What has to be sent again counts once. */
+  /** More bytes of the current phase are done. What has to be sent again counts once. */
   | { type: 'progress'; bytes: number }
-  /** One thing of the present phase is finished: an image or a blob, as `name` says. */
+  /** One item of the current phase is finished: the image or blob that `name` says. */
   | { type: 'item'; name: string; bytes: number; outcome: ItemOutcome; digest?: Digest }
-  /** All blobs of an image are done in the present phase. */
+  /** All blobs of an image are done in the current phase. */
   | { type: 'image'; name: string; bytes: number; outcome: ItemOutcome }
-  /** Told before anything is asked: which mirrors are in use, and where they are configured. */
+  /** Which mirrors are in use, and where they are configured. Comes before the first request. */
   | { type: 'mirrors'; inUse: readonly MirrorUse[] }
   /**
-   * An unfinished file is gone on with; it has so many of the bytes of blobs, or is thought to: they are hashed first.
+   * An unfinished file is resumed. `bytes` of its `total` bytes of blobs seem to be there; they are still to be hashed.
    * `begun` is when its first run began, RFC 3339.
    */
   | { type: 'resume'; file: string; bytes: number; total: number; begun: string }
-  /** A key that a program holds signs now: the program may ask for a PIN, on the terminal. */
+  /** A program that holds the key signs now. It may ask for a PIN on the terminal. */
   | { type: 'signing'; by: string }
   /**
-   * One image or blob could not be had or sent, and the work goes on; of several that fail alike, the first. The error at
-   * the end has all of them.
+   * An image or blob could not be fetched or sent, and the work continues. Of several that fail for the same reason, only
+   * the first is reported here; the error at the end has all of them.
    */
   | { type: 'failed'; name: string; code: ErrorCode; message: string }
-  /** Something that a person should know and that does not stop the work. */
+  /** Something that the user should know and that does not stop the work. */
   | { type: 'warning'; message: string; hints?: readonly Hint[] }
   | { type: 'registry'; notice: RegistryNotice }
 
@@ -73,9 +72,9 @@ export type ItemOutcome =
 export type OnEvent = (event: TransferEvent) => void
 
 /**
- * Progress of one blob, told as its bytes so far, as events, which tell what has been added. A transfer that starts
- * over adds nothing until it is further than before.
- * @param begun bytes that were there before; starting over then is more to do than the phase began with.
+ * Turns the progress of one blob (its bytes so far) into `progress` events (the bytes added). A transfer that starts
+ * over adds nothing until it gets further than before.
+ * @param begun bytes that were there before. Starting over loses them, which a `more` event reports.
  */
 export function blobProgress(
   onEvent: OnEvent | undefined,
@@ -98,7 +97,7 @@ export function blobProgress(
   }
 }
 
-/** A number of blobs, and their bytes together. */
+/** A number of blobs, and their total size. */
 export interface Amount {
   count: number
   bytes: number

@@ -3,17 +3,17 @@ import type { Hint } from '../hints.ts'
 import type { OnEvent } from './events.ts'
 import { inParallel } from './parallel.ts'
 
-/** An image, or a part of it, that some work could not be done on. */
+/** An image, or a part of it, that failed. */
 export interface ImageFailure {
   source: string
   error: AirgapError
-  /** Which part of the image; left out where it is the image as such. */
+  /** Which part of the image; left out if the image as a whole failed. */
   part?: string
 }
 
 /**
- * Faults of one image, or of whoever has it or is to take it: other images can do without it. All others (files, the
- * disk, mistakes of the caller or of ours, being called off) concern everything.
+ * Errors of one image, or of the registry that it comes from or goes to: other images can still succeed. All other errors
+ * (files, the disk, wrong arguments, bugs, cancellation) concern everything.
  */
 const OF_ONE_IMAGE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'NETWORK',
@@ -32,17 +32,17 @@ const OF_ONE_IMAGE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'UPSTREAM_NOT_VERIFIED',
 ])
 
-/** Whether a fault leaves other images alone, so that work on these can go on. */
+/** Whether an error concerns one image only, so that the work on the others can continue. */
 export function isOfOneImage(error: unknown): error is AirgapError {
   return error instanceof AirgapError && OF_ONE_IMAGE.has(error.code)
 }
 
-/** Whether something is there, and a policy of the registry lets nobody read it. */
+/** Whether the content exists, but a policy of the registry lets nobody read it. */
 export function isHeldBack(error: unknown): error is AirgapError {
   return error instanceof AirgapError && error.refusal?.kind === 'held-back'
 }
 
-/** Whether this is the work being called off, rather than a fault. */
+/** Whether this means that the work was cancelled, rather than that it failed. */
 export function isAbort(error: unknown): boolean {
   return (
     error instanceof Error &&
@@ -51,18 +51,18 @@ export function isAbort(error: unknown): boolean {
 }
 
 /**
- * Works on everything, a bounded number at a time. What fails by a fault of its own does not stop the rest; any other
- * fault does, and is thrown.
+ * Runs `work` on every item, a bounded number at a time. An error that concerns one item does not stop the others; any
+ * other error does, and is thrown.
  *
  * @returns results and failures, both in the order of the items.
- * @throws the first fault that concerns everything, or the signal's reason.
+ * @throws the first error that concerns everything, or the signal's reason.
  */
 export async function tryEach<T, R>(
   items: readonly T[],
   options: {
     concurrency?: number | undefined
     signal?: AbortSignal | undefined
-    /** Told of each failure when it happens. */
+    /** Called for each failure when it happens. */
     onFailed?: (item: T, error: AirgapError) => void
   },
   work: (item: T, signal: AbortSignal) => Promise<R>,
@@ -72,7 +72,7 @@ export async function tryEach<T, R>(
     try {
       return { value: await work(item, signal) }
     } catch (error) {
-      // What is called off because of another one has no fault of its own.
+      // An item that was cancelled because of another one has not failed itself.
       if (signal.aborted || !isOfOneImage(error)) throw error
       options.onFailed?.(item, error)
       return { item, error }
@@ -85,11 +85,12 @@ export async function tryEach<T, R>(
 }
 
 /**
- * Works on every image, as {@link tryEach} does. Of several that fail alike, the first is told of at once.
+ * Runs `work` on every image, as {@link tryEach} does. Of several that fail for the same reason, the first is reported at
+ * once.
  *
- * @param faultOf makes of what was thrown the error that the user gets.
- * @param summary the message when all of several have failed, behind `20 of 20 images`.
- * @throws AirgapError when all have failed, unless they may: what is wrong with the only one, or with each.
+ * @param faultOf turns what was thrown into the error that the user gets.
+ * @param summary how the message continues after `20 of 20 images`, if all of several fail.
+ * @throws AirgapError when all failed, unless `mayAllFail`: the only one's error, or one that lists all of them.
  */
 export async function forEachImage<T, R>(
   images: readonly T[],
@@ -129,8 +130,8 @@ export async function forEachImage<T, R>(
 }
 
 /**
- * The same for faults that have one cause: what a host answers, or that it does not answer, fails everything that is to
- * come from there. Two faults that come from no host are one only where they say the same.
+ * A string that is equal for errors with the same cause. Errors from a host have the same cause if the host failed in the
+ * same way, whatever was asked of it. Other errors have the same cause only if they say the same.
  */
 export function likeness({ code, reason, origin, refusal, answer, cause }: AirgapError): string {
   if (!origin && !answer) return JSON.stringify([code, reason])
@@ -140,14 +141,14 @@ export function likeness({ code, reason, origin, refusal, answer, cause }: Airga
   return JSON.stringify([code, host, origin?.status ?? answer?.status, refusal, codes, systemCode(cause)])
 }
 
-/** So many parts of an image are named that have failed alike. */
+/** How many parts of an image are named that failed for the same reason. */
 const MAX_PARTS = 5
 
-/** A message that does not name the image again. What is about another place, as a mirror, names that one. */
+/** The message without the image's name. If it is about another place, such as a mirror, it names that one. */
 function causeOf({ source, error: { subject, reason, message } }: ImageFailure): string {
   if (subject === undefined) return message
   const digest = /@sha256:[0-9a-f]{64}$/.exec(subject)?.[0] ?? ''
-  // By another digest it may be a part of the image that is meant.
+  // With another digest, a part of the image may be meant.
   const isSame = withoutTag(subject) === withoutTag(source) && source.endsWith(digest)
   return isSame ? reason : `${subject}: ${reason}`
 }
@@ -156,7 +157,7 @@ function withoutTag(reference: string): string {
   return reference.replace(/@sha256:[0-9a-f]{64}$/, '').replace(/:[^/:]*$/, '')
 }
 
-/** Parts of an image that have failed alike, as one failure. */
+/** Joins the parts of an image that failed for the same reason into one failure. */
 export function groupAlike(failures: readonly ImageFailure[]): ImageFailure[] {
   const groups = Map.groupBy(failures, ({ source, error }) => `${source} ${likeness(error)}`)
   return [...groups.values()].flatMap((group) => {
@@ -170,20 +171,20 @@ export function groupAlike(failures: readonly ImageFailure[]): ImageFailure[] {
 }
 
 /**
- * Reports a failure when it happens, before the result of the run is known. A failure of a whole host is not repeated for
- * its images: the notices about the host have said it.
+ * Reports a failure when it happens, before the result of the run is known. The failure of a whole host is not repeated
+ * for its images, because a notice has already reported it.
  */
 export function tellFailure(onEvent: OnEvent | undefined, { source, part, error }: ImageFailure): void {
   if (error.origin?.isOfHost === true) return
   const name = part === undefined ? source : `${part} of ${source}`
   const { code, doing, subject } = error
-  // What names nothing itself is said of the image.
+  // A message that names nothing gets the name of the image.
   const message = doing === undefined && subject === undefined ? `${name}: ${error.message}` : error.message
   onEvent?.({ type: 'failed', name, code, message })
 }
 
 /**
- * One error for all that failed, where nothing was achieved. A single failure is passed on as it is.
+ * One error for everything that failed, if nothing succeeded. A single failure is returned as it is.
  * @param summary the message when there are several, like `20 of 20 images could not be resolved`.
  */
 export function allFailed(failures: readonly ImageFailure[], summary: string): AirgapError {
@@ -199,8 +200,8 @@ export function allFailed(failures: readonly ImageFailure[], summary: string): A
 }
 
 /**
- * The error of work of which a part failed and can be taken up again.
- * @param ways how to go on; behind the hints of what failed.
+ * The error of work that failed in part and can be resumed.
+ * @param ways hints on how to continue, after the hints of what failed.
  */
 export function incomplete(
   summary: string,
@@ -218,7 +219,7 @@ export function failureProblems(failures: readonly ImageFailure[]): Problem[] {
   return failures.map((failure) => {
     const { source, part, error } = failure
     const { code, problems } = error
-    // Where several places were asked, each has its own reason, and the last is the error's.
+    // If several places were asked, each has its own reason; the error has only the last one.
     const message = problems.length > 1 ? messagesOf(problems) : causeOf(failure)
     return { entry: source, message: part === undefined ? message : `${part}: ${message}`, code }
   })
@@ -228,10 +229,10 @@ function messagesOf(problems: readonly Problem[]): string {
   return problems.map(({ message }) => message).join('; ')
 }
 
-/** So many different hints are given; each of them alone tells its own. */
+/** How many different hints are shown. */
 const MAX_HINTS = 10
 
-/** The hints of what failed, each once and a line each. Where they differ, each says what it is for. */
+/** The hints of what failed, each once. If they differ, each says which images it is for. */
 function hintsOf(failures: readonly ImageFailure[]): Hint[] {
   const hinted = failures.filter(({ error }) => error.hints.length > 0)
   const groups = [...Map.groupBy(hinted, ({ error }) => JSON.stringify(error.hints)).values()]
@@ -251,15 +252,15 @@ function namesOf(failures: readonly ImageFailure[]): string {
 }
 
 const UNUSABLE: readonly Hint[] = [
-  'Have the image built and pushed there again with a current tool, or do without it.',
+  'Have the image rebuilt and pushed again with a current tool, or do without it.',
   { id: 'exclude-image' },
 ]
 
 /**
- * An image's fault as the registry's: content that a registry gave and that cannot be used is no bundle that failed
- * its verification. The message names the image.
+ * Turns `INVALID_CONTENT`, which means a bad bundle, into `UNSUPPORTED_CONTENT` if the content came from a registry. The
+ * message names the image.
  *
- * @param hint for those that have none.
+ * @param hint for errors that have none.
  */
 export function asRegistryFault(
   error: unknown,

@@ -11,20 +11,20 @@ import {
 } from '../oci/manifest.ts'
 import { isManifestOrIndexType } from '../oci/media-types.ts'
 
-/** Deeper nesting of indexes than any real image has. */
+/** How deep indexes may be nested; no real image comes close. */
 export const MAX_DEPTH = 8
 
 /**
- * Reads the manifest or index that a descriptor points to, checked against its digest. A registry and a bundle
- * both give one, so that the same walk serves either side.
+ * Reads the manifest or index that a descriptor points to, and checks its digest. Registries and bundles each have one, so
+ * that both can be walked by the same code.
  */
 export type LoadDocument = (
   descriptor: Pick<Descriptor, 'digest' | 'mediaType' | 'size'>,
 ) => Promise<ManifestOrIndex>
 
 /**
- * What is kept of a manifest or an index: enough to find it again, and none of its bytes and texts. Whoever needs these
- * reads them again from where they lie, so that memory does not grow with what others have written into them.
+ * What is kept of a manifest or index: enough to find it again, but not its content. That is read again when it is needed,
+ * so that the size of the documents does not decide how much memory is used.
  */
 export interface DocumentNode {
   kind: ManifestOrIndex['kind']
@@ -32,29 +32,28 @@ export interface DocumentNode {
   digest: Digest
   /** Bytes. */
   size: number
-  /** What it refers to. */
+  /** The digest of its `subject`. */
   subject: Digest | undefined
-  /** What a manifest that can be run consists of, in its order. */
+  /** The config and the layers of a manifest that can be run, in its order. */
   runnable: { config: Digest; layers: Digest[] } | undefined
 }
 
-/** A config, a layer, or whatever else a manifest points to. */
+/** A config, a layer, or another blob that a manifest points to. */
 export type BlobNode = Pick<Descriptor, 'digest' | 'size' | 'urls'>
 
-/** Everything that a root descriptor reaches, each thing once. */
+/** Everything that can be reached from a root descriptor, each thing once. */
 export interface Closure {
-  /** Manifests and indexes, children before parents: the order in which a registry takes them. */
+  /** Manifests and indexes, children before parents, which is the order in which registries accept them. */
   documents: Map<Digest, DocumentNode>
-  /** Configs, layers and whatever else manifests point to. */
+  /** Configs, layers and other blobs that manifests point to. */
   blobs: Map<Digest, BlobNode>
   /** The blobs among them that are configs. */
   configs: Set<Digest>
 }
 
-/** Sizes that descriptors have given so far, over all images, to notice one digest with two sizes. */
+/** The sizes in the descriptors so far, of all images, to notice a digest with two sizes. */
 export type KnownSizes = Map<Digest, number>
 
-/** What is kept of a document. */
 export function nodeOf(document: ManifestOrIndex): DocumentNode {
   const { kind, mediaType, digest, bytes, subject } = document
   const runnable =
@@ -65,11 +64,11 @@ export function nodeOf(document: ManifestOrIndex): DocumentNode {
 }
 
 /**
- * Walks the graph below `root`. A document is dropped as soon as it has been gone through.
+ * Walks the graph below `root`. No document is kept longer than it takes to go through it.
  *
  * @param what names the image in errors.
- * @param sizes is filled with every size met, and may be shared by several walks.
- * @param limits counts what is listed; what `load` reads is counted by `Limits.counting`.
+ * @param sizes gets the size of every descriptor, and may be shared by several walks.
+ * @param limits counts what documents list; what `load` reads is counted by `Limits.counting`.
  * @throws AirgapError `INVALID_CONTENT`, `UNSUPPORTED_CONTENT`, and whatever `load` throws.
  */
 export async function closureOf(
@@ -82,7 +81,7 @@ export async function closureOf(
   const closure: Closure = { documents: new Map(), blobs: new Map(), configs: new Set() }
   const visiting = new Set<Digest>()
 
-  /** @returns the children of an index; nothing of the document itself, which is dropped before they are visited. */
+  /** Returns the children of an index, but not the document, which can be freed before they are visited. */
   const read = async (descriptor: Child): Promise<{ node: DocumentNode; below: Child[] }> => {
     const document = await load(descriptor)
     if (document.bytes.length !== descriptor.size) {
@@ -126,17 +125,17 @@ export async function closureOf(
   return closure
 }
 
-/** What BuildKit's cache (`--cache-to type=registry`) lists beside layers, in an index of its own kind. */
+/** BuildKit's cache (`--cache-to type=registry`) is an index that lists layers, and a config of this type. */
 const BUILDKIT_CACHE = 'application/vnd.buildkit.cacheconfig.v0'
 
-/** A loader that knows one document more: what is delivered may have been made here, so that nobody else has it. */
+/** A loader that also knows the delivered document, which no registry has if it was made here. */
 export function withDelivered(load: LoadDocument, delivered: ManifestOrIndex): LoadDocument {
   return async (descriptor) => (descriptor.digest === delivered.digest ? delivered : load(descriptor))
 }
 
 type Child = Pick<Descriptor, 'digest' | 'mediaType' | 'size'>
 
-/** So many addresses of a foreign layer are kept, each of so many characters. */
+/** How many URLs of a foreign layer are kept, and how many characters each may have. */
 const MOST_URLS = 16
 const LONGEST_URL = 2048
 
@@ -145,7 +144,7 @@ function blobNode({ digest, size, urls }: Descriptor): BlobNode {
   return { digest, size, urls: urls.filter((url) => url.length <= LONGEST_URL).slice(0, MOST_URLS) }
 }
 
-/** Refuses children of an index that are neither manifest nor index: nothing says where a registry keeps them. */
+/** Rejects children of an index that are neither manifest nor index: nothing says where a registry keeps them. */
 export function checkChildType(
   child: Pick<Descriptor, 'digest' | 'mediaType'>,
   { manifests }: Index,
@@ -155,8 +154,8 @@ export function checkChildType(
   if (manifests.some(({ mediaType }) => mediaType === BUILDKIT_CACHE)) {
     throw new AirgapError(
       'UNSUPPORTED_CONTENT',
-      `it is no image, but a build cache of BuildKit: its index lists layers where an image's lists manifests`,
-      { subject: what, hint: ['Nothing can run it.', { id: 'exclude-image' }] },
+      `it is not an image but a BuildKit cache: its index lists layers instead of manifests`,
+      { subject: what, hint: ['It cannot be run.', { id: 'exclude-image' }] },
     )
   }
   throw new AirgapError(
@@ -166,18 +165,18 @@ export function checkChildType(
   )
 }
 
-/** An image's config is read into memory by whoever runs it, and here where nothing else states the platform. */
+/** An image's config is read into memory by runtimes, and by us if nothing else states the platform. */
 function checkConfigSize(manifest: Manifest, what: string): void {
   const { digest, size } = manifest.config
   if (!isRunnable(manifest) || size <= MAX_MANIFEST_SIZE) return
   throw new AirgapError(
     'INVALID_CONTENT',
-    `the config ${digest} is stated to have ${size} bytes; ${MAX_MANIFEST_SIZE} is the most for its kind`,
+    `the config ${digest} is stated to have ${size} bytes, but at most ${MAX_MANIFEST_SIZE} are allowed`,
     { subject: what },
   )
 }
 
-/** Remembers a descriptor's size; one digest with two sizes is a lie in one of the two places. */
+/** Remembers a descriptor's size. If a digest has two sizes, one of the descriptors is wrong. */
 function noteSize(
   sizes: KnownSizes,
   { digest, size }: Pick<Descriptor, 'digest' | 'size'>,
@@ -193,7 +192,7 @@ function noteSize(
   }
 }
 
-/** Bytes of everything in it, each thing once. */
+/** Bytes of everything in a closure, each thing once. */
 export function closureSize(closure: Closure): number {
   const sizes = new Map<Digest, number>()
   for (const [digest, { size }] of closure.documents) sizes.set(digest, size)
@@ -203,7 +202,7 @@ export function closureSize(closure: Closure): number {
   return total
 }
 
-/** `image` when anything in it can be run, else `artifact`. */
+/** `image` if anything in it can be run, else `artifact`. */
 export function kindOf(closure: Pick<Closure, 'documents'>): 'image' | 'artifact' {
   for (const { runnable } of closure.documents.values()) if (runnable) return 'image'
   return 'artifact'

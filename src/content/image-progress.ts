@@ -1,24 +1,23 @@
 import type { ItemOutcome, OnEvent } from './events.ts'
 
-/** An image, and what it waits for in a phase: digests, or whatever else names its parts there. */
+/** An image, and the parts that it waits for in a phase, by digest or another name. */
 export interface WaitingImage {
   name: string
   /** Bytes of the whole image. */
   bytes: number
   parts: Iterable<string>
-  /** What became of what is not among the parts; `present` where left out. */
+  /** The outcome of the blobs that are not among the parts; `present` by default. */
   outcome?: ItemOutcome | undefined
 }
 
-/** The more an image took, the further behind: the outcome of an image is the last of its parts' outcomes. */
+/** Sorted by effort; all others come last. An image's outcome is the last of its parts' outcomes in this order. */
 const ORDER: readonly ItemOutcome[] = ['present', 'mounted', 'resumed', 'reused']
 
-/** Knows which images wait for which blobs, and tells of each image when all of them are done. */
+/** Knows which images wait for which blobs, and reports each image when all its blobs are done. */
 export class ImageProgress {
   readonly #onEvent: OnEvent | undefined
   readonly #waiting = new Map<string, Waiting[]>()
   readonly #complete: Waiting[] = []
-  /** How many images there are. */
   readonly count: number
 
   constructor(images: Iterable<WaitingImage>, onEvent: OnEvent | undefined) {
@@ -38,12 +37,11 @@ export class ImageProgress {
     this.count = count
   }
 
-  /** Tells of the images that wait for nothing; to be called when the phase has been announced. */
+  /** Reports the images that wait for nothing. Call it after the phase was announced. */
   begin(): void {
     for (const image of this.#complete.splice(0)) this.#tell(image)
   }
 
-  /** A part is done. */
   done(part: string, outcome: ItemOutcome): void {
     for (const image of this.#waiting.get(part) ?? []) {
       if (rank(outcome) > rank(image.outcome)) image.outcome = outcome
@@ -71,9 +69,9 @@ function rank(outcome: ItemOutcome): number {
 }
 
 /**
- * Parts of images in a good order to work on them: image by image, so that some are complete long before the end; the
- * one with the largest part first, and its largest part first, so that no long transfer is left alone at the end.
- * @param imagesOf to whom a part belongs: it comes with the first of them. What belongs to none comes last.
+ * Sorts parts of images for transfer: image by image, so that some are complete long before the end. The image with the
+ * largest part comes first, and its largest part first, so that no long transfer is left alone at the end.
+ * @param imagesOf the images that a part belongs to; it comes with the first of them. Parts of no image come last.
  */
 export function imageByImage<T, I>(
   parts: readonly T[],
@@ -81,12 +79,12 @@ export function imageByImage<T, I>(
   imagesOf: (part: T) => Iterable<I>,
 ): T[] {
   const largestFirst = parts.toSorted((a, b) => sizeOf(b) - sizeOf(a))
-  // An image takes its place when its largest part comes.
+  // The largest part of an image decides its place.
   const places = new Map<I, number>()
   for (const part of largestFirst) {
     for (const image of imagesOf(part)) if (!places.has(image)) places.set(image, places.size)
   }
-  // Not spread into arguments: there may be more of them than a call can take.
+  // No spread: there may be more of them than a call takes arguments.
   const placeOf = (part: T): number => {
     let first = Infinity
     for (const image of imagesOf(part)) first = Math.min(first, places.get(image) ?? Infinity)

@@ -6,61 +6,61 @@ import type { Hints } from '../hints.ts'
 
 const MIB = 1024 * 1024
 
-/** Manifests and indexes of one image, and as many again of what refers to it. */
+/** Manifests and indexes of one image, and again of its referrers. */
 export const MAX_DOCUMENTS = 10_000
-/** Bytes of these. Registries take 4 MiB a manifest as a rule; genuine ones have some thousand bytes. */
+/** Total bytes of these. Registries usually accept 4 MiB for a manifest; real ones have a few thousand bytes. */
 export const MAX_DOCUMENT_BYTES = 128 * MIB
-/** What these list: children of indexes, configs, layers. */
+/** How many children, configs and layers these list together. */
 export const MAX_LISTED = 100_000
-/** The same of all images together: two hundred things each of ten thousand images. */
+/** The same for all images together: two hundred each for ten thousand images. */
 export const MAX_LISTED_OF_RUN = 2_000_000
 
-/** The way out for whoever packs. */
+/** What somebody who packs can do. */
 export const LEAVE_OUT: Hints = [
-  'No genuine image comes near that: find out who has made it, or do without it.',
+  'No real image comes close to that: find out who made it, or do without it.',
   { id: 'exclude-image' },
 ]
 
 export const WITHOUT_REFERRERS: Hints = [
-  'No genuine image has so many or so large signatures, attestations and SBOMs: look at what the registry lists.',
+  'No real image has so many signatures, attestations and SBOMs, or such large ones: look at what the registry lists.',
   { id: 'no-referrers' },
 ]
 
-/** What all images of a run or of a bundle list, counted together. */
+/** Counts what all images of a run or of a bundle list. */
 export class RunLimits {
   readonly #hint: Hints | undefined
   #listed = 0
 
-  /** @param hint what whoever gives the images can do. */
+  /** @param hint what the user can do. */
   constructor(hint?: Hints) {
     this.#hint = hint
   }
 
-  /** @throws AirgapError with `code` where it is too much. */
+  /** @throws AirgapError with `code` if it is too much. */
   list(count: number, code: ErrorCode): void {
     this.#listed += count
     if (this.#listed <= MAX_LISTED_OF_RUN) return
     throw new AirgapError(
       code,
-      `the images list more than ${MAX_LISTED_OF_RUN} manifests and blobs together, the most of one bundle`,
+      `the images list more than ${MAX_LISTED_OF_RUN} manifests and blobs together, which is the limit for one bundle`,
       { hint: this.#hint },
     )
   }
 }
 
 interface LimitsOptions {
-  /** Names it in errors; left out where whoever tells of them does. */
+  /** Names the image in errors; left out if the caller adds it. */
   image?: string
-  /** Whose manifests and indexes they are: the image's own, or those of what refers to it. */
+  /** Whether these are the image's own manifests and indexes, or those of its referrers. */
   of?: 'image' | 'referrers'
   code?: ErrorCode
-  /** What can be done about it. */
+  /** What the user can do. */
   hint?: Hints | undefined
 }
 
 /**
- * Holds the manifests and indexes of one image to a number and to a size, so that nobody fills time, memory or disks
- * with them. Each is counted once, however often it is read.
+ * Limits the number and the size of one image's manifests and indexes, so that an image cannot use up time, memory or
+ * disks. Each is counted once, however often it is read.
  */
 export class Limits {
   readonly #run: RunLimits
@@ -75,7 +75,7 @@ export class Limits {
     this.#options = options
   }
 
-  /** The same loader, whose documents are counted. */
+  /** The same loader, but it counts the documents. */
   counting(load: LoadDocument): LoadDocument {
     return async (descriptor) => {
       this.check()
@@ -83,12 +83,12 @@ export class Limits {
     }
   }
 
-  /** @throws AirgapError where it was too much before: then nothing more need be read. */
+  /** @throws AirgapError if a limit was exceeded before: then nothing more needs to be read. */
   check(): void {
     if (this.#excess) throw this.#excess
   }
 
-  /** @throws AirgapError `INVALID_CONTENT`, or another code that was given, where the document is one too many. */
+  /** @throws AirgapError `INVALID_CONTENT`, or the code from the options, if this document exceeds a limit. */
   read<T extends ManifestOrIndex>(document: T): T {
     if (this.#seen.has(document.digest)) return document
     this.#seen.add(document.digest)
@@ -99,7 +99,7 @@ export class Limits {
     return document
   }
 
-  /** @throws AirgapError as {@link read}, where a document lists more than may be listed. */
+  /** @throws AirgapError as {@link read}, if documents list too much. */
   list(count: number): void {
     this.#listed += count
     if (this.#listed > MAX_LISTED) this.#exceed(`list more than ${MAX_LISTED} children, configs and layers`)
@@ -111,7 +111,7 @@ export class Limits {
     const name = image === undefined ? '' : `${image}: `
     const whose =
       of === 'image' ? 'its manifests and indexes' : 'the manifests and indexes of what refers to it'
-    this.#excess = new AirgapError(this.#code, `${name}${whose} ${what}, the most for one image`, {
+    this.#excess = new AirgapError(this.#code, `${name}${whose} ${what}, which is the limit for one image`, {
       hint,
     })
     throw this.#excess

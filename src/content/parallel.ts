@@ -4,8 +4,8 @@ import pLimit from 'p-limit'
 export const DEFAULT_CONCURRENCY = 6
 
 /**
- * Runs `work` on every item, a bounded number at a time. The first failure calls the others off; it is thrown
- * when all have ended, so that nothing is still at work when a failure is handled.
+ * Runs `work` on every item, a bounded number at a time. The first failure cancels the others. It is thrown when all have
+ * ended, so that nothing is still running when it is handled.
  *
  * @returns what `work` returned, in the order of the items.
  * @throws what `work` threw first, or the signal's reason.

@@ -13,16 +13,16 @@ import { isIndexType } from '../oci/media-types.ts'
 import { formatPlatform, type Platform } from '../oci/platform.ts'
 import { checkChildType, MAX_DEPTH, nodeOf, type DocumentNode, type LoadDocument } from './graph.ts'
 
-/** Reads the platform that a manifest's own config states; undefined where it states none. */
+/** Reads the platform from a manifest's config; undefined if it states none. */
 export type ConfigPlatform = (manifest: Manifest) => Promise<Platform | undefined>
 
 /**
- * The one rule for configs, wherever their image hangs and on both sides: one that cannot be read as JSON with a platform
- * (empty, not JSON, JSON that readers take differently) states none. Its image is carried as it is, as registries carry
- * it. One that is too large is refused by {@link closureOf}.
+ * The platform that a config states. A config that cannot be read (empty, not JSON, or ambiguous JSON) states none, and its
+ * image is carried unchanged, as registries do. A config that is too large is rejected by {@link closureOf}. This rule
+ * holds for packing and for verifying.
  *
  * @param read reads the config's bytes.
- * @param onUnreadable is told why it could not be read.
+ * @param onUnreadable gets the reason if the config cannot be read.
  * @throws AirgapError what `read` throws.
  */
 export async function statedByConfig(
@@ -40,12 +40,12 @@ export async function statedByConfig(
   }
 }
 
-/** A child of an index with nested indexes opened: what platform rules are applied to. */
+/** A child of an index that is not an index itself, at any depth. Platform rules apply to these. */
 export interface Leaf {
   descriptor: Pick<Descriptor, 'digest' | 'mediaType' | 'size'>
   /** The nested indexes that lead to it, outermost first. */
   path: DocumentNode[]
-  /** As its descriptor states it, or, for a runnable manifest without one, as its config does. */
+  /** From its descriptor or, for a runnable manifest whose descriptor has none, from its config. */
   platform: Platform | undefined
   /** Whether the descriptor itself states the platform, so that platform rules may drop the child. */
   isSelectable: boolean
@@ -53,7 +53,7 @@ export interface Leaf {
   attests: string | undefined
 }
 
-/** The platform that a child's own descriptor states; `unknown/unknown` is none. */
+/** The platform in a child's descriptor; `unknown/unknown` counts as none. */
 export function statedPlatform(descriptor: Descriptor): Platform | undefined {
   const { platform } = descriptor
   if (platform === undefined || platform.os === 'unknown' || platform.os === '') return undefined
@@ -70,9 +70,9 @@ export interface Reading {
 }
 
 /**
- * The leaves of an index, in source order, with nested indexes descended.
+ * The leaves of an index and its nested indexes, in source order.
  * @param path the indexes that lead here.
- * @param opened nested indexes met so far: each is descended once, however often it is listed.
+ * @param opened the nested indexes that were opened so far: each is opened once, however often it is listed.
  */
 export async function leavesOf(
   index: Index,
@@ -93,7 +93,7 @@ export async function leavesOf(
       }
       const nested = await load(descriptor)
       if (nested.kind === 'index') {
-        // Not spread into arguments: there may be more of them than a call can take.
+        // No spread: there may be more of them than a call takes arguments.
         for (const leaf of await leavesOf(nested, reading, [...path, nodeOf(nested)], opened))
           leaves.push(leaf)
       }
@@ -119,7 +119,7 @@ export async function leavesOf(
   return leaves
 }
 
-/** What `platforms[]` says of an index: each manifest with a platform, in source order. */
+/** The `platforms[]` of an index: each manifest with a platform, in source order. */
 export function platformsOfLeaves(leaves: readonly Leaf[]): ImagePlatform[] {
   const result: ImagePlatform[] = []
   const seen = new Set<string>()
@@ -133,7 +133,7 @@ export function platformsOfLeaves(leaves: readonly Leaf[]): ImagePlatform[] {
   return result
 }
 
-/** The indexes that were opened to reach the delivered leaves: kept in the bundle as evidence. */
+/** The indexes that lead to the delivered leaves. The bundle keeps them as evidence. */
 export function openedIndexes(
   source: Index,
   delivered: ReadonlySet<Digest>,

@@ -5,28 +5,28 @@ import type { Digest } from '../oci/digest.ts'
 import { type ManifestOrIndex, referrerOf } from '../oci/manifest.ts'
 import { closureSize, type Closure } from './graph.ts'
 
-/** Something that refers to an image, with everything that its digest reaches. */
+/** A referrer, with everything that can be reached from its digest. */
 export interface ReferrerGraph {
   entry: ReferrerEntry
   closure: Closure
 }
 
-/** How a manifest came to be taken for something that refers to a digest. */
+/** How a referrer was found. */
 export interface Found {
   subject: Digest
-  /** One of cosign's, where that led to it. */
+  /** The cosign tag that led to it, if one did. */
   tag?: string | undefined
 }
 
 /**
- * Why a document is not what it was found as; undefined where it is. Lists of referrers and tags are not
- * authenticated: what is found by a list has to name its subject itself, so that nothing that was made for another
- * image is shown beside this one; what cosign's tag leads to has to look like what cosign puts there.
+ * Why a document is not the referrer that it was found as; undefined if it is. Lists of referrers and tags are not
+ * authenticated. So a listed manifest must name the subject itself, or else signatures of other images could be shown for
+ * this one, and what a cosign tag leads to must look like what cosign stores there.
  */
 export function referrerFault(document: ManifestOrIndex, { subject, tag }: Found): string | undefined {
   if (tag !== undefined) {
     const parsed = parseCosignTag(tag)
-    return parsed ? cosignFault(document, parsed) : "its tag is none of cosign's"
+    return parsed ? cosignFault(document, parsed) : "its tag is not one of cosign's"
   }
   if ((referrerOf(document).artifactType ?? '').length > MAX_ARTIFACT_TYPE)
     return 'its artifactType is too long'
@@ -35,7 +35,7 @@ export function referrerFault(document: ManifestOrIndex, { subject, tag }: Found
   return own === undefined ? 'it refers to nothing' : `it refers to ${own}`
 }
 
-/** A referrer as `airgap.json` and lock have it; everything follows from its own documents. */
+/** The entry of a referrer in `airgap.json` and in the lock, made from its documents. */
 export function referrerEntry(
   document: ManifestOrIndex,
   closure: Closure,
@@ -52,13 +52,13 @@ export function referrerEntry(
   }
 }
 
-/** In which field an entry says otherwise than the documents; undefined where it says the same. */
+/** The first field in which an entry differs from the documents; undefined if there is none. */
 export function otherField(says: ReferrerEntry, is: ReferrerEntry): keyof ReferrerEntry | undefined {
   const fields = ['subject', 'digest', 'mediaType', 'artifactType', 'size', 'tag'] as const
   return fields.find((field) => says[field] !== is[field])
 }
 
-/** What other digests of an image can be referred to: its source's, and those of all its manifests and indexes. */
+/** The digests of an image that can have referrers: its source's, and those of all its manifests and indexes. */
 export function rootsOf(
   { sourceDigest }: { sourceDigest: Digest },
   closure: Pick<Closure, 'documents'>,

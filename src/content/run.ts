@@ -4,28 +4,28 @@ import type { OnEvent } from './events.ts'
 /** What every engine takes. */
 export interface RunOptions {
   /**
-   * Calls the work off. Then files, connections and threads are closed, nothing is left that looks finished, and the
-   * promise is rejected with the signal's reason. A signal that is aborted already leaves everything untouched.
+   * Cancels the work. Files, connections and threads are closed, nothing is left that looks finished, and the promise is
+   * rejected with the signal's reason. If the signal is already aborted, nothing is done at all.
    */
   signal?: AbortSignal | undefined
   /**
-   * Is told of everything that happens, until the promise is settled or the work is called off. Must not throw: an
-   * error that it throws calls the work off as the signal does, and is what the promise is rejected with.
+   * Gets an event for everything that happens, until the promise is settled or the work is cancelled. Must not throw: an
+   * error that it throws cancels the work as the signal does, and the promise is rejected with it.
    */
   onEvent?: OnEvent | undefined
 }
 
-/** What a run hands to the engines below. */
+/** What a run passes to the engines. */
 export interface Run {
-  /** Aborted by the caller's signal, and by a listener that throws; its reason is always an AirgapError `INTERRUPTED`. */
+  /** Aborted by the caller's signal, or if a listener throws. Its reason is always an AirgapError `INTERRUPTED`. */
   signal: AbortSignal
   /** Never throws. */
   onEvent: OnEvent
 }
 
 /**
- * Does a caller's work: not at all where it is called off already, and with one end, behind which no event is told.
- * @throws what `work` throws; the signal's own reason, whatever it is, when the work was called off.
+ * Runs a caller's work, unless the signal is already aborted. No event comes after the work has ended.
+ * @throws what `work` throws; if the work was cancelled, the signal's own reason, whatever that is.
  */
 export async function running<T>(
   { signal, onEvent }: RunOptions,
@@ -37,8 +37,8 @@ export async function running<T>(
   let isOver = false
   const callOff = (reason: unknown): void => {
     calledOff ??= { reason }
-    // The engines tell by this error that they are called off; a caller's reason can be anything.
-    stop.abort(new AirgapError('INTERRUPTED', 'the work was called off', { cause: reason }))
+    // Engines recognize a cancellation by this error; the caller's own reason can be anything.
+    stop.abort(new AirgapError('INTERRUPTED', 'the work was cancelled', { cause: reason }))
   }
   const onAbort = (): void => callOff(signal?.reason)
   signal?.addEventListener('abort', onAbort, { once: true })

@@ -15,28 +15,28 @@ import { formatPlatform, matchesPlatform, normalizePlatform, type Platform } fro
 import type { DocumentNode } from './graph.ts'
 import { leavesOf, openedIndexes, platformsOfLeaves, type Leaf, type Reading } from './platforms.ts'
 
-/** Stands in a derived index and names the source that it is a subset of. */
+/** The annotation of a derived index that names the source it is a subset of. */
 const SOURCE_DIGEST = 'dev.airgap.source.digest'
 
 export interface SelectOptions extends Reading {
   wanted: 'all' | Platform[]
-  /** Whether the reference carries a digest: then workloads pin it, and it is delivered under exactly that. */
+  /** Whether the reference has a digest. Then workloads pin it, and the image is delivered under exactly that digest. */
   isPinned: boolean
   rewriteDigests: boolean
   allowMissing: boolean
-  /** Leave out attestations that are listed and cannot be had. */
+  /** Leave out attestations that are listed but cannot be fetched. */
   allowMissingAttestations?: boolean
 }
 
 /** What a bundle delivers for a source. */
 export interface Selection {
   delivered: ManifestOrIndex
-  /** Indexes that are kept as evidence that what is delivered is a subset of the source. */
+  /** Indexes that show that what is delivered is a subset of the source. */
   evidence: DocumentNode[]
   platforms: ImagePlatform[]
-  /** Wanted, but not to be had (only with `allowMissing`). */
+  /** Wanted platforms that the source lacks (only with `allowMissing`). */
   missing: Platform[]
-  /** Attestations of what is delivered that could not be had (only with `allowMissingAttestations`), sorted. */
+  /** Attestations of what is delivered that could not be fetched (only with `allowMissingAttestations`), sorted. */
   lost: Digest[]
 }
 
@@ -44,7 +44,7 @@ type Subset = Omit<Selection, 'missing' | 'lost'>
 
 /**
  * Applies the platform rules to a source.
- * @throws AirgapError `PLATFORM_MISSING` naming what the image has.
+ * @throws AirgapError `PLATFORM_MISSING`, which names the platforms that the image has.
  */
 export async function selectPlatforms(source: ManifestOrIndex, options: SelectOptions): Promise<Selection> {
   const { wanted, configPlatform } = options
@@ -57,7 +57,7 @@ export async function selectPlatforms(source: ManifestOrIndex, options: SelectOp
   const leaves = await leavesOf(source, options)
   const whole = { delivered: source, evidence: [], platforms: platformsOfLeaves(leaves), lost: [] }
   const available = leaves.flatMap((leaf) => leaf.platform ?? [])
-  // Where nothing in it states a platform, it is an index of artifacts, of which all is wanted.
+  // An index without any platform holds artifacts: all of them are wanted.
   const isAllWanted = wanted === 'all' || available.length === 0
   const missing = isAllWanted ? [] : missingPlatforms(wanted, available, options)
   if (options.isPinned && !options.rewriteDigests) return { ...whole, missing }
@@ -75,13 +75,13 @@ export async function selectPlatforms(source: ManifestOrIndex, options: SelectOp
   const isEveryRunnable = leaves.every(
     (leaf) => leaf.attests !== undefined || kept.has(leaf.descriptor.digest),
   )
-  // A single manifest is delivered without the index, to which attestations belong.
+  // A single manifest is delivered without the index, and attestations belong to the index.
   const mayLose = options.allowMissingAttestations === true && (isEveryRunnable || chosen.length > 1)
   const lost = mayLose ? await attestationsLost(leaves, kept, options) : []
   if (isEveryRunnable && lost.length === 0) return { ...whole, missing }
   for (const digest of lost) kept.delete(digest)
 
-  // One manifest may be listed for several platforms: the one asked for is meant.
+  // A manifest may be listed for several platforms: take the one that was asked for.
   const listings = chosen.length === 1 ? leaves.filter((leaf) => leaf.descriptor.digest === chosen[0]) : []
   const only = listings.find(isWanted) ?? listings[0]
   if (only) {
@@ -97,7 +97,7 @@ export async function selectPlatforms(source: ManifestOrIndex, options: SelectOp
   return { ...(await derive(source, kept, options)), missing, lost }
 }
 
-/** Faults by which a registry does not have, or does not give, what its index lists. */
+/** Whether the error says that a registry does not have, or does not give, what its index lists. */
 export function isNotServed(error: unknown): boolean {
   return error instanceof AirgapError && (error.code === 'NOT_FOUND' || error.code === 'DENIED')
 }
@@ -120,7 +120,7 @@ async function attestationsLost(
   return [...lost].toSorted(compareBytes)
 }
 
-/** Attestations follow the child that they describe, wherever in the index they stand. */
+/** Keeps the attestations of kept children, wherever the index lists them. */
 function addAttestations(leaves: readonly Leaf[], kept: Set<string>): void {
   for (const leaf of leaves) {
     if (leaf.attests !== undefined && kept.has(leaf.attests)) kept.add(leaf.descriptor.digest)
@@ -128,9 +128,9 @@ function addAttestations(leaves: readonly Leaf[], kept: Set<string>): void {
 }
 
 /**
- * Makes the index that holds only some of a source's children: their descriptors verbatim, in source order, the
- * source's annotations and its digest, no `subject`. A nested index of which everything is kept stays as it is;
- * of another one the kept children move up.
+ * Makes an index with only some of a source's children: their descriptors verbatim and in source order, the source's
+ * annotations and its digest, and no `subject`. A nested index stays as it is if all its children are kept; else the kept
+ * ones move up.
  */
 export async function derive(source: Index, kept: ReadonlySet<Digest>, options: Reading): Promise<Subset> {
   const manifests = await keptDescriptors(source, kept, options)
@@ -185,12 +185,13 @@ async function openNested(descriptor: Descriptor, { load }: Reading): Promise<In
 }
 
 /**
- * Finds out again what a lock's image delivers, from the source's own documents: what the lock says must come
- * out, or the lock and the source do not belong together.
+ * Repeats, from the source's own documents, the selection that a lock records for an image. The result must be what the
+ * lock says, or the lock and the source do not belong together.
  *
- * @param digest what the lock says is delivered.
+ * @param digest what is delivered according to the lock.
  * @param listed the platforms that the lock lists for the image, with their manifests.
- * @param options `lost` are the attestations that the lock says could not be had.
+ * @param options `lost` are the attestations that could not be fetched according to the lock.
+ * @throws AirgapError `INVALID_CONTENT` if the result is another one.
  */
 export async function repeatSelection(
   source: ManifestOrIndex,
@@ -199,11 +200,11 @@ export async function repeatSelection(
   { lost = [], ...options }: Reading & { lost?: readonly Digest[] | undefined },
 ): Promise<Subset> {
   const notGiven = (): AirgapError =>
-    new AirgapError('INVALID_CONTENT', `${digest} is not what its platforms give of ${source.digest}`, {
+    new AirgapError('INVALID_CONTENT', `${digest} is not what its platforms select from ${source.digest}`, {
       subject: options.what,
     })
   if (digest === source.digest) {
-    // A whole lacks nothing.
+    // Nothing can be missing if the whole source is delivered.
     if (lost.length > 0) throw notGiven()
     return selectPlatforms(source, {
       ...options,
@@ -258,7 +259,7 @@ function missingPlatforms(
       'PLATFORM_MISSING',
       `${what} has none of the platforms asked for (${names}); it has ${has}`,
       {
-        hint: ['Ask for a platform that it has, or do without the image.', { id: 'exclude-image' }],
+        hint: ['Choose a platform that it has, or do without the image.', { id: 'exclude-image' }],
       },
     )
   }

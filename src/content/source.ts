@@ -32,9 +32,9 @@ export interface Source {
    */
   openBlob(digest: Digest, offset: number, signal?: AbortSignal, leastRate?: number): Promise<BlobStream>
 
-  /** Whether it was slow while another source has the same content. */
+  /** Whether it was slow, so that others with the same content are asked first. */
   readonly isSlow?: boolean
-  /** Call this when it was. */
+  /** Reports that it was slow. */
   wasSlow?(): void
   /** For mirrors: called with the error that makes us ask the next source. */
   readonly onPassedOver?: ((error: AirgapError) => void) | undefined

@@ -21,12 +21,12 @@ export async function checkOutput(path: string, force: boolean, canForce = true)
     })
   }
   if (!existing.isFile() && !existing.isSymbolicLink()) {
-    throw new AirgapError('OUTPUT_UNSAFE', `cannot write ${path}: it is not an ordinary file`, {
+    throw new AirgapError('OUTPUT_UNSAFE', `cannot write ${path}: it is not a regular file`, {
       hint: 'Name a file; to write to a pipe, use -o - and redirect standard output.',
     })
   }
   if (!force) {
-    throw new AirgapError('OUTPUT_EXISTS', `cannot write ${path}: it exists already`, {
+    throw new AirgapError('OUTPUT_EXISTS', `cannot write ${path}: it already exists`, {
       hint: ['Choose another name.', ...(canForce ? [{ id: 'force' } as const] : [])],
     })
   }

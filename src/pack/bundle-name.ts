@@ -3,19 +3,19 @@ import type { BundleDescription } from '../bundle/description.ts'
 import { BundleReader } from '../bundle/reader.ts'
 import { findDescription } from '../bundle/salvage.ts'
 
-/** What a bundle is called when nothing else says so: it goes to a stream, or its file's name is a date and no more. */
+/** The name of a bundle that goes to a stream, or whose file name is nothing but a date. */
 const NAMELESS = 'bundle'
 
-/** One of an extension: a word behind the last dot. `.3` is a part of a version, and none. */
+/** A file extension: a word after the last dot. `.3` is part of a version, not an extension. */
 const EXTENSION = /\.[A-Za-z][A-Za-z0-9]{0,9}$/
-/** Bundles of one release for two platforms are two. */
+/** Stays in the name, because a release for two platforms makes two bundles. */
 const PLATFORM =
   /[-_.](?:(?:linux[-_.])?(?:amd64|x86[-_]64|arm64(?:[-_]?v8)?|aarch64|armhf|arm(?:[-_]?v[67])?|ppc64le|s390x|riscv64)|linux[-_.]386)$/i
 const MONTH =
   '(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sep(?:t(?:ember)?)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)'
 /**
- * A number at the end, as a copy, a version or a date has it; taken away again and again, so that each part of
- * `1.36.3` or `2026-11-30` is one. Behind few letters without a sign it belongs to a word: `rke2`, `s3`, `amd64`.
+ * A number at the end, from a copy, a version or a date. They are removed repeatedly, so that each part of `1.36.3` or
+ * `2026-11-30` goes. A number right after a few letters is part of a word: `rke2`, `s3`, `amd64`.
  */
 const NUMBERS = [
   new RegExp(`(?:^|[-_. ]+)(?:\\d{1,2}[-_. ]?)?${MONTH}[-_. ]?\\d{2,4}$`, 'i'),
@@ -23,13 +23,13 @@ const NUMBERS = [
   /(?:^|[-_. +~(]+)(?:v|ver|version|r|rev|w|kw|q)?\.?\d+(?:q[1-4]|t\d+z?|z)?\)?$/i,
   /(?<=\p{L}{4})\d+$/u,
 ]
-/** What stands behind the numbers of a version: `1.36.0-rc.1`, `1.36.3+k3s1`. */
+/** What follows the numbers of a version: `1.36.0-rc.1`, `1.36.3+k3s1`. */
 const VERSION_TAIL = /(?<=[-_. ]v?\d+(?:\.\d+)*)(?:[-.]?(?:alpha|beta|rc)[-.]?\d*|\+[0-9A-Za-z.-]+)$/i
 
 /**
- * The name of a bundle whose file is called so: without the extension, and without a number, version or date at its end,
- * so that `apps.tar`, `apps-2.tar` and `apps_2026-11-30.tar` are one bundle in three releases, of which the memory of
- * sequences can tell the older. A platform at the end stays.
+ * The name of a bundle that follows from its file: without the extension, and without a number, version or date at its
+ * end. So `apps.tar`, `apps-2.tar` and `apps_2026-11-30.tar` are three releases of one bundle, and a push can tell which is
+ * older. A platform at the end stays.
  */
 export function nameOfFile(file: string): string {
   const stem = basename(file).replace(EXTENSION, '')
@@ -48,18 +48,18 @@ export function nameOfFile(file: string): string {
 export interface ChosenName {
   name: string
   from: 'given' | 'reuse' | 'file'
-  /** What the bundles are called, each once, that blobs are taken from. */
+  /** The names of the bundles that blobs are reused from, each once. */
   reused: string[]
-  /** The one of them with the highest sequence that has this name. */
+  /** Of those with the chosen name, the one with the highest sequence. */
   last: BundleDescription | undefined
 }
 
 /**
- * What a bundle is called: as was said; else as the bundle that it takes blobs from, where there is one or all agree;
- * else after its file.
+ * Chooses a bundle's name: the given one; else the name of the bundles that blobs are reused from, if they have the same;
+ * else one that follows from the file.
  *
  * @param file undefined for a stream.
- * @param reuse the bundles' files; one that cannot be opened is told of by whoever copies from it.
+ * @param reuse the bundles' files. One that cannot be opened is ignored here; copying from it reports the error.
  * @throws the signal's reason.
  */
 export async function chooseName(

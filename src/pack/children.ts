@@ -13,12 +13,12 @@ import { isNotServed } from '../content/select.ts'
 import type { DocumentCache } from './sources.ts'
 import type { Hint } from '../hints.ts'
 
-/** So many children are asked for, to say which can be had. */
+/** How many children are looked up at most, to say which are available. */
 const MOST_ASKED = 100
-/** So many of those that cannot be had are named. */
+/** How many unavailable children are named. */
 const MOST_NAMED = 5
 
-/** Faults that a child of an index may have while the index is sound, and that say nothing of which child by themselves. */
+/** Errors that a child of a good index may have, and that do not say which child. */
 const OF_A_CHILD: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'INVALID_CONTENT',
   'UNSUPPORTED_CONTENT',
@@ -34,7 +34,7 @@ interface Options {
   signal?: AbortSignal | undefined
 }
 
-/** What is kept of an entry of an index. */
+/** An entry of an index. */
 interface Child {
   digest: Digest
   isIndex: boolean
@@ -43,17 +43,17 @@ interface Child {
   attests: string | undefined
 }
 
-/** What to tell of the way out of children that cannot be had. */
+/** What the hints for unavailable children depend on. */
 interface WayOut {
-  /** A lock says what to take: it has to be made again. */
+  /** Whether a lock says what to take; a new one is needed then. */
   isLocked?: boolean
-  /** The image is named by its digest, which another selection changes. */
+  /** Whether the image is named by its digest, which another selection would change. */
   isPinned: boolean
 }
 
 /**
- * What an image's index lists, at any depth. Reads it, and tells a fault of a child as that child's: the tag is there, and
- * what cannot be had is one platform or one attestation.
+ * What an image's index lists, at any depth. Loads it, and makes errors say which child failed: the tag exists, but one
+ * platform or one attestation is not available.
  */
 export class Children {
   readonly #source: ManifestOrIndex
@@ -81,7 +81,7 @@ export class Children {
     }
   }
 
-  /** @throws AirgapError what `work` throws; where that came from a child that it loaded, as that child's. */
+  /** @throws AirgapError what `work` throws. If loading a child failed, the error names the child. */
   async telling<T>(wayOut: WayOut, work: () => Promise<T>): Promise<T> {
     try {
       return await work()
@@ -101,7 +101,7 @@ export class Children {
     }
   }
 
-  /** What a child is, in words: `linux/arm64`, `the attestation of linux/arm64`. */
+  /** Describes a child: `linux/arm64`, `the attestation of linux/arm64`. */
   roleOf(digest: Digest): string {
     const child = this.#listed.get(digest)
     if (!child) return 'a part of it'
@@ -141,7 +141,7 @@ export class Children {
     const named = `${others.slice(0, MOST_NAMED).join(', ')}${more > 0 ? ` and ${more} more` : ''}`
     return new AirgapError(
       error.code,
-      `its index lists ${this.roleOf(child.digest)} (${child.digest}), which ${who}${status === undefined ? '' : ` (${status})`}${others.length === 0 ? '' : `; nor can these be had: ${named}`}`,
+      `its index lists ${this.roleOf(child.digest)} (${child.digest}), which ${who}${status === undefined ? '' : ` (${status})`}${others.length === 0 ? '' : `; these are not available either: ${named}`}`,
       {
         subject: what,
         hint: this.#hint([child.digest, ...missing], there, wayOut),
@@ -163,13 +163,14 @@ export class Children {
     const before: Hint[] = isLocked ? [{ id: 'new-lock' }] : []
     const platforms = [...new Set(there.flatMap((digest) => this.#platformOf(digest)))]
     if (missing.every(isAttestation)) {
-      const all = platforms.length === 0 ? 'Everything else' : `All platforms (${platforms.join(', ')})`
-      return [...before, `${all} can be had.`, { id: 'allow-missing-attestations', isPinned }]
+      const all =
+        platforms.length === 0 ? 'Everything else is' : `All platforms (${platforms.join(', ')}) are`
+      return [...before, `${all} available.`, { id: 'allow-missing-attestations', isPinned }]
     }
     if (platforms.length === 0) {
       return [
         ...before,
-        'None of its platforms can be had.',
+        'None of its platforms is available.',
         { id: 'take-elsewhere' },
         { id: 'exclude-image' },
       ]
@@ -184,7 +185,7 @@ export class Children {
     return platform === undefined ? [] : [platform]
   }
 
-  /** Which of them can be had: those that have been read, or that a registry says it has. */
+  /** Which of them are available: those that were loaded, or that a registry says it has. */
   async #ask(): Promise<Map<Digest, boolean>> {
     const { repositories, signal } = this.#options
     const asked = [...this.#listed.keys()].slice(0, MOST_ASKED)
@@ -194,7 +195,7 @@ export class Children {
         try {
           if (await repository.resolveManifest(digest, stop)) return true
         } catch (error) {
-          // It only makes a better message.
+          // This only improves the message.
           if (isAbort(error)) throw error
         }
       }
@@ -204,7 +205,7 @@ export class Children {
   }
 }
 
-/** As its descriptor states it; undefined where that states none. */
+/** The platform in its descriptor; undefined if there is none. */
 function platformOf({ platform }: Child): string | undefined {
   return platform && formatPlatform(platform)
 }

@@ -36,7 +36,7 @@ import { Children } from './children.ts'
 import { DocumentCache, expectSources } from './sources.ts'
 import { type ReferrerEntry, unrooted } from '../bundle/referrers.ts'
 
-/** A blob that has to be fetched, and the repositories that may have it, in the order to try. */
+/** A blob to fetch, and the repositories that may have it, in the order to try. */
 export interface BlobToFetch {
   descriptor: BlobNode
   sources: Source[]
@@ -44,12 +44,12 @@ export interface BlobToFetch {
   images: ImageEntry[]
 }
 
-/** All that a bundle will hold, with every digest and size known and no layer fetched yet. */
+/** Everything that a bundle will hold, with all digests and sizes, before any layer is fetched. */
 export interface BundleContents {
   files: { name: string; bytes: Buffer }[]
   blobs: PlannedBlob[]
   toFetch: Map<Digest, BlobToFetch>
-  /** How many of the blobs are manifests or indexes. */
+  /** The blobs that are manifests or indexes. */
   manifests: Amount
   checksums: Buffer
   description: BundleDescription
@@ -69,7 +69,7 @@ export interface ContentsOptions {
 
 /**
  * Reads the manifests that a lock names, by digest, and works out the bundle's contents from them.
- * @throws AirgapError when a registry answers otherwise than the lock says, naming every image concerned.
+ * @throws AirgapError if what registries have does not match the lock; it names every image concerned.
  */
 export async function gatherContents(options: ContentsOptions): Promise<BundleContents> {
   const { lock } = options
@@ -81,18 +81,18 @@ export async function gatherContents(options: ContentsOptions): Promise<BundleCo
   const words = {
     nameOf: ({ source }: ImageEntry) => source,
     faultOf: asLockFault,
-    summary: 'do not answer to the lock',
+    summary: 'do not match the lock',
   }
   const countOf = (count: number): string => `${count} of ${lock.images.length} images ${words.summary}`
   const { results: gathered, failed } = await forEachImage(lock.images, options, words, (image) =>
     gatherImage(image, options, cache, sizes, run),
   )
-  // A lock that says otherwise than its images is not mended by trying again.
+  // If the lock does not match its images, trying again does not help.
   const wrong = failed.filter(({ error }) => error.code === 'INVALID_LOCK')
   if (wrong.length > 0) throw allFailed(wrong, countOf(wrong.length))
   if (failed.length > 0) {
     throw incomplete(countOf(failed.length), failed, [
-      'Nothing was written. Mend it and run the same command again.',
+      'Nothing was written. Fix this and run the same command again.',
       { id: 'go-on-without', images: failed.map(({ source }) => source), canSkip: false },
     ])
   }
@@ -155,39 +155,39 @@ export async function gatherContents(options: ContentsOptions): Promise<BundleCo
   return { files, blobs, toFetch, manifests, checksums, description }
 }
 
-/** Bytes of the indexes that are made here, for a choice of platforms: nobody else has them, so they are kept. */
+/** Most bytes of the indexes that are made here for a choice of platforms. They stay in memory: no registry has them. */
 const MAX_MADE = 128 * 1024 * 1024
-const FEWER_IMAGES = 'Make several bundles, each of a part of these images.'
+const FEWER_IMAGES = 'Make several bundles, each with some of these images.'
 
 function tooManyMade(): AirgapError {
   return new AirgapError(
     'USAGE',
-    `the indexes that are made for a choice of platforms have more than ${MAX_MADE} bytes together, the most of one bundle`,
+    `the indexes that are made for a choice of platforms have more than ${MAX_MADE} bytes together, which is the limit for one bundle`,
     { hint: FEWER_IMAGES },
   )
 }
 
-/** Nobody would read a bundle whose describing files are larger than readers accept. */
+/** Rejects describing files that are larger than readers accept. */
 function requireReadable(name: string, size: number, most: number): void {
   if (size <= most) return
   throw new AirgapError(
     'USAGE',
-    `${name} of this bundle would have ${size} bytes, and ${most} are the most`,
+    `${name} of this bundle would have ${size} bytes, but at most ${most} are allowed`,
     {
       hint: FEWER_IMAGES,
     },
   )
 }
 
-/** What does not come out as the lock says is told with the way out of it. */
+/** Adds hints to the error of an image that does not match the lock. */
 function asLockFault(error: unknown, image: string): unknown {
   return asRegistryFault(error, image, [
-    'If the lock was edited or made by another release, make it again.',
+    'If the lock was edited or comes from another release of airgap, make a new one.',
     { id: 'new-lock' },
   ])
 }
 
-/** The way out where a lock names what its registry has no more. */
+/** For hints, if a lock names what the registry no longer has. */
 const LOCKED = { isLocked: true, isPinned: false }
 
 interface GatheredImage {
@@ -196,7 +196,7 @@ interface GatheredImage {
   evidence: DocumentNode[]
   referrers: ReferrerGraph[]
   repositories: Source[]
-  /** The index that is delivered, where it was made here. */
+  /** The delivered index, if it was made here. */
   made: Pick<ManifestOrIndex, 'digest' | 'bytes'> | undefined
 }
 
@@ -239,9 +239,9 @@ async function gatherImage(
     platforms: image.platforms.map(({ platform, digest }) => ({ platform, digest })),
   }
   if (JSON.stringify(found) !== JSON.stringify(listed)) {
-    throw new AirgapError('INVALID_LOCK', `the lock describes it otherwise than the registry does`, {
+    throw new AirgapError('INVALID_LOCK', `what the lock says about it is not what the registry has`, {
       subject: what,
-      hint: [`The registry gives ${JSON.stringify(found)}.`, { id: 'new-lock' }],
+      hint: [`The registry has ${JSON.stringify(found)}.`, { id: 'new-lock' }],
     })
   }
   const referrers = await gatherReferrers(image, closure, { ...options, cache, repositories, sizes, run })
@@ -276,11 +276,11 @@ interface Options {
 }
 
 /**
- * Reads again, by digest, what a lock says refers to an image, with everything that it reaches: exactly that travels,
+ * Reads the referrers in a lock by digest, with everything that can be reached from them. Exactly these are packed,
  * whatever a registry lists by now.
  *
- * @throws AirgapError `INVALID_LOCK` where the lock says otherwise than the documents; the registry's errors, which name
- *   the image and what is not to be had of it.
+ * @throws AirgapError `INVALID_LOCK` if the lock does not match the documents; the registry's errors, which name the image
+ *   and what is not available.
  */
 async function gatherReferrers(
   image: ImageEntry,
@@ -289,7 +289,7 @@ async function gatherReferrers(
 ): Promise<ReferrerGraph[]> {
   const { source, referrers = [] } = image
   const [stray] = unrooted(referrers, rootsOf(image, closure))
-  if (stray) throw wrong(source, stray, `it leads to nothing of the image`)
+  if (stray) throw wrong(source, stray, `it refers to nothing in the image`)
   const gathered: ReferrerGraph[] = []
   const limits = new Limits(options.run, { image: source, of: 'referrers', hint: WITHOUT_REFERRERS })
   for (const entry of referrers) gathered.push(await gather(source, entry, limits, options))
@@ -311,14 +311,14 @@ async function gather(
     const closure = await closureOf(root, load, source, sizes, limits)
     const field = otherField(entry, referrerEntry(document, closure, entry))
     if (field !== undefined)
-      throw wrong(source, entry, `the lock gives it another ${field} than the registry does`)
+      throw wrong(source, entry, `its ${field} in the lock is not what the registry has`)
     return { entry, closure }
   } catch (error) {
     if (!(error instanceof AirgapError) || error.code !== 'NOT_FOUND') throw error
     const { message, problems } = error
-    throw new AirgapError('NOT_FOUND', `${what(entry)} is not to be had any more: ${message}`, {
+    throw new AirgapError('NOT_FOUND', `${what(entry)} is no longer available: ${message}`, {
       subject: source,
-      hint: [{ id: 'new-lock' }, 'It then has what refers to the image now.'],
+      hint: [{ id: 'new-lock' }, 'It lists what refers to the image now.'],
       problems,
       cause: error,
     })

@@ -3,26 +3,26 @@ import { formatMoment, isMoment } from '../bundle/fields.ts'
 import { AirgapError } from '../errors.ts'
 import { TOOL } from '../own-files.ts'
 
-/** What a bundle says of itself, beside its images. */
+/** What a bundle says about itself, apart from its images. */
 export interface DescriptionOptions {
   /**
-   * Under this and its signer a push remembers the bundle's sequence. Where left out: the name of the bundle in `reuse`,
-   * where there is one or all have the same; else the output's file name without its extension and without a number,
-   * version or date at its end; `bundle` for a stream.
+   * A push remembers the bundle's sequence under this name and the signer. By default: the name of the bundles in `reuse`,
+   * if they have the same; else the output's file name without its extension and without a number, version or date at its
+   * end; `bundle` for a stream.
    */
   name?: string | undefined
   /** A version to show, free text. */
   version?: string | undefined
-  /** A number that grows with every bundle of that name; the creation time in seconds where left out. */
+  /** A number that grows with every bundle of that name; by default the creation time in seconds. */
   sequence?: number | undefined
-  /** When the bundle is no longer to be accepted: a date (its end, in UTC) or a moment (RFC 3339, UTC). */
+  /** When the bundle expires: a date (at its end, in UTC) or a time (RFC 3339, UTC). */
   expires?: string | undefined
-  /** Milliseconds since 1970; now where left out. */
+  /** Milliseconds since 1970; now by default. */
   created?: number | undefined
 }
 
 /**
- * Everything in `airgap.json` but the images and what was left out.
+ * Everything in `airgap.json` except the images and what was left out.
  * @throws AirgapError `USAGE`
  */
 export function describeBundle(
@@ -47,7 +47,7 @@ export function describeBundle(
   }
   const sequence = options.sequence ?? seconds
   if (!Number.isSafeInteger(sequence) || sequence < 0)
-    throw new AirgapError('USAGE', 'the sequence has to be a whole number below 2^53')
+    throw new AirgapError('USAGE', 'the sequence must be a whole number below 2^53')
   return {
     type: BUNDLE_TYPE,
     formatVersion: FORMAT_VERSION,
@@ -64,7 +64,7 @@ export function describeBundle(
 function parseExpiry(text: string): string {
   const moment = /^\d{4}-\d{2}-\d{2}$/.test(text) ? `${text}T23:59:59Z` : text
   if (isMoment(moment)) return moment
-  throw new AirgapError('USAGE', `the expiry ${text} is neither a date nor a moment`, {
+  throw new AirgapError('USAGE', `the expiry ${text} is neither a date nor a time in UTC`, {
     hint: 'Write 2027-06-30, or 2027-06-30T12:00:00Z.',
   })
 }

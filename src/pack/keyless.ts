@@ -12,23 +12,23 @@ import type { OutputFile } from '../files/output-file.ts'
 import type { CertificateSignature } from '../trust/keyless/sign.ts'
 import type { Journal } from './resume/journal.ts'
 
-/** How a bundle is signed without a key of one's own. */
+/** How a bundle is signed with a certificate for an identity, instead of a key. */
 export interface KeylessOptions {
   /**
-   * The identity token (an OpenID Connect JWT): the file that holds it, read again when it is needed, or a function that
-   * gives it then. Where left out, `SIGSTORE_ID_TOKEN` or what GitHub Actions gives to a job.
+   * The identity token (an OpenID Connect JWT): its file, which is read again when the token is needed, or a function that
+   * returns it then. By default `SIGSTORE_ID_TOKEN`, or the token that GitHub Actions gives to a job.
    */
   identityToken?: { file: string } | (() => Promise<string>) | undefined
-  /** File with a Sigstore SigningConfig v0.2, which says whom to ask; the public good instance where left out. */
+  /** File with a Sigstore SigningConfig v0.2, which names the services; by default the public good instance. */
   signingConfig?: string | undefined
   /** trusted_root.json to check the signature with before the bundle gets its name. */
   trustedRoot?: string | undefined
 }
 
 /**
- * Reads what is given for keyless signing and looks at the token, before any other work is done.
- * @param isPlan nothing will be signed: then no token is needed.
- * @throws AirgapError `CREDENTIALS` for a token that is missing, unusable or has expired, `INVALID_CONFIG`,
+ * Reads the files for keyless signing and looks at the token, before any other work is done.
+ * @param isPlan whether nothing will be signed: then no token is needed.
+ * @throws AirgapError `CREDENTIALS` if the token is missing, unusable or expired; `INVALID_CONFIG`,
  *   `INVALID_CONTENT`, `FILE`
  */
 export async function prepareKeyless(
@@ -43,14 +43,14 @@ export async function prepareKeyless(
   const services = await servicesFor(keyless, network)
   const trustedRoot = await rootFor(keyless)
   const token = isPlan ? undefined : await sourceOf(keyless)
-  // Private instances may have been told another audience.
+  // Private instances may expect another audience.
   const audience = keyless.signingConfig === undefined ? AUDIENCE : undefined
   const note = (message: string): void => run.onEvent({ type: 'registry', notice: { type: 'note', message } })
   if (token) {
     const { peekAtToken } = await import('../trust/keyless/sign.ts')
     const claims = await peekAtToken({ token, audience })
-    const who = claims ? describeClaims(claims) : `whom the token ${token.name} will name`
-    note(`It will be signed at the end as ${who} (as the token says; not verified here).`)
+    const who = claims ? describeClaims(claims) : `the identity that the token ${token.name} will name`
+    note(`The bundle will be signed at the end as ${who} (from the token; not verified here).`)
   }
   return {
     size: CERTIFICATE_BUNDLE_SIZE,
@@ -72,10 +72,10 @@ export async function prepareKeyless(
   }
 }
 
-/** What signing cannot take back. */
+/** What cannot be undone about signing. */
 function consequence({ authority, logs }: SigningServices): string {
   const hosts = [...new Set([authority, ...logs.map(({ url }) => url)].map(({ host }) => host))].join(' and ')
-  return `This identity and the SHA-256 of SHA256SUMS go into the logs of ${hosts}: where these are public, for ever.`
+  return `This identity and the SHA-256 of SHA256SUMS go into the logs of ${hosts}. If these are public, this cannot be undone.`
 }
 
 async function servicesFor(keyless: KeylessOptions, network: NetworkOptions): Promise<SigningServices> {
@@ -100,19 +100,19 @@ async function sourceOf({ identityToken }: KeylessOptions): Promise<TokenSource>
   return sources.tokenInFile(identityToken.file)
 }
 
-/** Makes a bundle's signature when everything else is in its place. */
+/** Makes a bundle's signature after everything else is written. */
 export interface LateSigner {
-  /** Bytes of the signature's entry, whatever will be in it. */
+  /** Bytes of the signature's entry, which are fixed. */
   size: number
-  /** @throws AirgapError whatever keeps it from being made; all else is kept then. */
+  /** @throws AirgapError if it cannot be made; everything else is kept then. */
   sign(checksums: Uint8Array): Promise<CertificateSignature>
 }
 
 /**
- * Signs a bundle of which everything is there, and on the disk, the place of the signature included: what becomes public
- * now cannot be taken back because something local fails.
+ * Signs a bundle after everything else is on the disk, including the space for the signature: once the signature is public,
+ * no local failure should prevent the bundle from being finished.
  *
- * @throws AirgapError `INCOMPLETE` when it cannot be signed: then the same call has nothing left to do but that.
+ * @throws AirgapError `INCOMPLETE` if it cannot be signed: then the same call only has to sign.
  */
 export async function signLate(
   late: LateSigner,
@@ -120,7 +120,7 @@ export async function signLate(
   { writer, output, journal }: { writer: FileWriter; output: OutputFile; journal: Journal },
   signal?: AbortSignal,
 ): Promise<CertificateSignature> {
-  // Nothing of it needs to have come over the network to be worth keeping.
+  // Worth keeping even if nothing was fetched.
   journal.isWorthKeeping = true
   await writer.holdSignature()
   await output.settle()
@@ -136,10 +136,14 @@ export async function signLate(
 }
 
 function notSigned(error: AirgapError, path: string): AirgapError {
-  const again = 'Everything is fetched and kept: the same command has only this left to do.'
-  return new AirgapError('INCOMPLETE', `${path} is complete but for its signature, which could not be made`, {
-    hint: [...error.hints, `\n${again}`],
-    problems: [{ entry: SIGSTORE_SIGNATURE, message: error.message, code: error.code }],
-    cause: error,
-  })
+  const again = 'Everything was fetched and is kept: the same command only has to sign.'
+  return new AirgapError(
+    'INCOMPLETE',
+    `${path} is complete except for its signature, which could not be made`,
+    {
+      hint: [...error.hints, `\n${again}`],
+      problems: [{ entry: SIGSTORE_SIGNATURE, message: error.message, code: error.code }],
+      cause: error,
+    },
+  )
 }

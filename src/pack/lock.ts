@@ -50,7 +50,7 @@ export function parseLock(bytes: Uint8Array, what: string): Lock {
     checkDeliveredNames(lock.images)
     const [twice] = alsoThere(lock.images, lock.skipped)
     if (twice !== undefined)
-      throw new AirgapError('INVALID_LOCK', `${twice} is said to be left out, and is among the images`, {
+      throw new AirgapError('INVALID_LOCK', `${twice} is listed as left out, but is among the images`, {
         subject: what,
       })
     return { ...lock, images: sortImages(lock.images) }

@@ -18,29 +18,29 @@ import { isDeepStrictEqual } from 'node:util'
 import type { ImageEntry } from '../bundle/description.ts'
 import type { Writable } from 'node:stream'
 
-/** What the options of a pack come to by themselves. */
+/** The parsed options of a pack. */
 export interface PackRequest {
   what: { lock: Lock; request?: undefined } | { request: ResolveRequest; lock?: undefined }
   description: ReturnType<typeof describeBundle>
 }
 
-/** The same, with what files say of mirrors and of signing. */
+/** The same, with what was read from files about mirrors and signing. */
 export interface PackWork extends PackRequest {
   known: KnownMirrors
   signing: Signing
-  /** What is demanded of the upstreams' signatures. */
+  /** Requirements for the upstreams' signatures. */
   upstream: Upstream | undefined
 }
 
-/** What signs: a key when the bundle is planned, or something else when it is there; neither leaves it unsigned. */
+/** What signs a bundle: a key when it is planned, or a certificate at the end. Without both, it is unsigned. */
 export interface Signing {
   key?: SigningKey | undefined
   late?: LateSigner | undefined
 }
 
 /**
- * Looks at everything that signing needs.
- * @throws AirgapError as {@link prepareKeyless}; `USAGE` for a stream, which cannot be gone back on.
+ * Checks and prepares everything that signing needs.
+ * @throws AirgapError as {@link prepareKeyless}; `USAGE` if a stream is to be signed without a key.
  */
 export async function signingOf(options: PackOptions, run: Run): Promise<Signing> {
   const { key, output } = options
@@ -48,7 +48,7 @@ export async function signingOf(options: PackOptions, run: Run): Promise<Signing
   if (!('keyless' in key)) return { key }
   if (output !== undefined && typeof output !== 'string') {
     throw new AirgapError('USAGE', 'a bundle that is signed without a key cannot be written to a stream', {
-      hint: 'The signature is made when every blob is there, and stands in front of them. Pack into a file, then send that.',
+      hint: 'The signature is made last, but comes before the blobs. Pack into a file, then send that.',
     })
   }
   const { prepareKeyless } = await import('./keyless.ts')
@@ -56,7 +56,7 @@ export async function signingOf(options: PackOptions, run: Run): Promise<Signing
 }
 
 /**
- * Reads everything that can be wrong in the options.
+ * Parses the options, so that mistakes are found before any work is done.
  * @param name of the bundle, as it was chosen.
  * @throws AirgapError `USAGE`, `INVALID_REFERENCE`, `INVALID_PLATFORM`
  */
@@ -66,7 +66,7 @@ export function packRequestOf(options: PackOptions, name: string): PackRequest {
   const description = describeBundle({ ...options, name }, Date.now())
   if (lock && !request) return { what: { lock }, description }
   if (request && !lock) return { what: { request }, description }
-  throw new AirgapError('USAGE', 'either a lock or images are packed')
+  throw new AirgapError('USAGE', 'give either a lock or images to pack')
 }
 
 /** The images that are asked for. */
@@ -76,7 +76,7 @@ export function referencesOf({ what }: PackRequest): Reference[] {
     : what.lock.images.map(({ source }) => parseReference(source))
 }
 
-/** The lock that was given, or what is pinned now, and what could not be. */
+/** The given lock, or a new one with the images that could not be resolved. */
 export async function lockOf(
   { what, known }: PackWork,
   client: RegistryClient,
@@ -91,11 +91,11 @@ export async function lockOf(
 }
 
 /**
- * What an interrupted pack has pinned, as far as it is still wanted, and what it could not resolve then. What it has
- * left out stays so where that is still asked for.
+ * The lock with which a pack resumes: what the interrupted run pinned, as far as it is still wanted, and what it could not
+ * resolve and is resolved now. Images that it left out stay left out if `isSkipping`, or if a lock is packed.
  *
- * @param resolving asks registries; called for what is missing only.
- * @returns the very lock of `header` where nothing has changed.
+ * @param resolving asks registries; called only for what is missing.
+ * @returns the same lock object as in `header` if nothing has changed.
  */
 export async function lockGoingOn(
   { lock }: JournalHeader,
@@ -128,18 +128,18 @@ export async function lockGoingOn(
       ? {}
       : { skipped: skipped.toSorted((a, b) => compareBytes(a.source, b.source)) }),
   }
-  // What failed then and fails again changes nothing.
+  // Nothing has changed if what failed then fails again.
   const isOld = isSame && found?.lock.images.length === 0 && found.lock.skipped === undefined
   return { lock: isOld ? lock : now, failed: found?.failed ?? [] }
 }
 
 /**
- * Applies an upstream policy to what a pack resolved. Earlier records, in a lock or from an interrupted run, are
- * ignored, because every pack makes its own.
+ * Verifies the upstreams' signatures of resolved images, if asked to. Records of earlier verifications, in a lock or by an
+ * interrupted run, do not count: whoever packs could have made them up.
  *
- * @param before the lock of an interrupted run; returned if nothing changed.
- * @returns the images that pass. Those that do not pass are added to those that could not be resolved.
- * @throws AirgapError as `verifyLock`, if none passes.
+ * @param before the lock of an interrupted run; returned if nothing has changed.
+ * @returns the images that pass; the others are added to those that could not be resolved.
+ * @throws AirgapError as `verifyLock`, if no image passes.
  */
 export async function withUpstream(
   { lock, failed }: Resolved,
@@ -190,9 +190,9 @@ export async function withUpstream(
 }
 
 /**
- * The image without upstream records. Referrers that were found only for a policy are part of the record too: an
- * interrupted run may have had another policy, or none.
- * @param referrers those that travel along in any case.
+ * Removes the record of an earlier verification.
+ * @param referrers the ones to pack without any policy. Those that were found only for a policy are part of the record,
+ *   and an interrupted run may have had another policy, or none.
  */
 function withoutRecord(image: ImageEntry, referrers: ImageEntry['referrers']): ImageEntry {
   const { upstream, referrers: before, ...rest } = image
@@ -200,48 +200,49 @@ function withoutRecord(image: ImageEntry, referrers: ImageEntry['referrers']): I
   return { ...rest, ...(referrers ? { referrers } : {}) }
 }
 
-/** Exactly one of `images` and `lock` is needed; what else there is to say about images goes with `images`. */
+/** Give either `images` or `lock`; the other options for images go with `images`. */
 export interface PackOptions extends SourceOptions, DescriptionOptions, Partial<SelectionOptions> {
-  /** What to pack, as {@link resolve} has pinned it. */
+  /** What to pack, as pinned by {@link resolve}. */
   lock?: Lock | undefined
   /**
-   * The file. Or a stream, which gets the same bytes in order and is not ended: after a failure it holds a beginning
-   * that no verification takes for a bundle. Undefined only plans: nothing but manifests is fetched.
+   * The file, or a stream, which gets the same bytes in order and is not ended. What a stream got before a failure does not
+   * pass any verification. If undefined, the bundle is only planned, and no layers are fetched.
    */
   output: string | Writable | undefined
   /**
-   * The file of the bundle that is planned, where `output` is undefined: its default name follows from it, and a warning
-   * tells where it could not be written.
+   * If `output` is undefined: the file that the bundle would be written to. The default name follows from it, and a warning
+   * tells if it could not be written.
    */
   fileName?: string | undefined
   /** Replace the file if it exists. */
   force?: boolean | undefined
-  /** Start over from nothing, even if an interrupted pack could be gone on with. */
+  /** Start from scratch, even if an interrupted pack could be resumed. */
   fresh?: boolean | undefined
   /**
-   * Signs the bundle; `unsigned` leaves it so. `keyless` signs with a certificate for an identity token, when every blob is
-   * there; the identity and the SHA-256 of `SHA256SUMS` become public for ever then, unless the services are private ones.
+   * The key that signs the bundle, or `unsigned`. `keyless` signs with a certificate for an identity token, after every
+   * blob is there. This makes the identity and the SHA-256 of `SHA256SUMS` public for ever, unless the services are
+   * private.
    */
   key: SigningKey | 'unsigned' | { keyless: KeylessOptions }
   /**
-   * Verify who has signed the images at their upstreams. One that does not pass fails, and is not left out by `skipFailed`;
-   * `upstream` of each image in the description says what was verified, and the signature travels along.
+   * Verify the upstreams' signatures of the images. An image that does not pass fails, and `skipFailed` does not leave it
+   * out. `upstream` of each image in the description says what was verified, and the signature is packed, too.
    */
   verifyUpstream?: UpstreamOptions | undefined
-  /** Earlier bundles, also unfinished ones, that blobs are taken from instead of the network. */
+  /** Earlier bundles, finished or not, whose blobs are used instead of fetching them. */
   reuse?: readonly string[] | undefined
   /**
-   * Is told what a pack that broke off has left for the same call to go on with; not where nothing is left. Waited
-   * for, also when the work is called off.
+   * Called if a pack breaks off and leaves something that the same call can resume. The pack waits for it, even if it was
+   * cancelled.
    */
   onIncomplete?: ((unfinished: UnfinishedPack) => void | Promise<void>) | undefined
 }
 
-/** What a pack that broke off has left, for the same call to go on with. */
+/** What a pack that broke off has left, for the same call to resume. */
 export interface UnfinishedPack {
   /** The unfinished file. */
   file: string
-  /** Bytes of blobs that are there. */
+  /** Bytes of blobs that it has. */
   bytes: number
   /** Bytes of all blobs. */
   total: number

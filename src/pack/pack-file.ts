@@ -38,8 +38,8 @@ import type { Lock } from './lock.ts'
 import type { PackTarget } from './resume/resume.ts'
 
 /**
- * Packs into a file, or goes on with what an interrupted pack has left there.
- * @param output as the caller has written it.
+ * Packs into a file, or resumes an interrupted pack into it.
+ * @param output as the caller wrote it.
  * @throws AirgapError as {@link pack}
  */
 export async function packToPath(
@@ -99,7 +99,7 @@ class FilePack implements AsyncDisposable {
   readonly #work: PackWork
   readonly #options: PackOptions
   readonly #run: Run
-  /** What is open, in the order in which it was opened. */
+  /** Open files, in the order in which they were opened. */
   readonly #open: { close(): Promise<void> }[] = []
   #output: OutputFile | undefined
   #journal: Journal | undefined
@@ -128,7 +128,7 @@ class FilePack implements AsyncDisposable {
   async run(shown: string): Promise<{ plan: PackPlan; summary: PackSummary }> {
     const { how } = this.#start
     try {
-      // Whatever stands in the way is known before any work is done.
+      // So that anything in the way is found before any work is done.
       if (how === 'new') this.#output = await this.#reserve()
       if (how === 'go-on') {
         const { header, held } = this.#start.journal
@@ -151,7 +151,7 @@ class FilePack implements AsyncDisposable {
       return done
     } catch (error) {
       const left = await this.#leave()
-      // Whoever has to decide something first is told what, and no more.
+      // That error already tells what the user has to decide.
       const isOpen = error instanceof AirgapError && error.code === 'OUTPUT_UNFINISHED'
       if (left && !isOpen) await this.#options.onIncomplete?.({ file: `${shown}${PARTIAL_SUFFIX}`, ...left })
       throw error
@@ -233,11 +233,11 @@ class FilePack implements AsyncDisposable {
     options: Parameters<typeof packToFile>[2],
   ): Promise<{ plan: PackPlan; summary: PackSummary }> {
     const [output, journal] = [this.#output, this.#journal]
-    if (!output || !journal) throw new AirgapError('INTERNAL', 'there is nothing to write to')
+    if (!output || !journal) throw new AirgapError('INTERNAL', 'there is no output to write to')
     return { plan, summary: await packToFile(plan, { output, journal, ...target }, options) }
   }
 
-  /** What an earlier run of this output has set aside. */
+  /** The unfinished file that an earlier run for this output set aside. */
   async #earlier(): Promise<Unfinished[]> {
     if (this.#start.how === 'fresh') return []
     const found = await Unfinished.find(placesOf(this.#path).earlier, { force: false, fresh: true })
@@ -253,7 +253,7 @@ class FilePack implements AsyncDisposable {
     return found
   }
 
-  /** Gets what is there out of the way. */
+  /** Removes or sets aside what is there, and creates a new file. */
   async #makeRoom(): Promise<OutputFile> {
     const { how, unfinished } = this.#start
     if (how === 'fresh') {
@@ -269,7 +269,7 @@ class FilePack implements AsyncDisposable {
     return OutputFile.reserve(this.#path, { force: this.#options.force ?? false })
   }
 
-  /** The bundle has its name. What cannot be removed now is in nobody's way. */
+  /** Called when the bundle has its name: what cannot be removed now does no harm. */
   async #cleanUp(): Promise<void> {
     try {
       await removeEarlier(this.#path)
@@ -280,8 +280,8 @@ class FilePack implements AsyncDisposable {
   }
 
   /**
-   * After a failure: keeps what was fetched, and removes a file that has got nothing of that.
-   * @returns how much is left for the same call to go on with.
+   * After a failure: keeps what was fetched, and removes the file if nothing was.
+   * @returns how much is left for the same call to resume; undefined if nothing is.
    */
   async #leave(): Promise<Omit<UnfinishedPack, 'file'> | undefined> {
     const [output, journal] = [this.#output, this.#journal]
@@ -297,7 +297,7 @@ class FilePack implements AsyncDisposable {
     }
     const held = journal?.held ?? (how === 'go-on' ? this.#start.journal.held : undefined)
     const header = journal?.header ?? (how === 'go-on' ? this.#start.journal.header : undefined)
-    // It may have got its name before something else failed.
+    // The file may have got its name before something else failed.
     if (!held || !header || !(await statOwnFile(placesOf(this.#path).partial))) return undefined
     return { bytes: Math.min(held.bytes, header.blobBytes), total: header.blobBytes }
   }
@@ -305,24 +305,24 @@ class FilePack implements AsyncDisposable {
 
 /** How a pack into a file begins. */
 type Start = {
-  /** Bundles that the caller has named to take blobs from, but for the unfinished one. */
+  /** The bundles that the caller gave to reuse, without the unfinished one. */
   reuse: string[]
 } & (
   | { how: 'new'; unfinished: undefined }
-  /** With what was decided before; some images may no longer be wanted. */
+  /** Resume with what was decided before; some images may no longer be wanted. */
   | { how: 'go-on'; unfinished: Unfinished; journal: ReadJournal }
-  /** A new file, which takes from the unfinished one what it has. */
+  /** A new file, which takes blobs from the unfinished one. */
   | { how: 'take-from'; unfinished: Unfinished }
-  /** A new file, and the unfinished one is not wanted. */
+  /** A new file; the unfinished one is removed. */
   | { how: 'fresh'; unfinished: Unfinished }
 )
 
 /**
- * Looks at what stands under the output's partial name, and decides what becomes of it. Nothing is changed yet.
- * @param output as the caller has written it.
+ * Looks for an unfinished file of the output, and decides what to do with it. Nothing is changed yet.
+ * @param output as the caller wrote it.
  * @param path the same, absolute.
  * @param inputs what is packed now.
- * @throws AirgapError `OUTPUT_UNFINISHED` when somebody has to decide, `OUTPUT_UNSAFE`, `USAGE`, `FILE`
+ * @throws AirgapError `OUTPUT_UNFINISHED` if the user has to decide; `OUTPUT_UNSAFE`, `USAGE`, `FILE`
  */
 async function startOf(
   output: string,
@@ -342,7 +342,10 @@ async function startOf(
     const { reuse, isNamed } = await withoutFile(options.reuse, unfinished.file.identity)
     if (fresh) {
       if (isNamed)
-        throw new AirgapError('USAGE', 'starting fresh would throw away what blobs are to be taken from')
+        throw new AirgapError(
+          'USAGE',
+          'starting from scratch would remove the unfinished bundle that blobs are to be reused from',
+        )
       return { how: 'fresh', unfinished, reuse }
     }
     const name = `${output}${PARTIAL_SUFFIX}`
@@ -363,7 +366,7 @@ async function withoutFile(
 ): Promise<{ reuse: string[]; isNamed: boolean }> {
   const reuse: string[] = []
   for (const file of files) {
-    // One that cannot be looked at is told of when it is opened.
+    // If this fails, opening the file reports the error.
     const found = await stat(file, { bigint: true }).then(identityOf, () => undefined)
     if (!found || !isSameFile(found, identity)) reuse.push(file)
   }

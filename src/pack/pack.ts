@@ -34,42 +34,42 @@ import type { Hint } from '../hints.ts'
 
 /** A bundle that has been packed, or planned. Sizes are bytes. */
 export interface Packed {
-  /** The identity that people quote and approve: SHA-256 of `SHA256SUMS`. */
+  /** SHA-256 of `SHA256SUMS`, by which people quote and approve the bundle. */
   bundleDigest: Digest
   size: number
   entries: number
-  /** Layers, configs and other blobs in it, each once. */
+  /** Its layers, configs and other blobs, each once. */
   blobs: Amount
-  /** Manifests and indexes in it, each once. */
+  /** Its manifests and indexes, each once. */
   manifests: Amount
   description: BundleDescription
   isSigned: boolean
-  /** Whom the certificate names that it was signed with, and where that is entered; not in a plan. */
+  /** For a signature with a certificate: the identity in it, and the log entries. Not in a plan. */
   certificate?: Omit<CertificateSignature, 'bundleJson'>
-  /** The mirrors that were in use; nothing of them is in the bundle, unless they named a digest. */
+  /** The mirrors in use. The bundle records one only if it resolved a tag. */
   mirrors: MirrorUse[]
-  /** What came over the network after planning; for a plan, what would. */
+  /** What was fetched after planning; for a plan, what would be. */
   fetched: Amount
-  /** What came out of earlier bundles; for a plan, what would, if it is unaltered there. */
+  /** What was taken from earlier bundles; for a plan, what would be, if it is unaltered there. */
   reused: Amount
-  /** What an interrupted pack had fetched: its bytes, and the blobs that were complete. */
+  /** What an interrupted pack had fetched: the bytes, and the number of complete blobs. */
   resumed: Amount
 }
 
 /**
  * Fetches images and writes them as one bundle. The file gets its name when it is complete, checked and synced.
  *
- * A pack into a file that fails, is called off or killed after the first byte of a blob has come leaves an unfinished
- * file beside the output's place (`.partial`), and its journal (`.partial.journal`). The same call goes on from there,
- * with the digests, the description and the signature of the first one; a call for some of its images does, too. A call
- * for anything else is rejected with `OUTPUT_UNFINISHED`, unless it names the unfinished file in `reuse`, or is `fresh`.
- * A pack that is called off when the file has just got its name is complete, and says so.
+ * A pack into a file that fails, is cancelled or is killed after it has fetched any part of a blob leaves an unfinished
+ * file next to the output (`.partial`), and its journal (`.partial.journal`). The same call resumes it, with the digests,
+ * the description and the signature of the first run; so does a call for only some of its images. A call for anything else
+ * is rejected with `OUTPUT_UNFINISHED`, unless it names the unfinished file in `reuse`, or is `fresh`. If a pack is
+ * cancelled after the file got its name, the promise is fulfilled.
  *
- * @throws AirgapError `INCOMPLETE` when some images could not be resolved or fetched: the rest has been fetched, and
- *   `problems` has each image with its own code; `USAGE`, `OUTPUT_EXISTS`, `OUTPUT_UNSAFE`, `OUTPUT_UNFINISHED`, `OUTPUT_BUSY` (another pack into
- *   the same file is at work), `DISK_FULL`, `FILE`, `INVALID_LOCK`; those of {@link resolve} and of registries. The
- *   signal's reason. Without a key: `CREDENTIALS` and `INVALID_CONFIG` before anything is done, `INCOMPLETE` where all is
- *   there and could not be signed.
+ * @throws AirgapError `INCOMPLETE` if some images could not be resolved or fetched: the rest has been fetched, and
+ *   `problems` has each image with its own code; `USAGE`, `OUTPUT_EXISTS`, `OUTPUT_UNSAFE`, `OUTPUT_UNFINISHED`,
+ *   `OUTPUT_BUSY` (another pack into the same file is running), `DISK_FULL`, `FILE`, `INVALID_LOCK`; the errors of
+ *   {@link resolve} and of registries. The signal's reason. For `keyless`: `CREDENTIALS` and `INVALID_CONFIG` before
+ *   anything is done, `INCOMPLETE` if everything is there but could not be signed.
  */
 export async function pack(options: PackOptions): Promise<Packed> {
   return running(options, async (outer) => {
@@ -115,7 +115,7 @@ async function openReuse(
   return ReusableBlobs.open(files, signal)
 }
 
-/** Into a stream, or nowhere: then it is only planned. */
+/** Packs into a stream, or only plans if there is none. */
 function packElsewhere(
   stream: Writable | undefined,
   work: PackWork,
@@ -132,7 +132,7 @@ function packElsewhere(
     const common = { ...run, concurrency: options.concurrency, client, mirrors, cache }
     const resolved = await lockOf(work, client, options, run, cache)
     const { lock, failed } = await withUpstream(resolved, work, { client, cache, options, run })
-    // What can be fetched for later is fetched only if there is a file to keep it in.
+    // Without a file, there is no place to keep what the other images need.
     if (failed.length > 0) {
       const { unresolved } = await import('./resume/incomplete.ts')
       throw unresolved(failed, lock.images.length + failed.length)
@@ -174,31 +174,31 @@ function packedOf({ plan, summary }: { plan: PackPlan; summary: PackSummary }, m
 }
 
 /**
- * Says what the bundle is called where nobody has said it: its sequence is remembered under that name.
- * @param name what it is called, which a former run of an unfinished one has decided.
+ * Tells the bundle's name if none was given, because a push remembers its sequence under that name.
+ * @param name the name in the bundle; for a resumed pack, the one that the first run chose.
  */
 function tellName(name: string, { name: chosen, from, reused }: ChosenName, onEvent: OnEvent): void {
   const note = (message: string, ...hints: Hint[]): void =>
     onEvent({ type: 'registry', notice: { type: 'note', message, hints } })
   const shown = JSON.stringify(name)
   if (from !== 'given') {
-    const origin = from === 'reuse' ? 'as the one that it takes blobs from' : 'after its file'
-    const why = name === chosen ? origin : 'as it was begun'
+    const origin = from === 'reuse' ? 'like the one that it takes blobs from' : 'after its file'
+    const why = name === chosen ? origin : 'as when it was begun'
     note(
-      `The bundle is called ${shown}, ${why}: push remembers it under this name, and refuses an older one`,
+      `The bundle is called ${shown}, ${why}. Push remembers it under this name and refuses an older one`,
       { id: 'name' },
     )
   }
   const others = reused.filter((other) => other !== name).map((other) => JSON.stringify(other))
   if (others.length > 0 && !reused.includes(name)) {
     note(
-      `Blobs are taken from ${others.join(' and ')}, and this bundle is called ${shown}: to push they are not releases of one bundle.`,
+      `Blobs are taken from ${others.join(' and ')}, but this bundle is called ${shown}: push does not treat them as releases of one bundle.`,
     )
   }
 }
 
 /**
- * Warns where the bundle of a plan could not be written under that name: it stands in the way, or does not fit there.
+ * Warns if the planned bundle could not be written to this file, because of what is there or for lack of space.
  * @param size of the bundle, in bytes.
  */
 async function tellRoom(
@@ -217,9 +217,9 @@ async function tellRoom(
   }
 }
 
-/** What registries' clocks have said in a run. */
+/** What is known about registries' clocks. */
 interface Clocks {
-  /** The clock that this machine's is furthest ahead of, and by how much. Milliseconds. */
+  /** The registry whose clock is furthest behind this machine's, and by how many milliseconds. */
   behind: { host: string; ms: number } | undefined
 }
 
@@ -237,8 +237,8 @@ function watchClocks(outer: Run): { run: Run; clocks: Clocks } {
 }
 
 /**
- * Warns of a sequence that push will judge otherwise than whoever packs has meant: one that a clock in the future has
- * given, which outranks the bundles of all right clocks until then; and one that is not above that of the last release.
+ * Warns of a sequence that push may not treat as intended: one from a clock that is in the future, which makes all bundles
+ * packed with a right clock look older until then; and one that is not higher than that of the last release.
  */
 function tellSequence(
   description: BundleDescription,
@@ -252,7 +252,7 @@ function tellSequence(
   if (behind && isByClock && Date.parse(created) - (Date.now() - behind.ms) > TOLERANCE_MS) {
     const theirs = formatMoment(Date.now() - behind.ms)
     warn(
-      `the clock of this machine may be in the future: the bundle is created ${created}, and ${behind.host} says that it is ${theirs}. Its sequence, ${sequence}, is that time: until then, push refuses as older whatever is packed with a right clock under the same name. Have the clock set and pack again, or give a sequence`,
+      `the clock of this machine may be in the future: the bundle is created ${created}, but ${behind.host} says that it is ${theirs}. The sequence, ${sequence}, comes from that clock: until that time, push refuses bundles of the same name that are packed with a right clock, as older ones. Set the clock and pack again, or give a sequence`,
     )
   }
   if (
@@ -268,9 +268,9 @@ function tellSequence(
       : ['is also', 'because two bundles claim one sequence']
   const isFuture = last.sequence === Date.parse(last.created) / 1000 && Date.parse(last.created) > Date.now()
   const why = isFuture
-    ? `. That one was created ${last.created}, in the future of this machine's clock, ${formatMoment(Date.now())}: one of the two clocks was wrong`
+    ? `. That one was created ${last.created}, but this machine's clock says ${formatMoment(Date.now())}: one of the two clocks is wrong`
     : ''
   warn(
-    `the sequence of this bundle, ${sequence}, ${relation} that of the one it takes blobs from, ${JSON.stringify(name)} ${last.sequence}: where that was pushed, push refuses this one, ${refusal}${why}. Give a higher one`,
+    `the sequence of this bundle, ${sequence}, ${relation} that of the one it takes blobs from, ${JSON.stringify(name)} ${last.sequence}: if that one was pushed, push refuses this one, ${refusal}${why}. Give a higher sequence`,
   )
 }

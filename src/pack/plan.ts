@@ -12,7 +12,7 @@ import type { ReusableBlobs } from './reuse.ts'
 import type { Run } from '../content/run.ts'
 import type { NetworkOptions } from '../registry/options.ts'
 
-/** The whole work before its first large byte: what will be written where, and what has to be fetched for it. */
+/** What will be written where, and what has to be fetched for it. Made before any layer is fetched. */
 export interface PackPlan {
   plan: BundlePlan
   description: BundleDescription
@@ -21,11 +21,11 @@ export interface PackPlan {
   blobs: Amount
   /** Manifests and indexes. */
   manifests: Amount
-  /** What earlier bundles may have of it; none of their bytes has been looked at yet. */
+  /** What earlier bundles may have of it; none of their bytes has been hashed yet. */
   reuse: ReusableBlobs | undefined
-  /** What will be written into it last. */
+  /** Written last. */
   signature: BundleSignature | undefined
-  /** Makes that when everything else is there. */
+  /** Makes the signature after everything else is written. */
   late: LateSigner | undefined
 }
 
@@ -33,20 +33,19 @@ export interface PackPlan {
 export interface FetchRun extends Partial<Run>, Pick<NetworkOptions, 'concurrency'> {
   client: RegistryClient
   /**
-   * Images that ought to be in the bundle and could not be resolved: what is planned is fetched, and the bundle is not
-   * finished.
+   * Images that should be in the bundle but could not be resolved: the others are fetched, but the bundle is not finished.
    */
   unresolved?: readonly ImageFailure[]
 }
 
 /**
- * Works out the bundle of a lock: contents, signature, offsets. The signature is made here, because its size
- * decides offsets; it is written last.
+ * Plans the bundle for a lock: contents, signature, offsets. The signature is made here because the offsets depend on its
+ * size; it is written last.
  *
  * @param key signs `SHA256SUMS`; without it and `late` the bundle is left unsigned.
- * @param signature one that an earlier run has made over the very same, instead.
- * @param isForShow the plan will not be executed: then nothing is signed, and the signature in it is none, but of the
- *   size of one.
+ * @param signature one that an earlier run made over the same `SHA256SUMS`, used instead of `key`.
+ * @param isForShow whether the plan will not be executed: then nothing is signed, and the plan has a placeholder of the
+ *   signature's size.
  */
 export async function planPack(
   options: ContentsOptions & {

@@ -27,15 +27,15 @@ import type { MirrorOptions } from '../inputs/mirrors/known.ts'
 import type { NetworkOptions } from '../registry/options.ts'
 
 const MOST_NAMED = 5
-/** Nobody waits for a better message longer than this. Milliseconds. */
+/** How long to wait for a better message. Milliseconds. */
 const PATIENCE_MS = 5000
 
 /**
- * Explains a tag that a registry does not have: which ones near to it there are, or that there is no such repository,
- * which many registries do not tell when they are asked for a tag. Costs one request.
+ * Explains why a registry does not have a tag: names similar tags, or says that the repository does not exist, which many
+ * registries do not say when asked for a tag. Makes one request.
  *
- * @param source where the tag was looked for; undefined where nobody was to be asked.
- * @returns `error` itself where it is another one, or where nothing more is found out.
+ * @param source where the tag was looked for; undefined if no registry may be asked.
+ * @returns `error` itself if it is about something else, or if nothing more is known.
  */
 async function explainMissingTag(
   error: unknown,
@@ -51,10 +51,10 @@ async function explainMissingTag(
     const tags = await source.someTags(signal === undefined ? patience : AbortSignal.any([signal, patience]))
     if (tags === undefined) found = NO_SUCH_REPOSITORY
     else if (tags.length === 0) return error
-    else if (tags.includes(tag)) found = 'the registry lists this tag and does not have what it leads to'
+    else if (tags.includes(tag)) found = 'the registry lists this tag, but does not have what it points to'
     else found = `the registry has no such tag, ${namedTags(tag, tags)}`
   } catch {
-    // The tag is missing either way, and that is what the user has to hear of.
+    // The tag is missing either way, and that is what the user must be told.
     return error
   }
   return error.with({ reason: `${found}: ${error.missing.told}`, cause: error })
@@ -63,10 +63,12 @@ async function explainMissingTag(
 function namedTags(wanted: string, tags: readonly string[]): string {
   const near = nearTags(wanted, tags)
   if (near.length > 0) return `but it has ${near.join(', ')}`
-  return tags.length <= MOST_NAMED ? `only ${tags.join(', ')}` : `nor one near to it among ${tags.length}`
+  return tags.length <= MOST_NAMED
+    ? `only ${tags.join(', ')}`
+    : `and none of the ${tags.length} that it lists is similar`
 }
 
-/** Those that differ by little, nearest first; among equals in the order of versions. */
+/** Similar tags, the most similar first; equally similar ones in the order of versions. */
 export function nearTags(wanted: string, tags: readonly string[]): string[] {
   const most = Math.max(2, Math.floor(wanted.length / 4))
   return tags
@@ -78,45 +80,45 @@ export function nearTags(wanted: string, tags: readonly string[]): string[] {
     .map(({ tag }) => tag)
 }
 
-/** An image that an input named, and the kind of input. */
+/** An image, and the kind of input that named it. */
 export interface RequestedImage {
   reference: Reference
   from: ImageEntry['from']
 }
 
-/** Where images are read, and who may name their digests. */
+/** Where images are read, and who may resolve their tags. */
 export interface SourceOptions extends NetworkOptions, MirrorOptions {
-  /** Who may turn a tag into a digest; `source` where left out. */
+  /** Who may turn a tag into a digest; `source` by default. */
   resolveFrom?: 'source' | 'mirror' | undefined
 }
 
 /** What to take of which images. */
 export interface SelectionOptions {
-  /** References as people write them (`nginx:1.27`), or what `collectImages` has collected. */
+  /** References as people write them (`nginx:1.27`), or the result of `collectImages`. */
   images: readonly (string | NamedImage)[]
-  /** `OS/ARCH[/VARIANT]`; all platforms where left out. */
+  /** `OS/ARCH[/VARIANT]`; all platforms by default. */
   platforms?: 'all' | readonly string[] | undefined
-  /** Take only these platforms of references with a digest too, which changes their digest. */
+  /** Take only these platforms of references with a digest, too, which changes the digest. */
   rewriteDigests?: boolean | undefined
-  /** Take what there is where an image lacks a platform. */
+  /** If an image lacks some of the platforms, take the others. */
   allowMissingPlatform?: boolean | undefined
   /**
-   * Leave out attestations that an image's index lists and that cannot be had, which changes its digest; recorded as
-   * `missingAttestations`.
+   * Leave out attestations that an image's index lists but that cannot be fetched, which changes its digest. They are
+   * recorded as `missingAttestations`.
    */
   allowMissingAttestations?: boolean | undefined
   /** Leave out images that cannot be resolved, and record them as `skipped`. */
   skipFailed?: boolean | undefined
   /**
-   * What of all that refers to the images travels along: signatures, attestations, SBOMs. `all` where left out;
-   * `signatures` are cosign's, Sigstore bundles and Notation's.
+   * Which referrers (signatures, attestations, SBOMs) are packed with the images. `all` by default; `signatures` are
+   * cosign's, Sigstore bundles and Notation's.
    */
   referrers?: ReferrerChoice | undefined
 }
 
 export type ResolveOptions = SourceOptions & SelectionOptions
 
-/** What {@link resolveImages} needs: the same options, with what was read and made of them. */
+/** What {@link resolveImages} needs: the same options, parsed. */
 export interface ResolveRun
   extends
     Partial<Run>,
@@ -129,24 +131,23 @@ export interface ResolveRun
   platforms: 'all' | Platform[]
   client: RegistryClient
   mirrors?: Mirrors | undefined
-  /** There are others already: it is no error of its own when none of these can be resolved. */
+  /** There are other images: it is not an error if none of these can be resolved. */
   mayAllFail?: boolean | undefined
   cache?: DocumentCache | undefined
 }
 
-/** What came of resolving: the images that could be, pinned, and those that could not. */
+/** The lock of the images that could be resolved, and those that could not. */
 export interface Resolved {
   lock: Lock
   failed: ImageFailure[]
 }
 
 /**
- * Pins every image to a digest, and finds out what a bundle would deliver for it, and what refers to it. Reads
- * manifests, and the configs of images that are not in an index; nothing else is fetched. One that cannot be resolved does not stop the
- * others.
+ * Pins every image to a digest, and finds out what a bundle would deliver for it and what refers to it. Fetches only
+ * manifests, and the configs of images that are not in an index. An image that cannot be resolved does not stop the others.
  *
- * @throws AirgapError when no image can be resolved (with several, `problems` names each), and for what concerns all
- *   of them: `NAME_CONFLICT`, `INVALID_REFERENCE`.
+ * @throws AirgapError if no image can be resolved (with several, `problems` names each), and for errors that concern all of
+ *   them: `NAME_CONFLICT`, `INVALID_REFERENCE`.
  */
 export async function resolveImages(options: ResolveRun): Promise<Resolved> {
   const { images, onEvent } = options
@@ -157,7 +158,7 @@ export async function resolveImages(options: ResolveRun): Promise<Resolved> {
     images.map(({ reference }) => reference),
     options.mirrors,
   )
-  const run = new RunLimits('Make several bundles, each of a part of these images.')
+  const run = new RunLimits('Make several bundles, each with some of these images.')
   const words = {
     nameOf: ({ reference }: RequestedImage) => formatReference(reference),
     faultOf: asRegistryFault,
@@ -191,7 +192,7 @@ export async function resolveImages(options: ResolveRun): Promise<Resolved> {
   return { lock, failed: all }
 }
 
-/** The lock of what could be resolved, with the rest recorded as left out. */
+/** The lock of the images that could be resolved, which records the others as left out. */
 export function skipFailed({ lock, failed }: Resolved): Lock {
   const skipped = new Map<string, SkippedImage>()
   for (const { source, error } of failed) {
@@ -236,7 +237,7 @@ async function resolveOne(
       allowMissingAttestations: options.allowMissingAttestations ?? false,
       load,
       configPlatform: cache.configPlatform(repositories, signal, (reason) =>
-        warn(`${reason}; so it counts as stating no platform, and is taken as it is`),
+        warn(`${reason}; the image is taken as it is, without a platform`),
       ),
       what: name,
     })
@@ -249,7 +250,7 @@ async function resolveOne(
   for (const platform of selection.missing) {
     options.onEvent?.({ type: 'warning', message: `${name} does not have ${formatPlatform(platform)}` })
   }
-  for (const digest of lost) warn(`${children.roleOf(digest)} (${digest}) cannot be had, and is left out`)
+  for (const digest of lost) warn(`${children.roleOf(digest)} (${digest}) cannot be fetched, and is left out`)
   const entry: ImageEntry = {
     source: name,
     resolvedFrom,
@@ -266,8 +267,8 @@ async function resolveOne(
 }
 
 /**
- * Reads the document that the reference names. A digest may come from anywhere, because it is compared. A tag
- * is turned into a digest by the source alone, unless mirrors were allowed to.
+ * Reads the document that the reference names. A digest may be read from anywhere, because it is checked. Only the source
+ * may turn a tag into a digest, unless mirrors were allowed to.
  */
 async function readSource(
   reference: Reference,
@@ -295,7 +296,7 @@ async function readSource(
       doing: `resolve ${name}`,
       subject: name,
       missing: { told },
-      hint: 'Look at the spelling of name and tag.',
+      hint: 'Check the spelling of the name and the tag.',
     })
   }
   if (options.resolveFrom === 'mirror' && naming.length > 0) {
@@ -309,19 +310,19 @@ async function readSource(
     }))
   }
   if (!source) throw nobodyMayName(reference, movedBy ?? '', options.resolveFrom)
-  // Where the document may be had elsewhere, the tag's digest is asked for by HEAD, which counts towards no limit.
+  // If others may have the document, ask only for the tag's digest, by HEAD, which does not count towards rate limits.
   const isElsewhere = all.length > 1 || cache.hasReuse
   const document = isElsewhere ? await named(source) : await source.fetchManifest(tag, signal)
   return { document, resolvedFrom: 'source' }
 }
 
-/** The tag is there, and what it leads to is not. */
+/** The tag exists, but what it points to does not. */
 function leadsNowhere(error: unknown, name: string, digest: Digest): unknown {
   if (!(error instanceof AirgapError) || error.code !== 'NOT_FOUND') return error
-  return new AirgapError('NOT_FOUND', `the tag is there and leads to ${digest}, which is not to be had`, {
+  return new AirgapError('NOT_FOUND', `the tag exists, but ${digest}, which it points to, is not available`, {
     doing: `resolve ${name}`,
     subject: name,
-    hint: 'It was lost or deleted, or somebody is just pushing it: run the same command again. If it stays so, have the image pushed there again.',
+    hint: 'It was lost or deleted, or it is being pushed right now: run the same command again. If the error persists, have the image pushed there again.',
     problems: error.problems,
     cause: error,
   })
@@ -335,14 +336,14 @@ function nobodyMayName(
   const name = formatReference(reference)
   const { registry } = reference
   if (resolveFrom === 'mirror') {
-    return new AirgapError('USAGE', `${movedBy} names no place that may turn its tag into a digest`, {
+    return new AirgapError('USAGE', `${movedBy} names no registry that may turn its tag into a digest`, {
       subject: name,
-      hint: 'Name the image with its digest, or use a file by which a mirror or the registry may resolve tags.',
+      hint: 'Name the image with its digest, or use a file that lets a mirror or the registry resolve tags.',
     })
   }
   return new AirgapError(
     'USAGE',
-    `${movedBy} has it read elsewhere than from ${registry}, and only ${registry} may turn its tag into a digest`,
+    `${movedBy} redirects it away from ${registry}, but only ${registry} may turn its tag into a digest`,
     {
       subject: name,
       hint: [

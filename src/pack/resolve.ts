@@ -12,12 +12,12 @@ import type { Mirrors } from '../registry/mirrors/mirrors.ts'
 import type { DocumentCache } from './sources.ts'
 
 /**
- * Pins images to digests. Nothing but manifests, and configs of images that are not in an index, is read.
+ * Pins images to digests. Reads only manifests, and the configs of images that are not in an index.
  *
- * @returns the lock; `serializeLock` makes the file of it that {@link pack} and `airgap pack --lock` read. With
+ * @returns the lock; `serializeLock` turns it into the file that {@link pack} and `airgap pack --lock` read. With
  *   `skipFailed`, its `skipped` are the images that could not be resolved.
- * @throws AirgapError `INCOMPLETE` when some of several images could not be resolved: `problems` names each, with its
- *   own code. When none could: `PLATFORM_MISSING` or those of registries. `USAGE`, `INVALID_REFERENCE`,
+ * @throws AirgapError `INCOMPLETE` if some of several images could not be resolved: `problems` names each, with its own
+ *   code. If none could: `PLATFORM_MISSING` or the errors of registries. `USAGE`, `INVALID_REFERENCE`,
  *   `INVALID_PLATFORM`, `NAME_CONFLICT`. The signal's reason.
  */
 export async function resolve(options: ResolveOptions): Promise<Lock> {
@@ -34,14 +34,14 @@ export async function resolve(options: ResolveOptions): Promise<Lock> {
   })
 }
 
-/** What a caller asked for, in the engines' terms. */
+/** What a caller asked for, parsed. */
 export interface ResolveRequest {
   images: NamedImage[]
   platforms: 'all' | Platform[]
 }
 
 /**
- * Reads everything that can be wrong in a request before anything is asked of a registry.
+ * Parses a request, so that mistakes are found before any registry is asked.
  * @throws AirgapError `USAGE`, `INVALID_REFERENCE`, `INVALID_PLATFORM`
  */
 export function requestOf({ images, platforms }: SelectionOptions): ResolveRequest {
@@ -55,8 +55,8 @@ export function requestOf({ images, platforms }: SelectionOptions): ResolveReque
 }
 
 /**
- * Pins the images of a request; where those that cannot be resolved are to be left out, they are in the lock as that.
- * @param cache keeps what was read, for a pack that follows.
+ * Pins the images of a request. With `skipFailed`, the lock records those that cannot be resolved as left out.
+ * @param cache keeps what was read, for the pack that follows.
  * @throws AirgapError as `resolveImages`
  */
 export async function resolveWith(

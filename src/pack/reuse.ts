@@ -11,22 +11,22 @@ import type { OnEvent } from '../content/events.ts'
 interface Place {
   reader: BundleReader
   entry: BundleEntry
-  /** As far as anybody knows. */
+  /** False if the journal says that part of the blob is missing. */
   isWhole: boolean
 }
 
-/** A bundle; with what is known of its blobs where it is unfinished, and not all of them are there. */
+/** A bundle. For an unfinished one, `isWhole` tells whether it has all of a blob, as far as known. */
 export type ReusableFile = string | { path: string; isWhole?: (digest: Digest, size: number) => boolean }
 
 /**
- * Blobs of earlier bundles, finished or not, that need not be fetched again. Nothing that these files say is
- * believed: every byte is hashed as it is taken, against a digest that came from elsewhere.
+ * Blobs of earlier bundles, finished or not, that need not be fetched again. These files are not trusted: every byte is
+ * hashed when it is taken, and the digest to compare with comes from elsewhere.
  */
 export class ReusableBlobs {
   readonly #readers: BundleReader[] = []
   readonly #places = new Map<Digest, Place[]>()
 
-  /** @throws AirgapError `FILE` when a file cannot be read, `USAGE` when it is no bundle; the signal's reason. */
+  /** @throws AirgapError `FILE` if a file cannot be read, `USAGE` if it is not a bundle; the signal's reason. */
   static async open(files: readonly ReusableFile[], signal?: AbortSignal): Promise<ReusableBlobs> {
     const found = new ReusableBlobs()
     try {
@@ -50,7 +50,7 @@ export class ReusableBlobs {
     } catch (error) {
       if (!(error instanceof AirgapError) || error.code !== 'INVALID_CONTENT') throw error
       throw new AirgapError('USAGE', `cannot reuse ${file}: ${error.message}`, {
-        hint: 'Name a bundle that airgap has packed, or the .partial file of one that it has not finished.',
+        hint: 'Name a bundle that airgap packed, or the .partial file of an unfinished one.',
         cause: error,
       })
     }
@@ -63,15 +63,15 @@ export class ReusableBlobs {
     }
   }
 
-  /** Whether some bundle has a blob of this name and size; whether its bytes are right is not known yet. */
+  /** Whether a bundle has a blob of this digest and size. Its bytes are not checked yet. */
   has({ digest, size }: { digest: Digest; size: number }): boolean {
     return this.#places.get(digest)?.some(({ entry, isWhole }) => isWhole && entry.size === size) ?? false
   }
 
   /**
-   * A small blob's bytes, hashed.
+   * Reads a small blob and checks its digest.
    * @param limit the most bytes that it may have.
-   * @returns undefined where no bundle has it unaltered.
+   * @returns undefined if no bundle has it unaltered.
    */
   async read(digest: Digest, limit: number): Promise<Buffer | undefined> {
     for (const { reader, entry } of this.#places.get(digest) ?? []) {
@@ -83,8 +83,8 @@ export class ReusableBlobs {
   }
 
   /**
-   * Copies blobs to their places in a new bundle, each hashed on its way, on all cores.
-   * @returns the entries that have arrived unaltered; of the others, nothing is known about their place.
+   * Copies blobs to their places in a new bundle, and hashes them on the way, on all cores.
+   * @returns the blobs that arrived unaltered. The places of the others may hold anything.
    */
   async copy(
     wanted: readonly PlannedEntry[],
@@ -123,7 +123,7 @@ export class ReusableBlobs {
     return good
   }
 
-  /** The first unaltered place of a blob, found by hashing; for an output that cannot be gone back on. */
+  /** Finds an unaltered copy of a blob by hashing it before it is read; for streams, where nothing can be rewritten. */
   async locate(
     { digest, size }: { digest: Digest; size: number },
     signal?: AbortSignal,

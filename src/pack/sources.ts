@@ -14,27 +14,27 @@ import { sourcesFor } from '../registry/mirrors/sources.ts'
 import { slowLast, type Source } from '../content/source.ts'
 
 /**
- * Bytes of documents and small blobs that are kept for the length of a run: those of ten thousand images. What is more
- * is asked for again when it is needed again.
+ * Most bytes of documents and small blobs that are kept during a run: enough for ten thousand images. Anything beyond that
+ * is fetched again when it is needed again.
  */
 const MOST_KEPT = 256 * 1024 * 1024
 
 /**
- * Manifests, indexes and small blobs, read from registries by digest and kept for a while, so that a document which
- * several images share, or which is needed again when the bundle is written, is asked for once.
+ * Manifests, indexes and small blobs, read from registries by digest and kept for a while, so that documents that images
+ * share, or that are needed again when the bundle is written, are fetched only once.
  */
 export class DocumentCache {
   readonly #bytes: LruCache<Digest, Uint8Array>
   readonly #parsed: ParsedDocuments
-  /** What is being asked for at this moment. */
+  /** Requests in progress. */
   readonly #documents = new Map<Digest, Promise<ManifestOrIndex>>()
   readonly #blobs = new Map<Digest, Promise<Uint8Array>>()
   readonly #reuse: Pick<ReusableBlobs, 'read'> | undefined
 
   /**
    * @param reuse is asked before any registry.
-   * @param most bytes that are kept.
-   * @param parsed what parsed documents may weigh, which are kept besides.
+   * @param most how many bytes are kept.
+   * @param parsed how many bytes the parsed documents may take in addition.
    */
   constructor(reuse?: Pick<ReusableBlobs, 'read'>, most: number = MOST_KEPT, parsed?: number) {
     this.#reuse = reuse
@@ -42,18 +42,18 @@ export class DocumentCache {
     this.#parsed = new ParsedDocuments(parsed)
   }
 
-  /** Whether documents may be here that no registry need be asked for. */
+  /** Whether some documents may come from earlier bundles, without a request. */
   get hasReuse(): boolean {
     return this.#reuse !== undefined
   }
 
-  /** Puts in a document that was read by tag. */
+  /** Adds a document that was read elsewhere, such as by its tag. */
   add(document: ManifestOrIndex): void {
     this.#bytes.set(document.digest, document.bytes, document.bytes.length)
     this.#parsed.add(document)
   }
 
-  /** A document by its digest, from the first that has it. */
+  /** A document by its digest, from the first source that has it. */
   async fetch(
     digest: Digest,
     repositories: readonly Source[],
@@ -81,7 +81,7 @@ export class DocumentCache {
     return document
   }
 
-  /** A loader that asks `repositories` in order for what is not here yet. */
+  /** A loader that asks `repositories` in order for what is not cached. */
   loader(repositories: readonly Source[], signal?: AbortSignal): LoadDocument {
     return async (descriptor) => {
       const document = await this.fetch(descriptor.digest, repositories, signal)
@@ -97,7 +97,7 @@ export class DocumentCache {
 
   /**
    * Reads the platform from a manifest's config.
-   * @param onUnreadable is told of configs that cannot be read, each once.
+   * @param onUnreadable gets the reason if a config cannot be read, each reason once.
    */
   configPlatform(
     repositories: readonly Source[],
@@ -117,8 +117,8 @@ export class DocumentCache {
   }
 
   /**
-   * A small blob (a config, a signature), digest checked.
-   * @throws AirgapError `INVALID_CONTENT` when its descriptor states more than `maxBytes`, and those of every request.
+   * A small blob (a config, a signature), with its digest checked.
+   * @throws AirgapError `INVALID_CONTENT` if its descriptor states more than `maxBytes`, and the errors of every request.
    */
   async blob(
     descriptor: Pick<Descriptor, 'digest' | 'size'>,
@@ -140,34 +140,34 @@ export class DocumentCache {
     })
   }
 
-  /** Whether a small blob's bytes were read and are still here. */
+  /** Whether a small blob is cached. */
   has({ digest }: Pick<Descriptor, 'digest'>): boolean {
     return this.#bytes.has(digest)
   }
 }
 
-/** Shares what is under way with whoever else asks for it. */
+/** Shares one request among all that need the same thing at the same time. */
 function once<K, V>(running: Map<K, Promise<V>>, key: K, make: () => Promise<V>): Promise<V> {
   const known = running.get(key)
-  // What another image's sources did not have, this one's may.
+  // This image's sources may have what those of another image did not.
   if (known) return known.catch((error: unknown) => (isAbort(error) ? known : once(running, key, make)))
   const made = make().finally(() => running.delete(key))
   running.set(key, made)
   return made
 }
 
-/** What has a digest is the same wherever it is. */
+/** Slow repositories come last: content by digest is the same everywhere. */
 function inOrder(repositories: readonly Source[]): Source[] {
   return slowLast(repositories, ({ isSlow }) => isSlow === true)
 }
 
-/** Faults that somebody can mend on the spot, where others are merely a host that is out of reach. */
+/** Errors that the user can fix, unlike a host that cannot be reached. */
 const TELLING = new Set(['UNAUTHORIZED', 'DENIED', 'CREDENTIALS', 'TLS'])
 
 /**
- * Tries each repository in order, until one answers.
- * @throws the last one's error; a mirror's own one where the last is just out of reach, and the mirror refused us.
- * What the others said is told in its hint.
+ * Tries each repository in order until one succeeds.
+ * @throws the last one's error, or a mirror's if that one refused us and the last could not be reached. Its hint has the
+ *   errors of the others.
  */
 export async function firstThatHas<S extends Source, T>(
   repositories: readonly S[],
@@ -190,10 +190,10 @@ export async function firstThatHas<S extends Source, T>(
   const chosen = isOutOfReach && refusal !== undefined ? refusal : last
   const others = failures.filter((error) => error !== chosen).map((error) => messageOf(error))
   if (others.length === 0 || !(chosen instanceof AirgapError)) throw chosen
-  throw chosen.with({ hint: [...chosen.hints, `Tried too: ${others.join('; ')}`], cause: chosen })
+  throw chosen.with({ hint: [...chosen.hints, `Also tried: ${others.join('; ')}`], cause: chosen })
 }
 
-/** Tells the client which repositories these references will be read from, so that it asks for tokens together. */
+/** Tells the client which repositories will be read, so that it can ask for their tokens together. */
 export function expectSources(
   client: RegistryClient,
   references: readonly Reference[],
@@ -205,7 +205,7 @@ export function expectSources(
         client.expect(registry, [repository], 'pull')
       }
     } catch (error) {
-      // Told where this reference's turn comes, with its name.
+      // Reported with the name of the reference, when that is read.
       if (!(error instanceof AirgapError)) throw error
     }
   }

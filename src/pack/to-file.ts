@@ -20,12 +20,12 @@ import {
 } from './wanted.ts'
 
 /**
- * Takes what the unfinished file and earlier bundles have and fetches the rest, each blob hashed as it arrives, and
- * writes it straight to its place. A blob that cannot be had does not stop the others. The file gets its name when
- * everything is there.
+ * Takes what the unfinished file and earlier bundles have, fetches the rest, and writes each blob straight to its place,
+ * hashed as it arrives. A blob that cannot be fetched does not stop the others. The file gets its name when everything is
+ * there.
  *
- * @throws AirgapError `INCOMPLETE` naming the images that lack something; the cause's own code where no blob could be had
- *   and all for one kind of cause. Faults of the output at once, as they are; the signal's reason.
+ * @throws AirgapError `INCOMPLETE`, which names the images that lack something; if no blob could be fetched and all failed
+ *   with the same code, that code. Errors of the output at once, unchanged; the signal's reason.
  */
 export async function packToFile(
   pack: PackPlan,
@@ -50,7 +50,7 @@ export async function packToFile(
     ({ entry }) => entry.size,
     ({ blob }) => blob.images,
   )
-  // Of several blobs that fail alike, one is told of; all are in the error.
+  // Of several blobs that fail for the same reason, only the first is reported here; the error has all of them.
   const told = new Set<string>()
   const onFailed = ({ blob }: WantedBlob, error: AirgapError): void => {
     if (told.has(likeness(error))) return
@@ -92,7 +92,7 @@ export async function packToFile(
   return { ...summary, ...(certificate ? { certificate } : {}) }
 }
 
-/** Configs that were read for the plan are written already; a later run need not know them so early. */
+/** Notes the documents and configs that were read for the plan, which are already written. */
 function noteKnown({ plan }: PackPlan, journal: Journal): void {
   for (const { read, digest, size } of plan.entries) {
     if (read && digest !== undefined) journal.append({ blob: digest, finished: size })
@@ -109,7 +109,7 @@ async function copyReused(
   const wanted = missing.filter(
     ({ blob: { descriptor } }) => reuse?.has(descriptor) && !begun.has(descriptor.digest),
   )
-  // A copy is hashed as it is written: until it is found good, there is nothing in its place.
+  // A copy is hashed while it is written. Until its digest is right, it does not count.
   for (const { blob } of wanted) journal.settled(blob.descriptor.digest, 0)
   const entries = wanted.map(({ entry }) => entry)
   const good = (await reuse?.copy(entries, output, options)) ?? new Set()
@@ -118,19 +118,19 @@ async function copyReused(
     if (good.has(digest)) journal.append({ blob: digest, finished: entry.size })
   }
   if (journal.held.isCopied) return good
-  // Where they came from may be gone when they are needed again.
+  // The files that they came from may be gone later.
   if (good.size > 0 || begun.size > 0) await output.sync()
   journal.append({ copied: true })
   return good
 }
 
-/** Writes a blob to its place in the bundle, and tells the journal how far it is. */
+/** Writes a blob to its place in the bundle, and records the progress in the journal. */
 class NotedSink implements BlobSink {
   readonly restartable = true
   readonly #wanted: WantedBlob
   readonly #writer: FileWriter
   readonly #journal: Journal
-  /** Bytes that are in their place, from the first one on. */
+  /** How many bytes from the start are in place. */
   #position: number
 
   constructor(wanted: WantedBlob, writer: FileWriter, journal: Journal, position: number) {
@@ -143,7 +143,7 @@ class NotedSink implements BlobSink {
   async write(bytes: Uint8Array, position: number): Promise<void> {
     const { entry, blob } = this.#wanted
     const { digest } = blob.descriptor
-    // Begun anew: what was there is about to be written over.
+    // It starts over: what was there is about to be overwritten.
     if (position < this.#position) this.#journal.settled(digest, position)
     await this.#writer.writeContent(entry, bytes, position)
     this.#journal.isWorthKeeping = true
@@ -156,7 +156,7 @@ class NotedSink implements BlobSink {
     this.#journal.append({ blob: blob.descriptor.digest, finished: entry.size })
   }
 
-  /** Notes how far it is when nothing more is written. */
+  /** Records the final position. */
   [Symbol.dispose](): void {
     this.#journal.settled(this.#wanted.blob.descriptor.digest, this.#position)
   }

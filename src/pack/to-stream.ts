@@ -10,8 +10,8 @@ import type { FetchRun, PackPlan } from './plan.ts'
 import { FetchProgress, summaryOf, wantedBlobs, type PackSummary } from './wanted.ts'
 
 /**
- * Writes the bytes that {@link packToFile} would write, in order, to a pipe. A blob with the wrong digest cannot be
- * taken back there: the stream ends early, and the error says so.
+ * Writes the bytes that {@link packToFile} would write, in order, to a stream. A blob with the wrong digest cannot be taken
+ * back there, so the stream ends early with an error that says so.
  */
 export async function packToStream(
   pack: PackPlan,
@@ -51,7 +51,7 @@ async function writeFetched(
   { client, signal, onEvent }: FetchRun,
 ): Promise<void> {
   const { sources, descriptor } = blob
-  // A stream may keep what it is given for longer than its write takes.
+  // A copy, because the stream may use the bytes after the write has returned.
   const sink = { restartable: false, write: (bytes: Uint8Array) => writer.write(Buffer.from(bytes)) }
   try {
     await downloadBlob(sources, descriptor, sink, {
@@ -64,7 +64,7 @@ async function writeFetched(
   }
 }
 
-/** A pipe cannot be gone back on: the earlier bundle's blob is hashed before its first byte is written. */
+/** Nothing in a stream can be taken back, so the earlier bundle's blob is hashed before its first byte is written. */
 async function writeReused(
   pack: PackPlan,
   { descriptor }: BlobToFetch,
@@ -80,7 +80,7 @@ async function writeReused(
     onEvent?.({ type: 'progress', bytes: chunk.length })
   }
   if (`sha256:${hash.digest('hex')}` === descriptor.digest) return true
-  throw new AirgapError('FILE', `the blob ${descriptor.digest} was changed in its bundle while it was read`, {
-    hint: 'What was written to standard output is not a whole bundle. Leave the bundles that are reused alone.',
+  throw new AirgapError('FILE', `the blob ${descriptor.digest} changed in its bundle while it was read`, {
+    hint: 'What was written to standard output is not a whole bundle. Do not change bundles while they are reused.',
   })
 }

@@ -7,7 +7,7 @@ import { ImageProgress } from '../content/image-progress.ts'
 import type { BlobToFetch } from './contents.ts'
 import type { PackPlan } from './plan.ts'
 
-/** A blob that is not known yet, and its place in the bundle. */
+/** A blob to get, and its place in the bundle. */
 export interface WantedBlob {
   entry: PlannedEntry
   blob: BlobToFetch
@@ -17,9 +17,9 @@ export interface WantedBlob {
 export interface PackSummary {
   fetched: Amount
   reused: Amount
-  /** Bytes that an interrupted run had fetched, and the blobs that were complete by them. */
+  /** The bytes that an interrupted run had fetched, and the number of complete blobs. */
   resumed: Amount
-  /** The signature, where it was made with a certificate, at the end. */
+  /** The signature, if it was made with a certificate. */
   certificate?: CertificateSignature
 }
 
@@ -31,15 +31,15 @@ export function wantedBlobs({ plan, toFetch }: PackPlan): WantedBlob[] {
   })
 }
 
-/** What a pack would fetch and reuse, if every blob of the earlier bundles is as it should be. */
+/** What a pack would fetch and reuse, if every blob of the earlier bundles is unaltered. */
 export function expectedSummary(pack: PackPlan): PackSummary {
   const { reuse } = pack
   return summaryOf(pack, (blob) => reuse?.has(blob.descriptor) ?? false)
 }
 
 /**
- * @param isReused whether a blob came out of an earlier bundle.
- * @param taken what came out of the unfinished file.
+ * @param isReused whether a blob came from an earlier bundle.
+ * @param taken what came from the unfinished file.
  */
 export function summaryOf(
   pack: PackPlan,
@@ -63,25 +63,25 @@ function amountOf(blobs: readonly WantedBlob[]): Amount {
   return { count: blobs.length, bytes: blobs.reduce((sum, { entry }) => sum + entry.size, 0) }
 }
 
-/** What an unfinished file has, by the digests of the blobs. */
+/** The blobs that an unfinished file has. */
 export interface TakenUp {
-  /** Hashed, and as they should be. */
+  /** Complete, with the right digest. */
   finished: ReadonlySet<Digest>
-  /** Beginnings, hashed as far as they go. */
+  /** Started: hashed up to where they end. */
   begun: ReadonlyMap<Digest, Begun>
 }
 
 export const NOTHING_TAKEN_UP: TakenUp = { finished: new Set(), begun: new Map() }
 
-/** Tells how far the blobs are, and which images are complete by them. */
+/** Reports which blobs and images are done. */
 export class FetchProgress {
   readonly #images: ImageProgress
   readonly #onEvent: OnEvent | undefined
 
   /**
-   * @param blobs what is done in this phase.
-   * @param reused what has been taken from earlier bundles before.
-   * @param taken what has been found in the unfinished file before.
+   * @param blobs what this phase has to do.
+   * @param reused what was taken from earlier bundles before.
+   * @param taken what was found in the unfinished file before.
    */
   constructor(
     pack: PackPlan,

@@ -89,7 +89,7 @@ export class RemoteRepository implements Repository {
     if (size > maxBytes) {
       throw new AirgapError(
         'INVALID_CONTENT',
-        `the blob ${digest} of ${this.name} is stated to have ${size} bytes; ${maxBytes} is the most for its kind`,
+        `the blob ${digest} of ${this.name} is stated to have ${size} bytes, but at most ${maxBytes} are allowed`,
       )
     }
     const whole: Uint8Array[] = []

@@ -175,7 +175,7 @@ function whoseInstead(
   }
   return first.instead === 'certificate'
     ? 'is signed with a certificate, which the key given cannot check'
-    : 'is signed with a key, and none is given to check it with'
+    : 'is signed with a key, but none is given to check it with'
 }
 
 function wayOut(
@@ -221,7 +221,8 @@ function checkForms(head: BundleHead, key: PublicKey, problems: Problem[]): void
   }
   const spelled = signatureOf(head.checksums, raw, key)
   if (spelled && head.sigstore?.equals(spelled.bundleJson)) return
-  const message = 'it holds the right signature, but is not spelled as airgap writes it: it has been altered'
+  const message =
+    'it holds the right signature, but not in the exact form that airgap writes: it has been altered'
   problems.push({ entry: SIGSTORE_SIGNATURE, message })
 }
 
@@ -233,7 +234,7 @@ function checkCertificateForm({ sigstore, raw }: BundleHead, problems: Problem[]
   }
   if (!sigstore || isSpelled(sigstore)) return
   const message =
-    'it holds a signature by a certificate, but is not spelled as airgap writes it: it has been altered'
+    'it holds a signature by a certificate, but not in the exact form that airgap writes: it has been altered'
   problems.push({ entry: SIGSTORE_SIGNATURE, message })
 }
 

@@ -54,7 +54,7 @@ export async function readTrust(trust: TrustOptions): Promise<Trust> {
     )
   }
   if (identities.length > 0 && trust.trustedRoot === undefined) {
-    throw new AirgapError('USAGE', 'certificates are checked with a trusted root, and none is given')
+    throw new AirgapError('USAGE', 'certificates are checked with a trusted root, but none is given')
   }
   const { minSequence } = trust
   if (minSequence !== undefined && !(Number.isSafeInteger(minSequence) && minSequence >= 0)) {
@@ -136,7 +136,7 @@ async function readPolicyTrust(
   if (named.length > 0 && !policy.trustedRoot && trustedRoot === undefined) {
     throw new AirgapError(
       'USAGE',
-      `the policy ${policy.source} names identities, which are checked with a trusted root, and none is given`,
+      `the policy ${policy.source} names identities, which are checked with a trusted root, but none is given`,
       { hint: ['Write trustedRoot: FILE into the policy, or name the file.', { id: 'trusted-root' }] },
     )
   }

@@ -161,7 +161,7 @@ describe('pack', () => {
     await writeFile(folder.file('mine.txt'), 'mine')
     const refused = await run(['pack', '--lock', 'all.lock', ...mirrors, '--no-sign', '-o', 'mine.txt'])
     expect(refused.code).toBe(7)
-    expect(refused.stderr).toContain('mine.txt: it exists already')
+    expect(refused.stderr).toContain('mine.txt: it already exists')
     expect(await readFile(folder.file('mine.txt'), 'utf8')).toBe('mine')
     await good(['pack', '--lock', 'all.lock', ...mirrors, '--no-sign', '-o', 'mine.txt', '--force'])
     expect((await readFile(folder.file('mine.txt'))).subarray(0, 10).toString()).toBe('SHA256SUMS')
@@ -290,7 +290,7 @@ describe('inspect', () => {
 
   it.each([
     ['no-such.tar', 7, 'no-such.tar'],
-    ['.', 7, 'not an ordinary file'],
+    ['.', 7, 'not a regular file'],
     ['airgap.pub', 3, 'SHA256SUMS'],
   ])('%s ends with %i', async (file, code, words) => {
     const outcome = await run(['inspect', file])

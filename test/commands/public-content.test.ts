@@ -96,9 +96,9 @@ describe('an index that lists what its registry does not have', () => {
     const { stderr } = await run(['resolve', name('empty')])
     expect(flat(stderr)).toContain('its index lists linux/amd64')
     expect(flat(stderr)).toContain(
-      'nor can these be had: linux/arm64, linux/arm/v7, the attestation of linux/amd64',
+      'these are not available either: linux/arm64, linux/arm/v7, the attestation of linux/amd64',
     )
-    expect(flat(stderr)).toContain('None of its platforms can be had')
+    expect(flat(stderr)).toContain('None of its platforms is available')
   })
 
   it('attestations: they can be left out, and that is recorded, shown and checked', async () => {
@@ -107,17 +107,17 @@ describe('an index that lists what its registry does not have', () => {
     const refused = await run(['resolve', name('redhat')])
     expect(refused.code).toBe(4)
     expect(flat(refused.stderr)).toContain(
-      `its index lists the attestation of linux/amd64 (${digestOf(lost[0])}), which ${source.host}/redhat does not have (404); nor can these be had: the attestation of linux/arm/v7`,
+      `its index lists the attestation of linux/amd64 (${digestOf(lost[0])}), which ${source.host}/redhat does not have (404); these are not available either: the attestation of linux/arm/v7`,
     )
     expect(flat(refused.stderr)).toContain(
-      'All platforms (linux/amd64, linux/arm64, linux/arm/v7) can be had. To leave out the missing attestations: --allow-missing-attestations',
+      'All platforms (linux/amd64, linux/arm64, linux/arm/v7) are available. To leave out the missing attestations: --allow-missing-attestations',
     )
 
     const flag = '--allow-missing-attestations'
     const resolved = await good(['resolve', name('redhat'), flag, '-o', 'redhat.lock', '--json'])
     expectResult('resolve', resolved.json())
     expect(flat(resolved.stderr)).toContain(
-      `the attestation of linux/amd64 (${digestOf(lost[0])}) cannot be had, and is left out`,
+      `the attestation of linux/amd64 (${digestOf(lost[0])}) cannot be fetched, and is left out`,
     )
     const [locked] = resolved.json<Images>().images
     expect(locked?.digest).not.toBe(locked?.sourceDigest)
@@ -197,7 +197,7 @@ describe('an index that lists what its registry does not have', () => {
     seedRegistry(source.store, 'fine:1', await image('fine', AMD64))
     const { code, stderr } = await run(['resolve', name('cache'), name('fine'), '--referrers', 'none'])
     expect(code).toBe(6)
-    expect(flat(stderr)).toContain('it is no image, but a build cache of BuildKit')
+    expect(flat(stderr)).toContain('it is not an image but a BuildKit cache')
     expect(stderr).not.toContain('no such tag')
   })
 })

@@ -122,7 +122,7 @@ describe('verify --report', () => {
 
   it.each<[string, string[], number, string]>([
     ['into a folder that is not there', ['--report', 'no/c.json'], 7, 'there is no folder'],
-    ['over a file', ['--report', 'airgap.pub'], 7, 'airgap.pub: it exists already'],
+    ['over a file', ['--report', 'airgap.pub'], 7, 'airgap.pub: it already exists'],
     ['to standard output', ['--report', '-'], 2, 'a report needs a file'],
     ['with a key that is not there', ['--report', 'c.json', '--report-key', 'c.key'], 7, 'no such file'],
     ['with a public key', ['--report', 'c.json', '--report-key', 'airgap.pub'], 7, 'a public key'],
@@ -184,7 +184,7 @@ describe('push', () => {
     await writeFile(folder.file('e.report.json'), 'mine')
     const taken = await run(push)
     expect(taken).toMatchObject({ code: 7 })
-    expect(taken.stderr).toContain('e.report.json: it exists already')
+    expect(taken.stderr).toContain('e.report.json: it already exists')
     expect(await files(/^e\./)).toEqual(['e.report.json'])
     expect(target.requests).toEqual([])
   })

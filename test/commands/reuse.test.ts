@@ -205,7 +205,7 @@ test('a plan needs no password: the public half of the key is enough, or none', 
   const alone = await plan([...flags, 'alone.key'])
   expect(alone.code).toBe(0)
   expect(alone.stdout).toMatch(/signed by +the key in alone\.key, not opened/)
-  expect(alone.stderr).toMatch(/Warning: packing would fail: .*planned\.tar: it exists already/)
+  expect(alone.stderr).toMatch(/Warning: packing would fail: .*planned\.tar: it already exists/)
   const wrong = await run([...flags, 'airgap.key'], { AIRGAP_PASSWORD: 'wrong' })
   expect(wrong.code).toBe(5)
   expect(
@@ -220,7 +220,7 @@ test('the next version in a file of its own is a release of the same bundle: pus
   const flags = ['pack', image, '-o', 'apps-2.tar', '--key', 'airgap.key', '--reuse', 'apps.tar']
   const { stdout, stderr } = await good(flags, { SOURCE_DATE_EPOCH: '1790000001' })
   expect(stdout).toMatch(/^ {2}name +apps$/m)
-  expect(stderr).toContain('The bundle is called "apps", as the one that it takes blobs from')
+  expect(stderr).toContain('The bundle is called "apps", like the one that it takes blobs from')
   const pushed = await good(['push', 'apps-2.tar', `${target.host}/x`, ...state])
   expect(pushed.stdout).toMatch(/^ {2}sequence +1790000001 of "apps"; no earlier one is remembered$/m)
   const old = await run(['push', 'apps.tar', `${target.host}/x`, ...state])

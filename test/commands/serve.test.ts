@@ -344,7 +344,7 @@ test('--hosts-dir writes what is printed, over nothing and through no link witho
   }
 
   const again = await run(['serve', ...args])
-  expect([again.code, again.stderr]).toEqual([7, expect.stringContaining('exists already')])
+  expect([again.code, again.stderr]).toEqual([7, expect.stringContaining('already exists')])
   await using forced = await start(...args, '--force')
   expect(await readFile(join(dir, 'quay.io/hosts.toml'), 'utf8')).toContain(forced.url)
   expect(forced.stdout()).toContain('These files are below certs.d')

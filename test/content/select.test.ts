@@ -250,12 +250,12 @@ describe('a lock is repeated', () => {
     expect(again.evidence).toEqual(first.evidence)
   })
 
-  it('and refused when its digest is not what its platforms give', async () => {
+  it('and refused when its digest is not what its platforms select', async () => {
     const { source, documents } = await select(await dockerList(), 'all')
     const other = digestOf('something else')
     const options = { load: documents.load, configPlatform: documents.configPlatform, what: 'the image' }
     await expect(repeatSelection(source, other, [], options)).rejects.toThrow(
-      'is not what its platforms give',
+      'is not what its platforms select',
     )
   })
 })
@@ -323,7 +323,7 @@ describe('attestations that are listed and cannot be had', () => {
     expect(childDigests(delivered)).toEqual(all.filter((digest) => !gone.includes(digest)))
     const again = await repeatSelection(source, delivered.digest, platforms, { ...options, lost })
     expect(again.delivered.digest).toBe(delivered.digest)
-    const refused = 'is not what its platforms give'
+    const refused = 'is not what its platforms select'
     await expect(repeatSelection(source, delivered.digest, platforms, options)).rejects.toThrow(refused)
     // Only attestations can be missing, and a whole lacks none.
     const platform = [...lost, all[0]!]

@@ -89,7 +89,7 @@ describe('[duty: bounded] documents are dropped after use', () => {
       'USAGE',
     )
     expect(error.message).toMatch(
-      /^airgap\.json of this bundle would have \d+ bytes, and 67108864 are the most$/,
+      /^airgap\.json of this bundle would have \d+ bytes, but at most 67108864 are allowed$/,
     )
     expect(hintOf(error)).toContain('several bundles')
   })
@@ -122,7 +122,7 @@ describe('[duty: bounded] an image, and all images together, are held to numbers
   test('10000 manifests and indexes', async () => {
     await walk(9999, 1)
     const { message, hint } = await failureOf(walk(10_000, 1), 'INVALID_CONTENT')
-    expect(message).toBe('x: its manifests and indexes are more than 10000, the most for one image')
+    expect(message).toBe('x: its manifests and indexes are more than 10000, which is the limit for one image')
     expect(hint).toBe('leave it out')
   })
 
@@ -130,7 +130,7 @@ describe('[duty: bounded] an image, and all images together, are held to numbers
     await walk(10, 9000)
     const { message } = await failureOf(walk(10, 10_000), 'INVALID_CONTENT')
     expect(message).toBe(
-      'x: its manifests and indexes list more than 100000 children, configs and layers, the most for one image',
+      'x: its manifests and indexes list more than 100000 children, configs and layers, which is the limit for one image',
     )
   })
 
@@ -141,7 +141,7 @@ describe('[duty: bounded] an image, and all images together, are held to numbers
     }
     const { message, hint } = await failureOf(all(), 'INVALID_CONTENT')
     expect(message).toBe(
-      'the images list more than 2000000 manifests and blobs together, the most of one bundle',
+      'the images list more than 2000000 manifests and blobs together, which is the limit for one bundle',
     )
     expect(hint).toBe('split it')
   })
@@ -180,7 +180,7 @@ describe('[duty: bounded] an image, and all images together, are held to numbers
       for (let i = 0; i < 51; i += 1) await lookup.of(sources, digestOf(`subject ${i}`))
     }
     const { message, hint } = await failureOf(all(), 'REGISTRY')
-    expect(message).toContain('registry.example and others list more than 500000 things')
+    expect(message).toContain('registry.example and others list more than 500000 referrers')
     expect(hint).toContain('several bundles')
   })
 

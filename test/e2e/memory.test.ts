@@ -42,7 +42,7 @@ describe('documents are dropped after use', () => {
     const { code, stderr, peak } = await run('verify', path, '--integrity-only', '-q')
     expect({ code, stderr }).toMatchObject({ code: 3, stderr: expect.stringContaining('1 problem') })
     expect(stderr).toContain(
-      'example.test/huge:all: its manifests and indexes have more than 128 MiB together, the most for one image',
+      'example.test/huge:all: its manifests and indexes have more than 128 MiB together, which is the limit for one image',
     )
     // 250 MB; 650 MB where they are kept.
     expect(peak).toBeLessThan(430 * MIB)
@@ -55,7 +55,7 @@ describe('documents are dropped after use', () => {
     const { code, stderr, peak } = await run('pack', image, '-o', 'index.tar', '--no-sign', '-q')
     expect(code).toBe(4)
     expect(stderr).toContain(
-      `${image}: its manifests and indexes have more than 128 MiB together, the most for one image`,
+      `${image}: its manifests and indexes have more than 128 MiB together, which is the limit for one image`,
     )
     expect(stderr).toContain('left out with --exclude')
     // 320 MB; 4.3 GB where all are kept.

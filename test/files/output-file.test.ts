@@ -98,7 +98,7 @@ describe('what stands in the way', () => {
   test('a file of that name: refused, replaced only by force', async () => {
     const { path } = await output()
     await writeFile(path, 'old')
-    await expectRefusal(path, 'OUTPUT_EXISTS', 'it exists already')
+    await expectRefusal(path, 'OUTPUT_EXISTS', 'it already exists')
     expect(await readFile(path, 'utf8')).toBe('old')
     await writeOutput(path, Buffer.from('new'), { force: true })
     expect(await readFile(path, 'utf8')).toBe('new')
@@ -133,9 +133,9 @@ describe('what stands in the way', () => {
   test('a folder or a device, by force too', async () => {
     const { path } = await output()
     await mkdir(path)
-    await expectRefusal(path, 'OUTPUT_UNSAFE', 'it is not an ordinary file')
-    await expectRefusal(path, 'OUTPUT_UNSAFE', 'it is not an ordinary file', true)
-    await expectRefusal('/dev/null', 'OUTPUT_UNSAFE', 'it is not an ordinary file', true)
+    await expectRefusal(path, 'OUTPUT_UNSAFE', 'it is not a regular file')
+    await expectRefusal(path, 'OUTPUT_UNSAFE', 'it is not a regular file', true)
+    await expectRefusal('/dev/null', 'OUTPUT_UNSAFE', 'it is not a regular file', true)
   })
 
   test('no folder, or a file where a folder should be', async () => {
@@ -309,6 +309,6 @@ describe('a full disk', () => {
     const path = join(folder, 'bundle.tar')
     await writeOutput(path, Buffer.from('x'))
     expect(await readdir(folder)).toEqual(['bundle.tar'])
-    await expectRefusal(path, 'OUTPUT_EXISTS', 'it exists already')
+    await expectRefusal(path, 'OUTPUT_EXISTS', 'it already exists')
   })
 })

@@ -94,7 +94,7 @@ describe('what is no file', () => {
     await mkdir(join(folder, 'folder'))
     await expect(verifyBundle(join(folder, 'folder'), TRUST)).rejects.toMatchObject({
       code: 'FILE',
-      message: expect.stringContaining('not an ordinary file') as string,
+      message: expect.stringContaining('not a regular file') as string,
     })
     await expect(verifyBundle(join(folder, 'missing'), TRUST)).rejects.toMatchObject({
       code: 'FILE',

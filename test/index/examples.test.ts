@@ -113,7 +113,7 @@ test('pack.ts keeps the lock, and tells what it cannot do', async () => {
   expect(lock.images.map(({ source: name }) => name)).toEqual(images.toSorted())
   const again = await run('pack.ts', 'images.txt', 'airgap.key', 'bundle.tar')
   expect(again).toMatchObject({ code: 7 })
-  expect(again.stderr).toMatch(/^OUTPUT_EXISTS: cannot write .*bundle\.tar: it exists already\n/)
+  expect(again.stderr).toMatch(/^OUTPUT_EXISTS: cannot write .*bundle\.tar: it already exists\n/)
 })
 
 test('verify.ts gives the evidence, good or not', async () => {

@@ -141,7 +141,7 @@ describe('the name of a bundle that is packed', () => {
     const { packed: made, notes } = await packed('first-1.tar')
     expect(made.description.name).toBe('first')
     expect(notes).toContainEqual(
-      expect.stringMatching(/^The bundle is called "first", after its file: .* refuses an older one$/),
+      expect.stringMatching(/^The bundle is called "first", after its file\. .* refuses an older one$/),
     )
     const plan = await packed(undefined, { fileName: 'first-2.tar' })
     expect(plan.packed.description.name).toBe('first')
@@ -153,7 +153,7 @@ describe('the name of a bundle that is packed', () => {
     const again = await packed('else-2.tar', { reuse: [path('named.tar')], created: 1_790_000_001_000 })
     expect(again.packed.description.name).toBe('product')
     expect(again.notes).toContainEqual(
-      expect.stringMatching(/^The bundle is called "product", as the one that it takes blobs from: /),
+      expect.stringMatching(/^The bundle is called "product", like the one that it takes blobs from\. /),
     )
     expect(again.warnings).toEqual([])
   })
@@ -166,7 +166,7 @@ describe('the name of a bundle that is packed', () => {
     const { packed: made, notes } = await packed('d.tar', { name: 'd', reuse: [path('a.tar')] })
     expect(made.description.name).toBe('d')
     expect(notes).toContainEqual(
-      'Blobs are taken from "a", and this bundle is called "d": to push they are not releases of one bundle.',
+      'Blobs are taken from "a", but this bundle is called "d": push does not treat them as releases of one bundle.',
     )
   })
 
@@ -185,7 +185,7 @@ describe('a sequence that push will not take as it is meant', () => {
     const older = await packed('r2.tar', { reuse: [path('r1.tar')], sequence: 8 })
     expect(older.warnings).toEqual([
       expect.stringMatching(
-        /^the sequence of this bundle, 8, is lower than that of the one it takes blobs from, "r" 9: .* as an older bundle\. Give a higher one$/,
+        /^the sequence of this bundle, 8, is lower than that of the one it takes blobs from, "r" 9: .* as an older bundle\. Give a higher sequence$/,
       ),
     ])
     const same = await packed('r3.tar', { reuse: [path('r1.tar')], sequence: 9, version: '2' })
@@ -198,7 +198,7 @@ describe('a sequence that push will not take as it is meant', () => {
     const { warnings } = await packed('now.tar', { reuse: [path('future.tar')] })
     expect(warnings).toEqual([
       expect.stringMatching(
-        /"z" 7226582400: .* created 2199-01-01T00:00:00Z, in the future of this machine's clock/,
+        /"z" 7226582400: .* created 2199-01-01T00:00:00Z, but this machine's clock says /,
       ),
     ])
   })
@@ -228,7 +228,7 @@ describe('a sequence that push will not take as it is meant', () => {
       expect(warnings).toEqual([
         expect.stringMatching(
           new RegExp(
-            `^the clock of this machine may be in the future: the bundle is created ${made.description.created}, and ${host} says that it is .* Its sequence, ${made.description.sequence}, is that time: until then, push refuses as older`,
+            `^the clock of this machine may be in the future: the bundle is created ${made.description.created}, but ${host} says that it is .* The sequence, ${made.description.sequence}, comes from that clock: until that time, push refuses`,
           ),
         ),
       ])

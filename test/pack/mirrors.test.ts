@@ -447,7 +447,7 @@ describe('who may not name a digest does not, whoever may', () => {
     })
     const names = [`${source.host}/app:1`]
     const error = await failureOf(pack(names, { mirrorsFrom: [folder], resolveFrom: 'mirror' }), 'USAGE')
-    expect(error.message).toContain('hosts.toml names no place that may turn its tag into a digest')
+    expect(error.message).toContain('hosts.toml names no registry that may turn its tag into a digest')
     expect(source.requests).toEqual([])
   })
 

@@ -149,23 +149,27 @@ describe('airgap.json', () => {
   }
 
   const spellings: [what: string, change: (text: string) => string, words: string][] = [
-    ['without indent', (text) => `${JSON.stringify(JSON.parse(text))}\n`, 'not spelled as airgap writes it'],
+    [
+      'without indent',
+      (text) => `${JSON.stringify(JSON.parse(text))}\n`,
+      'not in the exact form that airgap writes',
+    ],
     [
       'with four spaces',
       (text) => `${JSON.stringify(JSON.parse(text), null, 4)}\n`,
-      'not spelled as airgap writes it',
+      'not in the exact form that airgap writes',
     ],
-    ['without a newline at the end', (text) => text.trimEnd(), 'not spelled as airgap writes it'],
+    ['without a newline at the end', (text) => text.trimEnd(), 'not in the exact form that airgap writes'],
     [
       'with another order of keys',
       (text) =>
         `${JSON.stringify(Object.fromEntries(Object.entries(JSON.parse(text) as Json).toReversed()), null, 2)}\n`,
-      'not spelled as airgap writes it',
+      'not in the exact form that airgap writes',
     ],
     [
       'with an escape that is not needed',
       (text) => text.replace('test.tar', '\\u0074est.tar'),
-      'not spelled as airgap writes it',
+      'not in the exact form that airgap writes',
     ],
     [
       'with a number spelled otherwise',
@@ -556,7 +560,7 @@ describe('indexes', () => {
     const evil = await draftOf([{ source: SOURCE, built: await image('evil', AMD64) }])
     for (const [digest, blob] of evil.blobs) draft.blobs.set(digest, blob)
     draft.description.images = [{ ...imageOf(evil), sourceDigest: built.descriptor.digest }]
-    await expectRefusal(bundleOf(draft), SOURCE, 'is not what its platforms give of')
+    await expectRefusal(bundleOf(draft), SOURCE, 'is not what its platforms select from')
   })
 
   test('a derived index with a child that the source does not have', async () => {
@@ -570,7 +574,7 @@ describe('indexes', () => {
     }
     index.manifests[1] = { ...evil.descriptor }
     replaceBlob(draft, old, Buffer.from(JSON.stringify(index)))
-    await expectRefusal(bundleOf(draft), SOURCE, 'is not what its platforms give of')
+    await expectRefusal(bundleOf(draft), SOURCE, 'is not what its platforms select from')
   })
 
   test('a derived index that says something else than its source', async () => {
@@ -590,7 +594,7 @@ describe('indexes', () => {
       const index = JSON.parse(Buffer.from(draft.blobs.get(old)?.bytes ?? '').toString()) as Json
       change(index)
       replaceBlob(draft, old, Buffer.from(JSON.stringify(index)))
-      await expectRefusal(bundleOf(draft), SOURCE, 'is not what its platforms give of')
+      await expectRefusal(bundleOf(draft), SOURCE, 'is not what its platforms select from')
     }
   })
 

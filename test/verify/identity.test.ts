@@ -106,7 +106,7 @@ describe('a bundle that is signed with a certificate', () => {
     await expectRefusal(
       archiveOf(loose),
       SIGSTORE_SIGNATURE,
-      'not spelled as airgap writes it',
+      'not in the exact form that airgap writes',
       unauthenticated,
     )
   })

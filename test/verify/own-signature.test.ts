@@ -97,7 +97,7 @@ test('[attack: respelled-signature] a good one by a certificate under the name o
     await expectRefusal(
       await bundleOf(`application/vnd.dev.sigstore.bundle+json;version=${version}`),
       SIGSTORE_SIGNATURE,
-      'not spelled as airgap writes it',
+      'not in the exact form that airgap writes',
       trust,
     )
   }

@@ -116,7 +116,7 @@ describe('what does not go together', () => {
       'identities without a root',
       POLICY,
       {},
-      'names identities, which are checked with a trusted root, and none is given',
+      'names identities, which are checked with a trusted root, but none is given',
     ],
     [
       'two roots',

@@ -434,7 +434,7 @@ describe('the file', () => {
     expect(await refusal(pushed(await bundle(1), { sequences: file }))).toMatchObject({ code: 'FILE' })
     expect(await refusal(pushed(await bundle(1), { sequences: '/dev/null' }))).toMatchObject({
       code: 'OUTPUT_UNSAFE',
-      message: expect.stringContaining('it is not an ordinary file'),
+      message: expect.stringContaining('it is not a regular file'),
     })
     expect(target.requests.length).toBe(before)
   })

@@ -21,7 +21,7 @@ import type { OnEvent } from '../../content/events.ts'
 import { DEFAULT_CONCURRENCY } from '../../content/parallel.ts'
 import type { DocumentCache } from '../sources.ts'
 
-/** An image that is pinned, and where it can be read. */
+/** A pinned image, and where it can be read. */
 export interface PinnedImage {
   entry: ImageEntry
   /** Manifests and indexes that are delivered. */
@@ -40,10 +40,10 @@ interface Options {
 }
 
 /**
- * Adds to pinned images what refers to them and travels along. An image for which that cannot be found out has
- * failed: a bundle without its signatures must not look like the bundle of an image that has none.
+ * Adds referrers to pinned images. An image fails if its referrers cannot be listed: a bundle without its signatures must
+ * not look like the bundle of an image that has none.
  *
- * @throws AirgapError as `forEachImage`, when all have failed.
+ * @throws AirgapError as `forEachImage`, if all fail.
  */
 export async function addReferrers(
   images: readonly PinnedImage[],
@@ -58,7 +58,7 @@ export async function addReferrers(
   const words = {
     nameOf: ({ entry }: PinnedImage) => entry.source,
     faultOf: withWayOut,
-    summary: 'could not be resolved with what refers to them',
+    summary: 'could not be resolved together with what refers to them',
   }
   const work = { concurrency, mayAllFail, ...(signal ? { signal } : {}), ...(onEvent ? { onEvent } : {}) }
   return forEachImage(images, work, words, async ({ entry, own, sources }) => {
@@ -69,7 +69,7 @@ export async function addReferrers(
   })
 }
 
-/** Faults that a registry may have with nothing but lists of referrers. */
+/** Errors that may concern only the list of referrers, while the image itself can be read. */
 const OF_THE_LIST: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'REGISTRY',
   'DENIED',
@@ -84,9 +84,9 @@ function withWayOut(error: unknown, image: string): unknown {
   return fault.with({ hint: [...fault.hints, { id: 'no-referrers' }], cause: error })
 }
 
-/** A signature of an SBOM of a signature is deep already. */
+/** How deep referrers of referrers may go. A signature of an SBOM of a signature is already unusual. */
 const MAX_DEPTH = 8
-/** So many things that are left out are named for each image. */
+/** How many left-out things are named for each image. */
 const MOST_NAMED = 3
 
 export interface FindOptions extends LookupOptions {
@@ -97,24 +97,24 @@ export interface FindOptions extends LookupOptions {
 const TOO_MANY_REFERRERS =
   'No real image has so many signatures, attestations and SBOMs: look at what the registry lists.'
 
-/** What one look at a digest has come to. */
+/** What refers to a digest. */
 interface Below {
   entries: ReferrerEntry[]
-  /** What refers to it and is a part of the image. */
+  /** Those that are part of the image. */
   own: Digest[]
 }
 
-/** Something that a list names, or that one of cosign's tags leads to. */
+/** Something that a list names, or that a cosign tag points to. */
 interface Candidate {
   digest: Digest
-  /** What the list says, only good for not asking for what nobody here could read. */
+  /** As the list says; used only to skip what we cannot read. */
   mediaType: string | undefined
   found: Found
-  /** One of cosign's tags leads to it as well. */
+  /** Whether a cosign tag points to it, too. */
   isTagged: boolean
 }
 
-/** Faults of what was listed, not of the list: nobody could have it from there. */
+/** Errors of what was listed, not of the list: nobody could fetch it from there. */
 const OF_THE_CONTENT: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'NOT_FOUND',
   'INVALID_CONTENT',
@@ -122,16 +122,16 @@ const OF_THE_CONTENT: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 ])
 
 /**
- * Finds what refers to an image: to its source, to the manifest or index that is delivered, to each platform's
- * manifest, and to what was found so, and so on. An index that was made for a choice of platforms is left out, because
- * its source has never seen it.
+ * Finds what refers to an image: to its source, to the delivered manifest or index, to each platform's manifest, and in
+ * turn to what was found. For an index that was made for a choice of platforms, no registry is asked, because none knows
+ * it.
  *
- * What a list names and is not what it is listed as is left out, and told of: a list is not authenticated, so a stray
- * entry gets nothing of this image's trust, and cannot keep the image from being packed either.
+ * A listed manifest that is not what the list says is left out with a warning: lists are not authenticated, so a stray
+ * entry must neither be trusted nor prevent the image from being packed.
  *
- * @param own manifests and indexes that are delivered; those that refer to others are no referrers besides.
- * @returns in the one order.
- * @throws AirgapError where a registry cannot be asked, or where there are too many or too deep.
+ * @param own the delivered manifests and indexes; these do not count as referrers of each other.
+ * @returns the referrers, sorted.
+ * @throws AirgapError if a registry cannot be asked, or if there are too many or too deep ones.
  */
 export async function findReferrers(
   image: ImageEntry,
@@ -154,7 +154,7 @@ class Search {
   readonly #options: FindOptions
   readonly #load: LoadDocument
   readonly #limits: Limits
-  /** The tag that the image was resolved by. */
+  /** The tag that was resolved. */
   readonly #tag: string | undefined
   readonly #leftOut: string[] = []
   #candidates = 0
@@ -165,7 +165,7 @@ class Search {
     this.#sources = sources
     this.#options = options
     this.#tag = parseReference(image.source).tag
-    // Not as a fault of the content: what is left out for being too much could be the genuine signature.
+    // `REGISTRY` fails the image. An error of the content would leave out what may be the real signature.
     this.#limits = new Limits(options.run, {
       image: image.source,
       of: 'referrers',
@@ -192,12 +192,12 @@ class Search {
     return sortReferrers(found)
   }
 
-  /** Tells what was left out. */
+  /** Warns of what was left out. */
   tell(): void {
     const all = this.#leftOut.toSorted()
     const left = all.length - MOST_NAMED
     for (const one of all.slice(0, MOST_NAMED)) this.#warn(one)
-    if (left > 0) this.#warn(`and ${left} more such things are left out`)
+    if (left > 0) this.#warn(`and ${left} more like these are left out`)
   }
 
   #warn(what: string): void {
@@ -216,7 +216,7 @@ class Search {
     this.#candidates += listed.size + tagged.size + unusable.size
     if (this.#candidates > MAX_REFERRERS_OF_IMAGE) throw this.#tooMany(`more than ${MAX_REFERRERS_OF_IMAGE}`)
     for (const digest of unusable) this.#leave(digest, { subject }, digestFault(digest))
-    // Harbor lists what it has found by cosign's tags, though it names no subject: it travels under its tag.
+    // Harbor also lists what it finds by cosign tags, even if it names no subject. It is packed under its tag.
     const byTag = new Set(tagged.values())
     const own = [...listed.keys()].filter((digest) => this.#own.has(digest))
     const candidates = [

@@ -9,12 +9,12 @@ import type { OnEvent } from '../../content/events.ts'
 import { isHeldBack, isOfOneImage } from '../../content/failures.ts'
 import type { DocumentCache } from '../sources.ts'
 
-/** What is listed as referring to a digest, and where cosign's tags for it lead. Nothing of it has been checked. */
+/** What is listed as referring to a digest, and what its cosign tags point to. None of it has been checked. */
 export interface Attached {
-  /** With the media types that the lists give. */
+  /** With the media types from the lists. */
   listed: Map<Digest, string>
   tagged: Map<string, Digest>
-  /** Digests of other algorithms than ours, which are listed, too. */
+  /** Listed digests that are not SHA-256. */
   unusable: Set<string>
 }
 
@@ -22,13 +22,13 @@ export interface LookupOptions {
   choice: Exclude<ReferrerChoice, 'none'>
   resolveFrom: 'source' | 'mirror'
   cache: DocumentCache
-  /** Holds all requests to a number at a time. */
+  /** Limits how many requests run at a time. */
   limit: LimitFunction
   signal?: AbortSignal | undefined
   onEvent?: OnEvent | undefined
 }
 
-/** Faults by which a place is out of reach for whoever packs, rather than broken. */
+/** Errors that mean that a registry is out of reach for us, rather than broken. */
 const OUT_OF_REACH: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'NETWORK',
   'TLS',
@@ -38,18 +38,17 @@ const OUT_OF_REACH: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 ])
 
 /**
- * Asks registries what refers to a digest; each digest of a repository once a run.
+ * Asks registries what refers to a digest, once for each digest of a repository in a run.
  *
- * Mirrors often do not have what refers to their images. So the source is asked besides them, and what any of them
- * knows counts; where cosign's tag leads to two things, the source's counts. A source that is out of reach is told of,
- * once, where a mirror has answered. With `resolveFrom: 'mirror'` mirrors speak for the source: it is asked only where
- * none of them answers.
+ * Mirrors often lack the referrers of their images. So the source is asked, too, and all answers are combined; if a cosign
+ * tag points to different things, the source's counts. If the source is out of reach but a mirror has answered, there is
+ * one warning. With `resolveFrom: 'mirror'` the source is asked only if no mirror answers.
  */
 export class ReferrerLookup {
   readonly #options: LookupOptions
   readonly #known = new Map<string, Promise<Attached>>()
   readonly #outOfReach = new Set<string>()
-  /** All tags of each repository asked; undefined where they cannot be listed. */
+  /** All tags of each repository that was asked; undefined if they cannot be listed. */
   readonly #tags = new Map<string, Promise<ReadonlySet<string> | undefined>>()
   #listed = 0
 
@@ -58,8 +57,8 @@ export class ReferrerLookup {
   }
 
   /**
-   * @param tag a tag that the image was resolved by: a list of tags that lacks it is not believed.
-   * @throws AirgapError where nobody who has to answer does.
+   * @param tag the tag that was resolved: a list of tags that lacks it is not trusted.
+   * @throws AirgapError if the source does not answer and must; or if nobody answers.
    */
   of(sources: Sources, subject: Digest, tag?: string): Promise<Attached> {
     const key = JSON.stringify([subject, ...sources.all.map(({ name }) => name)])
@@ -107,7 +106,7 @@ export class ReferrerLookup {
     } catch (error) {
       if (!isAnswered || !isOfOneImage(error) || !OUT_OF_REACH.has(error.code)) throw error
       if (!this.#outOfReach.has(registry)) {
-        const message = `${registry} cannot be asked for signatures and whatever else refers to its images; what mirrors list is all that travels along: ${error.message}`
+        const message = `${registry} cannot be asked for signatures and other referrers of its images; only what mirrors list is packed: ${error.message}`
         this.#options.onEvent?.({ type: 'warning', message })
       }
       this.#outOfReach.add(registry)
@@ -115,21 +114,21 @@ export class ReferrerLookup {
     }
   }
 
-  /** What is listed is remembered for the run. */
+  /** Limits what is listed, because all of it is kept for the whole run. */
   #count({ registry }: Source, listed: number): void {
     this.#listed += listed
     if (this.#listed <= MAX_LISTED) return
     throw new AirgapError(
       'REGISTRY',
-      `${registry} and others list more than ${MAX_LISTED} things that refer to these images, the most of one run`,
-      { hint: 'Make several bundles, each of a part of these images.' },
+      `${registry} and others list more than ${MAX_LISTED} referrers of these images, which is the limit for one run`,
+      { hint: 'Make several bundles, each with some of these images.' },
     )
   }
 
-  /** Whether a repository may have a tag: one list of its tags answers that for all of its digests. */
+  /** Whether a repository may have a tag. One list of tags answers this for all digests. */
   async #mayHave(place: Source, tag: string, known: string | undefined): Promise<boolean> {
     const listed =
-      // Without the limit: whoever asks may hold a turn already.
+      // Outside the limit, because the caller may already hold one of its places.
       this.#tags.get(place.name) ?? place.allTags(this.#options.signal)
     this.#tags.set(place.name, listed)
     const tags = await listed
@@ -182,10 +181,10 @@ export class ReferrerLookup {
 
 const NOTHING: Attached = { listed: new Map(), tagged: new Map(), unusable: new Set() }
 
-/** Entries in all lists of a run together: fifty for each of ten thousand images. */
+/** Most entries in all lists of a run together: fifty for each of ten thousand images. */
 const MAX_LISTED = 500_000
 
-/** What all of them have; of two that say otherwise, the first one's. */
+/** Combines them; if they differ, the first one counts. */
 function union(all: readonly Attached[]): Attached {
   const both: Attached = { listed: new Map(), tagged: new Map(), unusable: new Set() }
   for (const { listed, tagged, unusable } of all.toReversed()) {
@@ -197,8 +196,8 @@ function union(all: readonly Attached[]): Attached {
 }
 
 /**
- * What all of them come to, when all have ended.
- * @throws what the first in their order has thrown.
+ * Waits until all have ended.
+ * @throws what the first in their order threw.
  */
 export async function settled<T>(all: readonly Promise<T>[]): Promise<T[]> {
   const results = await Promise.allSettled(all)

@@ -10,27 +10,27 @@ import { AirgapError } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
 import { readFile } from 'node:fs/promises'
 
-/** The most that is read of a journal. Bytes. */
+/** Most bytes of a journal that are read. */
 export const MAX_JOURNAL = 256 * 1024 * 1024
 
 /** A journal as it was found. */
 export interface ReadJournal {
   header: JournalHeader
   held: HeldBlobs
-  /** Bytes up to the end of the last line that is whole: what is appended belongs there. */
+  /** Bytes up to the end of the last complete line, which is where to append. */
   length: number
-  /** Whether this is still the machine's same start, so that nothing but the disk can have lost what was written. */
+  /** Whether the machine has not been rebooted since, so that only a disk error can have lost what was written. */
   isSameBoot: boolean
 }
 
 /**
- * Reads a journal. What it says of progress is a hint for where to look: the bytes are hashed before they are believed.
+ * Reads a journal. The progress in it only says where to look: the bytes are hashed before they count.
  *
- * A last line without its end is normal. So is anything else behind the last sync when the machine has gone down since,
- * because pages reach a disk in any order: then what comes before counts. All other damage means that nothing counts.
+ * An incomplete last line is normal. After a crash of the machine, so is any damage after the last sync, because pages
+ * reach the disk in any order: then everything before the damage counts. With any other damage, nothing does.
  *
- * @param run how this start of the machine is called.
- * @returns undefined when not even the header was written.
+ * @param run the name of the current boot.
+ * @returns undefined if not even the header was written.
  * @throws AirgapError `INVALID_CONTENT`, `NAME_CONFLICT`
  */
 export function parseJournal(bytes: Buffer, run: string): ReadJournal | undefined {
@@ -54,8 +54,8 @@ export function parseJournal(bytes: Buffer, run: string): ReadJournal | undefine
 }
 
 /*
- * A journal is text, a record a line: a checksum, a blank, JSON without line breaks. What is appended when a machine
- * goes down may arrive in part; the checksum tells.
+ * A journal is text with one record a line: a checksum, a space, JSON without line breaks. The checksum shows whether a
+ * line was written completely before a crash.
  */
 
 const CHECKSUM_LENGTH = 16
@@ -75,8 +75,8 @@ interface Line {
 }
 
 /**
- * The lines of a journal up to the last line break: what stands behind that was being written when its run ended.
- * @throws AirgapError `INVALID_CONTENT` at a line that is not what was written.
+ * The lines of a journal up to the last line break. What follows was being written when the run ended.
+ * @throws AirgapError `INVALID_CONTENT` at a damaged line.
  */
 export function* decodeLines(bytes: Buffer): Generator<Line, void, undefined> {
   let count = 0
@@ -98,19 +98,19 @@ function checksumOf(json: Buffer): string {
   return createHash('sha256').update(json).digest('hex').slice(0, CHECKSUM_LENGTH)
 }
 
-/** Progress, as it is appended. */
+/** A record of progress. */
 const RecordSchema = v.union([
-  /** So many bytes of a blob have been written, from its first one on. */
+  /** How many bytes of a blob were written, from its start. */
   v.strictObject({ blob: digest, written: wholeNumber }),
-  /** A blob is complete, and had the right digest when it was written. Its bytes. */
+  /** A blob is complete, and had the right digest when it was written. Its size in bytes. */
   v.strictObject({ blob: digest, finished: wholeNumber }),
-  /** What the first so many records say of blobs has reached the disk. */
+  /** The blobs in the first so many records have reached the disk as far as these say. */
   v.strictObject({ synced: wholeNumber }),
-  /** A run has begun, on a machine that was started under this name. */
+  /** A run has begun, in the boot of the machine with this name. */
   v.strictObject({ run: v.pipe(v.string(), v.maxLength(100)) }),
-  /** The disk has failed: what was not synced before may be lost. */
+  /** The disk has failed: what had not been synced may be lost. */
   v.strictObject({ lost: v.literal(true) }),
-  /** All that other files have of this one has been copied, and is on the disk. */
+  /** All that other files had of this one has been copied, and is on the disk. */
   v.strictObject({ copied: v.literal(true) }),
   /** The file is complete and synced, and about to get its name. */
   v.strictObject({ complete: v.literal(true) }),
@@ -125,30 +125,30 @@ export function parseRecord(json: Uint8Array, what: string): JournalRecord {
 export const JOURNAL_TYPE = 'dev.airgap.journal'
 export const JOURNAL_VERSION = '1'
 
-/** Everything that a user chooses and that decides what is in a bundle. */
+/** All choices of the user that decide what is in a bundle. */
 export const InputsSchema = v.strictObject({
   /** The references asked for, or those of the lock, sorted. */
   images: v.array(source),
-  /** SHA-256 of the lock, where one was given. */
+  /** SHA-256 of the lock, if one was given. */
   lock: v.optional(digest),
   platforms: PlatformsSchema,
   rewriteDigests: v.boolean(),
   allowMissingPlatform: v.boolean(),
   allowMissingAttestations: v.boolean(),
   resolveFrom: v.picklist(['source', 'mirror']),
-  /** What travels along; a lock says it by itself. */
+  /** Which referrers are packed; with a lock, it says so itself. */
   referrers: v.optional(v.picklist(REFERRER_CHOICES)),
-  /** Where they may turn a tag into a digest. */
+  /** If they may turn a tag into a digest. */
   mirrors: v.optional(v.array(v.string())),
-  /** Where it was given. */
+  /** If it was given. */
   name: v.optional(v.string()),
   version: v.optional(v.string()),
   expires: v.optional(moment),
-  /** Where it was given. */
+  /** If it was given. */
   sequence: v.optional(wholeNumber),
-  /** Where it was given. */
+  /** If it was given. */
   created: v.optional(moment),
-  /** Fingerprint of the key that signs, or how else. */
+  /** Fingerprint of the signing key, or how else the bundle is signed. */
   key: v.union([keyFingerprint, v.picklist(['keyless', 'unsigned'])]),
 })
 export type PackInputs = v.InferOutput<typeof InputsSchema>
@@ -163,19 +163,19 @@ const HeaderSchema = v.strictObject({
   begun: instant,
   inputs: InputsSchema,
   lock: LockSchema,
-  /** Everything in `airgap.json` but what the lock says. */
+  /** Everything in `airgap.json` except what the lock says. */
   description: v.omit(DescriptionSchema, ['images', 'platforms']),
   signature: v.optional(v.strictObject({ sigstore: base64, raw: v.optional(base64) })),
   bundleDigest: digest,
   /** Bytes of the finished file. */
   totalSize: wholeNumber,
-  /** Bytes of the blobs that are not known before they are fetched. */
+  /** Bytes of all blobs. */
   blobBytes: wholeNumber,
-  /** The unfinished file that this is about. */
+  /** The unfinished file that the journal is about. */
   file: v.strictObject({ device: v.pipe(v.string(), v.digits()), inode: v.pipe(v.string(), v.digits()) }),
 })
 
-/** What a run was made for, and all that was decided before its first blob was fetched. */
+/** What a pack is for, and everything that was decided before its first blob was fetched. */
 export type JournalHeader = Known<v.InferOutput<typeof HeaderSchema>>
 
 /** @throws AirgapError `INVALID_CONTENT`, `NAME_CONFLICT` */
@@ -185,23 +185,23 @@ export function parseHeader(json: Uint8Array, what: string): JournalHeader {
   return header
 }
 
-/** How much of a blob there is. Bytes from its first one on. */
+/** How much of a blob there is. Bytes from its start. */
 interface Extent {
   written: number
   synced: number
-  /** Grows when the blob is begun anew; what was written before then is of no account. */
+  /** Grows when the blob is started over; what was written before no longer counts. */
   attempt: number
 }
 
-/** What a journal's records come to, in their order. */
+/** The state that follows from a journal's records, applied in order. */
 export class HeldBlobs {
-  /** How many records there are. */
+  /** How many records were applied. */
   count = 0
-  /** Whether all that was to be copied from elsewhere is here, on the disk. */
+  /** Whether everything to be copied from other files is here and on the disk. */
   isCopied = false
   isComplete = false
   readonly #extents = new Map<Digest, Extent>()
-  /** What has been written and not synced yet, with the number of its record. */
+  /** What was written but not synced yet, with the number of its record. */
   #unsynced: { number: number; blob: Digest; bytes: number; attempt: number }[] = []
   #run: string | undefined
 
@@ -224,12 +224,12 @@ export class HeldBlobs {
     }
   }
 
-  /** To be called when all records are known: a machine that was started anew has only what was synced. */
+  /** Call this after the last record: if the machine was rebooted since, only what was synced counts. */
   resumeOn(run: string): void {
     if (this.#run !== run) this.#lose()
   }
 
-  /** Whether nothing is known but that a run has begun. */
+  /** Whether no blob is recorded yet. */
   get isNew(): boolean {
     return this.#extents.size === 0
   }
@@ -238,12 +238,12 @@ export class HeldBlobs {
     return this.#run
   }
 
-  /** How many bytes of a blob there are, from its first one on, as far as the journal can be believed. */
+  /** How many bytes of a blob there are, from its start, according to the journal. */
   bytesOf(blob: Digest): number {
     return this.#extents.get(blob)?.written ?? 0
   }
 
-  /** What a blob can be gone on from when its bytes are not what they should be: less, or nothing. */
+  /** Where to resume a blob whose bytes turn out to be wrong: at what was synced, if that is less, or at the start. */
   fallbackOf(blob: Digest): number {
     const { written = 0, synced = 0 } = this.#extents.get(blob) ?? {}
     return synced < written ? synced : 0
@@ -282,8 +282,8 @@ export class HeldBlobs {
 }
 
 /**
- * A name for this start of the machine: as long as it is the same, what was written is still in the page cache, synced
- * or not (proc_sys_kernel(5), random/boot_id). Where there is none, another one each time.
+ * A name for the current boot of the machine (proc_sys_kernel(5), random/boot_id). As long as it is the same, what was
+ * written is still there, synced or not, because the page cache has it. If there is no boot ID, a new name each time.
  */
 export async function bootName(): Promise<string> {
   const text = await readFile('/proc/sys/kernel/random/boot_id', 'latin1').catch(() => '')

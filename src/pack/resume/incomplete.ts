@@ -11,21 +11,21 @@ export interface MissingBlob {
   error: AirgapError
 }
 
-/** @param images how many there are, those that failed included. */
+/** @param images how many there are, including those that failed. */
 export function unresolved(failed: readonly ImageFailure[], images: number): AirgapError {
   const isResolving = !failed.some(isUnverified)
   return incomplete(factsOf(failed, images).join(', and '), failed, [
-    'Nothing was written. Mend it and run the same command again.',
+    'Nothing was written. Fix this and run the same command again.',
     { id: 'go-on-without', images: namesOf(failed), canSkip: isResolving },
   ])
 }
 
-/** Whether it is there, and its upstream's signature is not good: nothing that may be left out without a word. */
+/** Whether the image exists, but its upstream's signature is not good: it must not be left out silently. */
 function isUnverified({ error }: ImageFailure): boolean {
   return error.code === 'UPSTREAM_NOT_VERIFIED'
 }
 
-/** How many of all images failed before anything was fetched, by what has failed. */
+/** How many images failed before anything was fetched, and why. */
 function factsOf(failed: readonly ImageFailure[], images: number): string[] {
   const unverified = failed.filter(isUnverified).length
   const others = failed.length - unverified
@@ -38,8 +38,8 @@ function factsOf(failed: readonly ImageFailure[], images: number): string[] {
 }
 
 /**
- * The error of a stream that broke off at a blob; the cause's own, because nothing of the stream can be taken up again.
- * @param images all that the bundle was to have.
+ * The error of a stream that broke off at a blob: the cause's own, because a stream cannot be resumed.
+ * @param images all images of the bundle.
  */
 export function brokenOff(error: unknown, blob: BlobToFetch, images: readonly ImageEntry[]): unknown {
   if (!isOfOneImage(error) || blob.images.length === images.length) return error
@@ -56,10 +56,10 @@ export function partOf({ descriptor: { digest, size } }: BlobToFetch): string {
 }
 
 /**
- * The error of a bundle of which a part could not be had. What was fetched is in the unfinished file.
- * @param path the bundle's.
+ * The error of a bundle that could only be fetched in part. What was fetched is in the unfinished file.
+ * @param path of the bundle.
  * @param images those that were resolved, in their order.
- * @param blobs how many the bundle has, beside its manifests.
+ * @param blobs how many blobs the bundle has, apart from its manifests.
  */
 export function unfinished(
   path: string,
@@ -87,7 +87,7 @@ export function unfinished(
   const all = [...failed, ...fetching]
   const isAnyLeft = concerned.size < images.length
   return incomplete(`${path} is not finished: ${facts.join(', and ')}`, all, [
-    'What was fetched is kept. Mend it and run the same command again: only what is missing is fetched.',
+    'What was fetched is kept. Fix this and run the same command again: only what is missing is fetched.',
     ...(isAnyLeft ? waysWithout(failed, all) : []),
   ])
 }
@@ -101,7 +101,7 @@ function namesOf(failures: readonly ImageFailure[]): string[] {
   return [...new Set(failures.map(({ source }) => source))]
 }
 
-/** Image by image. */
+/** The failures of the images, in their order. */
 function failuresOf(images: readonly ImageEntry[], missing: readonly MissingBlob[]): ImageFailure[] {
   const order = new Map(images.map(({ source }, i) => [source, i]))
   const all = missing.flatMap(({ blob, error }) =>
@@ -110,7 +110,7 @@ function failuresOf(images: readonly ImageEntry[], missing: readonly MissingBlob
   return groupAlike(all).toSorted((a, b) => (order.get(a.source) ?? 0) - (order.get(b.source) ?? 0))
 }
 
-/** A single blob that several images need is still a single failure. */
+/** A single blob that several images need is one failure. */
 function oncePerBlob(failures: ImageFailure[], missing: readonly MissingBlob[]): ImageFailure[] {
   return missing.length === 1 ? failures.slice(0, 1) : failures
 }

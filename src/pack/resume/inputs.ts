@@ -14,7 +14,7 @@ import type { SigningKey } from '../../trust/keys.ts'
 import type { PackPlan } from '../plan.ts'
 
 export interface InputsOf {
-  /** What is resolved, or the lock; one of the two. */
+  /** What to resolve, or the lock. */
   request:
     | {
         images: readonly { reference: Reference }[]
@@ -29,7 +29,7 @@ export interface InputsOf {
       }
     | { lock: Lock }
   description: Omit<BundleDescription, 'images' | 'platforms'>
-  /** Where they were given. */
+  /** Undefined if not given, like the next two. */
   name: string | undefined
   sequence: number | undefined
   created: number | undefined
@@ -71,21 +71,21 @@ export function inputsOf({ request, description, name, sequence, created, key }:
     allowMissingAttestations,
     resolveFrom,
     referrers,
-    // Elsewhere they decide only where bytes come from.
+    // Otherwise they only decide where bytes come from.
     ...(resolveFrom === 'mirror' ? { mirrors: [...mirrors] } : {}),
     ...about,
   }
 }
 
-/** How present inputs stand to those that an unfinished bundle was made for. */
+/** How the current inputs compare with those of an unfinished bundle. */
 export type Comparison =
   | { kind: 'same' }
   /** Some of its images are no longer wanted; everything else is the same. */
   | { kind: 'fewer' }
-  /** Each difference, old and new. */
+  /** The differences, old and new. */
   | { kind: 'other'; differences: Problem[] }
 
-/** What each is called for people. */
+/** Names of the inputs for messages. */
 const NAMES: Record<keyof PackInputs, string> = {
   images: 'images',
   lock: 'lock',
@@ -93,8 +93,8 @@ const NAMES: Record<keyof PackInputs, string> = {
   rewriteDigests: 'rewriting digests',
   allowMissingPlatform: 'allowing missing platforms',
   allowMissingAttestations: 'allowing missing attestations',
-  resolveFrom: 'who names digests',
-  referrers: 'what travels along',
+  resolveFrom: 'who resolves tags',
+  referrers: 'referrers',
   mirrors: 'mirrors',
   name: 'name',
   version: 'version',
@@ -104,7 +104,7 @@ const NAMES: Record<keyof PackInputs, string> = {
   key: 'signing key',
 }
 
-/** @param lock the lock that was given now, if one was. */
+/** @param lock the lock that is given now, if any. */
 export function compareInputs(header: JournalHeader, now: PackInputs, lock: Lock | undefined): Comparison {
   const old = header.inputs
   const before = new Set(old.images)
@@ -118,7 +118,7 @@ export function compareInputs(header: JournalHeader, now: PackInputs, lock: Lock
   for (const key of Object.keys(NAMES) as (keyof PackInputs)[]) {
     if (JSON.stringify(old[key]) === JSON.stringify(now[key])) continue
     if (key === 'images') continue
-    // One that was not given follows from files that need not be there any more; what counts is what it came to.
+    // A name that was not given came from files that may be gone; compare only with the name that was chosen.
     if (key === 'name' && now.name !== undefined) {
       const was = header.description.name
       if (now.name !== was) differences.push({ entry: NAMES.name, message: change(was, now.name) })
@@ -129,7 +129,7 @@ export function compareInputs(header: JournalHeader, now: PackInputs, lock: Lock
     }
   }
   const areOther = old.images.length !== now.images.length || !isWithin
-  // Fewer of them are no obstacle alone, and are told beside others.
+  // Fewer images alone do not prevent resuming; they are listed only with other differences.
   if (areOther && (!isFewer || differences.length > 0)) {
     differences.unshift({ entry: NAMES.images, message: changeOfImages(old.images, now.images) })
   }
@@ -142,7 +142,7 @@ function holdsAllOf(whole: Lock, part: Lock): boolean {
   return part.images.every((image) => entries.get(image.source) === serialized(image))
 }
 
-/** Whatever the order of the fields. */
+/** The same for any order of the fields. */
 function serialized(image: Lock['images'][number]): string {
   return serializeLock({
     type: 'dev.airgap.lock',
@@ -224,8 +224,8 @@ export function pinnedSignature({ signature }: JournalHeader): PackPlan['signatu
 }
 
 /**
- * Requires that a plan made from a journal is the one that was made then: a journal that was altered, or a program that
- * plans otherwise, must not lead to another bundle than was decided.
+ * Requires that a plan made from a journal is the original one. If the journal was altered, or this release plans
+ * differently, the bundle would be another one than was begun.
  * @param partial the unfinished file, for messages.
  * @throws AirgapError `OUTPUT_UNFINISHED`
  */
@@ -247,8 +247,8 @@ export async function requirePinned(
   if (isSame && isSigned) return
   const reason = isSame
     ? 'the signature in its journal is not by this key'
-    : 'what its journal says does not come to the bundle that it names'
-  throw new AirgapError('OUTPUT_UNFINISHED', `${partial} cannot be gone on with: ${reason}`, {
+    : 'its journal describes a different bundle than it names'
+  throw new AirgapError('OUTPUT_UNFINISHED', `${partial} cannot be resumed: ${reason}`, {
     hint: { id: 'fresh' },
   })
 }

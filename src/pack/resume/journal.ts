@@ -12,18 +12,18 @@ import {
   type ReadJournal,
 } from './format.ts'
 
-/** So many bytes of a blob make a record; more for large ones, so that no blob has more than a few thousand. */
+/** How many bytes of a blob make a record; more for large blobs, so that none has more than a few thousand records. */
 const STEP = 1024 * 1024
 const MOST_STEPS = 4096
 
 /**
- * The journal of an unfinished bundle, being written. Records are appended in the background and not synced: the
- * kernel keeps them when the process is killed, and when the machine goes down, those behind the last sync are of no use.
+ * The journal of an unfinished bundle, open for writing. Records are appended in the background and not synced: the kernel
+ * keeps them if the process is killed, and after a crash of the machine, records after the last sync are of no use.
  */
 export class Journal {
   readonly header: JournalHeader
   readonly held: HeldBlobs
-  /** Whether a download has brought anything in this run, or everything is there. */
+  /** Whether this run has fetched anything, or everything is there. */
   isWorthKeeping = false
   readonly #path: string
   readonly #handle: FileHandle
@@ -48,8 +48,8 @@ export class Journal {
   }
 
   /**
-   * Begins a journal; its header is on the disk when this is settled.
-   * @throws AirgapError `OUTPUT_EXISTS` where there is one, `FILE`, `DISK_FULL`
+   * Creates a journal. When this returns, its header is on the disk.
+   * @throws AirgapError `OUTPUT_EXISTS` if there is one, `FILE`, `DISK_FULL`
    */
   static async create(path: string, header: JournalHeader): Promise<Journal> {
     const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW, O_APPEND } = constants
@@ -73,8 +73,8 @@ export class Journal {
   }
 
   /**
-   * Goes on with a journal. What stands behind its last whole line is cut off.
-   * @param handle opened for writing at the end; it becomes this journal's.
+   * Resumes a journal. What follows its last complete line is cut off.
+   * @param handle opened for appending; the journal closes it.
    * @throws AirgapError `FILE`, `DISK_FULL`
    */
   static async goOn(path: string, handle: FileHandle, read: ReadJournal): Promise<Journal> {
@@ -96,9 +96,9 @@ export class Journal {
   }
 
   /**
-   * Notes that so many bytes of a blob are written, if that is enough to be noted.
-   * @param size of the whole blob.
-   * @throws AirgapError `FILE`, `DISK_FULL` when the journal cannot be written.
+   * Records that so many bytes of a blob are written, unless that is only a little more than the last record says.
+   * @param size bytes of the whole blob.
+   * @throws AirgapError `FILE`, `DISK_FULL` if the journal cannot be written.
    */
   written(blob: Digest, bytes: number, size: number): void {
     if (this.#failure) throw fileError(this.#failure.error, 'write', this.#path)
@@ -106,7 +106,7 @@ export class Journal {
     if (bytes - known >= Math.max(STEP, size / MOST_STEPS)) this.append({ blob, written: bytes })
   }
 
-  /** Notes how far a blob is, whatever was noted before. */
+  /** Records how many bytes of a blob are valid, which may be less than before. */
   settled(blob: Digest, bytes: number): void {
     if (bytes !== this.held.bytesOf(blob)) this.append({ blob, written: bytes })
   }
@@ -117,13 +117,13 @@ export class Journal {
     return () => this.append({ synced: count })
   }
 
-  /** Waits until everything that was appended is written. */
+  /** Waits until all records are written. */
   async flush(): Promise<void> {
     await this.#writing
     if (this.#failure) throw fileError(this.#failure.error, 'write', this.#path)
   }
 
-  /** Leaves the journal for a later run. One that could not be written whole only knows less. Harmless when closed. */
+  /** Leaves the journal for a later run, which can also use an incomplete one. May be called again. */
   async close(): Promise<void> {
     await this.#writing
     if (this.#isClosed) return
@@ -142,7 +142,7 @@ export class Journal {
 
   async #write(): Promise<void> {
     try {
-      // What is appended in the same turn goes with it, what is appended meanwhile with the next one.
+      // Waits for what else is appended in this turn. What is appended later goes with the next write.
       await Promise.resolve()
       while (this.#queue.length > 0 && !this.#failure) {
         const bytes = Buffer.concat(this.#queue.splice(0))
@@ -151,7 +151,7 @@ export class Journal {
         }
       }
     } catch (error) {
-      // Told by the next step of the run; a torn line at the end is no harm.
+      // The next call throws it. An incomplete line at the end does no harm.
       this.#failure = { error }
     } finally {
       this.#writing = undefined

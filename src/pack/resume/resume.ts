@@ -10,11 +10,11 @@ import { wantedBlobs, type TakenUp, type WantedBlob } from '../wanted.ts'
 import type { Beginning, FindBeginning } from './unfinished.ts'
 
 /**
- * Finds out what an unfinished file has of its blobs. The journal says where to look; what is there is hashed before
- * it is believed, whole blobs on all cores, beginnings as far as they go. Beginnings that only a file which was set aside
- * has are copied as they are hashed.
+ * Finds out which blobs, and which beginnings of blobs, an unfinished file has. The journal says where to look, and what is
+ * there is hashed before it counts, whole blobs on all cores. Beginnings that only a file that was set aside has are copied
+ * while they are hashed.
  *
- * @returns also the hashes of beginnings; the client's end ends those, too.
+ * @returns also the open hashes of beginnings, which end with the client.
  * @throws AirgapError `FILE`; the signal's reason.
  */
 export async function takeUp(
@@ -58,7 +58,7 @@ export async function takeUp(
 
   if (damaged.length > 0) {
     const blobs = damaged.length === 1 ? '1 blob' : `${damaged.length} blobs`
-    const message = `${output.partial} is damaged: ${blobs} (${sumOf(damaged)} bytes) must be fetched again. If that happens once more, look at the disk.`
+    const message = `${output.partial} is damaged: ${blobs} (${sumOf(damaged)} bytes) must be fetched again. If this happens again, check the disk.`
     onEvent?.({ type: 'warning', message })
   }
 
@@ -73,7 +73,7 @@ export async function takeUp(
   return { finished, begun }
 }
 
-/** What is worth a look: a beginning that an earlier bundle has whole is not, nor what that would write over. */
+/** What to hash. Not the beginnings of blobs that an earlier bundle has whole, unless those were already copied. */
 function whatIsThere(
   pack: PackPlan,
   output: OutputFile,
@@ -128,10 +128,10 @@ function sumOf(numbers: readonly number[]): number {
   return numbers.reduce((sum, number) => sum + number, 0)
 }
 
-/** Where a bundle is written to. Both are the caller's to keep or to remove when the run fails. */
+/** Where a bundle is written. If the run fails, the caller keeps or removes the two files. */
 export interface PackTarget {
   output: OutputFile
-  /** Knows what is in the output already, and is told of everything that gets there. */
+  /** Knows what the output already has, and records what is written there. */
   journal: Journal
   findBeginning?: FindBeginning | undefined
 }

@@ -22,21 +22,21 @@ import { BundleReader } from '../../bundle/reader.ts'
 import type { ReusableFile } from '../reuse.ts'
 import type { WantedBlob } from '../wanted.ts'
 
-/** What an unfinished file is called that another run makes use of: the output's name, this, and `.partial`. */
+/** An unfinished file that was set aside for another run to use has the output's name, this, and `.partial`. */
 const EARLIER = '.earlier'
 
-/** The names that belong to an output. */
+/** The paths that belong to an output. */
 export function placesOf(path: string): { partial: string; journal: string; earlier: string } {
   const partial = `${path}${PARTIAL_SUFFIX}`
   return { partial, journal: `${partial}${JOURNAL_SUFFIX}`, earlier: `${path}${EARLIER}` }
 }
 
-/** An unfinished file as it was found, open. */
+/** An unfinished file that was found, opened. */
 export class Unfinished {
   readonly file: OutputFile
-  /** Undefined where there is none that can be trusted. */
+  /** Undefined if there is none that can be trusted. */
   readonly journal: ReadJournal | undefined
-  /** Why not. */
+  /** Why there is no journal. */
   readonly reason: string
   readonly #handle: FileHandle | undefined
 
@@ -51,12 +51,12 @@ export class Unfinished {
   }
 
   /**
-   * Looks at what an interrupted run has left. What it cannot have got beyond, an empty file, is removed.
-   * @param path absolute; that of the finished file.
-   * @param options `fresh` says that nobody wants it: then a journal that has lost its file is removed.
-   * @returns undefined where there is no unfinished file.
-   * @throws AirgapError `OUTPUT_UNSAFE` for what is not plainly ours, `FILE`; `OUTPUT_UNFINISHED` for a journal that
-   *   has lost its file.
+   * Looks for the unfinished file of an interrupted run. An empty one is removed.
+   * @param path of the finished file, absolute.
+   * @param options `fresh` says that it is not wanted: then a journal without its file is removed.
+   * @returns undefined if there is no unfinished file.
+   * @throws AirgapError `OUTPUT_UNSAFE` if the file may not be ours, `FILE`; `OUTPUT_UNFINISHED` for a journal without its
+   *   file.
    */
   static async find(
     path: string,
@@ -70,7 +70,7 @@ export class Unfinished {
       handle = opened?.handle
       if (!opened || !handle) {
         if (file?.sizeBefore === 0) return await file.discard().then(() => undefined)
-        return file && new Unfinished(file, { reason: `there is no journal beside it` })
+        return file && new Unfinished(file, { reason: `there is no journal next to it` })
       }
       let journal: ReadJournal | undefined
       let reason = 'its journal ends before it says what it is about'
@@ -102,13 +102,13 @@ export class Unfinished {
     }
   }
 
-  /** Goes on with the journal. This object's file and journal are then the caller's. */
+  /** Resumes the journal. The file and the journal then belong to the caller. */
   async goOn(): Promise<Journal> {
-    if (!this.journal || !this.#handle) throw new AirgapError('INTERNAL', 'there is no journal to go on with')
+    if (!this.journal || !this.#handle) throw new AirgapError('INTERNAL', 'there is no journal to resume')
     return Journal.goOn(`${this.file.partial}${JOURNAL_SUFFIX}`, this.#handle, this.journal)
   }
 
-  /** Closes what is open and leaves everything as it is. Harmless when it is closed. */
+  /** Closes the files and leaves them as they are. May be called again. */
   async close(): Promise<void> {
     await this.#handle?.close().catch((error: unknown) => {
       if (systemCode(error) !== 'EBADF') throw error
@@ -116,38 +116,35 @@ export class Unfinished {
     await this.file.close()
   }
 
-  /** Removes file and journal. */
+  /** Removes the file and its journal. */
   async remove(): Promise<void> {
     await this.close()
     await removeOwnFile(`${this.file.partial}${JOURNAL_SUFFIX}`)
     await this.file.discard()
   }
 
-  /** Bytes of a blob that the journal says are there; undefined where it says nothing. */
+  /** Bytes of a blob that are there according to the journal; undefined if there is no journal. */
   bytesOf(digest: Digest): number | undefined {
     return this.journal?.held.bytesOf(digest)
   }
 }
 
 /**
- * Puts an unfinished file out of the way of a new one, which takes from it what it has. It stays until
- * {@link removeEarlier}, and open.
- * @throws AirgapError `OUTPUT_UNFINISHED` where there are two and nobody knows which has what, `FILE`
+ * Renames an unfinished file, so that a new one can be written, which takes its blobs. It stays open, and is kept until
+ * {@link removeEarlier}.
+ * @throws AirgapError `OUTPUT_UNFINISHED` if there are two, and it is unknown which has what; `FILE`
  */
 export async function setAside(path: string, unfinished: Unfinished): Promise<void> {
   const { partial, journal, earlier } = placesOf(path)
   const target = `${earlier}${PARTIAL_SUFFIX}`
   if (await statOwnFile(target)) {
-    // Two of them: the newer one has all that it could use of the older, or nothing that is not in the older.
+    // There are two. The newer one has all that it needs of the older if it `isCopied`; else it has nothing of its own.
     if (!unfinished.journal) {
       throw new AirgapError(
         'OUTPUT_UNFINISHED',
-        `${target} and ${partial} are both unfinished, and nothing says which has what`,
+        `${target} and ${partial} are both unfinished, and it is unknown which has what`,
         {
-          hint: [
-            'Give one of them another name, and take blobs from it, too.',
-            { id: 'reuse', file: undefined },
-          ],
+          hint: ['Rename one of them, and reuse its blobs, too.', { id: 'reuse', file: undefined }],
         },
       )
     }
@@ -165,7 +162,7 @@ export async function setAside(path: string, unfinished: Unfinished): Promise<vo
   }
 }
 
-/** Removes what was set aside for an output, if anything was. */
+/** Removes what was set aside for an output. */
 export async function removeEarlier(path: string): Promise<void> {
   const earlier = `${placesOf(path).earlier}${PARTIAL_SUFFIX}`
   await removeOwnFile(`${earlier}${JOURNAL_SUFFIX}`)
@@ -173,7 +170,7 @@ export async function removeEarlier(path: string): Promise<void> {
 }
 
 /**
- * Brings to its end what a run was killed in the middle of: naming a complete file, or setting one aside.
+ * Completes what a killed run had begun: naming a complete file, or setting one aside.
  * @throws AirgapError `FILE`, `OUTPUT_UNSAFE`
  */
 export async function tidy(path: string): Promise<void> {
@@ -184,7 +181,7 @@ export async function tidy(path: string): Promise<void> {
     ),
   )
   if (output && unfinished && isSameFile(output, unfinished)) {
-    // It had got its name, and still has the other one.
+    // The file has its name, but still has the other one, too.
     await unlink(partial).catch((error: unknown) => {
       throw fileError(error, 'remove', partial)
     })
@@ -197,7 +194,7 @@ export async function tidy(path: string): Promise<void> {
   try {
     read = parseJournal(await readOwnFile(opened, journal, MAX_JOURNAL), await bootName())
   } catch (error) {
-    // What cannot be read is told of by whoever looks for the file that it is about.
+    // `Unfinished.find` reports a journal that cannot be read.
     if (!(error instanceof AirgapError)) throw error
     return
   } finally {
@@ -216,17 +213,17 @@ export async function tidy(path: string): Promise<void> {
 }
 
 /**
- * What is said when an unfinished file cannot be gone on with.
+ * The error for an unfinished file that cannot be resumed.
  * @param name the unfinished file, as the user would write it.
- * @param problems each thing that differs, where that is why.
+ * @param problems what differs, if that is the reason.
  */
 export function cannotGoOn(unfinished: Unfinished, name: string, problems: Problem[]): AirgapError {
   const { partial } = unfinished.file
   const { journal } = unfinished
   const message = journal
-    ? `${partial} is an unfinished bundle of other inputs, begun ${formatMoment(Date.parse(journal.header.begun))}: ${counted(journal.held.bytes)} of ${counted(journal.header.blobBytes)} bytes are there`
-    : `${partial} is an unfinished bundle that cannot be gone on with: ${unfinished.reason}`
-  const former = journal ? ['The former command goes on with it.'] : []
+    ? `${partial} is an unfinished bundle with other inputs, begun ${formatMoment(Date.parse(journal.header.begun))}: ${counted(journal.held.bytes)} of ${counted(journal.header.blobBytes)} bytes are there`
+    : `${partial} is an unfinished bundle that cannot be resumed: ${unfinished.reason}`
+  const former = journal ? ['The earlier command resumes it.'] : []
   return new AirgapError('OUTPUT_UNFINISHED', message, {
     problems,
     hint: [...former, { id: 'reuse', file: name }, { id: 'fresh' }],
@@ -238,14 +235,14 @@ function counted(bytes: number): string {
 }
 
 function orphan(journal: string, partial: string): AirgapError {
-  return new AirgapError('OUTPUT_UNFINISHED', `${journal} is there, and the file that it is about is not`, {
+  return new AirgapError('OUTPUT_UNFINISHED', `${journal} exists, but the file that it is about does not`, {
     hint: [`Put ${basename(partial)} back where it was, or start over.`, { id: 'fresh' }],
   })
 }
 
 /**
- * Whether a journal is about this file. Some file systems count their files anew each time they are mounted: when the
- * machine has been started anew, too, a file that begins as the bundle does will do.
+ * Whether a journal is about this file. Some file systems give files new inode numbers when they are mounted. So if the
+ * machine was rebooted, it is enough that the file begins like the bundle.
  */
 async function isAbout({ header, isSameBoot }: ReadJournal, file: OutputFile): Promise<boolean> {
   if (isSameFile(header.file, file.identity)) return true
@@ -269,13 +266,13 @@ async function beginsAs({ bundleDigest, totalSize }: JournalHeader, file: Output
 
 /** What unfinished files offer. */
 interface Offer {
-  /** Blobs that are whole. */
+  /** For whole blobs. */
   files: ReusableFile[]
   findBeginning: FindBeginning
 }
 
 /**
- * Looks at what unfinished files of ours have. One that was killed before it had its first headers has nothing.
+ * Finds the blobs in unfinished files. A file without its first headers has none.
  * @throws AirgapError `FILE`; the signal's reason.
  */
 export async function offerOf(unfinished: readonly Unfinished[], signal?: AbortSignal): Promise<Offer> {
@@ -300,7 +297,7 @@ export async function offerOf(unfinished: readonly Unfinished[], signal?: AbortS
   }
 }
 
-/** Where each blob begins. */
+/** The offset of each blob. */
 async function offsetsIn(path: string, signal?: AbortSignal): Promise<Map<Digest, number>> {
   await using reader = await BundleReader.open(path)
   const offsets = new Map<Digest, number>()
@@ -318,12 +315,12 @@ async function offsetsIn(path: string, signal?: AbortSignal): Promise<Map<Digest
 /** The beginning of a blob, in this file or in one that was set aside. */
 export interface Beginning {
   wanted: WantedBlob
-  /** Bytes that are said to be there. */
+  /** Bytes that are there according to the journal. */
   position: number
   file: OutputFile
   /** Where in the file the blob begins. */
   offset: number
 }
 
-/** Looks among unfinished files that were set aside for the beginning of a blob. */
+/** Finds the longest beginning of a blob in unfinished files that were set aside. */
 export type FindBeginning = (digest: Digest) => Omit<Beginning, 'wanted'> | undefined

@@ -303,13 +303,13 @@ async function targetOf(path: string): Promise<string> {
       const what = info.isSymbolicLink() ? `the link ${current}` : links === 0 ? 'it' : current
       throw new AirgapError(
         'OUTPUT_UNSAFE',
-        `cannot write ${path}: ${what} belongs to user ${info.uid}, and this runs as user ${uid}`,
+        `cannot write ${path}: ${what} belongs to user ${info.uid}, but this runs as user ${uid}`,
         { hint: ['Run this as that user (without sudo), or use your own file.', { id: 'auth-file' }] },
       )
     }
     if (info.isFile()) return current
     if (!info.isSymbolicLink()) {
-      throw new AirgapError('OUTPUT_UNSAFE', `cannot write ${path}: it is not an ordinary file`)
+      throw new AirgapError('OUTPUT_UNSAFE', `cannot write ${path}: it is not a regular file`)
     }
     current = resolve(await realpath(dirname(current)), await readlink(current))
   }

@@ -175,7 +175,7 @@ export class SequenceFile {
         constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
       )
       const info = await handle.stat()
-      if (!info.isFile()) throw this.#unsafe('it is not an ordinary file')
+      if (!info.isFile()) throw this.#unsafe('it is not a regular file')
       const user = process.getuid?.()
       if (info.uid !== user)
         throw this.#unsafe(`it belongs to user ${info.uid}, but this runs as user ${user}`)
@@ -217,7 +217,7 @@ export class SequenceFile {
   #unsafe(reason: string): AirgapError {
     return new AirgapError('OUTPUT_UNSAFE', `cannot use ${this.path}, which remembers sequences: ${reason}`, {
       hint: [
-        'Whoever can write to it can let an old bundle pass. Check it, and make it an ordinary file of yours with mode 0600 (chown, chmod); or name another one.',
+        'Whoever can write to it can let an old bundle pass. Check it, and make it a regular file of yours with mode 0600 (chown, chmod); or name another one.',
         { id: 'state-file' },
       ],
     })

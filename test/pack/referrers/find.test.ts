@@ -234,7 +234,7 @@ describe('what is not what it is listed as', () => {
     listByTag(registry.store, 'app', all.amd64.descriptor.digest, gone)
     const { warnings } = await planned({ images: [`${registry.host}/app:1`] })
     expect(warnings).toHaveLength(4)
-    expect(warnings.at(-1)).toContain('and 17 more such things are left out')
+    expect(warnings.at(-1)).toContain('and 17 more like these are left out')
   })
 })
 
@@ -372,7 +372,7 @@ describe('the lock', () => {
     expect(error.message).toContain(`it refers to ${all.arm64.descriptor.digest}`)
     sbom!.subject = all.arm64.descriptor.digest
     sbom!.artifactType = 'application/vnd.cncf.notary.signature'
-    expect((await failure(planned({ lock }))).message).toContain('another artifactType')
+    expect((await failure(planned({ lock }))).message).toContain('its artifactType in the lock')
   })
 
   test('gives the same bundle whoever asks in which order', async () => {

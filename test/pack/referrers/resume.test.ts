@@ -45,6 +45,6 @@ test('with another --referrers it is another bundle, and that is said', async ()
   await shop.breakOff(2_000_000)
   await expect(shop.pack({ referrers: 'none' })).rejects.toMatchObject({
     code: 'OUTPUT_UNFINISHED',
-    problems: [{ entry: 'what travels along', message: 'all → none' }],
+    problems: [{ entry: 'referrers', message: 'all → none' }],
   })
 })

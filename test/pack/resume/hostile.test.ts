@@ -98,12 +98,12 @@ describe('a journal that is not trusted', () => {
 
   test('none, and one that has lost its file', async () => {
     await rm(shop.journal)
-    await expectRefusal('OUTPUT_UNFINISHED', 'there is no journal beside it')
+    await expectRefusal('OUTPUT_UNFINISHED', 'there is no journal next to it')
     await writeFile(shop.journal, before.journal, { mode: 0o600 })
     await rm(shop.partial)
     await expectRefusal(
       'OUTPUT_UNFINISHED',
-      'out.tar.partial.journal is there, and the file that it is about is not',
+      'out.tar.partial.journal exists, but the file that it is about does not',
     )
     await shop.pack({ key: signer, fresh: true })
     expect(await readdir(shop.folder)).toEqual(['out.tar'])
@@ -114,7 +114,7 @@ describe('a journal that is not trusted', () => {
       ...header,
       description: { ...header.description, sequence: 7 },
     }))
-    await expectRefusal('OUTPUT_UNFINISHED', 'does not come to the bundle that it names')
+    await expectRefusal('OUTPUT_UNFINISHED', 'its journal describes a different bundle than it names')
   })
 
   test('a signature by somebody else', async () => {
@@ -129,7 +129,7 @@ describe('a journal that is not trusted', () => {
       message: expect.stringContaining('the signature in its journal is not by this key') as string,
     })
     await changeHeader((header) => ({ ...header, signature: undefined }))
-    await expectRefusal('OUTPUT_UNFINISHED', 'cannot be gone on with')
+    await expectRefusal('OUTPUT_UNFINISHED', 'cannot be resumed')
   })
 })
 

@@ -247,7 +247,7 @@ describe('other inputs', () => {
         message: `${signer.publicKey.fingerprint} → ${other.publicKey.fingerprint}`,
       },
     ])
-    expect(hintOf(error!)).toMatch(/The former command goes on.*--reuse .*out\.tar\.partial.*--fresh/)
+    expect(hintOf(error!)).toMatch(/The earlier command resumes it.*--reuse .*out\.tar\.partial.*--fresh/)
     expect((await readFile(shop.journal)).equals(before)).toBe(true)
     expect((await shop.pack({ key: signer })).resumed.bytes).toBeGreaterThan(2_500_000)
   })

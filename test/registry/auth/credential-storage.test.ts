@@ -211,7 +211,7 @@ test.skipIf(process.getuid?.() !== 0)('what belongs to somebody else is not chan
   const { env, file } = home('{}')
   chownSync(file, 65534, 65534)
   const { message, hint } = await failureOf(login('r', { env }), 'OUTPUT_UNSAFE')
-  expect(`${message} ${hint}`).toMatch(/belongs to user 65534, and this runs as user 0.*sudo/)
+  expect(`${message} ${hint}`).toMatch(/belongs to user 65534, but this runs as user 0.*sudo/)
   expect(readFileSync(file, 'utf8')).toBe('{}')
 })
 

@@ -148,7 +148,7 @@ export const CERTIFICATE_CASES: Case[] = [
   {
     name: 'a signature that another program has written anew',
     provoke: signedWith({}, {}, (json) => json),
-    says: /is not spelled as airgap writes it: it has been altered$/,
+    says: /not in the exact form that airgap writes: it has been altered$/,
     hints: [/Do not use it/],
   },
   {

@@ -68,7 +68,7 @@ export const CONTENT_CASES: Case[] = [
       having({ '1.27.9': indexOf({ ...listed, platform: { os: 'linux', architecture: 'arm64' } }) }),
     ),
     says: /^\S+\/nginx:1\.27\.9: its index lists linux\/arm64 \(sha256:[0-9a-f]{64}\), which \S+\/nginx does not have \(404\)$/,
-    hints: [/None of its platforms can be had/],
+    hints: [/None of its platforms is available/],
   },
   {
     name: 'a tag that leads to what is not there',
@@ -78,7 +78,7 @@ export const CONTENT_CASES: Case[] = [
       const images = [`${source.host}/library/nginx:1.27.9`]
       return resolve({ images, mirrors: [`${source.host}=${mirror.host}`], retries: 0 })
     },
-    says: /^cannot resolve \S+\/nginx:1\.27\.9: the tag is there and leads to sha256:[0-9a-f]{64}, which is not to be had$/,
+    says: /^cannot resolve \S+\/nginx:1\.27\.9: the tag exists, but sha256:[0-9a-f]{64}, which it points to, is not available$/,
     hints: [/run the same command again/],
   },
   {
@@ -91,7 +91,7 @@ export const CONTENT_CASES: Case[] = [
         ),
       }),
     ),
-    says: /^\S+\/nginx:1\.27\.9: it is no image, but a build cache of BuildKit: /,
+    says: /^\S+\/nginx:1\.27\.9: it is not an image but a BuildKit cache: /,
     hints: [/--exclude/],
   },
   {

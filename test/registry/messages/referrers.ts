@@ -88,7 +88,7 @@ export const REFERRER_CASES: Case[] = [
       seedRegistry(registry.store, 'app:1', odd)
       return warningOf({ images: [`${registry.host}/app:1`] })
     },
-    says: /^\S+\/app:1: its config sha256:[0-9a-f]{64} cannot be read: it is not JSON; so it counts as stating no platform/,
+    says: /^\S+\/app:1: its config sha256:[0-9a-f]{64} cannot be read: it is not JSON; the image is taken as it is, without a platform/,
     hints: [],
   },
   {
@@ -126,7 +126,7 @@ export const REFERRER_CASES: Case[] = [
       const mirrors = [`${source.host}=${mirror.host}`]
       return warningOf({ images: [`${source.host}/app:1`], mirrors, retries: 0 })
     },
-    says: /^\S+ cannot be asked for signatures and whatever else refers to its images; what mirrors list is all that travels along: /,
+    says: /^\S+ cannot be asked for signatures and other referrers of its images; only what mirrors list is packed: /,
     hints: [],
   },
   {
@@ -141,7 +141,7 @@ export const REFERRER_CASES: Case[] = [
       registry.store.deleteManifest('app', signature.descriptor.digest)
       return planned({ lock })
     },
-    says: /^\S+\/app:1: sha256:[0-9a-f]{64}, tagged sha256-[0-9a-f]{64}\.sig, is not to be had any more: /,
+    says: /^\S+\/app:1: sha256:[0-9a-f]{64}, tagged sha256-[0-9a-f]{64}\.sig, is no longer available: /,
     hints: [/airgap resolve/],
   },
   {

@@ -36,8 +36,10 @@ describe('a bundle that is signed without a key', () => {
     const notes = place.events.flatMap((event) =>
       event.type === 'registry' && event.notice.type === 'note' ? [event.notice.message] : [],
     )
-    expect(notes[0]).toContain(`${IDENTITY}, issuer ${ISSUER} (as the token says; not verified here)`)
-    expect(notes[1]).toMatch(/go into the logs of 127\.0\.0\.1:\d+: where these are public, for ever\.$/)
+    expect(notes[0]).toContain(`${IDENTITY}, issuer ${ISSUER} (from the token; not verified here)`)
+    expect(notes[1]).toMatch(
+      /go into the logs of 127\.0\.0\.1:\d+\. If these are public, this cannot be undone\.$/,
+    )
     expectNoSecrets(JSON.stringify([place.events, packed]), 'what is told')
   })
 

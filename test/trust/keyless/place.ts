@@ -103,11 +103,11 @@ export async function expectUnsigned(place: Place, code: string, message: RegExp
   const { output } = place
   await expect(place.pack()).rejects.toMatchObject({
     code: 'INCOMPLETE',
-    message: `${output} is complete but for its signature, which could not be made`,
+    message: `${output} is complete except for its signature, which could not be made`,
     problems: [
       { entry: 'SHA256SUMS.sigstore.json', code, message: expect.stringMatching(message) as string },
     ],
-    hint: expect.stringMatching(/same command has only this left to do/) as string,
+    hint: expect.stringMatching(/same command only has to sign/) as string,
   })
   // Nothing that looks signed.
   await using reader = await BundleReader.open(`${output}.partial`)
