@@ -1,11 +1,8 @@
-import { userInfo } from 'node:os'
-import { setFlagsFromString } from 'node:v8'
-import type { Config } from '@oclif/core'
 import { TOOL } from '../own-files.ts'
 import { redacted } from '../text.ts'
+import { keepCompiledCode } from './code-cache.ts'
 import { globalOptions } from './input/global-flags.ts'
-
-const HELP_FLAGS = new Set(['--help', '-h'])
+import { print } from './output/print.ts'
 
 /** Questions that need no command: by their flag, what is answered. */
 export type Answers = Record<string, () => string>
@@ -22,103 +19,12 @@ function version(): string {
  */
 export async function main(args: readonly string[], more: Answers = {}): Promise<void> {
   process.on('uncaughtException', endWith)
-  keepYoungGenerationSmall()
   const answers: Answers = { '--version': version, '-V': version, ...more }
   const [first] = args
   if (first !== undefined && Object.hasOwn(answers, first)) return print(answers[first]?.() ?? '')
-  if (await isRefused(args)) return
-  ensureUser()
-  const [{ Config, flush, handle }, { ownPlugin }] = await Promise.all([
-    import('@oclif/core'),
-    import('./plugin.ts'),
-  ])
-  const plugin = ownPlugin()
-  const { root, pjson, name } = plugin
-  const config = await Config.load({ root, pjson, plugins: new Map([[name, plugin]]) })
-  try {
-    await run(args, config)
-    await flush()
-  } catch (error) {
-    await handle(error as Error)
-  }
-}
-
-/**
- * What is read from the network is in buffers of 64 KiB that are of no use a moment later. V8 frees them when its young
- * generation is full of small objects; left alone it lets that grow, so that such buffers pile up until whole
- * collections are forced by their weight. Kept at its first size, it takes a third less of the processor's time and a
- * quarter less memory to pack (docs/performance.md).
- */
-function keepYoungGenerationSmall(): void {
-  setFlagsFromString('--semi-space-growth-factor=1')
-}
-
-/** Whether something about the command line is not UTF-8, which has been told then. */
-async function isRefused(args: readonly string[]): Promise<boolean> {
-  const folder = folderHere()
-  // Most starts need nothing more.
-  if (![...args, folder, ...Object.values(process.env)].some((text) => text?.includes('\uFFFD'))) return false
-  const { encodingFault } = await import('./words/usage-error.ts')
-  const fault = encodingFault(args, process.env, folder)
-  if (!fault) return false
-  const { reportFailure } = await import('./words/report-error.ts')
-  const { globalOptions, wantsJson } = await import('./input/global-flags.ts')
-  const { log } = await import('./output/log.ts')
-  log.configure(globalOptions(args))
-  process.exitCode = reportFailure(fault, { json: wantsJson(args) })
-  return true
-}
-
-/** One that has been removed has no name any more. */
-function folderHere(): string {
-  try {
-    return process.cwd()
-  } catch {
-    return ''
-  }
-}
-
-/** oclif's own `run`, without what it loads by path: the help class, and the hook for an unknown command. */
-async function run(args: readonly string[], config: Config): Promise<void> {
-  // `airgap help pack` is `airgap pack --help`, as many tools have it.
-  const isHelp = args[0] === 'help' || isHelpAsked(args)
-  const [id, ...argv] = args[0] === 'help' ? args.slice(1) : args
-  if (id === undefined || isHelp) {
-    const { default: Help } = await import('./manual/screens.ts')
-    await new Help(config).showHelp([...args])
-  } else if (config.findCommand(id)) {
-    await config.runCommand(id, argv)
-  } else {
-    const { commandNotFound } = await import('./words/command-not-found.ts')
-    process.exitCode = commandNotFound(id, args, config)
-  }
-}
-
-function isHelpAsked(args: readonly string[]): boolean {
-  const end = args.indexOf('--')
-  return args.slice(0, end < 0 ? undefined : end).some((arg) => HELP_FLAGS.has(arg))
-}
-
-/**
- * In a bare root file system nobody is known: no HOME, no SHELL, and no list of users to ask instead. oclif asks all
- * the same, and would end in an error. What is said here is what container runtimes say then.
- */
-function ensureUser(): void {
-  try {
-    userInfo()
-  } catch {
-    const { HOME = '/', SHELL = '/bin/sh' } = process.env
-    Object.assign(process.env, { HOME, SHELL })
-  }
-}
-
-function print(text: string): void {
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    // Whoever reads has had enough.
-    if (error.code === 'EPIPE') process.exit(0)
-    throw error
-  })
-  process.stdout.write(text)
+  keepCompiledCode()
+  const { run } = await import('./run.ts')
+  await run(args)
 }
 
 /** Ends the process for an error that nobody has caught, in the form of the log. It may be the log that failed. */

@@ -1,0 +1,71 @@
+/**
+ * Bundles the command line into a few files, which `bin/run.js` runs: loading some hundred modules one by one takes
+ * longer than most commands.
+ */
+import { glob, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { build, type Plugin } from 'esbuild'
+
+const ROOT = join(import.meta.dirname, '..')
+
+interface Part {
+  /** A module of ours, or a package. What imports it loads the file when it needs it. */
+  imported: string
+  /** What the file is made of, where that is less than all of it. */
+  from?: string
+}
+
+/**
+ * The files and what they hold. Everything else is in the file that imports it. They are in `dist` itself, from where
+ * `src/own-files.ts` and `src/threads.ts` look for files.
+ */
+const PARTS: Record<string, Part> = {
+  // All that `--version` needs.
+  airgap: { imported: 'src/cli/main.ts' },
+  'airgap-run': { imported: 'src/cli/run.ts' },
+  'airgap-oclif': { imported: '@oclif/core', from: 'bin/program/oclif.js' },
+  'airgap-undici': { imported: 'undici', from: 'bin/program/undici.js' },
+  'airgap-yaml': { imported: 'yaml' },
+  'airgap-sigstore-bundle': { imported: '@sigstore/bundle' },
+  'airgap-sigstore-specs': { imported: '@sigstore/protobuf-specs' },
+  'airgap-sigstore-verify': { imported: '@sigstore/verify' },
+}
+
+const FILES = new Map(Object.entries(PARTS).map(([name, { imported }]) => [imported, `./${name}.cjs`]))
+
+const parts: Plugin = {
+  name: 'parts',
+  setup(bundling) {
+    bundling.onResolve({ filter: /./ }, ({ kind, path, resolveDir }) => {
+      if (kind === 'entry-point') return
+      const imported = path.startsWith('.') ? join(resolveDir, path).slice(ROOT.length + 1) : path
+      const file = FILES.get(imported)
+      return file === undefined ? undefined : { path: file, external: true }
+    })
+  },
+}
+
+for await (const old of glob(join(ROOT, 'dist/airgap*.cjs'))) await rm(old)
+await build({
+  absWorkingDir: ROOT,
+  entryPoints: Object.entries(PARTS).map(([name, { imported, from }]) => ({
+    in: from ?? imported,
+    out: name,
+  })),
+  outdir: 'dist',
+  outExtension: { '.js': '.cjs' },
+  bundle: true,
+  platform: 'node',
+  target: 'node22.22',
+  // In this format a module runs when it is first imported, and so does what Node brings along.
+  format: 'cjs',
+  // As an `import()` it would go through Node's other loader, which reads the whole file twice.
+  supported: { 'dynamic-import': false },
+  banner: { js: "const importMetaUrl = require('node:url').pathToFileURL(__filename).href" },
+  define: { 'import.meta.url': 'importMetaUrl' },
+  // oclif asks for it where commands are in TypeScript, which the bundled ones are not.
+  external: ['typescript'],
+  plugins: [parts],
+  legalComments: 'none',
+  logLevel: 'warning',
+})

@@ -1,0 +1,75 @@
+import { lstatSync, mkdirSync, realpathSync } from 'node:fs'
+import { enableCompileCache, getCompileCacheDir } from 'node:module'
+import { dirname, isAbsolute, join, parse } from 'node:path'
+import { isSea } from 'node:sea'
+import { TOOL } from '../own-files.ts'
+
+/**
+ * Keeps V8's compiled code for the next start, where nobody else can put any: V8 runs what it finds there. Without such
+ * a folder there is no cache. Node adds a folder for its own version.
+ */
+export function keepCompiledCode(): void {
+  // The single executable has its own inside; NODE_COMPILE_CACHE names another.
+  if (isSea() || process.env.NODE_DISABLE_COMPILE_CACHE || getCompileCacheDir() !== undefined) return
+  const folder = codeCacheFolder(process.env, process.geteuid?.())
+  if (folder !== undefined) enableCompileCache(folder)
+}
+
+/**
+ * The folder for compiled code, below the user's cache folder. It is made where it is missing.
+ *
+ * @param user this process's user; undefined where the system has none.
+ * @returns undefined where others could put files into it, or where it cannot be made.
+ */
+export function codeCacheFolder(
+  { XDG_CACHE_HOME, HOME }: NodeJS.ProcessEnv,
+  user: number | undefined,
+): string | undefined {
+  // Paths that are not absolute are to be ignored (XDG Base Directory Specification).
+  const isSet = XDG_CACHE_HOME !== undefined && isAbsolute(XDG_CACHE_HOME)
+  const caches = isSet ? XDG_CACHE_HOME : HOME !== undefined && isAbsolute(HOME) && join(HOME, '.cache')
+  if (user === undefined || caches === false) return undefined
+  try {
+    // Nothing is made in a folder that is somebody else's: root, with the HOME of a user, leaves that alone.
+    if (!isKeptFromOthers(realpathSync(dirname(caches)), user)) return undefined
+    make(caches)
+    const ours = join(realpathSync(caches), TOOL.name)
+    if (!isKeptFromOthers(dirname(ours), user)) return undefined
+    make(ours)
+    const folder = join(ours, `code-${TOOL.version}`)
+    if (!isKeptFromOthers(ours, user)) return undefined
+    make(folder)
+    return isPrivate(folder, user) ? folder : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function make(folder: string): void {
+  try {
+    mkdirSync(folder, 0o700)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+  }
+}
+
+/** Whether nobody else can even look into it: what Node makes there has the modes that the user's umask gives. */
+function isPrivate(folder: string, user: number): boolean {
+  const { mode, uid, isFolder } = look(folder)
+  return isFolder && uid === user && (mode & 0o077) === 0
+}
+
+/** Whether nobody but the user and root can put another folder in this one's place, or in that of one above. */
+function isKeptFromOthers(folder: string, user: number): boolean {
+  const { mode, uid, isFolder } = look(folder)
+  // In a sticky folder, as /tmp is, one can rename only what is one's own.
+  const isOpen = (mode & 0o022) !== 0 && (mode & 0o1000) === 0
+  if (!isFolder || isOpen || (uid !== user && uid !== 0)) return false
+  return folder === parse(folder).root || isKeptFromOthers(dirname(folder), user)
+}
+
+/** A symbolic link is no folder here. */
+function look(path: string): { mode: number; uid: number; isFolder: boolean } {
+  const stats = lstatSync(path)
+  return { mode: stats.mode, uid: stats.uid, isFolder: stats.isDirectory() }
+}
