@@ -2,7 +2,6 @@
  * Bundles the command line into a few files, which `bin/run.js` runs: loading some hundred modules one by one takes
  * longer than most commands.
  */
-import { glob, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { build, type Plugin } from 'esbuild'
 
@@ -45,7 +44,6 @@ const parts: Plugin = {
   },
 }
 
-for await (const old of glob(join(ROOT, 'dist/airgap*.cjs'))) await rm(old)
 await build({
   absWorkingDir: ROOT,
   entryPoints: Object.entries(PARTS).map(([name, { imported, from }]) => ({
