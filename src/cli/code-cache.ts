@@ -21,14 +21,11 @@ export function keepCompiledCode(): void {
  * @param user this process's user; undefined where the system has none.
  * @returns undefined where others could put files into it, or where it cannot be made.
  */
-export function codeCacheFolder(
-  { XDG_CACHE_HOME, HOME }: NodeJS.ProcessEnv,
-  user: number | undefined,
-): string | undefined {
+export function codeCacheFolder(env: NodeJS.ProcessEnv, user: number | undefined): string | undefined {
   // Paths that are not absolute are to be ignored (XDG Base Directory Specification).
-  const isSet = XDG_CACHE_HOME !== undefined && isAbsolute(XDG_CACHE_HOME)
-  const caches = isSet ? XDG_CACHE_HOME : HOME !== undefined && isAbsolute(HOME) && join(HOME, '.cache')
-  if (user === undefined || caches === false) return undefined
+  const set = [env.XDG_CACHE_HOME, env.HOME && join(env.HOME, '.cache')]
+  const caches = set.find((path) => path !== undefined && isAbsolute(path))
+  if (user === undefined || caches === undefined) return undefined
   try {
     // Nothing is made in a folder that is somebody else's: root, with the HOME of a user, leaves that alone.
     if (!isKeptFromOthers(realpathSync(dirname(caches)), user)) return undefined

@@ -91,6 +91,11 @@ export const ENVIRONMENT: readonly (readonly [names: string, text: string])[] = 
     'Where push remembers unfinished uploads and the sequences of bundles, in airgap, instead of in ~/.local/state.',
   ],
   [
+    'XDG_CACHE_HOME',
+    'Where compiled code is kept for a faster start, in airgap, instead of in ~/.cache; only where nobody else can write.',
+  ],
+  ['NODE_DISABLE_COMPILE_CACHE', 'Keeps no compiled code, with 1.'],
+  [
     'HTTPS_PROXY, HTTP_PROXY, ALL_PROXY',
     'The proxy for registries in HTTPS, for those in plain HTTP, and for what the other two do not say: http://[USER:PASSWORD@]HOST[:PORT], or https://. In lower case too, which comes first.',
   ],
