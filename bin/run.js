@@ -4,7 +4,8 @@ const [major, minor, patch] = process.versions.node.split('.').map(Number)
 const atLeast = (m, n, p) => major === m && (minor > n || (minor === n && patch >= p))
 
 if (major >= 26 || atLeast(24, 15, 0) || atLeast(22, 22, 2)) {
-  const { main } = await import('../dist/cli/main.js')
+  // Built from `src` by `npm run build`: in a checkout, build again after a change.
+  const { main } = await import('../dist/airgap.cjs')
   // Not awaited: when whoever reads our output has had enough of it (`airgap list … | head`), oclif waits for ever
   // for the rest to be written; the process then ends by itself, with the exit code that was set.
   void main(process.argv.slice(2))

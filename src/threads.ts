@@ -1,4 +1,3 @@
-import { extname } from 'node:path'
 import { isSea } from 'node:sea'
 import { Worker, type WorkerOptions } from 'node:worker_threads'
 import { readPackageFile } from './own-files.ts'
@@ -22,6 +21,7 @@ export function startThread(
   options: Pick<WorkerOptions, 'workerData' | 'env' | 'resourceLimits'> = {},
 ): Worker {
   if (isSea()) return new Worker(readPackageFile(threadAsset(name)), { ...options, eval: true })
-  // With the extension of this file, because the TypeScript sources can run directly too.
-  return new Worker(new URL(`./${THREADS[name]}${extname(import.meta.url)}`, import.meta.url), options)
+  // The TypeScript sources can run directly, too.
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
+  return new Worker(new URL(`./${THREADS[name]}.${extension}`, import.meta.url), options)
 }

@@ -66,18 +66,21 @@ const HELP_FLAG: FlagModel = {
 }
 
 /** Describes all commands, from oclif's data, for help, completion and the man page. */
-export function describeProgram(
-  config: Pick<Interfaces.Config, 'bin' | 'version' | 'commands' | 'pjson'>,
-): ProgramModel {
+export function describeProgram({
+  pjson,
+  version,
+  commands,
+}: Pick<Interfaces.Plugin, 'pjson' | 'version' | 'commands'>): ProgramModel {
+  const bin = pjson.oclif.bin ?? pjson.name
   const order = COMMAND_GROUPS.flatMap(({ commands }) => commands)
   const rank = (name: string): number => (order.includes(name) ? order.indexOf(name) : order.length)
   return {
-    name: config.bin,
-    version: config.version,
-    summary: config.pjson.description ?? '',
-    commands: config.commands
+    name: bin,
+    version,
+    summary: pjson.description ?? '',
+    commands: commands
       .filter(({ hidden }) => !hidden)
-      .map((command) => describeCommand(command, config.bin))
+      .map((command) => describeCommand(command, bin))
       .toSorted((a, b) => rank(a.name) - rank(b.name) || (a.name < b.name ? -1 : 1)),
   }
 }

@@ -10,9 +10,10 @@ import {
 } from './program.ts'
 import { COMMAND_GROUPS, EXIT_STATUS, OTHER_COMMANDS, WHOLE_JOB } from './topics.ts'
 import { definitions, indented, wrap, wrapCommand } from '../output/wrap.ts'
-import { type Command, HelpBase } from '@oclif/core'
+import type { Interfaces } from '@oclif/core'
 import { unknownCommand } from '../words/command-not-found.ts'
 import { formatError } from '../words/format-error.ts'
+import { print } from '../output/print.ts'
 import { columnsOf, styler } from '../output/terminal.ts'
 
 const LEAST_WIDTH = 40
@@ -20,32 +21,24 @@ const DEFAULT_WIDTH = 80
 /** Longer lines are hard to read, even on a wide terminal. */
 const GREATEST_WIDTH = 100
 
-/** The help class for oclif: prints to standard output, examples first. */
-export default class Help extends HelpBase {
-  /** @param argv the whole command line, including help flags. */
-  async showHelp(argv: string[]): Promise<void> {
-    const subject = argv.find((word) => !word.startsWith('-') && word !== 'help')
-    const command = subject === undefined ? undefined : this.config.findCommand(subject)
-    if (command) {
-      await this.showCommandHelp(command)
-    } else if (subject === undefined) {
-      this.#print(rootScreen(describeProgram(this.config), screenOptions()))
-    } else {
-      const error = unknownCommand(subject, this.config.commandIDs)
-      process.stderr.write(`${formatError(error)}\n`)
-      process.exitCode = error.exitCode
-    }
+/**
+ * Shows the help that is asked for, on standard output.
+ * @param argv the whole command line, help flags included.
+ */
+export function showHelp(argv: readonly string[], plugin: Interfaces.Plugin): void {
+  const subject = argv.find((word) => !word.startsWith('-') && word !== 'help')
+  if (subject !== undefined && !plugin.commandIDs.includes(subject)) {
+    const error = unknownCommand(subject, plugin.commandIDs)
+    process.stderr.write(`${formatError(error)}\n`)
+    process.exitCode = error.exitCode
+    return
   }
-
-  async showCommandHelp({ id }: Command.Loadable): Promise<void> {
-    const program = describeProgram(this.config)
-    const command = program.commands.find(({ name }) => name === id)
-    if (command) this.#print(commandScreen(program, command, screenOptions()))
-  }
-
-  #print(text: string): void {
-    process.stdout.write(`${text}\n`)
-  }
+  const program = describeProgram(plugin)
+  const command = program.commands.find(({ name }) => name === subject)
+  const screen = command
+    ? commandScreen(program, command, screenOptions())
+    : rootScreen(program, screenOptions())
+  print(`${screen}\n`)
 }
 
 function screenOptions(): ScreenOptions {

@@ -88,6 +88,11 @@ export const ENVIRONMENT: readonly (readonly [names: string, text: string])[] = 
     'The state folder, instead of ~/.local/state. In its folder airgap, push keeps unfinished uploads and the sequences of bundles.',
   ],
   [
+    'XDG_CACHE_HOME',
+    'Where compiled code is kept for a faster start, in airgap, instead of in ~/.cache; only where nobody else can write.',
+  ],
+  ['NODE_DISABLE_COMPILE_CACHE', 'Keeps no compiled code, with 1.'],
+  [
     'HTTPS_PROXY, HTTP_PROXY, ALL_PROXY',
     'The proxy for HTTPS, for plain HTTP, and for whichever of these is not set: http://[USER:PASSWORD@]HOST[:PORT], or https://. Lower case works too, and comes first.',
   ],

@@ -10,9 +10,9 @@ export function jsonLine(value: unknown): string {
   return `${harmlessJson(JSON.stringify(value))}\n`
 }
 
-/** `1,234,567`. */
+/** `1,234,567`, for whole numbers. `toLocaleString` would do the same, but takes 20 ms to load. */
 export function formatCount(value: number): string {
-  return value.toLocaleString('en-US')
+  return String(value).replaceAll(/\B(?=(?:\d{3})+$)/g, ',')
 }
 
 /** `1 image`, `2 images`. */

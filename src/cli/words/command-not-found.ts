@@ -1,4 +1,3 @@
-import type { Interfaces } from '@oclif/core'
 import { AirgapError } from '../../errors.ts'
 import { nearest } from '../../nearest.ts'
 import { globalOptions, wantsJson } from '../input/global-flags.ts'
@@ -11,9 +10,9 @@ import { reportFailure } from './report-error.ts'
  * @param args the whole command line, because flags may come before the unknown word.
  * @returns the exit code.
  */
-export function commandNotFound(id: string, args: readonly string[], config: Interfaces.Config): number {
+export function commandNotFound(id: string, args: readonly string[], commands: readonly string[]): number {
   log.configure(globalOptions(args))
-  return reportFailure(unknownCommand(id, config.commandIDs), { json: wantsJson(args) })
+  return reportFailure(unknownCommand(id, commands), { json: wantsJson(args) })
 }
 
 const PACK = '`airgap pack` fetches images into one file: `airgap pack --help`.'
