@@ -41,6 +41,11 @@ async function open(serving: Serving, localAddress = '127.0.0.1'): Promise<Socke
   return socket
 }
 
+/** A server that has had enough may reset a connection. */
+function closed(socket: Socket): Promise<void> {
+  return new Promise((resolve) => void socket.once('close', () => resolve()))
+}
+
 /** Asks for a path, reads the answer's beginning, and no more. */
 async function stall(serving: Serving, path: string): Promise<Socket> {
   const socket = await open(serving)
@@ -78,18 +83,23 @@ test('clients that leave in the middle leave nothing behind', async () => {
   expect((await serving.get(path)).status).toBe(200)
 })
 
-test('a request that never ends, and a transfer that never goes on, are ended', async () => {
-  const serving = await serveFiles([file], { limits: { headers: 50, request: 100, stalled: 200 } })
+test('a request that never ends is ended', async () => {
+  const serving = await serveFiles([file], { limits: { headers: 50, request: 100, stalled: 60_000 } })
   const slow = await open(serving)
-  slow.write('GET /v2/ HTTP/1.1\r\nX-Slow: ')
   const answer: Buffer[] = []
   slow.on('data', (chunk: Buffer) => answer.push(chunk))
-  // It may be over before the others are open.
-  const slowClosed = once(slow, 'close')
+  // It may be over before the other is open.
+  const slowClosed = closed(slow)
+  slow.write('GET /v2/ HTTP/1.1\r\nX-Slow: ')
   const silent = await open(serving)
-  const stalled = await stall(serving, `team/app/blobs/${layer.digest}`)
-  await Promise.all([slowClosed, once(silent.resume(), 'close')])
+  await Promise.all([slowClosed, closed(silent.resume())])
   expect(Buffer.concat(answer).toString()).toMatch(/^HTTP\/1\.1 408 /)
+})
+
+test('a transfer that never goes on is ended', async () => {
+  const serving = await serveFiles([file], { limits: { headers: 60_000, request: 60_000, stalled: 2000 } })
+  const stalled = await stall(serving, `team/app/blobs/${layer.digest}`)
+  expect(serving.served.active()).toBe(1)
   await expect.poll(() => serving.served.active()).toBe(0)
   stalled.destroy()
 })
@@ -97,7 +107,7 @@ test('a request that never ends, and a transfer that never goes on, are ended', 
 /** Whether a request on it is answered. */
 async function answers(socket: Socket): Promise<boolean> {
   socket.resume().write('GET /v2/ HTTP/1.1\r\nHost: localhost\r\n\r\n')
-  const ended = once(socket, 'close').then(() => false)
+  const ended = closed(socket).then(() => false)
   return Promise.race([
     ended,
     once(socket, 'data').then(([data]) => String(data).startsWith('HTTP/1.1 200 ')),
@@ -110,7 +120,7 @@ test('connections that send nothing make room for those that come, and shut nobo
   const serving = await serveFiles(files, { limits: { connections: 4, perClient: 3 } })
   const other = await open(serving, '127.0.0.2')
   const half = await Promise.all(Array.from({ length: 50 }, () => open(serving)))
-  const gone = half.map((socket) => once(socket.resume(), 'close'))
+  const gone = half.map((socket) => closed(socket.resume()))
   expect(await answers(await open(serving))).toBe(true)
   // A client's share is its own: the other's connection is as old as any.
   expect(await answers(other)).toBe(true)
@@ -118,7 +128,7 @@ test('connections that send nothing make room for those that come, and shut nobo
   // Where the whole is full, the one goes that has waited longest, whoever's it is.
   const many = await Promise.all(Array.from({ length: 8 }, (_, i) => open(serving, `127.0.0.${i + 3}`)))
   expect(await answers(many[7]!)).toBe(true)
-  for (const socket of many.slice(0, 4)) if (!socket.closed) await once(socket.resume(), 'close')
+  for (const socket of many.slice(0, 4)) if (!socket.closed) await closed(socket.resume())
 })
 
 test('a transfer under way makes room for nobody', async () => {
@@ -126,7 +136,7 @@ test('a transfer under way makes room for nobody', async () => {
   const path = `team/app/blobs/${layer.digest}`
   const busy = [await stall(serving, path), await stall(serving, path)]
   const third = await open(serving)
-  await once(third.resume(), 'close')
+  await closed(third.resume())
   for (const socket of busy) socket.resume()
   await expect.poll(() => serving.log).toHaveLength(2)
   for (const entry of serving.log) expect(entry).toMatchObject({ status: 200, bytesSent: layer.size })
@@ -231,9 +241,9 @@ test('a stop lets the transfer under way finish, takes nobody new, and waits for
   await once(idle, 'data')
   const busy = await stall(serving, `team/app/blobs/${layer.digest}`)
   const stopped = serving.served.stop(3_600_000)
-  await once(idle.resume(), 'close')
+  await closed(idle.resume())
   await expect(serving.get('')).rejects.toThrow()
-  await once(busy.resume(), 'close')
+  await closed(busy.resume())
   await stopped
   expect(serving.log.at(-1)).toMatchObject({ status: 200, bytesSent: layer.size })
   expect(serving.log.at(-1)?.error).toBeUndefined()
