@@ -214,12 +214,7 @@ test.each<
   const server = await serve((seen, response) => {
     const page = Number(seen.query.get('page') ?? 1)
     const [status, body, next] = pages(page)
-    json(
-      response,
-      status,
-      body,
-      next ? { link: `<${seen.path}?page=${page + 1}>; rel="next"` } : {},
-    )
+    json(response, status, body, next ? { link: `<${seen.path}?page=${page + 1}>; rel="next"` } : {})
   })
   const found = await makeClient({}).repository(server.host, 'app').allTags()
   expect(found && [...found]).toEqual(tags)

@@ -2,7 +2,13 @@ import { dirname } from 'node:path'
 import { AirgapError, type Problem } from '../../errors.ts'
 import { readSmallFile } from '../../files/small-file.ts'
 import { MAX_YAML_SIZE } from '../../files/yaml.ts'
-import { attempt, type Fault, readYamlDocument, unusableDocument, type YamlPath } from '../../files/yaml-document.ts'
+import {
+  attempt,
+  type Fault,
+  readYamlDocument,
+  unusableDocument,
+  type YamlPath,
+} from '../../files/yaml-document.ts'
 import { parsePattern, parseTextPattern } from '../../oci/pattern.ts'
 import { type Identity, identityFrom } from '../identity/identity.ts'
 import type { PublicKey } from '../keys.ts'

@@ -224,16 +224,8 @@ describe('a mistake is told with its place and the way out', () => {
       with2(`  eve smith: { keys: [a] }\n`),
       '"eve smith" cannot be a name here: a name has letters',
     ],
-    [
-      'a number for a name',
-      with2(`  7: { keys: [a] }\n`),
-      'a key must be a word, but this is the number 7',
-    ],
-    [
-      'a list for a name',
-      with2(`  ? [a]\n  : { keys: [a] }\n`),
-      'a key must be a word, but this is a list',
-    ],
+    ['a number for a name', with2(`  7: { keys: [a] }\n`), 'a key must be a word, but this is the number 7'],
+    ['a list for a name', with2(`  ? [a]\n  : { keys: [a] }\n`), 'a key must be a word, but this is a list'],
     ['keys as text', with2(`  eve: { keys: a.pub }\n`), 'keys must be a list, but is the text "a.pub"'],
     ['no keys', with2(`  eve: { keys: [] }\n`), 'keys is empty'],
     [
@@ -399,11 +391,7 @@ describe('a mistake is told with its place and the way out', () => {
       with2('bundle: { minSequence: "7" }\n'),
       'minSequence must be a number, but is the text "7"',
     ],
-    [
-      'an age without a unit',
-      with2('bundle: { maxAge: 30 }\n'),
-      'maxAge must be text, but is the number 30',
-    ],
+    ['an age without a unit', with2('bundle: { maxAge: 30 }\n'), 'maxAge must be text, but is the number 30'],
     [
       'an age of months',
       with2('bundle: { maxAge: 3m }\n'),
