@@ -34,3 +34,8 @@ export function formatTime(moment: number, now: number): string {
   if (then.toDateString() === new Date(now).toDateString()) return time
   return `${then.getFullYear()}-${pad(then.getMonth() + 1)}-${pad(then.getDate())} ${time}`
 }
+
+/** Formats milliseconds since 1970 as RFC 3339 in UTC with whole seconds. */
+export function formatMoment(milliseconds: number): string {
+  return new Date(milliseconds).toISOString().replace(/\.\d{3}Z$/, 'Z')
+}

@@ -1,5 +1,6 @@
 import * as v from 'valibot'
 import { isDigest, type Digest } from '../oci/digest.ts'
+import { formatMoment } from '../bytes.ts'
 
 /*
  * Fields that several documents share: airgap.json, lock, receipt, and the JSON results of the commands. A name means
@@ -60,11 +61,6 @@ export function isMoment(value: string): boolean {
   if (!/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$/.test(value)) return false
   const time = Date.parse(value)
   return !Number.isNaN(time) && formatMoment(time) === value
-}
-
-/** Formats milliseconds since 1970 as RFC 3339 in UTC with whole seconds. */
-export function formatMoment(milliseconds: number): string {
-  return new Date(milliseconds).toISOString().replace(/\.\d{3}Z$/, 'Z')
 }
 
 /** The first duplicate in a list; undefined if there is none. */

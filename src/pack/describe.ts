@@ -1,7 +1,8 @@
 import { BUNDLE_TYPE, FORMAT_VERSION, MAX_TEXT, type BundleDescription } from '../bundle/description.ts'
-import { formatMoment, isMoment } from '../bundle/fields.ts'
+import { isMoment } from '../bundle/fields.ts'
 import { AirgapError } from '../errors.ts'
 import { TOOL } from '../own-files.ts'
+import { formatMoment } from '../bytes.ts'
 
 /** What a bundle says about itself, apart from its images. */
 export interface DescriptionOptions {

@@ -25,12 +25,12 @@ import { type Run, running } from '../content/run.ts'
 import { lstat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
-import { formatMoment } from '../bundle/fields.ts'
 import { AirgapError } from '../errors.ts'
 import { checkOutput, checkRoom } from '../files/output-checks.ts'
 import { PARTIAL_SUFFIX } from '../files/output-file.ts'
 import { TOLERANCE_MS } from '../registry/faults/clock.ts'
 import type { Hint } from '../hints.ts'
+import { formatMoment } from '../bytes.ts'
 
 /** A bundle that has been packed, or planned. Sizes are bytes. */
 export interface Packed {

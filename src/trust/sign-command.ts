@@ -79,7 +79,7 @@ const SECRET_PART = /(?:[?&;]pin-value=|^pass:)([^?&;]+)/gi
  * Arguments of a program that may be secret, by their form. Secrets should be in files or variables, as the
  * documentation says. If one is not, a program that repeats its arguments in error messages must not leak it.
  */
-export function secretsIn(args: readonly string[]): string[] {
+export function secretArguments(args: readonly string[]): string[] {
   const found: string[] = []
   args.forEach((argument, index) => {
     const [flag = '', ...value] = argument.split('=')
@@ -211,7 +211,7 @@ function failed(name: string, fault: string, hint: string, problems: Problem[]):
 
 /** The last lines of a program's standard error, without possible secrets from its arguments. */
 function complaints(name: string, stderr: Buffer, args: readonly string[]): Problem[] {
-  const text = withoutSecrets(stderr.toString('utf8'), secretsIn(args))
+  const text = withoutSecrets(stderr.toString('utf8'), secretArguments(args))
   const lines = text.split(/[\r\n]+/).map((line) => line.trimEnd())
   return lines
     .filter((line) => line !== '')

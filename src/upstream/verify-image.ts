@@ -1,5 +1,4 @@
 import type { ImageEntry } from '../bundle/description.ts'
-import { formatMoment } from '../bundle/fields.ts'
 import type { ReferrerEntry } from '../bundle/referrers.ts'
 import { sortLogEntries, type UpstreamRecord, type UpstreamSignature } from '../bundle/upstream.ts'
 import { AirgapError, type ErrorCode } from '../errors.ts'
@@ -19,6 +18,7 @@ import { verifyImageSignature } from '../trust/upstream/signature.ts'
 import type { SignedBy } from '../trust/verified.ts'
 import { reasonOf } from '../bundle/skipped.ts'
 import { noRule, notVerified, reasonText } from './verdict.ts'
+import { formatMoment } from '../bytes.ts'
 
 /** Where referrers of an image are read from: a registry or a bundle. */
 export interface SignatureSource {

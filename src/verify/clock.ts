@@ -1,9 +1,9 @@
 import type { BundleDescription } from '../bundle/description.ts'
-import { formatMoment } from '../bundle/fields.ts'
 import { DESCRIPTION } from '../bundle/names.ts'
 import type { Trust } from './authenticate.ts'
 import type { ClockFault, OpenedBundle } from './opened-bundle.ts'
 import type { OnEvent } from '../content/events.ts'
+import { formatMoment } from '../bytes.ts'
 
 /** How far clocks can differ without a message. Milliseconds. */
 const TOLERANCE = 5 * 60_000

@@ -20,9 +20,9 @@ import { type Walk, walkImages } from './images.ts'
 import { asProblem, type CutOff, faultCounter, type OpenedBundle, readChecked } from './opened-bundle.ts'
 import { checkRules, signerVerdicts } from './policy-rules.ts'
 import { type BundleDescription, parseDescription, requiredFeatures } from '../bundle/description.ts'
-import { formatMoment } from '../bundle/fields.ts'
 import { checkDeliveredNames, sortImages } from '../bundle/layout.ts'
 import { alsoThere } from '../bundle/skipped.ts'
+import { formatMoment } from '../bytes.ts'
 
 /**
  * Opens a bundle and checks everything except the content of its layers.

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import { secretsIn, splitCommandLine } from '../../src/trust/sign-command.ts'
+import { secretArguments, splitCommandLine } from '../../src/trust/sign-command.ts'
 import { errorOf } from './helpers.ts'
 
 it.each<[string, string[]]>([
@@ -91,8 +91,8 @@ it.skipIf(process.platform === 'win32')(
 
 it('what may be secret among arguments is known by its form', () => {
   const given = 'x --pin 1111 --so-pin=2222 -passin pass:3333 -p 4444 --module m --token-label t'.split(' ')
-  expect(secretsIn(given)).toEqual(['1111', '2222', 'pass:3333', '3333', '4444'])
-  expect(secretsIn(['pkcs11:token=a;object=b?pin-value=5555&x=y', '--pin', 'env:PIN'])).toEqual([
+  expect(secretArguments(given)).toEqual(['1111', '2222', 'pass:3333', '3333', '4444'])
+  expect(secretArguments(['pkcs11:token=a;object=b?pin-value=5555&x=y', '--pin', 'env:PIN'])).toEqual([
     '5555',
     'env:PIN',
   ])

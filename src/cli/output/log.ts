@@ -3,7 +3,7 @@ import { redacted, escapeForeign } from '../../text.ts'
 import { jsonLine } from './format.ts'
 import type { GlobalOptions, LogFormat } from '../input/global-flags.ts'
 import { formatError } from '../words/format-error.ts'
-import { hintOf, problemsOf } from '../words/hints.ts'
+import { hintOf, worded } from '../words/hints.ts'
 import type { LogLine } from './shapes/log-line.ts'
 import { isTerminal, LiveLine, type Screen } from './terminal.ts'
 import { fitted } from './wrap.ts'
@@ -62,7 +62,7 @@ export class Log {
   error(error: AirgapError): void {
     const { code, exitCode, message, cause } = error
     const hint = hintOf(error)
-    const problems = problemsOf(error)
+    const problems = worded(error)
     const stack = code === 'INTERNAL' && cause instanceof Error ? redacted(cause.stack ?? '') : undefined
     const entry: LogEntry = {
       level: 'error',

@@ -3,7 +3,7 @@ import type { AirgapError } from '../../errors.ts'
 import { redacted, escapeForeign, escapeLine } from '../../text.ts'
 import { styler } from '../output/terminal.ts'
 import { fitted } from '../output/wrap.ts'
-import { hintOf, problemsOf } from './hints.ts'
+import { hintOf, worded } from './hints.ts'
 
 /** At most this many problems are printed; `--json` has all of them. */
 const MAX_PRINTED = 50
@@ -16,7 +16,7 @@ export function formatError(error: AirgapError): string {
   const lines = [
     fit(`Error: ${escapeForeign(error.message)}`).replace('Error:', () => style(['red', 'bold'], 'Error:')),
   ]
-  const printed = problemsOf(error).slice(0, MAX_PRINTED)
+  const printed = worded(error).slice(0, MAX_PRINTED)
   for (const [message, group] of Map.groupBy(printed, (problem) => problem.message)) {
     // Of a blob only the digest: with its folder it would not fit on a line.
     const entries = group.map(({ entry }) => escapeLine(digestOfBlobName(entry) ?? entry))

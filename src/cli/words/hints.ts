@@ -142,7 +142,7 @@ export function messageWith(message: string, hints: readonly Hint[] = []): strin
 }
 
 /** Problems for output, with their hints added to the messages. */
-export function problemsOf({ problems }: AirgapError): Omit<Problem, 'hints'>[] {
+export function worded({ problems }: AirgapError): Omit<Problem, 'hints'>[] {
   return problems.map(({ hints, ...problem }) => ({
     ...problem,
     message: messageWith(problem.message, hints),

@@ -2,7 +2,7 @@ import { AirgapError, messageOf } from '../../errors.ts'
 import { jsonText } from '../output/format.ts'
 import { log } from '../output/log.ts'
 import type { ErrorDocument } from '../output/shapes/error.ts'
-import { hintOf, problemsOf } from './hints.ts'
+import { hintOf, worded } from './hints.ts'
 import { isParserError, usageError } from './usage-error.ts'
 
 /**
@@ -35,7 +35,7 @@ function errorDocument(error: AirgapError): ErrorDocument {
       code: error.code,
       message: error.message,
       hint: hintOf(error),
-      ...(error.problems.length === 0 ? {} : { problems: problemsOf(error) }),
+      ...(error.problems.length === 0 ? {} : { problems: worded(error) }),
     },
   }
 }

@@ -1,4 +1,3 @@
-import { formatMoment } from '../../bundle/fields.ts'
 import type { BundleDescription } from '../../bundle/description.ts'
 import type { ReferrerChoice } from '../../oci/manifest.ts'
 import { TOOL } from '../../own-files.ts'
@@ -12,6 +11,7 @@ import { JOURNAL_TYPE, JOURNAL_VERSION, type JournalHeader, type PackInputs } fr
 import type { FileIdentity } from '../../files/own-file.ts'
 import type { SigningKey } from '../../trust/keys.ts'
 import type { PackPlan } from '../plan.ts'
+import { formatMoment } from '../../bytes.ts'
 
 export interface InputsOf {
   /** What to resolve, or the lock. */

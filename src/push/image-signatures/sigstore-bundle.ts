@@ -1,4 +1,3 @@
-import { formatMoment } from '../../bundle/fields.ts'
 import { COSIGN_SIGN_PREDICATE } from '../../oci/cosign.ts'
 import { digestOf, type Digest } from '../../oci/digest.ts'
 import { parseManifest, type Descriptor } from '../../oci/manifest.ts'
@@ -13,6 +12,7 @@ import { BUNDLE_JSON_LIMIT } from '../../trust/key-bundle.ts'
 import type { PublicKey, SigningKey } from '../../trust/keys.ts'
 import type { DocumentNode } from '../../content/graph.ts'
 import { isUnusable, putSmallBlob } from '../small-blob.ts'
+import { formatMoment } from '../../bytes.ts'
 
 /** OCI image-spec manifest.md § Guidance for an Empty Descriptor. */
 const EMPTY_TYPE = 'application/vnd.oci.empty.v1+json'

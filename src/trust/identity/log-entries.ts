@@ -1,10 +1,10 @@
 import type { Bundle } from '@sigstore/bundle'
 import { AirgapError } from '../../errors.ts'
-import { formatMoment } from '../../bundle/fields.ts'
 import { parseStrictJson } from '../../oci/json.ts'
 import { decodeBase64, pemBlocks } from '../pem.ts'
 import type { LogEntry } from '../verified.ts'
 import type { Root } from './trusted-root.ts'
+import { formatMoment } from '../../bytes.ts'
 
 export type TlogEntry = Bundle['verificationMaterial']['tlogEntries'][number]
 

@@ -201,7 +201,7 @@ const FirstBody = v.object({
  * Requires that an entry is for this signature.
  * @throws AirgapError `CONTENT_MISMATCH`
  */
-export function checkLogEntry(entry: TransparencyLogEntry, signed: ToLog, log: URL): void {
+export function checkNewEntry(entry: TransparencyLogEntry, signed: ToLog, log: URL): void {
   const body = parseStrictJson(entry.canonicalizedBody, `the entry of ${serviceName('Rekor', log)}`)
   if (entry.kindVersion.version === '0.0.2' ? isSecond(body, signed) : isFirst(body, signed)) return
   throw new AirgapError(

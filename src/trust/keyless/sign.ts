@@ -5,7 +5,6 @@ import {
   type Bundle,
   type TransparencyLogEntry,
 } from '@sigstore/bundle'
-import { formatMoment } from '../../bundle/fields.ts'
 import { AirgapError } from '../../errors.ts'
 import type { Root } from '../identity/trusted-root.ts'
 import { P256_ORDER } from '../key-kinds.ts'
@@ -14,11 +13,12 @@ import { certifiedIdentity, checkIdentity, type CertifiedIdentity } from './cert
 import { checkResult, checkTimestamp, CLOCKS_DIFFER } from './check.ts'
 import { requestCertificate, requestTimestamp } from './fulcio.ts'
 import { checkClaims, readClaims, type TokenClaims } from './identity-token.ts'
-import { checkLogEntry, writeLogEntry } from './rekor.ts'
+import { checkNewEntry, writeLogEntry } from './rekor.ts'
 import { serviceName, type AskService } from './service.ts'
 import type { SigningServices } from './signing-config.ts'
 import { spellCertificateBundle } from './spelling.ts'
 import type { TokenSource } from './token-source.ts'
+import { formatMoment } from '../../bytes.ts'
 
 /** Everything needed for a keyless signature. */
 export interface KeylessSigning {
@@ -106,7 +106,7 @@ export async function signKeyless(bytes: Uint8Array, signing: KeylessSigning): P
   const logEntries: LogEntryPlace[] = []
   for (const log of services.logs) {
     const entry = await writeLogEntry(ask, log, { digest, signature, certificate })
-    checkLogEntry(entry, { digest, signature, certificate }, log.url)
+    checkNewEntry(entry, { digest, signature, certificate }, log.url)
     entries.push(entry)
     logEntries.push({ url: log.url.href.replace(/\/$/, ''), index: entry.logIndex })
   }

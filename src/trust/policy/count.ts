@@ -1,6 +1,6 @@
 import type { SignedBy, VerifiedSignature } from '../verified.ts'
 import type { Credential, Policy, PolicySigner, Revocation, SignerRule, Standing } from './policy.ts'
-import { formatMoment } from './times.ts'
+import { formatMoment } from '../../bytes.ts'
 import type { CountedSignature, RuleVerdict, SignersVerdict } from './requirement.ts'
 
 /**
@@ -45,7 +45,7 @@ export function countSigners(
 }
 
 /** The signers of the policy that have this key or identity. */
-export function signersOf(policy: Policy, by: SignedByName): PolicySigner[] {
+export function signersWith(policy: Policy, by: SignedByName): PolicySigner[] {
   return policy.signers.filter(({ credentials }) => credentials.some((each) => isBy(each, by)))
 }
 
@@ -68,12 +68,12 @@ interface Judged {
 }
 
 function judge(policy: Policy, by: SignedBy, now: number): Judged {
-  const [signer, ...others] = signersOf(policy, by)
-  if (!signer) return { refused: `made by ${nameOf(by)}, who is not in the policy`, hasEnd: false }
+  const [signer, ...others] = signersWith(policy, by)
+  if (!signer) return { refused: `made by ${signedByText(by)}, who is not in the policy`, hasEnd: false }
   if (others.length > 0) {
     const all = [signer, ...others].map(({ name }) => name).join(' and ')
     return {
-      refused: `made by ${nameOf(by)}, which matches ${all}: it would count as several people, so it counts for none of them`,
+      refused: `made by ${signedByText(by)}, which matches ${all}: it would count as several people, so it counts for none of them`,
       hasEnd: false,
     }
   }
@@ -117,7 +117,7 @@ function revokedText(name: string, { what, date, reason }: Revocation): string {
 }
 
 /** The key or identity of a signature, for people. */
-export function nameOf(by: SignedByName): string {
+export function signedByText(by: SignedByName): string {
   return by.kind === 'key' ? `the key ${by.key.fingerprint}` : `${by.identity} (issuer ${by.issuer})`
 }
 

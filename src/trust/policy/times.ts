@@ -1,3 +1,4 @@
+import { formatMoment } from '../../bytes.ts'
 import { AirgapError } from '../../errors.ts'
 
 const MOMENT = /^(\d{4}-\d{2}-\d{2})T\d{2}:\d{2}:\d{2}Z$/
@@ -18,11 +19,6 @@ export function parseMoment(text: string, edge: 'start' | 'end'): number {
     'INVALID_POLICY',
     `must be a date or a moment in UTC, like 2026-06-30 or 2026-06-30T12:00:00Z, but is ${JSON.stringify(text.slice(0, 40))}`,
   )
-}
-
-/** Milliseconds since 1970 as RFC 3339 in UTC, whole seconds. */
-export function formatMoment(time: number): string {
-  return new Date(time).toISOString().replace(/\.\d{3}Z$/, 'Z')
 }
 
 const HOURS: Record<string, number> = { h: 1, d: 24, w: 7 * 24 }

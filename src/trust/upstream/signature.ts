@@ -23,7 +23,7 @@ import { verifySignature } from '../verify.ts'
 import type { SignatureForm } from './holder.ts'
 import { MESSAGE_SIGNATURE, OTHER_KEY, verifyKeyEnvelope } from './key-envelope.ts'
 import { type AcceptedSigners, type NameCheck, nameFault } from './rule.ts'
-import { parseSimpleSigning } from './simple-signing.ts'
+import { parseUpstreamSigning } from './simple-signing.ts'
 import * as v from 'valibot'
 import { IN_TOTO_PAYLOAD } from '../dsse.ts'
 
@@ -154,7 +154,7 @@ function verifyPayload(offered: OfferedSignature, { by, root }: Demand): Signed 
   if (!signature) return refused(`it has no usable annotation ${SIGNATURE_ANNOTATION}`)
   const signer = payloadSigner(offered, signature, by, root)
   if (!signer.ok) return signer
-  const payload = parseSimpleSigning(bytes)
+  const payload = parseUpstreamSigning(bytes)
   if (!payload.ok) return payload
   return { ok: true, by: signer.by, digests: [payload.digest], name: payload.reference }
 }

@@ -51,7 +51,7 @@ const KNOWN: readonly (readonly [path: readonly string[], keys: readonly string[
  * Parses what cosign signs for an image (sigstore/cosign, specs/SIGNATURE_SPEC.md § Payload): containers/image's
  * "simple signing" with its own type. Never throws, whatever the bytes are.
  */
-export function parseSimpleSigning(bytes: Uint8Array): SimpleSigning | Refused {
+export function parseUpstreamSigning(bytes: Uint8Array): SimpleSigning | Refused {
   const what = 'its payload'
   if (bytes.length > MAX_PAYLOAD) return { ok: false, reason: `${what} is larger than 64 KiB` }
   try {

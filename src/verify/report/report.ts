@@ -11,8 +11,8 @@ import { namedProblems } from '../content.ts'
 import type { VerifiedSignature } from '../../trust/verified.ts'
 import type { Report, ReportedCommand, ReportedRule } from './document.ts'
 import type { BundleDescription } from '../../bundle/description.ts'
-import { formatMoment } from '../../bundle/fields.ts'
 import type { Receipt } from '../../push/receipt.ts'
+import { formatMoment } from '../../bytes.ts'
 
 /** How to report a verification. */
 export interface ReportOptions {

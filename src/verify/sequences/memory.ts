@@ -3,7 +3,7 @@ import { DESCRIPTION } from '../../bundle/names.ts'
 import { AirgapError, type Problem } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
 import { compareBytes } from '../../oci/json.ts'
-import { isBy, nameOf, signersOf, type SignedByName } from '../../trust/policy/count.ts'
+import { isBy, signedByText, signersWith, type SignedByName } from '../../trust/policy/count.ts'
 import type { SignedBy } from '../../trust/verified.ts'
 import { signerName } from '../signers.ts'
 import type { Trust } from '../authenticate.ts'
@@ -157,9 +157,9 @@ function conflict(records: readonly SequenceRecord[], subject: Subject): Problem
 
 /** A signer's name in the policy; without one, the key or the identity. */
 function shownSigner(by: SignedByName, { policy }: Trust): string {
-  const [signer] = policy ? signersOf(policy, by) : []
+  const [signer] = policy ? signersWith(policy, by) : []
   if (signer) return signer.name
-  return by.kind === 'key' ? `the key ${by.key.fingerprint.slice(0, 16)}…` : nameOf(by)
+  return by.kind === 'key' ? `the key ${by.key.fingerprint.slice(0, 16)}…` : signedByText(by)
 }
 
 function expectation(message: string, hint: Hint): Problem {
@@ -176,7 +176,7 @@ function concerns(record: SequenceRecord, { name, signers, trust }: Subject): bo
 function isSame(remembered: SignedByName, signer: SignedBy, { policy, identities = [] }: Trust): boolean {
   if (isNamedAlike(remembered, signer)) return true
   if (policy) {
-    return signersOf(policy, signer).some(({ credentials }) =>
+    return signersWith(policy, signer).some(({ credentials }) =>
       credentials.some((each) => isBy(each, remembered)),
     )
   }

@@ -15,7 +15,7 @@ import {
   type Demand,
   type OfferedSignature,
 } from '../../../src/trust/upstream/signature.ts'
-import { parseSimpleSigning } from '../../../src/trust/upstream/simple-signing.ts'
+import { parseUpstreamSigning } from '../../../src/trust/upstream/simple-signing.ts'
 import { sigManifest } from '../../upstream/world.ts'
 import { IDENTITY, ISSUER, makeSigstore, type Sigstore } from '../sigstore.ts'
 import genuine from './kubernetes-signature.json' with { type: 'json' }
@@ -259,7 +259,7 @@ describe('what was signed', () => {
           fc.json().map((text) => Buffer.from(text)),
         ),
         (bytes) => {
-          expect(parseSimpleSigning(bytes).ok).toBe(false)
+          expect(parseUpstreamSigning(bytes).ok).toBe(false)
         },
       ),
       { numRuns: 200 },
