@@ -108,10 +108,10 @@ export class Limits {
 
   #exceed(what: string): void {
     const { image, of = 'image', hint } = this.#options
-    const name = image === undefined ? '' : `${image}: `
     const whose =
       of === 'image' ? 'its manifests and indexes' : 'the manifests and indexes of what refers to it'
-    this.#excess = new AirgapError(this.#code, `${name}${whose} ${what}, which is the limit for one image`, {
+    this.#excess = new AirgapError(this.#code, `${whose} ${what}, which is the limit for one image`, {
+      subject: image,
       hint,
     })
     throw this.#excess

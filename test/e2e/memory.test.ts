@@ -55,9 +55,9 @@ describe('documents are dropped after use', () => {
     const { code, stderr, peak } = await run('pack', image, '-o', 'index.tar', '--no-sign', '-q')
     expect(code).toBe(4)
     expect(stderr).toContain(
-      `${image}: its manifests and indexes have more than 128 MiB together, which is the limit for one image`,
+      `Error: ${image}: its manifests and indexes have more than 128 MiB together, which is the limit for one image`,
     )
-    expect(stderr).toContain('left out with --exclude')
+    expect(stderr).toContain('To leave out an image: --exclude')
     // 320 MB; 4.3 GB where all are kept.
     expect(peak).toBeLessThan(500 * MIB)
   })

@@ -144,7 +144,7 @@ withParts('push --sparse-index', [...WORLD_PARTS, 'registry'], () => {
     expect(pushed.stderr).toContain('MANIFEST_BLOB_UNKNOWN')
     expect(pushed.stderr).toContain('validation.manifests.indexes.platforms')
     for (const { digest } of pinned(target.host)) expect(pushed.stderr).toContain(digest)
-    const file = /stands in (\S+)/.exec(pushed.stderr)?.[1] ?? ''
+    const file = /the receipt is (\S+)/.exec(pushed.stderr)?.[1] ?? ''
     const receipt = JSON.parse(await readFile(file, 'utf8')) as Receipt
     expect(receipt.complete).toBe(false)
     expect(receipt.images.map(({ tag, sparseIndex }) => [tag.state, sparseIndex?.outcome])).toEqual([

@@ -167,13 +167,13 @@ export async function keepIncomplete(
   file: string,
   key: SigningKey | undefined,
 ): Promise<{ message: string; file: string }> {
-  const [what, which] = isAllTagged(receipt)
-    ? ['the push is not complete, although all tags are set', 'what was done']
-    : ['the push broke off after tags had been set', 'which ones']
+  const what = isAllTagged(receipt)
+    ? 'the push is not complete, although all tags are set'
+    : 'the push broke off after tags had been set'
   try {
     const output = await SignedDocument.reserve(file, key)
     await output.write(serializeReceipt(receipt))
-    return { message: `${what}; ${which} is in ${file}`, file }
+    return { message: `${what}; the receipt is ${file}`, file }
   } catch (error) {
     const message = `${what.charAt(0).toUpperCase()}${what.slice(1)}. The record of the push is:`
     log.write({ level: 'warning', event: 'receipt', message, receipt }, `${message}\n${jsonText(receipt)}`)
