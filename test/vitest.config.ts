@@ -28,8 +28,8 @@ const env = { TMPDIR: scratchFolder() }
 export default defineConfig({
   root: new URL('..', import.meta.url).pathname,
   test: {
-    // Two fifths of a worker's time is waiting: for processes that it has started, and for timers.
-    maxWorkers: availableParallelism() + 1,
+    // Workers wait two fifths of their time, for processes that they have started and for timers.
+    maxWorkers: availableParallelism() * 2,
     projects: [
       {
         test: {
