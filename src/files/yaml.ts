@@ -40,7 +40,7 @@ export interface YamlText {
  * @param what the file's name, for messages.
  * @param kind what the file should be, for messages: `config`, `policy`.
  */
-export function readYaml(bytes: Uint8Array, what: string, kind = 'config'): YamlText {
+export function readYaml(bytes: Uint8Array, what: string, kind: string): YamlText {
   const lines = new LineCounter()
   const problems: Problem[] = []
   const place = (offset: number): string => {

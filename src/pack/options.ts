@@ -165,7 +165,7 @@ export async function withUpstream(
   }
   const { verifyLock } = await import('../upstream/verify-lock.ts')
   const { allFailed } = await import('../content/failures.ts')
-  const { serializeLock } = await import('../pack/lock.ts')
+  const { serializeLock } = await import('./lock.ts')
   const verified = await verifyLock(
     { ...lock, images: bare },
     {

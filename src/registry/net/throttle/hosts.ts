@@ -104,7 +104,7 @@ export class Hosts {
     const { context } = to
     const label = labelOf(to.host, context)
     const host = this.#host(to.host, label)
-    const pass = await this.#enter(to.host, host, to)
+    const pass = await this.#enter(to.host, label, host, to)
     let response: R
     try {
       response = await request()
@@ -176,11 +176,12 @@ export class Hosts {
   /** Waits for leave to ask a host. @throws AirgapError with the host as its origin, where it is given up. */
   async #enter(
     name: string,
+    label: string,
     host: Host,
     { context, counts, signal }: Pick<Destination, 'context' | 'counts' | 'signal'>,
   ): Promise<Pass> {
     try {
-      return await host.enter(context, labelOf(name, context), counts, signal)
+      return await host.enter(context, label, counts, signal)
     } catch (error) {
       if (!(error instanceof AirgapError) || error.code === 'INTERRUPTED') throw error
       const { registry } = context
@@ -216,7 +217,7 @@ export class Hosts {
   ): Promise<T> {
     const label = labelOf(name, context)
     const host = this.#host(name, label)
-    const pass = await this.#enter(name, host, { context, counts: false, signal })
+    const pass = await this.#enter(name, label, host, { context, counts: false, signal })
     try {
       const result = await work()
       host.through(pass)
